@@ -1,0 +1,61 @@
+# Everything a developer types. `make help` lists it; each target is a line or two, the work is in hack/.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint hack/constraints.txt
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+$(VENV)/.runtime: pyproject.toml hack/constraints.txt
+	@echo "mooring: installing into $(VENV) (half a minute the first time)" >&2
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	@echo "mooring: installing the developer tools into $(VENV)" >&2
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.dev ## Make the virtual environment with everything in it
+
+.PHONY: demo
+demo: $(VENV)/.runtime ## Run the main job on this machine, without a cluster, and check it
+	@$(BIN)/python hack/demo
+
+.PHONY: test
+test: $(VENV)/.dev ## Run every test that needs no cluster, csi-sanity included
+	@$(BIN)/python hack/capabilities
+	@$(BIN)/python -m pytest
+
+.PHONY: quick
+quick: $(VENV)/.dev ## Run only the tests that need no root and take seconds
+	@$(BIN)/python -m pytest -q tests/unit
+
+.PHONY: sanity
+sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend
+	@hack/sanity directory
+	@hack/sanity loop
+
+.PHONY: lint
+lint: $(VENV)/.dev ## Check style, types, layers and file sizes
+	@hack/lint
+
+.PHONY: format
+format: $(VENV)/.dev ## Rewrite the sources in the house's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: proto
+proto: $(VENV)/.dev ## Make the stubs in csi/v1 from proto/
+	@hack/gen-proto.sh
+
+.PHONY: clean
+clean: ## Remove the virtual environment and every cache of the checkout
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

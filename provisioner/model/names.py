@@ -1,0 +1,71 @@
+"""
+Every name the world sees, in one place: an API frozen by a golden test.
+
+Names under ``mooring.dev`` are ours. The others belong to Kubernetes; where a rule goes with the name, its source is
+given beside it.
+"""
+
+from typing import Final
+
+DRIVER: Final = "csi.mooring.dev"
+"""CSI driver name and provisioner name of our StorageClasses."""
+
+DOMAIN: Final = "mooring.dev"
+"""Prefix of our annotations, labels and finalizers."""
+
+# Topology
+
+NODE_TOPOLOGY: Final = "topology.mooring.dev/node"
+"""The one constant key that NodeGetInfo reports."""
+
+POOL_LABEL_PREFIX: Final = "pool.mooring.dev/"
+"""Node label ``pool.mooring.dev/<pool uuid>: present``: the disk's identity, in PV node affinity and
+capacity objects."""
+
+POOL_PRESENT: Final = "present"
+
+# Reserved CreateVolume parameters: who holds the volume. The driver keeps them as opaque labels.
+
+HOLDER_CLUSTER_UID: Final = "mooring.dev/cluster-uid"
+HOLDER_NAMESPACE: Final = "mooring.dev/namespace"
+HOLDER_NAMESPACE_UID: Final = "mooring.dev/namespace-uid"
+HOLDER_CLAIM: Final = "mooring.dev/claim"
+HOLDER_CLAIM_UID: Final = "mooring.dev/claim-uid"
+HOLDER_STATEFUL_SET: Final = "mooring.dev/stateful-set"
+HOLDER_TEMPLATE: Final = "mooring.dev/template"
+HOLDER_ORDINAL: Final = "mooring.dev/ordinal"
+
+# Annotations of ours on PersistentVolumes
+
+NAMESPACE_UID: Final = "mooring.dev/namespace-uid"
+"""UID of the namespace whose claim holds the volume: a namespace made anew is not the same owner."""
+
+STATEFUL_SET: Final = "mooring.dev/stateful-set"
+TEMPLATE: Final = "mooring.dev/template"
+ORDINAL: Final = "mooring.dev/ordinal"
+
+# Kubernetes: binding (kubernetes/pkg/controller/volume/persistentvolume)
+
+BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
+PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
+STORAGE_PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
+STORAGE_PROVISIONER_BETA: Final = "volume.beta.kubernetes.io/storage-provisioner"
+SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+CLASS_BETA: Final = "volume.beta.kubernetes.io/storage-class"
+DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_CLASS_BETA: Final = "storageclass.beta.kubernetes.io/is-default-class"
+
+# Kubernetes: finalizers
+
+CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
+VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
+PROVISIONER_FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
+"""Kept on volumes whose policy is Delete until their bytes are gone (external-provisioner's name)."""
+
+# Kubernetes: StatefulSet labels
+
+POD_NAME_LABEL: Final = "statefulset.kubernetes.io/pod-name"
+POD_INDEX_LABEL: Final = "apps.kubernetes.io/pod-index"
+REVISION_LABEL: Final = "controller-revision-hash"
+HOSTNAME_LABEL: Final = "kubernetes.io/hostname"

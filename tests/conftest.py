@@ -1,0 +1,134 @@
+"""
+Rules for every test: what it needs of the machine, and what it must leave behind, which is nothing.
+
+A test says ``@pytest.mark.needs("root", "loop")``; a machine without one of them skips it and says which and why.
+Under CI (``CI=true``) a skip for any other reason fails the run, and so does one whose capability the machine has.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import re
+import shutil
+import sys
+import tempfile
+import uuid
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MARK = "MOORING_TEST_RUN"
+"""Environment variable that every process of one test run inherits."""
+
+TESTS = "t"
+"""Directory of this run that pytest makes and clears."""
+
+OURS = re.compile(r"mooring|csi|pytest-of-|/pods/|/staging/")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this run a mark of its own and a directory of its own, with a short path, for everything temporary."""
+    os.environ[MARK] = uuid.uuid4().hex
+    private = tempfile.mkdtemp(prefix="mooring-")
+    Path(private).chmod(0o755)  # so that tests which drop their privileges can reach their files
+    os.environ["TMPDIR"] = tempfile.tempdir = private
+    if config.option.basetemp is None:
+        config.option.basetemp = f"{private}/{TESTS}"  # a unix socket's path has room for 107 bytes only
+
+
+def pytest_unconfigure() -> None:
+    """Remove the run's directory when it holds nothing but what pytest made; else say where it is."""
+    private = Path(tempfile.gettempdir())
+    if _files() or _mounts():
+        sys.stderr.write(f"left for a look: {private}\n")
+    else:
+        shutil.rmtree(private)
+
+
+@cache
+def _capabilities() -> ModuleType:
+    loader = importlib.machinery.SourceFileLoader("capabilities", str(ROOT / "hack" / "capabilities"))
+    spec = importlib.util.spec_from_loader(loader.name, loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+@cache
+def _lacking(capability: str) -> str:
+    """Why the machine does not have the capability; "" when it has it."""
+    found: dict[str, str] = _capabilities().missing([capability])
+    return found.get(capability, "")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Turn what a test needs and the machine lacks into a skip that says so."""
+    for item in items:
+        for marker in item.iter_markers("needs"):
+            for capability in marker.args:
+                if reason := _lacking(capability):
+                    item.add_marker(pytest.mark.skip(reason=f"needs {capability}: {reason}"))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Under CI, turn a skip that names no missing capability into a failure."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]
+    if not report.skipped or os.environ.get("CI") != "true" or hasattr(report, "wasxfail"):
+        return
+    needed = [capability for marker in item.iter_markers("needs") for capability in marker.args]
+    if not any(_lacking(capability) for capability in needed):
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} was skipped though the machine has what it needs ({needed}): {report.longrepr}"
+        )
+
+
+def _mounts() -> set[str]:
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    return {line.split()[4] for line in table.splitlines() if OURS.search(line)}
+
+
+def _loop_devices() -> set[str]:
+    return {
+        f"{device.parent.parent.name} on {device.read_text(encoding='utf-8').strip()}"
+        for device in Path("/sys/block").glob("loop*/loop/backing_file")
+        if OURS.search(device.read_text(encoding="utf-8"))
+    }
+
+
+def _processes() -> set[str]:
+    """Living processes of this run, orphans included: they carry its mark in their environment."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                words = (entry / "cmdline").read_text(encoding="utf-8").replace("\0", " ")[:120]
+                found.add(f"{entry.name} {words}")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it ended while we looked, or is not ours
+    return found
+
+
+def _files() -> set[str]:
+    return {name for name in os.listdir(tempfile.gettempdir()) if name != TESTS}  # noqa: PTH208
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing() -> Iterator[None]:
+    """Fail the test that leaves a mount, a loop device, a process or a file behind, whether it passed or not."""
+    before = (_mounts(), _loop_devices(), _processes(), _files())
+    yield
+    after = (_mounts(), _loop_devices(), _processes(), _files())
+    names = ("mounts", "loop devices", "processes", "temporary files")
+    left = {name: sorted(now - then) for name, then, now in zip(names, before, after, strict=True) if now - then}
+    assert not left, f"left behind: {left}"
