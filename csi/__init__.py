@@ -1,0 +1,1 @@
+"""The CSI driver: knows volumes, and nothing of Kubernetes."""

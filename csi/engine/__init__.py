@@ -1,0 +1,1 @@
+"""The life of volumes: pools, manifests, the ledger of promises, the trash."""

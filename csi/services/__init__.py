@@ -1,0 +1,1 @@
+"""The gRPC services: check the request, call the engine, map the error."""

@@ -1,0 +1,1 @@
+"""Pure decisions: which volume a claim gets, and why not the others."""

@@ -1,0 +1,1 @@
+"""Frozen views of API objects and the values in them. No I/O."""

@@ -1,0 +1,36 @@
+"""What a driver's Inventory tells: pools and manifests, as plain values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool and its room, in bytes. `problem` is "" when it can be used."""
+
+    uuid: str
+    name: str
+    node: str
+    capacity_bytes: int
+    available_bytes: int
+    backends: tuple[str, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A volume as its pool knows it. `holder` are the labels of who had it last; `since` orders holders."""
+
+    handle: str
+    csi_name: str
+    capacity_bytes: int
+    backend: str
+    access_type: str
+    holder: Mapping[str, str]
+    since: str = ""
+    in_trash: bool = False
+
+    @property
+    def pool_uuid(self) -> str:
+        """The pool that has its bytes."""
+        return self.handle.partition(".")[0]

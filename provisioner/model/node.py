@@ -1,0 +1,34 @@
+"""A Node, as far as storage cares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from provisioner.model import names
+from provisioner.model.fields import Fields
+from provisioner.model.kinds import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Where volumes can be reached; its labels tell which pools it has."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    ready: bool
+
+    @classmethod
+    def of(cls, obj: Object) -> "Node":
+        """Read an API object; raises InvalidObject."""
+        fields = Fields("node", obj)
+        conditions = fields.objects("status.conditions")
+        return cls(
+            name=fields.text("metadata.name"),
+            uid=fields.text("metadata.uid"),
+            labels=fields.mapping("metadata.labels"),
+            ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
+        )
+
+    def has_pool(self, uuid: str) -> bool:
+        """Whether this node has the pool, by the label that the controller keeps."""
+        return self.labels.get(f"{names.POOL_LABEL_PREFIX}{uuid}") == names.POOL_PRESENT

@@ -1,0 +1,114 @@
+"""
+Exact resource quantities, as Kubernetes reads and writes them.
+
+Source of the grammar, the rounding and the canonical form: k8s.io/apimachinery, pkg/api/resource/quantity.go.
+"""
+
+import functools
+import re
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final, Self
+
+_GRAMMAR: Final = re.compile(r"([+-]?)([0-9]*)(?:\.([0-9]*))?([numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?", re.ASCII)
+_DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_BINARY: Final = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+_NANO: Final = 10**9
+_BINARY_CAP: Final = 2**63 - 1
+_EXPONENT_LIMIT: Final = 10_000
+"""Larger exponents are refused: nothing on earth is that large, and computing with them would take for ever."""
+
+
+class InvalidQuantity(ValueError):
+    """A text that is not a quantity; the sentence quotes it and shows right ones."""
+
+    def __init__(self, text: object) -> None:
+        super().__init__(f"{text!r} is not a quantity; write for example 500Mi, 1Gi or 1.5G")
+
+
+@functools.total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantity:
+    """
+    A number of units, bytes for storage, to a billionth.
+
+    Compares by value: ``1Gi`` equals ``1024Mi``. `notation` is ``decimal``, ``binary`` or ``exponent`` and only says
+    how it is written.
+    """
+
+    value: Fraction
+    notation: str = field(default="decimal")
+
+    @classmethod
+    def parse(cls, text: object) -> Self:
+        """
+        Read what a manifest says; raises InvalidQuantity.
+
+        A number (not only a string) is fine in YAML. What is finer than a billionth is rounded away from zero, and
+        binary notation is capped at 2^63-1, both as Kubernetes does.
+        """
+        if isinstance(text, bool) or not isinstance(text, str | int | float):
+            raise InvalidQuantity(text)
+        found = _GRAMMAR.fullmatch(written := str(text))
+        if found is None or not (found[2] or found[3] is not None):
+            raise InvalidQuantity(text)
+        sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
+        number = Fraction(int((whole + part) or "0"), 10 ** len(part))
+        notation = "decimal"
+        if suffix in _BINARY:
+            number *= 1024 ** _BINARY[suffix]
+            notation = "binary"
+        elif suffix in _DECIMAL:
+            number *= Fraction(10) ** _DECIMAL[suffix]
+        else:
+            exponent = int(suffix[1:])
+            if abs(exponent) > _EXPONENT_LIMIT:
+                raise InvalidQuantity(written)
+            number *= Fraction(10) ** exponent
+            notation = "exponent"
+        number = Fraction(-((-number * _NANO) // 1), _NANO)
+        if notation == "binary":
+            number = min(number, Fraction(_BINARY_CAP))
+            if 0 < number < 1:
+                notation = "decimal"
+        return cls(-number if sign == "-" else number, notation)
+
+    @classmethod
+    def of_bytes(cls, count: int) -> Self:
+        """A whole number of bytes, written with Ki, Mi and so on where that is exact."""
+        return cls(Fraction(count), "binary")
+
+    @property
+    def ceil_bytes(self) -> int:
+        """The least whole number that is not smaller."""
+        return -((-self.value.numerator) // self.value.denominator)
+
+    def __eq__(self, other: object) -> bool:
+        return self.value == other.value if isinstance(other, Quantity) else NotImplemented
+
+    def __lt__(self, other: "Quantity") -> bool:
+        return self.value < other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __str__(self) -> str:
+        """The canonical form: the largest suffix that leaves a whole number."""
+        if self.value == 0:
+            return "0"
+        if self.notation == "binary" and abs(self.value) >= 1024 and self.value.denominator == 1:
+            number, power = self.value.numerator, 0
+            while number % 1024 == 0 and power < 6:
+                number, power = number // 1024, power + 1
+            return f"{number}{next((s for s, p in _BINARY.items() if p == power), '')}"
+        number, exponent = (self.value * _NANO).numerator, -9
+        ceiling = 18 if self.notation != "exponent" else _EXPONENT_LIMIT
+        while number % 1000 == 0 and exponent < ceiling:
+            number, exponent = number // 1000, exponent + 3
+        if self.notation == "exponent":
+            return f"{number}e{exponent}" if exponent else str(number)
+        return f"{number}{next(s for s, e in _DECIMAL.items() if e == exponent)}"
+
+
+ZERO: Final = Quantity(Fraction(0))
+"""What a missing request or capacity counts as."""

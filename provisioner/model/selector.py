@@ -1,0 +1,135 @@
+"""
+Label selectors and node selectors, as values that answer one question: does it match?
+
+Sources: k8s.io/apimachinery, pkg/apis/meta/v1 (LabelSelectorAsSelector); k8s.io/component-helpers,
+scheduling/corev1/nodeaffinity.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.model.kinds import Object
+
+_LABEL_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
+_NODE_OPERATORS: Final = _LABEL_OPERATORS | {"Gt", "Lt"}
+_INT64: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+
+
+class InvalidSelector(ValueError):
+    """A selector that Kubernetes refuses to evaluate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One expression about one label."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, expression: Object, *, operators: frozenset[str]) -> "Requirement":
+        """Read one expression; raises InvalidSelector."""
+        key, operator = str(expression.get("key", "")), str(expression.get("operator", ""))
+        values = tuple(str(each) for each in expression.get("values") or ())
+        wants_values = operator not in {"Exists", "DoesNotExist"}
+        if not key or operator not in operators or wants_values != bool(values):
+            raise InvalidSelector(f"the expression {key} {operator} {list(values)} cannot be evaluated")
+        if operator in {"Gt", "Lt"} and (len(values) != 1 or not _INT64.fullmatch(values[0])):
+            raise InvalidSelector(f"the expression {key} {operator} needs one whole number")
+        return cls(key, operator, values)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """NotIn and DoesNotExist hold for a label that is absent."""
+        have = labels.get(self.key)
+        if self.operator == "In":
+            return have in self.values
+        if self.operator == "NotIn":
+            return have is None or have not in self.values
+        if self.operator == "Exists":
+            return have is not None
+        if self.operator == "DoesNotExist":
+            return have is None
+        if have is None or not _INT64.fullmatch(have):
+            return False
+        return int(have) > int(self.values[0]) if self.operator == "Gt" else int(have) < int(self.values[0])
+
+    def __str__(self) -> str:
+        values = f" ({', '.join(self.values)})" if self.values else ""
+        return f"{self.key} {self.operator}{values}"
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSelector:
+    """All requirements must hold; none at all matches everything."""
+
+    requirements: tuple[Requirement, ...]
+
+    @classmethod
+    def of(cls, selector: Object) -> "LabelSelector":
+        """Read `matchLabels` and `matchExpressions`; raises InvalidSelector."""
+        equal = [Requirement(key, "In", (str(value),)) for key, value in (selector.get("matchLabels") or {}).items()]
+        others = [Requirement.of(each, operators=_LABEL_OPERATORS) for each in selector.get("matchExpressions") or ()]
+        return cls((*equal, *others))
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels is selected."""
+        return all(each.matches(labels) for each in self.requirements)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.requirements)) or "everything"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeTerm:
+    """One term of a node selector: its expressions, and whether it also has fields."""
+
+    expressions: tuple[Requirement, ...]
+    has_fields: bool
+    broken: bool = False
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """
+        Whether a node with these labels satisfies the term.
+
+        A term of ``matchFields`` alone matches every node: upstream evaluates volumes' affinity on a node that has
+        labels only, and skips the fields. An empty term matches none.
+        """
+        if self.broken:
+            return False
+        if not self.expressions:
+            return self.has_fields
+        return all(each.matches(labels) for each in self.expressions)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSelector:
+    """The required node affinity of a volume: any one term has to hold; no terms match no node."""
+
+    terms: tuple[NodeTerm, ...]
+
+    @classmethod
+    def of(cls, required: Object) -> "NodeSelector":
+        """Read `nodeSelectorTerms`; a term that cannot be evaluated matches nothing, as upstream counts errors."""
+        return cls(tuple(_term(each) for each in required.get("nodeSelectorTerms") or ()))
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether a node with these labels can reach the volume."""
+        return any(term.matches(labels) for term in self.terms)
+
+    def keys(self) -> Sequence[str]:
+        """The label keys it speaks of, in order."""
+        return [each.key for term in self.terms for each in term.expressions]
+
+
+def _term(term: Object) -> NodeTerm:
+    fields = bool(term.get("matchFields"))
+    try:
+        expressions = tuple(
+            Requirement.of(each, operators=_NODE_OPERATORS) for each in term.get("matchExpressions") or ()
+        )
+    except InvalidSelector:
+        return NodeTerm((), fields, broken=True)
+    return NodeTerm(expressions, fields)

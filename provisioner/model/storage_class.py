@@ -1,0 +1,120 @@
+"""A StorageClass, and what its parameters mean to Mooring."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.model import names
+from provisioner.model.errors import InvalidParameter
+from provisioner.model.fields import Fields
+from provisioner.model.kinds import Object
+
+CSI_PREFIX: Final = "csi.storage.k8s.io/"
+FS_TYPE: Final = "csi.storage.k8s.io/fstype"
+CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "backend": ("directory", "loop"),
+    FS_TYPE: ("ext4", "xfs", "btrfs"),
+    "provisioning": ("thin", "thick"),
+    "adopt": ("Never", "Ordinal", "Claim"),
+    "onNodeLoss": ("Wait", "Release"),
+}
+KEYS: Final = ("backend", "pool", FS_TYPE, "provisioning", "adopt", "trashRetention", "onNodeLoss")
+_DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassParameters:
+    """The parameters, checked. `trash_retention` is in seconds; `pool` "" means any."""
+
+    backend: str = "directory"
+    pool: str = ""
+    fs_type: str = ""
+    provisioning: str = "thin"
+    adopt: str = "Never"
+    trash_retention: int = 24 * 3600
+    on_node_loss: str = "Wait"
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> "ClassParameters":
+        """Check every key and value; raises InvalidParameter that lists the valid ones."""
+        for key, value in parameters.items():
+            if key not in KEYS and not key.startswith(CSI_PREFIX):
+                raise InvalidParameter(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
+            if key in CHOICES and value not in CHOICES[key]:
+                raise InvalidParameter(f"{key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}")
+        backend = parameters.get("backend", "directory")
+        for key in (FS_TYPE, "provisioning"):
+            if key in parameters and backend != "loop":
+                raise InvalidParameter(f"{key} has a meaning for backend loop only, and the backend is {backend}")
+        return cls(
+            backend=backend,
+            pool=parameters.get("pool", ""),
+            fs_type=parameters.get(FS_TYPE, "ext4" if backend == "loop" else ""),
+            provisioning=parameters.get("provisioning", "thin"),
+            adopt=parameters.get("adopt", "Never"),
+            trash_retention=seconds(parameters.get("trashRetention", "24h")),
+            on_node_loss=parameters.get("onNodeLoss", "Wait"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StorageClass:
+    """How volumes of a class come to be. A missing binding mode means Immediate."""
+
+    name: str
+    provisioner: str
+    parameters: Mapping[str, str]
+    reclaim_policy: str
+    waits_for_consumer: bool
+    allows_expansion: bool
+    mount_options: tuple[str, ...]
+    is_default: bool
+    created: str
+
+    @classmethod
+    def of(cls, obj: Object) -> "StorageClass":
+        """Read an API object; raises InvalidObject."""
+        fields = Fields("storage class", obj)
+        annotations = fields.mapping("metadata.annotations")
+        marks = (annotations.get(names.DEFAULT_CLASS), annotations.get(names.DEFAULT_CLASS_BETA))
+        return cls(
+            name=fields.text("metadata.name"),
+            provisioner=fields.text("provisioner"),
+            parameters=fields.mapping("parameters"),
+            reclaim_policy=fields.text("reclaimPolicy", "Delete"),
+            waits_for_consumer=fields.text("volumeBindingMode", "Immediate") == "WaitForFirstConsumer",
+            allows_expansion=fields.flag("allowVolumeExpansion"),
+            mount_options=fields.texts("mountOptions"),
+            is_default="true" in marks,
+            created=fields.text("metadata.creationTimestamp"),
+        )
+
+    @property
+    def ours(self) -> bool:
+        """Whether Mooring provisions for it."""
+        return self.provisioner == names.DRIVER
+
+    @property
+    def adopts(self) -> str:
+        """The parameter `adopt`, read on its own: a class with another mistake must not lose its opt-in."""
+        return self.parameters.get("adopt", "Never") if self.ours else "Never"
+
+
+def seconds(duration: str) -> int:
+    """A duration such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
+    found = _DURATION.fullmatch(duration)
+    if found is None:
+        raise InvalidParameter(f"{duration!r} is not a duration; write for example 30m, 24h or 0s")
+    hours, minutes, rest = (int(part or 0) for part in found.groups())
+    return hours * 3600 + minutes * 60 + rest
+
+
+def default_class(classes: "list[StorageClass]") -> StorageClass | None:
+    """
+    The class of a claim that names none: of those marked default the newest, ties by name.
+
+    Source: kubernetes, pkg/volume/util, GetDefaultClass.
+    """
+    marked = sorted((each for each in classes if each.is_default), key=lambda each: each.name)
+    return max(marked, key=lambda each: each.created, default=None)
