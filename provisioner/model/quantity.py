@@ -50,9 +50,11 @@ class Quantity:
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise InvalidQuantity(text)
         found = _GRAMMAR.fullmatch(written := str(text))
-        if found is None or not (found[2] or found[3] is not None):
+        if found is None or not written:
             raise InvalidQuantity(text)
         sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
+        if found[3] is None and not whole and suffix in {"Pi", "Ei"}:
+            raise InvalidQuantity(text)  # upstream reads a bare Gi as 0, and refuses these two
         number = Fraction(int((whole + part) or "0"), 10 ** len(part))
         notation = "decimal"
         if suffix in _BINARY:
