@@ -1,0 +1,121 @@
+"""What a decision is: an action and its reasons, as data that Events, the command line and tests share."""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Final
+
+
+class Action(enum.Enum):
+    """What shall happen to a claim."""
+
+    DONE = "done"
+    """It is bound; nothing is to be done."""
+    BIND = "bind"
+    """The volume named in the decision is its own already, or fits best."""
+    ADOPT = "adopt"
+    """Its former volume comes back: point that volume's claimRef at it."""
+    REBUILD = "rebuild"
+    """Its former volume lives in a pool without a PersistentVolume: write that anew."""
+    UNDELETE = "undelete"
+    """Its former volume lies in the trash: take it out, then rebuild."""
+    PROVISION = "provision"
+    """Make a new volume."""
+    WAIT = "wait"
+    """Nothing yet; the reasons say why and what to do."""
+    NOT_OURS = "not ours"
+    """Somebody else's provisioner or binder decides."""
+
+
+SENTENCES: Final[dict[str, str]] = {
+    "excluded": "another claim of the same pod takes it",
+    "other-claim": "it belongs to claim {had}",
+    "former-claim": "it belongs to an earlier claim of the same name (UID {had})",
+    "capacity": "it has {had}, less than the {wanted} asked for",
+    "volume-mode": "its volumeMode is {had}, not {wanted}",
+    "attributes-class": "its VolumeAttributesClass is {had}, not {wanted}",
+    "deleting": "it is being deleted",
+    "waits-for-consumer": "its class waits for a pod; the scheduler picks it then",
+    "phase": "its phase is {had}, not {wanted}",
+    "selector": "its labels do not match the claim's selector ({wanted})",
+    "class": "its class is {had}, not {wanted}",
+    "affinity": "node {wanted} cannot reach it",
+    "access-modes": "its access modes are {had}; {wanted} is asked for",
+    "volume-unknown": "volume {wanted}, which the claim names, does not exist; create it, or make the claim without it",
+    "bound": "it is bound to volume {had}",
+    "lost": "it was bound to volume {wanted}, which {had}; the binder calls that Lost",
+    "no-class": "it names no StorageClass, none is default, and no volume without a class fits; name a class",
+    "class-unknown": "StorageClass {wanted} does not exist; create it, or make the claim with another",
+    "class-foreign": "StorageClass {wanted} is served by {had}, not by Mooring",
+    "class-static": "StorageClass {wanted} has no provisioner; a volume that fits must be made by hand",
+    "class-parameters": "StorageClass {wanted} cannot be used: {had}",
+    "class-adopt-delete": (
+        "StorageClass {wanted} says adopt: {had} and reclaimPolicy: Delete, which contradict each other; "
+        "use Retain, or adopt: Never"
+    ),
+    "selector-set": "it has a selector, and a new volume cannot be made to match one; remove the selector",
+    "first-consumer": "its class waits for the first pod that uses it, and no pod does; create the pod",
+    "unscheduled": "its class waits until pod {had} is scheduled to a node",
+    "node-name": "pod {had} sets spec.nodeName, which goes around the scheduler; use nodeSelector instead",
+    "node-unknown": "it was placed on node {wanted}, which does not exist (any more)",
+    "pool-full": "no pool has {wanted} left (most room: {had}); free some, or add a pool",
+    "provisioning": "a volume is being made for it",
+    "driver-away": "the driver of node {wanted} does not answer: {had}",
+    "former-ordinal": (
+        "it held the data of ordinal {had}, and the claim is no ordinal of an existing StatefulSet; "
+        "create the StatefulSet {wanted}"
+    ),
+    "former-deleting": "it is its former volume and is being deleted; it waits until that is over",
+    "former-policy": "it is its former volume, and its policy is {had}; set it to Retain to keep it",
+    "former-small": (
+        "it is its former volume and has {had}, less than the {wanted} asked for; ask for {had}, "
+        "as volumes cannot grow in this version"
+    ),
+    "former-modes": "it is its former volume, and its access modes are {had}; ask for them instead of {wanted}",
+    "former-volume-mode": "it is its former volume, and its volumeMode is {had}; ask for that instead of {wanted}",
+    "former-selector": "it is its former volume, and its labels do not match the claim's selector ({wanted})",
+    "former-pool-away": (
+        "it is its former volume, and no node has its pool {wanted} now; bring back the node or mount the disk"
+    ),
+    "former-several": (
+        "it is one of several former volumes ({had}), and which was last cannot be told; delete the claimRef's "
+        "name on those that shall not come back"
+    ),
+}
+"""Reason code → sentence. A code is stable; its sentence may get better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why not: a stable code, the volume it is about ("" for the claim itself), what was wanted and what there is."""
+
+    code: str
+    volume: str = ""
+    wanted: str = ""
+    had: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """The reason for people, with the next step where there is one."""
+        text = SENTENCES[self.code].format(wanted=self.wanted or "none", had=self.had or "none")
+        return f"volume {self.volume}: {text}" if self.volume else text
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An action and why. `volume` is a volume's name, `handle` a volume handle where there is no such object yet."""
+
+    action: Action
+    reasons: tuple[Reason, ...] = ()
+    volume: str = ""
+    handle: str = ""
+    node: str = field(default="")
+
+    @property
+    def sentence(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(reason.sentence for reason in self.reasons)
+
+
+def wait(code: str, *, volume: str = "", wanted: str = "", had: str = "") -> Decision:
+    """Nothing is done, for one reason."""
+    return Decision(Action.WAIT, (Reason(code, volume, wanted, had),))

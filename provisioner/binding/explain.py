@@ -1,0 +1,133 @@
+"""Why an object is as it is: the decision's own reasons, put into sentences for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provisioner.binding.decision import Action, Decision, Reason
+from provisioner.binding.facts import Facts
+from provisioner.binding.match import rejection
+from provisioner.binding.order import decide
+from provisioner.model import names
+from provisioner.model.claim import Claim
+from provisioner.model.pod import Pod
+from provisioner.model.volume import Volume
+
+NEAREST_FIRST = (
+    "access-modes", "affinity", "class", "selector", "phase", "capacity", "attributes-class", "volume-mode",
+    "waits-for-consumer", "deleting", "former-claim", "other-claim", "excluded",
+)  # fmt: skip
+"""A volume that fails a later check of the matcher came nearer to fitting; these are the checks, last first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """
+    One object's state in one sentence, its reasons, and the volumes that did not fit, nearest miss first.
+
+    `well` tells whether anything is left to do for a person or for Mooring.
+    """
+
+    subject: str
+    state: str
+    well: bool
+    sentence: str
+    reasons: tuple[Reason, ...] = ()
+    rejected: tuple[Reason, ...] = ()
+
+
+def explain_claim(facts: Facts) -> Explanation:
+    """Which volume the claim has, or why it has none, and what to do about it."""
+    claim = facts.claim
+    decision = decide(facts)
+    waits = facts.storage_class is not None and facts.storage_class.waits_for_consumer
+    rejected: list[Reason] = []
+    if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_OURS} and not claim.volume_name:
+        found = (rejection(claim, volume, delay_binding=waits) for volume in facts.volumes)
+        rejected = sorted(
+            (each for each in found if each is not None),
+            key=lambda each: (NEAREST_FIRST.index(each.code), each.volume),
+        )
+    return Explanation(
+        subject=f"claim {claim.key}",
+        state=claim.phase,
+        well=claim.phase == "Bound",
+        sentence=_claim_sentence(facts, decision),
+        reasons=decision.reasons,
+        rejected=tuple(rejected),
+    )
+
+
+def _claim_sentence(facts: Facts, decision: Decision) -> str:
+    claim = facts.claim
+    volume = next((each for each in facts.volumes if each.name == decision.volume), None)
+    if decision.action is Action.DONE and volume is not None:
+        return f"it is bound to volume {volume.name}{_where(volume)}"
+    if decision.action is Action.BIND:
+        return f"volume {decision.volume} is being bound to it"
+    if decision.action is Action.ADOPT:
+        return f"its former volume {decision.volume} comes back to it"
+    if decision.action in {Action.REBUILD, Action.UNDELETE}:
+        where = "the trash" if decision.action is Action.UNDELETE else "its pool"
+        return f"its former volume {decision.volume} comes back to it from {where}"
+    if decision.action is Action.PROVISION:
+        node = f" on node {decision.node}" if decision.node else ""
+        return f"a new volume of {claim.request} is being made for it{node}"
+    return decision.sentence
+
+
+def _where(volume: Volume) -> str:
+    """Size, backend and pool, as the volume itself tells."""
+    backend = volume.volume_attributes.get("mooring.dev/backend", "")
+    if not backend:
+        return f" ({volume.capacity})"
+    pool = volume.volume_attributes.get("mooring.dev/pool", "")
+    size = volume.volume_attributes.get("mooring.dev/size", "")
+    note = ", size only accounted" if size == "accounted" else ", size enforced"
+    return f" ({volume.capacity}, {backend} in pool {pool}{note})"
+
+
+def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
+    """Whose the volume is, or was, and what will become of it. `claim` is the live one of its claimRef's name."""
+    ref = volume.claim_ref
+    subject = f"volume {volume.name}"
+    if ref is None:
+        sentence = f"it belongs to no claim; any claim that fits may take it{_where(volume)}"
+    elif claim is not None and claim.uid == ref.uid:
+        verb = "is bound to" if claim.volume_name == volume.name else "is reserved for"
+        sentence = f"it {verb} claim {ref}{_where(volume)}"
+    elif not ref.uid:
+        sentence = f"it is reserved for a claim named {ref}{_where(volume)}"
+    elif claim is not None:
+        sentence = f"it belonged to an earlier claim {ref}; the claim of that name now is another (UID {claim.uid})"
+    else:
+        sentence = f"its claim {ref} is gone; {_fate(volume)}"
+    well = volume.phase in {"Bound", "Available"} or (volume.phase == "Released" and volume.reclaim_policy == "Retain")
+    return Explanation(subject=subject, state=volume.phase, well=well, sentence=sentence)
+
+
+def _fate(volume: Volume) -> str:
+    if volume.reclaim_policy == "Delete":
+        return "its policy is Delete, so it goes to the trash"
+    ordinal = volume.annotations.get(names.ORDINAL)
+    if ordinal is not None:
+        owner = f"{volume.annotations.get(names.STATEFUL_SET, '')}-{ordinal}"
+        return f"its data is kept, and goes to ordinal {owner} when that comes back"
+    return "its data is kept"
+
+
+def explain_pod(pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[str] = ()) -> Explanation:
+    """Whether the pod's volumes are there. `missing` are the names of claims that do not exist."""
+    subject = f"pod {pod.namespace}/{pod.name}"
+    unwell = [claim for claim in claims if not claim.well]
+    if missing:
+        sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
+    elif unwell:
+        sentence = f"it waits for {unwell[0].subject}: {unwell[0].sentence}"
+    elif not pod.node_name:
+        sentence = "its claims are bound, and it waits to be scheduled"
+    elif not pod.ready:
+        sentence = f"its claims are bound, and node {pod.node_name} is mounting them"
+    else:
+        sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
+    reasons = tuple(reason for claim in unwell for reason in claim.reasons)
+    return Explanation(subject, pod.phase, pod.ready and not missing, sentence, reasons)

@@ -1,0 +1,41 @@
+"""All that was observed about one claim before deciding."""
+
+from dataclasses import dataclass, field
+
+from provisioner.model.claim import Claim
+from provisioner.model.inventory import Manifest
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """
+    A claim and its surroundings, observed at one moment.
+
+    `storage_class` is None when the claim names none or one that does not exist. `manifests` are those, in the trash or
+    not, whose last holder was a claim of this name in this namespace. `stateful_sets` are those of the namespace;
+    `pods` those that mount the claim.
+    """
+
+    claim: Claim
+    volumes: tuple[Volume, ...] = ()
+    storage_class: StorageClass | None = None
+    namespace_uid: str = ""
+    stateful_sets: tuple[StatefulSet, ...] = ()
+    manifests: tuple[Manifest, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    pods: tuple[Pod, ...] = field(default=())
+
+    @property
+    def node(self) -> Node | None:
+        """The node that the scheduler selected, if it exists."""
+        return next((node for node in self.nodes if node.name == self.claim.selected_node), None)
+
+    @property
+    def stateful_set(self) -> StatefulSet | None:
+        """The set that the claim is an ordinal of."""
+        return next((each for each in self.stateful_sets if each.ordinal_of(self.claim.name)), None)

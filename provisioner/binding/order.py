@@ -1,0 +1,92 @@
+"""How a claim gets its volume: the one order, for every class and in every kind of cluster."""
+
+from provisioner.binding.adopt import adopt
+from provisioner.binding.decision import Action, Decision, Reason, wait
+from provisioner.binding.facts import Facts
+from provisioner.binding.match import match, match_claim
+from provisioner.model.errors import InvalidParameter
+from provisioner.model.storage_class import ClassParameters, StorageClass
+
+NO_PROVISIONER = "kubernetes.io/no-provisioner"
+
+
+def decide(facts: Facts) -> Decision:
+    """
+    What shall happen to the claim now.
+
+    1. A volume it names, or one that names it. 2. Its former volume. 3. The best fit. 4. A new volume.
+    """
+    claim = facts.claim
+    if claim.bind_completed or claim.volume_name:
+        return _named(facts)
+    for volume in facts.volumes:
+        if volume.belongs_to(claim) and match(claim, [volume]):
+            return Decision(Action.BIND, volume=volume.name)
+    if claim.deleting:
+        return wait("deleting")
+    return adopt(facts) or _fit(facts) or _provision(facts)
+
+
+def _named(facts: Facts) -> Decision:
+    claim = facts.claim
+    volume = next((each for each in facts.volumes if each.name == claim.volume_name), None)
+    if claim.bind_completed:
+        if volume is not None and (volume.claim_ref is None or volume.claim_ref.uid == claim.uid):
+            return Decision(Action.DONE, (Reason("bound", had=volume.name),), volume=volume.name)
+        had = "belongs to another claim" if volume else "does not exist"
+        return wait("lost", wanted=claim.volume_name, had=had)
+    if volume is None:
+        return wait("volume-unknown", wanted=claim.volume_name)
+    return Decision(Action.NOT_OURS, (Reason("bound", had=volume.name),), volume=volume.name)
+
+
+def _fit(facts: Facts) -> Decision | None:
+    """The best fit among what there is; with a class that waits, only once a node is selected."""
+    storage_class = facts.storage_class
+    waits = storage_class is not None and storage_class.waits_for_consumer
+    found = match_claim(facts.claim, facts.volumes, delay_binding=waits)
+    return Decision(Action.BIND, volume=found.name) if found else None
+
+
+def _provision(facts: Facts) -> Decision:
+    claim, storage_class = facts.claim, facts.storage_class
+    if not claim.class_name:
+        return wait("no-class")
+    if storage_class is None:
+        return wait("class-unknown", wanted=claim.class_name)
+    if storage_class.provisioner in {"", NO_PROVISIONER}:
+        return wait("class-static", wanted=storage_class.name)
+    if not storage_class.ours:
+        return Decision(
+            Action.NOT_OURS, (Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner),)
+        )
+    if problem := class_problem(storage_class):
+        return Decision(Action.WAIT, (problem,))
+    if claim.selector is not None:
+        return wait("selector-set")
+    if storage_class.waits_for_consumer:
+        if not claim.selected_node:
+            return _unselected(facts)
+        if facts.node is None:
+            return wait("node-unknown", wanted=claim.selected_node)
+    return Decision(Action.PROVISION, (Reason("provisioning"),), node=claim.selected_node)
+
+
+def _unselected(facts: Facts) -> Decision:
+    """A class that waits, and no node yet: which pod, if any, is it waiting for?"""
+    waiting = [pod for pod in facts.pods if not pod.deleting]
+    if not waiting:
+        return wait("first-consumer")
+    placed = next((pod for pod in waiting if pod.node_name), None)
+    return wait("node-name", had=placed.name) if placed else wait("unscheduled", had=waiting[0].name)
+
+
+def class_problem(storage_class: StorageClass) -> Reason | None:
+    """What is wrong with a class of ours; None when nothing is."""
+    try:
+        parameters = ClassParameters.parse(storage_class.parameters)
+    except InvalidParameter as error:
+        return Reason("class-parameters", wanted=storage_class.name, had=str(error))
+    if parameters.adopt != "Never" and storage_class.reclaim_policy == "Delete":
+        return Reason("class-adopt-delete", wanted=storage_class.name, had=parameters.adopt)
+    return None
