@@ -1,0 +1,75 @@
+"""What the API server last said, by kind: filled by reflectors, read by reconcilers, never written by them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from provisioner.model.kinds import Json, Kind
+
+Index = Callable[[Json], Iterable[str]]
+"""From an object to the values under which it shall be found."""
+
+Place = tuple[str, str]
+"""(namespace, name)"""
+
+
+class Cache:
+    """Objects of one kind. What it hands out is shared: look, do not touch."""
+
+    def __init__(self, indexes: Mapping[str, Index] | None = None) -> None:
+        self._objects: dict[Place, Json] = {}
+        self._indexes = dict(indexes or {})
+        self._places: dict[str, defaultdict[str, set[Place]]] = {name: defaultdict(set) for name in self._indexes}
+
+    def get(self, name: str, namespace: str = "") -> Json | None:
+        """The object as last seen, or None."""
+        return self._objects.get((namespace, name))
+
+    def all(self, namespace: str = "") -> list[Json]:
+        """All objects, or those of one namespace."""
+        return [obj for place, obj in self._objects.items() if namespace in {"", place[0]}]
+
+    def by(self, index: str, value: str) -> list[Json]:
+        """The objects that the index finds under the value."""
+        return [self._objects[place] for place in sorted(self._places[index].get(value, ()))]
+
+    def places(self) -> set[Place]:
+        """Where there is an object now."""
+        return set(self._objects)
+
+    def put(self, obj: Json) -> Json | None:
+        """Take an object in; what stood there before."""
+        place = place_of(obj)
+        before = self.remove(place)
+        self._objects[place] = obj
+        for name, index in self._indexes.items():
+            for value in index(obj):
+                self._places[name][value].add(place)
+        return before
+
+    def remove(self, place: Place) -> Json | None:
+        """Take an object out; what stood there."""
+        before = self._objects.pop(place, None)
+        if before is not None:
+            for name, index in self._indexes.items():
+                for value in index(before):
+                    self._places[name][value].discard(place)
+        return before
+
+
+class Caches:
+    """One cache for each kind, made when it is first asked for."""
+
+    def __init__(self, indexes: Mapping[Kind, Mapping[str, Index]] | None = None) -> None:
+        self._indexes = dict(indexes or {})
+        self._caches: dict[Kind, Cache] = {}
+
+    def __getitem__(self, kind: Kind) -> Cache:
+        if kind not in self._caches:
+            self._caches[kind] = Cache(self._indexes.get(kind))
+        return self._caches[kind]
+
+
+def place_of(obj: Json) -> Place:
+    """Where an object belongs."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

@@ -1,0 +1,128 @@
+"""
+Controllers and what runs them.
+
+Reconciling is level-based: `reconcile` gets a key and never an event. It looks at the caches, decides and acts; run
+twice it does nothing the second time. Caches lag behind, so AlreadyExists, Conflict and NotFound are ordinary answers.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from provisioner.kube.cache import Caches
+from provisioner.kube.errors import ApiError, Conflict, NotFound
+from provisioner.kube.queue import WorkQueue
+from provisioner.kube.reflector import Reflector
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import Json, Kind
+
+log = structlog.get_logger()
+
+Key = tuple[str, str]
+"""(namespace, name); the namespace is "" for a cluster-scoped object."""
+
+CONFLICT_SECONDS = 0.05
+"""Long enough for the watch to bring what was missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do until something changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequeueAfter:
+    """Come back after so many seconds, because of `why`, whether something changed or not."""
+
+    seconds: float
+    why: str
+
+
+Result = Done | RequeueAfter
+
+
+class TerminalError(Exception):
+    """Trying again is of no use until the object changes."""
+
+
+class Controller(Protocol):
+    """One reconciler. `workers` keys are worked on at a time, and never the same key twice at once."""
+
+    name: str
+    workers: int
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """For each kind it looks at, which keys a changed (or deleted) object wakes."""
+
+    async def reconcile(self, key: Key) -> Result:
+        """Bring the world nearer to what it should be. An exception means: try again, later and later."""
+
+
+class ControlPlane:
+    """Runs controllers on shared caches: one list and watch for each kind, one queue for each controller."""
+
+    def __init__(self, transport: Transport, controllers: Sequence[Controller], caches: Caches) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._queues: list[tuple[Controller, WorkQueue[Key]]] = [(each, WorkQueue()) for each in controllers]
+        self._wakes: dict[Kind, list[tuple[Callable[[Json], Iterable[Key]], WorkQueue[Key], str]]] = {}
+        for controller, queue in self._queues:
+            for kind, keys in controller.watches().items():
+                self._wakes.setdefault(kind, []).append((keys, queue, controller.name))
+
+    async def run(self) -> None:
+        """Until cancelled. Workers start once every kind has been listed: nobody decides on half of the facts."""
+        async with asyncio.TaskGroup() as group:
+            reflectors = [
+                Reflector(self._transport, kind, self._caches[kind], changed=self._waker(kind)) for kind in self._wakes
+            ]
+            for reflector in reflectors:
+                group.create_task(reflector.run())
+            for reflector in reflectors:
+                await reflector.synced.wait()
+            for controller, queue in self._queues:
+                for _ in range(controller.workers):
+                    group.create_task(_work(controller, queue))
+
+    def _waker(self, kind: Kind) -> Callable[[Json], None]:
+        def wake(obj: Json) -> None:
+            for keys, queue, name in self._wakes[kind]:
+                try:
+                    for key in keys(obj):
+                        queue.add(key)
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                    log.warning("object.unreadable", controller=name, kind=kind.plural, error=repr(error))
+
+        return wake
+
+
+async def _work(controller: Controller, queue: WorkQueue[Key]) -> None:
+    while True:
+        key = await queue.get()
+        try:
+            result = await controller.reconcile(key)
+        except Conflict:
+            queue.add_after(key, CONFLICT_SECONDS)
+        except TerminalError as error:
+            queue.forget(key)
+            log.warning("reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
+        except (ApiError, Exception) as error:  # one bad object never stops the rest
+            delay = queue.retry(key)
+            log.log(
+                20 if isinstance(error, NotFound) else 30,
+                "reconcile.failed",
+                controller=controller.name,
+                key="/".join(key),
+                error=str(error) or repr(error),
+                again_in=round(delay, 2),
+                exc_info=None if isinstance(error, ApiError) else error,
+            )
+        else:
+            queue.forget(key)
+            if isinstance(result, RequeueAfter):
+                queue.add_after(key, result.seconds)
+        finally:
+            queue.done(key)

@@ -1,0 +1,66 @@
+"""Events: what happened to an object, for the people who look at it. The same thing again is counted, not repeated."""
+
+import hashlib
+from datetime import UTC, datetime
+
+import structlog
+
+from provisioner.kube.errors import ApiError, NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import EVENT, Json
+
+log = structlog.get_logger()
+
+LONGEST = 1024
+"""Upstream cuts a message there."""
+
+
+class Recorder:
+    """Writes Events as `component`. An Event that cannot be written is logged and never stops the work."""
+
+    def __init__(self, transport: Transport, component: str) -> None:
+        self._transport = transport
+        self._component = component
+
+    async def record(self, obj: Json, *, type: str, reason: str, message: str) -> None:  # noqa: A002 # Kubernetes' word
+        """Tell about `obj`: `type` is Normal or Warning, `reason` one word in CamelCase."""
+        metadata = obj["metadata"]
+        namespace = metadata.get("namespace") or "default"
+        told = "\0".join((self._component, metadata.get("uid", ""), type, reason, message))
+        name = f"{metadata['name'][:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        try:
+            try:
+                seen = await self._transport.get(EVENT, name, namespace)
+            except NotFound:
+                await self._transport.create(EVENT, self._event(obj, name, namespace, now, type, reason, message))
+            else:
+                change = {"count": seen.get("count", 1) + 1, "lastTimestamp": now}
+                await self._transport.patch(EVENT, name, change, namespace=namespace)
+        except ApiError as error:
+            log.warning("event.lost", reason=reason, object=metadata["name"], error=error.message)
+
+    def _event(self, obj: Json, name: str, namespace: str, now: str, type: str, reason: str, message: str) -> Json:  # noqa: A002
+        metadata = obj["metadata"]
+        involved = {
+            "apiVersion": obj.get("apiVersion", ""),
+            "kind": obj.get("kind", ""),
+            "name": metadata["name"],
+            "uid": metadata.get("uid", ""),
+            "resourceVersion": metadata.get("resourceVersion", ""),
+        }
+        if metadata.get("namespace"):
+            involved["namespace"] = metadata["namespace"]
+        return {
+            "metadata": {"name": name, "namespace": namespace},
+            "involvedObject": involved,
+            "type": type,
+            "reason": reason,
+            "message": message[:LONGEST],
+            "source": {"component": self._component},
+            "reportingComponent": self._component,
+            "reportingInstance": "",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }

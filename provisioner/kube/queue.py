@@ -1,0 +1,92 @@
+"""Keys to be reconciled: each at most once in the queue, never by two workers at once, and none is lost."""
+
+import asyncio
+import heapq
+import itertools
+from collections import deque
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+
+FIRST_RETRY = 0.05
+LAST_RETRY = 30.0
+
+
+class WorkQueue(Generic[K]):
+    """
+    A queue of keys with delays, on the running loop's clock.
+
+    `get` hands a key out; until `done` is called for it, adding it again only notes that it must come once more.
+    """
+
+    def __init__(self) -> None:
+        self._ready: deque[K] = deque()
+        self._waiting: set[K] = set()
+        self._running: set[K] = set()
+        self._again: set[K] = set()
+        self._later: list[tuple[float, int, K]] = []
+        self._due: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        self._order = itertools.count()
+        self._wake = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Now, or right after the work on it that is going on."""
+        if key in self._running:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.append(key)
+            self._wake.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """After a while; of several delays for one key the shortest counts."""
+        when = asyncio.get_running_loop().time() + seconds
+        if when < self._due.get(key, float("inf")):
+            self._due[key] = when
+            heapq.heappush(self._later, (when, next(self._order), key))
+            self._wake.set()
+
+    def retry(self, key: K) -> float:
+        """After a delay that doubles with every failure; the delay in seconds."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay: float = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (failures - 1))
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """It went well: the next failure starts from the shortest delay."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """The next key that is due; waits for one."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._later and self._later[0][0] <= loop.time():
+                when, _, key = heapq.heappop(self._later)
+                if self._due.get(key) == when:
+                    del self._due[key]
+                    self.add(key)
+            if self._ready:
+                key = self._ready.popleft()
+                self._waiting.discard(key)
+                self._running.add(key)
+                return key
+            self._wake.clear()
+            timeout = self._later[0][0] - loop.time() if self._later else None
+            try:
+                await asyncio.wait_for(self._wake.wait(), timeout)
+            except TimeoutError:
+                continue
+
+    def done(self, key: K) -> None:
+        """The work on it is over; if it was added meanwhile, it comes again."""
+        self._running.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif self._ready:
+            self._wake.set()

@@ -1,0 +1,255 @@
+"""
+The one seam to an API server: six verbs over raw objects.
+
+`KubeTransport` speaks through the `kubernetes` package's HTTP client (its configuration, credentials and TLS) and
+leaves its generated models alone: they drop fields they do not know, and one odd object fails a whole list.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.config import new_client_from_config
+
+from provisioner.kube.errors import ApiError, Unavailable, error_of
+from provisioner.model.kinds import Json, Kind
+
+Patch = Json | list[Json]
+"""A dict is a merge patch, a list a JSON patch."""
+
+PAGE = 500
+CONNECT_SECONDS = 3.0
+REQUEST_SECONDS = 15.0
+SILENCE_SECONDS = 90.0
+"""A watch without even a bookmark for so long is taken for dead; servers send one about every minute."""
+LARGEST_LINE = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All objects asked for, and the resourceVersion to watch on from."""
+
+    items: list[Json]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """ADDED, MODIFIED, DELETED or BOOKMARK, and the object (of a bookmark, only its resourceVersion)."""
+
+    type: str
+    object: Json
+
+
+class Transport(Protocol):
+    """
+    What reconcilers may ask of an API server.
+
+    Every method raises ApiError or one of its kinds. An empty namespace means all of them, or a cluster-scoped kind.
+    """
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
+        """One object, live."""
+
+    async def list(
+        self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+    ) -> Listing:
+        """All objects that the selectors choose, however many pages that takes."""
+
+    def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """Changes after `resource_version`, until the server closes the stream; raises Gone when it is too old."""
+
+    async def create(self, kind: Kind, obj: Json) -> Json:
+        """Make an object, in the namespace it names."""
+
+    async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
+        """A dict is a merge patch, a list a JSON patch. A resourceVersion in it makes it compare-and-swap."""
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str = "",
+        uid: str = "",
+        resource_version: str = "",
+        grace_seconds: int | None = None,
+        propagation: str = "",
+    ) -> None:
+        """Delete an object, if it still has that UID and resourceVersion."""
+
+
+class KubeTransport:
+    """A Transport over HTTP. Make it inside a running loop, and close it."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def from_kubeconfig(cls, path: Path) -> "KubeTransport":
+        """As the kubeconfig's current context says."""
+        return cls(await new_client_from_config(config_file=str(path)))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
+        """See Transport."""
+        return await self._send("GET", kind.path(namespace, name))
+
+    async def list(
+        self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
+    ) -> Listing:
+        """See Transport."""
+        query = {"limit": str(PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
+        items: list[Json] = []
+        while True:
+            page = await self._send("GET", kind.path(namespace), query=query)
+            identity = {"apiVersion": kind.api_version, "kind": kind.name}
+            items += [identity | item for item in page.get("items") or []]
+            metadata = page.get("metadata") or {}
+            if not metadata.get("continue"):
+                return Listing(items, metadata.get("resourceVersion", ""))
+            query["continue"] = metadata["continue"]
+
+    async def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
+        """See Transport."""
+        query = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": str(random.randint(240, 300)),  # noqa: S311 # spreads reconnects, keeps no secret
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        answer = await self._open("GET", kind.path(), query=query, timeout=timeout)
+        try:
+            async for line in _lines(answer):
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    status = event["object"]
+                    raise error_of(
+                        status.get("code", 500), reason=status.get("reason", ""), message=status.get("message", "")
+                    )
+                yield WatchEvent(event["type"], event["object"])
+        finally:
+            answer.close()
+
+    async def create(self, kind: Kind, obj: Json) -> Json:
+        """See Transport."""
+        body = {"apiVersion": kind.api_version, "kind": kind.name} | obj
+        return await self._send("POST", kind.path(obj["metadata"].get("namespace", "")), body=body)
+
+    async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
+        """See Transport."""
+        form = "json-patch" if isinstance(patch, list) else "merge-patch"
+        path = kind.path(namespace, name, subresource)
+        return await self._send("PATCH", path, body=patch, content_type=f"application/{form}+json")
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        namespace: str = "",
+        uid: str = "",
+        resource_version: str = "",
+        grace_seconds: int | None = None,
+        propagation: str = "",
+    ) -> None:
+        """See Transport."""
+        wanted = {"uid": uid, "resourceVersion": resource_version}
+        options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
+        if preconditions := {key: value for key, value in wanted.items() if value}:
+            options["preconditions"] = preconditions
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
+        if propagation:
+            options["propagationPolicy"] = propagation
+        await self._send("DELETE", kind.path(namespace, name), body=options)
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
+        answer = await self._open(method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+        try:
+            decoded: Json = json.loads(await answer.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: the answer broke off: {error!r}") from None
+        except ValueError:
+            raise ApiError(answer.status, "InvalidAnswer", f"{method} {path}: the answer is not JSON") from None
+        finally:
+            answer.release()
+        return decoded
+
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        """Send the request with the configured credentials; an answer that is no success becomes an ApiError."""
+        asked = {key: value for key, value in (query or {}).items() if value}
+        _, url, headers, _, _ = self._client.param_serialize(
+            method,
+            path,
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            auth_settings=["BearerToken"],
+        )
+        full = f"{url}?{urlencode(asked)}" if asked else url
+        try:
+            wrapped = await self._client.call_api(method, full, headers, body, _request_timeout=timeout)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Unavailable(0, "Unavailable", f"{method} {path}: no answer: {error!r}") from None
+        answer: aiohttp.ClientResponse = wrapped.response
+        if answer.status < 400:
+            return answer
+        try:
+            text = await answer.text()
+        except (aiohttp.ClientError, TimeoutError):
+            text = ""
+        raise _refusal(answer.status, text, f"{method} {path}")
+
+
+def _refusal(status: int, text: str, request: str) -> ApiError:
+    """Only a body of kind Status is quoted: anything else may hold what nobody should see."""
+    try:
+        decoded = json.loads(text)
+    except ValueError:
+        decoded = {}
+    if isinstance(decoded, dict) and decoded.get("kind") == "Status":
+        return error_of(status, reason=str(decoded.get("reason", "")), message=str(decoded.get("message", "")))
+    return error_of(status, reason="", message=f"{request}: the server answered {status}")
+
+
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The stream cut at newlines, however long a line is; a stream that breaks just ends."""
+    rest = b""
+    try:
+        async for chunk in answer.content.iter_any():
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                if line.strip():
+                    yield line
+            if len(rest) > LARGEST_LINE:
+                raise ApiError(0, "InvalidAnswer", "a watch event is larger than any object may be")
+    except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
+        return
