@@ -1,0 +1,86 @@
+"""Volumes as plain directories: fast, shared with the pool's filesystem, their size only accounted."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from csi.backends import bindings
+from csi.backends.protocol import Shape, Usage
+from csi.host import files, mounts
+from csi.host.errors import HostError, MountFailed
+
+
+class Directory:
+    """The bytes are ``<home>/data``; staging and publishing are bind mounts. Works without root in a user namespace."""
+
+    name = "directory"
+    enforces_size = False
+
+    def problem(self) -> str:
+        """It works everywhere."""
+        return ""
+
+    def fs_types(self) -> tuple[str, ...]:
+        """The pool's own filesystem is used."""
+        return ()
+
+    def minimum_bytes(self, fs_type: str) -> int:
+        """One block."""
+        del fs_type
+        return 4096
+
+    def create(self, home: Path, shape: Shape) -> None:
+        """Make ``data``, private to root; whoever mounts it gives it away from inside."""
+        if shape.access_type != "mount":
+            raise HostError(f"volume {shape.volume_id}: a directory cannot be a raw block device; use backend loop")
+        files.make_directory(home / "data")
+
+    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+        """Bind ``data`` to the staging path."""
+        data = home / "data"
+        if mounts.at(staging) is not None:
+            if os.path.samestat(staging.stat(), data.stat()):
+                return
+            raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
+        mounts.bind(data, staging, options=mount_flags)
+
+    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
+        """Unbind it."""
+        del home, shape
+        mounts.unmount(staging)
+
+    def publish(
+        self,
+        home: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
+    ) -> None:
+        """Bind what is staged to the target."""
+        del home, shape
+        bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
+
+    def unpublish(self, *, target: Path) -> None:
+        """Unbind it and remove the mount point."""
+        bindings.unpublish(target=target)
+
+    def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
+        """
+        What the directory occupies, against the size it was promised.
+
+        More may be used than was promised, for nobody enforces it; the room available is also bounded by the pool's.
+        """
+        del path
+        space = files.filesystem_space(home)
+        used = files.disk_bytes(home / "data")
+        available = max(0, min(shape.size_bytes - used, space.available))
+        return Usage(
+            shape.size_bytes, used, available, space.inodes, space.inodes - space.free_inodes, space.free_inodes
+        )
+
+    def detach(self, home: Path, shape: Shape) -> None:
+        """Nothing holds a directory once it is unmounted."""
+        del home, shape

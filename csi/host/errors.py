@@ -1,0 +1,58 @@
+"""
+What can go wrong at the machine, as one tree; each sentence names the object and, where there is one, the next step.
+
+HostError
+    CommandError        a program said no: `argv`, `exit_code`, `stderr`
+    CommandTimeout      it did not end within the limit of its kind
+    CommandMissing      it is not installed
+    MountFailed         mount(2) or umount2(2) said no
+    NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
+    NoLoopDevice        the kernel gives no loop device
+    NoSpace             the disk below is full
+    UnsafePath          a path that leads, or may lead, out of where it belongs
+"""
+
+from collections.abc import Sequence
+
+
+class HostError(Exception):
+    """The machine did not do what was asked."""
+
+
+class CommandError(HostError):
+    """A program ended with an exit code that means failure."""
+
+    def __init__(self, *, argv: Sequence[str], exit_code: int, stderr: str) -> None:
+        said = stderr.strip().splitlines()
+        super().__init__(f"{argv[0]} failed with exit code {exit_code}: {said[-1] if said else 'it said nothing'}")
+        self.argv = tuple(argv)
+        self.exit_code = exit_code
+        self.stderr = stderr
+
+
+class CommandTimeout(HostError):
+    """A program was killed because it took longer than its kind may."""
+
+
+class CommandMissing(HostError):
+    """A program is not installed; the sentence names the Debian package that has it."""
+
+
+class MountFailed(HostError):
+    """The kernel refused to mount or unmount."""
+
+
+class NotBlank(HostError):
+    """Formatting would destroy something."""
+
+
+class NoLoopDevice(HostError):
+    """No loop device can be had."""
+
+
+class NoSpace(HostError):
+    """The filesystem below the pool is full."""
+
+
+class UnsafePath(HostError):
+    """A link, a mount or a stranger's file where there must be none."""

@@ -1,0 +1,198 @@
+"""Files and directories of a pool: durable writes, and removal that cannot leave the pool."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from csi.host.errors import NoSpace, UnsafePath
+
+PRIVATE: Final = 0o700
+"""Mode of our directories: a volume's data is for whoever mounts it, not for whoever is logged in."""
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Room on a filesystem, in bytes and inodes; `available` is what an ordinary user may still take."""
+
+    total: int
+    free: int
+    available: int
+    inodes: int
+    free_inodes: int
+
+
+def filesystem_space(path: Path) -> Space:
+    """Room on the filesystem that `path` is on."""
+    found = os.statvfs(path)
+    size = found.f_frsize
+    return Space(found.f_blocks * size, found.f_bfree * size, found.f_bavail * size, found.f_files, found.f_ffree)
+
+
+def disk_bytes(path: Path) -> int:
+    """Bytes that a file or a whole tree occupies on the disk; holes do not count, links are not followed."""
+    total, pending = 0, [path]
+    while pending:
+        here = pending.pop()
+        try:
+            found = here.lstat()
+            total += found.st_blocks * 512
+            if stat.S_ISDIR(found.st_mode):
+                pending += here.iterdir()
+        except FileNotFoundError:
+            continue  # it went while we looked
+    return total
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file as a whole: after a crash there is the old content or the new one. Raises NoSpace."""
+    beside = path.with_name(f".{path.name}.new")
+    with reporting_no_space(path):
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        beside.replace(path)
+        sync_directory(path.parent)
+
+
+def make_directory(path: Path) -> None:
+    """Make one private directory, durably; one that is there already is fine."""
+    with reporting_no_space(path):
+        try:
+            path.mkdir(mode=PRIVATE)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_dir():
+                raise UnsafePath(f"{path} is there and is no directory; move it away") from None
+            return
+        sync_directory(path.parent)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Rename within one filesystem; both parents are on disk when this returns."""
+    source.rename(target)
+    sync_directory(target.parent)
+    sync_directory(source.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Bring the entries of a directory to the disk."""
+    descriptor = os.open(path, _DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reporting_no_space(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "quota exceeded" into NoSpace with a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise NoSpace(f"the disk below {path} is full; free some space on it") from None
+        raise
+
+
+def remove_tree(root: Path, path: Path) -> None:
+    """
+    Remove `path` and all below it; `path` lies strictly below `root`. Gone already is fine.
+
+    No link is followed, no other filesystem entered, and no parent touched: raises UnsafePath instead. Needs neither
+    memory nor open files in proportion to the depth: nested directories are moved up and emptied there.
+    """
+    relative = path.relative_to(root)  # both are made by us, from names we checked
+    if not relative.parts or ".." in relative.parts:
+        raise UnsafePath(f"{path} is not below {root}; nothing is removed")
+    try:
+        parent = _open_below(root, relative.parts[:-1])
+    except FileNotFoundError:
+        return
+    try:
+        _remove_entry(parent, relative.parts[-1], device=os.fstat(parent).st_dev)
+        os.fsync(parent)
+    finally:
+        os.close(parent)
+
+
+def _open_below(root: Path, parts: tuple[str, ...]) -> int:
+    """Open a directory below root, refusing links on the way."""
+    here = os.open(root, _DIRECTORY)
+    for part in parts:
+        try:
+            deeper = _open_directory(part, here)
+        finally:
+            os.close(here)
+        here = deeper
+    return here
+
+
+def _open_directory(name: str, parent: int) -> int:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=parent)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR}:
+            raise UnsafePath(f"{name} is a link or no directory; nothing behind it is touched") from None
+        raise
+
+
+def _remove_entry(parent: int, name: str, *, device: int) -> None:
+    try:
+        found = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(name, dir_fd=parent)
+        return
+    top = _open_directory(name, parent)
+    try:
+        moved = 0
+        while entries := os.listdir(top):  # noqa: PTH208 # a path would be resolved again
+            for entry in entries:
+                moved = _flatten(top, entry, device=device, moved=moved)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _flatten(top: int, name: str, *, device: int, moved: int) -> int:
+    """Remove one entry; the directories in it move up to `top` and are met there again."""
+    found = os.stat(name, dir_fd=top, follow_symlinks=False)
+    if not stat.S_ISDIR(found.st_mode):
+        os.unlink(name, dir_fd=top)
+        return moved
+    directory = _open_directory(name, top)
+    try:
+        if os.fstat(directory).st_dev != device:
+            raise UnsafePath(f"{name} is on another filesystem, mounted there; nothing in it is touched")
+        with os.scandir(directory) as entries:
+            for entry in list(entries):
+                if entry.is_dir(follow_symlinks=False):
+                    moved += 1
+                    _move_up(entry.name, directory, f".removed-{os.getpid()}-{moved}", top)
+                else:
+                    os.unlink(entry.name, dir_fd=directory)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=top)
+    return moved
+
+
+def _move_up(name: str, directory: int, new: str, top: int) -> None:
+    try:
+        os.rename(name, new, src_dir_fd=directory, dst_dir_fd=top)
+    except OSError as error:
+        if error.errno in {errno.EBUSY, errno.EXDEV}:
+            raise UnsafePath(f"{name} has something mounted on it; nothing in it is touched") from None
+        raise

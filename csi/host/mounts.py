@@ -1,0 +1,157 @@
+"""
+Mounts, by system call and by the kernel's own table.
+
+`os.path.ismount` does not see a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The calls go
+through ctypes because a process start for each mount costs more than the mount (docs/adr/0002).
+"""
+
+import ctypes
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from csi.host.errors import MountFailed
+
+MS_RDONLY: Final = 1
+MS_REMOUNT: Final = 32
+MS_BIND: Final = 4096
+UMOUNT_NOFOLLOW: Final = 8
+
+FLAGS: Final = {
+    "ro": MS_RDONLY,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "sync": 16,
+    "dirsync": 128,
+    "noatime": 1024,
+    "nodiratime": 2048,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+    "lazytime": 1 << 25,
+}
+"""Mount options that are flags of mount(2); any other is left to the filesystem."""
+
+DEFAULTS: Final = frozenset({"rw", "suid", "dev", "exec", "async", "defaults", "atime", "diratime"})
+PER_MOUNT: Final = frozenset({"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"})
+"""Options that a bind mount can have apart from its filesystem."""
+
+_ESCAPE: Final = re.compile(r"\\([0-7]{3})")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One line of the table: where, what of which filesystem, and the mount's own options."""
+
+    mount_id: int
+    device: tuple[int, int]
+    root: str
+    target: Path
+    options: frozenset[str]
+    fs_type: str
+    source: str
+
+    @property
+    def read_only(self) -> bool:
+        """Whether this mount, whatever its filesystem says, refuses writes."""
+        return "ro" in self.options
+
+
+def parse(line: str) -> Mount:
+    """One line of proc(5) mountinfo."""
+    own, _, rest = line.partition(" - ")
+    fields, last = own.split(" "), rest.split(" ")
+    major, _, minor = fields[2].partition(":")
+    return Mount(
+        mount_id=int(fields[0]),
+        device=(int(major), int(minor)),
+        root=unescape(fields[3]),
+        target=Path(unescape(fields[4])),
+        options=frozenset(fields[5].split(",")),
+        fs_type=last[0],
+        source=unescape(last[1]),
+    )
+
+
+def unescape(text: str) -> str:
+    """Undo the octal escapes of the table."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
+
+
+def table() -> tuple[Mount, ...]:
+    """All mounts that this process sees, in the order they were made."""
+    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return tuple(parse(line) for line in text.splitlines())
+
+
+def at(path: Path, mounts: Iterable[Mount] | None = None) -> Mount | None:
+    """The topmost mount at exactly this path, or None."""
+    wanted = path.parent.resolve() / path.name
+    found = [mount for mount in (table() if mounts is None else mounts) if mount.target == wanted]
+    return found[-1] if found else None
+
+
+def flags_and_data(options: Sequence[str]) -> tuple[int, str]:
+    """Split mount options into flags of mount(2) and the filesystem's own."""
+    flags, data = 0, []
+    for option in (part for each in options for part in each.split(",") if part):
+        if option in FLAGS:
+            flags |= FLAGS[option]
+        elif option not in DEFAULTS:
+            data.append(option)
+    return flags, ",".join(data)
+
+
+def mount(source: str, target: Path, *, fs_type: str, options: Sequence[str]) -> None:
+    """Mount a filesystem. Raises MountFailed."""
+    flags, data = flags_and_data(options)
+    _mount(source, target, fs_type=fs_type, flags=flags, data=data)
+
+
+def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
+    """
+    Show a directory or file at another path, with options of that mount alone.
+
+    Raises MountFailed, and then nothing stays mounted. The kernel takes options only in a second step; the flags that the source's mount has are kept in it, because an
+    ordinary user's namespace may not take them away.
+    """
+    refused = [each for each in options if each not in PER_MOUNT and each not in DEFAULTS]
+    if refused:
+        raise MountFailed(
+            f"a bind mount cannot have the option {refused[0]}; it can have {', '.join(sorted(PER_MOUNT))}"
+        )
+    _mount(str(source), target, flags=MS_BIND)
+    wanted, _ = flags_and_data(options)
+    if not wanted:
+        return
+    made = at(target)
+    kept, _ = flags_and_data(sorted(made.options & PER_MOUNT) if made else ())
+    try:
+        _mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | wanted)
+    except MountFailed:
+        unmount(target)
+        raise
+
+
+def unmount(target: Path) -> None:
+    """Take away everything that is mounted at the path; nothing there is fine. Raises MountFailed."""
+    while at(target) is not None:
+        if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) != 0:
+            problem = ctypes.get_errno()
+            hint = "; something still uses it" if problem == 16 else ""
+            raise MountFailed(f"{target} cannot be unmounted: {os.strerror(problem)}{hint}")
+
+
+def _mount(source: str, target: Path, *, fs_type: str = "", flags: int = 0, data: str = "") -> None:
+    done = _libc.mount(
+        os.fsencode(source), os.fsencode(target), fs_type.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+    )
+    if done != 0:
+        problem = os.strerror(ctypes.get_errno())
+        kind = f" as {fs_type}" if fs_type else ""
+        with_options = f" with {data}" if data else ""
+        raise MountFailed(f"{source} cannot be mounted at {target}{kind}{with_options}: {problem}")
