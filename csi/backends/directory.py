@@ -39,7 +39,7 @@ class Directory:
         """Bind ``data`` to the staging path."""
         data = home / "data"
         if mounts.at(staging) is not None:
-            if os.path.samestat(staging.stat(), data.stat()):
+            if self.owns(home, shape, path=staging):
                 return
             raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
         mounts.bind(data, staging, options=mount_flags)
@@ -66,6 +66,14 @@ class Directory:
     def unpublish(self, *, target: Path) -> None:
         """Unbind it and remove the mount point."""
         bindings.unpublish(target=target)
+
+    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+        """A bind mount shows the very same directory."""
+        del shape
+        try:
+            return mounts.at(path) is not None and os.path.samestat(path.stat(), (home / "data").stat())
+        except FileNotFoundError:
+            return False
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
         """

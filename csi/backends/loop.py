@@ -75,10 +75,8 @@ class Loop:
         if shape.access_type != "mount":
             raise HostError(f"volume {shape.volume_id}: raw block volumes are not offered in this version")
         image, tag = home / "image", loopdev.tag_of(shape.volume_id)
-        there = mounts.at(staging)
-        if there is not None:
-            ours = {loop.path.stat().st_rdev for loop in loopdev.find(image, tag=tag)}
-            if os.makedev(*there.device) in ours:
+        if mounts.at(staging) is not None:
+            if self.owns(home, shape, path=staging):
                 return
             raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
         if not image.exists():
@@ -110,6 +108,12 @@ class Loop:
     def unpublish(self, *, target: Path) -> None:
         """Unbind it and remove the mount point."""
         bindings.unpublish(target=target)
+
+    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+        """Its filesystem lies on a loop device of ours over this image."""
+        there = mounts.at(path)
+        ours = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id)) if there else []
+        return there is not None and os.makedev(*there.device) in {loop.path.stat().st_rdev for loop in ours}
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
         """What its own filesystem says."""

@@ -73,6 +73,9 @@ class Backend(Protocol):
     def unpublish(self, *, target: Path) -> None:
         """Take it away from there, and the mount point; never what lies below a mount point."""
 
+    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+        """Whether what is mounted at `path` is this volume, whoever mounted it."""
+
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
         """How full it is, looked at through `path`, where it is mounted."""
 

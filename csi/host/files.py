@@ -50,8 +50,12 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: after a crash there is the old content or the new one. Raises NoSpace."""
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """
+    Replace a file as a whole: after a crash there is the old content or the new one. Raises NoSpace.
+
+    `durable` false is for what a power cut makes untrue anyway; it survives the end of a process, not of the machine.
+    """
     beside = path.with_name(f".{path.name}.new")
     with reporting_no_space(path):
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -59,11 +63,13 @@ def write_atomic(path: Path, content: bytes) -> None:
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         beside.replace(path)
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
 
 
 def make_directory(path: Path) -> None:

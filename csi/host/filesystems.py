@@ -8,7 +8,7 @@ from typing import Final
 from csi.host.commands import Limit, run
 from csi.host.errors import CommandError, NotBlank
 
-MINIMUM: Final = {"ext4": 4 << 20}
+MINIMUM: Final = {"ext4": 2 << 20}
 """Least size of a filesystem that has a journal, in bytes (measured with e2fsprogs 1.47)."""
 
 _NOTHING_FOUND: Final = 2

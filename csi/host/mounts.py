@@ -116,8 +116,8 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
     """
     Show a directory or file at another path, with options of that mount alone.
 
-    Raises MountFailed, and then nothing stays mounted. The kernel takes options only in a second step; the flags that the source's mount has are kept in it, because an
-    ordinary user's namespace may not take them away.
+    Raises MountFailed, and then nothing stays mounted. The kernel takes options only in a second step; the flags that
+    the source's mount has are kept in it, because an ordinary user's namespace may not take them away.
     """
     refused = [each for each in options if each not in PER_MOUNT and each not in DEFAULTS]
     if refused:

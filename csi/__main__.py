@@ -1,0 +1,97 @@
+"""`python -m csi`: the driver, and the making of pools."""
+
+import os
+
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")  # programs are started from threads; grpc must not mind
+os.umask(0o077)
+
+import asyncio  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import click  # noqa: E402
+
+from csi.errors import BadEnvironment  # noqa: E402
+from csi.flags import Endpoint, Settings, Size  # noqa: E402
+
+BAD_ENVIRONMENT = 78
+
+
+@click.group(invoke_without_command=True, context_settings={"max_content_width": 120})
+@click.option("--endpoint", "socket", type=Endpoint(), envvar="CSI_ENDPOINT", help="unix:///path/to/csi.sock")
+@click.option("--node-id", help="This node's name towards the controller.")
+@click.option("--pool", "pools", type=click.Path(path_type=Path), multiple=True, help="A pool's directory; repeatable.")
+@click.option("--init-empty-pools", is_flag=True, help="Make a pool of an empty directory that never was one.")
+@click.option("--purge-interval", type=click.FloatRange(min=0.05), default=60.0, help="Seconds between looks.")
+@click.option("--lifeline-fd", type=click.IntRange(min=0), help="Stop when this file descriptor is closed.")
+@click.option("--workers", type=click.IntRange(1, 64), default=8, help="Operations on disks at a time.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.pass_context
+def main(
+    context: click.Context,
+    *,
+    socket: Path | None,
+    node_id: str | None,
+    pools: tuple[Path, ...],
+    init_empty_pools: bool,
+    purge_interval: float,
+    lifeline_fd: int | None,
+    workers: int,
+    log_format: str,
+) -> None:
+    """Serve the CSI driver csi.mooring.dev on a unix socket."""
+    if context.invoked_subcommand is not None:
+        return
+    if socket is None:
+        raise click.UsageError("--endpoint (or CSI_ENDPOINT) is missing")
+    if not node_id or len(node_id.encode()) > 256:
+        raise click.UsageError("--node-id is missing, or longer than 256 bytes")
+    if not pools:
+        raise click.UsageError("--pool is missing; a driver without a pool has nothing to give")
+    from csi import server  # noqa: PLC0415 # grpc is not needed to refuse a flag
+
+    server.configure_logs(log_format)
+    settings = Settings(
+        socket=socket,
+        node_id=node_id,
+        pools=pools,
+        init_empty_pools=init_empty_pools,
+        purge_seconds=purge_interval,
+        lifeline=lifeline_fd,
+        workers=workers,
+        log_format=log_format,
+    )
+    asyncio.run(server.serve(settings))
+
+
+@main.command("pool-init")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="The pool's name, which StorageClasses use.")
+@click.option("--capacity", type=Size(), help="What it may promise in all; without it, what the disk gives.")
+def pool_init(path: Path, name: str, capacity: int | None) -> None:
+    """Make a pool in an empty directory."""
+    from csi.engine.pools import make_pool  # noqa: PLC0415 # as above
+
+    pool = make_pool(path, name=name, capacity_bytes=capacity, known={})
+    click.echo(f"pool {pool.name} ({pool.uuid}) made at {pool.path}")
+
+
+def run() -> int:
+    """Run it; the exit code: 0, 2 for bad flags, 78 for a bad environment."""
+    try:
+        main(prog_name="python -m csi", standalone_mode=False)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        click.echo(f"mooring driver: {error.format_message()}", err=True)
+        return 2
+    except BadEnvironment as error:
+        click.echo(f"mooring driver: {error}", err=True)
+        return BAD_ENVIRONMENT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

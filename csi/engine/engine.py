@@ -1,0 +1,151 @@
+"""All parts of the engine together: what the services call."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+
+from csi.backends.protocol import Backend, Usage
+from csi.engine import manifest as manifests
+from csi.engine.catalog import Catalog, Entry
+from csi.engine.ledger import Ledger, measure
+from csi.engine.node import Node
+from csi.engine.pools import Pool
+from csi.engine.requests import Creation, Ending, Publishing, Staging
+from csi.engine.singleflight import SingleFlight
+from csi.engine.trash import Trash
+from csi.engine.volume_ids import id_of
+from csi.engine.volumes import Volumes
+from csi.engine.workers import Workers
+from csi.errors import FailedPrecondition, NotFound
+
+log = structlog.get_logger()
+
+
+class Engine:
+    """The driver without its protocol. Methods raise CsiError, or HostError where the machine did not obey."""
+
+    def __init__(
+        self, pools: Sequence[Pool], *, backends: dict[str, Backend], node_id: str, workers: int, purge_seconds: float
+    ) -> None:
+        self.node_id = node_id
+        self.backends = backends
+        self.catalog = Catalog(tuple(pools))
+        self.ledger = Ledger(self.catalog)
+        self._workers = Workers(workers)
+        self._flight = SingleFlight()
+        self._trash = Trash(self.catalog, self._workers)
+        self._volumes = Volumes(
+            self.catalog, self.ledger, self._trash, self._workers, backends=backends, node_id=node_id
+        )
+        self._node = Node(self.catalog, self._volumes, self._workers)
+        self._purge_seconds = purge_seconds
+        self._wake = asyncio.Event()
+
+    def load(self) -> None:
+        """Read what is on the disks; before serving."""
+        self.catalog.load()
+        for pool in self.catalog.pools:
+            self.ledger.note(pool, measure(pool))
+
+    async def create(self, request: Creation) -> Entry:
+        """CreateVolume."""
+        return await self._flight.run(id_of(request.name), request, lambda: self._volumes.create(request))
+
+    async def delete(self, handle: str) -> None:
+        """DeleteVolume: into the trash. A volume that is not there is deleted already."""
+        entry = self.catalog.get(handle)
+        if entry is not None:
+            await self._flight.run(entry.manifest.id, Ending("delete", handle), lambda: self._delete(handle))
+
+    async def _delete(self, handle: str) -> None:
+        entry = self.catalog.get(handle)
+        if entry is None:
+            return
+        if path := await self._node.in_use(entry):
+            raise FailedPrecondition(f"volume {handle} is in use at {path}; unpublish and unstage it first")
+        backend, shape = self.backends[entry.manifest.backend], entry.manifest.shape
+        await self._workers.run(lambda: backend.detach(entry.home, shape))
+        await self._trash.put(entry)
+        self._wake.set()
+
+    async def stage(self, request: Staging) -> None:
+        """NodeStageVolume."""
+        await self._on(request.handle, request, lambda: self._node.stage(request))
+
+    async def unstage(self, handle: str, staging: str) -> None:
+        """NodeUnstageVolume."""
+        await self._on(handle, Ending("unstage", handle, staging), lambda: self._node.unstage(handle, staging))
+
+    async def publish(self, request: Publishing) -> None:
+        """NodePublishVolume."""
+        await self._on(request.handle, request, lambda: self._node.publish(request))
+
+    async def unpublish(self, handle: str, target: str) -> None:
+        """NodeUnpublishVolume."""
+        await self._on(handle, Ending("unpublish", handle, target), lambda: self._node.unpublish(handle, target))
+
+    async def usage(self, handle: str, path: str) -> Usage:
+        """NodeGetVolumeStats; waits for nothing that is going on."""
+        return await self._node.usage(handle, path)
+
+    def find(self, handle: str) -> Entry:
+        """The volume. Raises NotFound."""
+        entry = self.catalog.get(handle)
+        if entry is None:
+            raise NotFound(f"volume {handle} does not exist here")
+        return entry
+
+    async def record_holder(self, handle: str, labels: dict[str, str]) -> Entry:
+        """Write down who holds the volume now; the former holder goes to the ledger of its manifest."""
+        request = ("holder", handle, tuple(sorted(labels.items())))
+
+        async def record() -> Entry:
+            entry = self.find(handle)
+            manifest = entry.manifest.held_by(labels, now=manifests.now())
+            if manifest is not entry.manifest:
+                await self._workers.run(lambda: manifests.write(entry.home, manifest))
+                entry.manifest = manifest
+            return entry
+
+        return await self._flight.run(self.find(handle).manifest.id, request, record)
+
+    @property
+    def trash(self) -> Trash:
+        """Deleted volumes."""
+        return self._trash
+
+    async def undelete(self, handle: str) -> Entry:
+        """Take a volume out of the trash, if its pool can still promise its size."""
+
+        async def take() -> Entry:
+            found = [each for each in await self._trash.all() if each.manifest.handle == handle]
+            if found and self.catalog.get(handle) is None:
+                self.ledger.require(found[-1].pool, found[-1].manifest.size_bytes)
+            return await self._trash.undelete(handle)
+
+        return await self._flight.run(handle.partition(".")[2] or handle, Ending("undelete", handle), take)
+
+    async def purge_for_ever(self) -> None:
+        """Empty the trash in time and look at the disks, until cancelled."""
+        while True:
+            try:
+                await self._trash.purge_expired()
+                for pool in self.catalog.pools:
+                    await self._volumes.measure(pool)
+            except OSError as error:
+                log.error("purge.failed", problem=str(error))
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._purge_seconds)
+            except TimeoutError:
+                continue
+
+    async def _on(self, handle: str, request: object, work: Callable[[], Awaitable[None]]) -> None:
+        entry = self.find(handle)
+        await self._flight.run(entry.manifest.id, request, work)
+
+    async def stop(self) -> None:
+        """Take no more work and finish what is running."""
+        await self._flight.drain()
+        self._workers.close()

@@ -1,0 +1,122 @@
+"""What callers ask of the engine, checked and free of protocol: equal requests are the same operation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from csi.errors import InvalidArgument
+
+SINGLE_WRITER: Final = "SINGLE_NODE_SINGLE_WRITER"
+MODES: Final = ("SINGLE_NODE_WRITER", "SINGLE_NODE_READER_ONLY", SINGLE_WRITER, "SINGLE_NODE_MULTI_WRITER")
+"""Access modes that a volume on one node's disk can serve."""
+
+HOLDER_PREFIX: Final = "mooring.dev/"
+IGNORED_PREFIX: Final = "csi.storage.k8s.io/"
+FS_TYPE: Final = "csi.storage.k8s.io/fstype"
+_CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "thick")}
+_FREE: Final = frozenset({"pool", "trashRetention", FS_TYPE})
+_OTHERS: Final = frozenset({"adopt", "onNodeLoss"})
+"""Parameters that mean something to the controller alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One way of using a volume."""
+
+    access_type: str
+    mode: str
+    fs_type: str = ""
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """CreateVolume's parameters. `compared` are those that make two volumes differ; `labels` say who holds it."""
+
+    backend: str
+    pool: str
+    fs_type: str
+    provisioning: str
+    trash_retention: int
+    compared: tuple[tuple[str, str], ...]
+    labels: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> "Parameters":
+        """Check every key and value. Raises InvalidArgument that lists the valid ones."""
+        labels, compared = {}, {}
+        for key, value in parameters.items():
+            if key.startswith(HOLDER_PREFIX):
+                labels[key] = value
+            elif key in _CHOICES and value not in _CHOICES[key]:
+                raise InvalidArgument(f"parameter {key}: {value!r} is not one of {', '.join(_CHOICES[key])}")
+            elif key in _CHOICES or key in _FREE:
+                compared[key] = value
+            elif key not in _OTHERS and not key.startswith(IGNORED_PREFIX):
+                valid = sorted({*_CHOICES, *_FREE, *_OTHERS})
+                raise InvalidArgument(f"parameter {key} is unknown; valid are {', '.join(valid)}")
+        backend = compared.get("backend", "directory")
+        if backend != "loop" and (wrong := [key for key in ("provisioning", FS_TYPE) if compared.get(key)]):
+            raise InvalidArgument(f"parameter {wrong[0]} means something for backend loop only, not for {backend}")
+        return cls(
+            backend=backend,
+            pool=compared.get("pool", ""),
+            fs_type=compared.get(FS_TYPE, ""),
+            provisioning=compared.get("provisioning", "thin"),
+            trash_retention=seconds(compared.get("trashRetention", "24h")),
+            compared=tuple(sorted(compared.items())),
+            labels=tuple(sorted(labels.items())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """One CreateVolume. `nodes` are the values of our topology key that are allowed; empty means any."""
+
+    name: str
+    required: int
+    limit: int
+    capabilities: tuple[Capability, ...]
+    parameters: Parameters
+    nodes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """One NodeStageVolume."""
+
+    handle: str
+    staging: str
+    capability: Capability
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """One NodePublishVolume."""
+
+    handle: str
+    staging: str
+    target: str
+    capability: Capability
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The opposite of any of them: `verb` on a volume at a path."""
+
+    verb: str
+    handle: str
+    path: str = ""
+
+
+def seconds(duration: str) -> int:
+    """A duration such as ``24h``, ``1h30m`` or ``0s``, in seconds. Raises InvalidArgument."""
+    rest, total = duration, 0
+    for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
+        number, found, after = rest.partition(unit)
+        if found and number.isascii() and number.isdecimal():
+            total, rest = total + int(number) * factor, after
+    if rest or not duration:
+        raise InvalidArgument(f"trashRetention: {duration!r} is not a duration; write for example 30m, 24h or 0s")
+    return total

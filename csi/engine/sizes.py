@@ -1,0 +1,36 @@
+"""Which size a volume gets, from what the caller requires and where it draws the limit. All in bytes."""
+
+from typing import Final
+
+from csi.errors import InvalidArgument, OutOfRange
+
+BLOCK: Final = 4096
+DEFAULT: Final = 1 << 30
+LARGEST: Final = 1 << 60
+
+
+def exact_size(*, required: int, limit: int, minimum: int) -> int:
+    """
+    The size: `required` rounded up to whole blocks where the limit allows, else exactly `required`.
+
+    0 means "not set". Raises InvalidArgument for a range that contradicts itself and OutOfRange for one that cannot be
+    met. Source: CSI, CapacityRange.
+    """
+    if required < 0 or limit < 0:
+        raise InvalidArgument("required_bytes and limit_bytes must not be negative")
+    if limit and required > limit:
+        raise InvalidArgument(f"required_bytes {required} is more than limit_bytes {limit}")
+    if limit and limit < minimum:
+        raise OutOfRange(f"a volume of at most {limit} bytes cannot be made; the least is {minimum}")
+    wanted = required or min(DEFAULT, limit or DEFAULT)
+    if required and required < minimum:
+        raise OutOfRange(f"a volume of {required} bytes cannot be made; the least is {minimum}")
+    if wanted > LARGEST:
+        raise OutOfRange(f"a volume of {wanted} bytes cannot be made; the most is {LARGEST}")
+    rounded = -(-max(wanted, minimum) // BLOCK) * BLOCK
+    return rounded if not limit or rounded <= limit else wanted
+
+
+def compatible(size: int, *, required: int, limit: int) -> bool:
+    """Whether an existing volume of this size is what the range asks for."""
+    return size >= required and (not limit or size <= limit)

@@ -1,0 +1,37 @@
+"""
+Names of volumes: from the caller's name to an id, and from a handle to its parts.
+
+An id is a file name that we chose by a short grammar. No path is ever built from anything else.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Final
+
+_PLAIN: Final = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_HANDLE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([a-z0-9-]{1,63})", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A volume handle taken apart."""
+
+    pool: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.pool}.{self.id}"
+
+
+def id_of(name: str) -> str:
+    """The id of a volume of this CSI name: the name itself where that is plain, else a digest of it."""
+    if _PLAIN.fullmatch(name):
+        return name
+    return f"v-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+
+
+def parse_handle(text: str) -> Handle | None:
+    """The parts of ``<pool UUID>.<id>``; None for anything else, which then names no volume at all."""
+    found = _HANDLE.fullmatch(text)
+    return Handle(found[1], found[2]) if found else None

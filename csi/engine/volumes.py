@@ -1,0 +1,204 @@
+"""Making volumes: write the intent, act, mark ready. A crash in between is finished by the retry."""
+
+import contextlib
+import uuid
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from csi.backends.protocol import Backend
+from csi.engine import ledger as ledgers
+from csi.engine import manifest as manifests
+from csi.engine.catalog import Catalog, Entry
+from csi.engine.ledger import Ledger
+from csi.engine.manifest import Holder, Manifest
+from csi.engine.pools import Pool
+from csi.engine.requests import MODES, Capability, Creation
+from csi.engine.sizes import compatible, exact_size
+from csi.engine.trash import Trash
+from csi.engine.volume_ids import id_of
+from csi.engine.workers import Workers
+from csi.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, OutOfRange, ResourceExhausted
+from csi.host import files
+from csi.host.errors import HostError, NoSpace
+
+log = structlog.get_logger()
+
+
+class Volumes:
+    """The life of volumes from their creation to the trash. Decisions run on the loop, disks on workers."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        ledger: Ledger,
+        trash: Trash,
+        workers: Workers,
+        *,
+        backends: dict[str, Backend],
+        node_id: str,
+    ) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._trash = trash
+        self._workers = workers
+        self._backends = backends
+        self._node_id = node_id
+
+    async def create(self, request: Creation) -> Entry:
+        """The volume of this name, made now or before. Raises CsiError."""
+        entry = self._catalog.of_id(id_of(request.name))
+        if entry is None:
+            entry = await self._intend(request)
+        else:
+            self._compare(entry.manifest, request)
+        if entry.manifest.state == "ready":
+            return entry
+        await self._make(entry)
+        log.info("volume.created", volume=entry.manifest.handle, size=entry.manifest.size_bytes)
+        return entry
+
+    async def _intend(self, request: Creation) -> Entry:
+        """Choose, promise and write it down."""
+        backend = self.backend(request.parameters.backend)
+        if problem := backend.problem():
+            raise FailedPrecondition(problem)
+        if request.nodes is not None and self._node_id not in request.nodes:
+            raise ResourceExhausted(f"the volume is wanted on {', '.join(request.nodes)}, and this is {self._node_id}")
+        access_type, fs_type = check_capabilities(request.capabilities, request, backend)
+        size = exact_size(required=request.required, limit=request.limit, minimum=backend.minimum_bytes(fs_type))
+        pool = await self._choose(request, size)
+        volume_id = id_of(request.name)
+        if problem := self._catalog.problem_at(pool, volume_id):
+            raise FailedPrecondition(problem)
+        now = manifests.now()
+        labels = dict(request.parameters.labels)
+        manifest = Manifest(
+            id=volume_id,
+            name=request.name,
+            pool=pool.uuid,
+            size_bytes=size,
+            backend=backend.name,
+            access_type="block" if access_type == "block" else "mount",
+            fs_type=fs_type,
+            fs_uuid=str(uuid.uuid4()) if fs_type else "",
+            provisioning=request.parameters.provisioning,
+            parameters=dict(request.parameters.compared),
+            state="creating",
+            created=now,
+            holder=Holder(labels, now) if labels else None,
+        )
+        entry = Entry(pool, manifest)
+        self._catalog.put(entry)  # promised from here on, before anything else can run
+
+        def write() -> None:
+            files.make_directory(entry.home)
+            manifests.write(entry.home, manifest)
+
+        await self._or_undo(entry, write)
+        return entry
+
+    async def _choose(self, request: Creation, size: int) -> Pool:
+        """The pool named, or the one with the most room; looks at the disk again before it refuses."""
+        wanted = request.parameters.pool
+        pools = [pool for pool in self._catalog.pools if not wanted or pool.name == wanted]
+        if not pools:
+            names = ", ".join(pool.name for pool in self._catalog.pools)
+            raise InvalidArgument(f"there is no pool {wanted} here; the pools are {names}")
+        best = max(pools, key=lambda pool: (self._ledger.available(pool), pool.name))
+        try:
+            self._ledger.require(best, size)
+        except (ResourceExhausted, OutOfRange):
+            await self.measure(best)
+            self._ledger.require(best, size)
+        return best
+
+    async def measure(self, pool: Pool) -> None:
+        """Look at the pool's disk."""
+        self._ledger.note(pool, await self._workers.look(lambda: ledgers.measure(pool)))
+
+    async def _make(self, entry: Entry) -> None:
+        backend = self.backend(entry.manifest.backend)
+        await self._trash.make_room(entry.pool, self._ledger.shortfall(entry.pool))
+        shape = entry.manifest.shape
+        try:
+            await self._workers.run(lambda: backend.create(entry.home, shape))
+        except NoSpace:
+            if not await self._trash.make_room(entry.pool, shape.size_bytes):
+                await self._undo(entry)
+                raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
+            await self._or_undo(entry, lambda: backend.create(entry.home, shape))
+        except HostError as error:
+            await self._undo(entry)
+            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+        ready = msgspec.structs.replace(entry.manifest, state="ready")
+        await self._workers.run(lambda: manifests.write(entry.home, ready))
+        entry.manifest = ready
+
+    async def _or_undo(self, entry: Entry, work: Callable[[], None]) -> None:
+        """Run it; when the machine refuses, leave nothing behind, as the caller may count on."""
+        try:
+            await self._workers.run(work)
+        except NoSpace as error:
+            await self._undo(entry)
+            raise ResourceExhausted(str(error)) from error
+        except (HostError, OSError) as error:
+            await self._undo(entry)
+            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+
+    async def _undo(self, entry: Entry) -> None:
+        """Only what was never ready: nobody can have written into it."""
+        with contextlib.suppress(HostError, OSError):
+            await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home))
+            self._catalog.drop(entry.manifest.handle)
+
+    def _compare(self, manifest: Manifest, request: Creation) -> None:
+        """An existing volume must be just what is asked for."""
+        parameters = request.parameters
+        capabilities = request.capabilities
+        differs = ""
+        if not compatible(manifest.size_bytes, required=request.required, limit=request.limit):
+            differs = f"it has {manifest.size_bytes} bytes"
+        elif manifest.parameters != dict(parameters.compared):
+            differs = "its parameters differ"
+        elif any(each.access_type != manifest.access_type for each in capabilities):
+            differs = f"it is a {manifest.access_type} volume"
+        elif any(each.fs_type not in {"", manifest.fs_type} for each in capabilities) and manifest.backend == "loop":
+            differs = f"its filesystem is {manifest.fs_type}"
+        elif request.nodes is not None and self._node_id not in request.nodes:
+            differs = f"it is on {self._node_id}"
+        if differs:
+            raise AlreadyExists(f"volume {request.name} exists already, and {differs}")
+
+    def backend(self, name: str) -> Backend:
+        """The backend of this name."""
+        return self._backends[name]
+
+
+def check_capabilities(capabilities: tuple[Capability, ...], request: Creation, backend: Backend) -> tuple[str, str]:
+    """The access type and filesystem that serve all capabilities. Raises InvalidArgument."""
+    kinds = {each.access_type for each in capabilities}
+    if len(kinds) != 1:
+        raise InvalidArgument("a volume is either mounted or raw, not both")
+    for each in capabilities:
+        if problem := unsupported(each, backend):
+            raise InvalidArgument(problem)
+    (access_type,) = kinds
+    if access_type == "block" or not backend.fs_types():
+        return access_type, ""
+    asked = {request.parameters.fs_type, *(each.fs_type for each in capabilities)} - {""}
+    if len(asked) > 1:
+        raise InvalidArgument(f"the filesystems {', '.join(sorted(asked))} are asked for at once")
+    return access_type, asked.pop() if asked else backend.fs_types()[0]
+
+
+def unsupported(capability: Capability, backend: Backend) -> str:
+    """Why the backend cannot serve the capability; "" when it can."""
+    if capability.mode not in MODES:
+        return f"access mode {capability.mode} is not possible: the volume is on one node's disk"
+    if capability.access_type == "block":
+        return f"raw block volumes are not offered by backend {backend.name} in this version"
+    if capability.fs_type and backend.fs_types() and capability.fs_type not in backend.fs_types():
+        return f"filesystem {capability.fs_type} is not offered; {', '.join(backend.fs_types())} is"
+    return ""

@@ -1,0 +1,128 @@
+"""The driver's process: pools opened, services on one socket, an orderly end."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+
+import grpc
+import grpc.aio
+import structlog
+
+from csi.backends import backends
+from csi.engine.engine import Engine
+from csi.engine.pools import open_pools
+from csi.errors import BadEnvironment
+from csi.flags import Settings
+from csi.services.controller import Controller
+from csi.services.identity import Identity
+from csi.services.inventory import Inventory
+from csi.services.node import Node
+from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
+
+log = structlog.get_logger()
+
+GRACE_SECONDS = 25.0
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until told to stop. Raises BadEnvironment before anything is served."""
+    _prepare_socket(settings)
+    pools = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
+    engine = Engine(
+        pools,
+        backends=backends(),
+        node_id=settings.node_id,
+        workers=settings.workers,
+        purge_seconds=settings.purge_seconds,
+    )
+    try:
+        engine.load()
+    except OSError as error:
+        raise BadEnvironment(f"the pools cannot be read: {error}") from None
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
+    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    csi_pb2_grpc.add_NodeServicer_to_server(Node(engine), server)  # type: ignore[abstract] # as above
+    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
+    try:
+        server.add_insecure_port(f"unix://{settings.socket}")
+        await server.start()
+    except RuntimeError as error:
+        raise BadEnvironment(f"{settings.socket} cannot be listened on: {error}") from None
+    log.info("driver.serving", socket=str(settings.socket), pools=[pool.name for pool in pools], pid=os.getpid())
+    purging = asyncio.create_task(engine.purge_for_ever())
+    reason = await _told_to_stop(settings.lifeline)
+    log.info("driver.stopping", reason=reason)
+    purging.cancel()
+    await server.stop(GRACE_SECONDS)
+    await engine.stop()
+    settings.socket.unlink(missing_ok=True)
+    log.info("driver.stopped")
+
+
+def _prepare_socket(settings: Settings) -> None:
+    """The directory must be writable; a socket left by a dead driver is removed, a living driver's is not."""
+    directory = settings.socket.parent
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadEnvironment(f"the socket's directory {directory} cannot be made: {error.strerror}") from None
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise BadEnvironment(f"the socket's directory {directory} is not writable; choose another --endpoint")
+    if not settings.socket.exists():
+        return
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(settings.socket))
+        except OSError:
+            settings.socket.unlink(missing_ok=True)
+            return
+    raise BadEnvironment(f"another driver serves on {settings.socket} already; stop it, or choose another --endpoint")
+
+
+async def _told_to_stop(lifeline: int | None) -> str:
+    """Wait for a signal, or for the parent's end of the lifeline to close; which it was."""
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[str] = loop.create_future()
+
+    def tell(reason: str) -> None:
+        if not told.done():
+            told.set_result(reason)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, tell, number.name)
+    if lifeline is not None:
+
+        def readable() -> None:
+            with contextlib.suppress(BlockingIOError):
+                if os.read(lifeline, 1024):
+                    return
+                loop.remove_reader(lifeline)
+                tell("the parent ended")
+
+        os.set_blocking(lifeline, False)
+        loop.add_reader(lifeline, readable)
+    return await told
+
+
+def configure_logs(log_format: str) -> None:
+    """One line for each event on stderr: text for people, JSON for programs."""
+    last = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            last,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(20),
+    )

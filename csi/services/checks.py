@@ -1,0 +1,66 @@
+"""Is a request well formed? Looked at before anything else, as CSI asks: missing fields first, existence later."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from csi.engine.requests import Capability
+from csi.errors import InvalidArgument
+from csi.v1 import csi_pb2
+
+TEXT_LIMIT: Final = 128
+PATH_LIMIT: Final = 4095
+MAP_LIMIT: Final = 4096
+FLAGS_LIMIT: Final = 4096
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+def text(value: str, field: str) -> str:
+    """A required identifier or name: present, at most 128 bytes, no control characters."""
+    if not value:
+        raise InvalidArgument(f"{field} is missing")
+    if len(value.encode()) > TEXT_LIMIT:
+        raise InvalidArgument(f"{field} has more than {TEXT_LIMIT} bytes")
+    if _CONTROL.search(value):
+        raise InvalidArgument(f"{field} has a control character")
+    return value
+
+
+def path(value: str, field: str) -> str:
+    """A required absolute path, without a step back in it."""
+    if not value:
+        raise InvalidArgument(f"{field} is missing")
+    if len(value.encode()) > PATH_LIMIT:
+        raise InvalidArgument(f"{field} has more than {PATH_LIMIT} bytes")
+    if not value.startswith("/") or "\0" in value or ".." in value.split("/"):
+        raise InvalidArgument(f"{field} must be an absolute path without ..")
+    return value.rstrip("/") or "/"
+
+
+def mapping(value: Mapping[str, str], field: str) -> dict[str, str]:
+    """A map of at most 4 KiB in all."""
+    found = dict(value)
+    if sum(len(key.encode()) + len(each.encode()) for key, each in found.items()) > MAP_LIMIT:
+        raise InvalidArgument(f"{field} has more than {MAP_LIMIT} bytes in all")
+    return found
+
+
+def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capability:
+    """One required capability: an access type and an access mode."""
+    access_type = value.WhichOneof("access_type")
+    if not present or access_type is None:
+        raise InvalidArgument("volume_capability is missing, or has no access type")
+    mode = csi_pb2.VolumeCapability.AccessMode.Mode.Name(value.access_mode.mode)
+    if mode == "UNKNOWN":
+        raise InvalidArgument("volume_capability has no access mode")
+    if sum(len(flag.encode()) for flag in value.mount.mount_flags) > FLAGS_LIMIT:
+        raise InvalidArgument(f"mount_flags have more than {FLAGS_LIMIT} bytes in all")
+    return Capability(access_type, mode, value.mount.fs_type, tuple(value.mount.mount_flags))
+
+
+def capabilities(values: Iterable[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:
+    """At least one capability."""
+    found = tuple(capability(value) for value in values)
+    if not found:
+        raise InvalidArgument("volume_capabilities are missing")
+    return found

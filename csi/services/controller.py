@@ -1,0 +1,164 @@
+"""Controller: volumes as things that exist."""
+
+from typing import Final
+
+from google.protobuf import wrappers_pb2
+
+from csi.engine.catalog import Entry
+from csi.engine.engine import Engine
+from csi.engine.paging import page
+from csi.engine.requests import Creation, Parameters
+from csi.engine.volumes import unsupported
+from csi.errors import InvalidArgument, NotFound
+from csi.services import checks
+from csi.services.edge import rpc
+from csi.v1 import csi_pb2, csi_pb2_grpc
+
+TOPOLOGY: Final = "topology.mooring.dev/node"
+_RPCS: Final = (
+    csi_pb2.ControllerServiceCapability.RPC.CREATE_DELETE_VOLUME,
+    csi_pb2.ControllerServiceCapability.RPC.LIST_VOLUMES,
+    csi_pb2.ControllerServiceCapability.RPC.GET_CAPACITY,
+    csi_pb2.ControllerServiceCapability.RPC.GET_VOLUME,
+    csi_pb2.ControllerServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
+)
+
+
+class Controller(csi_pb2_grpc.ControllerServicer):
+    """Checks, asks the engine, answers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @rpc
+    async def ControllerGetCapabilities(
+        self, request: csi_pb2.ControllerGetCapabilitiesRequest
+    ) -> csi_pb2.ControllerGetCapabilitiesResponse:
+        """The optional RPCs that work."""
+        kind = csi_pb2.ControllerServiceCapability
+        return csi_pb2.ControllerGetCapabilitiesResponse(capabilities=[kind(rpc=kind.RPC(type=each)) for each in _RPCS])
+
+    @rpc
+    async def CreateVolume(self, request: csi_pb2.CreateVolumeRequest) -> csi_pb2.CreateVolumeResponse:
+        """Make or find a volume."""
+        name = checks.text(request.name, "name")
+        capabilities = checks.capabilities(request.volume_capabilities)
+        if request.HasField("volume_content_source"):
+            if request.volume_content_source.WhichOneof("type") is None:
+                raise InvalidArgument("volume_content_source names no source")
+            raise InvalidArgument("volumes cannot be filled from a snapshot or another volume in this version")
+        if request.mutable_parameters:
+            raise InvalidArgument(
+                f"mutable parameter {next(iter(request.mutable_parameters))} is unknown; there are none"
+            )
+        entry = await self._engine.create(
+            Creation(
+                name=name,
+                required=request.capacity_range.required_bytes,
+                limit=request.capacity_range.limit_bytes,
+                capabilities=capabilities,
+                parameters=Parameters.parse(checks.mapping(request.parameters, "parameters")),
+                nodes=_nodes(request.accessibility_requirements),
+            )
+        )
+        return csi_pb2.CreateVolumeResponse(volume=volume_of(entry, self._engine))
+
+    @rpc
+    async def DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest) -> csi_pb2.DeleteVolumeResponse:
+        """Into the trash."""
+        await self._engine.delete(checks.text(request.volume_id, "volume_id"))
+        return csi_pb2.DeleteVolumeResponse()
+
+    @rpc
+    async def ValidateVolumeCapabilities(
+        self, request: csi_pb2.ValidateVolumeCapabilitiesRequest
+    ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
+        """Confirmed only when all are supported."""
+        volume_id = checks.text(request.volume_id, "volume_id")
+        capabilities = checks.capabilities(request.volume_capabilities)
+        manifest = self._engine.find(volume_id).manifest
+        backend = self._engine.backends[manifest.backend]
+        for each in capabilities:
+            problem = unsupported(each, backend)
+            if not problem and each.access_type != manifest.access_type:
+                problem = f"volume {volume_id} is a {manifest.access_type} volume"
+            if problem:
+                return csi_pb2.ValidateVolumeCapabilitiesResponse(message=problem)
+        return csi_pb2.ValidateVolumeCapabilitiesResponse(
+            confirmed=csi_pb2.ValidateVolumeCapabilitiesResponse.Confirmed(
+                volume_context=request.volume_context,
+                volume_capabilities=request.volume_capabilities,
+                parameters=request.parameters,
+            )
+        )
+
+    @rpc
+    async def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
+        """Volumes that are ready, by pages."""
+        ready = [entry for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
+        shown, token = page(
+            ready, key=lambda entry: entry.manifest.handle, size=request.max_entries, token=request.starting_token
+        )
+        entries = [csi_pb2.ListVolumesResponse.Entry(volume=volume_of(entry, self._engine)) for entry in shown]
+        return csi_pb2.ListVolumesResponse(entries=entries, next_token=token)
+
+    @rpc
+    async def ControllerGetVolume(
+        self, request: csi_pb2.ControllerGetVolumeRequest
+    ) -> csi_pb2.ControllerGetVolumeResponse:
+        """One volume."""
+        entry = self._engine.find(checks.text(request.volume_id, "volume_id"))
+        if entry.manifest.state != "ready":
+            raise NotFound(f"volume {request.volume_id} is not completely made yet")
+        return csi_pb2.ControllerGetVolumeResponse(
+            volume=volume_of(entry, self._engine), status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus()
+        )
+
+    @rpc
+    async def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
+        """The largest volume of this kind that could be made now; of several pools the roomiest counts."""
+        parameters = Parameters.parse(checks.mapping(request.parameters, "parameters"))
+        backend = self._engine.backends[parameters.backend]
+        elsewhere = request.HasField("accessible_topology") and (
+            request.accessible_topology.segments.get(TOPOLOGY, self._engine.node_id) != self._engine.node_id
+        )
+        impossible = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
+        if elsewhere or impossible or backend.problem():
+            return csi_pb2.GetCapacityResponse(available_capacity=0)
+        pools = [each for each in self._engine.catalog.pools if parameters.pool in {"", each.name}]
+        room = max((self._engine.ledger.available(pool) for pool in pools), default=0)
+        fs_type = parameters.fs_type or next(iter(backend.fs_types()), "")
+        least = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0
+        return csi_pb2.GetCapacityResponse(
+            available_capacity=room,
+            maximum_volume_size=wrappers_pb2.Int64Value(value=room),
+            minimum_volume_size=wrappers_pb2.Int64Value(value=least),
+        )
+
+
+def _nodes(wanted: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
+    """The nodes that a topology requirement allows by our key; None when it does not speak of nodes."""
+    places = [place.segments for place in wanted.requisite] or [place.segments for place in wanted.preferred]
+    if not places or any(TOPOLOGY not in segments for segments in places):
+        return None
+    return tuple(segments[TOPOLOGY] for segments in places)
+
+
+def context_of(entry: Entry, engine: Engine) -> dict[str, str]:
+    """The volume context: constant facts for people and programs."""
+    backend = engine.backends[entry.manifest.backend]
+    return {
+        "mooring.dev/backend": backend.name,
+        "mooring.dev/pool": entry.pool.name,
+        "mooring.dev/size": "enforced" if backend.enforces_size else "accounted",
+    }
+
+
+def volume_of(entry: Entry, engine: Engine) -> csi_pb2.Volume:
+    """The volume as CSI shows it."""
+    return csi_pb2.Volume(
+        volume_id=entry.manifest.handle,
+        capacity_bytes=entry.manifest.size_bytes,
+        volume_context=context_of(entry, engine),
+        accessible_topology=[csi_pb2.Topology(segments={TOPOLOGY: engine.node_id})],
+    )

@@ -1,0 +1,83 @@
+"""The edge of the driver: which gRPC code stands for which error, and one log line for each call."""
+
+import functools
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+import structlog
+
+from csi import errors
+from csi.host.errors import HostError, NoSpace
+
+log = structlog.get_logger()
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+Context = grpc.aio.ServicerContext[Any, Any]
+
+CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
+    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
+    errors.NotFound: grpc.StatusCode.NOT_FOUND,
+    errors.AlreadyExists: grpc.StatusCode.ALREADY_EXISTS,
+    errors.FailedPrecondition: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.ResourceExhausted: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.OutOfRange: grpc.StatusCode.OUT_OF_RANGE,
+    errors.Aborted: grpc.StatusCode.ABORTED,
+    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.Internal: grpc.StatusCode.INTERNAL,
+    NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    HostError: grpc.StatusCode.INTERNAL,
+}
+"""The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""
+
+QUIET: Final = frozenset(
+    {
+        "Probe",
+        "GetPluginInfo",
+        "GetPluginCapabilities",
+        "ControllerGetCapabilities",
+        "NodeGetCapabilities",
+        "NodeGetInfo",
+    }
+)
+"""Calls that come every few seconds and change nothing: not worth a line."""
+
+
+def rpc(
+    method: Callable[[Any, Request], Awaitable[Response]],
+) -> Callable[[Any, Request, Context], Awaitable[Response]]:
+    """
+    Make a method of a service: errors become codes, and the call is logged.
+
+    Of the request only the volume's handle or name is logged, never its secrets, parameters or contexts.
+    """
+    name = method.__name__
+
+    @functools.wraps(method)
+    async def served(self: Any, request: Request, context: Context) -> Response:
+        started = time.monotonic()
+        subject = getattr(request, "volume_id", "") or getattr(request, "name", "")
+        try:
+            answer = await method(self, request)
+        except (errors.CsiError, HostError) as error:
+            code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
+            log.info("rpc.refused", rpc=name, volume=subject, code=code.name, message=str(error))
+            await refuse(context, code, str(error))
+        except Exception as error:
+            log.exception("rpc.broke", rpc=name, volume=subject, error=repr(error))
+            message = f"{name} failed unexpectedly ({type(error).__name__}); the driver's log has the details"
+            await refuse(context, grpc.StatusCode.INTERNAL, message)
+        if name not in QUIET:
+            log.info("rpc.served", rpc=name, volume=subject, ms=round((time.monotonic() - started) * 1000, 1))
+        return answer
+
+    return served
+
+
+async def refuse(context: Context, code: grpc.StatusCode, message: str) -> NoReturn:
+    """End the call with a code and a sentence."""
+    await context.abort(code, message or code.name)
+    raise AssertionError("abort does not return")

@@ -1,0 +1,138 @@
+"""Inventory: pools, manifests and the trash, for the control plane."""
+
+from datetime import datetime
+
+from google.protobuf import timestamp_pb2
+
+from csi.engine.catalog import Entry
+from csi.engine.engine import Engine
+from csi.engine.manifest import Holder, Manifest
+from csi.engine.paging import page
+from csi.engine.pools import Pool
+from csi.engine.trash import Trashed
+from csi.errors import InvalidArgument
+from csi.host.files import disk_bytes
+from csi.services import checks
+from csi.services.controller import context_of
+from csi.services.edge import rpc
+from csi.v1 import inventory_pb2, inventory_pb2_grpc
+
+
+class Inventory(inventory_pb2_grpc.InventoryServicer):
+    """Checks, asks the engine, answers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @rpc
+    async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
+        """All pools."""
+        usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
+        pools = [self._pool(pool, usable) for pool in self._engine.catalog.pools]
+        return inventory_pb2.ListPoolsResponse(pools=pools)
+
+    def _pool(self, pool: Pool, usable: list[str]) -> inventory_pb2.Pool:
+        ledger = self._engine.ledger
+        present = (pool.path / "pool.json").exists()
+        return inventory_pb2.Pool(
+            uuid=pool.uuid,
+            name=pool.name,
+            path=str(pool.path),
+            capacity_bytes=ledger.capacity(pool),
+            promised_bytes=ledger.promised(pool),
+            available_bytes=ledger.available(pool),
+            trash_bytes=ledger.trash(pool),
+            backends=usable,
+            problem="" if present else f"{pool.path} is gone: its disk is not mounted any more",
+        )
+
+    @rpc
+    async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
+        """Live volumes whose holder has the labels."""
+        wanted = dict(request.labels)
+        found = [entry for entry in self._engine.catalog.all() if _has(entry.manifest, wanted)]
+        shown, token = page(
+            found, key=lambda entry: entry.manifest.handle, size=request.page_size, token=request.page_token
+        )
+        manifests = [self._manifest(entry) for entry in shown]
+        return inventory_pb2.ListManifestsResponse(manifests=manifests, next_page_token=token)
+
+    @rpc
+    async def RecordHolder(self, request: inventory_pb2.RecordHolderRequest) -> inventory_pb2.RecordHolderResponse:
+        """Who holds it now."""
+        handle = checks.text(request.volume_id, "volume_id")
+        if not request.holder.labels:
+            raise InvalidArgument("holder.labels are missing")
+        labels = checks.mapping(request.holder.labels, "holder.labels")
+        entry = await self._engine.record_holder(handle, labels)
+        return inventory_pb2.RecordHolderResponse(manifest=self._manifest(entry))
+
+    @rpc
+    async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
+        """Deleted volumes whose last holder has the labels."""
+        wanted = dict(request.labels)
+        found = [each for each in await self._engine.trash.all() if _has(each.manifest, wanted)]
+        found.sort(key=_trash_key)
+        shown, token = page(found, key=_trash_key, size=request.page_size, token=request.page_token)
+        entries = [self._trashed(each) for each in shown]
+        return inventory_pb2.ListTrashResponse(entries=entries, next_page_token=token)
+
+    @rpc
+    async def Undelete(self, request: inventory_pb2.UndeleteRequest) -> inventory_pb2.UndeleteResponse:
+        """Back from the trash."""
+        entry = await self._engine.undelete(checks.text(request.volume_id, "volume_id"))
+        return inventory_pb2.UndeleteResponse(manifest=self._manifest(entry))
+
+    @rpc
+    async def Purge(self, request: inventory_pb2.PurgeRequest) -> inventory_pb2.PurgeResponse:
+        """Gone for good."""
+        if bool(request.volume_id) == request.all:
+            raise InvalidArgument("name one volume_id, or say all; not both, and not neither")
+        return inventory_pb2.PurgeResponse(purged=await self._engine.trash.purge(request.volume_id))
+
+    def _manifest(self, entry: Entry) -> inventory_pb2.Manifest:
+        manifest = entry.manifest
+        return inventory_pb2.Manifest(
+            volume_id=manifest.handle,
+            csi_name=manifest.name,
+            pool_uuid=manifest.pool,
+            pool_name=entry.pool.name,
+            capacity_bytes=manifest.size_bytes,
+            backend=manifest.backend,
+            fs_type=manifest.fs_type,
+            fs_uuid=manifest.fs_uuid,
+            access_type=manifest.access_type,
+            parameters=manifest.parameters,
+            volume_context=context_of(entry, self._engine),
+            state=manifest.state,
+            holder=_holder(manifest.holder) if manifest.holder else None,
+            ledger=[_holder(each) for each in manifest.ledger],
+            created=_moment(manifest.created),
+        )
+
+    def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:
+        return inventory_pb2.TrashEntry(
+            manifest=self._manifest(Entry(trashed.pool, trashed.manifest)),
+            deleted=timestamp_pb2.Timestamp(seconds=trashed.deleted),
+            purge_after=timestamp_pb2.Timestamp(seconds=trashed.purge_after),
+            stored_bytes=disk_bytes(trashed.path),
+        )
+
+
+def _trash_key(trashed: Trashed) -> str:
+    return f"{trashed.manifest.handle}.{2**40 - trashed.deleted:013d}"
+
+
+def _has(manifest: Manifest, wanted: dict[str, str]) -> bool:
+    labels = manifest.holder.labels if manifest.holder else {}
+    return wanted.items() <= labels.items()
+
+
+def _holder(holder: Holder) -> inventory_pb2.Holder:
+    return inventory_pb2.Holder(labels=holder.labels, since=_moment(holder.since))
+
+
+def _moment(text: str) -> timestamp_pb2.Timestamp:
+    moment = timestamp_pb2.Timestamp()
+    moment.FromDatetime(datetime.fromisoformat(text))
+    return moment

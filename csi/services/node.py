@@ -1,0 +1,116 @@
+"""Node: volumes at the paths of workloads on this machine."""
+
+from typing import Final
+
+from csi.engine.engine import Engine
+from csi.engine.requests import Capability, Publishing, Staging
+from csi.errors import FailedPrecondition, InvalidArgument, NotFound
+from csi.services import checks
+from csi.services.controller import TOPOLOGY
+from csi.services.edge import rpc
+from csi.v1 import csi_pb2, csi_pb2_grpc
+
+_RPCS: Final = (
+    csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
+    csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS,
+    csi_pb2.NodeServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
+)
+
+
+class Node(csi_pb2_grpc.NodeServicer):
+    """Checks, asks the engine, answers."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @rpc
+    async def NodeGetCapabilities(
+        self, request: csi_pb2.NodeGetCapabilitiesRequest
+    ) -> csi_pb2.NodeGetCapabilitiesResponse:
+        """The optional RPCs that work."""
+        kind = csi_pb2.NodeServiceCapability
+        return csi_pb2.NodeGetCapabilitiesResponse(capabilities=[kind(rpc=kind.RPC(type=each)) for each in _RPCS])
+
+    @rpc
+    async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest) -> csi_pb2.NodeGetInfoResponse:
+        """Our name and place."""
+        place = csi_pb2.Topology(segments={TOPOLOGY: self._engine.node_id})
+        return csi_pb2.NodeGetInfoResponse(node_id=self._engine.node_id, accessible_topology=place)
+
+    @rpc
+    async def NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest) -> csi_pb2.NodeStageVolumeResponse:
+        """Mount once."""
+        await self._engine.stage(
+            Staging(
+                handle=checks.text(request.volume_id, "volume_id"),
+                staging=checks.path(request.staging_target_path, "staging_target_path"),
+                capability=_capability(request),
+            )
+        )
+        return csi_pb2.NodeStageVolumeResponse()
+
+    @rpc
+    async def NodeUnstageVolume(self, request: csi_pb2.NodeUnstageVolumeRequest) -> csi_pb2.NodeUnstageVolumeResponse:
+        """Unmount."""
+        handle = checks.text(request.volume_id, "volume_id")
+        await self._engine.unstage(handle, checks.path(request.staging_target_path, "staging_target_path"))
+        return csi_pb2.NodeUnstageVolumeResponse()
+
+    @rpc
+    async def NodePublishVolume(self, request: csi_pb2.NodePublishVolumeRequest) -> csi_pb2.NodePublishVolumeResponse:
+        """Show at a target."""
+        handle = checks.text(request.volume_id, "volume_id")
+        target = checks.path(request.target_path, "target_path")
+        capability = _capability(request)
+        self._engine.find(handle)
+        if not request.staging_target_path:
+            raise FailedPrecondition("staging_target_path is missing; the volume has to be staged before")
+        read_only = request.readonly or "ro" in capability.flags or capability.mode == "SINGLE_NODE_READER_ONLY"
+        staging = checks.path(request.staging_target_path, "staging_target_path")
+        await self._engine.publish(Publishing(handle, staging, target, capability, read_only))
+        return csi_pb2.NodePublishVolumeResponse()
+
+    @rpc
+    async def NodeUnpublishVolume(
+        self, request: csi_pb2.NodeUnpublishVolumeRequest
+    ) -> csi_pb2.NodeUnpublishVolumeResponse:
+        """Take away from a target."""
+        handle = checks.text(request.volume_id, "volume_id")
+        await self._engine.unpublish(handle, checks.path(request.target_path, "target_path"))
+        return csi_pb2.NodeUnpublishVolumeResponse()
+
+    @rpc
+    async def NodeGetVolumeStats(
+        self, request: csi_pb2.NodeGetVolumeStatsRequest
+    ) -> csi_pb2.NodeGetVolumeStatsResponse:
+        """How full."""
+        handle = checks.text(request.volume_id, "volume_id")
+        if not request.volume_path:
+            raise InvalidArgument("volume_path is missing")
+        if not request.volume_path.startswith("/"):
+            raise NotFound(f"volume {handle} is not mounted at {request.volume_path}")
+        usage = await self._engine.usage(handle, checks.path(request.volume_path, "volume_path"))
+        answers = [
+            csi_pb2.VolumeUsage(
+                unit=csi_pb2.VolumeUsage.BYTES,
+                total=usage.total_bytes,
+                used=usage.used_bytes,
+                available=usage.available_bytes,
+            )
+        ]
+        if usage.total_inodes is not None:
+            answers.append(
+                csi_pb2.VolumeUsage(
+                    unit=csi_pb2.VolumeUsage.INODES,
+                    total=usage.total_inodes,
+                    used=usage.used_inodes or 0,
+                    available=usage.free_inodes or 0,
+                )
+            )
+        return csi_pb2.NodeGetVolumeStatsResponse(usage=answers)
+
+
+def _capability(
+    request: csi_pb2.NodeStageVolumeRequest | csi_pb2.NodePublishVolumeRequest,
+) -> Capability:
+    return checks.capability(request.volume_capability, present=request.HasField("volume_capability"))
