@@ -1,0 +1,147 @@
+"""
+Owner references: what loses its last owner goes too; a deletion can wait for, or let go of, what it owns.
+
+Source: kubernetes, pkg/controller/garbagecollector.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter
+from provisioner.kube.errors import Conflict, NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, POD, SERVICE, STATEFUL_SET, Json, Kind, Object, kind_of
+
+log = structlog.get_logger()
+
+OWNED: tuple[Kind, ...] = (POD, CLAIM, STATEFUL_SET, SERVICE)
+"""Kinds whose objects may have owners, or own something, here."""
+
+FOREGROUND = "foregroundDeletion"
+ORPHAN = "orphan"
+
+
+class Garbage:
+    """One reconciler; a key is (namespace, "plural/name")."""
+
+    name = "garbage"
+    workers = 2
+
+    def __init__(self, transport: Transport, caches: Caches) -> None:
+        self._transport = transport
+        self._caches = caches
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """An object wakes itself, those it owns, and those that own it."""
+        return {kind: self._waker(kind) for kind in OWNED}
+
+    def _waker(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
+        def wake(obj: Json) -> Iterable[Key]:
+            namespace = obj["metadata"]["namespace"]
+            yield namespace, f"{kind.plural}/{obj['metadata']['name']}"
+            for other, dependent in self._dependents(obj):
+                yield namespace, f"{other.plural}/{dependent['metadata']['name']}"
+            for reference in obj["metadata"].get("ownerReferences") or []:
+                owner = kind_of(reference["apiVersion"], reference["kind"])
+                if owner in OWNED:
+                    yield namespace, f"{owner.plural}/{reference['name']}"
+
+        return wake
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Delete the object if its owners are gone; finish its own deletion if it waits for what it owns."""
+        namespace, word = key
+        plural, _, name = word.partition("/")
+        kind = next(each for each in OWNED if each.plural == plural)
+        obj = self._caches[kind].get(name, namespace)
+        if obj is None:
+            return Done()
+        if "deletionTimestamp" in obj["metadata"]:
+            return await self._finish(kind, obj)
+        references = obj["metadata"].get("ownerReferences") or []
+        if not references:
+            return Done()
+        states = [await self._owner(reference, namespace) for reference in references]
+        if all(owner is None for owner in states):
+            await self._delete(kind, obj)
+        elif all(owner is None or _in_foreground(owner) for owner in states):
+            await self._delete(kind, obj, propagation="Foreground" if self._dependents(obj) else "")
+        return Done()
+
+    async def _owner(self, reference: Json, namespace: str) -> Json | None:
+        """The owner, asked of the API where the cache does not have it; None when it is gone."""
+        kind = kind_of(reference["apiVersion"], reference["kind"])
+        if kind is None:
+            return {"metadata": {}}  # a kind we know nothing of may well exist
+        where = namespace if kind.namespaced else ""
+        seen = self._caches[kind].get(reference["name"], where) if kind in OWNED else None
+        if seen is None or seen["metadata"]["uid"] != reference["uid"]:
+            try:
+                seen = await self._transport.get(kind, reference["name"], where)
+            except NotFound:
+                return None
+        return seen if seen["metadata"]["uid"] == reference["uid"] else None
+
+    async def _delete(self, kind: Kind, obj: Json, *, propagation: str = "Background") -> None:
+        metadata = obj["metadata"]
+        try:
+            await self._transport.delete(
+                kind,
+                metadata["name"],
+                namespace=metadata["namespace"],
+                uid=metadata["uid"],
+                propagation=propagation or "Background",
+            )
+            log.info("garbage.deleted", kind=kind.plural, namespace=metadata["namespace"], name=metadata["name"])
+        except (NotFound, Conflict):
+            return  # it is gone, or it is another one by now
+
+    async def _finish(self, kind: Kind, obj: Json) -> Done:
+        """A deletion that lets its dependents go, or waits until they are gone."""
+        finalizers = obj["metadata"].get("finalizers") or []
+        dependents = self._dependents(obj)
+        if ORPHAN in finalizers:
+            for other, each in dependents:
+                references = each["metadata"].get("ownerReferences") or []
+                kept = [one for one in references if one["uid"] != obj["metadata"]["uid"]]
+                await self._patch(other, each, {"ownerReferences": kept or None})
+            await self._drop(kind, obj, ORPHAN)
+        elif FOREGROUND in finalizers:
+            blocking = [
+                each
+                for _, each in dependents
+                for one in each["metadata"]["ownerReferences"]
+                if one["uid"] == obj["metadata"]["uid"] and one.get("blockOwnerDeletion")
+            ]
+            if not blocking:
+                await self._drop(kind, obj, FOREGROUND)
+        return Done()
+
+    async def _drop(self, kind: Kind, obj: Json, finalizer: str) -> None:
+        kept = [each for each in obj["metadata"]["finalizers"] if each != finalizer]
+        await self._patch(kind, obj, {"finalizers": kept or None})
+
+    async def _patch(self, kind: Kind, obj: Json, change: Json) -> None:
+        metadata = obj["metadata"]
+        guarded = {"resourceVersion": metadata["resourceVersion"], **change}
+        try:
+            await self._transport.patch(kind, metadata["name"], {"metadata": guarded}, namespace=metadata["namespace"])
+        except NotFound:
+            return
+
+    def _dependents(self, owner: Object) -> list[tuple[Kind, Json]]:
+        """Objects of the same namespace that name this one as an owner."""
+        uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
+        return [
+            (kind, obj)
+            for kind in OWNED
+            for obj in self._caches[kind].all(namespace)
+            if any(each["uid"] == uid for each in obj["metadata"].get("ownerReferences") or [])
+        ]
+
+
+def _in_foreground(owner: Json) -> bool:
+    metadata = owner["metadata"]
+    return "deletionTimestamp" in metadata and FOREGROUND in (metadata.get("finalizers") or [])

@@ -1,0 +1,67 @@
+"""
+Claims in use and volumes that are bound are not deleted under anybody's feet.
+
+Source: kubernetes, pkg/controller/volume/pvcprotection and pvprotection. The finalizers are put on at admission.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key
+from provisioner.kube.errors import NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, POD, VOLUME, Json, Kind
+from provisioner.model.names import CLAIM_PROTECTION, VOLUME_PROTECTION
+from provisioner.model.pod import Pod
+
+
+class Protection:
+    """One reconciler for both: a key without a namespace is a volume's."""
+
+    name = "protection"
+    workers = 2
+
+    def __init__(self, transport: Transport, caches: Caches) -> None:
+        self._transport = transport
+        self._caches = caches
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """Claims and volumes wake themselves, a pod the claims that it names."""
+        return {
+            CLAIM: lambda claim: [(claim["metadata"]["namespace"], claim["metadata"]["name"])],
+            VOLUME: lambda volume: [("", volume["metadata"]["name"])],
+            POD: lambda pod: [(pod["metadata"]["namespace"], claim) for claim in Pod.of(pod).claims.values()],
+        }
+
+    async def reconcile(self, key: Key) -> Done:
+        """Take the finalizer off when nothing is in the way."""
+        namespace, name = key
+        kind, finalizer = (CLAIM, CLAIM_PROTECTION) if namespace else (VOLUME, VOLUME_PROTECTION)
+        obj = self._caches[kind].get(name, namespace)
+        if obj is None or "deletionTimestamp" not in obj["metadata"]:
+            return Done()
+        finalizers = obj["metadata"].get("finalizers") or []
+        if finalizer in finalizers and not await self._in_use(kind, obj):
+            kept = [each for each in finalizers if each != finalizer]
+            change = {"resourceVersion": obj["metadata"]["resourceVersion"], "finalizers": kept or None}
+            try:
+                await self._transport.patch(kind, name, {"metadata": change}, namespace=namespace)
+            except NotFound:
+                return Done()
+        return Done()
+
+    async def _in_use(self, kind: Kind, obj: Json) -> bool:
+        """Asked of the API itself: a pod that the cache has not seen yet must not lose its claim."""
+        if kind is VOLUME:
+            return bool(obj.get("status", {}).get("phase") == "Bound")
+        namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
+        if any(_uses(pod, name) for pod in self._caches[POD].all(namespace)):
+            return True
+        live = await self._transport.list(POD, namespace=namespace)
+        return any(_uses(pod, name) for pod in live.items)
+
+
+def _uses(pod: Json, claim: str) -> bool:
+    """Only a pod that was placed can have mounted anything."""
+    view = Pod.of(pod)
+    return bool(view.node_name) and claim in view.claims.values() and view.phase not in {"Failed", "Succeeded"}
