@@ -1,0 +1,79 @@
+"""What goes back: objects, lists and Status, as JSON or as a Table when the client prefers one."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from provisioner.embedded.face import tables
+from provisioner.embedded.store import errors
+from provisioner.embedded.store.listing import Page
+from provisioner.model.kinds import Json, Kind
+
+WARNING_CODE: Final = 299
+
+
+def json(value: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
+    """Any value; warnings go into headers, as kubectl prints them."""
+    response = web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
+    for warning in warnings:
+        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+        response.headers.add("Warning", f'{WARNING_CODE} - "{quoted}"')
+    return response
+
+
+def refused(error: errors.Refused) -> web.Response:
+    """An error as Kubernetes shapes it."""
+    return json(error.status(), status=error.code)
+
+
+def one(
+    request: web.Request, kind: Kind, obj: Json, *, status: int = 200, warnings: Sequence[str] = ()
+) -> web.Response:
+    """One object."""
+    if wants_table(request):
+        return json(
+            tables.table(kind, [obj], obj["metadata"].get("resourceVersion", ""), include(request)), status=status
+        )
+    return json(obj, status=status, warnings=warnings)
+
+
+def many(request: web.Request, kind: Kind, page: Page) -> web.Response:
+    """A list."""
+    metadata: Json = {"resourceVersion": str(page.version)}
+    if page.token:
+        metadata |= {"continue": page.token, "remainingItemCount": page.remaining}
+    if wants_table(request):
+        found = tables.table(kind, page.items, str(page.version), include(request))
+        return json(found | {"metadata": metadata})
+    return json({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": page.items})
+
+
+def success(kind: Kind, obj: Json) -> web.Response:
+    """The object is gone."""
+    metadata = obj["metadata"]
+    details = errors.details_of(kind, metadata["name"], uid=metadata["uid"])
+    return json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
+
+
+def wants_table(request: web.Request) -> bool:
+    """Whether the first media type that can be served is a Table."""
+    for choice in request.headers.get("Accept", "").split(","):
+        media, *parameters = (part.strip() for part in choice.split(";"))
+        if media not in {"application/json", "*/*", "application/*", ""}:
+            continue
+        said = dict(part.split("=", 1) for part in parameters if "=" in part)
+        if "as" not in said:
+            return False
+        if said["as"] == "Table" and said.get("g") == "meta.k8s.io" and said.get("v") == "v1":
+            return True
+    return False
+
+
+def include(request: web.Request) -> tables.Include:
+    """How much of each object goes into a Table's rows."""
+    value = request.query.get("includeObject", "") or "Metadata"
+    if value not in {"None", "Metadata", "Object"}:
+        raise errors.bad_request(f"the query parameter includeObject is {value!r}; write None, Metadata or Object")
+    return tables.Include(value)

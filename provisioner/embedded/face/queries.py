@@ -1,0 +1,132 @@
+"""What a request asks for beside its path: query parameters, media types and the body, read strictly."""
+
+from collections.abc import Mapping
+from typing import Any, Final, cast
+
+import msgspec
+import yaml
+from aiohttp import web
+
+from provisioner.embedded.store import errors
+from provisioner.embedded.store.lifecycle import DeleteOptions
+from provisioner.embedded.store.strict import Validation
+from provisioner.model.kinds import Json
+
+MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+"""As much as a real API server takes."""
+
+_YAML: Final = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
+_PROPAGATION: Final = ("Background", "Foreground", "Orphan")
+
+
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A truth value of the query; absent is false."""
+    value = query.get(name, "")
+    if value.lower() not in {"", "true", "false", "1", "0"}:
+        raise errors.bad_request(f"the query parameter {name} is {value!r}; write true or false")
+    return value.lower() in {"true", "1"}
+
+
+def number(query: Mapping[str, str], name: str) -> int | None:
+    """A whole number of the query, not below zero; None when it is absent."""
+    value = query.get(name, "")
+    if not value:
+        return None
+    if not value.isascii() or not value.isdigit():
+        raise errors.bad_request(f"the query parameter {name} is {value!r}; write a whole number, zero or more")
+    return int(value)
+
+
+def validation(query: Mapping[str, str]) -> Validation:
+    """What becomes of unknown fields; Warn when nothing is said."""
+    value = query.get("fieldValidation", "") or "Warn"
+    if value not in {"Strict", "Warn", "Ignore"}:
+        raise errors.bad_request(f"the query parameter fieldValidation is {value!r}; write Strict, Warn or Ignore")
+    return cast("Validation", value)
+
+
+def dry_run(query: Mapping[str, str]) -> bool:
+    """Whether nothing is to be written."""
+    value = query.get("dryRun", "")
+    if value not in {"", "All"}:
+        raise errors.bad_request(f"the query parameter dryRun is {value!r}; the only value is All")
+    return value == "All"
+
+
+async def body(request: web.Request) -> Any:
+    """
+    The decoded body, JSON or YAML; raises Refused.
+
+    400 for what cannot be decoded, 413 for what is too long, 415 for another media type.
+    """
+    kind = request.content_type
+    if kind not in _YAML and kind != "application/json":
+        raise unsupported_media_type("application/json, application/yaml")
+    data = await raw_body(request)
+    return from_yaml(data) if kind in _YAML else from_json(data)
+
+
+async def raw_body(request: web.Request) -> bytes:
+    """The body as it came; raises Refused (413)."""
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        message = f"the request is too large: the limit is {MAX_BODY_BYTES} bytes"
+        raise errors.Refused(413, "RequestEntityTooLarge", message) from None
+
+
+def from_json(data: bytes) -> Any:
+    """Decoded JSON; raises Refused (400)."""
+    try:
+        return msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise errors.bad_request(f"the body is not JSON: {error}") from None
+
+
+def from_yaml(data: bytes) -> Any:
+    """Decoded YAML, with what JSON has no word for refused; raises Refused (400)."""
+    try:
+        found = yaml.safe_load(data)
+        return msgspec.json.decode(msgspec.json.encode(found))
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        raise errors.bad_request(f"the body is not YAML: {error}") from None
+
+
+def as_object(found: Any) -> Json:
+    """The decoded body, which must be an object."""
+    if not isinstance(found, dict):
+        raise errors.bad_request("the body is not an object")
+    return found
+
+
+def unsupported_media_type(accepted: str) -> errors.Refused:
+    """415 with the list of what would do."""
+    message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+    return errors.Refused(415, "UnsupportedMediaType", message)
+
+
+async def delete_options(request: web.Request) -> DeleteOptions:
+    """What a DELETE says, in its body or its query."""
+    said = as_object(await body(request)) if request.can_read_body and await raw_body(request) else {}
+    query = request.query
+    preconditions = _field(said, "preconditions", dict) or {}
+    grace = _field(said, "gracePeriodSeconds", int)
+    propagation = _field(said, "propagationPolicy", str) or query.get("propagationPolicy", "")
+    if not propagation and (orphan := _field(said, "orphanDependents", bool)) is not None:
+        propagation = "Orphan" if orphan else "Background"
+    if propagation and propagation not in _PROPAGATION:
+        raise errors.bad_request(f"propagationPolicy is {propagation!r}; write one of {', '.join(_PROPAGATION)}")
+    return DeleteOptions(
+        uid=_field(preconditions, "uid", str) or "",
+        resource_version=_field(preconditions, "resourceVersion", str) or "",
+        grace_seconds=grace if grace is not None else number(query, "gracePeriodSeconds"),
+        propagation=propagation,
+        dry_run=dry_run(query) or _field(said, "dryRun", list) == ["All"],
+    )
+
+
+def _field(said: Json, name: str, wanted: type) -> Any:
+    value = said.get(name)
+    if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+        raise errors.bad_request(f"the delete option {name} cannot be {value!r}")
+    return value

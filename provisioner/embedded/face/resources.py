@@ -1,0 +1,191 @@
+"""The requests about one kind: list, watch, create, read, replace, patch, delete, and its subresources."""
+
+import functools
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from provisioner.embedded.face import answers, queries, scale, watching
+from provisioner.embedded.face.context import CONTEXT
+from provisioner.embedded.store import errors, patches, strategic
+from provisioner.embedded.store.lifecycle import DeleteOptions, Part
+from provisioner.embedded.store.listing import Page
+from provisioner.embedded.store.selectors import Selection, selection
+from provisioner.embedded.store.store import Edit, Store, Written
+from provisioner.model.kinds import Json, Kind
+
+PATCHES: Final = (patches.JSON, patches.MERGE, strategic.MEDIA_TYPE)
+
+
+class View(Protocol):
+    """An object as a subresource shows it, and back."""
+
+    def show(self, obj: Json) -> Json:
+        """What a client sees."""
+
+    def apply(self, obj: Json, shown: Json) -> Json:
+        """The object with what the client wrote."""
+
+
+class Resource:
+    """Handlers of one kind; `part` and `view` say which of its faces this is."""
+
+    def __init__(self, kind: Kind, *, part: Part = "main", view: View | None = None) -> None:
+        self.kind = kind
+        self._part: Part = part
+        self._view: View = view or _Whole()
+
+    async def list_or_watch(self, request: web.Request) -> web.StreamResponse:
+        """GET of a collection."""
+        chosen = self._selection(request)
+        namespace = request.match_info.get("namespace", "")
+        if queries.flag(request.query, "watch"):
+            return await watching.watch(
+                request, watching.wish(request, self.kind, namespace=namespace, selection=chosen)
+            )
+        return answers.many(request, self.kind, self._page(request, namespace, chosen))
+
+    def _page(self, request: web.Request, namespace: str, chosen: Selection) -> Page:
+        store, query = request.app[CONTEXT].store, request.query
+        wanted = queries.number(query, "resourceVersion") or 0
+        if wanted > store.version:
+            message = f"Too large resource version: {wanted}, current: {store.version}"
+            raise errors.Refused(504, "Timeout", message, {"retryAfterSeconds": 1})
+        return store.page(
+            self.kind,
+            namespace=namespace,
+            selection=chosen,
+            limit=queries.number(query, "limit") or 0,
+            token=query.get("continue", ""),
+        )
+
+    def _selection(self, request: web.Request) -> Selection:
+        query = request.query
+        return selection(self.kind, labels=query.get("labelSelector", ""), fields=query.get("fieldSelector", ""))
+
+    async def create(self, request: web.Request) -> web.Response:
+        """POST."""
+        context, query = request.app[CONTEXT], request.query
+        obj = queries.as_object(await queries.body(request))
+        written = await context.write(
+            functools.partial(
+                context.store.create,
+                self.kind,
+                request.match_info.get("namespace", ""),
+                obj,
+                validation=queries.validation(query),
+                dry_run=queries.dry_run(query),
+            )
+        )
+        return answers.one(request, self.kind, written.object, status=201, warnings=written.warnings)
+
+    async def read(self, request: web.Request) -> web.Response:
+        """GET of one object."""
+        found = request.app[CONTEXT].store.get(self.kind, *_key(request))
+        return self._answer(request, found)
+
+    async def replace(self, request: web.Request) -> web.Response:
+        """PUT."""
+        obj = queries.as_object(await queries.body(request))
+        return await self._change(request, lambda _: obj)
+
+    async def patch(self, request: web.Request) -> web.Response:
+        """PATCH, on the object as it is when its turn to be written comes."""
+        kind = request.content_type
+        if kind not in PATCHES:
+            raise queries.unsupported_media_type(", ".join(PATCHES))
+        patch = queries.from_json(await queries.raw_body(request))
+        edit: Edit
+        if kind == patches.JSON:
+            if not isinstance(patch, list):
+                raise errors.bad_request("the body of a JSON patch is not a list")
+            edit = functools.partial(patches.apply_operations, operations=patch)
+        elif kind == patches.MERGE:
+            edit = functools.partial(patches.merge, patch=queries.as_object(patch))
+        else:
+            edit = functools.partial(strategic.merge, patch=queries.as_object(patch))
+        return await self._change(request, edit)
+
+    async def _change(self, request: web.Request, edit: Edit) -> web.Response:
+        context, query = request.app[CONTEXT], request.query
+        written: Written = await context.write(
+            functools.partial(
+                context.store.change,
+                self.kind,
+                *_key(request),
+                lambda old: self._view.apply(old, edit(self._view.show(old))),
+                part=self._part,
+                validation=queries.validation(query),
+                dry_run=queries.dry_run(query),
+            )
+        )
+        return self._answer(request, written.object, warnings=written.warnings)
+
+    def _answer(self, request: web.Request, obj: Json, *, warnings: Sequence[str] = ()) -> web.Response:
+        shown = self._view.show(obj)
+        if shown is not obj:
+            return answers.json(shown, warnings=warnings)
+        return answers.one(request, self.kind, obj, warnings=warnings)
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """DELETE of one object."""
+        context = request.app[CONTEXT]
+        options = await queries.delete_options(request)
+        written = await context.write(functools.partial(context.store.delete, self.kind, *_key(request), options))
+        return answers.success(self.kind, written.object) if written.gone else answers.json(written.object)
+
+    async def delete_collection(self, request: web.Request) -> web.Response:
+        """DELETE of every selected object; one that is gone meanwhile is no error."""
+        context, chosen = request.app[CONTEXT], self._selection(request)
+        options = await queries.delete_options(request)
+        page = self._page(request, request.match_info.get("namespace", ""), chosen)
+        await context.write(functools.partial(_delete_all, context.store, self.kind, page.items, options))
+        return answers.many(request, self.kind, page)
+
+    async def bind(self, request: web.Request) -> web.Response:
+        """A pod's binding, at its own path or in the collection of bindings: the pod's node is chosen."""
+        context = request.app[CONTEXT]
+        said = queries.as_object(queries.from_json(await queries.raw_body(request)))
+        named = said.get("metadata")
+        name = request.match_info.get("name") or (named.get("name") if isinstance(named, dict) else None)
+        if not isinstance(name, str) or not name:
+            raise errors.bad_request("metadata.name of the binding must name a pod")
+        await context.write(
+            functools.partial(
+                context.store.change,
+                self.kind,
+                request.match_info["namespace"],
+                name,
+                functools.partial(scale.bound, kind=self.kind, binding=said),
+                part="binding",
+                dry_run=queries.dry_run(request.query),
+            )
+        )
+        return answers.json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}, status=201)
+
+
+class _Whole:
+    """The object itself."""
+
+    def show(self, obj: Json) -> Json:
+        """All of it."""
+        return obj
+
+    def apply(self, obj: Json, shown: Json) -> Json:  # noqa: ARG002 - nothing of the old one is needed
+        """What was written."""
+        return shown
+
+
+def _key(request: web.Request) -> tuple[str, str]:
+    return request.match_info.get("namespace", ""), request.match_info["name"]
+
+
+def _delete_all(store: Store, kind: Kind, objects: Sequence[Json], options: DeleteOptions) -> None:
+    for obj in objects:
+        metadata = obj["metadata"]
+        try:
+            store.delete(kind, metadata.get("namespace", ""), metadata["name"], options)
+        except errors.Refused as refused:
+            if refused.code != 404:
+                raise

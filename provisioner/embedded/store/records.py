@@ -1,0 +1,34 @@
+"""What the store keeps: one record an object, one change a write."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from provisioner.model.kinds import Json, Kind
+
+Key = tuple[str, str]
+"""Namespace (empty for cluster-scoped kinds) and name."""
+
+ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    One write, as watchers see it.
+
+    `before` is the object as it stood; a watch with a selector needs it to tell an object that comes into view from
+    one that changes, and a continued list needs it to look back. Objects in a change are never modified.
+    """
+
+    version: int
+    type: ChangeType
+    kind: Kind
+    key: Key
+    object: Json
+    before: Json | None
+
+
+def key_of(obj: Json) -> Key:
+    """Namespace and name of a stored object."""
+    metadata = obj["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]

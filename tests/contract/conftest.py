@@ -1,0 +1,238 @@
+"""
+The server under test, and a client for it that knows nothing but HTTP.
+
+Every test here must hold for a real kube-apiserver of Kubernetes 1.37 too (run without the ServiceAccount admission).
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from provisioner.embedded.face.serving import serve
+from provisioner.embedded.store.store import Store
+
+Json = dict[str, Any]
+
+MERGE = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where the server under test listens, and what every request has to carry."""
+
+    url: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer."""
+
+    status: int
+    body: Json
+    warnings: list[str]
+
+    @property
+    def reason(self) -> str:
+        """The machine-readable reason of a Status."""
+        return str(self.body.get("reason", ""))
+
+    @property
+    def message(self) -> str:
+        """The sentence of a Status."""
+        return str(self.body.get("message", ""))
+
+
+class Api:
+    """Requests to the server under test, in a namespace of the test's own."""
+
+    def __init__(self, session: aiohttp.ClientSession, server: Server, namespace: str) -> None:
+        self._session = session
+        self._server = server
+        self.namespace = namespace
+        self.claims = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
+        self.pods = f"/api/v1/namespaces/{namespace}/pods"
+        self.sets = f"/apis/apps/v1/namespaces/{namespace}/statefulsets"
+        self.classes = "/apis/storage.k8s.io/v1/storageclasses"
+        self.volumes = "/api/v1/persistentvolumes"
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content: str = "application/json",
+        accept: str = "",
+        **query: str,
+    ) -> Answer:
+        """One request; a body that is bytes goes as it is."""
+        headers = {**self._server.headers, "Content-Type": content, **({"Accept": accept} if accept else {})}
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        async with self._session.request(
+            method, self._server.url + path, data=data, headers=headers, params=query
+        ) as answer:
+            return Answer(answer.status, await answer.json(content_type=None), answer.headers.getall("Warning", []))
+
+    async def made(self, path: str, body: Json) -> Json:
+        """Create, and it must work."""
+        answer = await self.call("POST", path, body)
+        assert answer.status == 201, answer.body
+        return answer.body
+
+    async def got(self, path: str, **query: str) -> Json:
+        """Read, and it must work."""
+        answer = await self.call("GET", path, **query)
+        assert answer.status == 200, answer.body
+        return answer.body
+
+    async def patched(self, path: str, body: Any, content: str = MERGE) -> Json:
+        """Patch, and it must work."""
+        answer = await self.call("PATCH", path, body, content=content)
+        assert answer.status == 200, answer.body
+        return answer.body
+
+    @asynccontextmanager
+    async def watch(self, path: str, *, accept: str = "", **query: str) -> "AsyncIterator[Watch]":
+        """An open watch."""
+        headers = {**self._server.headers, **({"Accept": accept} if accept else {})}
+        params = {"watch": "true", "timeoutSeconds": "20", **query}
+        async with self._session.get(self._server.url + path, headers=headers, params=params) as answer:
+            assert answer.status == 200, await answer.text()
+            yield Watch(answer)
+
+
+class Watch:
+    """Events of a watch, one after the other."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def next(self) -> Json:
+        """The next event that is no periodic bookmark."""
+        while True:
+            async with asyncio.timeout(20):
+                line = await self._answer.content.readline()
+            assert line, "the watch ended"
+            event: Json = json.loads(line)
+            annotations = event["object"].get("metadata", {}).get("annotations", {})
+            if event["type"] != "BOOKMARK" or annotations:
+                return event
+
+    async def shown(self, count: int) -> list[tuple[str, str]]:
+        """Type and name of so many events."""
+        events = [await self.next() for _ in range(count)]
+        return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    """The embedded server on a new store."""
+    store = Store(tmp_path / "engine.db")
+    try:
+        async with serve(store, port=0, tls=None, token="right") as port:
+            yield Server(f"http://127.0.0.1:{port}", {"Authorization": "Bearer right"})
+    finally:
+        store.close()
+
+
+@pytest.fixture
+async def api(server: Server) -> AsyncIterator[Api]:
+    """A client with a namespace of its own, which is gone afterwards with all that is in it."""
+    namespace = f"contract-{secrets.token_hex(4)}"
+    async with aiohttp.ClientSession() as session:
+        api = Api(session, server, namespace)
+        await api.made("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        yield api
+        for path in (api.sets, api.pods, api.claims):
+            for item in (await api.got(path))["items"]:
+                name = item["metadata"]["name"]
+                await api.call("PATCH", f"{path}/{name}", {"metadata": {"finalizers": None}}, content=MERGE)
+            await api.call("DELETE", path, {"gracePeriodSeconds": 0})
+            for item in (await api.got(path))["items"]:
+                name = item["metadata"]["name"]
+                await api.call("PATCH", f"{path}/{name}", {"metadata": {"finalizers": None}}, content=MERGE)
+        at = f"/api/v1/namespaces/{namespace}"
+        await api.call("DELETE", at)
+        left = await api.call("GET", at)
+        if left.status == 200:
+            left.body["spec"]["finalizers"] = []
+            await api.call("PUT", f"{at}/finalize", left.body)
+
+
+def claim(name: str = "www", *, size: str = "1Gi", labels: dict[str, str] | None = None, **spec: Any) -> Json:
+    """A valid claim of no class."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "labels": labels or {}},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": size}},
+            "storageClassName": "",
+            **spec,
+        },
+    }
+
+
+def pod(name: str = "web-0", **spec: Any) -> Json:
+    """A valid pod."""
+    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}], **spec}}
+
+
+def stateful_set(name: str = "web", **spec: Any) -> Json:
+    """A valid set with one claim template."""
+    labels = {"app": "nginx"}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": "nginx",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": pod()["spec"]},
+            "volumeClaimTemplates": [claim()],
+            **spec,
+        },
+    }
+
+
+@pytest.fixture
+async def volume(api: Api) -> AsyncIterator[Json]:
+    """A volume of the test's own."""
+    body = {
+        "metadata": {"name": f"{api.namespace}-pv"},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "csi": {"driver": "csi.mooring.dev", "volumeHandle": "pool.one"},
+        },
+    }
+    made = await api.made(api.volumes, body)
+    yield made
+    at = f"{api.volumes}/{made['metadata']['name']}"
+    await api.call("DELETE", at)
+    await api.call("PATCH", at, {"metadata": {"finalizers": None}}, content=MERGE)
+
+
+@pytest.fixture
+async def storage_class(api: Api) -> AsyncIterator[Json]:
+    """An expandable class of the test's own."""
+    body = {
+        "metadata": {"name": f"{api.namespace}-sc"},
+        "provisioner": "csi.mooring.dev",
+        "parameters": {"backend": "directory"},
+        "allowVolumeExpansion": True,
+    }
+    made = await api.made(api.classes, body)
+    yield made
+    await api.call("DELETE", f"{api.classes}/{made['metadata']['name']}")

@@ -1,0 +1,120 @@
+"""Whatever a client sends, the store keeps a valid object or refuses with a reason; it never breaks."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from provisioner.embedded.face.tables import Include, table
+from provisioner.embedded.store import patches, schema
+from provisioner.embedded.store.errors import Refused
+from provisioner.embedded.store.lifecycle import Part
+from provisioner.embedded.store.schema import Shape
+from provisioner.embedded.store.store import Store
+from provisioner.model import kinds
+from provisioner.model.kinds import KINDS, Json, Kind
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [None, True, -1, 0, 3, 1.5, "", "x", "1Gi", "Retain", "2026-01-01T00:00:00Z", [], {}, [None], [{}]]
+)
+
+PARTS: list[Part] = ["main", "status"]
+SIZE: Json = {"storage": "1Gi"}
+POD: Json = {"containers": [{"name": "c", "image": "i"}]}
+SPECS: dict[Kind, Json] = {
+    kinds.POD: {"spec": POD},
+    kinds.SERVICE: {"spec": {"clusterIP": "None"}},
+    kinds.CLAIM: {"spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": SIZE}}},
+    kinds.VOLUME: {
+        "spec": {"accessModes": ["ReadWriteOnce"], "capacity": SIZE, "csi": {"driver": "d", "volumeHandle": "h"}}
+    },
+    kinds.STATEFUL_SET: {
+        "spec": {
+            "selector": {"matchLabels": {"a": "b"}},
+            "template": {"metadata": {"labels": {"a": "b"}}, "spec": POD},
+        }
+    },
+    kinds.STORAGE_CLASS: {"provisioner": "p"},
+    kinds.CSI_DRIVER: {"spec": {}},
+    kinds.CSI_NODE: {"spec": {"drivers": [{"name": "d", "nodeID": "n"}]}},
+    kinds.CSI_STORAGE_CAPACITY: {"storageClassName": "s"},
+    kinds.ATTRIBUTES_CLASS: {"driverName": "d", "parameters": {"a": "b"}},
+    kinds.EVENT: {"involvedObject": {"namespace": "default", "name": "x"}},
+}
+
+
+RIGHT: dict[str, st.SearchStrategy[Any]] = {
+    "string": st.sampled_from(["x", "", "Retain", "ReadWriteOnce", "None", "default"]),
+    "integer": st.integers(-1, 3),
+    "boolean": st.booleans(),
+    "quantity": st.sampled_from(["0", "1Gi", 5, "-1"]),
+    "time": st.just("2026-01-01T00:00:00Z"),
+    "int-or-string": st.sampled_from([1, "50%"]),
+}
+
+
+def shaped(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
+    """Values that look like what belongs there, down to some depth, with odd ones among them."""
+    right: st.SearchStrategy[Any] = RIGHT.get(shape.word, ODD)
+    inner = shape.inner
+    if shape.model is not None and depth:
+        known = schema.fields(shape.model)
+        some = st.lists(st.sampled_from(sorted(known.keys() - {"apiVersion", "kind"})), max_size=3, unique=True)
+        right = some.flatmap(lambda names: st.fixed_dictionaries({n: shaped(known[n], depth - 1) for n in names}))
+    elif shape.word == "list" and inner is not None and depth:
+        right = st.lists(shaped(inner, depth - 1), max_size=2)
+    elif shape.word == "map" and inner is not None and depth:
+        right = st.dictionaries(st.sampled_from(["a", "b.c/d", "storage"]), shaped(inner, depth - 1), max_size=2)
+    return st.integers(0, 9).flatmap(lambda chance: right if chance else ODD)
+
+
+def changes(kind: Kind) -> st.SearchStrategy[Json]:
+    """Merge patches for a kind."""
+    return shaped(schema.root(kind), 4).filter(lambda value: isinstance(value, dict))
+
+
+@pytest.fixture(scope="module")
+def store() -> Iterator[Store]:
+    """One store for all examples: none of them may spoil it."""
+    directory = Path(tempfile.mkdtemp(prefix="requests-"))
+    store = Store(directory / "engine.db", keep_changes=64)
+    yield store
+    store.close()
+    shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_odd_requests_are_refused_or_kept_whole(store: Store, kind: Kind, data: st.DataObject) -> None:
+    """A patch with odd fields is refused with a 4xx, or gives an object that can be shown and written again."""
+    namespace = "default" if kind.namespaced else ""
+    base: Json = {"metadata": {"name": "odd"}, **SPECS.get(kind, {})}
+    patch = data.draw(changes(kind))
+    part: Part = data.draw(st.sampled_from(PARTS))
+    try:
+        store.create(kind, namespace, base)
+    except Refused as refused:
+        assert refused.reason == "AlreadyExists"  # noqa: PT017 - whether it raises is up to the example before
+    try:
+        written = store.change(kind, namespace, "odd", lambda old: patches.merge(old, patch), part=part)
+    except Refused as refused:
+        assert 400 <= refused.code < 500, refused.message  # noqa: PT017 - both outcomes are right
+        assert refused.message  # noqa: PT017
+        return
+    assert table(kind, [written.object], "1", Include.OBJECT)["rows"]
+    again = store.change(kind, namespace, "odd", dict, part=part)
+    assert again.object == written.object
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_kind_can_be_made(store: Store, kind: Kind) -> None:
+    """The smallest valid object of each kind is accepted under Strict."""
+    namespace = "default" if kind.namespaced else ""
+    base: Json = {"metadata": {"generateName": "small-"}, **SPECS.get(kind, {})}
+    assert store.create(kind, namespace, base, validation="Strict").warnings == ()

@@ -1,0 +1,49 @@
+"""The OpenAPI documents."""
+
+from typing import Any
+
+import pytest
+
+from provisioner.embedded.face import openapi
+from provisioner.model.kinds import KINDS
+
+ROOTS = sorted({kind.path().rpartition("/")[0] for kind in KINDS})
+
+
+def references(value: Any) -> set[str]:
+    """Every schema that is referred to."""
+    if isinstance(value, dict):
+        own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
+        return own.union(*(references(each) for each in value.values()))
+    return set().union(*(references(each) for each in value)) if isinstance(value, list) else set()
+
+
+def test_the_index_names_every_group() -> None:
+    """Each group and version has its document."""
+    assert {entry["serverRelativeURL"] for entry in openapi.index()["paths"].values()} == {
+        f"/openapi/v3{root}" for root in ROOTS
+    }
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_reference_has_its_schema(root: str) -> None:
+    """No document refers to a schema that it does not hold."""
+    document = openapi.document(root)
+    held = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= held
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_kind_can_be_validated_by_the_server(kind: Any) -> None:
+    """Each kind's PATCH says that it knows fieldValidation, which is what makes kubectl leave validation to us."""
+    document = openapi.document(kind.path().rpartition("/")[0])
+    identity = {"group": kind.group, "version": kind.version, "kind": kind.name}
+    found = [
+        operations["patch"]
+        for operations in document["paths"].values()
+        if "patch" in operations and operations["patch"]["x-kubernetes-group-version-kind"] == identity
+    ]
+    assert len(found) == 1
+    assert "fieldValidation" in {parameter["name"] for parameter in found[0]["parameters"]}
+    schemas = document["components"]["schemas"].values()
+    assert any(identity in each.get("x-kubernetes-group-version-kind", []) for each in schemas)

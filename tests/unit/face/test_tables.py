@@ -1,0 +1,125 @@
+"""Tables: ages and the cells of each kind."""
+
+from typing import Any
+
+import pytest
+
+from provisioner.embedded.face.age import age, human
+from provisioner.embedded.face.columns import COLUMNS
+from provisioner.embedded.face.tables import Include, table
+from provisioner.model import kinds
+from provisioner.model.kinds import KINDS, Kind
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (-5, "<invalid>"),
+        (-0.5, "0s"),
+        (0, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (9 * MINUTE + 59, "9m59s"),
+        (10 * MINUTE + 30, "10m"),
+        (2 * HOUR, "120m"),
+        (3 * HOUR + 5 * MINUTE, "3h5m"),
+        (8 * HOUR + 5 * MINUTE, "8h"),
+        (47 * HOUR, "47h"),
+        (48 * HOUR, "2d"),
+        (2 * DAY + 3 * HOUR, "2d3h"),
+        (8 * DAY + 3 * HOUR, "8d"),
+        (729 * DAY, "729d"),
+        (730 * DAY, "2y"),
+        (800 * DAY, "2y70d"),
+        (3000 * DAY, "8y"),
+    ],
+)
+def test_ages_get_coarser(seconds: float, shown: str) -> None:
+    """An age has the units that kubectl shows."""
+    assert human(seconds) == shown
+
+
+def test_without_a_time_there_is_no_age() -> None:
+    """What has no timestamp has no known age."""
+    assert age(None) == "<unknown>"
+
+
+def _cells(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
+    obj.setdefault("metadata", {}).setdefault("name", "x")
+    found = table(kind, [obj], "1", Include.NONE)
+    names = [column["name"] for column in found["columnDefinitions"]]
+    return dict(zip(names, found["rows"][0]["cells"], strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_kind_shows_even_an_empty_object(kind: Kind) -> None:
+    """No object is too bare for its row, and every cell is what its column says."""
+    types: dict[str, type] = {"string": str, "integer": int, "boolean": bool}
+    cells = _cells(kind, {})
+    for column in COLUMNS[kind]:
+        assert isinstance(cells[column.name], types[column.type]), column.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "obj", "shown"),
+    [
+        (
+            kinds.CLAIM,
+            {
+                "spec": {"volumeName": "pv-1", "storageClassName": "fast"},
+                "status": {
+                    "phase": "Bound",
+                    "capacity": {"storage": "1Gi"},
+                    "accessModes": ["ReadWriteMany", "ReadWriteOnce"],
+                },
+            },
+            {"Status": "Bound", "Volume": "pv-1", "Capacity": "1Gi", "Access Modes": "RWO,RWX", "StorageClass": "fast"},
+        ),
+        (
+            kinds.CLAIM,
+            {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}, "status": {"phase": "Bound"}},
+            {"Status": "Terminating", "Capacity": "", "VolumeAttributesClass": "<unset>"},
+        ),
+        (
+            kinds.VOLUME,
+            {"spec": {"claimRef": {"namespace": "ns", "name": "c"}, "accessModes": ["ReadWriteOncePod"]}},
+            {"Claim": "ns/c", "Access Modes": "RWOP"},
+        ),
+        (
+            kinds.POD,
+            {
+                "spec": {"containers": [{}, {}], "nodeName": "n"},
+                "status": {
+                    "phase": "Running",
+                    "containerStatuses": [
+                        {"ready": True, "restartCount": 2},
+                        {"state": {"waiting": {"reason": "Slow"}}},
+                    ],
+                },
+            },
+            {"Ready": "1/2", "Status": "Slow", "Restarts": "2", "Node": "n"},
+        ),
+        (kinds.STATEFUL_SET, {"spec": {"replicas": 3}, "status": {"readyReplicas": 1}}, {"Ready": "1/3"}),
+        (
+            kinds.STORAGE_CLASS,
+            {"metadata": {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}},
+            {"Name": "x (default)"},
+        ),
+        (
+            kinds.SERVICE,
+            {"spec": {"clusterIP": "None", "ports": [{"port": 80}]}},
+            {"Cluster-IP": "None", "Port(s)": "80/TCP"},
+        ),
+        (
+            kinds.NODE,
+            {"spec": {"unschedulable": True}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}},
+            {"Status": "Ready,SchedulingDisabled", "Roles": "<none>"},
+        ),
+        (kinds.EVENT, {"involvedObject": {"kind": "Pod", "name": "web-0"}}, {"Object": "pod/web-0"}),
+    ],
+)
+def test_cells_say_what_kubectl_says(kind: Kind, obj: dict[str, Any], shown: dict[str, Any]) -> None:
+    """Cells that are more than one field are put together as kubectl does it."""
+    assert _cells(kind, obj).items() >= shown.items()

@@ -1,0 +1,45 @@
+"""A store whose process is killed in the middle of its work."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from provisioner.embedded.store.store import Store
+from provisioner.model.kinds import LEASE
+
+ROOT = Path(__file__).resolve().parents[3]
+WRITER = Path(__file__).with_name("crashing.py")
+
+
+@pytest.mark.parametrize("acknowledged", [1, 7, 40])
+def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, acknowledged: int) -> None:
+    """After kill -9 at any moment every acknowledged write is there, and versions go on above the last one."""
+    path = tmp_path / "engine.db"
+    with subprocess.Popen(
+        [sys.executable, str(WRITER), str(path)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    ) as child:
+        assert child.stdout is not None
+        lines = [child.stdout.readline().decode().split() for _ in range(acknowledged)]
+        child.kill()
+        lines += [line.decode().split() for line in child.stdout if line.endswith(b"\n")]
+    assert len(lines) >= acknowledged
+    store = Store(path)
+    try:
+        last = {name: (word, version) for word, name, version in lines}
+        objects, version = store.snapshot(LEASE)
+        for name, (word, written) in last.items():
+            assert int(written) <= version
+            if word == "gone":
+                assert ("default", name) not in objects
+            elif name != lines[-1][1]:
+                assert objects["default", name]["metadata"]["resourceVersion"] == written
+        made = store.create(LEASE, "default", {"metadata": {"name": "after"}}).object
+        assert int(made["metadata"]["resourceVersion"]) == version + 1
+    finally:
+        store.close()

@@ -1,0 +1,116 @@
+"""Merge patch, JSON patch and strategic merge patch as functions."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.embedded.store import patches, strategic
+from provisioner.embedded.store.errors import Refused
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=8,
+)
+OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
+
+
+@pytest.mark.parametrize(
+    ("target", "patch", "result"),
+    [
+        ({"a": "b"}, {"a": "c"}, {"a": "c"}),
+        ({"a": "b"}, {"b": "c"}, {"a": "b", "b": "c"}),
+        ({"a": "b"}, {"a": None}, {}),
+        ({"a": ["b"]}, {"a": "c"}, {"a": "c"}),
+        ({"a": {"b": "c"}}, {"a": {"b": "d", "c": None}}, {"a": {"b": "d"}}),
+        ({"a": "foo"}, {"a": {"b": None}}, {"a": {}}),
+        ({}, {"a": {"bb": {"ccc": None}}}, {"a": {"bb": {}}}),
+    ],
+)
+def test_the_examples_of_rfc_7396(target: Any, patch: Any, result: Any) -> None:
+    """The standard's own examples come out as it says."""
+    assert patches.merge(target, patch) == result
+
+
+@given(OBJECTS, OBJECTS)
+def test_a_merge_patch_can_be_repeated(target: Any, patch: Any) -> None:
+    """Applying a merge patch twice is applying it once, and neither argument is changed."""
+    before = copy.deepcopy((target, patch))
+    once = patches.merge(target, patch)
+    assert patches.merge(once, patch) == once
+    assert (target, patch) == before
+
+
+@given(OBJECTS, VALUES)
+def test_a_json_patch_that_adds_and_removes_changes_nothing(target: Any, value: Any) -> None:
+    """What was added under a new key and removed again leaves the object as it was."""
+    before = copy.deepcopy(target)
+    operations = [
+        {"op": "add", "path": "/n~1~0w", "value": value},
+        {"op": "test", "path": "/n~1~0w", "value": value},
+        {"op": "move", "from": "/n~1~0w", "path": "/other"},
+        {"op": "remove", "path": "/other"},
+    ]
+    assert patches.apply_operations(target, operations) == before
+    assert target == before
+
+
+@pytest.mark.parametrize(
+    ("operation", "result"),
+    [
+        ({"op": "add", "path": "/l/1", "value": 9}, [1, 9, 2]),
+        ({"op": "add", "path": "/l/-", "value": 9}, [1, 2, 9]),
+        ({"op": "remove", "path": "/l/0"}, [2]),
+        ({"op": "replace", "path": "/l/0", "value": 9}, [9, 2]),
+    ],
+)
+def test_a_json_patch_on_lists(operation: dict[str, Any], result: list[int]) -> None:
+    """Positions count from zero, a dash is the end."""
+    assert patches.apply_operations({"l": [1, 2]}, [operation]) == {"l": result}
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ({"op": "add", "path": "/l/3", "value": 9}, 422),
+        ({"op": "add", "path": "/l/01", "value": 9}, 422),
+        ({"op": "remove", "path": "/l/2"}, 422),
+        ({"op": "remove", "path": "/l/-"}, 422),
+        ({"op": "test", "path": "/l/0", "value": True}, 422),
+        ({"op": "move", "from": "/l", "path": "/l/0"}, 422),
+        ({"op": "remove", "path": ""}, 422),
+        ({"op": "add", "path": "l", "value": 1}, 400),
+        ({"op": "add", "path": "/l"}, 400),
+        ({"op": "copy", "path": "/l"}, 400),
+        ({"op": "dance", "path": "/l"}, 400),
+        ({"path": 1}, 400),
+        ("remove", 400),
+    ],
+)
+def test_a_json_patch_that_cannot_be(operation: Any, code: int) -> None:
+    """What is no operation is a bad request, what does not fit the object is unprocessable."""
+    with pytest.raises(Refused) as refused:
+        patches.apply_operations({"l": [1, 2]}, [operation])
+    assert refused.value.code == code
+
+
+def test_strategic_directives() -> None:
+    """Replace, order and retained keys do what their names say."""
+    target = {"env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "type": {"old": 1, "kept": 2}}
+    ordered = strategic.merge(target, {"$setElementOrder/env": [{"name": "b"}, {"name": "a"}]})
+    assert [each["name"] for each in ordered["env"]] == ["b", "a"]
+    replaced = strategic.merge(target, {"env": [{"$patch": "replace"}, {"name": "c"}]})
+    assert replaced["env"] == [{"name": "c"}]
+    retained = strategic.merge(target, {"type": {"$retainKeys": ["kept", "new"], "new": 3}})
+    assert retained["type"] == {"kept": 2, "new": 3}
+    assert strategic.merge(target, {"type": {"$patch": "replace", "x": 1}})["type"] == {"x": 1}
+
+
+@given(OBJECTS, OBJECTS)
+def test_without_keyed_lists_strategic_is_merge(target: Any, patch: Any) -> None:
+    """Where no list has a key, a strategic patch does what a merge patch does."""
+    assert strategic.merge(target, patch) == patches.merge(target, patch)
