@@ -208,7 +208,7 @@ class KubeTransport:
     ) -> aiohttp.ClientResponse:
         """Send the request with the configured credentials; an answer that is no success becomes an ApiError."""
         asked = {key: value for key, value in (query or {}).items() if value}
-        _, url, headers, _, _ = self._client.param_serialize(
+        _, url, headers, _, _ = await self._client.param_serialize(
             method,
             path,
             header_params={"Accept": "application/json", "Content-Type": content_type},

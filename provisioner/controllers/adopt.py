@@ -1,0 +1,124 @@
+"""
+A claim's former volume, given back to it.
+
+A volume that still has its PersistentVolume is adopted by one JSON patch, guarded by its resourceVersion; the phase
+follows by itself. One whose PersistentVolume is gone is written anew from the driver's manifest, bound to the claim
+from the start; one that is in the trash is taken out of it first.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from csi.v1 import inventory_pb2
+from provisioner.controllers.holding import annotations_of
+from provisioner.controllers.provision import save
+from provisioner.controllers.volume_object import Backing, build, claim_ref
+from provisioner.kube.errors import Conflict, NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
+from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HOLDER_STATEFUL_SET
+
+log = structlog.get_logger()
+
+
+class Undeletes(Protocol):
+    """What adoption asks of the driver."""
+
+    async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
+        """Take the volume out of the trash."""
+
+
+async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, str], needs_set: bool) -> Json | None:
+    """
+    Ask the API itself, not a cache, whether the claim may adopt now; the fresh claim, or None when it may not.
+
+    A claim of this name with this UID proves that every older claim of this name is gone.
+    """
+    metadata = claim["metadata"]
+    try:
+        fresh = await transport.get(CLAIM, metadata["name"], metadata["namespace"])
+        if needs_set:
+            owner = await transport.get(STATEFUL_SET, labels[HOLDER_STATEFUL_SET], metadata["namespace"])
+            if "deletionTimestamp" in owner["metadata"]:
+                return None
+    except (NotFound, KeyError):
+        return None
+    same = fresh["metadata"]["uid"] == metadata["uid"]
+    waiting = not fresh["spec"].get("volumeName") and "deletionTimestamp" not in fresh["metadata"]
+    return fresh if same and waiting else None
+
+
+async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels: Mapping[str, str]) -> None:
+    """
+    Point the volume's claimRef at the claim. Raises Conflict when the volume is no longer as it was judged.
+
+    The volume is read here, live: whatever happened to it since the decision shows in what it says now.
+    """
+    volume = await transport.get(VOLUME, volume_name)
+    if not still_adoptable(volume, claim):
+        raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
+    await transport.patch(VOLUME, volume_name, adoption_patch(volume, claim, labels=labels))
+    log.info(
+        "volume.adopted",
+        volume=volume_name,
+        namespace=claim["metadata"]["namespace"],
+        claim=claim["metadata"]["name"],
+        claim_uid=claim["metadata"]["uid"],
+    )
+
+
+def still_adoptable(volume: Object, claim: Object) -> bool:
+    """The checks that must hold at the moment of writing: the name on it, its policy, nobody deleting it."""
+    ref = volume["spec"].get("claimRef") or {}
+    metadata = claim["metadata"]
+    return (
+        (ref.get("namespace"), ref.get("name")) == (metadata["namespace"], metadata["name"])
+        and ref.get("uid") != metadata["uid"]
+        and volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
+        and "deletionTimestamp" not in volume["metadata"]
+    )
+
+
+def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) -> list[Json]:
+    """
+    The JSON patch: whole or not at all, and only on the volume as it was read.
+
+    Without ``bound-by-controller``: with it kube-controller-manager would hand the volume to anybody if the claim
+    were bound elsewhere first.
+    """
+    annotations = volume["metadata"].get("annotations") or {}
+    wanted = {key: value for key, value in annotations.items() if key != BOUND_BY_CONTROLLER}
+    for key, value in annotations_of(labels).items():
+        if value is None:
+            wanted.pop(key, None)
+        else:
+            wanted[key] = value
+    operations: list[tuple[str, str, Any]] = [
+        ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
+        ("add", "/metadata/annotations", wanted),
+        ("add", "/spec/claimRef", claim_ref(claim)),
+    ]
+    return [{"op": op, "path": path, "value": value} for op, path, value in operations]
+
+
+async def rebuild(
+    transport: Transport,
+    *,
+    manifest: "inventory_pb2.Manifest",
+    claim: Object,
+    storage_class: Object,
+    labels: Mapping[str, str],
+) -> str:
+    """Write the PersistentVolume of a volume that lives only in its pool, bound to the claim; its name."""
+    backing = Backing(
+        handle=manifest.volume_id,
+        capacity_bytes=manifest.capacity_bytes,
+        context=dict(manifest.volume_context),
+        fs_type=manifest.fs_type,
+    )
+    volume = build(claim, storage_class, name=manifest.csi_name, backing=backing, labels=labels, identity=DRIVER)
+    await save(transport, volume)
+    log.info("volume.rebuilt", volume=manifest.csi_name, handle=manifest.volume_id, claim=claim["metadata"]["name"])
+    return str(manifest.csi_name)

@@ -1,0 +1,194 @@
+"""
+Pending claims of our classes: give back the former volume, make a new one, or say why neither.
+
+This runs in a cluster and in the embedded engine alike. Binding to what is there already is the binder's business:
+kube-controller-manager's in a cluster, `provisioner.embedded.binder` here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from csi.v1 import inventory_pb2
+from provisioner.binding.decision import Action, Decision
+from provisioner.binding.facts import Facts
+from provisioner.binding.order import decide
+from provisioner.controllers.adopt import Undeletes, adopt, confirm, rebuild
+from provisioner.controllers.announcer import Announcer
+from provisioner.controllers.gather import Inventory, gather
+from provisioner.controllers.holding import cluster_uid, holder_labels
+from provisioner.controllers.provision import Creates, provision
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind, Object
+from provisioner.model.names import DRIVER
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.router import DriverAway, FormerVolume, RpcError, State
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.5
+BACKGROUND_SECONDS = 1.0
+FAILED_SECONDS = 5.0
+INFEASIBLE_SECONDS = 60.0
+CONFIRM_SECONDS = 0.2
+
+
+class Driver(Creates, Undeletes, Inventory, Protocol):
+    """What this reconciler asks of the driver."""
+
+
+class Claims:
+    """One reconciler: a pending claim of one of our classes."""
+
+    name = "claims"
+    workers = 4
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._announcer = Announcer(recorder)
+        self._router = router
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A claim wakes itself; whatever may unblock it wakes it, too."""
+        return {
+            CLAIM: lambda claim: [_key(claim)],
+            VOLUME: self._of_volume,
+            STATEFUL_SET: self._of_set,
+            STORAGE_CLASS: lambda _: self._pending(),
+            NODE: lambda _: self._pending(),
+            NAMESPACE: lambda _: (),
+        }
+
+    def _of_volume(self, volume: Json) -> Iterable[Key]:
+        ref = volume["spec"].get("claimRef") or {}
+        if ref.get("name"):
+            yield ref["namespace"], ref["name"]
+
+    def _of_set(self, stateful_set: Json) -> Iterable[Key]:
+        namespace = stateful_set["metadata"]["namespace"]
+        owner = StatefulSet.of(stateful_set)
+        return [key for key in self._pending(namespace) if owner.ordinal_of(key[1])]
+
+    def _pending(self, namespace: str = "") -> list[Key]:
+        return [_key(claim) for claim in self._caches[CLAIM].all(namespace) if not claim["spec"].get("volumeName")]
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Decide, and act on the decision."""
+        found = self._caches[CLAIM].get(key[1], key[0])
+        if found is None:
+            return Done()
+        try:
+            claim = Claim.of(found)
+            if claim.volume_name or claim.bind_completed or claim.deleting:
+                return Done()
+            facts = await gather(claim, self._caches, self._router)
+        except InvalidObject as error:
+            raise TerminalError(str(error)) from error
+        except DriverAway as error:
+            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        if facts.storage_class is None or not facts.storage_class.ours:
+            return Done()
+        try:
+            return await self._act(found, facts, decide(facts))
+        except RpcError as error:
+            return await self._failed(found, error)
+
+    async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
+        match decision.action:
+            case Action.ADOPT | Action.REBUILD | Action.UNDELETE:
+                return await self._give_back(claim, facts, decision)
+            case Action.PROVISION:
+                return await self._provision(claim, facts, decision)
+            case Action.WAIT:
+                await self._explain(claim, decision)
+        return Done()
+
+    async def _give_back(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
+        labels = self._labels(claim, facts)
+        assert facts.storage_class is not None  # noqa: S101 - checked by the caller
+        needs_set = facts.storage_class.adopts == "Ordinal"
+        fresh = await confirm(self._transport, claim=claim, labels=labels, needs_set=needs_set)
+        if fresh is None:
+            return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+        if decision.action is Action.ADOPT:
+            await adopt(self._transport, claim=fresh, volume_name=decision.volume, labels=labels)
+        else:
+            manifest = await self._manifest(decision)
+            if manifest is None:
+                return RequeueAfter(CONFIRM_SECONDS, "the manifest is gone")
+            storage_class = self._class(facts)
+            await rebuild(self._transport, manifest=manifest, claim=fresh, storage_class=storage_class, labels=labels)
+        message = f"the claim gets its former volume {decision.volume} back"
+        await self._announcer.say(claim, warning=False, reason="VolumeAdopted", message=message)
+        return Done()
+
+    async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":
+        if decision.action is Action.UNDELETE:
+            return await self._router.undelete(decision.handle)
+        living = await self._router.list_manifests()
+        return next((each for each in living if each.volume_id == decision.handle), None)
+
+    async def _provision(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
+        if facts.claim.storage_provisioner != DRIVER:
+            return Done()  # the binder asks for a volume once nothing there fits
+        assert facts.storage_class is not None  # noqa: S101 - checked by the caller
+        name = await provision(
+            self._transport,
+            self._router,
+            claim=claim,
+            storage_class=self._class(facts),
+            labels=self._labels(claim, facts),
+            node=decision.node,
+            adopts=facts.storage_class.adopts != "Never",
+        )
+        message = f"successfully provisioned volume {name}"
+        await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
+        return Done()
+
+    async def _explain(self, claim: Json, decision: Decision) -> None:
+        """Say what blocks the claim; what merely takes its time is the binder's to tell."""
+        about_former = any(reason.code.startswith("former") for reason in decision.reasons)
+        about_class = any(reason.code.startswith("class") for reason in decision.reasons)
+        if about_former:
+            message = f"{decision.sentence}; no empty volume is made meanwhile"
+            await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)
+        elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
+            await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
+
+    async def _failed(self, claim: Json, error: RpcError) -> RequeueAfter:
+        """The table of external-provisioner: what the driver's code means for the next try."""
+        if isinstance(error, DriverAway):
+            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        if error.state is State.BACKGROUND:
+            return RequeueAfter(BACKGROUND_SECONDS, error.message)
+        reason = "FormerVolumeBlocked" if isinstance(error, FormerVolume) else "ProvisioningFailed"
+        await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
+        log.warning("claim.failed", claim="/".join(_key(claim)), code=error.code.name, error=error.message)
+        seconds = INFEASIBLE_SECONDS if error.state is State.INFEASIBLE else FAILED_SECONDS
+        return RequeueAfter(seconds, error.message)
+
+    def _class(self, facts: Facts) -> Object:
+        found = self._caches[STORAGE_CLASS].get(facts.claim.class_name)
+        assert found is not None  # noqa: S101 - the facts were made of it, in this same turn of the loop or the last
+        return found
+
+    def _labels(self, claim: Json, facts: Facts) -> dict[str, str]:
+        return holder_labels(
+            claim,
+            namespace_uid=facts.namespace_uid,
+            cluster_uid=cluster_uid(self._caches),
+            sets=self._caches[STATEFUL_SET].all(facts.claim.namespace),
+            before={},
+            policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
+        )
+
+
+def _key(claim: Object) -> Key:
+    return claim["metadata"]["namespace"], claim["metadata"]["name"]

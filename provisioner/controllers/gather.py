@@ -1,0 +1,75 @@
+"""All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from csi.v1 import inventory_pb2
+from provisioner.binding.facts import Facts
+from provisioner.kube.cache import Caches
+from provisioner.model.claim import Claim
+from provisioner.model.inventory import Manifest
+from provisioner.model.kinds import NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+
+
+class Inventory(Protocol):
+    """What the driver knows about volumes and their holders."""
+
+    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
+        """The volumes whose holder has these labels."""
+
+    async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
+        """The deleted ones, not yet purged."""
+
+
+async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
+    """
+    The facts about a claim.
+
+    The driver is asked only when the class adopts: no other decision hangs on its answer. Raises RpcError.
+    """
+    named = caches[STORAGE_CLASS].get(claim.class_name) if claim.class_name else None
+    storage_class = StorageClass.of(named) if named else None
+    namespace = caches[NAMESPACE].get(claim.namespace)
+    namespace_uid = str(namespace["metadata"]["uid"]) if namespace else ""
+    manifests: tuple[Manifest, ...] = ()
+    if storage_class is not None and storage_class.adopts != "Never" and namespace_uid:
+        manifests = await held_before(inventory, namespace_uid=namespace_uid, claim=claim.name)
+    pods = [Pod.of(each) for each in caches[POD].all(claim.namespace)]
+    return Facts(
+        claim=claim,
+        volumes=tuple(Volume.of(each) for each in caches[VOLUME].all()),
+        storage_class=storage_class,
+        namespace_uid=namespace_uid,
+        stateful_sets=tuple(StatefulSet.of(each) for each in caches[STATEFUL_SET].all(claim.namespace)),
+        manifests=manifests,
+        nodes=tuple(Node.of(each) for each in caches[NODE].all()),
+        pods=tuple(each for each in pods if claim.name in each.claims.values()),
+    )
+
+
+async def held_before(inventory: Inventory, *, namespace_uid: str, claim: str) -> tuple[Manifest, ...]:
+    """The manifests, in the trash or not, whose last holder was a claim of this name in this very namespace."""
+    labels = {HOLDER_NAMESPACE_UID: namespace_uid, HOLDER_CLAIM: claim}
+    living = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
+    trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
+    return (*living, *trashed)
+
+
+def view(manifest: "inventory_pb2.Manifest", *, in_trash: bool) -> Manifest:
+    """The driver's message as the brain's plain value."""
+    return Manifest(
+        handle=manifest.volume_id,
+        csi_name=manifest.csi_name,
+        capacity_bytes=manifest.capacity_bytes,
+        backend=manifest.backend,
+        access_type=manifest.access_type,
+        holder=dict(manifest.holder.labels),
+        since=manifest.holder.since.ToJsonString() if manifest.holder.HasField("since") else "",
+        in_trash=in_trash,
+    )

@@ -1,0 +1,90 @@
+"""The labels that say who holds a volume: annotations of its PersistentVolume, labels of its manifest."""
+
+from collections.abc import Iterable, Mapping
+
+from provisioner.kube.cache import Caches
+from provisioner.model.kinds import NAMESPACE, Object
+from provisioner.model.names import (
+    HOLDER_CLAIM,
+    HOLDER_CLAIM_UID,
+    HOLDER_CLUSTER_UID,
+    HOLDER_NAMESPACE,
+    HOLDER_NAMESPACE_UID,
+    HOLDER_ORDINAL,
+    HOLDER_STATEFUL_SET,
+    HOLDER_TEMPLATE,
+    NAMESPACE_UID,
+    ORDINAL,
+    STATEFUL_SET,
+    TEMPLATE,
+)
+from provisioner.model.stateful_set import StatefulSet
+
+CLUSTER_NAMESPACE = "kube-system"
+"""Its UID stands for the cluster's identity, as is the custom."""
+
+RECLAIM_POLICY = "mooring.dev/reclaim-policy"
+"""Holder label: what is to become of the volume when its claim is gone."""
+
+ANNOTATIONS = {
+    NAMESPACE_UID: HOLDER_NAMESPACE_UID,
+    STATEFUL_SET: HOLDER_STATEFUL_SET,
+    TEMPLATE: HOLDER_TEMPLATE,
+    ORDINAL: HOLDER_ORDINAL,
+}
+"""PV annotation → holder label: what claimRef does not say already."""
+
+
+def holder_labels(
+    claim: Object,
+    *,
+    namespace_uid: str,
+    cluster_uid: str,
+    sets: Iterable[Object],
+    before: Mapping[str, str],
+    policy: str,
+) -> dict[str, str]:
+    """
+    Who holds the claim's volume.
+
+    `before` are the annotations so far: a claim that outlives its StatefulSet keeps the ordinal it was made for.
+    `policy` is the volume's reclaim policy.
+    """
+    metadata = claim["metadata"]
+    labels = {
+        HOLDER_NAMESPACE: metadata["namespace"],
+        HOLDER_NAMESPACE_UID: namespace_uid,
+        HOLDER_CLAIM: metadata["name"],
+        HOLDER_CLAIM_UID: metadata["uid"],
+        RECLAIM_POLICY: policy,
+    }
+    if cluster_uid:
+        labels[HOLDER_CLUSTER_UID] = cluster_uid
+    place = ordinal_of(metadata["name"], sets) or _recorded(metadata["name"], before)
+    if place:
+        labels |= dict(zip((HOLDER_TEMPLATE, HOLDER_STATEFUL_SET, HOLDER_ORDINAL), place, strict=True))
+    return labels
+
+
+def annotations_of(labels: Mapping[str, str]) -> dict[str, str | None]:
+    """The same as PV annotations; None for one that must not be there."""
+    return {annotation: labels.get(label) for annotation, label in ANNOTATIONS.items()}
+
+
+def ordinal_of(claim: str, sets: Iterable[Object]) -> tuple[str, str, str] | None:
+    """(template, set, ordinal) when the claim's name is one that a StatefulSet makes; names are never parsed alone."""
+    for each in sets:
+        if found := StatefulSet.of(each).ordinal_of(claim):
+            return found.template, found.stateful_set, str(found.number)
+    return None
+
+
+def _recorded(claim: str, annotations: Mapping[str, str]) -> tuple[str, str, str] | None:
+    template, name, ordinal = (annotations.get(key, "") for key in (TEMPLATE, STATEFUL_SET, ORDINAL))
+    return (template, name, ordinal) if claim == f"{template}-{name}-{ordinal}" else None
+
+
+def cluster_uid(caches: Caches) -> str:
+    """The identity of the cluster; "" when it is not known."""
+    namespace = caches[NAMESPACE].get(CLUSTER_NAMESPACE)
+    return str(namespace["metadata"]["uid"]) if namespace else ""

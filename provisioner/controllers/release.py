@@ -1,0 +1,132 @@
+"""
+Released volumes: those whose policy says Delete go to the driver's trash, then leave the API; others stay as they are.
+
+The order is external-provisioner's: DeleteVolume, delete the PersistentVolume, drop the finalizer.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter
+from provisioner.kube.errors import NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind, Object
+from provisioner.model.names import DRIVER, PROVISIONED_BY, PROVISIONER_FINALIZER
+from provisioner.router import DriverAway, RpcError
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.5
+IN_USE_SECONDS = 1.0
+
+
+class Deletes(Protocol):
+    """What this reconciler asks of the driver."""
+
+    async def delete_volume(self, handle: str) -> None:
+        """Move the volume to the trash."""
+
+
+class Release:
+    """One reconciler: the end of a volume of our driver."""
+
+    name = "release"
+    workers = 4
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Deletes) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._recorder = recorder
+        self._router = router
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A volume wakes itself."""
+        return {VOLUME: lambda volume: [("", volume["metadata"]["name"])]}
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Delete the volume when that is due; keep its finalizer in step with its policy until then."""
+        volume = self._caches[VOLUME].get(key[1])
+        if volume is None or not ours(volume):
+            return Done()
+        if not due(volume):
+            await self._keep_finalizer(volume)
+            return Done()
+        if not await self._claim_is_gone(volume):
+            return Done()
+        return await self._delete(volume)
+
+    async def _delete(self, volume: Json) -> Done | RequeueAfter:
+        name, uid = volume["metadata"]["name"], volume["metadata"]["uid"]
+        handle = volume["spec"]["csi"]["volumeHandle"]
+        try:
+            await self._router.delete_volume(handle)
+        except DriverAway as error:
+            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except RpcError as error:
+            message = f"{error.message}; it is tried again"
+            await self._recorder.record(volume, type="Warning", reason="VolumeFailedDelete", message=message)
+            raise
+        with contextlib.suppress(NotFound):
+            await self._transport.delete(VOLUME, name, uid=uid)
+        with contextlib.suppress(NotFound):
+            await self._drop_finalizer(await self._transport.get(VOLUME, name), uid=uid)
+        log.info("volume.deleted", volume=name, handle=handle)
+        return Done()
+
+    async def _claim_is_gone(self, volume: Json) -> bool:
+        """Ask the API itself: a cache that lags must not cost anybody's bytes (I3)."""
+        ref = volume["spec"].get("claimRef") or {}
+        if not ref.get("uid"):
+            return False
+        try:
+            claim = await self._transport.get(CLAIM, ref["name"], ref["namespace"])
+        except NotFound:
+            return True
+        return bool(claim["metadata"]["uid"] != ref["uid"])
+
+    async def _keep_finalizer(self, volume: Json) -> None:
+        """The finalizer stands on volumes with policy Delete only; others may go without us."""
+        has = PROVISIONER_FINALIZER in (volume["metadata"].get("finalizers") or [])
+        wants = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+        if has and not wants:
+            await self._drop_finalizer(volume, uid=volume["metadata"]["uid"])
+        elif wants and not has and "deletionTimestamp" not in volume["metadata"] and _phase(volume) == "Bound":
+            finalizers = [*(volume["metadata"].get("finalizers") or []), PROVISIONER_FINALIZER]
+            await self._write_finalizers(volume, finalizers)
+
+    async def _drop_finalizer(self, volume: Json, *, uid: str) -> None:
+        metadata = volume["metadata"]
+        finalizers = metadata.get("finalizers") or []
+        if metadata["uid"] == uid and PROVISIONER_FINALIZER in finalizers:
+            await self._write_finalizers(volume, [each for each in finalizers if each != PROVISIONER_FINALIZER])
+
+    async def _write_finalizers(self, volume: Json, finalizers: list[str]) -> None:
+        metadata = volume["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
+        with contextlib.suppress(NotFound):
+            await self._transport.patch(VOLUME, metadata["name"], patch)
+
+
+def ours(volume: Object) -> bool:
+    """Whether our driver answers for the volume: made by us, or a static one of our driver."""
+    made_by = (volume["metadata"].get("annotations") or {}).get(PROVISIONED_BY, "")
+    driver = (volume["spec"].get("csi") or {}).get("driver", "")
+    return driver == DRIVER and made_by in ("", DRIVER)
+
+
+def due(volume: Object) -> bool:
+    """Whether the API objects say that the volume is to be deleted."""
+    metadata = volume["metadata"]
+    if _phase(volume) != "Released" or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
+        return False
+    # Without the finalizer a volume that is already being deleted has been dealt with.
+    return "deletionTimestamp" not in metadata or PROVISIONER_FINALIZER in (metadata.get("finalizers") or [])
+
+
+def _phase(volume: Object) -> str:
+    return str(volume.get("status", {}).get("phase", ""))

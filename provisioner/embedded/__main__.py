@@ -1,0 +1,24 @@
+"""Start the engine from settings written as one JSON argument: how it starts itself again without root."""
+
+import sys
+
+import msgspec
+
+from provisioner.embedded.settings import UpSettings
+from provisioner.embedded.up import run
+
+USAGE = 2
+
+
+def main() -> int:
+    """Run the engine; 2 when the settings cannot be read."""
+    try:
+        settings = msgspec.json.decode(sys.argv[1], type=UpSettings)
+    except (IndexError, msgspec.DecodeError) as error:
+        sys.stderr.write(f"mooring: the engine needs its settings as one JSON argument ({error}); use `mooring up`\n")
+        return USAGE
+    return run(settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

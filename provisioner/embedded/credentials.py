@@ -1,0 +1,191 @@
+"""
+The engine's own authority, server certificate, token and kubeconfig.
+
+The API listens on loopback only, yet speaks TLS: kubectl sends a bearer token to no server without it.
+"""
+
+import base64
+import datetime as dt
+import ipaddress
+import os
+import secrets
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from provisioner.embedded.settings import BadEnvironment, StatePaths
+
+LIFETIME = dt.timedelta(days=3650)
+RENEW_BEFORE = dt.timedelta(days=30)
+NAME = "mooring"
+"""Name of the cluster, user and context in the kubeconfig."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What the server shows and what it asks for."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    token: str
+
+    def server_context(self) -> ssl.SSLContext:
+        """The TLS side of the server."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+def ensure(paths: StatePaths) -> Credentials:
+    """
+    The credentials of this state directory, made on the first start and kept.
+
+    A certificate close to its end is made anew, with its authority. Raises BadEnvironment when the files cannot be
+    read or written.
+    """
+    found = Credentials(
+        certificate=paths.tls / "server.crt", key=paths.tls / "server.key", authority=paths.tls / "ca.crt", token=""
+    )
+    token = paths.tls / "token"
+    try:
+        if not _usable(found):
+            _make(found)
+        if not token.exists():
+            write_private(token, secrets.token_urlsafe(32).encode())
+        text = token.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadEnvironment(
+            f"cannot read or write the engine's credentials in {paths.tls}: {error}; "
+            "remove that directory to have them made anew"
+        ) from error
+    if not text:
+        raise BadEnvironment(f"{token} is empty; remove it to have a new token made")
+    return Credentials(certificate=found.certificate, key=found.key, authority=found.authority, token=text)
+
+
+def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
+    """Write the kubeconfig that reaches the engine on `port`, whole or not at all."""
+    authority = credentials.authority.read_bytes()
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": NAME,
+                "cluster": {
+                    "server": f"https://127.0.0.1:{port}",
+                    "certificate-authority-data": base64.b64encode(authority).decode(),
+                },
+            }
+        ],
+        "users": [{"name": NAME, "user": {"token": credentials.token}}],
+        "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME, "namespace": "default"}}],
+        "current-context": NAME,
+    }
+    write_private(paths.kubeconfig, yaml.safe_dump(document, sort_keys=False).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace `path` by `content`, mode 0600, durably."""
+    beside = path.with_name(f".{path.name}.new")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _usable(found: Credentials) -> bool:
+    """Whether certificate and key are there, belong together and live long enough."""
+    if not all(path.exists() for path in (found.certificate, found.key, found.authority)):
+        return False
+    try:
+        certificate = x509.load_pem_x509_certificate(found.certificate.read_bytes())
+        key = serialization.load_pem_private_key(found.key.read_bytes(), password=None)
+        authority = x509.load_pem_x509_certificate(found.authority.read_bytes())
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    ends = certificate.not_valid_after_utc
+    same = _public(certificate.public_key()) == _public(key.public_key())
+    return same and ends > dt.datetime.now(dt.UTC) + RENEW_BEFORE
+
+
+def _public(key: object) -> bytes:
+    assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - we make no others
+    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _make(files: Credentials) -> None:
+    """Make an authority and a server certificate signed by it; the authority's key is not kept."""
+    now = dt.datetime.now(dt.UTC)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mooring embedded engine")])
+    authority = (
+        _builder(subject=authority_name, issuer=authority_name, now=now)
+        .public_key(authority_key.public_key())
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+    certificate = (
+        _builder(
+            subject=x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]), issuer=authority_name, now=now
+        )
+        .public_key(key.public_key())
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .sign(authority_key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_private(files.key, private)
+    write_private(files.authority, authority.public_bytes(serialization.Encoding.PEM))
+    write_private(files.certificate, certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _builder(*, subject: x509.Name, issuer: x509.Name, now: dt.datetime) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + LIFETIME)
+    )
+
+
+def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

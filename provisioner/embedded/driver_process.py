@@ -1,0 +1,202 @@
+"""The driver as a child process: started, watched, started again when it dies, stopped with its parent."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable
+
+import structlog
+
+from provisioner.embedded.settings import BadEnvironment, UpSettings
+
+log = structlog.get_logger()
+
+BAD_FLAGS = 2
+BAD_ENVIRONMENT = 78
+FIRST_DELAY = 0.1
+LAST_DELAY = 10.0
+STEADY_SECONDS = 30.0
+"""A driver that lived this long is started again without a delay that grows."""
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+KEPT_LINES = 20
+
+
+class DriverProcess:
+    """
+    Keeps one driver running.
+
+    The driver holds the reading end of a pipe (its lifeline) whose writing end only this process has: when this
+    process is gone, however it went, the driver reads the end of the file and stops.
+    """
+
+    def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self._last_words: deque[str] = deque(maxlen=KEPT_LINES)
+        self._relays: set[asyncio.Task[None]] = set()
+        self._lifeline_reads, self._lifeline = os.pipe()
+        self._holds_lifeline = True
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running driver; None between two of them."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
+    async def start(self) -> None:
+        """
+        Start the driver and wait until its socket is there.
+
+        Raises BadEnvironment with the driver's own sentence when it refuses to run, or when it is not serving in
+        time.
+        """
+        socket = self._settings.paths.socket
+        await asyncio.to_thread(socket.unlink, missing_ok=True)
+        process = await self._spawn()
+        ended = asyncio.create_task(process.wait())
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while not await _answers(str(socket)):
+                    if ended.done():
+                        break
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            await self.stop()
+            raise BadEnvironment(
+                f"the driver did not open its socket {socket} within {START_SECONDS:.0f} s; see its messages above"
+            ) from None
+        finally:
+            if not ended.done():
+                ended.cancel()
+        if process.returncode is not None:
+            await self._drain()
+            raise BadEnvironment(self._why(process.returncode))
+
+    async def watch(self) -> None:
+        """Start the driver again whenever it ends, with a growing delay; runs until cancelled."""
+        loop = asyncio.get_running_loop()
+        delay = FIRST_DELAY
+        while not self._stopping:
+            started = loop.time()
+            process = self._process
+            if process is not None:
+                code = await process.wait()
+                if self._stopping:
+                    return
+                if loop.time() - started > STEADY_SECONDS:
+                    delay = FIRST_DELAY
+                self._tell(f"the driver ended ({_ending(code)}); starting it again in {delay:.1f} s")
+                log.warning("driver.ended", code=code, restart_in_seconds=round(delay, 1))
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, LAST_DELAY)
+            if not self._stopping:
+                await self._spawn()
+
+    async def stop(self, *, hurry: bool = False) -> None:
+        """Stop the driver: SIGTERM, and SIGKILL when that takes too long or time is short."""
+        self._stopping = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGKILL if hurry else signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await process.wait()
+            except TimeoutError:
+                log.warning("driver.killed", after_seconds=STOP_SECONDS)
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        await self._drain()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the lifeline: a driver that still runs stops by itself."""
+        if self._holds_lifeline:
+            self._holds_lifeline = False
+            os.close(self._lifeline)
+            os.close(self._lifeline_reads)
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *self._argv(),
+            pass_fds=(self._lifeline_reads,),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            # Ctrl-C reaches the whole foreground group; the driver must outlive it until everything is unstaged.
+            start_new_session=True,
+        )
+        self._process = process
+        relay = asyncio.create_task(self._relay(process))
+        self._relays.add(relay)
+        relay.add_done_callback(self._relays.discard)
+        log.info("driver.started", pid=process.pid)
+        return process
+
+    def _argv(self) -> list[str]:
+        settings = self._settings
+        argv = [sys.executable, "-m", "csi", "--endpoint", settings.paths.endpoint, "--node-id", settings.node_name]
+        for pool in (str(settings.paths.pool), *settings.pools):
+            argv += ["--pool", pool]
+        argv += ["--init-empty-pools", "--purge-interval", f"{settings.purge_interval:g}"]
+        return [*argv, "--lifeline-fd", str(self._lifeline_reads), "--log-format", "json"]
+
+    async def _relay(self, process: asyncio.subprocess.Process) -> None:
+        """Pass the driver's messages on, and keep the last ones to explain an early end."""
+        assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        as_json = self._settings.log_format == "json"
+        while line := await process.stderr.readline():
+            text = line.decode("utf-8", errors="replace").rstrip()
+            self._last_words.append(text)
+            if shown := text if as_json else for_people(text):
+                sys.stderr.write(shown + "\n")
+                sys.stderr.flush()
+
+    async def _drain(self) -> None:
+        if self._relays:
+            await asyncio.wait(self._relays, timeout=1.0)
+
+    def _why(self, code: int) -> str:
+        """The driver's own sentence, else how it ended."""
+        said = [line for line in self._last_words if line.startswith("mooring driver: ")]
+        if said and code in (BAD_FLAGS, BAD_ENVIRONMENT):
+            return said[-1].removeprefix("mooring driver: ")
+        return f"the driver ended at once ({_ending(code)}); its messages stand above"
+
+
+def for_people(line: str) -> str:
+    """What a person sees of one line of the driver's log: nothing of what is ordinary, the rest in words."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(entry, dict) or entry.get("level") in ("debug", "info"):
+        return ""
+    rest = " ".join(f"{key}={value}" for key, value in entry.items() if key not in ("level", "event", "timestamp"))
+    return f"driver: {entry.get('event', '')} {rest}".rstrip()
+
+
+async def _answers(path: str) -> bool:
+    """Whether somebody accepts connections on the socket."""
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+def _ending(code: int) -> str:
+    """How a process ended, in words."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

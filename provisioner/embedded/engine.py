@@ -1,0 +1,156 @@
+"""The parts of the engine, started in order and stopped in the opposite order."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from provisioner.controllers.claims import Claims
+from provisioner.controllers.holders import Holders
+from provisioner.controllers.orphans import Orphans
+from provisioner.controllers.pools import Pools
+from provisioner.controllers.release import Release
+from provisioner.embedded import credentials, node
+from provisioner.embedded.agent import Agent
+from provisioner.embedded.claim_binder import ClaimBinder
+from provisioner.embedded.driver_process import DriverProcess
+from provisioner.embedded.face.serving import serve
+from provisioner.embedded.node_calls import NodeCalls
+from provisioner.embedded.seed import seed
+from provisioner.embedded.settings import BadEnvironment, UpSettings
+from provisioner.embedded.store.database import Unreadable
+from provisioner.embedded.store.store import Store
+from provisioner.embedded.volume_binder import VolumeBinder
+from provisioner.embedded.workload import workload_controllers
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Controller, ControlPlane
+from provisioner.kube.errors import ApiError
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import KubeTransport
+from provisioner.router import Router
+
+log = structlog.get_logger()
+
+COMPONENT = "mooring"
+
+
+class Engine:
+    """Driver, API server and control plane of one state directory."""
+
+    def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._tell = tell
+        self._driver = DriverProcess(settings, tell=tell)
+        self._open = contextlib.AsyncExitStack()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._agent: Agent | None = None
+        self._transport: KubeTransport | None = None
+        self._port = 0
+
+    @property
+    def address(self) -> str:
+        """Where the API listens."""
+        return f"https://127.0.0.1:{self._port}"
+
+    async def start(self) -> None:
+        """Start everything; returns when pods can be served. Raises BadEnvironment when that cannot be."""
+        settings, paths = self._settings, self._settings.paths
+        self._tell(f"starting on {paths.state}")
+        await self._driver.start()
+        self._run("driver", self._driver.watch())
+        router, calls = Router(paths.endpoint), NodeCalls(paths.endpoint)
+        self._open.push_async_callback(router.close)
+        self._open.push_async_callback(calls.close)
+        await self._serve_api()
+        self._transport = transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
+        self._open.push_async_callback(transport.close)
+        await seed(transport, node_name=settings.node_name)
+        caches = Caches()
+        recorder = Recorder(transport, COMPONENT)
+        self._agent = Agent(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
+        await self._agent.prepare()
+        controllers: list[Controller] = [
+            Pools(transport, caches, router=router, node=settings.node_name),
+            Claims(transport, caches, recorder, router=router),
+            Orphans(transport, caches, router=router, node=settings.node_name),
+            Holders(transport, caches, router=router),
+            Release(transport, caches, recorder, router=router),
+            ClaimBinder(transport, caches, recorder, router=router),
+            VolumeBinder(transport, caches, recorder),
+            self._agent,
+            *workload_controllers(transport, caches, recorder),
+        ]
+        self._run("controllers", ControlPlane(transport, controllers, caches).run())
+        await node.report(transport, settings.node_name, ready=True)
+
+    async def _serve_api(self) -> None:
+        """Open the store, serve it, write the kubeconfig that reaches it."""
+        paths = self._settings.paths
+        shown = credentials.ensure(paths)
+        wanted = self._settings.port or _kept_port(paths.port_file)
+        try:
+            store = Store(paths.database)
+        except Unreadable as error:
+            raise BadEnvironment(str(error)) from error
+        self._open.callback(store.close)
+        serving = serve(store, port=wanted, tls=shown.server_context(), token=shown.token)
+        try:
+            self._port = await self._open.enter_async_context(serving)
+        except OSError as error:
+            raise BadEnvironment(
+                f"cannot listen on 127.0.0.1:{wanted} ({error.strerror or error}); free that port, "
+                f"or remove {paths.port_file} to have another one chosen"
+            ) from error
+        credentials.write_private(paths.port_file, f"{self._port}\n".encode())
+        credentials.write_kubeconfig(paths, shown, port=self._port)
+
+    async def failed(self) -> str:
+        """Wait until a part ends that should go on; what happened to it."""
+        done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        first = done.pop()
+        error = None if first.cancelled() else first.exception()
+        log.error("part.ended", part=first.get_name(), error=repr(error), exc_info=error)
+        return f"{first.get_name()}: {error!r}" if error else f"{first.get_name()} ended"
+
+    async def stop(self, hurry: asyncio.Event) -> list[str]:
+        """Stop everything, volumes first; `hurry` cuts the unmounting short. Sentences on what could not be done."""
+        await self._end("controllers")
+        problems: list[str] = []
+        if self._agent is not None:
+            unmounting = asyncio.create_task(self._agent.shut_down())
+            hurried = asyncio.create_task(hurry.wait())
+            await asyncio.wait([unmounting, hurried], return_when=asyncio.FIRST_COMPLETED)
+            if unmounting.done():
+                problems = unmounting.result()
+            else:
+                unmounting.cancel()
+                problems = ["stopped in a hurry: volumes may still be mounted; the next `mooring up` takes them up"]
+            hurried.cancel()
+            await asyncio.wait([unmounting, hurried])
+        if self._transport is not None:
+            with contextlib.suppress(ApiError):
+                await node.report(self._transport, self._settings.node_name, ready=False, why="the engine was stopped")
+        await self._end("driver")
+        await self._open.aclose()
+        await self._driver.stop(hurry=hurry.is_set())
+        return problems
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks[name] = asyncio.create_task(work, name=name)
+
+    async def _end(self, name: str) -> None:
+        if task := self._tasks.get(name):
+            task.cancel()
+            await asyncio.wait([task])
+
+
+def _kept_port(path: Path) -> int:
+    """The port of the last start; 0 when there is none, or none that can be read."""
+    try:
+        port = int(path.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return 0
+    return port if 0 < port < 1 << 16 else 0

@@ -1,0 +1,90 @@
+"""The one node of the embedded engine: its Node, CSINode and CSIDriver objects, and its Ready condition."""
+
+import datetime as dt
+import os
+import platform
+
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import NODE, Json
+from provisioner.model.names import DRIVER, HOSTNAME_LABEL, NODE_TOPOLOGY
+
+READY_MESSAGE = "the engine runs; pods here are mounted volumes, no containers are started"
+
+
+def objects(name: str) -> list[Json]:
+    """What describes this node to Kubernetes' clients: Node, CSINode and CSIDriver."""
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    node: Json = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": name,
+            "labels": {
+                HOSTNAME_LABEL: name,
+                NODE_TOPOLOGY: name,
+                "kubernetes.io/os": "linux",
+                "kubernetes.io/arch": architecture,
+            },
+        },
+        "spec": {},
+    }
+    csi_node: Json = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": {"name": name},
+        "spec": {"drivers": [{"name": DRIVER, "nodeID": name, "topologyKeys": [NODE_TOPOLOGY]}]},
+    }
+    driver: Json = {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSIDriver",
+        "metadata": {"name": DRIVER},
+        "spec": {
+            "attachRequired": False,
+            "podInfoOnMount": False,
+            "volumeLifecycleModes": ["Persistent"],
+            # Room is looked up from the driver itself, so no CSIStorageCapacity objects are kept.
+            "storageCapacity": False,
+            # The agent starts no container, so there is no group to hand files over to.
+            "fsGroupPolicy": "None",
+        },
+    }
+    return [node, csi_node, driver]
+
+
+async def report(transport: Transport, name: str, *, ready: bool, why: str = READY_MESSAGE) -> None:
+    """Write the node's Ready condition."""
+    now = timestamp()
+    condition = {
+        "type": "Ready",
+        "status": "True" if ready else "False",
+        "reason": "EngineReady" if ready else "EngineStopped",
+        "message": why,
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+    status = {"conditions": [condition], "nodeInfo": _info(), "addresses": [{"type": "Hostname", "address": name}]}
+    await transport.patch(NODE, name, {"status": status}, subresource="status")
+
+
+def timestamp() -> str:
+    """Now, as the API writes times."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _info() -> Json:
+    """What `kubectl get nodes -o wide` shows; all of NodeSystemInfo's fields are required by its schema."""
+    system = os.uname()
+    return {
+        "machineID": "",
+        "systemUUID": "",
+        "bootID": "",
+        "kernelVersion": system.release,
+        "osImage": platform.freedesktop_os_release().get("PRETTY_NAME", system.sysname)
+        if os.path.exists("/etc/os-release")  # noqa: PTH110
+        else system.sysname,
+        "containerRuntimeVersion": "none://",
+        "kubeletVersion": "v1.37.0+mooring",
+        "kubeProxyVersion": "",
+        "operatingSystem": "linux",
+        "architecture": platform.machine(),
+    }

@@ -1,0 +1,69 @@
+"""CSI's Node service, as our agent calls it: what kubelet does in a cluster."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc.aio
+
+from csi.v1 import csi_pb2, csi_pb2_grpc
+from provisioner.router import CHANNEL_OPTIONS, call
+
+SECONDS = 120.0
+"""kubelet's own limit for each of these calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mounting:
+    """One volume to be mounted for one pod."""
+
+    handle: str
+    staging: Path
+    target: Path
+    capability: csi_pb2.VolumeCapability
+    context: Mapping[str, str]
+    read_only: bool
+
+
+class NodeCalls:
+    """Stages, publishes and undoes both; make it inside a running event loop, and close it. All raise RpcError."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._channel = grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
+        self._node = csi_pb2_grpc.NodeStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def stage(self, mounting: Mounting) -> None:
+        """Mount the volume once for this node."""
+        request = csi_pb2.NodeStageVolumeRequest(
+            volume_id=mounting.handle,
+            staging_target_path=str(mounting.staging),
+            volume_capability=mounting.capability,
+            volume_context=dict(mounting.context),
+        )
+        await call(self._node.NodeStageVolume, request, seconds=SECONDS)
+
+    async def publish(self, mounting: Mounting) -> None:
+        """Show the staged volume at the pod's path."""
+        request = csi_pb2.NodePublishVolumeRequest(
+            volume_id=mounting.handle,
+            staging_target_path=str(mounting.staging),
+            target_path=str(mounting.target),
+            volume_capability=mounting.capability,
+            volume_context=dict(mounting.context),
+            readonly=mounting.read_only,
+        )
+        await call(self._node.NodePublishVolume, request, seconds=SECONDS)
+
+    async def unpublish(self, *, handle: str, target: Path) -> None:
+        """Take the volume away from the pod's path; nothing there is fine."""
+        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=handle, target_path=str(target))
+        await call(self._node.NodeUnpublishVolume, request, seconds=SECONDS)
+
+    async def unstage(self, *, handle: str, staging: Path) -> None:
+        """Unmount the volume from this node; not staged is fine."""
+        request = csi_pb2.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(staging))
+        await call(self._node.NodeUnstageVolume, request, seconds=SECONDS)

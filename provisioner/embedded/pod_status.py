@@ -1,0 +1,64 @@
+"""The status of a pod whose volumes are mounted, or are no longer: pure, from the pod and the time."""
+
+from provisioner.model.kinds import Json, Object
+
+MESSAGE = "the pod's volumes are mounted; this engine starts no containers"
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether the pod's status says Ready."""
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+
+
+def mounted(pod: Object, *, now: str) -> Json:
+    """Running and Ready, with one status per container so that `kubectl get` shows READY 1/1."""
+    status = pod.get("status", {})
+    return {
+        "phase": "Running",
+        "startTime": status.get("startTime") or now,
+        "message": MESSAGE,
+        "conditions": _conditions(pod, value="True", reason=None, now=now),
+        "containerStatuses": [_container(each, ready=True, since=now) for each in _containers(pod)],
+    }
+
+
+def unmounted(pod: Object, *, reason: str, now: str) -> Json:
+    """Not Ready; the phase stays, as for a pod whose node went away."""
+    return {
+        "conditions": _conditions(pod, value="False", reason=reason, now=now),
+        "containerStatuses": [_container(each, ready=False, since=now) for each in _containers(pod)],
+    }
+
+
+def _containers(pod: Object) -> list[Json]:
+    return list(pod.get("spec", {}).get("containers") or [])
+
+
+def _container(container: Json, *, ready: bool, since: str) -> Json:
+    state: Json = {"running": {"startedAt": since}} if ready else {"waiting": {"reason": "VolumesNotMounted"}}
+    return {
+        "name": container["name"],
+        "image": container.get("image", ""),
+        "imageID": "",
+        "ready": ready,
+        "started": ready,
+        "restartCount": 0,
+        "state": state,
+    }
+
+
+def _conditions(pod: Object, *, value: str, reason: str | None, now: str) -> list[Json]:
+    """All conditions of the pod, with ours replaced; a condition that does not change keeps its time."""
+    before = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
+    ours = ("Ready", "ContainersReady", "PodReadyToStartContainers")
+    always = ("Initialized",)
+    for kind in (*ours, *always):
+        wanted = "True" if kind in always else value
+        old = before.get(kind, {})
+        new: Json = {"type": kind, "status": wanted, "lastProbeTime": None}
+        new["lastTransitionTime"] = old["lastTransitionTime"] if old.get("status") == wanted else now
+        if reason and wanted == "False":
+            new["reason"] = reason
+        before[kind] = new
+    return list(before.values())

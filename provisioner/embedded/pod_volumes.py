@@ -1,0 +1,98 @@
+"""Which volumes a pod wants mounted, decided from the API objects alone."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from provisioner.model.kinds import Json, Object
+from provisioner.model.names import DRIVER
+
+NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
+"""A DNS-1123 subdomain: such a name cannot leave the directory it is put into."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One volume that the pod wants, with all that the Node service must be told."""
+
+    volume: str
+    volume_object: str
+    handle: str
+    modes: tuple[str, ...]
+    volume_mode: str
+    fs_type: str
+    mount_flags: tuple[str, ...]
+    context: tuple[tuple[str, str], ...]
+    read_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why the pod cannot have its volumes yet; `final` when waiting will not help."""
+
+    why: str
+    final: bool = False
+
+
+def claim_names(pod: Object) -> list[tuple[str, str, bool]]:
+    """(volume, claim, read-only) for each claim the pod names; volumes of other kinds are not ours to mount."""
+    found = []
+    for volume in pod.get("spec", {}).get("volumes") or []:
+        source = volume.get("persistentVolumeClaim")
+        if source:
+            found.append((volume["name"], source["claimName"], bool(source.get("readOnly"))))
+        elif "ephemeral" in volume:  # its claim is named after pod and volume (storage/ephemeral of component-helpers)
+            found.append((volume["name"], f"{pod['metadata']['name']}-{volume['name']}", False))
+    return found
+
+
+def wanted_volumes(
+    pod: Object, *, claim: Callable[[str], Json | None], volume: Callable[[str], Json | None]
+) -> list[Wanted] | Missing:
+    """The pod's volumes when each of its claims is truly bound to a volume of our driver, else what is missing."""
+    wanted: list[Wanted] = []
+    metadata = pod["metadata"]
+    if not all(NAME.fullmatch(part) for part in (metadata["namespace"], metadata["name"])):
+        return Missing("the pod's name cannot be used as a directory name", final=True)
+    for name, claim_name, read_only in claim_names(pod):
+        one = _wanted(name, claim_name, read_only=read_only, found=(claim(claim_name), volume))
+        if isinstance(one, Missing):
+            return one
+        wanted.append(one)
+    return wanted
+
+
+def _wanted(
+    name: str, claim_name: str, *, read_only: bool, found: tuple[Json | None, Callable[[str], Json | None]]
+) -> Wanted | Missing:
+    claim, volume_of = found
+    if not NAME.fullmatch(name):
+        return Missing(f"the volume name {name!r} cannot be used as a directory name", final=True)
+    if claim is None:
+        return Missing(f"claim {claim_name} does not exist")
+    volume_name = claim["spec"].get("volumeName", "")
+    if claim.get("status", {}).get("phase") != "Bound" or not volume_name:
+        return Missing(f"claim {claim_name} is not bound")
+    volume = volume_of(volume_name)
+    if volume is None:
+        return Missing(f"volume {volume_name} of claim {claim_name} does not exist")
+    spec = volume["spec"]
+    if (spec.get("claimRef") or {}).get("uid") != claim["metadata"]["uid"]:
+        return Missing(f"volume {volume_name} is not bound to this claim {claim_name}")
+    source = spec.get("csi") or {}
+    if source.get("driver") != DRIVER:
+        return Missing(
+            f"volume {volume_name} of claim {claim_name} belongs to no driver of this engine; only {DRIVER} is served",
+            final=True,
+        )
+    return Wanted(
+        volume=name,
+        volume_object=volume_name,
+        handle=source["volumeHandle"],
+        modes=tuple(spec.get("accessModes") or ()),
+        volume_mode=spec.get("volumeMode") or "Filesystem",
+        fs_type=source.get("fsType", ""),
+        mount_flags=tuple(spec.get("mountOptions") or ()),
+        context=tuple(sorted((source.get("volumeAttributes") or {}).items())),
+        read_only=read_only or bool(source.get("readOnly")),
+    )

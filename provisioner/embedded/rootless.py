@@ -1,0 +1,55 @@
+"""
+Without root the engine lives in a user and mount namespace of its own, where it may bind-mount directories.
+
+Mounts made there are seen from outside only through ``/proc/<pid>/root``.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import msgspec
+
+from provisioner.embedded.settings import BadEnvironment, UpSettings
+
+PROBE_SECONDS = 10.0
+
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "private", "--")
+
+
+def missing() -> str:
+    """What keeps an ordinary user from a user and mount namespace on this machine; "" when nothing does."""
+    if shutil.which(UNSHARE[0]) is None:
+        return "the program unshare is missing (Debian and Ubuntu have it in the package util-linux)"
+    try:
+        probe = subprocess.run(
+            [*UNSHARE, "true"], check=False, capture_output=True, text=True, timeout=PROBE_SECONDS, env=_plain()
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"unshare did not run: {error}"
+    if probe.returncode == 0:
+        return ""
+    said = probe.stderr.strip().splitlines()
+    return (
+        f"user namespaces are not available to this user ({said[-1] if said else 'unshare failed'}; see the sysctls "
+        "user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns)"
+    )
+
+
+def enter(settings: UpSettings) -> None:
+    """
+    Start this process again as the same process id, inside a user and mount namespace; does not return.
+
+    Raises BadEnvironment with one sentence on what is missing.
+    """
+    if reason := missing():
+        raise BadEnvironment(f"without root the engine needs a user namespace, and {reason}; or start it as root")
+    inside = msgspec.structs.replace(settings, rootless=True)
+    argv = [*UNSHARE, sys.executable, "-m", "provisioner.embedded", msgspec.json.encode(inside).decode()]
+    sys.stderr.flush()
+    os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
+
+
+def _plain() -> dict[str, str]:
+    return os.environ | {"LC_ALL": "C"}

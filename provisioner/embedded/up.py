@@ -1,0 +1,122 @@
+"""`mooring up`: one driver, one API server, one control plane, in order, and down again in the opposite order."""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+
+import msgspec
+import structlog
+
+from provisioner.embedded import logs, rootless
+from provisioner.embedded.engine import Engine
+from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare
+
+log = structlog.get_logger()
+
+OK = 0
+FAILED = 1
+BAD_ENVIRONMENT = 78
+
+
+def run(settings: UpSettings) -> int:
+    """
+    Run the engine in the foreground until SIGINT or SIGTERM; the exit code.
+
+    0 after an orderly stop, 1 when a part of the engine failed, 78 when the machine or the state directory cannot
+    serve. Without root this starts itself again inside a user namespace, under the same process id.
+    """
+    logs.configure(settings.log_format)
+    try:
+        if os.geteuid() != 0 and not settings.rootless:
+            rootless.enter(settings)
+        prepare(settings.paths)
+        with _locked(settings.paths):
+            return asyncio.run(_until_told(settings))
+    except BadEnvironment as error:
+        tell(f"mooring: {error}")
+        return BAD_ENVIRONMENT
+
+
+def tell(text: str) -> None:
+    """One line for the person who looks on."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _locked(paths: StatePaths) -> Iterator[None]:
+    """Hold the state directory; a second engine on it is refused."""
+    descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadEnvironment(
+                f"another engine already runs on {paths.state}; stop it, or choose another directory with --state"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _until_told(settings: UpSettings) -> int:
+    """Start, wait for a signal or a failure, stop."""
+    told = asyncio.Event()
+    hurry = asyncio.Event()
+
+    def on_signal() -> None:
+        if told.is_set():
+            tell("stopping at once")
+            hurry.set()
+        told.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    engine = Engine(settings, tell=tell)
+    code = OK
+    try:
+        starting = asyncio.create_task(engine.start())
+        await _first_of(starting, told)
+        if starting.done():
+            starting.result()
+            _write_holder(settings)
+            if not told.is_set():
+                tell(f"ready: the API listens on {engine.address}; KUBECONFIG={settings.paths.kubeconfig}")
+            failed = asyncio.create_task(engine.failed())
+            await _first_of(failed, told)
+            if failed.done():
+                tell(f"mooring: a part of the engine failed ({failed.result()}); stopping")
+                code = FAILED
+            failed.cancel()
+        else:
+            starting.cancel()
+            await asyncio.wait([starting])
+    finally:
+        stopping = asyncio.create_task(engine.stop(hurry))
+        await asyncio.wait([stopping])
+        settings.paths.holder.unlink(missing_ok=True)
+        for problem in stopping.result():
+            tell(f"mooring: {problem}")
+            code = code or FAILED
+    return code
+
+
+async def _first_of(task: "asyncio.Task[object]", event: asyncio.Event) -> None:
+    """Wait until the task is done or the event is set."""
+    waiting = asyncio.create_task(event.wait())
+    try:
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+
+
+def _write_holder(settings: UpSettings) -> None:
+    """Say through whose mount namespace the volumes can be seen."""
+    beside = settings.paths.holder.with_suffix(".new")
+    beside.write_bytes(msgspec.json.encode({"pid": os.getpid(), "rootless": settings.rootless}))
+    beside.replace(settings.paths.holder)

@@ -1,0 +1,257 @@
+"""
+Calls to the driver that has the pool: CSI's Controller service and our Inventory, with typed errors.
+
+One engine has one driver, so the route is one socket; the volume handle (``<pool UUID>.<id>``) carries what more
+drivers will need. The router is also the last fence: it makes no volume for a claim that already had one.
+"""
+
+import enum
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+
+from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
+
+QUICK_SECONDS = 15.0
+SLOW_SECONDS = 60.0
+PAGE = 500
+
+CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+)
+
+Answer = TypeVar("Answer")
+
+
+class State(enum.Enum):
+    """What a failed CreateVolume means for what may exist now (the table of external-provisioner's code)."""
+
+    FINISHED = "finished"
+    """Nothing is left or in progress; try again with backoff."""
+    BACKGROUND = "background"
+    """It may still be going on: ask again under the same name until a final answer comes."""
+    RESCHEDULE = "reschedule"
+    """This node has no room: let another one be chosen."""
+    INFEASIBLE = "infeasible"
+    """It will never work as asked; try again only slowly."""
+
+
+_BACKGROUND = frozenset(
+    {
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+
+
+class RpcError(Exception):
+    """The driver's refusal; `message` is its own sentence."""
+
+    def __init__(self, *, code: grpc.StatusCode, message: str, node_selected: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.state = _state(code, node_selected=node_selected)
+
+
+class VolumeMissing(RpcError):
+    """NOT_FOUND: no such volume, pool or trash entry."""
+
+
+class FormerVolume(RpcError):
+    """FAILED_PRECONDITION of the fence: the claim had a volume, so it gets no empty one. Nothing was made."""
+
+    def __init__(self, handle: str, *, in_trash: bool) -> None:
+        where = "in the trash" if in_trash else "kept"
+        super().__init__(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            message=f"this claim had volume {handle} before, which is {where}; no empty volume is made",
+        )
+        self.handle = handle
+
+
+class DriverAway(RpcError):
+    """UNAVAILABLE: the driver does not answer now; it is started again on its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What CreateVolume answered."""
+
+    handle: str
+    capacity_bytes: int
+    context: Mapping[str, str]
+
+    @property
+    def pool_uuid(self) -> str:
+        """The pool's identity, the first part of the handle."""
+        return self.handle.partition(".")[0]
+
+
+class Router:
+    """Calls to the driver behind `endpoint`; make it inside a running event loop, and close it."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._channel = grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
+        self._controller = csi_pb2_grpc.ControllerStub(self._channel)
+        self._inventory = inventory_pb2_grpc.InventoryStub(self._channel)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    async def create_volume(
+        self,
+        *,
+        name: str,
+        required_bytes: int,
+        capability: csi_pb2.VolumeCapability,
+        parameters: Mapping[str, str],
+        segments: Mapping[str, str],
+        may_have_former: bool,
+    ) -> Created:
+        """
+        Make the volume `name`, or find the one already made under it.
+
+        `parameters` carry the holder's labels. When `may_have_former` (the class adopts) and the same claim holds
+        another volume or has one in the trash, raises FormerVolume and makes nothing. Raises RpcError otherwise.
+        """
+        if may_have_former:
+            await self._fence(name, parameters)
+        topology = csi_pb2.Topology(segments=dict(segments))
+        wanted = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
+        request = csi_pb2.CreateVolumeRequest(
+            name=name,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
+            volume_capabilities=[capability],
+            parameters=dict(parameters),
+            accessibility_requirements=wanted,
+        )
+        answer = await call(self._controller.CreateVolume, request, seconds=SLOW_SECONDS, node_selected=bool(segments))
+        volume = answer.volume
+        return Created(
+            handle=volume.volume_id,
+            capacity_bytes=volume.capacity_bytes or required_bytes,
+            context=dict(volume.volume_context),
+        )
+
+    async def _fence(self, name: str, parameters: Mapping[str, str]) -> None:
+        """Refuse an empty volume to a claim that has a former one."""
+        labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
+        if len(labels) < 2:
+            raise RpcError(
+                code=grpc.StatusCode.FAILED_PRECONDITION,
+                message=f"volume {name} was asked for without saying whose it will be; nothing is made",
+            )
+        for manifest in await self.list_manifests(labels):
+            if manifest.csi_name != name:
+                raise FormerVolume(manifest.volume_id, in_trash=False)
+        for entry in await self.list_trash(labels):
+            if entry.manifest.csi_name != name:
+                raise FormerVolume(entry.manifest.volume_id, in_trash=True)
+
+    async def delete_volume(self, handle: str) -> None:
+        """Move the volume to the trash; a volume that is gone already counts as deleted."""
+        request = csi_pb2.DeleteVolumeRequest(volume_id=handle)
+        await call(self._controller.DeleteVolume, request, seconds=SLOW_SECONDS)
+
+    async def capacity(self, *, parameters: Mapping[str, str], segments: Mapping[str, str]) -> int:
+        """Bytes that volumes of these parameters may still promise."""
+        request = csi_pb2.GetCapacityRequest(
+            parameters=dict(parameters), accessible_topology=csi_pb2.Topology(segments=dict(segments))
+        )
+        answer = await call(self._controller.GetCapacity, request, seconds=QUICK_SECONDS)
+        return int(answer.available_capacity)
+
+    async def list_pools(self) -> "list[inventory_pb2.Pool]":
+        """The driver's pools, healthy or not."""
+        answer = await call(self._inventory.ListPools, inventory_pb2.ListPoolsRequest(), seconds=QUICK_SECONDS)
+        return list(answer.pools)
+
+    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
+        """The manifests whose holder has all of these labels."""
+        request = inventory_pb2.ListManifestsRequest(labels=dict(labels or {}), page_size=PAGE)
+        return [each async for page in self._pages(self._inventory.ListManifests, request) for each in page.manifests]
+
+    async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
+        """The deleted volumes, not yet purged, whose last holder has all of these labels."""
+        request = inventory_pb2.ListTrashRequest(labels=dict(labels or {}), page_size=PAGE)
+        return [each async for page in self._pages(self._inventory.ListTrash, request) for each in page.entries]
+
+    async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
+        """Write into the manifest who holds the volume now; the same holder again changes nothing."""
+        holder = inventory_pb2.Holder(labels=dict(labels))
+        request = inventory_pb2.RecordHolderRequest(volume_id=handle, holder=holder)
+        await call(self._inventory.RecordHolder, request, seconds=QUICK_SECONDS)
+
+    async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
+        """Take the newest trash entry of that handle back; RpcError ALREADY_EXISTS when the volume lives."""
+        request = inventory_pb2.UndeleteRequest(volume_id=handle)
+        answer = await call(self._inventory.Undelete, request, seconds=SLOW_SECONDS)
+        return answer.manifest
+
+    async def purge(self, handle: str = "") -> int:
+        """Remove one trashed volume for good, or all of them; the number removed."""
+        request = inventory_pb2.PurgeRequest(volume_id=handle, all=not handle)
+        answer = await call(self._inventory.Purge, request, seconds=SLOW_SECONDS)
+        return int(answer.purged)
+
+    async def _pages(self, method: Callable[..., Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
+        while True:
+            answer = await call(method, request, seconds=QUICK_SECONDS)
+            yield answer
+            if not answer.next_page_token:
+                return
+            request.page_token = answer.next_page_token
+
+
+async def call(
+    method: Callable[..., Awaitable[Answer]], request: Any, *, seconds: float, node_selected: bool = False
+) -> Answer:
+    """One unary call with a deadline; raises RpcError or one of its kinds."""
+    try:
+        return await method(request, timeout=seconds)
+    except grpc.aio.AioRpcError as error:
+        code = error.code()
+        kind = {grpc.StatusCode.NOT_FOUND: VolumeMissing, grpc.StatusCode.UNAVAILABLE: DriverAway}.get(code, RpcError)
+        message = error.details() or f"the driver answered {code.name}"
+        raise kind(code=code, message=message, node_selected=node_selected) from None
+
+
+def _state(code: grpc.StatusCode, *, node_selected: bool) -> State:
+    if code in _BACKGROUND:
+        return State.BACKGROUND
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and node_selected:
+        return State.RESCHEDULE
+    return State.INFEASIBLE if code is grpc.StatusCode.INVALID_ARGUMENT else State.FINISHED
+
+
+_ACCESS = {
+    "ReadWriteOnce": "SINGLE_NODE_WRITER",
+    "ReadOnlyMany": "MULTI_NODE_READER_ONLY",
+    "ReadWriteMany": "MULTI_NODE_MULTI_WRITER",
+    "ReadWriteOncePod": "SINGLE_NODE_SINGLE_WRITER",
+}
+
+
+def capability(
+    *, modes: Sequence[str], volume_mode: str, fs_type: str, mount_flags: Sequence[str]
+) -> csi_pb2.VolumeCapability:
+    """The CSI capability of a claim: its first access mode, as kubelet sends it, and its volume mode."""
+    first = _ACCESS.get(modes[0], "UNKNOWN") if modes else "UNKNOWN"
+    mode = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.Mode.Value(first))
+    if volume_mode == "Block":
+        return csi_pb2.VolumeCapability(access_mode=mode, block=csi_pb2.VolumeCapability.BlockVolume())
+    mount = csi_pb2.VolumeCapability.MountVolume(fs_type=fs_type, mount_flags=list(mount_flags))
+    return csi_pb2.VolumeCapability(access_mode=mode, mount=mount)

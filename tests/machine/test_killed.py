@@ -1,0 +1,116 @@
+"""Kill -9 of the engine and of the driver in the middle of the demo's work: everything converges (I5, I6)."""
+
+import os
+import random
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Living, Refused, stateful_set
+
+pytestmark = [pytest.mark.needs("root"), pytest.mark.timeout(600)]
+
+KILLS = 10
+
+
+class _Work:
+    """The demo's work in small steps that may each be repeated."""
+
+    def __init__(self, engine: Living) -> None:
+        self._engine = engine
+
+    def up(self) -> None:
+        self._engine.create(SETS, stateful_set())
+        self._engine.ready_pods("web-0", "web-1")
+
+    def check(self) -> None:
+        """I2: each ordinal has its own token, or has none yet and gets it now."""
+        for name in ("web-0", "web-1"):
+            token = self._engine.file(name)
+            if token.exists():
+                assert name == token.read_text(encoding="utf-8")
+            else:
+                assert not self._written, f"{name} lost its file"
+                token.write_text(name, encoding="utf-8")
+        self._written = True
+
+    _written = False
+
+    def restart_pods(self) -> None:
+        for name in ("web-0", "web-1"):
+            self._engine.delete(f"{PODS}/{name}")
+
+    def down(self) -> None:
+        engine = self._engine
+        engine.delete(f"{SETS}/web")
+        engine.until(lambda: not engine.names(PODS), "the pods are gone")
+        for name in ("www-web-0", "www-web-1"):
+            engine.delete(f"{CLAIMS}/{name}")
+        engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+
+
+def _again(engine: Living, step: Callable[[], None]) -> None:
+    """Repeat a step over the holes that a kill makes."""
+
+    def once() -> bool:
+        try:
+            step()
+        except (OSError, Refused, AssertionError):
+            if engine.process is not None and engine.process.poll() is not None:
+                return False
+            raise
+        return True
+
+    engine.until(once, "the step succeeds", patience=120)
+
+
+@pytest.mark.parametrize("victim", ["engine", "driver"])
+def test_ten_kills_at_random_moments(engine: Living, victim: str) -> None:
+    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, nothing is left at the end."""
+    seed = int(os.environ.get("MOORING_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"MOORING_SEED={seed}")  # noqa: T201
+    chance = random.Random(seed)  # noqa: S311
+    work = _Work(engine)
+    steps = (work.up, work.check, work.restart_pods, work.up, work.check, work.down)
+    work.up()
+    work.check()
+    for kill in range(KILLS):
+        step = steps[kill % len(steps)]
+        moment = chance.uniform(0.0, 0.8)
+        stop = threading.Event()
+        doing = threading.Thread(target=_quietly, args=(step, stop))
+        doing.start()
+        stop.wait(moment)
+        if victim == "engine":
+            engine.kill()
+            engine.start()
+        else:
+            engine.kill_driver()
+        doing.join()
+        _again(engine, step)
+    _again(engine, work.up)
+    _again(engine, work.check)
+    _again(engine, work.down)
+    _everything_goes(engine)
+
+
+def _quietly(step: Callable[[], None], stop: threading.Event) -> None:
+    """Do the step; that it fails when its server is killed is the point."""
+    try:
+        step()
+    except (OSError, Refused, AssertionError):
+        stop.set()
+
+
+def _everything_goes(engine: Living) -> None:
+    """I6: volumes set to Delete and purged leave no object, mount, manifest or file."""
+    for name in engine.names(VOLUMES):
+        engine.patch(f"{VOLUMES}/{name}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+    engine.until(lambda: not engine.names(VOLUMES), "the volumes are gone")
+    assert [] == list((engine.state / "pool" / "volumes").iterdir())
+    assert {"mounts": [], "loops": []} == engine.remains()
+    assert 0 == engine.stop(), engine.words()
+    assert [] == list((engine.state / "agent").iterdir())
+    assert [] == list((engine.state / "staging").iterdir())
+    assert [] == list((engine.state / "pods").iterdir())

@@ -1,0 +1,70 @@
+"""The engine without root: its own user and mount namespace, the directory backend."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.machine.living import PODS, SETS, Living, stateful_set
+
+pytestmark = pytest.mark.needs("userns")
+
+AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
+"""An ordinary user without any capability, who may still read this checkout wherever it lies."""
+
+
+@pytest.fixture
+def rootless(tmp_path: Path) -> Iterator[Living]:
+    """An engine of an ordinary user."""
+    living = Living(tmp_path / "s", prefix=AS_NOBODY)
+    try:
+        living.start()
+        yield living
+    finally:
+        living.clean_up()
+
+
+def test_an_ordinary_user_gets_volumes(rootless: Living) -> None:
+    """Without root a set's volumes are mounted, seen through the engine's namespace, and survive their pods."""
+    rootless.create(SETS, stateful_set())
+    rootless.ready_pods("web-0", "web-1")
+    rootless.file("web-0").write_text("kept", encoding="utf-8")
+    before = rootless.get(f"{PODS}/web-0")["metadata"]["uid"]
+    rootless.delete(f"{PODS}/web-0")
+    rootless.until(
+        lambda: (pod := rootless.find(f"{PODS}/web-0")) and pod["metadata"]["uid"] != before, "web-0 comes back"
+    )
+    rootless.ready_pods("web-0")
+    assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
+
+
+def test_outside_there_are_only_stubs(rootless: Living) -> None:
+    """Outside the namespace nothing is mounted, and the directory in its place refuses writes by its mode."""
+    rootless.create(SETS, stateful_set(replicas=1))
+    rootless.ready_pods("web-0")
+    stub = rootless.state / "pods" / "default" / "web-0" / "www"
+    assert [] == rootless.remains()["mounts"]
+    assert 0o555 == stat.S_IMODE(stub.stat().st_mode)
+
+
+def test_a_stopped_engine_comes_back(rootless: Living) -> None:
+    """After an orderly stop the next engine publishes the same volumes in a namespace of its own."""
+    rootless.create(SETS, stateful_set(replicas=1))
+    rootless.ready_pods("web-0")
+    rootless.file("web-0").write_text("kept", encoding="utf-8")
+    assert 0 == rootless.stop(), rootless.words()
+    rootless.start()
+    rootless.ready_pods("web-0")
+    assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
+
+
+def test_loop_volumes_are_refused_with_a_sentence(rootless: Living) -> None:
+    """I7: a claim of a class that needs root says so in an Event, and the pod waits."""
+    rootless.create(SETS, stateful_set(replicas=1, storage_class="mooring-loop"))
+
+    def said() -> list[str]:
+        events = rootless.get("/api/v1/namespaces/default/events")["items"]
+        return [event["message"] for event in events if event["reason"] == "ProvisioningFailed"]
+
+    assert "root" in rootless.until(said, "an Event says why")[0]

@@ -1,0 +1,135 @@
+"""From a StatefulSet to volumes that come back, on the real machine: real driver, real mounts."""
+
+import pytest
+
+from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Living, stateful_set
+
+pytestmark = pytest.mark.needs("root")
+
+
+def _bring_up(engine: Living, **options: object) -> None:
+    engine.create(SETS, stateful_set(**options))  # type: ignore[arg-type]
+    engine.ready_pods("web-0", "web-1")
+
+
+def _take_down(engine: Living) -> None:
+    """Delete the set and its claims, and wait until both and the pods are gone."""
+    engine.delete(f"{SETS}/web")
+    engine.until(lambda: not engine.names(PODS), "the pods are gone")
+    for name in ("www-web-0", "www-web-1"):
+        engine.delete(f"{CLAIMS}/{name}")
+    engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+
+
+def test_claims_are_bound_and_mounted(engine: Living) -> None:
+    """A StatefulSet's claims are bound to volumes named after them, and mounted where the pods are told to look."""
+    _bring_up(engine)
+    for ordinal in (0, 1):
+        claim = engine.get(f"{CLAIMS}/www-web-{ordinal}")
+        assert "Bound" == claim["status"]["phase"]
+        assert f"pvc-{claim['metadata']['uid']}" == claim["spec"]["volumeName"]
+        assert {"app": "nginx"} == claim["metadata"]["labels"]
+        assert str(engine.file(f"web-{ordinal}").parent) in engine.remains()["mounts"]
+
+
+def test_a_file_survives_its_pod(engine: Living) -> None:
+    """A pod made anew finds the bytes that its predecessor wrote."""
+    _bring_up(engine)
+    before = {name: engine.get(f"{PODS}/{name}")["metadata"]["uid"] for name in ("web-0", "web-1")}
+    for name in before:
+        engine.file(name).write_text(name, encoding="utf-8")
+        engine.delete(f"{PODS}/{name}")
+    for name, uid in before.items():
+        engine.until(
+            lambda name=name, uid=uid: (found := engine.find(f"{PODS}/{name}")) and found["metadata"]["uid"] != uid,  # type: ignore[misc]
+            f"{name} comes back",
+        )
+        engine.ready_pods(name)
+        assert name == engine.file(name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop"))]
+)
+def test_each_ordinal_finds_its_own_volume_again(engine: Living, storage_class: str) -> None:
+    """I2: after set and claims were deleted and applied again, each new claim has the old volume, under a new UID."""
+    _bring_up(engine, storage_class=storage_class, size="64Mi")
+    before = {}
+    for name in ("www-web-0", "www-web-1"):
+        claim = engine.get(f"{CLAIMS}/{name}")
+        before[name] = (claim["metadata"]["uid"], claim["spec"]["volumeName"])
+        engine.file(name.removeprefix("www-")).write_text(name, encoding="utf-8")
+    _take_down(engine)
+    assert [] == engine.remains()["mounts"]
+    assert [] == engine.remains()["loops"]
+    _bring_up(engine, storage_class=storage_class, size="64Mi")
+    for name, (uid, volume) in before.items():
+        claim = engine.get(f"{CLAIMS}/{name}")
+        assert uid != claim["metadata"]["uid"]
+        assert volume == claim["spec"]["volumeName"]
+        assert name == engine.file(name.removeprefix("www-")).read_text(encoding="utf-8")
+    assert 2 == len(engine.names(VOLUMES))
+
+
+def test_a_volume_whose_object_was_deleted_comes_back(engine: Living) -> None:
+    """The pool alone is enough: a PersistentVolume that somebody deleted is written anew from the manifest."""
+    _bring_up(engine)
+    engine.file("web-0").write_text("kept", encoding="utf-8")
+    volume = engine.get(f"{CLAIMS}/www-web-0")["spec"]["volumeName"]
+    _take_down(engine)
+    engine.delete(f"{VOLUMES}/{volume}")
+    engine.until(lambda: engine.find(f"{VOLUMES}/{volume}") is None, "the PersistentVolume is gone")
+    _bring_up(engine)
+    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+
+
+def test_scratch_volumes_are_deleted_with_their_claims(engine: Living) -> None:
+    """I6: with policy Delete and adopt Never nothing of the volume stays in the API, and the bytes go to the trash."""
+    _bring_up(engine, storage_class="mooring-scratch")
+    engine.file("web-0").write_text("gone", encoding="utf-8")
+    _take_down(engine)
+    engine.until(lambda: not engine.names(VOLUMES), "the volumes are gone")
+    assert [] == list((engine.state / "pool" / "volumes").iterdir())
+    assert 2 == len(list((engine.state / "pool" / "trash").iterdir()))
+    _bring_up(engine, storage_class="mooring-scratch")
+    assert not engine.file("web-0").exists()
+
+
+def test_a_stopped_engine_leaves_nothing_mounted_and_forgets_nothing(engine: Living) -> None:
+    """SIGTERM unpublishes and unstages everything; the next start publishes what the store says."""
+    _bring_up(engine)
+    engine.file("web-1").write_text("kept", encoding="utf-8")
+    assert 0 == engine.stop(), engine.words()
+    assert {"mounts": [], "loops": []} == engine.remains()
+    assert engine.driver_pid() is None
+    engine.start()
+    engine.ready_pods("web-0", "web-1")
+    assert "kept" == engine.file("web-1").read_text(encoding="utf-8")
+
+
+def test_a_second_engine_on_one_state_is_refused(engine: Living) -> None:
+    """Two engines on one state directory would fight; the second gets one sentence and exit code 78."""
+    assert 78 == Living(engine.state).spawn().wait(60)
+    assert "another engine already runs on" in engine.words()
+
+
+def test_a_claim_that_may_not_have_its_former_volume_waits_and_says_why(engine: Living) -> None:
+    """I7: no empty volume is made for a claim whose former volume is blocked; an Event names volume and next step."""
+    _bring_up(engine)
+    _take_down(engine)
+    volumes = engine.names(VOLUMES)
+    blocked = stateful_set(size="32Mi")
+    engine.create(SETS, blocked)
+    events = "/api/v1/namespaces/default/events"
+
+    def said() -> list[str]:
+        return [
+            event["message"]
+            for event in engine.get(events)["items"]
+            if event["involvedObject"]["name"] == "www-web-0" and event["type"] == "Warning"
+        ]
+
+    messages = engine.until(said, "an Event says why")
+    assert any(volume in message for volume in volumes for message in messages), messages
+    assert "Pending" == engine.get(f"{CLAIMS}/www-web-0")["status"]["phase"]
+    assert volumes == engine.names(VOLUMES)

@@ -1,0 +1,97 @@
+"""A driver in memory, at the Router's seam: volumes, a trash, holders, the same answers as the real one."""
+
+from collections.abc import Mapping
+
+import grpc
+
+from csi.v1 import csi_pb2, inventory_pb2
+from provisioner.router import Created, FormerVolume, RpcError, VolumeMissing
+from tests.unit.controllers.objects import POOL
+
+RESERVED = "mooring.dev/"
+OWNER = ("mooring.dev/namespace-uid", "mooring.dev/claim")
+
+
+class FakeDriver:
+    """Keeps manifests by handle; `error`, when set, is what the next CreateVolume answers."""
+
+    def __init__(self) -> None:
+        self.living: dict[str, inventory_pb2.Manifest] = {}
+        self.trash: dict[str, inventory_pb2.Manifest] = {}
+        self.error: RpcError | None = None
+        self._clock = 0
+
+    async def create_volume(
+        self,
+        *,
+        name: str,
+        required_bytes: int,
+        capability: csi_pb2.VolumeCapability,
+        parameters: Mapping[str, str],
+        segments: Mapping[str, str],
+        may_have_former: bool,
+    ) -> Created:
+        """See Router."""
+        assert capability
+        assert segments is not None
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        labels = {key: value for key, value in parameters.items() if key.startswith(RESERVED)}
+        if may_have_former:
+            owner = {key: labels[key] for key in OWNER}
+            for each in await self.list_manifests(owner):
+                if each.csi_name != name:
+                    raise FormerVolume(each.volume_id, in_trash=False)
+        handle = f"{POOL}.{name}"
+        if handle not in self.living:
+            self.living[handle] = inventory_pb2.Manifest(
+                volume_id=handle,
+                csi_name=name,
+                pool_uuid=POOL,
+                capacity_bytes=required_bytes,
+                access_type="mount",
+                state="ready",
+            )
+            self._hold(handle, labels)
+        return Created(handle=handle, capacity_bytes=required_bytes, context={"mooring.dev/pool": "local"})
+
+    async def delete_volume(self, handle: str) -> None:
+        """See Router."""
+        if handle in self.living:
+            self.trash[handle] = self.living.pop(handle)
+
+    async def list_pools(self) -> list[inventory_pb2.Pool]:
+        """See Router."""
+        return [inventory_pb2.Pool(uuid=POOL, name="local")]
+
+    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
+        """See Router."""
+        return [each for each in self.living.values() if _held_by(each, labels)]
+
+    async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
+        """See Router."""
+        return [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
+
+    async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
+        """See Router."""
+        if handle not in self.living:
+            raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
+        self._hold(handle, labels)
+
+    async def undelete(self, handle: str) -> inventory_pb2.Manifest:
+        """See Router."""
+        self.living[handle] = self.trash.pop(handle)
+        return self.living[handle]
+
+    def _hold(self, handle: str, labels: Mapping[str, str]) -> None:
+        manifest = self.living[handle]
+        if dict(manifest.holder.labels) != dict(labels):
+            self._clock += 1
+            manifest.holder.labels.clear()
+            manifest.holder.labels.update(labels)
+            manifest.holder.since.FromSeconds(self._clock)
+
+
+def _held_by(manifest: inventory_pb2.Manifest, labels: Mapping[str, str] | None) -> bool:
+    return all(manifest.holder.labels.get(key) == value for key, value in (labels or {}).items())

@@ -1,0 +1,345 @@
+"""The storage controllers together, on the embedded API server and a driver in memory."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import grpc
+import pytest
+import yaml
+
+from provisioner.controllers import claims
+from provisioner.controllers.claims import Claims
+from provisioner.controllers.holders import Holders
+from provisioner.controllers.pools import Pools
+from provisioner.controllers.release import Release
+from provisioner.embedded.claim_binder import ClaimBinder
+from provisioner.embedded.face.serving import serve
+from provisioner.embedded.seed import seed
+from provisioner.embedded.store.store import Store
+from provisioner.embedded.volume_binder import VolumeBinder
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import ControlPlane
+from provisioner.kube.errors import NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import KubeTransport
+from provisioner.model.kinds import CLAIM, EVENT, NODE, STATEFUL_SET, VOLUME, Json, Kind
+from provisioner.router import RpcError
+from tests.unit.controllers.fake_driver import FakeDriver
+from tests.unit.controllers.objects import POOL
+
+NAME = "www-web-0"
+
+
+class World:
+    """A server, the storage controllers on it, and what a user would do."""
+
+    def __init__(self, transport: KubeTransport, driver: FakeDriver) -> None:
+        self.api = transport
+        self.driver = driver
+
+    async def until(self, check: Callable[[], Awaitable[bool]], what: str) -> None:
+        """Ask until it is so."""
+        try:
+            async with asyncio.timeout(30):
+                while not await check():  # noqa: ASYNC110 - the world is asked, not this process
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"waited in vain until {what}") from None
+
+    async def find(self, kind: Kind, name: str, namespace: str = "") -> Json | None:
+        """The object, or None."""
+        try:
+            return await self.api.get(kind, name, namespace)
+        except NotFound:
+            return None
+
+    async def make_claim(self, *, size: str = "1Gi", storage_class: str = "mooring-directory", **spec: object) -> None:
+        """The claim, with the node that a scheduler would have chosen."""
+        await self.api.create(
+            CLAIM,
+            {
+                "metadata": {
+                    "name": NAME,
+                    "namespace": "default",
+                    "annotations": {"volume.kubernetes.io/selected-node": "n"},
+                },
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": size}},
+                    "storageClassName": storage_class,
+                    **spec,
+                },
+            },
+        )
+
+    async def make_set(self) -> None:
+        """The set that the claim is an ordinal of; no controller here makes its pods."""
+        spec: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        labels = {"app": "nginx"}
+        await self.api.create(
+            STATEFUL_SET,
+            {
+                "metadata": {"name": "web", "namespace": "default"},
+                "spec": {
+                    "serviceName": "nginx",
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+                    "volumeClaimTemplates": [{"metadata": {"name": "www"}, "spec": spec}],
+                },
+            },
+        )
+
+    async def bound(self) -> Json:
+        """Wait until the claim is Bound; the claim."""
+
+        async def check() -> bool:
+            found = await self.find(CLAIM, NAME, "default")
+            return found is not None and found["status"]["phase"] == "Bound"
+
+        await self.until(check, "the claim is Bound")
+        return await self.api.get(CLAIM, NAME, "default")
+
+    async def drop_claim(self) -> None:
+        """Delete the claim; its protection, which the workload controllers take off, goes at once."""
+        await self.api.delete(CLAIM, NAME, namespace="default")
+        await self.api.patch(CLAIM, NAME, {"metadata": {"finalizers": None}}, namespace="default")
+
+    async def phase(self, volume: str, phase: str) -> None:
+        """Wait until the volume has the phase."""
+
+        async def check() -> bool:
+            found = await self.find(VOLUME, volume)
+            return found is not None and found.get("status", {}).get("phase") == phase
+
+        await self.until(check, f"{volume} is {phase}")
+
+    async def said(self, reason: str) -> str:
+        """Wait for an Event about the claim; its message."""
+        found: list[str] = []
+
+        async def check() -> bool:
+            events = await self.api.list(EVENT, namespace="default")
+            found.extend(each["message"] for each in events.items if each["reason"] == reason)
+            return bool(found)
+
+        await self.until(check, f"an Event says {reason}")
+        return found[0]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """The controllers, running."""
+    store = Store(tmp_path / "engine.db")
+    driver = FakeDriver()
+    async with serve(store, port=0, tls=None, token="t") as port:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+        transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
+        await seed(transport, node_name="n")
+        caches = Caches()
+        recorder = Recorder(transport, "mooring")
+        plane = ControlPlane(
+            transport,
+            [
+                Pools(transport, caches, router=driver, node="n"),
+                Claims(transport, caches, recorder, router=driver),
+                Holders(transport, caches, router=driver),
+                Release(transport, caches, recorder, router=driver),
+                ClaimBinder(transport, caches, recorder, router=driver),
+                VolumeBinder(transport, caches, recorder),
+            ],
+            caches,
+        )
+        running = asyncio.create_task(plane.run())
+        try:
+            yield World(transport, driver)
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+            await transport.close()
+    store.close()
+
+
+async def test_a_claim_gets_a_volume_as_external_provisioner_makes_it(world: World) -> None:
+    """Name, claimRef with UID, provisioned-by, identity, pool affinity and the holder's annotations are all there."""
+    await world.make_set()
+    await world.make_claim()
+    claim = await world.bound()
+    volume = await world.api.get(VOLUME, claim["spec"]["volumeName"])
+    assert f"pvc-{claim['metadata']['uid']}" == volume["metadata"]["name"]
+    assert claim["metadata"]["uid"] == volume["spec"]["claimRef"]["uid"]
+    annotations = volume["metadata"]["annotations"]
+    assert "csi.mooring.dev" == annotations["pv.kubernetes.io/provisioned-by"]
+    assert ("web", "www", "0") == tuple(
+        annotations[f"mooring.dev/{each}"] for each in ("stateful-set", "template", "ordinal")
+    )
+    terms = volume["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert f"pool.mooring.dev/{POOL}" == terms[0]["matchExpressions"][0]["key"]
+    assert "pv.kubernetes.io/bound-by-controller" not in annotations
+    assert "present" == (await world.api.get(NODE, "n"))["metadata"]["labels"][f"pool.mooring.dev/{POOL}"]
+
+
+async def test_a_recreated_claim_gets_its_volume_back(world: World) -> None:
+    """I2: the claim of the same ordinal under a new UID is bound to the old volume, and the driver learns of it."""
+    await world.make_set()
+    await world.make_claim()
+    first = await world.bound()
+    await world.drop_claim()
+    await world.phase(first["spec"]["volumeName"], "Released")
+    await world.make_claim()
+    second = await world.bound()
+    assert first["metadata"]["uid"] != second["metadata"]["uid"]
+    assert first["spec"]["volumeName"] == second["spec"]["volumeName"]
+
+    async def recorded() -> bool:
+        held = next(iter(world.driver.living.values())).holder.labels
+        return bool(held["mooring.dev/claim-uid"] == second["metadata"]["uid"])
+
+    await world.until(recorded, "the driver knows the new holder")
+    assert 1 == len(world.driver.living)
+
+
+async def test_a_claim_recreated_at_once_gets_its_volume_back(world: World) -> None:
+    """I2: whatever phase the volume is in when the new claim comes, it is given back and never lost."""
+    await world.make_set()
+    await world.make_claim()
+    first = await world.bound()
+    for _ in range(5):
+        await world.drop_claim()
+        await world.make_claim()
+        assert first["spec"]["volumeName"] == (await world.bound())["spec"]["volumeName"]
+    assert 1 == len(world.driver.living)
+
+
+async def test_a_deleted_volume_object_is_written_anew(world: World) -> None:
+    """The manifest is enough to give the claim its bytes back."""
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.phase(volume, "Released")
+    await world.api.delete(VOLUME, volume)
+    await world.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
+    await world.make_claim()
+    assert volume == (await world.bound())["spec"]["volumeName"]
+
+
+async def test_a_volume_in_the_trash_is_taken_out(world: World) -> None:
+    """A former volume that somebody deleted comes back from the trash, with its bytes."""
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.api.patch(VOLUME, volume, {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
+    await world.drop_claim()
+
+    async def trashed() -> bool:
+        found = await world.find(VOLUME, volume)
+        if found is not None and "deletionTimestamp" in found["metadata"]:
+            await world.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
+        return bool(world.driver.trash) and found is None
+
+    await world.until(trashed, "the volume is in the trash")
+    await world.make_claim()
+    assert volume == (await world.bound())["spec"]["volumeName"]
+    assert ([], 1) == (list(world.driver.trash), len(world.driver.living))
+
+
+async def test_a_blocked_claim_gets_no_empty_volume(world: World) -> None:
+    """I2, I7: a former volume that is too small leaves the claim Pending, and an Event tells the way out."""
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.make_claim(size="2Gi")
+    message = await world.said("FormerVolumeBlocked")
+    assert volume in message
+    assert "ask for 1Gi" in message
+    assert 1 == len(world.driver.living)
+
+
+async def test_without_its_set_a_claim_waits(world: World) -> None:
+    """Adopt Ordinal: an ordinal's volume goes to a claim only while the StatefulSet exists; then it goes at once."""
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
+    await world.drop_claim()
+    await world.api.patch(STATEFUL_SET, "web", {"metadata": {"finalizers": None}}, namespace="default")
+    await world.make_claim()
+    assert "create the StatefulSet web" in await world.said("FormerVolumeBlocked")
+    await world.make_set()
+    assert volume == (await world.bound())["spec"]["volumeName"]
+
+
+async def test_scratch_goes_with_its_claim(world: World) -> None:
+    """Policy Delete, adopt Never: the volume goes to the trash, and the next claim gets a new one."""
+    await world.make_set()
+    await world.make_claim(storage_class="mooring-scratch")
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+
+    async def gone() -> bool:
+        found = await world.find(VOLUME, volume)
+        finalizers = (found or {"metadata": {}})["metadata"].get("finalizers")
+        if finalizers == ["kubernetes.io/pv-protection"]:  # taken off by the workload controllers in an engine
+            await world.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
+        return found is None
+
+    await world.until(gone, "the volume is gone")
+    assert 1 == len(world.driver.trash)
+    await world.make_claim(storage_class="mooring-scratch")
+    assert volume != (await world.bound())["spec"]["volumeName"]
+
+
+async def test_a_volume_made_by_hand_is_taken_before_a_new_one_is_made(world: World) -> None:
+    """Step 3 comes before step 4: a free volume of the class that the node reaches is bound."""
+    await world.api.create(
+        VOLUME,
+        {
+            "metadata": {"name": "by-hand"},
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "capacity": {"storage": "5Gi"},
+                "csi": {"driver": "csi.mooring.dev", "volumeHandle": f"{POOL}.by-hand"},
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "mooring-directory",
+            },
+        },
+    )
+    await world.phase("by-hand", "Available")
+    await world.make_claim()
+    assert "by-hand" == (await world.bound())["spec"]["volumeName"]
+    assert {} == world.driver.living
+
+
+async def test_what_the_driver_refuses_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver's own sentence is the Event, and the claim is tried again."""
+    monkeypatch.setattr(claims, "FAILED_SECONDS", 0.1)
+    world.driver.error = RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message="pool local has 3Mi left")
+    await world.make_claim()
+    assert "pool local has 3Mi left" == await world.said("ProvisioningFailed")
+    await world.bound()
+
+
+async def test_a_class_that_contradicts_itself_is_refused(world: World) -> None:
+    """Adopt with reclaimPolicy Delete would promise to keep what it deletes: refused with an Event."""
+    await world.api.create(
+        Kind("storage.k8s.io", "v1", "StorageClass", "storageclasses", namespaced=False),
+        {
+            "metadata": {"name": "odd"},
+            "provisioner": "csi.mooring.dev",
+            "reclaimPolicy": "Delete",
+            "parameters": {"adopt": "Claim"},
+        },
+    )
+    await world.make_claim(storage_class="odd")
+    assert "contradict each other" in await world.said("ProvisioningFailed")
+    assert {} == world.driver.living

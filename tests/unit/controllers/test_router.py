@@ -1,0 +1,197 @@
+"""Calls to a driver over a real socket: errors by kind, pages, the fence, a driver that was started again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+
+from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
+from provisioner.router import DriverAway, FormerVolume, Router, RpcError, State, VolumeMissing, capability
+
+OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
+MOUNT = capability(modes=["ReadWriteOnce"], volume_mode="Filesystem", fs_type="", mount_flags=())
+
+
+class _Controller(csi_pb2_grpc.ControllerServicer):
+    """Makes every volume, or answers with `code`."""
+
+    def __init__(self) -> None:
+        self.code: grpc.StatusCode | None = None
+        self.made: list[str] = []
+
+    async def CreateVolume(  # noqa: N802
+        self, request: csi_pb2.CreateVolumeRequest, context: Any
+    ) -> csi_pb2.CreateVolumeResponse:
+        """Make it, or refuse."""
+        if self.code:
+            await context.abort(self.code, "no")
+        self.made.append(request.name)
+        return csi_pb2.CreateVolumeResponse(volume=csi_pb2.Volume(volume_id=f"p.{request.name}", capacity_bytes=4096))
+
+    async def DeleteVolume(  # noqa: N802
+        self, request: csi_pb2.DeleteVolumeRequest, context: Any
+    ) -> csi_pb2.DeleteVolumeResponse:
+        """Refuse with `code`."""
+        if self.code:
+            await context.abort(self.code, f"no {request.volume_id}")
+        return csi_pb2.DeleteVolumeResponse()
+
+
+class _Inventory(inventory_pb2_grpc.InventoryServicer):
+    """Lists what it is given, two a page."""
+
+    def __init__(self) -> None:
+        self.manifests: list[inventory_pb2.Manifest] = []
+        self.trash: list[inventory_pb2.TrashEntry] = []
+
+    async def ListManifests(  # noqa: N802
+        self, request: inventory_pb2.ListManifestsRequest, context: Any
+    ) -> inventory_pb2.ListManifestsResponse:
+        """Two a page."""
+        assert context
+        start = int(request.page_token or 0)
+        more = str(start + 2) if start + 2 < len(self.manifests) else ""
+        return inventory_pb2.ListManifestsResponse(manifests=self.manifests[start : start + 2], next_page_token=more)
+
+    async def ListTrash(  # noqa: N802
+        self, request: inventory_pb2.ListTrashRequest, context: Any
+    ) -> inventory_pb2.ListTrashResponse:
+        """All at once."""
+        assert context
+        assert OWNER == dict(request.labels)
+        return inventory_pb2.ListTrashResponse(entries=self.trash)
+
+
+class _Driver:
+    """Both services on one socket, to be stopped and started."""
+
+    def __init__(self, socket: Path) -> None:
+        self.endpoint = f"unix://{socket}"
+        self.controller, self.inventory = _Controller(), _Inventory()  # type: ignore[abstract]  # the rest is not called
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen."""
+        self._server = grpc.aio.server()
+        csi_pb2_grpc.add_ControllerServicer_to_server(self.controller, self._server)
+        inventory_pb2_grpc.add_InventoryServicer_to_server(self.inventory, self._server)
+        self._server.add_insecure_port(self.endpoint)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Hang up."""
+        if self._server:
+            await self._server.stop(grace=None)
+
+
+@pytest.fixture
+async def driver(tmp_path: Path) -> AsyncIterator[_Driver]:
+    """A driver that serves."""
+    found = _Driver(tmp_path / "s")
+    await found.start()
+    yield found
+    await found.stop()
+
+
+@pytest.fixture
+async def router(driver: _Driver) -> AsyncIterator[Router]:
+    """A router to it."""
+    found = Router(driver.endpoint)
+    yield found
+    await found.close()
+
+
+async def _create(router: Router, *, adopts: bool = True, segments: dict[str, str] | None = None) -> str:
+    made = await router.create_volume(
+        name="pvc-c2",
+        required_bytes=4096,
+        capability=MOUNT,
+        parameters=OWNER,
+        segments=segments or {},
+        may_have_former=adopts,
+    )
+    return made.handle
+
+
+def _manifest(name: str) -> inventory_pb2.Manifest:
+    return inventory_pb2.Manifest(volume_id=f"p.{name}", csi_name=name)
+
+
+@pytest.mark.parametrize(
+    ("code", "segments", "state"),
+    [
+        (grpc.StatusCode.ABORTED, {}, State.BACKGROUND),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, {}, State.BACKGROUND),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, {"n": "a"}, State.RESCHEDULE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, {}, State.FINISHED),
+        (grpc.StatusCode.INVALID_ARGUMENT, {}, State.INFEASIBLE),
+        (grpc.StatusCode.INTERNAL, {}, State.FINISHED),
+        (grpc.StatusCode.ALREADY_EXISTS, {}, State.FINISHED),
+    ],
+)
+async def test_codes_mean_what_external_provisioner_takes_them_for(
+    driver: _Driver, router: Router, code: grpc.StatusCode, segments: dict[str, str], state: State
+) -> None:
+    """Each code says whether something may be left or go on (csi.md 4.2)."""
+    driver.controller.code = code
+    with pytest.raises(RpcError) as caught:
+        await _create(router, segments=segments)
+    assert (code, state, "no") == (caught.value.code, caught.value.state, caught.value.message)
+
+
+async def test_a_missing_volume_has_its_own_kind(driver: _Driver, router: Router) -> None:
+    """NOT_FOUND can be told from other refusals by its type."""
+    driver.controller.code = grpc.StatusCode.NOT_FOUND
+    with pytest.raises(VolumeMissing, match=r"^no p\.x$"):
+        await router.delete_volume("p.x")
+
+
+async def test_all_pages_are_read(driver: _Driver, router: Router) -> None:
+    """A list is whole, however many pages it takes."""
+    driver.inventory.manifests = [_manifest(f"v{number}") for number in range(5)]
+    assert [f"v{number}" for number in range(5)] == [each.csi_name for each in await router.list_manifests()]
+
+
+async def test_a_claim_with_a_former_volume_gets_no_empty_one(driver: _Driver, router: Router) -> None:
+    """I2: the last fence; nothing is made, whoever asks."""
+    driver.inventory.manifests = [_manifest("pvc-c1")]
+    with pytest.raises(FormerVolume) as caught:
+        await _create(router)
+    assert (grpc.StatusCode.FAILED_PRECONDITION, "p.pvc-c1") == (caught.value.code, caught.value.handle)
+    driver.inventory.manifests = []
+    driver.inventory.trash = [inventory_pb2.TrashEntry(manifest=_manifest("pvc-c1"))]
+    with pytest.raises(FormerVolume, match="in the trash"):
+        await _create(router)
+    assert [] == driver.controller.made
+
+
+async def test_the_fence_lets_a_retry_through(driver: _Driver, router: Router) -> None:
+    """A volume under the very name that is asked for is an earlier try, not a former volume."""
+    driver.inventory.manifests = [_manifest("pvc-c2")]
+    assert "p.pvc-c2" == await _create(router)
+
+
+async def test_a_class_that_never_adopts_has_no_fence(driver: _Driver, router: Router) -> None:
+    """With adopt Never a claim made anew wants an empty volume."""
+    driver.inventory.manifests = [_manifest("pvc-c1")]
+    assert "p.pvc-c2" == await _create(router, adopts=False)
+
+
+async def test_a_driver_that_was_started_again_is_found(driver: _Driver, router: Router) -> None:
+    """While it is away calls fail with DriverAway; afterwards they work on the same router."""
+    await driver.stop()
+    with pytest.raises(DriverAway):
+        await router.list_manifests()
+    await driver.start()
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                assert [] == await router.list_manifests()
+                break
+            except DriverAway:
+                await asyncio.sleep(0.05)

@@ -1,0 +1,199 @@
+"""What the agent mounts, and that it forgets nothing."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from provisioner.embedded.agent import Agent
+from provisioner.embedded.node_calls import Mounting
+from provisioner.embedded.settings import StatePaths, prepare
+from provisioner.kube.control import Done, RequeueAfter
+from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json
+from provisioner.router import DriverAway, RpcError, VolumeMissing
+from tests.unit.controllers.fake_api import FakeApi
+from tests.unit.controllers.objects import HANDLE, claim, node, volume
+
+KEY = ("default", "web-0")
+
+
+class _Calls:
+    """A driver's Node service that keeps what is staged and published, and fails when told so."""
+
+    def __init__(self) -> None:
+        self.staged: set[str] = set()
+        self.published: set[str] = set()
+        self.error: RpcError | None = None
+
+    def _check(self) -> None:
+        if self.error:
+            raise self.error
+
+    async def stage(self, mounting: Mounting) -> None:
+        self._check()
+        self.staged.add(mounting.handle)
+
+    async def publish(self, mounting: Mounting) -> None:
+        self._check()
+        assert mounting.handle in self.staged
+        self.published.add(str(mounting.target))
+
+    async def unpublish(self, *, handle: str, target: Path) -> None:
+        self._check()
+        assert handle
+        self.published.discard(str(target))
+
+    async def unstage(self, *, handle: str, staging: Path) -> None:
+        self._check()
+        assert staging.name
+        self.staged.discard(handle)
+
+
+def _pod(*, name: str = "web-0", uid: str = "p1", **metadata: object) -> Json:
+    return {
+        "metadata": {"name": name, "namespace": "default", "uid": uid, **metadata},
+        "spec": {
+            "nodeName": "n",
+            "containers": [{"name": "nginx", "image": "nginx"}],
+            "volumes": [{"name": "www", "persistentVolumeClaim": {"claimName": "www-web-0"}}],
+        },
+        "status": {"phase": "Pending"},
+    }
+
+
+def _api(*pods: Json) -> FakeApi:
+    bound = claim(phase="Bound", volumeName="pvc-c1")
+    return FakeApi((NODE, node()), (CLAIM, bound), (VOLUME, volume()), *((POD, pod) for pod in pods))
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    """A prepared state directory."""
+    found = StatePaths(tmp_path)
+    prepare(found)
+    return found
+
+
+def _agent(api: FakeApi, calls: _Calls, paths: StatePaths) -> Agent:
+    return Agent(api, api.caches, api.recorder, calls=calls, paths=paths, node="n")
+
+
+async def test_a_pod_becomes_ready_when_its_volumes_are_mounted(paths: StatePaths) -> None:
+    """The volume is staged, published at the pod's path, and only then is the pod Ready."""
+    api, calls = _api(_pod()), _Calls()
+    assert Done() == await _agent(api, calls, paths).reconcile(KEY)
+    assert {str(paths.pods / "default" / "web-0" / "www")} == calls.published
+    assert "Running" == api.all(POD)[0]["status"]["phase"]
+
+
+async def test_the_intent_is_on_disk_before_the_first_call(paths: StatePaths) -> None:
+    """A crash inside the first call leaves a record of what may have been mounted."""
+    api, calls = _api(_pod()), _Calls()
+    calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the device is busy")
+    with pytest.raises(RpcError):
+        await _agent(api, calls, paths).reconcile(KEY)
+    assert 1 == len(list(paths.records.iterdir()))
+    assert [("Warning", "FailedMount")] == [event[:2] for event in api.events]
+    assert "Pending" == api.all(POD)[0]["status"]["phase"]
+
+
+async def test_a_pod_on_its_way_out_goes_after_its_volumes(paths: StatePaths) -> None:
+    """Unpublish, unstage, then delete with grace 0: the StatefulSet's next pod never meets the old mount."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    api.put(POD, {**api.all(POD)[0], "metadata": {**_pod(deletionTimestamp="t")["metadata"]}})
+    await agent.reconcile(KEY)
+    assert (set(), set()) == (calls.published, calls.staged)
+    assert ("delete 0", "pods", "web-0") == api.writes[-1]
+    assert [] == [*paths.records.iterdir(), *paths.pods.iterdir(), *paths.staging.iterdir()]
+
+
+async def test_a_pod_stays_while_its_volumes_cannot_be_unmounted(paths: StatePaths) -> None:
+    """Nothing is deleted and nothing forgotten until the driver has unmounted."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    api.put(POD, _pod(deletionTimestamp="t"))
+    calls.error = DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    assert isinstance(await agent.reconcile(KEY), RequeueAfter)
+    assert api.all(POD)
+    calls.error = None
+    await agent.reconcile(KEY)
+    assert not api.all(POD)
+
+
+async def test_a_force_deleted_pod_is_unmounted_after_a_restart(paths: StatePaths) -> None:
+    """The record outlives both the pod and the agent; the node's own event wakes it."""
+    api, calls = _api(_pod()), _Calls()
+    await _agent(api, calls, paths).reconcile(KEY)
+    await api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    after = _agent(api, calls, paths)
+    assert [KEY] == list(after.watches()[NODE](node()))
+    await after.reconcile(KEY)
+    assert (set(), set()) == (calls.published, calls.staged)
+
+
+async def test_a_volume_that_the_driver_forgot_keeps_no_pod(paths: StatePaths) -> None:
+    """When the pool is gone and nothing is mounted, there is nothing to undo, and the pod may go."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    api.put(POD, _pod(deletionTimestamp="t"))
+    calls.error = VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message="unknown")
+    await agent.reconcile(KEY)
+    assert not api.all(POD)
+
+
+async def test_a_pod_made_anew_is_mounted_anew(paths: StatePaths) -> None:
+    """The old pod's mounts go before the new pod of the same name gets its own."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    api.put(POD, _pod(uid="p2"))
+    await agent.reconcile(KEY)
+    assert 1 == len(calls.published)
+    assert ["p2.json"] == [path.name for path in paths.records.iterdir()]
+
+
+async def test_a_volume_is_unstaged_with_its_last_pod(paths: StatePaths) -> None:
+    """Two pods may share a claim on one node; the first to go leaves the volume staged."""
+    api, calls = _api(_pod(), _pod(name="other", uid="p2")), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    await agent.reconcile(("default", "other"))
+    await api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    await agent.reconcile(KEY)
+    assert {HANDLE} == calls.staged
+    await api.delete(POD, "other", namespace="default", grace_seconds=0)
+    await agent.reconcile(("default", "other"))
+    assert set() == calls.staged
+
+
+async def test_shutting_down_unmounts_and_keeps_the_pods(paths: StatePaths) -> None:
+    """After SIGTERM nothing is mounted and the pod is there, but not Ready."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    assert [] == await agent.shut_down()
+    assert set() == calls.staged
+    ready = [each for each in api.all(POD)[0]["status"]["conditions"] if each["type"] == "Ready"]
+    assert "False" == ready[0]["status"]
+
+
+async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -> None:
+    """After a reboot the store still says Ready while nothing is mounted; the start corrects that first."""
+    api, calls = _api(_pod()), _Calls()
+    await _agent(api, calls, paths).reconcile(KEY)
+    await _agent(api, calls, paths).prepare()
+    ready = [each for each in api.all(POD)[0]["status"]["conditions"] if each["type"] == "Ready"]
+    assert "False" == ready[0]["status"]
+
+
+async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
+    """A pod that is not scheduled to this node is left alone."""
+    elsewhere = _pod()
+    elsewhere["spec"]["nodeName"] = ""
+    api, calls = _api(elsewhere), _Calls()
+    assert Done() == await _agent(api, calls, paths).reconcile(KEY)
+    assert (set(), []) == (calls.staged, api.writes)

@@ -1,0 +1,37 @@
+"""What a pod's status says about its volumes."""
+
+from provisioner.embedded.pod_status import is_ready, mounted, unmounted
+from provisioner.model.kinds import Json
+
+POD: Json = {
+    "spec": {"containers": [{"name": "nginx", "image": "nginx"}]},
+    "status": {"conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": "t0"}]},
+}
+
+
+def test_a_mounted_pod_is_running_and_ready() -> None:
+    """Kubectl shows READY 1/1 and Running from these fields."""
+    status = mounted(POD, now="t1")
+    assert "Running" == status["phase"]
+    assert [True] == [each["ready"] for each in status["containerStatuses"]]
+    assert is_ready({"status": status})
+
+
+def test_conditions_of_others_are_kept() -> None:
+    """The scheduler's condition stays as it was."""
+    conditions = {each["type"]: each for each in mounted(POD, now="t1")["conditions"]}
+    assert "t0" == conditions["PodScheduled"]["lastTransitionTime"]
+
+
+def test_a_condition_that_does_not_change_keeps_its_time() -> None:
+    """LastTransitionTime moves only with the value."""
+    pod = {**POD, "status": mounted(POD, now="t1")}
+    again = {each["type"]: each["lastTransitionTime"] for each in mounted(pod, now="t2")["conditions"]}
+    gone = {each["type"]: each["lastTransitionTime"] for each in unmounted(pod, reason="R", now="t2")["conditions"]}
+    assert ("t1", "t2") == (again["Ready"], gone["Ready"])
+
+
+def test_an_unmounted_pod_is_not_ready() -> None:
+    """A pod without its volumes never says Ready."""
+    pod = {**POD, "status": mounted(POD, now="t1")}
+    assert not is_ready({"status": unmounted(pod, reason="EngineStopped", now="t2")})

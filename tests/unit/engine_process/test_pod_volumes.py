@@ -1,0 +1,90 @@
+"""Which volumes a pod gets, and when it has to wait."""
+
+from typing import Any
+
+import pytest
+
+from provisioner.embedded.pod_volumes import Missing, Wanted, wanted_volumes
+from provisioner.model.kinds import Json
+
+
+def _pod(*volumes: Json, name: str = "web-0") -> Json:
+    return {"metadata": {"name": name, "namespace": "default", "uid": "p"}, "spec": {"volumes": list(volumes)}}
+
+
+def _by_claim(name: str = "www", **more: Any) -> Json:
+    return {"name": name, "persistentVolumeClaim": {"claimName": "www-web-0", **more}}
+
+
+def _claim(**status: Any) -> Json:
+    return {
+        "metadata": {"name": "www-web-0", "namespace": "default", "uid": "c1"},
+        "spec": {"volumeName": "pv"},
+        "status": {"phase": "Bound", **status},
+    }
+
+
+def _volume(*, claim_uid: str = "c1", driver: str = "csi.mooring.dev") -> Json:
+    return {
+        "metadata": {"name": "pv"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "claimRef": {"uid": claim_uid},
+            "csi": {"driver": driver, "volumeHandle": "pool.pv", "volumeAttributes": {"a": "b"}},
+        },
+    }
+
+
+def _wanted(pod: Json, claim: Json | None, volume: Json | None) -> list[Wanted] | Missing:
+    return wanted_volumes(pod, claim=lambda _: claim, volume=lambda _: volume)
+
+
+def test_a_bound_claim_is_mounted() -> None:
+    """A claim and a volume that name each other are what the pod gets."""
+    found = _wanted(_pod(_by_claim()), _claim(), _volume())
+    assert isinstance(found, list)
+    assert [("www", "pv", "pool.pv", False)] == [(w.volume, w.volume_object, w.handle, w.read_only) for w in found]
+
+
+def test_read_only_comes_from_the_pod() -> None:
+    """A pod may ask for its claim read-only."""
+    found = _wanted(_pod(_by_claim(readOnly=True)), _claim(), _volume())
+    assert isinstance(found, list)
+    assert found[0].read_only
+
+
+def test_volumes_that_are_no_claims_are_not_ours() -> None:
+    """A pod with an emptyDir only needs nothing of us."""
+    assert [] == _wanted(_pod({"name": "tmp", "emptyDir": {}}), None, None)
+
+
+@pytest.mark.parametrize(
+    ("claim", "volume", "why"),
+    [
+        (None, None, "does not exist"),
+        (_claim(phase="Pending"), _volume(), "is not bound"),
+        (_claim(), None, "volume pv of claim www-web-0 does not exist"),
+        (_claim(), _volume(claim_uid="c0"), "not bound to this claim"),
+        (_claim(), _volume(driver="other.csi"), "only csi.mooring.dev is served"),
+    ],
+)
+def test_a_pod_waits_for_a_claim_that_is_not_truly_bound(claim: Json | None, volume: Json | None, why: str) -> None:
+    """I2: a volume is mounted only when it is bound to this very claim, by UID."""
+    found = _wanted(_pod(_by_claim()), claim, volume)
+    assert isinstance(found, Missing)
+    assert why in found.why
+
+
+def test_one_missing_claim_holds_all() -> None:
+    """A pod gets all of its volumes or none."""
+    pod = _pod(_by_claim("a"), _by_claim("b"))
+    claims = iter([_claim(), None])
+    found = wanted_volumes(pod, claim=lambda _: next(claims), volume=lambda _: _volume())
+    assert isinstance(found, Missing)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", ""])
+def test_a_name_never_leaves_its_directory(name: str) -> None:
+    """Names become directories, so anything but a DNS name is refused."""
+    assert isinstance(_wanted(_pod(_by_claim(name)), _claim(), _volume()), Missing)
+    assert isinstance(_wanted(_pod(name=name), _claim(), _volume()), Missing)

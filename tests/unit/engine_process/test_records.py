@@ -1,0 +1,41 @@
+"""What the agent remembers of its mounts."""
+
+from pathlib import Path
+
+from provisioner.embedded.records import MountRecord, PodRecord, Records
+
+
+def _record(uid: str, *volumes: str) -> PodRecord:
+    mounts = tuple(MountRecord(volume="www", volume_object=each, handle=f"pool.{each}") for each in volumes)
+    return PodRecord(namespace="default", pod="web-0", uid=uid, mounts=mounts)
+
+
+def test_a_record_survives_the_process(tmp_path: Path) -> None:
+    """What was put before a crash is there after it."""
+    Records(tmp_path).put(_record("u1", "pv-a"))
+    assert [_record("u1", "pv-a")] == list(Records(tmp_path))
+
+
+def test_a_forgotten_record_stays_forgotten(tmp_path: Path) -> None:
+    """What was forgotten is gone from the disk, too, and forgetting it again is fine."""
+    records = Records(tmp_path)
+    records.put(_record("u1", "pv-a"))
+    records.forget("u1")
+    records.forget("u1")
+    assert [] == list(Records(tmp_path))
+
+
+def test_pods_of_one_name_have_records_of_their_own(tmp_path: Path) -> None:
+    """A pod made anew under an old name does not hide the mounts of the old one."""
+    records = Records(tmp_path)
+    records.put(_record("u1", "pv-a"))
+    records.put(_record("u2", "pv-b"))
+    assert {"u1", "u2"} == {each.uid for each in records.of_pod("default", "web-0")}
+    assert ["u1"] == [each.uid for each in records.of_volume("pv-a")]
+
+
+def test_an_unreadable_record_hurts_no_other(tmp_path: Path) -> None:
+    """A damaged file is logged and passed over."""
+    Records(tmp_path).put(_record("u1", "pv-a"))
+    (tmp_path / "broken.json").write_text("{", encoding="utf-8")
+    assert ["u1"] == [each.uid for each in Records(tmp_path)]

@@ -1,0 +1,35 @@
+"""Where the state directory is, and when it cannot be one."""
+
+from pathlib import Path
+
+import pytest
+
+from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state, prepare
+
+
+@pytest.mark.parametrize(
+    ("environ", "uid", "wanted"),
+    [
+        ({}, 0, "/var/lib/mooring"),
+        ({"HOME": "/home/u"}, 1000, "/home/u/.local/share/mooring"),
+        ({"HOME": "/home/u", "XDG_DATA_HOME": "/data"}, 1000, "/data/mooring"),
+        ({"HOME": "/root", "XDG_DATA_HOME": "/data"}, 0, "/var/lib/mooring"),
+        ({"MOORING_STATE": "/srv/state", "XDG_DATA_HOME": "/data"}, 1000, "/srv/state"),
+    ],
+)
+def test_default_state(environ: dict[str, str], uid: int, wanted: str) -> None:
+    """MOORING_STATE wins; root has the system's directory, others their own data directory."""
+    assert Path(wanted) == default_state(environ, uid=uid)
+
+
+def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    """A unix socket's path has 107 bytes; the sentence says so before the driver stumbles over it."""
+    with pytest.raises(BadEnvironment, match="107 bytes; choose a shorter one"):
+        prepare(StatePaths(tmp_path / ("x" * 100)))
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    """A state directory that cannot be made is one sentence with the next step."""
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadEnvironment, match=r"cannot make the state directory .*--state"):
+        prepare(StatePaths(tmp_path / "file"))
