@@ -1,0 +1,161 @@
+"""`mooring explain`: why a claim, volume or pod is as it is, and what to do about it."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+
+import click
+import yaml
+
+from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
+from provisioner.binding.facts import Facts
+from provisioner.cli.client import Refused
+from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
+from provisioner.cli.options import Target, with_target
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import CLAIM, EVENT, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+
+KINDS = {"claim": CLAIM, "pvc": CLAIM, "volume": VOLUME, "pv": VOLUME, "pod": POD}
+MOST_REJECTED = 10
+View = TypeVar("View")
+
+
+@click.command("explain")
+@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.argument("name")
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="As data.")
+@with_target
+def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
+    """
+    Say why a claim, volume or pod is as it is.
+
+    Ends with 0 when all is well with it and 1 when not.
+    """
+    try:
+        found = {CLAIM: _claim, VOLUME: _volume, POD: _pod}[KINDS[kind]](target, name)
+    except InvalidObject as error:
+        raise CommandFailed(str(error), code=BAD_INPUT) from None
+    events = _events(target, KINDS[kind], name)
+    if output:
+        data = _data(found, events)
+        sys.stdout.write(
+            json.dumps(data, indent=4) + "\n" if output == "json" else yaml.safe_dump(data, sort_keys=False)
+        )
+    else:
+        _tell(found, events)
+    return OK if found.well else FAILED
+
+
+def _claim(target: Target, name: str) -> Explanation:
+    return explain_claim(_facts(target, target.client.get(CLAIM, namespace=target.namespace, name=name)))
+
+
+def _facts(target: Target, obj: Json) -> Facts:
+    """The same facts that the controller gathers, but for the driver's manifests, of which only it can ask."""
+    claim = Claim.of(obj)
+    namespace = target.client.get(NAMESPACE, name=claim.namespace)
+    classes = _all(target, STORAGE_CLASS, StorageClass.of)
+    pods = _all(target, POD, Pod.of)
+    return Facts(
+        claim=claim,
+        volumes=tuple(_all(target, VOLUME, Volume.of)),
+        storage_class=next((each for each in classes if each.name == claim.class_name), None),
+        namespace_uid=namespace["metadata"]["uid"],
+        stateful_sets=tuple(_all(target, STATEFUL_SET, StatefulSet.of)),
+        nodes=tuple(_all(target, NODE, Node.of)),
+        pods=tuple(each for each in pods if claim.name in each.claims.values()),
+    )
+
+
+def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:
+    """All objects of a kind as views; one that cannot be read does not hide the others."""
+    found = []
+    for each in target.client.get(kind, namespace=target.within(kind)).get("items") or []:
+        try:
+            found.append(view(each))
+        except InvalidObject as error:
+            sys.stderr.write(f"mooring: left out: {error}\n")
+    return found
+
+
+def _volume(target: Target, name: str) -> Explanation:
+    volume = Volume.of(target.client.get(VOLUME, name=name))
+    claim = None
+    if volume.claim_ref is not None:
+        try:
+            ref = volume.claim_ref
+            claim = Claim.of(target.client.get(CLAIM, namespace=ref.namespace, name=ref.name))
+        except Refused as error:
+            if error.status != 404:
+                raise
+    return explain_volume(volume, claim=claim)
+
+
+def _pod(target: Target, name: str) -> Explanation:
+    pod = Pod.of(target.client.get(POD, namespace=target.namespace, name=name))
+    explained, missing = [], []
+    for claim in pod.claims.values():
+        try:
+            explained.append(_claim(target, claim))
+        except Refused as error:
+            if error.status != 404:
+                raise
+            missing.append(claim)
+    return explain_pod(pod, claims=explained, missing=missing)
+
+
+def _events(target: Target, kind: Kind, name: str) -> list[Json]:
+    """What was told about it lately, oldest first."""
+    selector = f"involvedObject.kind={kind.name},involvedObject.name={name}"
+    namespace = target.namespace if kind.namespaced else "default"
+    items = target.client.get(EVENT, namespace=namespace, query={"fieldSelector": selector}).get("items") or []
+    return sorted(items, key=lambda each: str(each.get("lastTimestamp") or ""))
+
+
+def _data(found: Explanation, events: list[Json]) -> Json:
+    def reasons(some: tuple[object, ...]) -> list[Json]:
+        return [
+            {
+                "code": each.code,  # type: ignore[attr-defined]
+                "volume": each.volume,  # type: ignore[attr-defined]
+                "wanted": each.wanted,  # type: ignore[attr-defined]
+                "had": each.had,  # type: ignore[attr-defined]
+                "sentence": each.sentence,  # type: ignore[attr-defined]
+            }
+            for each in some
+        ]
+
+    return {
+        "subject": found.subject,
+        "state": found.state,
+        "well": found.well,
+        "sentence": found.sentence,
+        "reasons": reasons(found.reasons),
+        "rejected": reasons(found.rejected),
+        "events": [{key: each.get(key) for key in ("type", "reason", "message", "count")} for each in events],
+    }
+
+
+def _tell(found: Explanation, events: list[Json]) -> None:
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    state = click.style(found.state, fg="green" if found.well else "yellow", bold=True) if colour else found.state
+    sys.stdout.write(f"{found.subject}: {state}\n  {found.sentence}\n")
+    if found.rejected:
+        sys.stdout.write("\nVolumes that do not fit, nearest first:\n")
+        for reason in found.rejected[:MOST_REJECTED]:
+            sys.stdout.write(f"  {reason.sentence.removeprefix('volume ')}\n")
+        if len(found.rejected) > MOST_REJECTED:
+            sys.stdout.write(f"  … and {len(found.rejected) - MOST_REJECTED} more (-o json has them all)\n")
+    if events:
+        sys.stdout.write("\nEvents:\n")
+        for event in events[-MOST_REJECTED:]:
+            count = f" (x{event['count']})" if (event.get("count") or 1) > 1 else ""
+            sys.stdout.write(f"  {event.get('type')} {event.get('reason')}: {event.get('message')}{count}\n")

@@ -1,0 +1,97 @@
+"""
+The command `mooring`: a thin group that loads only the module of the command that is run.
+
+Every error ends as one sentence on stderr and an exit code of `exits`.
+"""
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from provisioner.cli.exits import INTERRUPTED, OK, USAGE, CommandFailed
+
+COMMANDS: Final = {
+    "up": "Run the engine on this machine, without a cluster.",
+    "driver": "Run the CSI driver alone.",
+    "pool": "Make pools.",
+    "apply": "Make objects as files say, or change them so.",
+    "get": "Show objects.",
+    "delete": "Delete objects.",
+    "scale": "Set the number of a StatefulSet's pods.",
+    "wait": "Wait for objects to become ready, bound or deleted.",
+    "explain": "Say why a claim, volume or pod is as it is.",
+    "path": "Print where a volume is mounted.",
+    "version": "Print versions.",
+}
+"""Command → its sentence; each stands in the module of its name (`command`)."""
+
+
+class LazyGroup(click.Group):
+    """Imports a command's module when that command is run, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they are told of."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"provisioner.cli.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list in the help, without loading anything."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def mooring() -> None:
+    """Local volumes for StatefulSets: every ordinal finds its own volume again."""
+
+
+def main() -> None:
+    """Run the command and end the process."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command; its exit code."""
+    try:
+        result = mooring.main(arguments, prog_name="mooring", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "mooring"
+        sys.stderr.write(f"mooring: {error.format_message()} (see `{where} --help`)\n")
+        return USAGE
+    except CommandFailed as error:
+        sys.stderr.write(f"mooring: {error}\n")
+        return error.code
+    except (KeyboardInterrupt, click.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has had enough
+        return OK
+    except Exception as error:
+        if os.environ.get("MOORING_DEBUG"):
+            raise
+        sys.stderr.write(
+            f"mooring: this should not have happened: {type(error).__name__}: {error} "
+            f"(MOORING_DEBUG=1 shows where; please report it)\n"
+        )
+        return 70
+    return result if isinstance(result, int) else OK
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Manifests from files: YAML or JSON, several in one, strictly read."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from provisioner.cli.exits import BAD_INPUT, CommandFailed
+from provisioner.model.kinds import KINDS, Json, Kind, kind_of
+
+SUFFIXES = (".yaml", ".yml", ".json")
+Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class StrictLoader(Base):  # type: ignore[misc] # the C loader has no types
+    """Refuses a key that stands twice: one of the two would be lost without a word."""
+
+
+def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} stands here twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return found
+
+
+StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_all(sources: tuple[str, ...]) -> list[tuple[Kind, Json]]:
+    """All objects of files, directories, or ``-`` for standard input, in their order. Raises CommandFailed."""
+    return [_known(obj, where) for source in sources for where, obj in _read(source)]
+
+
+def _read(source: str) -> Iterator[tuple[str, Any]]:
+    if source == "-":
+        yield from _documents("standard input", sys.stdin.read())
+        return
+    path = Path(source)
+    try:
+        files = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if path.is_dir() else [path]
+        for each in files:
+            yield from _documents(str(each), each.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as error:
+        raise CommandFailed(f"{source} cannot be read: {error}", code=BAD_INPUT) from None
+
+
+def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:
+    try:
+        for document in yaml.load_all(text, Loader=StrictLoader):
+            if document is None:
+                continue
+            items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+            for obj in [document] if items is None else items:
+                yield where, obj
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        raise CommandFailed(f"{where}{line}: {problem}", code=BAD_INPUT) from None
+
+
+def _known(obj: Any, where: str) -> tuple[Kind, Json]:
+    if not isinstance(obj, dict):
+        raise CommandFailed(f"{where}: an object is a map with apiVersion and kind; here is {obj!r}", code=BAD_INPUT)
+    version, name = str(obj.get("apiVersion", "")), str(obj.get("kind", ""))
+    kind = kind_of(version, name)
+    if kind is None:
+        known = ", ".join(sorted(f"{each.api_version} {each.name}" for each in KINDS))
+        raise CommandFailed(
+            f"{where}: {version} {name} is no kind that Mooring serves; those are {known}", code=BAD_INPUT
+        )
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise CommandFailed(f"{where}: the {name} has no metadata.name", code=BAD_INPUT)
+    return kind, obj
