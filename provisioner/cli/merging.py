@@ -33,12 +33,27 @@ def patch_of(*, before: Json, wanted: Json, live: Json) -> Json:
 
     What the file said before and says no longer is removed; what others put there stays. Lists are replaced whole.
     """
-    patch = _changes(wanted, live) | _removals(before, wanted, live)
+    patch = _changes(before, wanted, live) | _removals(before, wanted, live)
     return _deep(patch, before, wanted, live)
 
 
-def _changes(wanted: Json, live: Json) -> Json:
-    return {key: value for key, value in wanted.items() if not isinstance(value, dict) and live.get(key) != value}
+def _changes(before: Json, wanted: Json, live: Json) -> Json:
+    """Plain values and lists that differ; a list that the file itself changed is sent even where only less is said."""
+    return {
+        key: value
+        for key, value in wanted.items()
+        if not isinstance(value, dict)
+        and (not _says(live.get(key), value) or (key in before and not _says(value, before[key])))
+    }
+
+
+def _says(live: Any, wanted: Any) -> bool:
+    """Whether `live` says all that `wanted` says; the server fills in defaults, also inside of lists."""
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return all(_says(live.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(live, list):
+        return len(wanted) == len(live) and all(map(_says, live, wanted))
+    return bool(live == wanted)
 
 
 def _removals(before: Json, wanted: Json, live: Json) -> Json:
