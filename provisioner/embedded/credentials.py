@@ -72,26 +72,31 @@ def ensure(paths: StatePaths) -> Credentials:
     return Credentials(certificate=found.certificate, key=found.key, authority=found.authority, token=text)
 
 
-def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
-    """Write the kubeconfig that reaches the engine on `port`, whole or not at all."""
-    authority = credentials.authority.read_bytes()
+def write_kubeconfigs(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
+    """
+    Write the kubeconfigs that reach the engine on `port`, each whole or not at all.
+
+    The one for users carries the authority inside, so that it can be copied. The engine's own names the file instead:
+    the client library would unpack the other into a temporary file, which a kill leaves behind.
+    """
+    authority = base64.b64encode(credentials.authority.read_bytes()).decode()
+    server = f"https://127.0.0.1:{port}"
+    inside = {"server": server, "certificate-authority-data": authority}
+    beside = {"server": server, "certificate-authority": str(credentials.authority)}
+    write_private(paths.kubeconfig, _kubeconfig(inside, credentials.token))
+    write_private(paths.own_kubeconfig, _kubeconfig(beside, credentials.token))
+
+
+def _kubeconfig(cluster: dict[str, str], token: str) -> bytes:
     document = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [
-            {
-                "name": NAME,
-                "cluster": {
-                    "server": f"https://127.0.0.1:{port}",
-                    "certificate-authority-data": base64.b64encode(authority).decode(),
-                },
-            }
-        ],
-        "users": [{"name": NAME, "user": {"token": credentials.token}}],
+        "clusters": [{"name": NAME, "cluster": cluster}],
+        "users": [{"name": NAME, "user": {"token": token}}],
         "contexts": [{"name": NAME, "context": {"cluster": NAME, "user": NAME, "namespace": "default"}}],
         "current-context": NAME,
     }
-    write_private(paths.kubeconfig, yaml.safe_dump(document, sort_keys=False).encode())
+    return yaml.safe_dump(document, sort_keys=False).encode()
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -26,6 +26,9 @@ START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 KEPT_LINES = 20
 
+SENTENCE = "mooring driver: "
+"""How the driver's one sentence begins when it cannot run."""
+
 
 class DriverProcess:
     """
@@ -40,6 +43,7 @@ class DriverProcess:
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._served = False
         self._last_words: deque[str] = deque(maxlen=KEPT_LINES)
         self._relays: set[asyncio.Task[None]] = set()
         self._lifeline_reads, self._lifeline = os.pipe()
@@ -78,6 +82,7 @@ class DriverProcess:
         if process.returncode is not None:
             await self._drain()
             raise BadEnvironment(self._why(process.returncode))
+        self._served = True
 
     async def watch(self) -> None:
         """Start the driver again whenever it ends, with a growing delay; runs until cancelled."""
@@ -93,7 +98,7 @@ class DriverProcess:
                 if loop.time() - started > STEADY_SECONDS:
                     delay = FIRST_DELAY
                 self._tell(f"the driver ended ({_ending(code)}); starting it again in {delay:.1f} s")
-                log.warning("driver.ended", code=code, restart_in_seconds=round(delay, 1))
+                log.info("driver.ended", code=code, restart_in_seconds=round(delay, 1))
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
             if not self._stopping:
@@ -156,6 +161,8 @@ class DriverProcess:
         while line := await process.stderr.readline():
             text = line.decode("utf-8", errors="replace").rstrip()
             self._last_words.append(text)
+            if not self._served and text.startswith(SENTENCE):
+                continue  # start() passes it on as its own
             if shown := text if as_json else for_people(text):
                 sys.stderr.write(shown + "\n")
                 sys.stderr.flush()
@@ -166,9 +173,9 @@ class DriverProcess:
 
     def _why(self, code: int) -> str:
         """The driver's own sentence, else how it ended."""
-        said = [line for line in self._last_words if line.startswith("mooring driver: ")]
+        said = [line for line in self._last_words if line.startswith(SENTENCE)]
         if said and code in (BAD_FLAGS, BAD_ENVIRONMENT):
-            return said[-1].removeprefix("mooring driver: ")
+            return said[-1].removeprefix(SENTENCE)
         return f"the driver ended at once ({_ending(code)}); its messages stand above"
 
 

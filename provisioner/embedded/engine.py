@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ class Engine:
         self._open.push_async_callback(router.close)
         self._open.push_async_callback(calls.close)
         await self._serve_api()
-        self._transport = transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
+        self._transport = transport = await KubeTransport.from_kubeconfig(paths.own_kubeconfig)
         self._open.push_async_callback(transport.close)
         await seed(transport, node_name=settings.node_name)
         caches = Caches()
@@ -101,11 +102,11 @@ class Engine:
             self._port = await self._open.enter_async_context(serving)
         except OSError as error:
             raise BadEnvironment(
-                f"cannot listen on 127.0.0.1:{wanted} ({error.strerror or error}); free that port, "
+                f"cannot listen on 127.0.0.1:{wanted} ({os.strerror(error.errno or 0)}); free that port, "
                 f"or remove {paths.port_file} to have another one chosen"
             ) from error
         credentials.write_private(paths.port_file, f"{self._port}\n".encode())
-        credentials.write_kubeconfig(paths, shown, port=self._port)
+        credentials.write_kubeconfigs(paths, shown, port=self._port)
 
     async def failed(self) -> str:
         """Wait until a part ends that should go on; what happened to it."""

@@ -53,6 +53,11 @@ class StatePaths:
         return self.state / "kubeconfig"
 
     @property
+    def own_kubeconfig(self) -> Path:
+        """The same for the engine itself; it names the authority's file instead of carrying it."""
+        return self.tls / "kubeconfig"
+
+    @property
     def database(self) -> Path:
         """The object store."""
         return self.state / "engine.db"
@@ -139,5 +144,5 @@ def prepare(paths: StatePaths) -> None:
             shared.mkdir(mode=0o755, exist_ok=True)
     except OSError as error:
         raise BadEnvironment(
-            f"cannot make the state directory {paths.state}: {error.strerror}; choose another one with --state"
+            f"cannot make {error.filename or paths.state}: {error.strerror}; choose another place with --state"
         ) from error

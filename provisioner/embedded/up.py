@@ -20,6 +20,8 @@ log = structlog.get_logger()
 OK = 0
 FAILED = 1
 BAD_ENVIRONMENT = 78
+SAME_WISH_SECONDS = 1.0
+"""Some shells and supervisors send the first signal twice; that is no wish to hurry."""
 
 
 def run(settings: UpSettings) -> int:
@@ -68,13 +70,18 @@ async def _until_told(settings: UpSettings) -> int:
     told = asyncio.Event()
     hurry = asyncio.Event()
 
+    loop = asyncio.get_running_loop()
+    first = 0.0
+
     def on_signal() -> None:
-        if told.is_set():
+        nonlocal first
+        if not told.is_set():
+            first = loop.time()
+            told.set()
+        elif loop.time() - first > SAME_WISH_SECONDS:
             tell("stopping at once")
             hurry.set()
-        told.set()
 
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
     engine = Engine(settings, tell=tell)

@@ -53,8 +53,8 @@ class Living:
 
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the engine."""
-        settings = {"state": str(self.state), "pools": [str(each) for each in self._pools], "purge_interval": 0.5}
-        argv = [*self._prefix, sys.executable, "-m", "provisioner.embedded", json.dumps(settings)]
+        argv = [*self._prefix, sys.executable, "-m", "provisioner.cli.main", "up", "--state", str(self.state)]
+        argv += ["--purge-interval", "0.5", *(word for pool in self._pools for word in ("--pool", str(pool)))]
         self.log = self.state.with_name(f"{self.state.name}.log")
         with self.log.open("ab") as log:
             environment = os.environ | {"HOME": str(self.state.parent)}

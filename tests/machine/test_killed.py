@@ -17,11 +17,12 @@ KILLS = 10
 class _Work:
     """The demo's work in small steps that may each be repeated."""
 
-    def __init__(self, engine: Living) -> None:
+    def __init__(self, engine: Living, *, storage_class: str) -> None:
         self._engine = engine
+        self._set = stateful_set(storage_class=storage_class, size="32Mi")
 
     def up(self) -> None:
-        self._engine.create(SETS, stateful_set())
+        self._engine.create(SETS, self._set)
         self._engine.ready_pods("web-0", "web-1")
 
     def check(self) -> None:
@@ -65,13 +66,20 @@ def _again(engine: Living, step: Callable[[], None]) -> None:
     engine.until(once, "the step succeeds", patience=120)
 
 
-@pytest.mark.parametrize("victim", ["engine", "driver"])
-def test_ten_kills_at_random_moments(engine: Living, victim: str) -> None:
+@pytest.mark.parametrize(
+    ("victims", "storage_class"),
+    [
+        (("engine",), "mooring-directory"),
+        (("driver",), "mooring-directory"),
+        pytest.param(("engine", "driver"), "mooring-loop", marks=pytest.mark.needs("loop")),
+    ],
+)
+def test_ten_kills_at_random_moments(engine: Living, victims: tuple[str, ...], storage_class: str) -> None:
     """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, nothing is left at the end."""
     seed = int(os.environ.get("MOORING_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"MOORING_SEED={seed}")  # noqa: T201
     chance = random.Random(seed)  # noqa: S311
-    work = _Work(engine)
+    work = _Work(engine, storage_class=storage_class)
     steps = (work.up, work.check, work.restart_pods, work.up, work.check, work.down)
     work.up()
     work.check()
@@ -82,7 +90,7 @@ def test_ten_kills_at_random_moments(engine: Living, victim: str) -> None:
         doing = threading.Thread(target=_quietly, args=(step, stop))
         doing.start()
         stop.wait(moment)
-        if victim == "engine":
+        if chance.choice(victims) == "engine":
             engine.kill()
             engine.start()
         else:

@@ -59,6 +59,17 @@ def test_a_stopped_engine_comes_back(rootless: Living) -> None:
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
+def test_a_killed_engine_comes_back(rootless: Living) -> None:
+    """I5: kill -9 takes the namespace and its mounts along; the next engine publishes the same bytes again."""
+    rootless.create(SETS, stateful_set(replicas=1))
+    rootless.ready_pods("web-0")
+    rootless.file("web-0").write_text("kept", encoding="utf-8")
+    rootless.kill()
+    rootless.start()
+    rootless.ready_pods("web-0")
+    assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
+
+
 def test_loop_volumes_are_refused_with_a_sentence(rootless: Living) -> None:
     """I7: a claim of a class that needs root says so in an Event, and the pod waits."""
     rootless.create(SETS, stateful_set(replicas=1, storage_class="mooring-loop"))

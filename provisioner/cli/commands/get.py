@@ -89,6 +89,7 @@ def _show_tables(
         names = [name for each, name in wanted if each == kind]
         rows: list[list[str]] = []
         widths: list[int] = []
+        columns: list[Json] = []
         version = ""
         for name in names:
             try:
@@ -99,6 +100,7 @@ def _show_tables(
                 code = _complain(error)
                 continue
             version = (table.get("metadata") or {}).get("resourceVersion", "")
+            columns = table.get("columnDefinitions") or columns
             found = list(_cells(table, kind, wide=wide, namespaces=target.everywhere, prefix=several))
             rows += found if not rows else found[1:]
         if len(rows) > 1:
@@ -109,20 +111,25 @@ def _show_tables(
             sys.stdout.write("\n".join(text[0 if headers else 1 :]) + "\n")
         if watch and len(wanted) == 1:
             sys.stdout.flush()
-            _follow(target, kind, _only(query, names[0]) | {"resourceVersion": version}, wide=wide, widths=widths)
+            asked = _only(query, names[0]) | {"resourceVersion": version}
+            _follow(target, kind, asked, wide=wide, widths=widths, columns=columns)
     if not shown and not code:
         where = "" if target.everywhere or not wanted[0][0].namespaced else f" in {target.namespace} namespace"
         sys.stderr.write(f"No resources found{where}.\n")
     return code
 
 
-def _follow(target: Target, kind: Kind, query: dict[str, str], *, wide: bool, widths: list[int]) -> None:
-    """One line a change, for ever."""
+def _follow(
+    target: Target, kind: Kind, query: dict[str, str], *, wide: bool, widths: list[int], columns: list[Json]
+) -> None:
+    """One line a change, for ever. A server says only once what the columns are."""
     head = not widths
     for happened, table in target.client.watch(kind, namespace=target.within(kind), query=query, accept=TABLE):
         if happened == "BOOKMARK":
             continue
-        rows = list(_cells(table, kind, wide=wide, namespaces=target.everywhere, prefix=False))
+        columns = table.get("columnDefinitions") or columns
+        shown = table | {"columnDefinitions": columns}
+        rows = list(_cells(shown, kind, wide=wide, namespaces=target.everywhere, prefix=False))
         text = lines(rows, widths=widths)
         sys.stdout.write("\n".join(text if head else text[1:]) + "\n")
         sys.stdout.flush()
