@@ -55,12 +55,13 @@ def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> 
     """
     Open all pools, or raise BadEnvironment with one sentence.
 
-    With `init_empty`, an empty directory that was never a pool becomes one, named ``local`` or after its directory.
+    With `init_empty`, an empty directory that was never a pool becomes one, named ``local`` or after its directory. One
+    that does not exist is not made: it may be the place of a disk that is not mounted.
     """
     known = _read_known(known_file)
     pools: list[Pool] = []
     for path in paths:
-        if init_empty and not (path / FILE).exists() and str(path.resolve()) not in known:
+        if init_empty and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in known:
             make_pool(path, name="local" if not pools else path.name, capacity_bytes=None, known=known)
         pool = _open(path, known)
         twin = next((each for each in pools if each.uuid == pool.uuid), None)

@@ -37,6 +37,7 @@ BACKGROUND_SECONDS = 1.0
 FAILED_SECONDS = 5.0
 INFEASIBLE_SECONDS = 60.0
 CONFIRM_SECONDS = 0.2
+FORMER_SECONDS = 15.0
 
 
 class Driver(Creates, Undeletes, Inventory, Protocol):
@@ -108,6 +109,10 @@ class Claims:
                 return await self._provision(claim, facts, decision)
             case Action.WAIT:
                 await self._explain(claim, decision)
+                if any(reason.code.startswith("former") for reason in decision.reasons):
+                    return RequeueAfter(
+                        FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
+                    )
         return Done()
 
     async def _give_back(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:

@@ -38,6 +38,7 @@ from provisioner.router import DriverAway
 log = structlog.get_logger()
 
 DRIVER_AWAY_SECONDS = 0.5
+FORMER_SECONDS = 15.0
 
 
 class Driver(Inventory, Protocol):
@@ -87,10 +88,10 @@ class ClaimBinder:
         storage_class = next((each for each in classes if each.name == claim.class_name), None)
         step = claim_step(claim, volumes=volumes, storage_class=storage_class, default_class=default_class(classes))
         step = self._on_selected_node(step, claim, volumes)
-        if self._would_take_another(step, claim) and storage_class is not None and storage_class.adopts != "Never":
+        if _comes_after_former(step, claim) and storage_class is not None and storage_class.adopts != "Never":
             try:
                 if former_volume(await gather(claim, self._caches, self._router)) is not None:
-                    return Done()  # step 2 of the one order comes before step 3
+                    return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")
             except DriverAway as error:
                 return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         await self._write(found, claim, step)
@@ -103,9 +104,6 @@ class ClaimBinder:
         node = self._caches[NODE].get(claim.selected_node)
         found = match(claim, volumes, node=Node.of(node)) if node else None
         return ClaimStep("U1", "Bound", bind_to=found) if found else step
-
-    def _would_take_another(self, step: ClaimStep, claim: Claim) -> bool:
-        return step.rule == "U1" and step.bind_to is not None and not step.bind_to.belongs_to(claim)
 
     async def _write(self, found: Json, claim: Claim, step: ClaimStep) -> None:
         if step.bind_to is not None:
@@ -153,3 +151,10 @@ class ClaimBinder:
         return await self._transport.patch(
             CLAIM, metadata["name"], guarded, namespace=metadata["namespace"], subresource=subresource
         )
+
+
+def _comes_after_former(step: ClaimStep, claim: Claim) -> bool:
+    """Whether the step would do what the one order does only for a claim without a former volume."""
+    if step.bind_to is not None:
+        return step.rule == "U1" and not step.bind_to.belongs_to(claim)
+    return step.rule in ("U3", "U4")

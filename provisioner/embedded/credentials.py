@@ -72,7 +72,7 @@ def ensure(paths: StatePaths) -> Credentials:
     return Credentials(certificate=found.certificate, key=found.key, authority=found.authority, token=text)
 
 
-def write_kubeconfigs(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
+def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
     """
     Write the kubeconfigs that reach the engine on `port`, each whole or not at all.
 

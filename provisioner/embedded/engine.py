@@ -106,7 +106,7 @@ class Engine:
                 f"or remove {paths.port_file} to have another one chosen"
             ) from error
         credentials.write_private(paths.port_file, f"{self._port}\n".encode())
-        credentials.write_kubeconfigs(paths, shown, port=self._port)
+        credentials.write_kubeconfig(paths, shown, port=self._port)
 
     async def failed(self) -> str:
         """Wait until a part ends that should go on; what happened to it."""

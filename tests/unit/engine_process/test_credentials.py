@@ -30,7 +30,7 @@ def test_credentials_are_kept(paths: StatePaths) -> None:
 def test_secrets_are_private(paths: StatePaths) -> None:
     """Key, token and kubeconfig can be read by their owner only."""
     made = credentials.ensure(paths)
-    credentials.write_kubeconfigs(paths, made, port=6443)
+    credentials.write_kubeconfig(paths, made, port=6443)
     for path in (made.key, paths.tls / "token", paths.kubeconfig):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
@@ -48,7 +48,7 @@ def test_a_certificate_of_another_authority_is_made_anew(paths: StatePaths, tmp_
 def test_a_client_with_the_kubeconfig_trusts_the_server(paths: StatePaths) -> None:
     """The handshake succeeds with the authority of the kubeconfig and the name that its address has."""
     made = credentials.ensure(paths)
-    credentials.write_kubeconfigs(paths, made, port=6443)
+    credentials.write_kubeconfig(paths, made, port=6443)
     cluster = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
     assert "https://127.0.0.1:6443" == cluster["server"]
     client_context = ssl.create_default_context(cafile=str(made.authority))

@@ -1,0 +1,178 @@
+"""An ordinal's former volume comes back to it, or the claim waits and says why; strangers get nothing."""
+
+from typing import Any
+
+import pytest
+
+from provisioner.binding.adopt import adopt
+from provisioner.binding.decision import SENTENCES, Action
+from provisioner.binding.facts import Facts
+from provisioner.binding.order import decide
+from provisioner.model.storage_class import StorageClass
+from tests.unit.binding.objects import NAMESPACE, claim, manifest, node, pod, storage_class, volume, web
+
+FORMER: dict[str, Any] = {"ref": ("www-web-0", "old"), "phase": "Released"}
+
+
+def facts(**others: Any) -> Facts:
+    """A recreated claim of an existing set, its class and node; a test adds what it is about."""
+    usual: dict[str, Any] = {
+        "claim": claim(node="n1"),
+        "storage_class": storage_class(),
+        "namespace_uid": NAMESPACE,
+        "stateful_sets": (web(),),
+        "nodes": (node(),),
+    }
+    return Facts(**{**usual, **others})
+
+
+@pytest.mark.parametrize("phase", ["Released", "Bound", "Available", "Failed", "Pending"])
+def test_the_former_volume_is_adopted_whatever_its_phase_says(phase: str) -> None:
+    """Deletion and recreation can be so close that the volume never looked Released."""
+    decision = decide(facts(volumes=(volume(**{**FORMER, "phase": phase}), volume("free"))))
+
+    assert (Action.ADOPT, "pv") == (decision.action, decision.volume)
+
+
+BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    # why: (the former volume, the other facts, the reason's code)
+    "it is being deleted": ({"deleting": True}, {}, "former-deleting"),
+    "its policy is Delete": ({"policy": "Delete"}, {}, "former-policy"),
+    "it is too small": ({}, {"claim": claim(size="2Gi", node="n1")}, "former-small"),
+    "its access modes differ": ({}, {"claim": claim(modes=("ReadWriteMany",), node="n1")}, "former-modes"),
+    "its volume mode differs": ({"mode": "Block"}, {}, "former-volume-mode"),
+    "the selector does not match": ({}, {"claim": claim(selector={"matchLabels": {"a": "b"}})}, "former-selector"),
+    "its pool is on no node": ({}, {"nodes": (node(pool="another"),)}, "former-pool-away"),
+    "no node is known": ({}, {"nodes": ()}, "former-pool-away"),
+    "the set is gone": ({"ordinal": "web-0"}, {"stateful_sets": ()}, "former-ordinal"),
+    "the set is being deleted": ({"ordinal": "web-0"}, {"stateful_sets": (web(deleting=True),)}, "former-ordinal"),
+    "the set has no such template": (
+        {"ordinal": "web-0"},
+        {"stateful_sets": (web(templates=("x",)),)},
+        "former-ordinal",
+    ),
+    "the class contradicts itself": ({}, {"storage_class": storage_class(policy="Delete")}, "class-adopt-delete"),
+}
+
+
+@pytest.mark.parametrize("why", BLOCKED)
+def test_a_former_volume_that_may_not_be_taken_leaves_the_claim_waiting(why: str) -> None:
+    """Never an empty volume instead, though one would fit and the provisioner could make one."""
+    had, others, code = BLOCKED[why]
+
+    decision = decide(facts(volumes=(volume(**{**FORMER, **had}), volume("free")), **others))
+
+    assert (Action.WAIT, [code]) == (decision.action, [reason.code for reason in decision.reasons])
+    assert "none" not in decision.reasons[0].sentence
+    assert "pv" in decision.reasons[0].sentence or code.startswith("class-")
+
+
+STRANGERS: dict[str, dict[str, Any]] = {
+    "of a namespace made anew": {"volumes": (volume(**FORMER, namespace_uid="another"),)},
+    "of no known namespace": {"volumes": (volume(**FORMER, namespace_uid=""),)},
+    "of another driver": {"volumes": (volume(**FORMER, driver="other"),)},
+    "of another claim": {"volumes": (volume(ref=("www-web-1", "old")),)},
+    "in a class that never adopts": {"volumes": (volume(**FORMER),), "storage_class": storage_class(adopt="Never")},
+    "of a plain claim where only ordinals are adopted": {"volumes": (volume(**FORMER),), "stateful_sets": ()},
+    "manifest of another namespace": {"manifests": (manifest(),), "namespace_uid": "another"},
+    "manifest of its own": {"manifests": (manifest(uid="new"),)},
+}
+
+
+@pytest.mark.parametrize("whose", STRANGERS)
+def test_what_is_not_its_own_is_no_former_volume(whose: str) -> None:
+    """The claim gets a new volume, as if the other one were not there."""
+    observed = facts(**STRANGERS[whose])
+
+    assert adopt(observed) is None
+    assert decide(observed).action is Action.PROVISION
+
+
+def test_a_plain_claim_adopts_in_a_class_that_says_so() -> None:
+    """adopt: Claim means that the same name is enough."""
+    observed = facts(volumes=(volume(**FORMER),), stateful_sets=(), storage_class=storage_class(adopt="Claim"))
+
+    assert decide(observed).action is Action.ADOPT
+
+
+@pytest.mark.parametrize(("in_trash", "action"), [(False, Action.REBUILD), (True, Action.UNDELETE)])
+def test_a_volume_known_only_to_its_pool_comes_back_too(in_trash: bool, action: Action) -> None:
+    """The PersistentVolume may have been deleted; the data is what counts."""
+    decision = decide(facts(manifests=(manifest(in_trash=in_trash),)))
+
+    assert (action, "pv") == (decision.action, decision.volume)
+
+
+def test_a_manifest_whose_volume_object_exists_is_not_counted_twice() -> None:
+    """One volume, seen from two sides."""
+    decision = decide(facts(volumes=(volume(**FORMER),), manifests=(manifest(),)))
+
+    assert decision.action is Action.ADOPT
+
+
+def test_of_several_former_volumes_the_one_held_last_comes_back() -> None:
+    """An older one may be left from an incident."""
+    volumes = (volume("a", **FORMER), volume("b", **FORMER))
+    manifests = (manifest("a", since="2026-01-01"), manifest("b", since="2026-02-01"))
+
+    assert decide(facts(volumes=volumes, manifests=manifests)).volume == "b"
+
+
+@pytest.mark.parametrize("since", ["", "2026-01-01"])
+def test_nothing_is_guessed_when_several_could_be_the_last(since: str) -> None:
+    """Two equal candidates: somebody has to say which."""
+    manifests = tuple(manifest(name, since=since) for name in ("a", "b"))
+    decision = decide(facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)), manifests=manifests))
+
+    assert (Action.WAIT, "former-several") == (decision.action, decision.reasons[0].code)
+
+
+ORDER: dict[str, tuple[dict[str, Any], Action, str]] = {
+    # the facts: (action, code of the reason)
+    "bound": ({"claim": claim(bound=True, volume="pv"), "volumes": (volume(ref=("www-web-0", "new")),)}, Action.DONE, "bound"),
+    "reserved before former": (
+        {"volumes": (volume("mine", ref=("www-web-0", "new")), volume("old", **FORMER))}, Action.BIND, "",
+    ),
+    "best fit before new": ({"storage_class": storage_class(waits=False), "volumes": (volume("free"),)}, Action.BIND, ""),
+    "a new one on the selected node": ({}, Action.PROVISION, "provisioning"),
+    "a new one at once": ({"claim": claim(), "storage_class": storage_class(waits=False)}, Action.PROVISION, "provisioning"),
+    "no consumer": ({"claim": claim()}, Action.WAIT, "first-consumer"),
+    "a consumer that is not scheduled": ({"claim": claim(), "pods": (pod(),)}, Action.WAIT, "unscheduled"),
+    "a pod that goes around the scheduler": ({"claim": claim(), "pods": (pod(node_name="n1"),)}, Action.WAIT, "node-name"),
+    "its node is gone": ({"claim": claim(node="n9")}, Action.WAIT, "node-unknown"),
+    "no class at all": ({"claim": claim(cls=None), "storage_class": None}, Action.WAIT, "no-class"),
+    "an unknown class": ({"claim": claim(cls="gone"), "storage_class": None}, Action.WAIT, "class-unknown"),
+    "a class without provisioner": (
+        {"storage_class": storage_class(provisioner="kubernetes.io/no-provisioner")}, Action.WAIT, "class-static",
+    ),
+    "somebody else's class": ({"storage_class": storage_class(provisioner="other")}, Action.NOT_OURS, "class-foreign"),
+    "a wrong parameter": ({"storage_class": storage_class(parameters={"x": "y"})}, Action.WAIT, "class-parameters"),
+    "a selector": ({"claim": claim(selector={}, node="n1")}, Action.WAIT, "selector-set"),
+    "a contradiction": ({"storage_class": storage_class(policy="Delete")}, Action.WAIT, "class-adopt-delete"),
+    "it names a volume that is not there": ({"claim": claim(volume="x")}, Action.WAIT, "volume-unknown"),
+    "its volume is gone": ({"claim": claim(bound=True, volume="x")}, Action.WAIT, "lost"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ORDER)
+def test_claims_get_their_volume_in_one_order(case: str) -> None:
+    """Own, former, fitting, new; and one reason where there is none (I7)."""
+    others, action, code = ORDER[case]
+
+    decision = decide(facts(**others))
+
+    assert (action, code) == (decision.action, decision.reasons[0].code if decision.reasons else "")
+
+
+def test_every_reason_has_a_sentence_that_ends_in_no_placeholder() -> None:
+    """Sentences are formatted with what was wanted and had, and nothing else."""
+    for code, sentence in SENTENCES.items():
+        assert sentence.format(wanted="W", had="H"), code
+        assert not sentence.endswith("."), code
+
+
+def test_a_class_with_two_mistakes_keeps_its_opt_in() -> None:
+    """A typing error in another parameter must not turn adoption into an empty disk."""
+    odd: StorageClass = storage_class(parameters={"backnd": "loop"})
+
+    assert decide(facts(storage_class=odd, volumes=(volume(**FORMER),))).action is Action.ADOPT

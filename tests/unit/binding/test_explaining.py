@@ -1,0 +1,78 @@
+"""What people read when they ask why."""
+
+from provisioner.binding.decision import Reason
+from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_pod, explain_volume
+from provisioner.binding.facts import Facts
+from provisioner.binding.place import place
+from provisioner.model.inventory import Pool
+from provisioner.model.quantity import Quantity
+from provisioner.model.storage_class import ClassParameters
+from tests.unit.binding.objects import claim, pod, storage_class, volume
+
+
+def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
+    """The volume that failed the latest check is the most useful one to know."""
+    volumes = (volume("taken", ref="other"), volume("small", size="1Mi"), volume("slow", cls="slow"))
+    found = explain_claim(Facts(claim(cls=""), volumes))
+
+    assert [reason.volume for reason in found.rejected] == ["slow", "small", "taken"]
+    assert found.rejected[1].sentence == "volume small: it has 1Mi, less than the 1Gi asked for"
+    assert not found.well
+
+
+def test_every_check_of_the_matcher_has_a_place_in_the_order_of_misses() -> None:
+    """A check without a place would make explain fail just when it is needed."""
+    codes = {"excluded", "other-claim", "former-claim", "capacity", "volume-mode", "attributes-class", "deleting"}
+    codes |= {"affinity", "waits-for-consumer", "phase", "selector", "class", "access-modes"}
+
+    assert codes == set(NEAREST_FIRST)
+
+
+def test_a_bound_claim_tells_its_volume_and_what_that_is() -> None:
+    """Nothing is wrong, and the answer says where the data is."""
+    mine = volume(ref=("www-web-0", "new"), phase="Bound")
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), (mine,), storage_class()))
+
+    assert (True, "it is bound to volume pv (1Gi)", ()) == (found.well, found.sentence, found.rejected)
+
+
+def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
+    """Kept for its ordinal, kept for nobody, or on its way to the trash."""
+    gone = ("www-web-0", "old")
+    kept = explain_volume(volume(ref=gone, phase="Released", ordinal="web-0"), claim=None)
+    doomed = explain_volume(volume(ref=gone, phase="Released", policy="Delete"), claim=None)
+    other = explain_volume(volume(ref=gone, phase="Released"), claim=claim())
+
+    assert kept.sentence == (
+        "its claim default/www-web-0 is gone; its data is kept, and goes to ordinal web-0 when that comes back"
+    )
+    assert (True, False) == (kept.well, doomed.well)
+    assert "goes to the trash" in doomed.sentence
+    assert "is another (UID new)" in other.sentence
+
+
+def test_a_pod_tells_which_claim_it_waits_for() -> None:
+    """The first that is not well, with that one's own reason."""
+    waiting = explain_claim(Facts(claim(), (), storage_class()))
+
+    assert "it waits for claim default/www-web-0" in explain_pod(pod(), claims=[waiting]).sentence
+    assert "does not exist; create it" in explain_pod(pod(), claims=[], missing=["www-web-0"]).sentence
+    mounted = explain_pod(pod(node_name="n1", ready=True), claims=[])
+    assert (True, "its 1 volume(s) are mounted on node n1") == (mounted.well, mounted.sentence)
+
+
+def test_a_new_volume_goes_where_most_room_is_left() -> None:
+    """Pools that are unwell, lack the backend or have another name do not count."""
+    gib = 1 << 30
+    pools = [
+        Pool("1", "a", "n1", 10 * gib, 5 * gib, ("directory",)),
+        Pool("2", "b", "n2", 10 * gib, 7 * gib, ("directory", "loop")),
+        Pool("3", "c", "n3", 10 * gib, 9 * gib, ("directory", "loop"), problem="its disk is away"),
+    ]
+    size = Quantity.parse("1Gi")
+
+    assert place(size, parameters=ClassParameters(), pools=pools) == pools[1]
+    assert place(size, parameters=ClassParameters(pool="a"), pools=pools) == pools[0]
+    assert place(Quantity.parse("8Gi"), parameters=ClassParameters(), pools=pools) == Reason(
+        "pool-full", wanted="8Gi", had="7Gi"
+    )

@@ -1,0 +1,32 @@
+"""What the world sees is an API: a changed name breaks somebody's cluster."""
+
+from provisioner.model import names
+
+FROZEN = {
+    "DRIVER": "csi.mooring.dev",
+    "DOMAIN": "mooring.dev",
+    "NODE_TOPOLOGY": "topology.mooring.dev/node",
+    "POOL_LABEL_PREFIX": "pool.mooring.dev/",
+    "POOL_PRESENT": "present",
+    "HOLDER_CLUSTER_UID": "mooring.dev/cluster-uid",
+    "HOLDER_NAMESPACE": "mooring.dev/namespace",
+    "HOLDER_NAMESPACE_UID": "mooring.dev/namespace-uid",
+    "HOLDER_CLAIM": "mooring.dev/claim",
+    "HOLDER_CLAIM_UID": "mooring.dev/claim-uid",
+    "HOLDER_STATEFUL_SET": "mooring.dev/stateful-set",
+    "HOLDER_TEMPLATE": "mooring.dev/template",
+    "HOLDER_ORDINAL": "mooring.dev/ordinal",
+    "NAMESPACE_UID": "mooring.dev/namespace-uid",
+    "STATEFUL_SET": "mooring.dev/stateful-set",
+    "TEMPLATE": "mooring.dev/template",
+    "ORDINAL": "mooring.dev/ordinal",
+    "PROVISIONER_FINALIZER": "external-provisioner.volume.kubernetes.io/finalizer",
+}
+
+
+def test_our_names_stay_what_they_are() -> None:
+    """A new name is added here on purpose; an old one does not change."""
+    ours = {key for key, value in vars(names).items() if key.isupper() and "mooring" in str(value)}
+
+    assert ours <= FROZEN.keys()
+    assert {key: getattr(names, key) for key in FROZEN} == FROZEN

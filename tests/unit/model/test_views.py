@@ -1,0 +1,149 @@
+"""API objects become frozen views; what is wrong in them becomes one clear error."""
+
+import pytest
+
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject, InvalidParameter
+from provisioner.model.kinds import KINDS, kind_named, kind_of
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import Ordinal, StatefulSet
+from provisioner.model.storage_class import KEYS, ClassParameters, StorageClass, default_class, seconds
+from provisioner.model.volume import Volume
+
+
+def test_a_claim_without_anything_has_the_defaults_of_the_api() -> None:
+    """Absent fields mean what upstream takes them for."""
+    claim = Claim.of({"metadata": {"name": "c", "namespace": "n"}, "spec": {}})
+
+    assert ("", False, "Filesystem", "Pending") == (claim.class_name, claim.has_class, claim.volume_mode, claim.phase)
+    assert claim.request.value == 0
+
+
+@pytest.mark.parametrize(
+    ("annotation", "field", "effective", "has"),
+    [
+        (None, None, "", False),
+        (None, "", "", True),
+        (None, "fast", "fast", True),
+        ("slow", "fast", "slow", True),
+        ("", "fast", "", True),
+    ],
+)
+def test_the_beta_annotation_wins_over_the_class_field(
+    annotation: str | None, field: str | None, effective: str, has: bool
+) -> None:
+    """Its presence counts, even when it is empty."""
+    annotations = {} if annotation is None else {"volume.beta.kubernetes.io/storage-class": annotation}
+    spec = {} if field is None else {"storageClassName": field}
+
+    claim = Claim.of({"metadata": {"name": "c", "annotations": annotations}, "spec": spec})
+
+    assert (effective, has) == (claim.class_name, claim.has_class)
+
+
+@pytest.mark.parametrize(
+    ("obj", "field"),
+    [
+        ({"metadata": {"name": 7}}, "metadata.name"),
+        ({"metadata": {"name": "c"}, "spec": {"accessModes": "ReadWriteOnce"}}, "spec.accessModes"),
+        ({"metadata": {"name": "c"}, "spec": {"resources": {"requests": {"storage": "lots"}}}}, "requests.storage"),
+        ({"metadata": {"name": "c"}, "spec": "none"}, "spec"),
+        ({"metadata": {"name": "c", "labels": {"a": 1}}}, "metadata.labels"),
+        (
+            {"metadata": {"name": "c"}, "spec": {"selector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}},
+            "selector",
+        ),
+    ],
+)
+def test_a_wrong_shape_names_the_object_and_the_field(obj: dict[str, object], field: str) -> None:
+    """Nobody should have to guess which object of a hundred is wrong, and where."""
+    with pytest.raises(InvalidObject, match=field):
+        Claim.of(obj)
+
+
+def test_ordinals_are_told_by_the_set_never_by_taking_a_name_apart() -> None:
+    """Templates and sets may have dashes and digits in their names."""
+    stateful_set = StatefulSet.of(
+        {
+            "metadata": {"name": "db-1", "namespace": "n"},
+            "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}, {"metadata": {"name": "data-db"}}]},
+        }
+    )
+
+    assert Ordinal("data", "db-1", 0) == stateful_set.ordinal_of("data-db-1-0")
+    assert Ordinal("data-db", "db-1", 12) == stateful_set.ordinal_of("data-db-db-1-12")
+    for stranger in ("data-db-1", "data-db-1-01", "data-db-1-x", "data-db-10", "other-db-1-0", "data-db-1-0-0"):
+        assert stateful_set.ordinal_of(stranger) is None
+
+
+def test_class_parameters_are_strict_and_list_what_is_valid() -> None:
+    """A misspelt parameter must not silently mean the default."""
+    with pytest.raises(InvalidParameter) as unknown:
+        ClassParameters.parse({"backnd": "loop"})
+    with pytest.raises(InvalidParameter, match="directory, loop"):
+        ClassParameters.parse({"backend": "zfs"})
+    with pytest.raises(InvalidParameter, match="loop only"):
+        ClassParameters.parse({"provisioning": "thick"})
+
+    assert all(key in str(unknown.value) for key in KEYS)
+    assert (
+        ClassParameters.parse({"backend": "loop", "csi.storage.k8s.io/node-stage-secret-name": "s"}).fs_type == "ext4"
+    )
+
+
+@pytest.mark.parametrize(("written", "meant"), [("24h", 86400), ("1h30m", 5400), ("0s", 0), ("90s", 90)])
+def test_durations_are_read(written: str, meant: int) -> None:
+    """Hours, minutes and seconds, in this order."""
+    assert meant == seconds(written)
+
+
+@pytest.mark.parametrize("written", ["", "24", "1d", "-1h", "1.5h", "m", "1m1h", "\uff11h"])
+def test_what_is_no_duration_is_refused(written: str) -> None:
+    """A retention that is misread costs data."""
+    with pytest.raises(InvalidParameter):
+        seconds(written)
+
+
+def test_of_several_default_classes_the_newest_wins_then_the_first_by_name() -> None:
+    """As upstream's GetDefaultClass."""
+
+    def a_class(name: str, created: str, *, default: str = "true") -> StorageClass:
+        annotations = {"storageclass.kubernetes.io/is-default-class": default}
+        metadata = {"name": name, "creationTimestamp": created, "annotations": annotations}
+        return StorageClass.of({"metadata": metadata, "provisioner": "p"})
+
+    classes = [
+        a_class("b", "2026-01-02T00:00:00Z"),
+        a_class("a", "2026-01-02T00:00:00Z"),
+        a_class("c", "2026-01-01T00:00:00Z"),
+    ]
+    found = default_class([*classes, a_class("z", "2027-01-01T00:00:00Z", default="false")])
+
+    assert found is not None
+    assert found.name == "a"
+    assert default_class([]) is None
+
+
+def test_a_volume_tells_its_pool_only_when_it_is_ours() -> None:
+    """Handles of other drivers mean nothing to us."""
+    spec = {"csi": {"driver": "csi.mooring.dev", "volumeHandle": "p-1.v-1"}}
+
+    assert Volume.of({"metadata": {"name": "v"}, "spec": spec}).pool_uuid == "p-1"
+    spec["csi"]["driver"] = "other"
+    assert Volume.of({"metadata": {"name": "v"}, "spec": spec}).pool_uuid == ""
+
+
+def test_a_pod_maps_its_volumes_to_claims_and_leaves_other_volumes_out() -> None:
+    """Only claims are storage's business."""
+    volumes = [{"name": "www", "persistentVolumeClaim": {"claimName": "www-web-0"}}, {"name": "tmp", "emptyDir": {}}]
+
+    assert Pod.of({"metadata": {"name": "p"}, "spec": {"volumes": volumes}}).claims == {"www": "www-web-0"}
+
+
+def test_kinds_are_found_by_any_of_their_words() -> None:
+    """Plural, singular, short, in any case; and by what a manifest says."""
+    for kind in KINDS:
+        for word in (kind.plural, kind.singular.upper(), *kind.short_names):
+            assert kind_named(word) is kind
+        assert kind_of(kind.api_version, kind.name) is kind
+    assert kind_named("cronjobs") is None
