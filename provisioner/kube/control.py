@@ -93,7 +93,7 @@ class ControlPlane:
                 try:
                     for key in keys(obj):
                         queue.add(key)
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
+                except Exception as error:  # noqa: BLE001 # one bad object never stops the rest
                     log.warning("object.unreadable", controller=name, kind=kind.plural, error=repr(error))
 
         return wake
@@ -109,7 +109,7 @@ async def _work(controller: Controller, queue: WorkQueue[Key]) -> None:
         except TerminalError as error:
             queue.forget(key)
             log.warning("reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
-        except (ApiError, Exception) as error:  # one bad object never stops the rest
+        except Exception as error:  # one bad object never stops the rest
             delay = queue.retry(key)
             log.log(
                 20 if isinstance(error, NotFound) else 30,

@@ -1,0 +1,109 @@
+"""StatefulSets and what they lead to, in a small world that plans are carried out in."""
+
+import copy
+from typing import Any
+
+from provisioner.embedded.workload import identity
+from provisioner.embedded.workload.plan import (
+    AdoptPod,
+    Blocked,
+    CreateClaim,
+    CreatePod,
+    DeletePod,
+    OwnClaim,
+    Step,
+    plan,
+)
+from provisioner.model.kinds import STATEFUL_SET, Json
+
+
+def stateful_set(replicas: int = 2, **spec: Any) -> Json:
+    """The set `web` with a template `www`."""
+    return {
+        "metadata": {"name": "web", "namespace": "default", "uid": "set-uid"},
+        "spec": {
+            "replicas": replicas,
+            "serviceName": "nginx",
+            "selector": {"matchLabels": {"app": "nginx"}},
+            "template": {
+                "metadata": {"labels": {"app": "nginx"}},
+                "spec": {"containers": [{"name": "c", "image": "i"}]},
+            },
+            "volumeClaimTemplates": [
+                {
+                    "metadata": {"name": "www", "labels": {"app": "other", "tier": "web"}, "annotations": {"a": "b"}},
+                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+                }
+            ],
+            **spec,
+        },
+    }
+
+
+class World:
+    """Pods and claims of one namespace; pods become available, or go, when the test says so."""
+
+    def __init__(self, wanted: Json) -> None:
+        self.set = wanted
+        self.pods: dict[str, Json] = {}
+        self.claims: dict[str, Json] = {}
+        self.available: set[str] = set()
+        self.made: list[str] = []
+        self.uids = 0
+
+    def plan(self) -> list[Step]:
+        """The next steps."""
+        return plan(self.set, pods=list(self.pods.values()), claims=self.claims, available=frozenset(self.available))
+
+    def step(self) -> list[Step]:
+        """Carry out one round."""
+        steps = self.plan()
+        for each in steps:
+            if isinstance(each, CreateClaim):
+                self.claims[each.claim["metadata"]["name"]] = self._born(each.claim)
+            elif isinstance(each, OwnClaim):
+                self.claims[each.claim["metadata"]["name"]]["metadata"]["ownerReferences"] = each.owners
+            elif isinstance(each, CreatePod):
+                name = each.pod["metadata"]["name"]
+                assert all(claim in self.claims for claim in _claims_of(each.pod)), "claims come before their pod"
+                self.pods[name] = self._born(each.pod)
+                self.made.append(name)
+            elif isinstance(each, AdoptPod):
+                owner = identity.owner_reference(STATEFUL_SET, self.set)
+                self.pods[each.pod["metadata"]["name"]]["metadata"]["ownerReferences"] = [owner]
+            elif isinstance(each, DeletePod):
+                self.pods[each.pod["metadata"]["name"]]["metadata"]["deletionTimestamp"] = "now"
+        return steps
+
+    def end_deleted(self) -> None:
+        """Pods that are being deleted are gone."""
+        for name in [name for name, pod in self.pods.items() if "deletionTimestamp" in pod["metadata"]]:
+            del self.pods[name]
+            self.available.discard(name)
+
+    def ready_all(self) -> None:
+        """Every pod that is there and stays is ready."""
+        self.available = {name for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
+
+    def settle(self) -> None:
+        """Rounds until nothing is left to do."""
+        for _ in range(100):
+            self.end_deleted()
+            self.ready_all()
+            if not [each for each in self.step() if not isinstance(each, Blocked)]:
+                return
+        raise AssertionError("it never comes to rest")
+
+    def _born(self, obj: Json) -> Json:
+        self.uids += 1
+        born = copy.deepcopy(obj)
+        born["metadata"] |= {"uid": f"uid{self.uids}", "resourceVersion": str(self.uids)}
+        return born
+
+
+def _claims_of(pod: Json) -> list[str]:
+    return [
+        each["persistentVolumeClaim"]["claimName"]
+        for each in pod["spec"].get("volumes") or []
+        if "persistentVolumeClaim" in each
+    ]

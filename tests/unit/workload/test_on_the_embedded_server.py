@@ -1,0 +1,256 @@
+"""Scheduler, garbage collector, protection and namespaces, on the real embedded API server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from provisioner.embedded.face.serving import serve
+from provisioner.embedded.store.store import Store
+from provisioner.embedded.workload import workload_controllers
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import ControlPlane
+from provisioner.kube.errors import NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import KubeTransport
+from provisioner.model.kinds import (
+    CLAIM,
+    NAMESPACE,
+    NODE,
+    POD,
+    SERVICE,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+    VOLUME,
+    Json,
+    Kind,
+)
+from tests.unit.workload.sets import stateful_set
+
+
+class World:
+    """A server with the workload controllers, and nobody who binds claims or mounts volumes."""
+
+    def __init__(self, transport: KubeTransport) -> None:
+        self.api = transport
+
+    async def until(self, check: Callable[[], Awaitable[object]], what: str) -> None:
+        """Ask until it is so."""
+        try:
+            async with asyncio.timeout(20):
+                while not await check():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"waited in vain until {what}") from None
+
+    async def gone(self, kind: Kind, name: str, namespace: str = "default") -> bool:
+        """Whether it is not there."""
+        try:
+            await self.api.get(kind, name, namespace if kind.namespaced else "")
+        except NotFound:
+            return True
+        return False
+
+    async def make_set(self, replicas: int = 2, **spec: object) -> Json:
+        """The set `web`, without UIDs of its own."""
+        wanted = stateful_set(replicas, podManagementPolicy="Parallel", **spec)
+        del wanted["metadata"]["uid"]
+        wanted["spec"]["template"]["spec"]["containers"][0]["image"] = "i"
+        return await self.api.create(STATEFUL_SET, wanted)
+
+    async def bind(self, claim: str) -> None:
+        """What a binder would do for a claim."""
+        volume = f"pv-{claim}"
+        made = await self.api.get(CLAIM, claim, "default")
+        spec: Json = {
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"},
+            "claimRef": {"namespace": "default", "name": claim, "uid": made["metadata"]["uid"]},
+            "csi": {"driver": "d", "volumeHandle": volume},
+        }
+        await self.api.create(VOLUME, {"metadata": {"name": volume}, "spec": spec})
+        note = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": volume}}
+        await self.api.patch(CLAIM, claim, note, namespace="default")
+        await self.api.patch(CLAIM, claim, {"status": {"phase": "Bound"}}, namespace="default", subresource="status")
+        await self.api.patch(VOLUME, volume, {"status": {"phase": "Bound"}}, subresource="status")
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Started, with one ready node and a class that waits; stopped at the end."""
+    store = Store(tmp_path / "engine.db")
+    async with serve(store, port=0, tls=None, token="t") as port:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+            "users": [{"name": "c", "user": {"token": "t"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        }
+        (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+        transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
+        await transport.create(NODE, {"metadata": {"name": "n"}})
+        await transport.patch(
+            NODE, "n", {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, subresource="status"
+        )
+        waits = {"metadata": {"name": "fast"}, "provisioner": "p", "volumeBindingMode": "WaitForFirstConsumer"}
+        waits["metadata"]["annotations"] = {"storageclass.kubernetes.io/is-default-class": "true"}  # type: ignore[index]
+        await transport.create(STORAGE_CLASS, waits)
+        caches = Caches()
+        controllers = workload_controllers(transport, caches, Recorder(transport, "test"))
+        plane = asyncio.create_task(ControlPlane(transport, controllers, caches).run())
+        try:
+            yield World(transport)
+        finally:
+            plane.cancel()
+            await asyncio.wait([plane])
+            await transport.close()
+    store.close()
+
+
+async def test_a_pod_is_placed_once_its_claims_are_bound(world: World) -> None:
+    """Until then the claims have the node's name, and the pod says that it waits."""
+    await world.make_set(1)
+
+    async def selected() -> bool:
+        claim = await world.api.get(CLAIM, "www-web-0", "default")
+        return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
+
+    await world.until(lambda: world.api.list(POD), "the pod is made")
+    await world.until(lambda: _true(selected), "the claim is given the node")
+    assert "nodeName" not in (await world.api.get(POD, "web-0", "default"))["spec"]
+    await world.bind("www-web-0")
+
+    async def placed() -> bool:
+        return bool((await world.api.get(POD, "web-0", "default"))["spec"].get("nodeName") == "n")
+
+    await world.until(placed, "the pod is placed")
+
+
+async def _true(check: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await check()
+    except NotFound:
+        return False
+
+
+async def test_a_pod_without_its_claim_says_so(world: World) -> None:
+    """In its condition, in upstream's words."""
+    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "missing"}}]
+    spec: Json = {"containers": [{"name": "c", "image": "i"}], "volumes": volumes}
+    await world.api.create(POD, {"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
+
+    async def said() -> bool:
+        conditions = (await world.api.get(POD, "p", "default"))["status"].get("conditions") or []
+        return any(each.get("message") == 'persistentvolumeclaim "missing" not found' for each in conditions)
+
+    await world.until(said, "the condition is there")
+
+
+async def test_the_pods_of_a_deleted_set_go_and_its_claims_stay(world: World) -> None:
+    """Background deletion; claims have no owner by default."""
+    await world.make_set(2)
+
+    async def both() -> bool:
+        return len((await world.api.list(POD)).items) == 2
+
+    await world.until(both, "both pods are made")
+    await world.api.delete(STATEFUL_SET, "web", namespace="default")
+    await world.until(lambda: world.gone(POD, "web-1"), "the pods are collected")
+    assert not await world.gone(CLAIM, "www-web-1")
+
+
+async def test_orphaned_pods_stay_and_a_new_set_adopts_them(world: World) -> None:
+    """--cascade=orphan, then the set applied again."""
+    await world.make_set(1)
+    await world.until(lambda: _there(world, "web-0"), "the pod is made")
+    before = (await world.api.get(POD, "web-0", "default"))["metadata"]["uid"]
+    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
+    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
+    again = await world.make_set(1)
+
+    async def adopted() -> bool:
+        metadata = (await world.api.get(POD, "web-0", "default"))["metadata"]
+        owners = [each["uid"] for each in metadata.get("ownerReferences") or []]
+        return owners == [again["metadata"]["uid"]] and metadata["uid"] == before
+
+    await world.until(adopted, "the new set has adopted the pod")
+
+
+async def test_a_foreground_deletion_waits_for_what_it_owns(world: World) -> None:
+    """The set is there until its pods are gone."""
+    await world.make_set(1)
+    await world.until(lambda: _there(world, "web-0"), "the pod is made")
+    hold = {"metadata": {"finalizers": ["test/hold"]}}
+    await world.api.patch(POD, "web-0", hold, namespace="default")
+    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Foreground")
+
+    async def going() -> bool:
+        return "deletionTimestamp" in (await world.api.get(POD, "web-0", "default"))["metadata"]
+
+    await world.until(going, "the pod is being deleted")
+    assert not await world.gone(STATEFUL_SET, "web")
+    await world.api.patch(POD, "web-0", {"metadata": {"finalizers": None}}, namespace="default")
+    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
+
+
+async def test_claims_go_with_their_set_where_the_policy_says_so(world: World) -> None:
+    """whenDeleted: Delete."""
+    await world.make_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
+
+    async def owned() -> bool:
+        if await world.gone(CLAIM, "www-web-0"):
+            return False
+        return bool((await world.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("ownerReferences"))
+
+    await world.until(owned, "the claim has its owner")
+    await world.api.delete(STATEFUL_SET, "web", namespace="default")
+    await world.until(lambda: world.gone(CLAIM, "www-web-0"), "the claim is collected")
+
+
+async def test_a_claim_in_use_is_protected_until_its_pod_is_gone(world: World) -> None:
+    """kubernetes.io/pvc-protection."""
+    await world.make_set(1)
+    await world.until(lambda: _there(world, "web-0"), "the pod is made")
+    await world.bind("www-web-0")
+
+    async def placed() -> bool:
+        return bool((await world.api.get(POD, "web-0", "default"))["spec"].get("nodeName"))
+
+    await world.until(placed, "the pod is placed")
+    await world.api.delete(CLAIM, "www-web-0", namespace="default")
+    await asyncio.sleep(0.2)
+    assert not await world.gone(CLAIM, "www-web-0")
+    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
+    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
+    await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    await world.until(lambda: world.gone(CLAIM, "www-web-0"), "the claim is gone")
+
+
+async def test_a_bound_volume_is_protected(world: World) -> None:
+    """kubernetes.io/pv-protection."""
+    await world.make_set(1)
+    await world.until(lambda: _there(world, "web-0"), "the pod is made")
+    await world.bind("www-web-0")
+    await world.api.delete(VOLUME, "pv-www-web-0")
+    await asyncio.sleep(0.2)
+    assert not await world.gone(VOLUME, "pv-www-web-0")
+    await world.api.patch(VOLUME, "pv-www-web-0", {"status": {"phase": "Released"}}, subresource="status")
+    await world.until(lambda: world.gone(VOLUME, "pv-www-web-0"), "the volume is gone")
+
+
+async def test_a_deleted_namespace_takes_everything_along(world: World) -> None:
+    """And goes last."""
+    await world.api.create(NAMESPACE, {"metadata": {"name": "shop"}})
+    service: Json = {"metadata": {"name": "s", "namespace": "shop"}, "spec": {"clusterIP": "None"}}
+    await world.api.create(SERVICE, service)
+    await world.api.delete(NAMESPACE, "shop")
+    await world.until(lambda: world.gone(NAMESPACE, "shop"), "the namespace is gone")
+    assert await world.gone(SERVICE, "s", "shop")
+
+
+async def _there(world: World, pod: str) -> bool:
+    return not await world.gone(POD, pod)
