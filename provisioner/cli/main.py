@@ -79,7 +79,7 @@ def run(arguments: list[str]) -> int:
         return error.code
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # click's way of saying the same
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read has had enough
         return OK
     except Exception as error:

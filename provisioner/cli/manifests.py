@@ -11,11 +11,14 @@ from provisioner.cli.exits import BAD_INPUT, CommandFailed
 from provisioner.model.kinds import KINDS, Json, Kind, kind_of
 
 SUFFIXES = (".yaml", ".yml", ".json")
-Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class StrictLoader(Base):  # type: ignore[misc] # the C loader has no types
-    """Refuses a key that stands twice: one of the two would be lost without a word."""
+class StrictLoader(yaml.SafeLoader):
+    """
+    Refuses a key that stands twice: one of the two would be lost without a word.
+
+    Not the loader in C: that one ends the process on a file that is nested too deeply.
+    """
 
 
 def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
@@ -70,7 +73,9 @@ def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:
 
 def _known(obj: Any, where: str) -> tuple[Kind, Json]:
     if not isinstance(obj, dict):
-        raise CommandFailed(f"{where}: an object is a map with apiVersion and kind; here is {obj!r}", code=BAD_INPUT)
+        raise CommandFailed(
+            f"{where}: an object is a map with apiVersion and kind; here is a {type(obj).__name__}", code=BAD_INPUT
+        )
     version, name = str(obj.get("apiVersion", "")), str(obj.get("kind", ""))
     kind = kind_of(version, name)
     if kind is None:
