@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import structlog
 
@@ -20,6 +21,8 @@ from csi.engine.workers import Workers
 from csi.errors import FailedPrecondition, NotFound
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -109,6 +112,10 @@ class Engine:
             return entry
 
         return await self._flight.run(self.find(handle).manifest.id, request, record)
+
+    async def look(self, work: Callable[[], T]) -> T:
+        """Look at a disk without holding up anybody."""
+        return await self._workers.look(work)
 
     @property
     def trash(self) -> Trash:

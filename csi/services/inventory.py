@@ -74,7 +74,8 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         found = [each for each in await self._engine.trash.all() if _has(each.manifest, wanted)]
         found.sort(key=_trash_key)
         shown, token = page(found, key=_trash_key, size=request.page_size, token=request.page_token)
-        entries = [self._trashed(each) for each in shown]
+        stored = await self._engine.look(lambda: [disk_bytes(each.path) for each in shown])
+        entries = [self._trashed(each, size) for each, size in zip(shown, stored, strict=True)]
         return inventory_pb2.ListTrashResponse(entries=entries, next_page_token=token)
 
     @rpc
@@ -110,12 +111,12 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             created=_moment(manifest.created),
         )
 
-    def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:
+    def _trashed(self, trashed: Trashed, stored_bytes: int) -> inventory_pb2.TrashEntry:
         return inventory_pb2.TrashEntry(
             manifest=self._manifest(Entry(trashed.pool, trashed.manifest)),
             deleted=timestamp_pb2.Timestamp(seconds=trashed.deleted),
             purge_after=timestamp_pb2.Timestamp(seconds=trashed.purge_after),
-            stored_bytes=disk_bytes(trashed.path),
+            stored_bytes=stored_bytes,
         )
 
 

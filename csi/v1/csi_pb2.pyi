@@ -3,14 +3,26 @@
 isort:skip_file
 The Container Storage Interface, version 1.13, in our own words.
 
-The names, numbers and types are those of CSI 1.13 and may not be changed: whoever speaks CSI speaks to us. A test
-compares this file's descriptor with the one of the published interface, message by message. The comments are ours,
-kept short; the rules that Mooring follows stand in the code that follows them.
+The names, numbers, types, options and methods are those of CSI 1.13 (published under Apache-2.0) and may not be
+changed: whoever speaks CSI speaks to us. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
+with the published one, element by element. The comments are ours, kept short; the rules that Mooring follows stand
+in the code that follows them.
 
-Sizes are in bytes. Identifiers hold at most 128 bytes and maps at most 4 KiB, unless a field says otherwise. A field
-that is missing or malformed is answered with INVALID_ARGUMENT before anything else is looked at; an RPC that is not
-offered, with UNIMPLEMENTED; an operation that is still running for the same volume, with ABORTED. Every RPC may be
-repeated. A field marked csi_secret never reaches a log.
+What holds everywhere:
+
+- Sizes are in bytes. A string holds at most 128 bytes and a map at most 4 KiB, unless a field says otherwise; paths
+  may be as long as the system allows.
+- Every RPC may be repeated, and finds what the first call left, also when that one failed or was cut off.
+- INVALID_ARGUMENT: a field is missing or malformed; this is looked at first. UNIMPLEMENTED: the RPC is not offered.
+  ABORTED: another operation on the same volume or snapshot is still running. PERMISSION_DENIED, UNAUTHENTICATED: the
+  secrets do not allow it. The comment of an RPC names only what it may answer beside these.
+- `secrets` are credentials for this one call, keys of [-_.A-Za-z0-9]. A field with the option csi_secret never
+  reaches a log.
+- `parameters` come from the class of the volume or snapshot, `volume_context` from CreateVolume's answer and
+  `publish_context` from ControllerPublishVolume's; the caller passes them on without reading them.
+- `max_entries` bounds a page, 0 leaves its length to the driver. `starting_token` is the `next_token` of the page
+  before, empty for the first; an empty `next_token` ends the list.
+- The alpha_ options mark what CSI may still change.
 """
 
 from collections import abc as _abc
@@ -48,7 +60,12 @@ class _VolumeHealthErrorTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     """Data is gone."""
 
 class VolumeHealthErrorType(_VolumeHealthErrorType, metaclass=_VolumeHealthErrorTypeEnumTypeWrapper):
-    """What is wrong with a volume."""
+    """---------------------------------------------------------------------------------------------------------------------
+    Enums of several services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    What is wrong with a volume.
+    """
 
 UNKNOWN_VOLUME_HEALTH_TYPE: VolumeHealthErrorType.ValueType  # 0
 DEGRADED: VolumeHealthErrorType.ValueType  # 1
@@ -105,6 +122,11 @@ Global___BlockMetadataType: _TypeAlias = BlockMetadataType  # noqa: Y015
 
 @_typing.final
 class GetPluginInfoRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    Identity
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -354,6 +376,11 @@ Global___ProbeResponse: _TypeAlias = ProbeResponse  # noqa: Y015
 
 @_typing.final
 class CreateVolumeRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    Controller: volumes
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -713,6 +740,8 @@ Global___CapacityRange: _TypeAlias = CapacityRange  # noqa: Y015
 
 @_typing.final
 class Volume(_message.Message):
+    """A volume as the controller side knows it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -775,6 +804,10 @@ Global___Volume: _TypeAlias = Volume  # noqa: Y015
 
 @_typing.final
 class TopologyRequirement(_message.Message):
+    """Where a volume is wanted; one of the two lists is set, or both. A driver tries `preferred` in its order,
+    then the rest of `requisite`.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUISITE_FIELD_NUMBER: _builtins.int
@@ -955,8 +988,11 @@ class ControllerPublishVolumeRequest(_message.Message):
     node_id: _builtins.str
     """As NodeGetInfo named it."""
     readonly: _builtins.bool
+    """Only with PUBLISH_READONLY."""
     @_builtins.property
-    def volume_capability(self) -> Global___VolumeCapability: ...
+    def volume_capability(self) -> Global___VolumeCapability:
+        """The use it is attached for."""
+
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -1177,7 +1213,9 @@ class ValidateVolumeCapabilitiesRequest(_message.Message):
     @_builtins.property
     def volume_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def volume_capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeCapability]: ...
+    def volume_capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeCapability]:
+        """At least one."""
+
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -1275,7 +1313,9 @@ class ValidateVolumeCapabilitiesResponse(_message.Message):
         PARAMETERS_FIELD_NUMBER: _builtins.int
         MUTABLE_PARAMETERS_FIELD_NUMBER: _builtins.int
         @_builtins.property
-        def volume_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+        def volume_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+            """Each as the request had it."""
+
         @_builtins.property
         def volume_capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeCapability]: ...
         @_builtins.property
@@ -1375,7 +1415,9 @@ class ListVolumesResponse(_message.Message):
         @_builtins.property
         def volume(self) -> Global___Volume: ...
         @_builtins.property
-        def status(self) -> Global___ListVolumesResponse.VolumeStatus: ...
+        def status(self) -> Global___ListVolumesResponse.VolumeStatus:
+            """Only with LIST_VOLUMES_PUBLISHED_NODES, and then always."""
+
         def __init__(
             self,
             *,
@@ -1479,6 +1521,8 @@ Global___ControllerListVolumeHealthResponse: _TypeAlias = ControllerListVolumeHe
 
 @_typing.final
 class VolumeHealth(_message.Message):
+    """What is wrong with one volume."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1619,7 +1663,9 @@ class ControllerGetVolumeResponse(_message.Message):
 
         PUBLISHED_NODE_IDS_FIELD_NUMBER: _builtins.int
         @_builtins.property
-        def published_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+        def published_node_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+            """As in ListVolumesResponse."""
+
         def __init__(
             self,
             *,
@@ -1763,7 +1809,9 @@ class GetCapacityRequest(_message.Message):
     PARAMETERS_FIELD_NUMBER: _builtins.int
     ACCESSIBLE_TOPOLOGY_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def volume_capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeCapability]: ...
+    def volume_capabilities(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeCapability]:
+        """Count only room for volumes that serve all of these; empty: any. So for the other two."""
+
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -1852,6 +1900,8 @@ Global___ControllerGetCapabilitiesResponse: _TypeAlias = ControllerGetCapabiliti
 
 @_typing.final
 class ControllerServiceCapability(_message.Message):
+    """One thing the Controller service can do. Most names are those of the RPCs that work."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1867,15 +1917,18 @@ class ControllerServiceCapability(_message.Message):
             UNKNOWN: ControllerServiceCapability.RPC._Type.ValueType  # 0
             CREATE_DELETE_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 1
             PUBLISH_UNPUBLISH_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 2
+            """There is an attach step."""
             LIST_VOLUMES: ControllerServiceCapability.RPC._Type.ValueType  # 3
             GET_CAPACITY: ControllerServiceCapability.RPC._Type.ValueType  # 4
             CREATE_DELETE_SNAPSHOT: ControllerServiceCapability.RPC._Type.ValueType  # 5
             LIST_SNAPSHOTS: ControllerServiceCapability.RPC._Type.ValueType  # 6
             CLONE_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 7
+            """CreateVolume fills a volume from another one."""
             PUBLISH_READONLY: ControllerServiceCapability.RPC._Type.ValueType  # 8
             """ControllerPublishVolume honours readonly."""
             EXPAND_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 9
             LIST_VOLUMES_PUBLISHED_NODES: ControllerServiceCapability.RPC._Type.ValueType  # 10
+            """ListVolumes tells where each volume is attached."""
             GET_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 12
             SINGLE_NODE_MULTI_WRITER: ControllerServiceCapability.RPC._Type.ValueType  # 13
             """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are told apart."""
@@ -1889,15 +1942,18 @@ class ControllerServiceCapability(_message.Message):
         UNKNOWN: ControllerServiceCapability.RPC.Type.ValueType  # 0
         CREATE_DELETE_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 1
         PUBLISH_UNPUBLISH_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 2
+        """There is an attach step."""
         LIST_VOLUMES: ControllerServiceCapability.RPC.Type.ValueType  # 3
         GET_CAPACITY: ControllerServiceCapability.RPC.Type.ValueType  # 4
         CREATE_DELETE_SNAPSHOT: ControllerServiceCapability.RPC.Type.ValueType  # 5
         LIST_SNAPSHOTS: ControllerServiceCapability.RPC.Type.ValueType  # 6
         CLONE_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 7
+        """CreateVolume fills a volume from another one."""
         PUBLISH_READONLY: ControllerServiceCapability.RPC.Type.ValueType  # 8
         """ControllerPublishVolume honours readonly."""
         EXPAND_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 9
         LIST_VOLUMES_PUBLISHED_NODES: ControllerServiceCapability.RPC.Type.ValueType  # 10
+        """ListVolumes tells where each volume is attached."""
         GET_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 12
         SINGLE_NODE_MULTI_WRITER: ControllerServiceCapability.RPC.Type.ValueType  # 13
         """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are told apart."""
@@ -1940,6 +1996,11 @@ Global___ControllerServiceCapability: _TypeAlias = ControllerServiceCapability  
 
 @_typing.final
 class CreateSnapshotRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    Controller: snapshots
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -1995,7 +2056,9 @@ class CreateSnapshotRequest(_message.Message):
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def accessibility_requirements(self) -> Global___TopologyRequirement: ...
+    def accessibility_requirements(self) -> Global___TopologyRequirement:
+        """Where it has to be reachable; only with SNAPSHOT_ACCESSIBILITY_CONSTRAINTS."""
+
     def __init__(
         self,
         *,
@@ -2035,6 +2098,8 @@ Global___CreateSnapshotResponse: _TypeAlias = CreateSnapshotResponse  # noqa: Y0
 
 @_typing.final
 class Snapshot(_message.Message):
+    """A volume's content at one moment."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
@@ -2053,9 +2118,13 @@ class Snapshot(_message.Message):
     group_snapshot_id: _builtins.str
     """Set when it was cut as part of a group."""
     @_builtins.property
-    def creation_time(self) -> _timestamp_pb2.Timestamp: ...
+    def creation_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was cut."""
+
     @_builtins.property
-    def accessible_topology(self) -> _containers.RepeatedCompositeFieldContainer[Global___Topology]: ...
+    def accessible_topology(self) -> _containers.RepeatedCompositeFieldContainer[Global___Topology]:
+        """The places where a volume can be made from it; empty: everywhere."""
+
     def __init__(
         self,
         *,
@@ -2293,6 +2362,11 @@ Global___GetSnapshotResponse: _TypeAlias = GetSnapshotResponse  # noqa: Y015
 
 @_typing.final
 class ControllerExpandVolumeRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    Controller: growing a volume
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2321,11 +2395,15 @@ class ControllerExpandVolumeRequest(_message.Message):
     VOLUME_CAPABILITY_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     @_builtins.property
-    def capacity_range(self) -> Global___CapacityRange: ...
+    def capacity_range(self) -> Global___CapacityRange:
+        """What the volume shall have afterwards."""
+
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def volume_capability(self) -> Global___VolumeCapability: ...
+    def volume_capability(self) -> Global___VolumeCapability:
+        """How the volume is used; unset: the driver finds out."""
+
     def __init__(
         self,
         *,
@@ -2349,6 +2427,7 @@ class ControllerExpandVolumeResponse(_message.Message):
     CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     NODE_EXPANSION_REQUIRED_FIELD_NUMBER: _builtins.int
     capacity_bytes: _builtins.int
+    """What the volume has now."""
     node_expansion_required: _builtins.bool
     """NodeExpandVolume has to follow."""
     def __init__(
@@ -2367,6 +2446,11 @@ Global___ControllerExpandVolumeResponse: _TypeAlias = ControllerExpandVolumeResp
 
 @_typing.final
 class NodeStageVolumeRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    Node
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2441,7 +2525,9 @@ class NodeStageVolumeRequest(_message.Message):
     @_builtins.property
     def publish_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def volume_capability(self) -> Global___VolumeCapability: ...
+    def volume_capability(self) -> Global___VolumeCapability:
+        """The use it is staged for."""
+
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2487,6 +2573,7 @@ class NodeUnstageVolumeRequest(_message.Message):
     STAGING_TARGET_PATH_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     staging_target_path: _builtins.str
+    """The path given to NodeStageVolume."""
     def __init__(
         self,
         *,
@@ -2598,7 +2685,9 @@ class NodePublishVolumeRequest(_message.Message):
     @_builtins.property
     def publish_context(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
-    def volume_capability(self) -> Global___VolumeCapability: ...
+    def volume_capability(self) -> Global___VolumeCapability:
+        """The use at this path; of the same access type as it was staged for."""
+
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -2646,6 +2735,7 @@ class NodeUnpublishVolumeRequest(_message.Message):
     TARGET_PATH_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     target_path: _builtins.str
+    """The path given to NodePublishVolume."""
     def __init__(
         self,
         *,
@@ -2686,6 +2776,7 @@ class NodeGetVolumeStatsRequest(_message.Message):
     volume_path: _builtins.str
     """Where it is published or staged."""
     staging_target_path: _builtins.str
+    """The path given to NodeStageVolume; empty when the driver has no staging."""
     def __init__(
         self,
         *,
@@ -2707,7 +2798,9 @@ class NodeGetVolumeStatsResponse(_message.Message):
 
     USAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeUsage]: ...
+    def usage(self) -> _containers.RepeatedCompositeFieldContainer[Global___VolumeUsage]:
+        """One entry for each unit that the driver can count."""
+
     def __init__(
         self,
         *,
@@ -2723,6 +2816,8 @@ Global___NodeGetVolumeStatsResponse: _TypeAlias = NodeGetVolumeStatsResponse  # 
 
 @_typing.final
 class VolumeUsage(_message.Message):
+    """How much of one resource a volume has and uses. Never negative."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     class _Unit:
@@ -2774,7 +2869,9 @@ class NodeGetVolumeHealthRequest(_message.Message):
     STAGING_TARGET_PATH_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     volume_publish_path: _builtins.str
+    """Where it is published, or was to be; may be empty."""
     staging_target_path: _builtins.str
+    """Where it is staged, or was to be; may be empty."""
     def __init__(
         self,
         *,
@@ -2864,7 +2961,9 @@ class NodeGetStorageHealthResponse(_message.Message):
         VOLUME_CAPABILITY_FIELD_NUMBER: _builtins.int
         status: Global___StorageHealthErrorType.ValueType
         reason: _builtins.str
+        """One word in CamelCase, for programs."""
         message: _builtins.str
+        """A sentence, for people."""
         @_builtins.property
         def volume_capability(self) -> Global___VolumeCapability:
             """The kind of volume that is affected; unset: all."""
@@ -2885,7 +2984,9 @@ class NodeGetStorageHealthResponse(_message.Message):
 
     BACKEND_HEALTH_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def backend_health(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeGetStorageHealthResponse.StorageBackendHealth]: ...
+    def backend_health(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeGetStorageHealthResponse.StorageBackendHealth]:
+        """Empty: all is well."""
+
     def __init__(
         self,
         *,
@@ -2936,6 +3037,8 @@ Global___NodeGetCapabilitiesResponse: _TypeAlias = NodeGetCapabilitiesResponse  
 
 @_typing.final
 class NodeServiceCapability(_message.Message):
+    """One thing the Node service can do."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -2950,20 +3053,28 @@ class NodeServiceCapability(_message.Message):
             DESCRIPTOR: _descriptor.EnumDescriptor
             UNKNOWN: NodeServiceCapability.RPC._Type.ValueType  # 0
             STAGE_UNSTAGE_VOLUME: NodeServiceCapability.RPC._Type.ValueType  # 1
+            """A volume is staged once for the node before it is published."""
             GET_VOLUME_STATS: NodeServiceCapability.RPC._Type.ValueType  # 2
             EXPAND_VOLUME: NodeServiceCapability.RPC._Type.ValueType  # 3
+            """NodeExpandVolume works."""
             SINGLE_NODE_MULTI_WRITER: NodeServiceCapability.RPC._Type.ValueType  # 5
+            """As for the Controller service."""
             VOLUME_MOUNT_GROUP: NodeServiceCapability.RPC._Type.ValueType  # 6
+            """Files of a mounted volume can be given to a group at staging."""
             GET_VOLUME_HEALTH: NodeServiceCapability.RPC._Type.ValueType  # 7
             GET_STORAGE_HEALTH: NodeServiceCapability.RPC._Type.ValueType  # 8
 
         class Type(_Type, metaclass=_TypeEnumTypeWrapper): ...
         UNKNOWN: NodeServiceCapability.RPC.Type.ValueType  # 0
         STAGE_UNSTAGE_VOLUME: NodeServiceCapability.RPC.Type.ValueType  # 1
+        """A volume is staged once for the node before it is published."""
         GET_VOLUME_STATS: NodeServiceCapability.RPC.Type.ValueType  # 2
         EXPAND_VOLUME: NodeServiceCapability.RPC.Type.ValueType  # 3
+        """NodeExpandVolume works."""
         SINGLE_NODE_MULTI_WRITER: NodeServiceCapability.RPC.Type.ValueType  # 5
+        """As for the Controller service."""
         VOLUME_MOUNT_GROUP: NodeServiceCapability.RPC.Type.ValueType  # 6
+        """Files of a mounted volume can be given to a group at staging."""
         GET_VOLUME_HEALTH: NodeServiceCapability.RPC.Type.ValueType  # 7
         GET_STORAGE_HEALTH: NodeServiceCapability.RPC.Type.ValueType  # 8
 
@@ -3075,13 +3186,17 @@ class NodeExpandVolumeRequest(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     volume_path: _builtins.str
+    """Where it is staged or published."""
     staging_target_path: _builtins.str
+    """The path given to NodeStageVolume; empty when the driver has no staging."""
     @_builtins.property
     def capacity_range(self) -> Global___CapacityRange:
         """Unset: as large as the volume is."""
 
     @_builtins.property
-    def volume_capability(self) -> Global___VolumeCapability: ...
+    def volume_capability(self) -> Global___VolumeCapability:
+        """How the volume is used; unset: the driver finds out."""
+
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     def __init__(
@@ -3108,6 +3223,7 @@ class NodeExpandVolumeResponse(_message.Message):
 
     CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     capacity_bytes: _builtins.int
+    """What the volume has now; 0: unknown."""
     def __init__(
         self,
         *,
@@ -3123,6 +3239,11 @@ Global___NodeExpandVolumeResponse: _TypeAlias = NodeExpandVolumeResponse  # noqa
 
 @_typing.final
 class GroupControllerGetCapabilitiesRequest(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    GroupController
+    ---------------------------------------------------------------------------------------------------------------------
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -3158,6 +3279,8 @@ Global___GroupControllerGetCapabilitiesResponse: _TypeAlias = GroupControllerGet
 
 @_typing.final
 class GroupControllerServiceCapability(_message.Message):
+    """One thing the GroupController service can do."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -3257,6 +3380,7 @@ class CreateVolumeGroupSnapshotRequest(_message.Message):
     SECRETS_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """The caller's name for it, which makes a retry find the same group."""
     @_builtins.property
     def source_volume_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """In any order; the same set again is the same request."""
@@ -3303,6 +3427,8 @@ Global___CreateVolumeGroupSnapshotResponse: _TypeAlias = CreateVolumeGroupSnapsh
 
 @_typing.final
 class VolumeGroupSnapshot(_message.Message):
+    """Snapshots of several volumes, cut at one moment."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     GROUP_SNAPSHOT_ID_FIELD_NUMBER: _builtins.int
@@ -3313,9 +3439,13 @@ class VolumeGroupSnapshot(_message.Message):
     ready_to_use: _builtins.bool
     """True when each of its snapshots is."""
     @_builtins.property
-    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]: ...
+    def snapshots(self) -> _containers.RepeatedCompositeFieldContainer[Global___Snapshot]:
+        """One for each volume; each carries this group's id."""
+
     @_builtins.property
-    def creation_time(self) -> _timestamp_pb2.Timestamp: ...
+    def creation_time(self) -> _timestamp_pb2.Timestamp:
+        """When they were cut."""
+
     def __init__(
         self,
         *,
@@ -3467,6 +3597,13 @@ Global___GetVolumeGroupSnapshotResponse: _TypeAlias = GetVolumeGroupSnapshotResp
 
 @_typing.final
 class BlockMetadata(_message.Message):
+    """---------------------------------------------------------------------------------------------------------------------
+    SnapshotMetadata
+    ---------------------------------------------------------------------------------------------------------------------
+
+    One range of bytes. Ranges of a stream rise and do not overlap, also across its messages.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
     BYTE_OFFSET_FIELD_NUMBER: _builtins.int
@@ -3474,6 +3611,7 @@ class BlockMetadata(_message.Message):
     byte_offset: _builtins.int
     """From the beginning of the volume."""
     size_bytes: _builtins.int
+    """More than 0."""
     def __init__(
         self,
         *,
@@ -3547,6 +3685,7 @@ class GetMetadataAllocatedResponse(_message.Message):
     VOLUME_CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     BLOCK_METADATA_FIELD_NUMBER: _builtins.int
     block_metadata_type: Global___BlockMetadataType.ValueType
+    """The same in every message of the stream, as is the capacity."""
     volume_capacity_bytes: _builtins.int
     @_builtins.property
     def block_metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockMetadata]: ...
@@ -3599,6 +3738,7 @@ class GetMetadataDeltaRequest(_message.Message):
     target_snapshot_id: _builtins.str
     """The later one."""
     starting_offset: _builtins.int
+    """As for GetMetadataAllocated, and so is all that follows."""
     max_results: _builtins.int
     @_builtins.property
     def secrets(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
@@ -3627,6 +3767,7 @@ class GetMetadataDeltaResponse(_message.Message):
     VOLUME_CAPACITY_BYTES_FIELD_NUMBER: _builtins.int
     BLOCK_METADATA_FIELD_NUMBER: _builtins.int
     block_metadata_type: Global___BlockMetadataType.ValueType
+    """The same in every message of the stream, as is the capacity."""
     volume_capacity_bytes: _builtins.int
     @_builtins.property
     def block_metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockMetadata]: ...
@@ -3655,6 +3796,7 @@ ALPHA_SERVICE_FIELD_NUMBER: _builtins.int
 alpha_enum: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumOptions, _builtins.bool]
 alpha_enum_value: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, _builtins.bool]
 csi_secret: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""The value is confidential: strip it before the message is shown anywhere."""
 alpha_field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
 alpha_message: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MessageOptions, _builtins.bool]
 alpha_method: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]

@@ -26,7 +26,11 @@ if _version_not_supported:
 
 
 class IdentityStub:
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
     """
 
     def __init__(self, channel):
@@ -53,11 +57,15 @@ class IdentityStub:
 
 
 class IdentityServicer:
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
     """
 
     def GetPluginInfo(self, request, context):
-        """The driver's name and version. FAILED_PRECONDITION while it cannot tell.
+        """The driver's name and version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +112,11 @@ def add_IdentityServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Identity:
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
     """
 
     @staticmethod
@@ -293,7 +305,7 @@ class ControllerServicer:
     def CreateVolume(self, request, context):
         """Make a volume, or find the one made under this name before. ALREADY_EXISTS: the name is taken by a volume
         that differs. OUT_OF_RANGE: no such size. RESOURCE_EXHAUSTED: no room where the topology asks for it.
-        NOT_FOUND: the content source is gone.
+        NOT_FOUND: the content source is gone. INVALID_ARGUMENT also for a source that cannot be copied from.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -308,15 +320,16 @@ class ControllerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ControllerPublishVolume(self, request, context):
-        """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. FAILED_PRECONDITION:
-        attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
+        """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. ALREADY_EXISTS:
+        attached there in another way. FAILED_PRECONDITION: attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerUnpublishVolume(self, request, context):
-        """Undo the attach; not attached counts as done.
+        """Undo the attach; not attached counts as done. NOT_FOUND: no such volume or node, and the driver cannot be sure
+        that they are apart.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,7 +350,7 @@ class ControllerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ControllerListVolumeHealth(self, request, context):
-        """Only the volumes that are not well, by pages.
+        """Only the volumes that are not well, by pages. ABORTED: as for ListVolumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -351,7 +364,7 @@ class ControllerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetCapacity(self, request, context):
-        """Bytes that can still be given to volumes of this kind at this place.
+        """Bytes that can still be given to volumes of this kind at this place. No error of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -367,6 +380,7 @@ class ControllerServicer:
     def CreateSnapshot(self, request, context):
         """Cut a snapshot, or find the one cut under this name before. Returns once it is cut, even when it is not
         ready to use yet. ALREADY_EXISTS: the name belongs to a snapshot of another volume.
+        RESOURCE_EXHAUSTED: no room for it. NOT_FOUND: no such volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -374,14 +388,14 @@ class ControllerServicer:
 
     def DeleteSnapshot(self, request, context):
         """Delete a snapshot; one that does not exist counts as deleted. FAILED_PRECONDITION: something still depends
-        on it.
+        on it. INVALID_ARGUMENT: it belongs to a group and cannot go alone.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSnapshots(self, request, context):
-        """Snapshots that are cut, by pages, all or those of one volume or of one id.
+        """Snapshots that are cut, by pages, all or those of one volume or of one id. ABORTED: as for ListVolumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -396,7 +410,8 @@ class ControllerServicer:
 
     def ControllerExpandVolume(self, request, context):
         """Make a volume larger; large enough already counts as done. OUT_OF_RANGE: it can never be that large.
-        FAILED_PRECONDITION: not while it is in use.
+        FAILED_PRECONDITION: not while it is in use. NOT_FOUND: no such volume. INVALID_ARGUMENT also for a capability
+        that the volume does not have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -411,7 +426,7 @@ class ControllerServicer:
 
     def ControllerModifyVolume(self, request, context):
         """Change what a volume's mutable parameters say. INVALID_ARGUMENT: an unknown key or value, and then nothing
-        was changed.
+        was changed. NOT_FOUND: no such volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1022,21 +1037,23 @@ class GroupControllerServicer:
 
     def CreateVolumeGroupSnapshot(self, request, context):
         """Cut all of them at one point of the write order, or none. FAILED_PRECONDITION: that cannot be promised for
-        these volumes.
+        these volumes. ALREADY_EXISTS: the name belongs to a group of other volumes. RESOURCE_EXHAUSTED: no room for all.
+        NOT_FOUND: one of the volumes does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVolumeGroupSnapshot(self, request, context):
-        """Delete the group with all its snapshots; one that does not exist counts as deleted.
+        """Delete the group with all its snapshots; one that does not exist counts as deleted. FAILED_PRECONDITION:
+        something still depends on one of them. INVALID_ARGUMENT also for members that are not the group's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVolumeGroupSnapshot(self, request, context):
-        """One group with its snapshots. NOT_FOUND: there is none.
+        """One group with its snapshots. NOT_FOUND: there is none. INVALID_ARGUMENT also for members that are not its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1213,14 +1230,16 @@ class SnapshotMetadataServicer:
     """
 
     def GetMetadataAllocated(self, request, context):
-        """A stream of the blocks that hold data, by rising offset.
+        """A stream of the blocks that hold data, by rising offset, complete when it ends without an error. NOT_FOUND: no
+        such snapshot. OUT_OF_RANGE: the offset is negative or past the end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMetadataDelta(self, request, context):
-        """A stream of the blocks that differ from an earlier snapshot of the same volume, by rising offset.
+        """The same of the blocks that differ from an earlier snapshot of the same volume. FAILED_PRECONDITION: changes are
+        not tracked there. NOT_FOUND, OUT_OF_RANGE: as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1374,14 +1393,14 @@ class NodeServicer:
 
     def NodeStageVolume(self, request, context):
         """Mount a volume once for the whole node; mounted there already counts as done. NOT_FOUND: no such volume
-        here. ALREADY_EXISTS: staged there in another way.
+        here. ALREADY_EXISTS: staged there in another way. FAILED_PRECONDITION: it cannot be used that way at all.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeUnstageVolume(self, request, context):
-        """Undo the staging; not staged counts as done.
+        """Undo the staging; not staged counts as done. NOT_FOUND: the driver does not know the volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1389,14 +1408,16 @@ class NodeServicer:
 
     def NodePublishVolume(self, request, context):
         """Show a staged volume at a workload's path. FAILED_PRECONDITION: not staged, or its access mode allows one
-        path only. ALREADY_EXISTS: that path shows it in another way.
+        path only, or it cannot be used that way at all. ALREADY_EXISTS: that path shows it in another way. NOT_FOUND: no
+        such volume here.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeUnpublishVolume(self, request, context):
-        """Take the volume away from that path, and the path itself; not there counts as done.
+        """Take the volume away from that path, and the path itself; not there counts as done. NOT_FOUND: the driver does
+        not know the volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1424,7 +1445,9 @@ class NodeServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NodeExpandVolume(self, request, context):
-        """Let the filesystem of a volume grow into its new size.
+        """Let the filesystem of a volume grow into its new size; grown already counts as done. NOT_FOUND: no such volume
+        here. OUT_OF_RANGE: it cannot become that large. FAILED_PRECONDITION: not while it is in use. INVALID_ARGUMENT also
+        for a capability that the volume does not have.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -3,14 +3,26 @@
 isort:skip_file
 The Container Storage Interface, version 1.13, in our own words.
 
-The names, numbers and types are those of CSI 1.13 and may not be changed: whoever speaks CSI speaks to us. A test
-compares this file's descriptor with the one of the published interface, message by message. The comments are ours,
-kept short; the rules that Mooring follows stand in the code that follows them.
+The names, numbers, types, options and methods are those of CSI 1.13 (published under Apache-2.0) and may not be
+changed: whoever speaks CSI speaks to us. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
+with the published one, element by element. The comments are ours, kept short; the rules that Mooring follows stand
+in the code that follows them.
 
-Sizes are in bytes. Identifiers hold at most 128 bytes and maps at most 4 KiB, unless a field says otherwise. A field
-that is missing or malformed is answered with INVALID_ARGUMENT before anything else is looked at; an RPC that is not
-offered, with UNIMPLEMENTED; an operation that is still running for the same volume, with ABORTED. Every RPC may be
-repeated. A field marked csi_secret never reaches a log.
+What holds everywhere:
+
+- Sizes are in bytes. A string holds at most 128 bytes and a map at most 4 KiB, unless a field says otherwise; paths
+  may be as long as the system allows.
+- Every RPC may be repeated, and finds what the first call left, also when that one failed or was cut off.
+- INVALID_ARGUMENT: a field is missing or malformed; this is looked at first. UNIMPLEMENTED: the RPC is not offered.
+  ABORTED: another operation on the same volume or snapshot is still running. PERMISSION_DENIED, UNAUTHENTICATED: the
+  secrets do not allow it. The comment of an RPC names only what it may answer beside these.
+- `secrets` are credentials for this one call, keys of [-_.A-Za-z0-9]. A field with the option csi_secret never
+  reaches a log.
+- `parameters` come from the class of the volume or snapshot, `volume_context` from CreateVolume's answer and
+  `publish_context` from ControllerPublishVolume's; the caller passes them on without reading them.
+- `max_entries` bounds a page, 0 leaves its length to the driver. `starting_token` is the `next_token` of the page
+  before, empty for the first; an empty `next_token` ends the list.
+- The alpha_ options mark what CSI may still change.
 """
 
 from collections import abc as _abc
@@ -37,14 +49,19 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class IdentityStub:
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same."""
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> IdentityAsyncStub: ...
     GetPluginInfo: _grpc.UnaryUnaryMultiCallable[_csi_pb2.GetPluginInfoRequest, _csi_pb2.GetPluginInfoResponse]
-    """The driver's name and version. FAILED_PRECONDITION while it cannot tell."""
+    """The driver's name and version."""
     GetPluginCapabilities: _grpc.UnaryUnaryMultiCallable[_csi_pb2.GetPluginCapabilitiesRequest, _csi_pb2.GetPluginCapabilitiesResponse]
     """The optional services and behaviours of the whole driver, whatever this instance serves."""
     Probe: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ProbeRequest, _csi_pb2.ProbeResponse]
@@ -52,18 +69,28 @@ class IdentityStub:
 
 @_typing.type_check_only
 class IdentityAsyncStub(IdentityStub):
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same."""
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetPluginInfo: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetPluginInfoRequest, _csi_pb2.GetPluginInfoResponse]  # type: ignore[assignment]
-    """The driver's name and version. FAILED_PRECONDITION while it cannot tell."""
+    """The driver's name and version."""
     GetPluginCapabilities: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetPluginCapabilitiesRequest, _csi_pb2.GetPluginCapabilitiesResponse]  # type: ignore[assignment]
     """The optional services and behaviours of the whole driver, whatever this instance serves."""
     Probe: _aio.UnaryUnaryMultiCallable[_csi_pb2.ProbeRequest, _csi_pb2.ProbeResponse]  # type: ignore[assignment]
     """Is the driver able to serve? FAILED_PRECONDITION: something it depends on is missing."""
 
 class IdentityServicer(metaclass=_abc_1.ABCMeta):
-    """Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same."""
+    """---------------------------------------------------------------------------------------------------------------------
+    Services
+    ---------------------------------------------------------------------------------------------------------------------
+
+    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    """
 
     @_abc_1.abstractmethod
     def GetPluginInfo(
@@ -71,7 +98,7 @@ class IdentityServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.GetPluginInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.GetPluginInfoResponse, _abc.Awaitable[_csi_pb2.GetPluginInfoResponse]]:
-        """The driver's name and version. FAILED_PRECONDITION while it cannot tell."""
+        """The driver's name and version."""
 
     @_abc_1.abstractmethod
     def GetPluginCapabilities(
@@ -101,51 +128,55 @@ class ControllerStub:
     CreateVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.CreateVolumeRequest, _csi_pb2.CreateVolumeResponse]
     """Make a volume, or find the one made under this name before. ALREADY_EXISTS: the name is taken by a volume
     that differs. OUT_OF_RANGE: no such size. RESOURCE_EXHAUSTED: no room where the topology asks for it.
-    NOT_FOUND: the content source is gone.
+    NOT_FOUND: the content source is gone. INVALID_ARGUMENT also for a source that cannot be copied from.
     """
     DeleteVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.DeleteVolumeRequest, _csi_pb2.DeleteVolumeResponse]
     """Delete a volume; one that does not exist counts as deleted. FAILED_PRECONDITION: it is in use, and nothing
     was changed.
     """
     ControllerPublishVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerPublishVolumeRequest, _csi_pb2.ControllerPublishVolumeResponse]
-    """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. FAILED_PRECONDITION:
-    attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
+    """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. ALREADY_EXISTS:
+    attached there in another way. FAILED_PRECONDITION: attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
     """
     ControllerUnpublishVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerUnpublishVolumeRequest, _csi_pb2.ControllerUnpublishVolumeResponse]
-    """Undo the attach; not attached counts as done."""
+    """Undo the attach; not attached counts as done. NOT_FOUND: no such volume or node, and the driver cannot be sure
+    that they are apart.
+    """
     ValidateVolumeCapabilities: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ValidateVolumeCapabilitiesRequest, _csi_pb2.ValidateVolumeCapabilitiesResponse]
     """Would this volume serve all of these capabilities? NOT_FOUND: no such volume."""
     ListVolumes: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ListVolumesRequest, _csi_pb2.ListVolumesResponse]
     """All volumes, by pages. ABORTED: the starting token is not one that was handed out."""
     ControllerListVolumeHealth: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerListVolumeHealthRequest, _csi_pb2.ControllerListVolumeHealthResponse]
-    """Only the volumes that are not well, by pages."""
+    """Only the volumes that are not well, by pages. ABORTED: as for ListVolumes."""
     ControllerGetVolumeHealth: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetVolumeHealthRequest, _csi_pb2.ControllerGetVolumeHealthResponse]
     """How one volume is, as seen from the controller. NOT_FOUND: no such volume."""
     GetCapacity: _grpc.UnaryUnaryMultiCallable[_csi_pb2.GetCapacityRequest, _csi_pb2.GetCapacityResponse]
-    """Bytes that can still be given to volumes of this kind at this place."""
+    """Bytes that can still be given to volumes of this kind at this place. No error of its own."""
     ControllerGetCapabilities: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetCapabilitiesRequest, _csi_pb2.ControllerGetCapabilitiesResponse]
     """Which of the optional RPCs of this service work."""
     CreateSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.CreateSnapshotRequest, _csi_pb2.CreateSnapshotResponse]
     """Cut a snapshot, or find the one cut under this name before. Returns once it is cut, even when it is not
     ready to use yet. ALREADY_EXISTS: the name belongs to a snapshot of another volume.
+    RESOURCE_EXHAUSTED: no room for it. NOT_FOUND: no such volume.
     """
     DeleteSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.DeleteSnapshotRequest, _csi_pb2.DeleteSnapshotResponse]
     """Delete a snapshot; one that does not exist counts as deleted. FAILED_PRECONDITION: something still depends
-    on it.
+    on it. INVALID_ARGUMENT: it belongs to a group and cannot go alone.
     """
     ListSnapshots: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ListSnapshotsRequest, _csi_pb2.ListSnapshotsResponse]
-    """Snapshots that are cut, by pages, all or those of one volume or of one id."""
+    """Snapshots that are cut, by pages, all or those of one volume or of one id. ABORTED: as for ListVolumes."""
     GetSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.GetSnapshotRequest, _csi_pb2.GetSnapshotResponse]
     """One snapshot, ready or not. NOT_FOUND: there is none."""
     ControllerExpandVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerExpandVolumeRequest, _csi_pb2.ControllerExpandVolumeResponse]
     """Make a volume larger; large enough already counts as done. OUT_OF_RANGE: it can never be that large.
-    FAILED_PRECONDITION: not while it is in use.
+    FAILED_PRECONDITION: not while it is in use. NOT_FOUND: no such volume. INVALID_ARGUMENT also for a capability
+    that the volume does not have.
     """
     ControllerGetVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetVolumeRequest, _csi_pb2.ControllerGetVolumeResponse]
     """One volume. NOT_FOUND: there is none."""
     ControllerModifyVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.ControllerModifyVolumeRequest, _csi_pb2.ControllerModifyVolumeResponse]
     """Change what a volume's mutable parameters say. INVALID_ARGUMENT: an unknown key or value, and then nothing
-    was changed.
+    was changed. NOT_FOUND: no such volume.
     """
 
 @_typing.type_check_only
@@ -156,51 +187,55 @@ class ControllerAsyncStub(ControllerStub):
     CreateVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.CreateVolumeRequest, _csi_pb2.CreateVolumeResponse]  # type: ignore[assignment]
     """Make a volume, or find the one made under this name before. ALREADY_EXISTS: the name is taken by a volume
     that differs. OUT_OF_RANGE: no such size. RESOURCE_EXHAUSTED: no room where the topology asks for it.
-    NOT_FOUND: the content source is gone.
+    NOT_FOUND: the content source is gone. INVALID_ARGUMENT also for a source that cannot be copied from.
     """
     DeleteVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.DeleteVolumeRequest, _csi_pb2.DeleteVolumeResponse]  # type: ignore[assignment]
     """Delete a volume; one that does not exist counts as deleted. FAILED_PRECONDITION: it is in use, and nothing
     was changed.
     """
     ControllerPublishVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerPublishVolumeRequest, _csi_pb2.ControllerPublishVolumeResponse]  # type: ignore[assignment]
-    """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. FAILED_PRECONDITION:
-    attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
+    """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. ALREADY_EXISTS:
+    attached there in another way. FAILED_PRECONDITION: attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
     """
     ControllerUnpublishVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerUnpublishVolumeRequest, _csi_pb2.ControllerUnpublishVolumeResponse]  # type: ignore[assignment]
-    """Undo the attach; not attached counts as done."""
+    """Undo the attach; not attached counts as done. NOT_FOUND: no such volume or node, and the driver cannot be sure
+    that they are apart.
+    """
     ValidateVolumeCapabilities: _aio.UnaryUnaryMultiCallable[_csi_pb2.ValidateVolumeCapabilitiesRequest, _csi_pb2.ValidateVolumeCapabilitiesResponse]  # type: ignore[assignment]
     """Would this volume serve all of these capabilities? NOT_FOUND: no such volume."""
     ListVolumes: _aio.UnaryUnaryMultiCallable[_csi_pb2.ListVolumesRequest, _csi_pb2.ListVolumesResponse]  # type: ignore[assignment]
     """All volumes, by pages. ABORTED: the starting token is not one that was handed out."""
     ControllerListVolumeHealth: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerListVolumeHealthRequest, _csi_pb2.ControllerListVolumeHealthResponse]  # type: ignore[assignment]
-    """Only the volumes that are not well, by pages."""
+    """Only the volumes that are not well, by pages. ABORTED: as for ListVolumes."""
     ControllerGetVolumeHealth: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetVolumeHealthRequest, _csi_pb2.ControllerGetVolumeHealthResponse]  # type: ignore[assignment]
     """How one volume is, as seen from the controller. NOT_FOUND: no such volume."""
     GetCapacity: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetCapacityRequest, _csi_pb2.GetCapacityResponse]  # type: ignore[assignment]
-    """Bytes that can still be given to volumes of this kind at this place."""
+    """Bytes that can still be given to volumes of this kind at this place. No error of its own."""
     ControllerGetCapabilities: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetCapabilitiesRequest, _csi_pb2.ControllerGetCapabilitiesResponse]  # type: ignore[assignment]
     """Which of the optional RPCs of this service work."""
     CreateSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.CreateSnapshotRequest, _csi_pb2.CreateSnapshotResponse]  # type: ignore[assignment]
     """Cut a snapshot, or find the one cut under this name before. Returns once it is cut, even when it is not
     ready to use yet. ALREADY_EXISTS: the name belongs to a snapshot of another volume.
+    RESOURCE_EXHAUSTED: no room for it. NOT_FOUND: no such volume.
     """
     DeleteSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.DeleteSnapshotRequest, _csi_pb2.DeleteSnapshotResponse]  # type: ignore[assignment]
     """Delete a snapshot; one that does not exist counts as deleted. FAILED_PRECONDITION: something still depends
-    on it.
+    on it. INVALID_ARGUMENT: it belongs to a group and cannot go alone.
     """
     ListSnapshots: _aio.UnaryUnaryMultiCallable[_csi_pb2.ListSnapshotsRequest, _csi_pb2.ListSnapshotsResponse]  # type: ignore[assignment]
-    """Snapshots that are cut, by pages, all or those of one volume or of one id."""
+    """Snapshots that are cut, by pages, all or those of one volume or of one id. ABORTED: as for ListVolumes."""
     GetSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetSnapshotRequest, _csi_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     """One snapshot, ready or not. NOT_FOUND: there is none."""
     ControllerExpandVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerExpandVolumeRequest, _csi_pb2.ControllerExpandVolumeResponse]  # type: ignore[assignment]
     """Make a volume larger; large enough already counts as done. OUT_OF_RANGE: it can never be that large.
-    FAILED_PRECONDITION: not while it is in use.
+    FAILED_PRECONDITION: not while it is in use. NOT_FOUND: no such volume. INVALID_ARGUMENT also for a capability
+    that the volume does not have.
     """
     ControllerGetVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerGetVolumeRequest, _csi_pb2.ControllerGetVolumeResponse]  # type: ignore[assignment]
     """One volume. NOT_FOUND: there is none."""
     ControllerModifyVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.ControllerModifyVolumeRequest, _csi_pb2.ControllerModifyVolumeResponse]  # type: ignore[assignment]
     """Change what a volume's mutable parameters say. INVALID_ARGUMENT: an unknown key or value, and then nothing
-    was changed.
+    was changed. NOT_FOUND: no such volume.
     """
 
 class ControllerServicer(metaclass=_abc_1.ABCMeta):
@@ -214,7 +249,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_csi_pb2.CreateVolumeResponse, _abc.Awaitable[_csi_pb2.CreateVolumeResponse]]:
         """Make a volume, or find the one made under this name before. ALREADY_EXISTS: the name is taken by a volume
         that differs. OUT_OF_RANGE: no such size. RESOURCE_EXHAUSTED: no room where the topology asks for it.
-        NOT_FOUND: the content source is gone.
+        NOT_FOUND: the content source is gone. INVALID_ARGUMENT also for a source that cannot be copied from.
         """
 
     @_abc_1.abstractmethod
@@ -233,8 +268,8 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.ControllerPublishVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ControllerPublishVolumeResponse, _abc.Awaitable[_csi_pb2.ControllerPublishVolumeResponse]]:
-        """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. FAILED_PRECONDITION:
-        attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
+        """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. ALREADY_EXISTS:
+        attached there in another way. FAILED_PRECONDITION: attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
         """
 
     @_abc_1.abstractmethod
@@ -243,7 +278,9 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.ControllerUnpublishVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ControllerUnpublishVolumeResponse, _abc.Awaitable[_csi_pb2.ControllerUnpublishVolumeResponse]]:
-        """Undo the attach; not attached counts as done."""
+        """Undo the attach; not attached counts as done. NOT_FOUND: no such volume or node, and the driver cannot be sure
+        that they are apart.
+        """
 
     @_abc_1.abstractmethod
     def ValidateVolumeCapabilities(
@@ -267,7 +304,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.ControllerListVolumeHealthRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ControllerListVolumeHealthResponse, _abc.Awaitable[_csi_pb2.ControllerListVolumeHealthResponse]]:
-        """Only the volumes that are not well, by pages."""
+        """Only the volumes that are not well, by pages. ABORTED: as for ListVolumes."""
 
     @_abc_1.abstractmethod
     def ControllerGetVolumeHealth(
@@ -283,7 +320,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.GetCapacityRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.GetCapacityResponse, _abc.Awaitable[_csi_pb2.GetCapacityResponse]]:
-        """Bytes that can still be given to volumes of this kind at this place."""
+        """Bytes that can still be given to volumes of this kind at this place. No error of its own."""
 
     @_abc_1.abstractmethod
     def ControllerGetCapabilities(
@@ -301,6 +338,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_csi_pb2.CreateSnapshotResponse, _abc.Awaitable[_csi_pb2.CreateSnapshotResponse]]:
         """Cut a snapshot, or find the one cut under this name before. Returns once it is cut, even when it is not
         ready to use yet. ALREADY_EXISTS: the name belongs to a snapshot of another volume.
+        RESOURCE_EXHAUSTED: no room for it. NOT_FOUND: no such volume.
         """
 
     @_abc_1.abstractmethod
@@ -310,7 +348,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.DeleteSnapshotResponse, _abc.Awaitable[_csi_pb2.DeleteSnapshotResponse]]:
         """Delete a snapshot; one that does not exist counts as deleted. FAILED_PRECONDITION: something still depends
-        on it.
+        on it. INVALID_ARGUMENT: it belongs to a group and cannot go alone.
         """
 
     @_abc_1.abstractmethod
@@ -319,7 +357,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.ListSnapshotsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ListSnapshotsResponse, _abc.Awaitable[_csi_pb2.ListSnapshotsResponse]]:
-        """Snapshots that are cut, by pages, all or those of one volume or of one id."""
+        """Snapshots that are cut, by pages, all or those of one volume or of one id. ABORTED: as for ListVolumes."""
 
     @_abc_1.abstractmethod
     def GetSnapshot(
@@ -336,7 +374,8 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ControllerExpandVolumeResponse, _abc.Awaitable[_csi_pb2.ControllerExpandVolumeResponse]]:
         """Make a volume larger; large enough already counts as done. OUT_OF_RANGE: it can never be that large.
-        FAILED_PRECONDITION: not while it is in use.
+        FAILED_PRECONDITION: not while it is in use. NOT_FOUND: no such volume. INVALID_ARGUMENT also for a capability
+        that the volume does not have.
         """
 
     @_abc_1.abstractmethod
@@ -354,7 +393,7 @@ class ControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.ControllerModifyVolumeResponse, _abc.Awaitable[_csi_pb2.ControllerModifyVolumeResponse]]:
         """Change what a volume's mutable parameters say. INVALID_ARGUMENT: an unknown key or value, and then nothing
-        was changed.
+        was changed. NOT_FOUND: no such volume.
         """
 
 def add_ControllerServicer_to_server(servicer: ControllerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
@@ -370,12 +409,15 @@ class GroupControllerStub:
     """Which of the optional RPCs of this service work."""
     CreateVolumeGroupSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.CreateVolumeGroupSnapshotRequest, _csi_pb2.CreateVolumeGroupSnapshotResponse]
     """Cut all of them at one point of the write order, or none. FAILED_PRECONDITION: that cannot be promised for
-    these volumes.
+    these volumes. ALREADY_EXISTS: the name belongs to a group of other volumes. RESOURCE_EXHAUSTED: no room for all.
+    NOT_FOUND: one of the volumes does not exist.
     """
     DeleteVolumeGroupSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.DeleteVolumeGroupSnapshotRequest, _csi_pb2.DeleteVolumeGroupSnapshotResponse]
-    """Delete the group with all its snapshots; one that does not exist counts as deleted."""
+    """Delete the group with all its snapshots; one that does not exist counts as deleted. FAILED_PRECONDITION:
+    something still depends on one of them. INVALID_ARGUMENT also for members that are not the group's.
+    """
     GetVolumeGroupSnapshot: _grpc.UnaryUnaryMultiCallable[_csi_pb2.GetVolumeGroupSnapshotRequest, _csi_pb2.GetVolumeGroupSnapshotResponse]
-    """One group with its snapshots. NOT_FOUND: there is none."""
+    """One group with its snapshots. NOT_FOUND: there is none. INVALID_ARGUMENT also for members that are not its own."""
 
 @_typing.type_check_only
 class GroupControllerAsyncStub(GroupControllerStub):
@@ -386,12 +428,15 @@ class GroupControllerAsyncStub(GroupControllerStub):
     """Which of the optional RPCs of this service work."""
     CreateVolumeGroupSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.CreateVolumeGroupSnapshotRequest, _csi_pb2.CreateVolumeGroupSnapshotResponse]  # type: ignore[assignment]
     """Cut all of them at one point of the write order, or none. FAILED_PRECONDITION: that cannot be promised for
-    these volumes.
+    these volumes. ALREADY_EXISTS: the name belongs to a group of other volumes. RESOURCE_EXHAUSTED: no room for all.
+    NOT_FOUND: one of the volumes does not exist.
     """
     DeleteVolumeGroupSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.DeleteVolumeGroupSnapshotRequest, _csi_pb2.DeleteVolumeGroupSnapshotResponse]  # type: ignore[assignment]
-    """Delete the group with all its snapshots; one that does not exist counts as deleted."""
+    """Delete the group with all its snapshots; one that does not exist counts as deleted. FAILED_PRECONDITION:
+    something still depends on one of them. INVALID_ARGUMENT also for members that are not the group's.
+    """
     GetVolumeGroupSnapshot: _aio.UnaryUnaryMultiCallable[_csi_pb2.GetVolumeGroupSnapshotRequest, _csi_pb2.GetVolumeGroupSnapshotResponse]  # type: ignore[assignment]
-    """One group with its snapshots. NOT_FOUND: there is none."""
+    """One group with its snapshots. NOT_FOUND: there is none. INVALID_ARGUMENT also for members that are not its own."""
 
 class GroupControllerServicer(metaclass=_abc_1.ABCMeta):
     """Snapshots of several volumes cut at one moment."""
@@ -411,7 +456,8 @@ class GroupControllerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.CreateVolumeGroupSnapshotResponse, _abc.Awaitable[_csi_pb2.CreateVolumeGroupSnapshotResponse]]:
         """Cut all of them at one point of the write order, or none. FAILED_PRECONDITION: that cannot be promised for
-        these volumes.
+        these volumes. ALREADY_EXISTS: the name belongs to a group of other volumes. RESOURCE_EXHAUSTED: no room for all.
+        NOT_FOUND: one of the volumes does not exist.
         """
 
     @_abc_1.abstractmethod
@@ -420,7 +466,9 @@ class GroupControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.DeleteVolumeGroupSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.DeleteVolumeGroupSnapshotResponse, _abc.Awaitable[_csi_pb2.DeleteVolumeGroupSnapshotResponse]]:
-        """Delete the group with all its snapshots; one that does not exist counts as deleted."""
+        """Delete the group with all its snapshots; one that does not exist counts as deleted. FAILED_PRECONDITION:
+        something still depends on one of them. INVALID_ARGUMENT also for members that are not the group's.
+        """
 
     @_abc_1.abstractmethod
     def GetVolumeGroupSnapshot(
@@ -428,7 +476,7 @@ class GroupControllerServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.GetVolumeGroupSnapshotRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.GetVolumeGroupSnapshotResponse, _abc.Awaitable[_csi_pb2.GetVolumeGroupSnapshotResponse]]:
-        """One group with its snapshots. NOT_FOUND: there is none."""
+        """One group with its snapshots. NOT_FOUND: there is none. INVALID_ARGUMENT also for members that are not its own."""
 
 def add_GroupControllerServicer_to_server(servicer: GroupControllerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -440,9 +488,13 @@ class SnapshotMetadataStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SnapshotMetadataAsyncStub: ...
     GetMetadataAllocated: _grpc.UnaryStreamMultiCallable[_csi_pb2.GetMetadataAllocatedRequest, _csi_pb2.GetMetadataAllocatedResponse]
-    """A stream of the blocks that hold data, by rising offset."""
+    """A stream of the blocks that hold data, by rising offset, complete when it ends without an error. NOT_FOUND: no
+    such snapshot. OUT_OF_RANGE: the offset is negative or past the end.
+    """
     GetMetadataDelta: _grpc.UnaryStreamMultiCallable[_csi_pb2.GetMetadataDeltaRequest, _csi_pb2.GetMetadataDeltaResponse]
-    """A stream of the blocks that differ from an earlier snapshot of the same volume, by rising offset."""
+    """The same of the blocks that differ from an earlier snapshot of the same volume. FAILED_PRECONDITION: changes are
+    not tracked there. NOT_FOUND, OUT_OF_RANGE: as above.
+    """
 
 @_typing.type_check_only
 class SnapshotMetadataAsyncStub(SnapshotMetadataStub):
@@ -450,9 +502,13 @@ class SnapshotMetadataAsyncStub(SnapshotMetadataStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetMetadataAllocated: _aio.UnaryStreamMultiCallable[_csi_pb2.GetMetadataAllocatedRequest, _csi_pb2.GetMetadataAllocatedResponse]  # type: ignore[assignment]
-    """A stream of the blocks that hold data, by rising offset."""
+    """A stream of the blocks that hold data, by rising offset, complete when it ends without an error. NOT_FOUND: no
+    such snapshot. OUT_OF_RANGE: the offset is negative or past the end.
+    """
     GetMetadataDelta: _aio.UnaryStreamMultiCallable[_csi_pb2.GetMetadataDeltaRequest, _csi_pb2.GetMetadataDeltaResponse]  # type: ignore[assignment]
-    """A stream of the blocks that differ from an earlier snapshot of the same volume, by rising offset."""
+    """The same of the blocks that differ from an earlier snapshot of the same volume. FAILED_PRECONDITION: changes are
+    not tracked there. NOT_FOUND, OUT_OF_RANGE: as above.
+    """
 
 class SnapshotMetadataServicer(metaclass=_abc_1.ABCMeta):
     """Which blocks of a snapshot hold data, and which differ between two, for backups."""
@@ -463,7 +519,9 @@ class SnapshotMetadataServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.GetMetadataAllocatedRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_csi_pb2.GetMetadataAllocatedResponse], _abc.AsyncIterator[_csi_pb2.GetMetadataAllocatedResponse]]:
-        """A stream of the blocks that hold data, by rising offset."""
+        """A stream of the blocks that hold data, by rising offset, complete when it ends without an error. NOT_FOUND: no
+        such snapshot. OUT_OF_RANGE: the offset is negative or past the end.
+        """
 
     @_abc_1.abstractmethod
     def GetMetadataDelta(
@@ -471,7 +529,9 @@ class SnapshotMetadataServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.GetMetadataDeltaRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_csi_pb2.GetMetadataDeltaResponse], _abc.AsyncIterator[_csi_pb2.GetMetadataDeltaResponse]]:
-        """A stream of the blocks that differ from an earlier snapshot of the same volume, by rising offset."""
+        """The same of the blocks that differ from an earlier snapshot of the same volume. FAILED_PRECONDITION: changes are
+        not tracked there. NOT_FOUND, OUT_OF_RANGE: as above.
+        """
 
 def add_SnapshotMetadataServicer_to_server(servicer: SnapshotMetadataServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
@@ -484,16 +544,19 @@ class NodeStub:
     def __new__(cls, channel: _aio.Channel) -> NodeAsyncStub: ...
     NodeStageVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeStageVolumeRequest, _csi_pb2.NodeStageVolumeResponse]
     """Mount a volume once for the whole node; mounted there already counts as done. NOT_FOUND: no such volume
-    here. ALREADY_EXISTS: staged there in another way.
+    here. ALREADY_EXISTS: staged there in another way. FAILED_PRECONDITION: it cannot be used that way at all.
     """
     NodeUnstageVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeUnstageVolumeRequest, _csi_pb2.NodeUnstageVolumeResponse]
-    """Undo the staging; not staged counts as done."""
+    """Undo the staging; not staged counts as done. NOT_FOUND: the driver does not know the volume."""
     NodePublishVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodePublishVolumeRequest, _csi_pb2.NodePublishVolumeResponse]
     """Show a staged volume at a workload's path. FAILED_PRECONDITION: not staged, or its access mode allows one
-    path only. ALREADY_EXISTS: that path shows it in another way.
+    path only, or it cannot be used that way at all. ALREADY_EXISTS: that path shows it in another way. NOT_FOUND: no
+    such volume here.
     """
     NodeUnpublishVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeUnpublishVolumeRequest, _csi_pb2.NodeUnpublishVolumeResponse]
-    """Take the volume away from that path, and the path itself; not there counts as done."""
+    """Take the volume away from that path, and the path itself; not there counts as done. NOT_FOUND: the driver does
+    not know the volume.
+    """
     NodeGetVolumeStats: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeGetVolumeStatsRequest, _csi_pb2.NodeGetVolumeStatsResponse]
     """How full a volume is. NOT_FOUND: no such volume at that path."""
     NodeGetVolumeHealth: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeGetVolumeHealthRequest, _csi_pb2.NodeGetVolumeHealthResponse]
@@ -501,7 +564,10 @@ class NodeStub:
     NodeGetStorageHealth: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeGetStorageHealthRequest, _csi_pb2.NodeGetStorageHealthResponse]
     """How the storage below the volumes of this node is."""
     NodeExpandVolume: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeExpandVolumeRequest, _csi_pb2.NodeExpandVolumeResponse]
-    """Let the filesystem of a volume grow into its new size."""
+    """Let the filesystem of a volume grow into its new size; grown already counts as done. NOT_FOUND: no such volume
+    here. OUT_OF_RANGE: it cannot become that large. FAILED_PRECONDITION: not while it is in use. INVALID_ARGUMENT also
+    for a capability that the volume does not have.
+    """
     NodeGetCapabilities: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeGetCapabilitiesRequest, _csi_pb2.NodeGetCapabilitiesResponse]
     """Which of the optional RPCs of this service work."""
     NodeGetInfo: _grpc.UnaryUnaryMultiCallable[_csi_pb2.NodeGetInfoRequest, _csi_pb2.NodeGetInfoResponse]
@@ -514,16 +580,19 @@ class NodeAsyncStub(NodeStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     NodeStageVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeStageVolumeRequest, _csi_pb2.NodeStageVolumeResponse]  # type: ignore[assignment]
     """Mount a volume once for the whole node; mounted there already counts as done. NOT_FOUND: no such volume
-    here. ALREADY_EXISTS: staged there in another way.
+    here. ALREADY_EXISTS: staged there in another way. FAILED_PRECONDITION: it cannot be used that way at all.
     """
     NodeUnstageVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeUnstageVolumeRequest, _csi_pb2.NodeUnstageVolumeResponse]  # type: ignore[assignment]
-    """Undo the staging; not staged counts as done."""
+    """Undo the staging; not staged counts as done. NOT_FOUND: the driver does not know the volume."""
     NodePublishVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodePublishVolumeRequest, _csi_pb2.NodePublishVolumeResponse]  # type: ignore[assignment]
     """Show a staged volume at a workload's path. FAILED_PRECONDITION: not staged, or its access mode allows one
-    path only. ALREADY_EXISTS: that path shows it in another way.
+    path only, or it cannot be used that way at all. ALREADY_EXISTS: that path shows it in another way. NOT_FOUND: no
+    such volume here.
     """
     NodeUnpublishVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeUnpublishVolumeRequest, _csi_pb2.NodeUnpublishVolumeResponse]  # type: ignore[assignment]
-    """Take the volume away from that path, and the path itself; not there counts as done."""
+    """Take the volume away from that path, and the path itself; not there counts as done. NOT_FOUND: the driver does
+    not know the volume.
+    """
     NodeGetVolumeStats: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeGetVolumeStatsRequest, _csi_pb2.NodeGetVolumeStatsResponse]  # type: ignore[assignment]
     """How full a volume is. NOT_FOUND: no such volume at that path."""
     NodeGetVolumeHealth: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeGetVolumeHealthRequest, _csi_pb2.NodeGetVolumeHealthResponse]  # type: ignore[assignment]
@@ -531,7 +600,10 @@ class NodeAsyncStub(NodeStub):
     NodeGetStorageHealth: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeGetStorageHealthRequest, _csi_pb2.NodeGetStorageHealthResponse]  # type: ignore[assignment]
     """How the storage below the volumes of this node is."""
     NodeExpandVolume: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeExpandVolumeRequest, _csi_pb2.NodeExpandVolumeResponse]  # type: ignore[assignment]
-    """Let the filesystem of a volume grow into its new size."""
+    """Let the filesystem of a volume grow into its new size; grown already counts as done. NOT_FOUND: no such volume
+    here. OUT_OF_RANGE: it cannot become that large. FAILED_PRECONDITION: not while it is in use. INVALID_ARGUMENT also
+    for a capability that the volume does not have.
+    """
     NodeGetCapabilities: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeGetCapabilitiesRequest, _csi_pb2.NodeGetCapabilitiesResponse]  # type: ignore[assignment]
     """Which of the optional RPCs of this service work."""
     NodeGetInfo: _aio.UnaryUnaryMultiCallable[_csi_pb2.NodeGetInfoRequest, _csi_pb2.NodeGetInfoResponse]  # type: ignore[assignment]
@@ -547,7 +619,7 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.NodeStageVolumeResponse, _abc.Awaitable[_csi_pb2.NodeStageVolumeResponse]]:
         """Mount a volume once for the whole node; mounted there already counts as done. NOT_FOUND: no such volume
-        here. ALREADY_EXISTS: staged there in another way.
+        here. ALREADY_EXISTS: staged there in another way. FAILED_PRECONDITION: it cannot be used that way at all.
         """
 
     @_abc_1.abstractmethod
@@ -556,7 +628,7 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.NodeUnstageVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.NodeUnstageVolumeResponse, _abc.Awaitable[_csi_pb2.NodeUnstageVolumeResponse]]:
-        """Undo the staging; not staged counts as done."""
+        """Undo the staging; not staged counts as done. NOT_FOUND: the driver does not know the volume."""
 
     @_abc_1.abstractmethod
     def NodePublishVolume(
@@ -565,7 +637,8 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.NodePublishVolumeResponse, _abc.Awaitable[_csi_pb2.NodePublishVolumeResponse]]:
         """Show a staged volume at a workload's path. FAILED_PRECONDITION: not staged, or its access mode allows one
-        path only. ALREADY_EXISTS: that path shows it in another way.
+        path only, or it cannot be used that way at all. ALREADY_EXISTS: that path shows it in another way. NOT_FOUND: no
+        such volume here.
         """
 
     @_abc_1.abstractmethod
@@ -574,7 +647,9 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.NodeUnpublishVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.NodeUnpublishVolumeResponse, _abc.Awaitable[_csi_pb2.NodeUnpublishVolumeResponse]]:
-        """Take the volume away from that path, and the path itself; not there counts as done."""
+        """Take the volume away from that path, and the path itself; not there counts as done. NOT_FOUND: the driver does
+        not know the volume.
+        """
 
     @_abc_1.abstractmethod
     def NodeGetVolumeStats(
@@ -606,7 +681,10 @@ class NodeServicer(metaclass=_abc_1.ABCMeta):
         request: _csi_pb2.NodeExpandVolumeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_csi_pb2.NodeExpandVolumeResponse, _abc.Awaitable[_csi_pb2.NodeExpandVolumeResponse]]:
-        """Let the filesystem of a volume grow into its new size."""
+        """Let the filesystem of a volume grow into its new size; grown already counts as done. NOT_FOUND: no such volume
+        here. OUT_OF_RANGE: it cannot become that large. FAILED_PRECONDITION: not while it is in use. INVALID_ARGUMENT also
+        for a capability that the volume does not have.
+        """
 
     @_abc_1.abstractmethod
     def NodeGetCapabilities(

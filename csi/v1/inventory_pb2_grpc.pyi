@@ -3,7 +3,9 @@
 isort:skip_file
 Inventory: what the control plane must ask a driver and CSI has no word for.
 
-It knows pools, manifests and the trash; it knows nothing of Kubernetes. Who holds a volume is a set of opaque labels.
+It knows pools, manifests and the trash; it knows nothing of Kubernetes. Who holds a volume is told by opaque labels.
+Sizes are in bytes. Every RPC may be repeated. What is missing or malformed is answered with INVALID_ARGUMENT. Names
+and numbers are an API between versions of controller and driver: new fields may come, and nothing else may change.
 """
 
 from collections import abc as _abc

@@ -1,23 +1,32 @@
 """The committed stubs are what the generator makes of proto/ today."""
 
 import filecmp
+import os
+import shutil
 import subprocess
-from importlib.metadata import version
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 
-GENERATOR = {"grpcio-tools": "1.85.1", "mypy-protobuf": "5.1.0"}
 
-
-def test_the_generator_is_the_one_that_made_the_stubs() -> None:
-    """Another generator writes other bytes, so its version is pinned; this tells a pin from a real drift."""
-    assert {name: version(name) for name in GENERATOR} == GENERATOR
+def generate(out: Path, *, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Make the stubs of a checkout in a directory, with the generators of the Python that runs the tests."""
+    return subprocess.run(
+        [str(root / "hack" / "gen-proto.sh"), str(out)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHON": sys.executable},
+        check=False,
+    )
 
 
 def test_generating_again_changes_nothing(tmp_path: Path) -> None:
     """Nobody edits a stub by hand, and nobody edits a proto file without making the stubs anew."""
-    subprocess.run([str(ROOT / "hack" / "gen-proto.sh"), str(tmp_path)], check=True, capture_output=True)
+    done = generate(tmp_path)
+    assert done.returncode == 0, done.stderr
 
     made = {path.name for path in (tmp_path / "csi" / "v1").iterdir()}
     committed = {path.name for path in (ROOT / "csi" / "v1").iterdir() if path.suffix in {".py", ".pyi"}}
@@ -27,4 +36,43 @@ def test_generating_again_changes_nothing(tmp_path: Path) -> None:
         for name in sorted(made)
         if not filecmp.cmp(tmp_path / "csi/v1" / name, ROOT / "csi/v1" / name, shallow=False)
     ]
-    assert different == []
+    assert different == [], "run hack/gen-proto.sh and commit what it makes"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A checkout of which a test may change everything that the generators read."""
+    copy = tmp_path / "checkout"
+    shutil.copytree(ROOT / "proto", copy / "proto")
+    (copy / "hack").mkdir()
+    for name in ("gen-proto.sh", "constraints.txt"):
+        shutil.copy(ROOT / "hack" / name, copy / "hack" / name)
+    (copy / "out").mkdir()
+    return copy
+
+
+def test_the_comparison_sees_a_changed_proto_file(checkout: Path) -> None:
+    """A comment alone makes other stubs, so a proto file cannot change without them."""
+    proto = checkout / "proto" / "csi" / "v1" / "registration.proto"
+    proto.write_text(proto.read_text(encoding="utf-8").replace("// Kubelet's verdict", "// What kubelet says"))
+
+    assert generate(checkout / "out", root=checkout).returncode == 0
+    name = "csi/v1/registration_pb2_grpc.pyi"
+    assert not filecmp.cmp(checkout / "out" / name, ROOT / name, shallow=False)
+
+
+@pytest.mark.parametrize("package", ["grpcio-tools", "mypy-protobuf"])
+def test_another_generator_is_refused_with_both_versions_named(checkout: Path, package: str) -> None:
+    """Another version writes other bytes, which would look like a drift of the proto files."""
+    constraints = checkout / "hack" / "constraints.txt"
+    lines = constraints.read_text(encoding="utf-8").splitlines()
+    installed = next(line.removeprefix(f"{package}==") for line in lines if line.startswith(f"{package}=="))
+    constraints.write_text(
+        "\n".join(f"{package}==0.0.1" if line.startswith(f"{package}==") else line for line in lines) + "\n"
+    )
+
+    done = generate(checkout / "out", root=checkout)
+
+    assert done.returncode == 1
+    assert f"made by {package} 0.0.1, but {sys.executable} has {installed}" in done.stderr
+    assert list((checkout / "out").iterdir()) == []
