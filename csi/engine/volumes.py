@@ -190,7 +190,10 @@ def check_capabilities(capabilities: tuple[Capability, ...], request: Creation, 
     asked = {request.parameters.fs_type, *(each.fs_type for each in capabilities)} - {""}
     if len(asked) > 1:
         raise InvalidArgument(f"the filesystems {', '.join(sorted(asked))} are asked for at once")
-    return access_type, asked.pop() if asked else backend.fs_types()[0]
+    fs_type = asked.pop() if asked else backend.fs_types()[0]
+    if fs_type not in backend.fs_types():
+        raise InvalidArgument(f"filesystem {fs_type} is not offered; {', '.join(backend.fs_types())} is")
+    return access_type, fs_type
 
 
 def unsupported(capability: Capability, backend: Backend) -> str:

@@ -39,6 +39,7 @@ def test_an_ordinary_user_gets_volumes(rootless: Living) -> None:
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
+@pytest.mark.limit("rootless-paths")
 def test_outside_there_are_only_stubs(rootless: Living) -> None:
     """Outside the namespace nothing is mounted, and the directory in its place refuses writes by its mode."""
     rootless.create(SETS, stateful_set(replicas=1))

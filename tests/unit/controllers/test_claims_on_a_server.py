@@ -42,7 +42,7 @@ class World:
         """Ask until it is so."""
         try:
             async with asyncio.timeout(30):
-                while not await check():  # noqa: ASYNC110 - the world is asked, not this process
+                while not await check():
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"waited in vain until {what}") from None

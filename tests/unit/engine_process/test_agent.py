@@ -190,6 +190,17 @@ async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -
     assert "False" == ready[0]["status"]
 
 
+@pytest.mark.limit("unmounted-behind-its-back")
+async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths: StatePaths) -> None:
+    """A mounted pod is not looked at again: what somebody takes away meanwhile is not noticed."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    calls.published.clear()
+    await agent.reconcile(KEY)
+    assert set() == calls.published
+
+
 async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
     """A pod that is not scheduled to this node is left alone."""
     elsewhere = _pod()

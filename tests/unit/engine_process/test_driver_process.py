@@ -89,7 +89,7 @@ async def test_it_comes_back_when_killed(driver: _Stand) -> None:
     assert before
     os.kill(before, signal.SIGKILL)
     async with asyncio.timeout(30):
-        while driver.pid in (None, before):  # noqa: ASYNC110 - another process is waited for
+        while driver.pid in (None, before):
             await asyncio.sleep(0.01)
     watching.cancel()
 

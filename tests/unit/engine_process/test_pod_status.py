@@ -1,5 +1,7 @@
 """What a pod's status says about its volumes."""
 
+import pytest
+
 from provisioner.embedded.pod_status import is_ready, mounted, unmounted
 from provisioner.model.kinds import Json
 
@@ -9,6 +11,7 @@ POD: Json = {
 }
 
 
+@pytest.mark.limit("no-containers")
 def test_a_mounted_pod_is_running_and_ready() -> None:
     """Kubectl shows READY 1/1 and Running from these fields."""
     status = mounted(POD, now="t1")

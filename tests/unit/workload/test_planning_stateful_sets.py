@@ -186,6 +186,19 @@ def test_a_changed_template_replaces_pods_from_the_highest_ordinal_down() -> Non
     assert world.made == ["web-2", "web-1"]
 
 
+@pytest.mark.limit("template-revisions")
+def test_a_pod_below_the_partition_comes_back_with_the_new_template() -> None:
+    """Upstream would take the old one from a ControllerRevision."""
+    world = World(stateful_set(2))
+    world.settle()
+    world.set = stateful_set(2, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
+    world.set["spec"]["template"]["spec"]["containers"][0]["image"] = "new"
+    del world.pods["web-0"]
+    world.settle()
+
+    assert world.pods["web-0"]["spec"]["containers"][0]["image"] == "new"
+
+
 def test_on_delete_leaves_pods_alone() -> None:
     """They change when somebody deletes them."""
     world = World(stateful_set(2))

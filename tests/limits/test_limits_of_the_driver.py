@@ -1,0 +1,199 @@
+"""Entries of docs/limits.md about the driver, each shown."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi.backends import backends
+from csi.backends.protocol import Shape
+from csi.host import filesystems, loopdev, mounts
+from csi.v1 import csi_pb2, csi_pb2_grpc
+from provisioner.cli.main import COMMANDS
+from tests.conftest import ROOT
+
+MIB = 1 << 20
+POOL = "11111111-1111-1111-1111-111111111111"
+Capability = csi_pb2.VolumeCapability
+Mode = Capability.AccessMode.Mode
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[grpc.Channel]:
+    """A real driver with a fresh pool."""
+    (tmp_path / "pool").mkdir()
+    socket = tmp_path / "csi.sock"
+    argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{socket}", "--node-id=n", f"--pool={tmp_path}/pool"]
+    process = subprocess.Popen([*argv, "--init-empty-pools"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    channel = grpc.insecure_channel(f"unix://{socket}")
+    try:
+        grpc.channel_ready_future(channel).result(20)
+        yield channel
+    finally:
+        channel.close()
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def _refusal(driver: grpc.Channel, capability: csi_pb2.VolumeCapability, **parameters: str) -> tuple[str, str]:
+    request = csi_pb2.CreateVolumeRequest(name="v", volume_capabilities=[capability], parameters=parameters)
+    with pytest.raises(grpc.RpcError) as refused:
+        csi_pb2_grpc.ControllerStub(driver).CreateVolume(request, timeout=20)
+    return refused.value.code().name, refused.value.details() or ""
+
+
+def _mounted(fs_type: str = "", mode: "Mode.ValueType" = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
+    return Capability(mount=Capability.MountVolume(fs_type=fs_type), access_mode=Capability.AccessMode(mode=mode))
+
+
+@pytest.mark.limit("directory-size")
+@pytest.mark.needs("root")
+def test_a_directory_takes_more_than_its_size(tmp_path: Path) -> None:
+    """And says afterwards that nothing is left of it."""
+    home, staging = tmp_path / "home", tmp_path / "staging"
+    home.mkdir()
+    staging.mkdir()
+    shape = Shape(f"{POOL}.v", MIB, "mount", "", "", "thin")
+    directory = backends()["directory"]
+    directory.create(home, shape)
+    directory.stage(home, shape, staging=staging, mount_flags=[])
+    try:
+        (staging / "big").write_bytes(b"x" * 2 * MIB)
+        usage = directory.usage(home, shape, path=staging)
+    finally:
+        directory.unstage(home, shape, staging=staging)
+
+    assert (directory.enforces_size, usage.available_bytes) == (False, 0)
+    assert usage.used_bytes >= 2 * MIB
+
+
+@pytest.mark.limit("thin-disk-full")
+@pytest.mark.needs("root", "loop")
+def test_a_thin_volume_on_a_disk_that_others_filled_fails_on_sync(tmp_path: Path) -> None:
+    """The promise was kept by us, and broken by whoever shares the disk."""
+    disk, image = tmp_path / "disk", tmp_path / "disk.img"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(48 * MIB)
+    filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    shape = Shape(f"{POOL}.v", 32 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin")
+    loop, staging = backends()["loop"], tmp_path / "staging"
+    staging.mkdir()
+    with loopdev.attached(image, tag="mooring:limits") as device:
+        mounts.mount(str(device.path), disk, fs_type="ext4", options=[])
+    try:
+        home = disk / "home"
+        home.mkdir()
+        loop.create(home, shape)
+        loop.stage(home, shape, staging=staging, mount_flags=[])
+        try:
+            with pytest.raises(OSError, match="No space left"):
+                _fill(disk / "stranger")
+            with pytest.raises(OSError, match=r"Input/output error|No space left"):
+                _fill(staging / "data")
+        finally:
+            (disk / "stranger").unlink(missing_ok=True)
+            loop.unstage(home, shape, staging=staging)
+    finally:
+        mounts.unmount(disk)
+
+
+def _fill(path: Path) -> None:
+    """Write and sync until the disk is full, or for more than any disk here has."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        for _ in range(64):
+            os.write(descriptor, b"x" * MIB)
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@pytest.mark.limit("no-expansion")
+def test_expanding_is_not_implemented(driver: grpc.Channel) -> None:
+    """Neither on the controller's side nor on the node's."""
+    calls = [
+        (
+            csi_pb2_grpc.ControllerStub(driver).ControllerExpandVolume,
+            csi_pb2.ControllerExpandVolumeRequest(volume_id="v"),
+        ),
+        (csi_pb2_grpc.NodeStub(driver).NodeExpandVolume, csi_pb2.NodeExpandVolumeRequest(volume_id="v")),
+    ]
+    for call, request in calls:
+        with pytest.raises(grpc.RpcError) as refused:
+            call(request, timeout=20)  # type: ignore[operator]
+        assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.limit("no-snapshots")
+def test_snapshots_are_not_implemented_and_sources_are_refused(driver: grpc.Channel) -> None:
+    """Nothing pretends to have copied anything."""
+    controller = csi_pb2_grpc.ControllerStub(driver)
+    with pytest.raises(grpc.RpcError) as unknown:
+        controller.CreateSnapshot(csi_pb2.CreateSnapshotRequest(name="s", source_volume_id="v"), timeout=20)
+    source = csi_pb2.VolumeContentSource(volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id="v"))
+    request = csi_pb2.CreateVolumeRequest(name="v", volume_capabilities=[_mounted()], volume_content_source=source)
+    with pytest.raises(grpc.RpcError) as refused:
+        controller.CreateVolume(request, timeout=20)
+
+    assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.limit("ext4-only")
+@pytest.mark.needs("root", "loop")
+@pytest.mark.parametrize("fs_type", ["xfs", "btrfs"])
+def test_other_filesystems_are_refused_with_what_is_offered(driver: grpc.Channel, fs_type: str) -> None:
+    """Whether the class asks for it or the capability."""
+    by_class = _refusal(driver, _mounted(), backend="loop", **{"csi.storage.k8s.io/fstype": fs_type})
+    by_capability = _refusal(driver, _mounted(fs_type), backend="loop")
+
+    for code, message in (by_class, by_capability):
+        assert code == "INVALID_ARGUMENT"
+        assert "ext4 is" in message
+
+
+@pytest.mark.limit("no-raw-block")
+@pytest.mark.needs("root", "loop")
+@pytest.mark.parametrize("backend", ["directory", "loop"])
+def test_raw_block_volumes_are_refused(driver: grpc.Channel, backend: str) -> None:
+    """By each backend, with its name."""
+    access = Capability.AccessMode(mode=Mode.SINGLE_NODE_WRITER)
+    code, message = _refusal(driver, Capability(block=Capability.BlockVolume(), access_mode=access), backend=backend)
+
+    assert code == "INVALID_ARGUMENT"
+    assert f"backend {backend}" in message
+
+
+@pytest.mark.limit("one-node-modes")
+@pytest.mark.parametrize(
+    "mode", [Mode.MULTI_NODE_READER_ONLY, Mode.MULTI_NODE_SINGLE_WRITER, Mode.MULTI_NODE_MULTI_WRITER]
+)
+def test_modes_of_several_nodes_are_refused(driver: grpc.Channel, mode: "Mode.ValueType") -> None:
+    """The volume is on one node's disk."""
+    code, message = _refusal(driver, _mounted(mode=mode))
+
+    assert code == "INVALID_ARGUMENT"
+    assert "one node's disk" in message
+
+
+@pytest.mark.limit("loop-needs-root")
+@pytest.mark.needs("userns")
+def test_in_a_user_namespace_the_loop_backend_says_that_it_cannot() -> None:
+    """Root inside of a namespace is not root of the machine."""
+    code = "from csi.backends import backends; print(backends()['loop'].problem())"
+    argv = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True)
+
+    assert done.stdout.startswith("backend loop needs root")
+
+
+@pytest.mark.limit("no-cluster")
+def test_there_is_no_controller_for_a_cluster() -> None:
+    """Nothing is called `mooring controller` that would only pretend."""
+    assert "controller" not in COMMANDS

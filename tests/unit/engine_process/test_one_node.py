@@ -1,0 +1,17 @@
+"""The engine is one machine."""
+
+import pytest
+
+from provisioner.embedded.seed import seed
+from provisioner.model.kinds import NODE
+from tests.unit.controllers.fake_api import FakeApi
+
+
+@pytest.mark.limit("one-node")
+async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
+    """Under the same name it is the same node again."""
+    api = FakeApi()
+    await seed(api, node_name="n")
+    await seed(api, node_name="n")
+
+    assert [each["metadata"]["name"] for each in api.all(NODE)] == ["n"]
