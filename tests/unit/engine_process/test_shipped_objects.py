@@ -1,0 +1,49 @@
+"""The engine and a cluster get the same classes and the same CSIDriver."""
+
+import yaml
+
+from provisioner.binding.order import class_problem
+from provisioner.embedded.node import objects
+from provisioner.embedded.seed import shipped_classes
+from provisioner.model.kinds import Json
+from provisioner.model.storage_class import StorageClass
+from tests.conftest import ROOT
+
+SHIPPED = {
+    # name: (backend, adopt, reclaim policy)
+    "mooring-directory": ("directory", "Ordinal", "Retain"),
+    "mooring-loop": ("loop", "Ordinal", "Retain"),
+    "mooring-scratch": ("directory", "Never", "Delete"),
+}
+
+
+def test_the_shipped_classes_are_what_the_documentation_says() -> None:
+    """Names, backends, adoption and policy are an API; each class passes its own checks."""
+    classes = [StorageClass.of(each) for each in shipped_classes()]
+
+    assert {each.name: (each.parameters["backend"], each.adopts, each.reclaim_policy) for each in classes} == SHIPPED
+    assert [class_problem(each) for each in classes] == [None, None, None]
+    assert all(each.waits_for_consumer and each.allows_expansion for each in classes)
+    assert [each.name for each in classes if each.is_default] == ["mooring-directory"]
+
+
+def test_a_clusters_classes_are_the_engines_with_no_default() -> None:
+    """One source of truth, held in two places by this test."""
+    cluster = list(yaml.safe_load_all((ROOT / "deploy" / "storageclasses.yaml").read_text(encoding="utf-8")))
+
+    assert [_plain(each) for each in shipped_classes()] == cluster
+
+
+def test_a_clusters_csidriver_is_the_engines_but_for_capacity_and_groups() -> None:
+    """Only a cluster has capacity objects to look at, and containers whose group may need the files."""
+    cluster = yaml.safe_load((ROOT / "deploy" / "csidriver.yaml").read_text(encoding="utf-8"))
+    (ours,) = [each for each in objects("n") if each["kind"] == "CSIDriver"]
+
+    assert ours["metadata"] == cluster["metadata"]
+    differ = {key for key in ours["spec"] if ours["spec"][key] != cluster["spec"].get(key)}
+    assert differ == {"storageCapacity", "fsGroupPolicy"}
+
+
+def _plain(obj: Json) -> Json:
+    metadata = {key: value for key, value in obj["metadata"].items() if key != "annotations"}
+    return {**obj, "metadata": metadata}
