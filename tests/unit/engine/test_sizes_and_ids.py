@@ -1,0 +1,117 @@
+"""Which size a volume gets, and which id: pure rules."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csi.engine.paging import page
+from csi.engine.sizes import BLOCK, compatible, exact_size
+from csi.engine.volume_ids import Handle, id_of, parse_handle
+from csi.errors import Aborted, InvalidArgument, OutOfRange
+
+POOL = "11111111-1111-1111-1111-111111111111"
+
+SIZES: dict[tuple[int, int, int], int | type[Exception]] = {
+    # (required, limit, minimum): size, or the error
+    (4096, 0, 0): 4096,
+    (4097, 0, 0): 8192,
+    (4097, 4097, 0): 4097,
+    (4097, 8192, 0): 8192,
+    (4097, 8000, 0): 4097,
+    (0, 0, 0): 1 << 30,
+    (0, 4096, 0): 4096,
+    (0, 5000, 4096): 5000,
+    (1, 0, 0): 4096,
+    (1 << 20, 0, 2 << 20): OutOfRange,
+    (0, 1 << 20, 2 << 20): OutOfRange,
+    ((1 << 60) + 1, 0, 0): OutOfRange,
+    (2, 1, 0): InvalidArgument,
+    (-1, 0, 0): InvalidArgument,
+    (0, -1, 0): InvalidArgument,
+}
+
+
+@pytest.mark.parametrize("asked", SIZES)
+def test_the_size_is_what_the_range_asks_for(asked: tuple[int, int, int]) -> None:
+    """Rounded up to whole blocks within the limit, else exactly what is required."""
+    required, limit, minimum = asked
+    expected = SIZES[asked]
+    if isinstance(expected, int):
+        assert expected == exact_size(required=required, limit=limit, minimum=minimum)
+    else:
+        with pytest.raises(expected):
+            exact_size(required=required, limit=limit, minimum=minimum)
+
+
+@given(st.integers(0, 1 << 50), st.integers(0, 1 << 50))
+def test_a_size_is_always_within_its_range(required: int, limit: int) -> None:
+    """And so the same request finds it compatible afterwards: retries are idempotent."""
+    try:
+        size = exact_size(required=required, limit=limit, minimum=BLOCK)
+    except (OutOfRange, InvalidArgument):
+        return
+
+    assert compatible(size, required=required, limit=limit)
+
+
+@given(st.text(min_size=1, max_size=128))
+def test_an_id_is_always_a_plain_file_name_of_its_own(name: str) -> None:
+    """No name can make a path of itself, and the same name always has the same id."""
+    volume_id = id_of(name)
+    handle = Handle(POOL, volume_id)
+
+    assert volume_id == id_of(name)
+    assert parse_handle(str(handle)) == handle
+    assert len(str(handle)) <= 128
+    assert not {"/", ".", "\0"} & set(volume_id)
+
+
+NO_HANDLES = [
+    "",
+    ".",
+    "..",
+    "a",
+    "../../etc",
+    f"{POOL}.",
+    f"{POOL}.a/b",
+    f"{POOL}.A",
+    f"{POOL[:-1]}g.a",
+    "x.y",
+    "a" * 200,
+]
+
+
+@pytest.mark.parametrize("text", NO_HANDLES)
+def test_what_is_no_handle_names_no_volume(text: str) -> None:
+    """It is absent, not an error: csi-sanity and callers send anything."""
+    assert parse_handle(text) is None
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=3), unique=True), st.integers(1, 5), st.data())
+def test_pages_together_are_the_list_even_while_it_changes(items: list[str], size: int, data: st.DataObject) -> None:
+    """What was there all the time is seen once, whatever comes and goes between two pages."""
+    items.sort()
+    stays, seen, token = set(items), [], ""
+    while True:
+        shown, token = page(items, key=str, size=size, token=token)
+        assert len(shown) <= size
+        seen += shown
+        if not token:
+            break
+        one_goes: bool = data.draw(st.booleans())
+        if items and one_goes:
+            gone = data.draw(st.sampled_from(items))
+            items.remove(gone)
+            stays.discard(gone)
+
+    assert stays <= set(seen)
+    assert len(seen) == len(set(seen))
+
+
+@pytest.mark.parametrize("token", ["x", "invalid-token", "YWZ0ZX=", "é"])
+def test_a_token_that_is_not_ours_aborts(token: str) -> None:
+    """The caller has to start again."""
+    with pytest.raises(Aborted):
+        page(["a"], key=str, size=1, token=token)
+    with pytest.raises(InvalidArgument):
+        page(["a"], key=str, size=-1, token="")

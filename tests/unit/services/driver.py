@@ -1,0 +1,143 @@
+"""A real driver process, spoken to over its socket."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2_grpc
+from tests.conftest import ROOT
+
+Mode = csi_pb2.VolumeCapability.AccessMode.Mode
+Capability = csi_pb2.VolumeCapability
+SECONDS = 30
+
+
+class Driver:
+    """Starts, stops and kills; its stubs raise grpc.RpcError."""
+
+    def __init__(self, home: Path, *flags: str) -> None:
+        self.home = home
+        self.pool = home / "pool"
+        self.pool.mkdir(exist_ok=True)
+        self.log = home / "driver.log"
+        self._flags = flags
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: grpc.Channel | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{self.home}/csi.sock", "--node-id=n"]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*argv, f"--pool={self.pool}", "--init-empty-pools", *self._flags], cwd=ROOT, stderr=log
+            )
+        self._channel = grpc.insecure_channel(f"unix://{self.home}/csi.sock")
+        grpc.channel_ready_future(self._channel).result(SECONDS)
+        self.identity = csi_pb2_grpc.IdentityStub(self._channel)
+        self.controller = csi_pb2_grpc.ControllerStub(self._channel)
+        self.node = csi_pb2_grpc.NodeStub(self._channel)
+        self.inventory = inventory_pb2_grpc.InventoryStub(self._channel)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """By a signal; its exit code."""
+        assert self._process is not None
+        assert self._channel is not None
+        self._channel.close()
+        self._process.send_signal(number)
+        return self._process.wait(60)
+
+    def create(
+        self, name: str = "v", *, size: int = 1 << 20, mode: Any = Mode.SINGLE_NODE_WRITER, **parameters: str
+    ) -> csi_pb2.Volume:
+        """A volume."""
+        request = csi_pb2.CreateVolumeRequest(
+            name=name,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=size),
+            volume_capabilities=[capability(mode)],
+            parameters=parameters,
+        )
+        return self.controller.CreateVolume(request, timeout=SECONDS).volume
+
+    def stage(self, handle: str) -> Path:
+        """At a directory of its own."""
+        staging = self.home / f"staging-{handle.partition('.')[2]}"
+        staging.mkdir(exist_ok=True)
+        self.node.NodeStageVolume(
+            csi_pb2.NodeStageVolumeRequest(
+                volume_id=handle, staging_target_path=str(staging), volume_capability=capability()
+            ),
+            timeout=SECONDS,
+        )
+        return staging
+
+    def publish(
+        self, handle: str, target: str = "target", *, mode: Any = Mode.SINGLE_NODE_WRITER, read_only: bool = False
+    ) -> Path:
+        """Below the driver's home."""
+        path = self.home / f"{target}-{handle.partition('.')[2]}"
+        staging = self.home / f"staging-{handle.partition('.')[2]}"
+        self.node.NodePublishVolume(
+            csi_pb2.NodePublishVolumeRequest(
+                volume_id=handle,
+                staging_target_path=str(staging),
+                target_path=str(path),
+                volume_capability=capability(mode),
+                readonly=read_only,
+            ),
+            timeout=SECONDS,
+        )
+        return path
+
+    def unpublish(self, handle: str, path: Path) -> None:
+        """Take it away again."""
+        request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=handle, target_path=str(path))
+        self.node.NodeUnpublishVolume(request, timeout=SECONDS)
+
+    def unstage(self, handle: str) -> None:
+        """As above."""
+        staging = self.home / f"staging-{handle.partition('.')[2]}"
+        request = csi_pb2.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(staging))
+        self.node.NodeUnstageVolume(request, timeout=SECONDS)
+
+    def delete(self, handle: str) -> None:
+        """Into the trash."""
+        self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=handle), timeout=SECONDS)
+
+
+def capability(mode: Any = Mode.SINGLE_NODE_WRITER, *, fs_type: str = "") -> csi_pb2.VolumeCapability:
+    """Mounted."""
+    return Capability(mount=Capability.MountVolume(fs_type=fs_type), access_mode=Capability.AccessMode(mode=mode))
+
+
+@contextlib.contextmanager
+def running(home: Path, *flags: str) -> Iterator[Driver]:
+    """A driver, and at the end nothing of it: mounts of a test that failed are taken away, deepest first."""
+    driver = Driver(home, *flags)
+    driver.start()
+    try:
+        yield driver
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(driver.pid, 0)
+            driver.end()
+        table = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+        for target in reversed([line.split()[4] for line in table if f" {home}/" in line]):
+            subprocess.run(["umount", target], check=False)
+
+
+def code_of(error: grpc.RpcError) -> str:
+    """The name of its gRPC code."""
+    return str(error.code().name)

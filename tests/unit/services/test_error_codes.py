@@ -1,0 +1,130 @@
+"""The code of every refusal, as one table; a refusal always has a sentence and never details."""
+
+from typing import Any
+
+import grpc
+import pytest
+
+from csi.errors import CsiError
+from csi.services.edge import CODES
+from csi.v1 import csi_pb2, inventory_pb2
+from tests.unit.services.driver import SECONDS, Driver, Mode, capability
+
+POOL = "11111111-1111-1111-1111-111111111111"
+GONE = f"{POOL}.gone"
+LONG = "x" * 129
+CAP = [capability()]
+R = csi_pb2
+
+TABLE: dict[str, tuple[str, str, Any, str, str]] = {
+    # case: (service, method, request, code, part of the sentence)
+    "create without a name": ("controller", "CreateVolume", R.CreateVolumeRequest(volume_capabilities=CAP), "INVALID_ARGUMENT", "name is missing"),
+    "create with a long name": ("controller", "CreateVolume", R.CreateVolumeRequest(name=LONG, volume_capabilities=CAP), "INVALID_ARGUMENT", "128"),
+    "create with a control character": ("controller", "CreateVolume", R.CreateVolumeRequest(name="a\x01", volume_capabilities=CAP), "INVALID_ARGUMENT", "control"),
+    "create without capabilities": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v"), "INVALID_ARGUMENT", "volume_capabilities"),
+    "create without an access mode": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(Mode.UNKNOWN)]), "INVALID_ARGUMENT", "access mode"),
+    "create with an unknown parameter": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"sise": "1"}), "INVALID_ARGUMENT", "valid are adopt, backend"),
+    "create with a wrong backend": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"backend": "zfs"}), "INVALID_ARGUMENT", "directory, loop"),
+    "create with a wrong duration": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"trashRetention": "1d"}), "INVALID_ARGUMENT", "30m"),
+    "create in an unknown pool": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"pool": "x"}), "INVALID_ARGUMENT", "the pools are local"),
+    "create with too many parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"pool": "x" * 4097}), "INVALID_ARGUMENT", "4096"),
+    "create with mutable parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "there are none"),
+    "create a contradiction": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=2, limit_bytes=1)), "INVALID_ARGUMENT", "more than"),
+    "create too much": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 59)), "RESOURCE_EXHAUSTED", "can promise"),
+    "create beyond all measure": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 61)), "OUT_OF_RANGE", "the most is"),
+    "create elsewhere": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, accessibility_requirements=R.TopologyRequirement(requisite=[R.Topology(segments={"topology.mooring.dev/node": "m"})])), "RESOURCE_EXHAUSTED", "wanted on m"),
+    "delete without an id": ("controller", "DeleteVolume", R.DeleteVolumeRequest(), "INVALID_ARGUMENT", "volume_id"),
+    "delete what is not there": ("controller", "DeleteVolume", R.DeleteVolumeRequest(volume_id=GONE), "OK", ""),
+    "delete a malformed id": ("controller", "DeleteVolume", R.DeleteVolumeRequest(volume_id="../../etc"), "OK", ""),
+    "validate without capabilities": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE), "INVALID_ARGUMENT", "capabilities"),
+    "validate what is not there": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=CAP), "NOT_FOUND", "does not exist"),
+    "list with a bad token": ("controller", "ListVolumes", R.ListVolumesRequest(starting_token="x"), "ABORTED", "first page"),
+    "list less than nothing": ("controller", "ListVolumes", R.ListVolumesRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
+    "get what is not there": ("controller", "ControllerGetVolume", R.ControllerGetVolumeRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "capacity of nothing special": ("controller", "GetCapacity", R.GetCapacityRequest(), "OK", ""),
+    "attach": ("controller", "ControllerPublishVolume", R.ControllerPublishVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
+    "modify": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
+    "stage without a path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, volume_capability=CAP[0]), "INVALID_ARGUMENT", "staging_target_path"),
+    "stage without a capability": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x"), "INVALID_ARGUMENT", "capability"),
+    "stage at a relative path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="x", volume_capability=CAP[0]), "INVALID_ARGUMENT", "absolute"),
+    "stage at a path that steps back": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/a/../b", volume_capability=CAP[0]), "INVALID_ARGUMENT", ".."),
+    "stage what is not there": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
+    "publish what is not there": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(volume_id=GONE, staging_target_path="/x", target_path="/y", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
+    "publish without a target": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=CAP[0]), "INVALID_ARGUMENT", "target_path"),
+    "unpublish what is not there": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE, target_path="/y"), "NOT_FOUND", "does not exist"),
+    "unstage what is not there": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE, staging_target_path="/y"), "NOT_FOUND", "does not exist"),
+    "stats without a path": ("node", "NodeGetVolumeStats", R.NodeGetVolumeStatsRequest(volume_id=GONE), "INVALID_ARGUMENT", "volume_path"),
+    "stats at a relative path": ("node", "NodeGetVolumeStats", R.NodeGetVolumeStatsRequest(volume_id=GONE, volume_path="some/path"), "NOT_FOUND", "not mounted"),
+    "holder of what is not there": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE, holder=inventory_pb2.Holder(labels={"a": "b"})), "NOT_FOUND", "does not exist"),
+    "no holder": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE), "INVALID_ARGUMENT", "labels"),
+    "undelete what is not there": ("inventory", "Undelete", inventory_pb2.UndeleteRequest(volume_id=GONE), "NOT_FOUND", "not in the trash"),
+    "purge nothing and everything": ("inventory", "Purge", inventory_pb2.PurgeRequest(), "INVALID_ARGUMENT", "say all"),
+}  # fmt: skip
+
+
+def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
+    """One driver for the whole table: no request leaves it in a state that changes the next answer."""
+    wrong = {}
+    for case, (service, method, request, code, said) in TABLE.items():
+        found, sentence = "OK", ""
+        try:
+            getattr(getattr(driver, service), method)(request, timeout=SECONDS)
+        except grpc.RpcError as error:
+            found, sentence = error.code().name, error.details() or ""
+            assert "details" not in str(error.trailing_metadata())
+        if found != code or said not in sentence or (found not in {"OK", "UNIMPLEMENTED"} and not sentence):
+            wrong[case] = (found, sentence)
+
+    assert wrong == {}
+    assert list(driver.controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries) == []
+
+
+def test_every_error_of_the_driver_has_a_code() -> None:
+    """The one table at the edge is complete."""
+    assert set(CsiError.__subclasses__()) <= CODES.keys()
+
+
+def test_a_volume_that_differs_already_exists(driver: Driver) -> None:
+    """Size, parameters or access type; who holds it does not count."""
+    first = driver.create("v", size=1 << 20, **{"mooring.dev/claim": "a"})
+
+    assert driver.create("v", size=1 << 20, **{"mooring.dev/claim": "b"}).volume_id == first.volume_id
+    for size, parameters in ((1 << 21, {}), (1 << 20, {"trashRetention": "1h"}), (1 << 20, {"pool": "local"})):
+        with pytest.raises(grpc.RpcError) as refused:
+            driver.create("v", size=size, **parameters)
+        assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
+
+
+def test_pages_walk_all_volumes(driver: Driver) -> None:
+    """Two at a time; the last page has no token."""
+    made = {driver.create(f"v{number}").volume_id for number in range(5)}
+    seen: list[str] = []
+    token, pages = "", 0
+    while pages == 0 or token:
+        answer = driver.controller.ListVolumes(csi_pb2.ListVolumesRequest(max_entries=2, starting_token=token))
+        seen += [each.volume.volume_id for each in answer.entries]
+        token, pages = answer.next_token, pages + 1
+
+    assert (sorted(seen), pages) == (sorted(made), 3)
+
+
+def test_the_context_says_what_the_volume_is(driver: Driver) -> None:
+    """Also that its size is only accounted."""
+    volume = driver.create("v")
+
+    context = {"mooring.dev/backend": "directory", "mooring.dev/pool": "local", "mooring.dev/size": "accounted"}
+    assert dict(volume.volume_context) == context
+    assert [dict(each.segments) for each in volume.accessible_topology] == [{"topology.mooring.dev/node": "n"}]
+
+
+def test_no_secret_reaches_the_log(driver: Driver) -> None:
+    """Whatever becomes of the request that brought it."""
+    canary = "canary-4711"
+    for name in ("", "v"):
+        request = csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=CAP, secrets={"key": canary})
+        try:
+            driver.controller.CreateVolume(request, timeout=SECONDS)
+        except grpc.RpcError as error:
+            assert canary not in str(error.details())
+
+    assert canary not in driver.log.read_text(encoding="utf-8")
