@@ -30,7 +30,7 @@ def driver(tmp_path: Path) -> Iterator[grpc.Channel]:
     socket = tmp_path / "csi.sock"
     argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{socket}", "--node-id=n", f"--pool={tmp_path}/pool"]
     process = subprocess.Popen([*argv, "--init-empty-pools"], cwd=ROOT, stderr=subprocess.DEVNULL)
-    channel = grpc.insecure_channel(f"unix://{socket}")
+    channel = grpc.insecure_channel(f"unix://{socket}", options=[("grpc.initial_reconnect_backoff_ms", 20)])
     try:
         grpc.channel_ready_future(channel).result(20)
         yield channel

@@ -5,7 +5,7 @@ The dictionary knows what Kubernetes promises: versions rise with every write, a
 finalizer keeps an object, and a watch from any moment leads to what stands.
 """
 
-# ruff: noqa: PT017 - whether it raises is part of what is compared
+
 import contextlib
 import shutil
 import tempfile
