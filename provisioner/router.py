@@ -116,7 +116,7 @@ class Router:
         *,
         name: str,
         required_bytes: int,
-        capability: csi_pb2.VolumeCapability,
+        capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
@@ -134,7 +134,7 @@ class Router:
         request = csi_pb2.CreateVolumeRequest(
             name=name,
             capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
-            volume_capabilities=[capability],
+            volume_capabilities=list(capabilities),
             parameters=dict(parameters),
             accessibility_requirements=wanted,
         )
@@ -238,7 +238,8 @@ def _state(code: grpc.StatusCode, *, node_selected: bool) -> State:
 
 
 _ACCESS = {
-    "ReadWriteOnce": "SINGLE_NODE_WRITER",
+    # As Kubernetes maps them for a driver that tells the two SINGLE_NODE modes apart.
+    "ReadWriteOnce": "SINGLE_NODE_MULTI_WRITER",
     "ReadOnlyMany": "MULTI_NODE_READER_ONLY",
     "ReadWriteMany": "MULTI_NODE_MULTI_WRITER",
     "ReadWriteOncePod": "SINGLE_NODE_SINGLE_WRITER",

@@ -37,5 +37,6 @@ class Facts:
 
     @property
     def stateful_set(self) -> StatefulSet | None:
-        """The set that the claim is an ordinal of."""
-        return next((each for each in self.stateful_sets if each.ordinal_of(self.claim.name)), None)
+        """The set that the claim is an ordinal of; of two whose names make the same claim, the one that stays."""
+        owners = [each for each in self.stateful_sets if each.ordinal_of(self.claim.name)]
+        return min(owners, key=lambda each: each.deleting, default=None)

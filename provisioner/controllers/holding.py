@@ -11,6 +11,7 @@ from provisioner.model.names import (
     HOLDER_NAMESPACE,
     HOLDER_NAMESPACE_UID,
     HOLDER_ORDINAL,
+    HOLDER_RECLAIM_POLICY,
     HOLDER_STATEFUL_SET,
     HOLDER_TEMPLATE,
     NAMESPACE_UID,
@@ -22,9 +23,6 @@ from provisioner.model.stateful_set import StatefulSet
 
 CLUSTER_NAMESPACE = "kube-system"
 """Its UID stands for the cluster's identity, as is the custom."""
-
-RECLAIM_POLICY = "mooring.dev/reclaim-policy"
-"""Holder label: what is to become of the volume when its claim is gone."""
 
 ANNOTATIONS = {
     NAMESPACE_UID: HOLDER_NAMESPACE_UID,
@@ -56,7 +54,7 @@ def holder_labels(
         HOLDER_NAMESPACE_UID: namespace_uid,
         HOLDER_CLAIM: metadata["name"],
         HOLDER_CLAIM_UID: metadata["uid"],
-        RECLAIM_POLICY: policy,
+        HOLDER_RECLAIM_POLICY: policy,
     }
     if cluster_uid:
         labels[HOLDER_CLUSTER_UID] = cluster_uid

@@ -12,13 +12,19 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.holding import RECLAIM_POLICY, cluster_uid
+from provisioner.controllers.holding import cluster_uid
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, NODE, VOLUME, Json, Kind
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_CLUSTER_UID, HOLDER_NAMESPACE
+from provisioner.model.names import (
+    HOLDER_CLAIM,
+    HOLDER_CLAIM_UID,
+    HOLDER_CLUSTER_UID,
+    HOLDER_NAMESPACE,
+    HOLDER_RECLAIM_POLICY,
+)
 
 log = structlog.get_logger()
 
@@ -56,7 +62,7 @@ class Orphans:
         cluster = cluster_uid(self._caches)
         if key[1] != self._node or not cluster:
             return Done()
-        labels = {HOLDER_CLUSTER_UID: cluster, RECLAIM_POLICY: "Delete"}
+        labels = {HOLDER_CLUSTER_UID: cluster, HOLDER_RECLAIM_POLICY: "Delete"}
         for manifest in await self._router.list_manifests(labels):
             if not await self._has_owner(manifest):
                 await self._router.delete_volume(manifest.volume_id)

@@ -1,7 +1,7 @@
 """A new volume for a claim: CreateVolume, then the PersistentVolume, saved until it is saved."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -29,7 +29,7 @@ class Creates(Protocol):
         *,
         name: str,
         required_bytes: int,
-        capability: csi_pb2.VolumeCapability,
+        capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
@@ -57,7 +57,7 @@ async def provision(
     created = await router.create_volume(
         name=name,
         required_bytes=Quantity.parse(claim["spec"]["resources"]["requests"]["storage"]).ceil_bytes,
-        capability=claim_capability(claim, storage_class),
+        capabilities=claim_capabilities(claim, storage_class),
         parameters={**driver_parameters(storage_class), **labels},
         segments={NODE_TOPOLOGY: node} if node else {},
         may_have_former=adopts,
@@ -91,11 +91,14 @@ def driver_parameters(storage_class: Object) -> dict[str, str]:
     return {key: value for key, value in parameters.items() if not key.startswith(CSI_PREFIX)}
 
 
-def claim_capability(claim: Object, storage_class: Object) -> csi_pb2.VolumeCapability:
-    """The CSI capability that the claim asks for."""
-    return capability(
-        modes=claim["spec"]["accessModes"],
-        volume_mode=claim["spec"].get("volumeMode") or "Filesystem",
-        fs_type=fs_type(storage_class),
-        mount_flags=storage_class.get("mountOptions") or (),
-    )
+def claim_capabilities(claim: Object, storage_class: Object) -> list[csi_pb2.VolumeCapability]:
+    """What the claim asks for: one CSI capability for each of its access modes."""
+    return [
+        capability(
+            modes=[mode],
+            volume_mode=claim["spec"].get("volumeMode") or "Filesystem",
+            fs_type=fs_type(storage_class),
+            mount_flags=storage_class.get("mountOptions") or (),
+        )
+        for mode in claim["spec"]["accessModes"]
+    ]

@@ -19,7 +19,12 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A volume as its pool knows it. `holder` are the labels of who had it last; `since` orders holders."""
+    """
+    A volume as its pool knows it.
+
+    `holder` are the labels of who had it last; `since`, a time in UTC as RFC 3339 writes it, orders holders. One that is
+    not `ready` was never handed out: its making was interrupted, and nobody can have written into it.
+    """
 
     handle: str
     csi_name: str
@@ -29,6 +34,7 @@ class Manifest:
     holder: Mapping[str, str]
     since: str = ""
     in_trash: bool = False
+    ready: bool = True
 
     @property
     def pool_uuid(self) -> str:

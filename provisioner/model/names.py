@@ -34,6 +34,8 @@ HOLDER_CLAIM_UID: Final = "mooring.dev/claim-uid"
 HOLDER_STATEFUL_SET: Final = "mooring.dev/stateful-set"
 HOLDER_TEMPLATE: Final = "mooring.dev/template"
 HOLDER_ORDINAL: Final = "mooring.dev/ordinal"
+HOLDER_RECLAIM_POLICY: Final = "mooring.dev/reclaim-policy"
+"""The policy the volume was made under: what becomes of it when its claim vanished before it had an object."""
 
 # Annotations of ours on PersistentVolumes
 

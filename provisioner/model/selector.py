@@ -8,13 +8,14 @@ scheduling/corev1/nodeaffinity.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from provisioner.model.kinds import Object
 
 _LABEL_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
 _NODE_OPERATORS: Final = _LABEL_OPERATORS | {"Gt", "Lt"}
-_INT64: Final = re.compile(r"[+-]?[0-9]{1,19}", re.ASCII)
+_INTEGER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_INT64: Final = 1 << 63
 
 
 class InvalidSelector(ValueError):
@@ -32,12 +33,14 @@ class Requirement:
     @classmethod
     def of(cls, expression: Object, *, operators: frozenset[str]) -> "Requirement":
         """Read one expression; raises InvalidSelector."""
-        key, operator = str(expression.get("key", "")), str(expression.get("operator", ""))
-        values = tuple(str(each) for each in expression.get("values") or ())
+        if not isinstance(expression, Mapping):
+            raise InvalidSelector(f"the expression {expression!r} is not an object")
+        key, operator = str(expression.get("key") or ""), str(expression.get("operator") or "")
+        values = tuple(str(each) for each in _list(expression, "values"))
         wants_values = operator not in {"Exists", "DoesNotExist"}
         if not key or operator not in operators or wants_values != bool(values):
             raise InvalidSelector(f"the expression {key} {operator} {list(values)} cannot be evaluated")
-        if operator in {"Gt", "Lt"} and (len(values) != 1 or not _INT64.fullmatch(values[0])):
+        if operator in {"Gt", "Lt"} and (len(values) != 1 or _whole(values[0]) is None):
             raise InvalidSelector(f"the expression {key} {operator} needs one whole number")
         return cls(key, operator, values)
 
@@ -52,9 +55,10 @@ class Requirement:
             return have is not None
         if self.operator == "DoesNotExist":
             return have is None
-        if have is None or not _INT64.fullmatch(have):
+        number, bound = _whole(have or ""), _whole(self.values[0])
+        if number is None or bound is None:
             return False
-        return int(have) > int(self.values[0]) if self.operator == "Gt" else int(have) < int(self.values[0])
+        return number > bound if self.operator == "Gt" else number < bound
 
     def __str__(self) -> str:
         values = f" ({', '.join(self.values)})" if self.values else ""
@@ -70,8 +74,11 @@ class LabelSelector:
     @classmethod
     def of(cls, selector: Object) -> "LabelSelector":
         """Read `matchLabels` and `matchExpressions`; raises InvalidSelector."""
-        equal = [Requirement(key, "In", (str(value),)) for key, value in (selector.get("matchLabels") or {}).items()]
-        others = [Requirement.of(each, operators=_LABEL_OPERATORS) for each in selector.get("matchExpressions") or ()]
+        labels = selector.get("matchLabels") or {}
+        if not isinstance(labels, Mapping):
+            raise InvalidSelector("matchLabels is not a map")
+        equal = [Requirement(key, "In", (str(value),)) for key, value in labels.items()]
+        others = [Requirement.of(each, operators=_LABEL_OPERATORS) for each in _list(selector, "matchExpressions")]
         return cls((*equal, *others))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -112,8 +119,12 @@ class NodeSelector:
 
     @classmethod
     def of(cls, required: Object) -> "NodeSelector":
-        """Read `nodeSelectorTerms`; a term that cannot be evaluated matches nothing, as upstream counts errors."""
-        return cls(tuple(_term(each) for each in required.get("nodeSelectorTerms") or ()))
+        """
+        Read `nodeSelectorTerms`; a term that cannot be evaluated matches nothing, as upstream counts errors.
+
+        Raises InvalidSelector when there is no list of terms at all.
+        """
+        return cls(tuple(_term(each) for each in _list(required, "nodeSelectorTerms")))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether a node with these labels can reach the volume."""
@@ -124,12 +135,25 @@ class NodeSelector:
         return [each.key for term in self.terms for each in term.expressions]
 
 
+def _list(obj: Object, key: str) -> Sequence[Any]:
+    found = obj.get(key) or ()
+    if not isinstance(found, list | tuple):
+        raise InvalidSelector(f"{key} is not a list")
+    return found
+
+
+def _whole(text: str) -> int | None:
+    """A whole number of 64 bits, as upstream reads it; None for anything else."""
+    number = int(text) if _INTEGER.fullmatch(text) else _INT64
+    return number if -_INT64 <= number < _INT64 else None
+
+
 def _term(term: Object) -> NodeTerm:
+    if not isinstance(term, Mapping):
+        return NodeTerm((), has_fields=False, broken=True)
     fields = bool(term.get("matchFields"))
     try:
-        expressions = tuple(
-            Requirement.of(each, operators=_NODE_OPERATORS) for each in term.get("matchExpressions") or ()
-        )
+        expressions = tuple(Requirement.of(each, operators=_NODE_OPERATORS) for each in _list(term, "matchExpressions"))
     except InvalidSelector:
         return NodeTerm((), fields, broken=True)
     return NodeTerm(expressions, fields)

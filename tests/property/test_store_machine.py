@@ -5,7 +5,6 @@ The dictionary knows what Kubernetes promises: versions rise with every write, a
 finalizer keeps an object, and a watch from any moment leads to what stands.
 """
 
-
 import contextlib
 import shutil
 import tempfile

@@ -1,6 +1,6 @@
 """A driver in memory, at the Router's seam: volumes, a trash, holders, the same answers as the real one."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import grpc
 
@@ -26,13 +26,13 @@ class FakeDriver:
         *,
         name: str,
         required_bytes: int,
-        capability: csi_pb2.VolumeCapability,
+        capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
     ) -> Created:
         """See Router."""
-        assert capability
+        assert capabilities
         assert segments is not None
         if self.error:
             error, self.error = self.error, None

@@ -23,7 +23,7 @@ async def _left(policy: str, *objects: tuple[Kind, Json]) -> int:
     await driver.create_volume(
         name="pvc-c1",
         required_bytes=1,
-        capability=capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=()),
+        capabilities=[capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=())],
         parameters={**LABELS, "mooring.dev/reclaim-policy": policy},
         segments={},
         may_have_former=False,

@@ -16,6 +16,7 @@ FROZEN = {
     "HOLDER_STATEFUL_SET": "mooring.dev/stateful-set",
     "HOLDER_TEMPLATE": "mooring.dev/template",
     "HOLDER_ORDINAL": "mooring.dev/ordinal",
+    "HOLDER_RECLAIM_POLICY": "mooring.dev/reclaim-policy",
     "NAMESPACE_UID": "mooring.dev/namespace-uid",
     "STATEFUL_SET": "mooring.dev/stateful-set",
     "TEMPLATE": "mooring.dev/template",
