@@ -1,0 +1,95 @@
+"""An engine on a fresh pool, with a backend that a test can hold up: a fake at our own seam."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from csi.backends.protocol import Backend, Shape, Usage
+from csi.engine.engine import Engine
+from csi.engine.pools import make_pool
+from csi.engine.requests import Capability, Creation, Parameters
+from csi.host.errors import NoSpace
+
+
+class Paper:
+    """Keeps a file of the volume's size; blocks, or has no space, when told so."""
+
+    name = "directory"
+    enforces_size = False
+
+    def __init__(self) -> None:
+        self.may_go = threading.Event()
+        self.may_go.set()
+        self.started = threading.Event()
+        self.no_space = 0
+
+    def problem(self) -> str:
+        """It works."""
+        return ""
+
+    def fs_types(self) -> tuple[str, ...]:
+        """None of its own."""
+        return ()
+
+    def minimum_bytes(self, fs_type: str) -> int:
+        """One block."""
+        assert not fs_type
+        return 4096
+
+    def create(self, home: Path, shape: Shape) -> None:
+        """When it may."""
+        self.started.set()
+        assert self.may_go.wait(20)
+        if self.no_space:
+            self.no_space -= 1
+            raise NoSpace("the disk is full")
+        (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
+
+    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+        """Not mounted here."""
+
+    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
+        """Not mounted here."""
+
+    def publish(
+        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+    ) -> None:
+        """Not mounted here."""
+
+    def unpublish(self, *, target: Path) -> None:
+        """Not mounted here."""
+
+    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+        """Nothing is mounted."""
+        del home, shape, path
+        return False
+
+    def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
+        """As if empty."""
+        del home, path
+        return Usage(shape.size_bytes, 0, shape.size_bytes, None, None, None)
+
+    def detach(self, home: Path, shape: Shape) -> None:
+        """Nothing holds it."""
+
+
+def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[Engine, Paper]:
+    """On a pool at `path`, made when it is not there; call inside a running loop."""
+    from csi.engine.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
+
+    paper = Paper()
+    backends: dict[str, Backend] = {"directory": paper}
+    known = path.with_name("known.json")
+    pools = (
+        open_pools([path], known_file=known, init_empty=False)
+        if (path / "pool.json").exists()
+        else (make_pool(path, name="p", capacity_bytes=capacity, known={}),)
+    )
+    engine = Engine(pools, backends=backends, node_id="n", workers=workers, purge_seconds=60)
+    engine.load()
+    return engine, paper
+
+
+def creation(name: str, size: int = 1 << 20, **parameters: str) -> Creation:
+    """A request."""
+    return Creation(name, size, 0, (Capability("mount", "SINGLE_NODE_WRITER"),), Parameters.parse(parameters))
