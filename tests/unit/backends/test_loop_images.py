@@ -1,0 +1,166 @@
+"""Loop volumes: exact sizes, one filesystem for ever, devices that are ours by tag and inode."""
+
+import struct
+import subprocess
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from csi.backends.loop import Loop
+from csi.backends.protocol import Shape
+from csi.host import filesystems, loopdev, mounts
+from csi.host.errors import HostError, MountFailed, NoSpace, NotBlank
+
+pytestmark = pytest.mark.needs("root", "loop")
+MIB = 1 << 20
+
+
+def _shape(**changes: object) -> Shape:
+    usual = Shape("pool.v", 16 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin")
+    return replace(usual, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A volume's directory, with places to mount beside it."""
+    for name in ("home", "staging", "other"):
+        (tmp_path / name).mkdir()
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize("provisioning", ["thin", "thick"])
+@pytest.mark.parametrize("size", [16 * MIB, 16 * MIB + 4096])
+def test_an_image_has_just_its_size(home: Path, provisioning: str, size: int) -> None:
+    """Thin takes what is written, thick takes all of it at once."""
+    shape = _shape(size_bytes=size, provisioning=provisioning)
+    Loop().create(home, shape)
+    Loop().create(home, shape)
+    found = (home / "image").stat()
+
+    assert found.st_size == size
+    assert (found.st_blocks * 512 >= size) == (provisioning == "thick")
+    assert filesystems.probe(home / "image") == filesystems.Found("ext4", shape.fs_uuid)
+
+
+def test_a_creation_that_was_cut_off_starts_over(home: Path) -> None:
+    """What has not its final name was never used."""
+    (home / "image.new").write_bytes(b"half")
+    shape = _shape()
+    Loop().create(home, shape)
+
+    assert sorted(each.name for each in home.iterdir()) == ["image"]
+
+
+@pytest.mark.parametrize("other", ["another filesystem", "blank", "another size"])
+def test_an_image_that_is_not_its_own_is_left_as_it_is(home: Path, other: str) -> None:
+    """Never formatted, never cut (I3)."""
+    shape = _shape()
+    Loop().create(home, shape)
+    if other == "blank":
+        (home / "image").write_bytes(b"\0" * shape.size_bytes)
+    before = (home / "image").read_bytes()
+    wrong = {"another filesystem": _shape(), "another size": replace(shape, size_bytes=8 * MIB)}.get(other, shape)
+
+    with pytest.raises(HostError):
+        Loop().create(home, wrong)
+    assert (home / "image").read_bytes() == before
+
+
+def test_only_what_is_certainly_blank_is_formatted(tmp_path: Path) -> None:
+    """A partition table, a filesystem, or what blkid cannot tell: refused."""
+    image = tmp_path / "image"
+    image.write_bytes(b"\0" * 4 * MIB)
+    assert filesystems.probe(image) is None
+    partition = struct.pack("<B3sB3sII", 0, b"\0" * 3, 0x83, b"\0" * 3, 2048, 4096)
+    image.write_bytes(b"\0" * 446 + partition + b"\0" * 48 + b"\x55\xaa" + b"\0" * 4 * MIB)
+    with pytest.raises(NotBlank):
+        filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with pytest.raises(NotBlank):
+        filesystems.probe(tmp_path / "missing")
+
+
+def test_a_volume_takes_its_size_and_not_a_byte_more(home: Path) -> None:
+    """The kernel says no; the direct I/O and the device go with the mount."""
+    loop, shape, staging = Loop(), _shape(), home.parent / "staging"
+    loop.create(home, shape)
+    loop.stage(home, shape, staging=staging, mount_flags=["noatime"])
+    loop.stage(home, shape, staging=staging, mount_flags=["noatime"])
+    try:
+        (device,) = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id))
+        assert device.direct_io
+        assert loop.owns(home, shape, path=staging)
+        with pytest.raises(OSError, match="No space left"):
+            (staging / "big").write_bytes(b"x" * 17 * MIB)
+        with pytest.raises(MountFailed, match="still mounted"):
+            loop.detach(home, shape)
+    finally:
+        loop.unstage(home, shape, staging=staging)
+    loop.unstage(home, shape, staging=staging)
+
+    assert loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id)) == []
+
+
+def test_a_device_is_ours_by_tag_and_inode_not_by_its_path(home: Path) -> None:
+    """Somebody else's device over our image is not touched, nor is ours over another image."""
+    shape = _shape()
+    Loop().create(home, shape)
+    tag = loopdev.tag_of(shape.volume_id)
+    with loopdev.attached(home / "image", tag="stranger"):
+        assert loopdev.find(home / "image", tag=tag) == []
+    with loopdev.attached(home / "image", tag=tag):
+        assert len(loopdev.find(home / "image", tag=tag)) == 1
+        (home / "image").rename(home / "moved")
+        (home / "image").write_bytes(b"another")
+        assert loopdev.find(home / "image", tag=tag) == []
+        assert len(loopdev.find(home / "moved", tag=tag)) == 1
+    assert loopdev.find(home / "moved", tag=tag) == []
+
+
+def test_something_else_at_the_staging_path_is_refused(home: Path) -> None:
+    """It is not mounted over."""
+    shape, staging = _shape(), home.parent / "staging"
+    Loop().create(home, shape)
+    mounts.bind(home.parent / "other", staging)
+    try:
+        with pytest.raises(MountFailed, match="something else is mounted"):
+            Loop().stage(home, shape, staging=staging, mount_flags=[])
+    finally:
+        mounts.unmount(staging)
+
+
+def test_a_missing_image_asks_for_the_disk(home: Path) -> None:
+    """The pool's disk may have gone."""
+    with pytest.raises(HostError, match="is the pool's disk mounted"):
+        Loop().stage(home, _shape(), staging=home.parent / "staging", mount_flags=[])
+
+
+def test_a_filesystem_that_remembers_errors_is_checked_before_it_is_mounted(home: Path) -> None:
+    """Where it is not needed, nothing is started for it."""
+    shape, staging = _shape(), home.parent / "staging"
+    Loop().create(home, shape)
+    assert not filesystems.needs_check(home / "image")
+    subprocess.run(["debugfs", "-w", "-R", "ssv state 2", str(home / "image")], check=True, capture_output=True)
+    assert filesystems.needs_check(home / "image")
+    Loop().stage(home, shape, staging=staging, mount_flags=[])
+    Loop().unstage(home, shape, staging=staging)
+
+    assert not filesystems.needs_check(home / "image")
+
+
+def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Path) -> None:
+    """NoSpace, on a real small filesystem."""
+    disk, image = tmp_path / "disk", tmp_path / "disk.img"
+    disk.mkdir()
+    with image.open("wb") as file:
+        file.truncate(16 * MIB)
+    filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with loopdev.attached(image, tag="mooring:test") as device:
+        mounts.mount(str(device.path), disk, fs_type="ext4", options=[])
+    try:
+        (disk / "home").mkdir()
+        with pytest.raises(NoSpace, match="free some space"):
+            Loop().create(disk / "home", _shape(size_bytes=32 * MIB, provisioning="thick"))
+    finally:
+        mounts.unmount(disk)
