@@ -73,7 +73,7 @@ def test_only_what_is_certainly_blank_is_formatted(tmp_path: Path) -> None:
     image = tmp_path / "image"
     image.write_bytes(b"\0" * 4 * MIB)
     assert filesystems.probe(image) is None
-    partition = struct.pack("<B3sB3sII", 0, b"\0" * 3, 0x83, b"\0" * 3, 2048, 4096)
+    partition = struct.pack("<B3sB3sII", 0, b"\0\x21\0", 0x83, b"\x0a\x0a\0", 2048, 4096)
     image.write_bytes(b"\0" * 446 + partition + b"\0" * 48 + b"\x55\xaa" + b"\0" * 4 * MIB)
     with pytest.raises(NotBlank):
         filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
