@@ -35,8 +35,8 @@ def probe(image: Path) -> Found | None:
     except CommandError as error:
         raise NotBlank(f"what is on {image} cannot be told ({error}); it is left as it is") from None
     if done.exit_code == _NOTHING_FOUND:
-        if done.stdout.strip():
-            raise NotBlank(f"what is on {image} cannot be told; it is left as it is")
+        if done.stdout.strip() or done.stderr.strip():  # a file that it cannot read ends with the same code
+            raise NotBlank(f"what is on {image} cannot be told ({done.stderr.strip()}); it is left as it is")
         return None
     fields = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if not fields.get("TYPE"):
