@@ -31,12 +31,13 @@ def probe(image: Path) -> Found | None:
     Of blkid's answers only "nothing found" means blank. Any other that is not a plain filesystem raises NotBlank.
     """
     try:
+        image.open("rb").close()  # blkid says "nothing found" of a file that it cannot read, too
         done = run(["blkid", "-p", "-o", "export", str(image)], limit=Limit.QUERY, ok=(0, _NOTHING_FOUND))
-    except CommandError as error:
+    except (CommandError, OSError) as error:
         raise NotBlank(f"what is on {image} cannot be told ({error}); it is left as it is") from None
     if done.exit_code == _NOTHING_FOUND:
-        if done.stdout.strip() or done.stderr.strip():  # a file that it cannot read ends with the same code
-            raise NotBlank(f"what is on {image} cannot be told ({done.stderr.strip()}); it is left as it is")
+        if done.stdout.strip():
+            raise NotBlank(f"what is on {image} cannot be told; it is left as it is")
         return None
     fields = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if not fields.get("TYPE"):
