@@ -1,0 +1,52 @@
+"""The rules of tests/conftest.py can fail: a test that leaves something, or skips without a reason, is caught."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+CULPRITS = {
+    # what a test does: what its failure says
+    "a process": ("subprocess.Popen(['sleep', '2'], start_new_session=True)", "left behind: {'processes'"),
+    "an orphan": ("subprocess.run(['sh', '-c', 'sleep 2 &'])", "left behind: {'processes'"),
+    "a file": ("tempfile.mkstemp()", "left behind: {'temporary files'"),
+    "a skip without a reason": ("pytest.skip('no time')", "was skipped though the machine has what it needs"),
+}
+
+
+def _run(code: str, scratch: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    file = scratch / "test_culprit.py"
+    text = f"import subprocess, tempfile, pytest\n\n\ndef test_culprit():\n    {code}\n"
+    file.write_text(text, encoding="utf-8")
+    argv = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(file)]
+    return subprocess.run(
+        [*argv, "--rootdir", str(scratch), "-p", "no:cacheprovider"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(scratch), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("culprit", CULPRITS)
+def test_what_breaks_a_rule_fails(tmp_path: Path, culprit: str) -> None:
+    """Under CI, each of them."""
+    code, said = CULPRITS[culprit]
+    done = _run(code, tmp_path, CI="true")
+
+    assert done.returncode == 1, done.stdout
+    assert said in done.stdout
+
+
+def test_a_clean_test_passes_and_a_failing_one_still_reports_what_it_left(tmp_path: Path) -> None:
+    """The look at what is left comes after a failure, too."""
+    assert _run("pass", tmp_path).returncode == 0
+    both = _run("tempfile.mkstemp(); assert False", tmp_path)
+
+    assert "1 failed, 1 error" in both.stdout
+    assert "left behind" in both.stdout
