@@ -155,10 +155,10 @@ class Router:
                 message=f"volume {name} was asked for without saying whose it will be; nothing is made",
             )
         for manifest in await self.list_manifests(labels):
-            if manifest.csi_name != name:
+            if manifest.csi_name != name and manifest.state != "creating":
                 raise FormerVolume(manifest.volume_id, in_trash=False)
         for entry in await self.list_trash(labels):
-            if entry.manifest.csi_name != name:
+            if entry.manifest.csi_name != name and entry.manifest.state != "creating":
                 raise FormerVolume(entry.manifest.volume_id, in_trash=True)
 
     async def delete_volume(self, handle: str) -> None:

@@ -1,52 +1,17 @@
 """
 Does the claim have a former volume, and may it have it back?
 
-A former volume that may not be taken leaves the claim waiting: it never falls through to an empty volume. A stranger's
-volume (of a namespace of the same name made anew) is no former volume at all.
+A former volume that may not be taken leaves the claim waiting: it never falls through to an empty volume.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
 
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.model import names
-from provisioner.model.inventory import Manifest
+from provisioner.binding.former import Former, former_volumes, last_held
+from provisioner.binding.match import match_claim
 from provisioner.model.quantity import Quantity
-from provisioner.model.volume import Volume
-
-
-@dataclass(frozen=True, slots=True)
-class Former:
-    """A volume that a claim of this name held: its PersistentVolume, its manifest, or both."""
-
-    volume: Volume | None
-    manifest: Manifest | None
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.volume.name if self.volume else self.manifest.csi_name if self.manifest else ""
-
-    @property
-    def handle(self) -> str:
-        """The volume handle."""
-        return self.volume.handle if self.volume else self.manifest.handle if self.manifest else ""
-
-    @property
-    def ordinal(self) -> tuple[str, str]:
-        """(StatefulSet, ordinal) that it was held for; empty strings for a claim that was no ordinal."""
-        notes = self.volume.annotations if self.volume else {}
-        labels = self.manifest.holder if self.manifest else {}
-        return (
-            notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, ""),
-            notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, ""),
-        )
-
-    @property
-    def since(self) -> str:
-        """When it was last given to a claim of this name, as far as it is known; sorts by time."""
-        return self.manifest.since if self.manifest else ""
+from provisioner.model.storage_class import DEFAULT_BACKEND
 
 
 def adopt(facts: Facts) -> Decision | None:
@@ -65,41 +30,10 @@ def adopt(facts: Facts) -> Decision | None:
             return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
         name, number = held[0].ordinal
         return wait("former-ordinal", volume=held[0].name, wanted=name, had=f"{name}-{number}")
-    former = _last_held(formers)
+    former = last_held(formers)
     if former is None:
         return wait("former-several", volume=formers[0].name, had=", ".join(each.name for each in formers))
     return _judge(facts, former)
-
-
-def former_volumes(facts: Facts) -> Sequence[Former]:
-    """Every volume that a claim of this name, in this very namespace, held before; in the order of their names."""
-    claim = facts.claim
-    by_handle = {manifest.handle: manifest for manifest in facts.manifests if _same_owner(facts, manifest)}
-    known = {volume.handle for volume in facts.volumes if volume.driver == names.DRIVER}
-    found = [
-        Former(volume, by_handle.get(volume.handle))
-        for volume in facts.volumes
-        if volume.driver == names.DRIVER
-        and volume.claim_ref is not None
-        and (volume.claim_ref.namespace, volume.claim_ref.name) == (claim.namespace, claim.name)
-        and volume.claim_ref.uid not in {"", claim.uid}
-        and volume.annotations.get(names.NAMESPACE_UID) == facts.namespace_uid
-    ]
-    found += [
-        Former(None, manifest)
-        for handle, manifest in by_handle.items()
-        if handle not in known and manifest.holder.get(names.HOLDER_CLAIM_UID) != claim.uid
-    ]
-    return sorted(found, key=lambda former: former.name)
-
-
-def _same_owner(facts: Facts, manifest: Manifest) -> bool:
-    holder = manifest.holder
-    return (
-        holder.get(names.HOLDER_NAMESPACE_UID) == facts.namespace_uid
-        and holder.get(names.HOLDER_NAMESPACE) == facts.claim.namespace
-        and holder.get(names.HOLDER_CLAIM) == facts.claim.name
-    )
 
 
 def _is_no_ordinal(facts: Facts) -> bool:
@@ -107,17 +41,9 @@ def _is_no_ordinal(facts: Facts) -> bool:
     return stateful_set is None or stateful_set.deleting
 
 
-def _last_held(formers: Sequence[Former]) -> Former | None:
-    """The one held last; None when that cannot be told."""
-    if len(formers) == 1:
-        return formers[0]
-    last = max(formers, key=lambda former: former.since)
-    return last if last.since and [each.since for each in formers].count(last.since) == 1 else None
-
-
 def _judge(facts: Facts, former: Former) -> Decision:
     """All checks on the one former volume; the first that fails is the reason to wait."""
-    failed = _fails(facts, former)
+    failed = _fails(facts, former) or _outbid(facts, former)
     if failed is not None:
         return Decision(Action.WAIT, (failed,), volume=former.volume.name if former.volume else "")
     if former.volume is not None:
@@ -140,9 +66,43 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     is_block = (volume.volume_mode == "Block") if volume else manifest is not None and manifest.access_type == "block"
     if is_block != (claim.volume_mode == "Block"):
         return Reason("former-volume-mode", former.name, claim.volume_mode, "Block" if is_block else "Filesystem")
+    if failed := _other_class(facts, former):
+        return failed
+    if volume is not None and volume.attributes_class != claim.attributes_class:
+        return Reason("former-attributes-class", former.name, claim.attributes_class, volume.attributes_class)
     if claim.selector is not None and not claim.selector.matches(volume.labels if volume else {}):
         return Reason("former-selector", former.name, str(claim.selector))
     pool = former.handle.partition(".")[0]
     if not any(node.has_pool(pool) for node in facts.nodes):
         return Reason("former-pool-away", former.name, pool)
     return None
+
+
+def _other_class(facts: Facts, former: Former) -> Reason | None:
+    """A volume without an object tells its backend only; one with an object tells its class."""
+    claim, volume, manifest = facts.claim, former.volume, former.manifest
+    if volume is not None and volume.class_name != claim.class_name:
+        return Reason("former-class", former.name, claim.class_name, volume.class_name)
+    parameters = facts.storage_class.parameters if facts.storage_class else {}
+    backend = parameters.get("backend", DEFAULT_BACKEND)
+    if volume is None and manifest is not None and manifest.backend not in {"", backend}:
+        return Reason("former-backend", former.name, backend, manifest.backend)
+    return None
+
+
+def _outbid(facts: Facts, former: Former) -> Reason | None:
+    """
+    Would the binder take another volume although this one names the claim? Fewer access modes win over a reservation.
+
+    Source: kubernetes, pkg/controller/volume/persistentvolume, index.go (findBestMatchForClaim).
+    """
+    if former.volume is None or former.volume.claim_ref is None:
+        return None
+    claim, storage_class = facts.claim, facts.storage_class
+    given = dataclasses.replace(former.volume, claim_ref=dataclasses.replace(former.volume.claim_ref, uid=claim.uid))
+    others = (each for each in facts.volumes if each.name != given.name)
+    waits = storage_class is not None and storage_class.waits_for_consumer
+    taken = match_claim(claim, (given, *others), delay_binding=waits)
+    if taken is None or taken.name == given.name:
+        return None
+    return Reason("former-outbid", former.name, ", ".join(given.modes), taken.name)

@@ -73,6 +73,18 @@ SENTENCES: Final[dict[str, str]] = {
     "former-modes": "it is its former volume, and its access modes are {had}; ask for them instead of {wanted}",
     "former-volume-mode": "it is its former volume, and its volumeMode is {had}; ask for that instead of {wanted}",
     "former-selector": "it is its former volume, and its labels do not match the claim's selector ({wanted})",
+    "former-class": "it is its former volume, and its class is {had}, not {wanted}; make the claim with class {had}",
+    "former-backend": (
+        "it is its former volume, and its backend is {had}; make the claim with a class of backend {had} instead of "
+        "{wanted}"
+    ),
+    "former-attributes-class": (
+        "it is its former volume, and its VolumeAttributesClass is {had}, not {wanted}; ask for the one it has"
+    ),
+    "former-outbid": (
+        "it is its former volume, and the binder would take volume {had} instead, which has fewer access modes; ask "
+        "for {wanted}"
+    ),
     "former-pool-away": (
         "it is its former volume, and no node has its pool {wanted} now; bring back the node or mount the disk"
     ),

@@ -3,7 +3,7 @@
 from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.match import match, match_claim
+from provisioner.binding.match import match_claim
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters, StorageClass
 
@@ -20,7 +20,7 @@ def decide(facts: Facts) -> Decision:
     if claim.bind_completed or claim.volume_name:
         return _named(facts)
     for volume in facts.volumes:
-        if volume.belongs_to(claim) and match(claim, [volume]):
+        if volume.belongs_to(claim) and match_claim(claim, [volume]):
             return Decision(Action.BIND, volume=volume.name)
     if claim.deleting:
         return wait("deleting")

@@ -1,20 +1,27 @@
 """All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
+
+import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts
 from provisioner.kube.cache import Caches
 from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
 from provisioner.model.inventory import Manifest
-from provisioner.model.kinds import NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME
+from provisioner.model.kinds import NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Object
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+
+log = structlog.get_logger()
+
+View = TypeVar("View")
 
 
 class Inventory(Protocol):
@@ -40,17 +47,28 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     manifests: tuple[Manifest, ...] = ()
     if storage_class is not None and storage_class.adopts != "Never" and namespace_uid:
         manifests = await held_before(inventory, namespace_uid=namespace_uid, claim=claim.name)
-    pods = [Pod.of(each) for each in caches[POD].all(claim.namespace)]
+    pods = readable(caches[POD].all(claim.namespace), Pod.of)
     return Facts(
         claim=claim,
-        volumes=tuple(Volume.of(each) for each in caches[VOLUME].all()),
+        volumes=tuple(readable(caches[VOLUME].all(), Volume.of)),
         storage_class=storage_class,
         namespace_uid=namespace_uid,
-        stateful_sets=tuple(StatefulSet.of(each) for each in caches[STATEFUL_SET].all(claim.namespace)),
+        stateful_sets=tuple(readable(caches[STATEFUL_SET].all(claim.namespace), StatefulSet.of)),
         manifests=manifests,
-        nodes=tuple(Node.of(each) for each in caches[NODE].all()),
+        nodes=tuple(readable(caches[NODE].all(), Node.of)),
         pods=tuple(each for each in pods if claim.name in each.claims.values()),
     )
+
+
+def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[View]:
+    """The views of those that can be understood: one odd object must not hold up every claim."""
+    found = []
+    for each in objects:
+        try:
+            found.append(view(each))
+        except InvalidObject as error:
+            log.warning("object.unreadable", problem=str(error))
+    return found
 
 
 async def held_before(inventory: Inventory, *, namespace_uid: str, claim: str) -> tuple[Manifest, ...]:
@@ -72,4 +90,5 @@ def view(manifest: "inventory_pb2.Manifest", *, in_trash: bool) -> Manifest:
         holder=dict(manifest.holder.labels),
         since=manifest.holder.since.ToJsonString() if manifest.holder.HasField("since") else "",
         in_trash=in_trash,
+        ready=manifest.state != "creating",
     )

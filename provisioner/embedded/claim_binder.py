@@ -14,7 +14,7 @@ from provisioner.binding.adopt import adopt as former_volume
 from provisioner.binding.control import ClaimStep, claim_step
 from provisioner.binding.match import match
 from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.gather import Inventory, gather
+from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.embedded.bind_writes import claim_key, reserve, set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -81,10 +81,10 @@ class ClaimBinder:
             return Done()
         try:
             claim = Claim.of(found)
-            volumes = [Volume.of(each) for each in self._caches[VOLUME].all()]
-            classes = [StorageClass.of(each) for each in self._caches[STORAGE_CLASS].all()]
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
+        volumes = readable(self._caches[VOLUME].all(), Volume.of)
+        classes = readable(self._caches[STORAGE_CLASS].all(), StorageClass.of)
         storage_class = next((each for each in classes if each.name == claim.class_name), None)
         step = claim_step(claim, volumes=volumes, storage_class=storage_class, default_class=default_class(classes))
         step = self._on_selected_node(step, claim, volumes)

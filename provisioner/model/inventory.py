@@ -22,8 +22,8 @@ class Manifest:
     """
     A volume as its pool knows it.
 
-    `holder` are the labels of who had it last; `since`, a time in UTC as RFC 3339 writes it, orders holders. One that is
-    not `ready` was never handed out: its making was interrupted, and nobody can have written into it.
+    `holder` are the labels of who had it last; `since`, a time in UTC as RFC 3339 writes it, orders holders. One that
+    is not `ready` was never handed out: its making was interrupted, and nobody can have written into it.
     """
 
     handle: str

@@ -15,15 +15,21 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 _BINARY: Final = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _NANO: Final = 10**9
 _BINARY_CAP: Final = 2**63 - 1
+_LENGTH_LIMIT: Final = 1_000
+"""Longer texts are refused: reading thousands of digits takes quadratic time."""
 _EXPONENT_LIMIT: Final = 10_000
 """Larger exponents are refused: nothing on earth is that large, and computing with them would take for ever."""
+
+
+_QUOTED: Final = 60
 
 
 class InvalidQuantity(ValueError):
     """A text that is not a quantity; the sentence quotes it and shows right ones."""
 
     def __init__(self, text: object) -> None:
-        super().__init__(f"{text!r} is not a quantity; write for example 500Mi, 1Gi or 1.5G")
+        quoted = repr(text) if len(repr(text)) <= _QUOTED else f"{repr(text)[:_QUOTED]}…"
+        super().__init__(f"{quoted} is not a quantity; write for example 500Mi, 1Gi or 1.5G")
 
 
 @functools.total_ordering
@@ -49,8 +55,9 @@ class Quantity:
         """
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise InvalidQuantity(text)
-        found = _GRAMMAR.fullmatch(written := str(text))
-        if found is None or not written:
+        written = str(text)
+        found = _GRAMMAR.fullmatch(written) if 0 < len(written) <= _LENGTH_LIMIT else None
+        if found is None:
             raise InvalidQuantity(text)
         sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
         if found[3] is None and not whole and suffix in {"Pi", "Ei"}:

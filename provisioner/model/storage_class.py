@@ -19,6 +19,7 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "adopt": ("Never", "Ordinal", "Claim"),
     "onNodeLoss": ("Wait", "Release"),
 }
+DEFAULT_BACKEND: Final = "directory"
 KEYS: Final = ("backend", "pool", FS_TYPE, "provisioning", "adopt", "trashRetention", "onNodeLoss")
 _DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", re.ASCII)
 
@@ -27,7 +28,7 @@ _DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)
 class ClassParameters:
     """The parameters, checked. `trash_retention` is in seconds; `pool` "" means any."""
 
-    backend: str = "directory"
+    backend: str = DEFAULT_BACKEND
     pool: str = ""
     fs_type: str = ""
     provisioning: str = "thin"
@@ -43,7 +44,7 @@ class ClassParameters:
                 raise InvalidParameter(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
             if key in CHOICES and value not in CHOICES[key]:
                 raise InvalidParameter(f"{key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}")
-        backend = parameters.get("backend", "directory")
+        backend = parameters.get("backend", DEFAULT_BACKEND)
         for key in (FS_TYPE, "provisioning"):
             if key in parameters and backend != "loop":
                 raise InvalidParameter(f"{key} has a meaning for backend loop only, and the backend is {backend}")

@@ -1,19 +1,22 @@
 """
 Whatever happens in whatever order, no volume has two claims, no ordinal meets a stranger's data or an empty disk.
 
-A small world is driven by the brain's own decisions alone, and one rule at a time: claims come and go, volume objects are
-deleted by hand, controllers act on what they see now. Every ordinal writes its name into its volume.
+A small world is driven by the brain's own decisions alone, and one rule at a time: claims, the set and the namespace come
+and go, admins make and delete volume objects and throw volumes into the trash, a making is interrupted, controllers act on
+what they see now. Every ordinal writes its name, and its namespace's UID, into its volume.
 """
 
 import dataclasses
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from provisioner.binding.adopt import adopt
 from provisioner.binding.control import ClaimRefChange, claim_step, volume_step
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
+from provisioner.binding.match import match
 from provisioner.binding.order import decide
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
@@ -23,22 +26,30 @@ from provisioner.model.names import (
     HOLDER_CLAIM_UID,
     HOLDER_NAMESPACE,
     HOLDER_NAMESPACE_UID,
+    HOLDER_ORDINAL,
+    HOLDER_STATEFUL_SET,
+    ORDINAL,
     SELECTED_NODE,
+    STATEFUL_SET,
 )
 from provisioner.model.volume import ClaimRef, Volume
-from tests.unit.binding.objects import NAMESPACE, POOL, claim, node, storage_class, volume, web
+from tests.unit.binding.objects import POOL, claim, node, storage_class, volume, web
 
-NAMES = ("www-web-0", "www-web-1", "www-web-2")
+NAMES = ("www-web-0", "www-web-1")
 KEEP, SCRATCH = storage_class("keep"), storage_class("scratch", adopt="Never", policy="Delete")
-CLASSES = {"keep": KEEP, "scratch": SCRATCH}
+AT_ONCE = storage_class("at-once", waits=False)
+CLASSES = {"keep": KEEP, "scratch": SCRATCH, "at-once": AT_ONCE}
+MODES = [("ReadWriteOnce",), ("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany")]
 
 
 @dataclasses.dataclass
 class Disk:
     """The bytes of one volume in its pool, and who held it last."""
 
-    manifest: Manifest
-    token: str = ""
+    manifest: Manifest | None
+    """None for a volume that is not ours."""
+    token: tuple[str, str] = ("", "")
+    """Who wrote into it: claim's name and namespace's UID."""
 
 
 class World(RuleBasedStateMachine):
@@ -49,20 +60,110 @@ class World(RuleBasedStateMachine):
         self.claims: dict[str, Claim] = {}
         self.volumes: dict[str, Volume] = {}
         self.disks: dict[str, Disk] = {}
-        self.promised: dict[str, str] = {}
+        self.promised: dict[tuple[str, str], str] = {}
+        """(claim's name, class) → the volume its ordinal wrote into, in this namespace."""
+        self.set_is_there = True
+        self.namespaces = 1
         self.uids = 0
         self.clock = 0
 
+    @property
+    def namespace(self) -> str:
+        """The UID of the namespace as it is now."""
+        return f"ns{self.namespaces}"
+
     @rule(
         name=st.sampled_from(NAMES),
-        cls=st.sampled_from(["keep", "keep", "scratch"]),
+        cls=st.sampled_from(["keep", "keep", "at-once", "scratch"]),
         size=st.sampled_from(["1Gi", "1Gi", "2Gi"]),
+        modes=st.sampled_from(MODES),
     )
-    def create_claim(self, name: str, cls: str, size: str) -> None:
-        """The StatefulSet makes a claim that is missing; its UID is new."""
+    def create_claim(self, name: str, cls: str, size: str, modes: tuple[str, ...]) -> None:
+        """The StatefulSet, or a hand, makes a claim that is missing; its UID is new."""
         if name not in self.claims:
             self.uids += 1
-            self.claims[name] = claim(name, uid=f"uid{self.uids}", cls=cls, size=size)
+            self.claims[name] = claim(name, uid=f"uid{self.uids}", cls=cls, size=size, modes=modes)
+
+    @rule(writes=st.booleans())
+    def settle(self, writes: bool) -> None:
+        """All controllers get their turn until nothing changes, and the pods write."""
+        for _ in range(4):
+            for name in sorted(self.claims):
+                self.schedule(name)
+                self.decide_claim(name, interrupted=False)
+                self.sync_claim(name)
+            for name in sorted(self.volumes):
+                self._sync_volume(name)
+        for name in sorted(self.claims) if writes else ():
+            self.write(name)
+
+    @initialize(cls=st.sampled_from(["keep", "at-once"]), settled=st.booleans())
+    def apply(self, cls: str, settled: bool) -> None:
+        """The set is applied, and mostly comes up at once."""
+        for name in NAMES:
+            self.create_claim(name, cls, "1Gi", MODES[0])
+        if settled:
+            self.settle(writes=True)
+
+    @precondition(lambda self: self.claims)
+    @rule(
+        names=st.sampled_from([NAMES, NAMES[:1], NAMES[1:]]),
+        size=st.sampled_from(["", "", "2Gi"]),
+        modes=st.sampled_from([(), (), *MODES]),
+        between=st.sampled_from(["nothing", "binder", "object lost", "thrown away"]),
+        settled=st.booleans(),
+    )
+    def delete_and_apply_again(
+        self, names: tuple[str, ...], size: str, modes: tuple[str, ...], between: str, settled: bool
+    ) -> None:
+        """The main job: set and claims go, and come back as they were or nearly so, sooner or later."""
+        gone = {name: self.claims.pop(name) for name in names if name in self.claims}
+        if between != "nothing":
+            self.settle(writes=False)
+        if between in {"object lost", "thrown away"}:
+            for name in self._released():
+                del self.volumes[name]
+        if between == "thrown away":
+            for name in self._loose():
+                self._trash(name, in_trash=True)
+        for name, had in gone.items():
+            self.create_claim(name, had.class_name, size or str(had.request), modes or had.modes)
+        self.set_is_there = True
+        if settled:
+            self.settle(writes=True)
+
+    @precondition(lambda self: self.set_is_there)
+    @rule()
+    def delete_set(self) -> None:
+        """The StatefulSet is deleted, its claims stay."""
+        self.set_is_there = False
+
+    @precondition(lambda self: not self.set_is_there)
+    @rule()
+    def create_set(self) -> None:
+        """It is made again."""
+        self.set_is_there = True
+
+    @precondition(lambda self: self.promised)
+    @rule(settled=st.booleans())
+    def renew_namespace(self, settled: bool) -> None:
+        """The namespace goes with its claims; another tenant makes one of the same name, and applies the same."""
+        self.namespaces += 1
+        gone, self.claims = self.claims, {}
+        self.promised.clear()
+        for name, had in gone.items():
+            self.create_claim(name, had.class_name, str(had.request), had.modes)
+        if settled:
+            self.settle(writes=False)
+
+    @precondition(lambda self: sum(name.startswith("hand") for name in self.volumes) < 2)
+    @rule(cls=st.sampled_from(["keep", "at-once"]))
+    def make_volume_by_hand(self, cls: str) -> None:
+        """An admin adds an empty volume of another driver."""
+        self.uids += 1
+        name = f"hand{self.uids}"
+        self.volumes[name] = volume(name, cls=cls, size="4Gi", driver="other", phase="Pending", namespace_uid="")
+        self.disks[name] = Disk(None)
 
     @rule(name=st.sampled_from(NAMES))
     def delete_claim(self, name: str) -> None:
@@ -75,19 +176,25 @@ class World(RuleBasedStateMachine):
         if name in self.claims:
             self._annotate(name, SELECTED_NODE, "n1")
 
-    @precondition(lambda self: self.volumes)
+    @precondition(lambda self: self._released())
     @rule(data=st.data())
     def delete_volume_object(self, data: st.DataObject) -> None:
         """An admin deletes a released PersistentVolume; the bytes stay in the pool."""
-        name = data.draw(st.sampled_from(sorted(self.volumes)))
-        if self.volumes[name].phase == "Released" and self.volumes[name].reclaim_policy == "Retain":
-            del self.volumes[name]
+        del self.volumes[data.draw(st.sampled_from(self._released()))]
+
+    @precondition(lambda self: self._loose())
+    @rule(data=st.data())
+    def throw_away(self, data: st.DataObject) -> None:
+        """An admin has the driver delete a volume that has no object any more: it goes to the trash."""
+        self._trash(data.draw(st.sampled_from(self._loose())), in_trash=True)
 
     @precondition(lambda self: self.volumes)
     @rule(data=st.data())
     def sync_volume(self, data: st.DataObject) -> None:
         """The volume half of the binder."""
-        name = data.draw(st.sampled_from(sorted(self.volumes)))
+        self._sync_volume(data.draw(st.sampled_from(sorted(self.volumes))))
+
+    def _sync_volume(self, name: str) -> None:
         had = self.volumes[name]
         live = self.claims.get(had.claim_ref.name) if had.claim_ref else None
         step = volume_step(had, claim=live)
@@ -113,8 +220,13 @@ class World(RuleBasedStateMachine):
         step = claim_step(
             wanted, volumes=self.volumes.values(), storage_class=CLASSES[wanted.class_name], default_class=None
         )
-        if step.bind_to is not None:
-            bound = step.bind_to
+        free = step.bind_to is None or not step.bind_to.belongs_to(wanted)
+        if free and step.rule in {"U1", "U3", "U4"} and adopt(self._facts(wanted)) is not None:
+            return  # as the embedded binder does: a former volume goes before all others
+        bound = step.bind_to
+        if step.provisioner and wanted.selected_node:
+            bound = match(wanted, self.volumes.values(), node=node())  # the scheduler's part
+        if bound is not None:
             self.volumes[bound.name] = dataclasses.replace(
                 bound, phase="Bound", claim_ref=ClaimRef("default", name, wanted.uid)
             )
@@ -123,8 +235,8 @@ class World(RuleBasedStateMachine):
         elif step.phase:
             self.claims[name] = dataclasses.replace(wanted, phase=step.phase)
 
-    @rule(name=st.sampled_from(NAMES))
-    def decide_claim(self, name: str) -> None:
+    @rule(name=st.sampled_from(NAMES), interrupted=st.sampled_from([False, False, True]))
+    def decide_claim(self, name: str, interrupted: bool) -> None:
         """Mooring's own controller: adopt, rebuild or provision."""
         if name not in self.claims:
             return
@@ -134,11 +246,24 @@ class World(RuleBasedStateMachine):
             had = self.volumes[decision.volume]
             self.volumes[had.name] = dataclasses.replace(had, claim_ref=ClaimRef("default", name, wanted.uid))
             self._hold(had.name, wanted)
-        elif decision.action is Action.REBUILD:
+        elif decision.action is Action.UNDELETE and interrupted:
+            self._trash(decision.volume, in_trash=False)
+        elif decision.action in {Action.REBUILD, Action.UNDELETE}:
+            manifest = self.disks[decision.volume].manifest
+            assert manifest is not None
             self.volumes[decision.volume] = volume(
-                decision.volume, ref=(name, wanted.uid), cls=wanted.class_name, phase="Pending"
+                decision.volume,
+                ref=(name, wanted.uid),
+                cls=wanted.class_name,
+                size=str(manifest.capacity_bytes),
+                modes=wanted.modes,
+                phase="Pending",
+                namespace_uid=self.namespace,
+                ordinal=self._ordinal(name),
             )
             self._hold(decision.volume, wanted)
+        elif decision.action is Action.PROVISION and interrupted:
+            self._hold(f"pvc-{wanted.uid}", wanted, ready=False)
         elif decision.action is Action.PROVISION:
             made = f"pvc-{wanted.uid}"
             if made not in self.volumes:
@@ -149,43 +274,86 @@ class World(RuleBasedStateMachine):
                     cls=cls.name,
                     policy=cls.reclaim_policy,
                     size=str(wanted.request),
+                    modes=wanted.modes,
                     phase="Pending",
                     provisioned_by="csi.mooring.dev",
+                    namespace_uid=self.namespace,
+                    ordinal=self._ordinal(name),
                 )
                 self._hold(made, wanted)
 
     @rule(name=st.sampled_from(NAMES))
     def write(self, name: str) -> None:
-        """The ordinal's pod writes its name into what it has mounted."""
+        """
+        A pod writes the claim's name into what it has mounted.
+
+        While the set is there it is the ordinal's pod: the volume is noted as that ordinal's, and its data promised.
+        """
         wanted = self.claims.get(name)
         if wanted is not None and wanted.bind_completed and wanted.volume_name in self.volumes:
-            self.disks[wanted.volume_name].token = name
-            if wanted.class_name == "keep":
-                self.promised[name] = wanted.volume_name
+            disk = self.disks[wanted.volume_name]
+            disk.token = (name, self.namespace)
+            if wanted.class_name != "scratch" and disk.manifest is not None and self.set_is_there:
+                self.promised[(name, wanted.class_name)] = wanted.volume_name
+                self._note_ordinal(wanted)
 
     def _facts(self, wanted: Claim) -> Facts:
         return Facts(
             claim=wanted,
             volumes=tuple(self.volumes.values()),
             storage_class=CLASSES[wanted.class_name],
-            namespace_uid=NAMESPACE,
-            stateful_sets=(web(),),
-            manifests=tuple(disk.manifest for disk in self.disks.values()),
+            namespace_uid=self.namespace,
+            stateful_sets=(web(),) if self.set_is_there else (),
+            manifests=tuple(disk.manifest for disk in self.disks.values() if disk.manifest is not None),
             nodes=(node(),),
         )
 
-    def _hold(self, name: str, wanted: Claim) -> None:
+    def _released(self) -> list[str]:
+        return sorted(
+            each.name for each in self.volumes.values() if (each.phase, each.reclaim_policy) == ("Released", "Retain")
+        )
+
+    def _loose(self) -> list[str]:
+        """Volumes in the pool, not in the trash, without an object."""
+        return sorted(
+            name
+            for name, disk in self.disks.items()
+            if name not in self.volumes and disk.manifest and not disk.manifest.in_trash
+        )
+
+    def _ordinal(self, name: str) -> str:
+        """What the controller notes on the volume; only a set that is there can tell."""
+        return name.removeprefix("www-") if self.set_is_there else ""
+
+    def _note_ordinal(self, wanted: Claim) -> None:
+        """What the holders' controller does for a bound volume: annotations first, then the manifest."""
+        had = self.volumes[wanted.volume_name]
+        stateful_set, _, number = self._ordinal(wanted.name).rpartition("-")
+        noted = {**had.annotations, STATEFUL_SET: stateful_set, ORDINAL: number}
+        self.volumes[had.name] = dataclasses.replace(had, annotations=noted)
+        self._hold(had.name, wanted)
+
+    def _trash(self, name: str, *, in_trash: bool) -> None:
+        disk = self.disks[name]
+        if disk.manifest is not None:
+            disk.manifest = dataclasses.replace(disk.manifest, in_trash=in_trash)
+
+    def _hold(self, name: str, wanted: Claim, *, ready: bool = True) -> None:
         self.clock += 1
         holder = {
             HOLDER_NAMESPACE: "default",
-            HOLDER_NAMESPACE_UID: NAMESPACE,
+            HOLDER_NAMESPACE_UID: self.namespace,
             HOLDER_CLAIM: wanted.name,
             HOLDER_CLAIM_UID: wanted.uid,
         }
+        if stem := self._ordinal(wanted.name):
+            holder[HOLDER_STATEFUL_SET], _, holder[HOLDER_ORDINAL] = stem.rpartition("-")
         before = self.disks.get(name)
-        size = before.manifest.capacity_bytes if before else wanted.request.ceil_bytes
-        made = Manifest(f"{POOL}.{name}", name, size, "directory", "mount", holder, f"{self.clock:09}")
-        self.disks[name] = Disk(made, before.token if before else "")
+        size = before.manifest.capacity_bytes if before and before.manifest else wanted.request.ceil_bytes
+        made = Manifest(
+            f"{POOL}.{name}", name, size, "directory", "mount", holder, f"{self.clock:09}", in_trash=False, ready=ready
+        )
+        self.disks[name] = Disk(made, before.token if before else ("", ""))
 
     def _annotate(self, name: str, key: str, value: str) -> None:
         had = self.claims[name]
@@ -210,10 +378,11 @@ class World(RuleBasedStateMachine):
         for each in self.claims.values():
             if not each.bind_completed or each.volume_name not in self.disks:
                 continue
-            assert self.disks[each.volume_name].token in {"", each.name}
-            if each.class_name == "keep" and each.name in self.promised:
-                assert self.disks[self.promised[each.name]].token == each.name
-                assert each.volume_name == self.promised[each.name], "an empty disk instead of its own"
+            assert self.disks[each.volume_name].token in {("", ""), (each.name, self.namespace)}
+            promised = self.promised.get((each.name, each.class_name))
+            if promised is not None:
+                assert self.disks[promised].token == (each.name, self.namespace)
+                assert each.volume_name == promised, "an empty disk instead of its own"
 
     @invariant()
     def data_stays(self) -> None:
@@ -222,5 +391,5 @@ class World(RuleBasedStateMachine):
             assert had in self.disks
 
 
-World.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+World.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
 TestWorld = World.TestCase

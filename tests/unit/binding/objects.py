@@ -168,6 +168,8 @@ def manifest(
     uid: str = "old",
     since: str = "2026-01-01",
     in_trash: bool = False,
+    ready: bool = True,
+    backend: str = "directory",
 ) -> Manifest:
     """What a pool knows about a volume that a claim held."""
     holder = {
@@ -176,7 +178,7 @@ def manifest(
         HOLDER_CLAIM: claim_name,
         HOLDER_CLAIM_UID: uid,
     }
-    return Manifest(f"{POOL}.{name}", name, 1 << 30, "directory", "mount", holder, since, in_trash)
+    return Manifest(f"{POOL}.{name}", name, 1 << 30, backend, "mount", holder, since, in_trash, ready)
 
 
 def pod(name: str = "web-0", *, claim_name: str = "www-web-0", node_name: str = "", ready: bool = False) -> Pod:

@@ -44,6 +44,13 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "the selector does not match": ({}, {"claim": claim(selector={"matchLabels": {"a": "b"}})}, "former-selector"),
     "its pool is on no node": ({}, {"nodes": (node(pool="another"),)}, "former-pool-away"),
     "no node is known": ({}, {"nodes": ()}, "former-pool-away"),
+    "its class is another": ({"cls": "slow"}, {}, "former-class"),
+    "its attributes class is another": ({"vac": "gold"}, {"claim": claim(vac="silver")}, "former-attributes-class"),
+    "the binder would take another": (
+        {"modes": ("ReadWriteOnce", "ReadOnlyMany")},
+        {"storage_class": storage_class(waits=False)},
+        "former-outbid",
+    ),
     "the set is gone": ({"ordinal": "web-0"}, {"stateful_sets": ()}, "former-ordinal"),
     "the set is being deleted": ({"ordinal": "web-0"}, {"stateful_sets": (web(deleting=True),)}, "former-ordinal"),
     "the set has no such template": (
@@ -76,6 +83,8 @@ STRANGERS: dict[str, dict[str, Any]] = {
     "in a class that never adopts": {"volumes": (volume(**FORMER),), "storage_class": storage_class(adopt="Never")},
     "of a plain claim where only ordinals are adopted": {"volumes": (volume(**FORMER),), "stateful_sets": ()},
     "manifest of another namespace": {"manifests": (manifest(),), "namespace_uid": "another"},
+    "whose making was interrupted": {"manifests": (manifest(ready=False),)},
+    "whose making was interrupted, in the trash": {"manifests": (manifest(ready=False, in_trash=True),)},
     "manifest of its own": {"manifests": (manifest(uid="new"),)},
 }
 
@@ -111,18 +120,49 @@ def test_a_manifest_whose_volume_object_exists_is_not_counted_twice() -> None:
     assert decision.action is Action.ADOPT
 
 
-def test_of_several_former_volumes_the_one_held_last_comes_back() -> None:
-    """An older one may be left from an incident."""
+def test_a_volume_made_anew_goes_before_its_namesake_in_the_trash() -> None:
+    """Taking the older one out of the trash would be refused, as the handle is in use."""
+    manifests = (manifest(), manifest(in_trash=True))
+
+    assert decide(facts(manifests=manifests)).action is Action.REBUILD
+    assert decide(facts(manifests=manifests[::-1])).action is Action.REBUILD
+
+
+def test_a_manifest_of_another_backend_is_not_rebuilt_under_the_claims_class() -> None:
+    """A class that promises an enforced size must not be given a directory."""
+    decision = decide(facts(manifests=(manifest(backend="loop"),)))
+
+    assert (Action.WAIT, "former-backend") == (decision.action, decision.reasons[0].code)
+
+
+def test_of_two_sets_whose_names_make_the_same_claim_the_one_that_stays_counts() -> None:
+    """Template `www` of set `web` and template `www-web` of no set: names are ambiguous, existence is not."""
+    sets = (web(deleting=True), web())
+
+    assert decide(facts(volumes=(volume(**FORMER),), stateful_sets=sets)).action is Action.ADOPT
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00.500Z"),
+        ("2026-01-01T00:00:00.500Z", "2026-01-01T00:00:01Z"),
+        ("2026-01-01T00:00:00.500Z", "2026-01-01T00:00:00.500001Z"),
+    ],
+)
+def test_of_several_former_volumes_the_one_held_last_comes_back(earlier: str, later: str) -> None:
+    """An older one may be left from an incident; times have as many digits as they need."""
     volumes = (volume("a", **FORMER), volume("b", **FORMER))
-    manifests = (manifest("a", since="2026-01-01"), manifest("b", since="2026-02-01"))
+    manifests = (manifest("a", since=earlier), manifest("b", since=later))
 
     assert decide(facts(volumes=volumes, manifests=manifests)).volume == "b"
 
 
-@pytest.mark.parametrize("since", ["", "2026-01-01"])
-def test_nothing_is_guessed_when_several_could_be_the_last(since: str) -> None:
-    """Two equal candidates: somebody has to say which."""
-    manifests = tuple(manifest(name, since=since) for name in ("a", "b"))
+@pytest.mark.parametrize("since", [("", ""), ("2026-01-01", "2026-01-01"), ("", "2026-01-01")])
+def test_nothing_is_guessed_when_several_could_be_the_last(since: tuple[str, str]) -> None:
+    """Equal times, or one that is not known: somebody has to say which."""
+    manifests = tuple(manifest(name, since=when) for name, when in zip(("a", "b"), since, strict=True))
     decision = decide(facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)), manifests=manifests))
 
     assert (Action.WAIT, "former-several") == (decision.action, decision.reasons[0].code)

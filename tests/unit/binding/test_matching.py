@@ -158,6 +158,10 @@ AFFINITIES: dict[str, tuple[Any, bool]] = {
         {"nodeSelectorTerms": [{"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["9"]}]}]},
         True,
     ),
+    "Gt needs numbers of 64 bits": (
+        {"nodeSelectorTerms": [{"matchExpressions": [{"key": "size", "operator": "Gt", "values": ["-9" + "9" * 18]}]}]},
+        False,
+    ),
     "an expression that cannot be evaluated matches none": (
         {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Like", "values": ["a"]}]}]},
         False,

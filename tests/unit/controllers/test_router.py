@@ -118,8 +118,8 @@ async def _create(router: Router, *, adopts: bool = True, segments: dict[str, st
     return made.handle
 
 
-def _manifest(name: str) -> inventory_pb2.Manifest:
-    return inventory_pb2.Manifest(volume_id=f"p.{name}", csi_name=name)
+def _manifest(name: str, *, state: str = "ready") -> inventory_pb2.Manifest:
+    return inventory_pb2.Manifest(volume_id=f"p.{name}", csi_name=name, state=state)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,13 @@ async def test_a_claim_with_a_former_volume_gets_no_empty_one(driver: _Driver, r
     with pytest.raises(FormerVolume, match="in the trash"):
         await _create(router)
     assert [] == driver.controller.made
+
+
+async def test_an_interrupted_making_is_no_former_volume(driver: _Driver, router: Router) -> None:
+    """Nobody was ever given it, and a claim made anew must not wait for it for ever."""
+    driver.inventory.manifests = [_manifest("pvc-c1", state="creating")]
+    driver.inventory.trash = [inventory_pb2.TrashEntry(manifest=_manifest("pvc-c0", state="creating"))]
+    assert "p.pvc-c2" == await _create(router)
 
 
 async def test_the_fence_lets_a_retry_through(driver: _Driver, router: Router) -> None:

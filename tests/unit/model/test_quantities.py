@@ -43,7 +43,7 @@ GOLDEN: dict[str, tuple[str, int | Fraction]] = {
 }
 
 REFUSED = ["", " 1Gi", "1Gi ", "1_000", "NaN", "Infinity", "\uff11Gi", "1e", "1Kib", "1ki", "1K", "--1", "1..2", "0x10"]
-REFUSED += ["1Ei.", "1Mi5", "1e3Gi", "Pi", "Ei", "five", "1 Gi", "1e99999999"]
+REFUSED += ["1Ei.", "1Mi5", "1e3Gi", "Pi", "Ei", "five", "1 Gi", "1e99999999", "9" * 5000, f"0.{'1' * 5000}Gi"]
 
 SUFFIXES = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "e3", "E-3", "e+2"]
 

@@ -1,10 +1,16 @@
 """API objects become frozen views; what is wrong in them becomes one clear error."""
 
+import contextlib
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject, InvalidParameter
 from provisioner.model.kinds import KINDS, kind_named, kind_of
+from provisioner.model.node import Node
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import Ordinal, StatefulSet
 from provisioner.model.storage_class import KEYS, ClassParameters, StorageClass, default_class, seconds
@@ -59,6 +65,34 @@ def test_a_wrong_shape_names_the_object_and_the_field(obj: dict[str, object], fi
     """Nobody should have to guess which object of a hundred is wrong, and where."""
     with pytest.raises(InvalidObject, match=field):
         Claim.of(obj)
+
+
+KEYS_WITHIN = [
+    "metadata", "name", "namespace", "labels", "key", "operator", "values", "matchLabels", "matchExpressions",
+    "nodeSelectorTerms", "matchFields", "requests", "storage", "claimName", "uid", "start", "required",
+]  # fmt: skip
+VALUES = st.sampled_from([None, True, 7, 1.5, "", "x", "In", "Gt", "1Gi"])
+JUNK = st.recursive(
+    VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS_WITHIN), inner, max_size=4),
+    max_leaves=12,
+)
+PLACES = [
+    "metadata", "metadata.name", "metadata.labels", "metadata.ownerReferences", "spec", "spec.selector", "spec.claimRef",
+    "spec.capacity", "spec.resources", "spec.nodeAffinity", "spec.nodeAffinity.required", "spec.csi", "spec.volumes",
+    "spec.volumeClaimTemplates", "spec.ordinals", "status", "status.conditions", "parameters",
+]  # fmt: skip
+
+
+@given(st.sampled_from([Claim, Volume, Pod, Node, StatefulSet, StorageClass]), st.sampled_from(PLACES), JUNK)
+def test_whatever_is_in_an_object_it_is_a_view_or_one_clear_error(view: Any, place: str, junk: object) -> None:
+    """An object of any shape never ends a controller with a traceback."""
+    obj: Any = junk
+    for part in reversed(place.split(".")):
+        obj = {part: obj}
+
+    with contextlib.suppress(InvalidObject):
+        view.of(obj)
 
 
 def test_ordinals_are_told_by_the_set_never_by_taking_a_name_apart() -> None:

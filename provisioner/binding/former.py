@@ -1,0 +1,93 @@
+"""
+The volumes that a claim of this name held before, and which of them was last.
+
+A stranger's volume, of a namespace of the same name made anew, is no former volume at all; nor is one whose making was
+interrupted before anybody had it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from provisioner.binding.facts import Facts
+from provisioner.model import names
+from provisioner.model.inventory import Manifest
+from provisioner.model.volume import Volume
+
+
+@dataclass(frozen=True, slots=True)
+class Former:
+    """A volume that a claim of this name held: its PersistentVolume, its manifest, or both."""
+
+    volume: Volume | None
+    manifest: Manifest | None
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.volume.name if self.volume else self.manifest.csi_name if self.manifest else ""
+
+    @property
+    def handle(self) -> str:
+        """The volume handle."""
+        return self.volume.handle if self.volume else self.manifest.handle if self.manifest else ""
+
+    @property
+    def ordinal(self) -> tuple[str, str]:
+        """(StatefulSet, ordinal) that it was held for; empty strings for a claim that was no ordinal."""
+        notes = self.volume.annotations if self.volume else {}
+        labels = self.manifest.holder if self.manifest else {}
+        return (
+            notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, ""),
+            notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, ""),
+        )
+
+    @property
+    def since(self) -> str:
+        """
+        When it was last given to a claim of this name; "" when that is not known. Sorts by time.
+
+        Without the final Z, which sorts after the point before a fraction of a second.
+        """
+        return self.manifest.since.removesuffix("Z") if self.manifest else ""
+
+
+def former_volumes(facts: Facts) -> Sequence[Former]:
+    """Every volume that a claim of this name, in this very namespace, held before; in the order of their names."""
+    claim = facts.claim
+    held = [each for each in facts.manifests if each.ready and _same_owner(facts, each)]
+    # A volume made anew under the handle of one in the trash goes before that.
+    by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
+    known = {volume.handle for volume in facts.volumes if volume.driver == names.DRIVER}
+    found = [
+        Former(volume, by_handle.get(volume.handle))
+        for volume in facts.volumes
+        if volume.driver == names.DRIVER
+        and volume.claim_ref is not None
+        and (volume.claim_ref.namespace, volume.claim_ref.name) == (claim.namespace, claim.name)
+        and volume.claim_ref.uid not in {"", claim.uid}
+        and volume.annotations.get(names.NAMESPACE_UID) == facts.namespace_uid
+    ]
+    found += [
+        Former(None, manifest)
+        for handle, manifest in by_handle.items()
+        if handle not in known and manifest.holder.get(names.HOLDER_CLAIM_UID) != claim.uid
+    ]
+    return sorted(found, key=lambda former: former.name)
+
+
+def _same_owner(facts: Facts, manifest: Manifest) -> bool:
+    holder = manifest.holder
+    return (
+        holder.get(names.HOLDER_NAMESPACE_UID) == facts.namespace_uid
+        and holder.get(names.HOLDER_NAMESPACE) == facts.claim.namespace
+        and holder.get(names.HOLDER_CLAIM) == facts.claim.name
+    )
+
+
+def last_held(formers: Sequence[Former]) -> Former | None:
+    """The one held last; None when that cannot be told, for any of them."""
+    if len(formers) == 1:
+        return formers[0]
+    last = max(formers, key=lambda former: former.since)
+    known = [former.since for former in formers]
+    return last if all(known) and known.count(last.since) == 1 else None
