@@ -41,19 +41,32 @@ class Cache:
         place = place_of(obj)
         before = self.remove(place)
         self._objects[place] = obj
-        for name, index in self._indexes.items():
-            for value in index(obj):
-                self._places[name][value].add(place)
+        for name in self._indexes:
+            self._enter(name, place, obj)
         return before
 
     def remove(self, place: Place) -> Json | None:
         """Take an object out; what stood there."""
         before = self._objects.pop(place, None)
         if before is not None:
-            for name, index in self._indexes.items():
-                for value in index(before):
-                    self._places[name][value].discard(place)
+            for name in self._indexes:
+                for value in _values(self._indexes[name], before):
+                    entries = self._places[name][value]
+                    entries.discard(place)
+                    if not entries:
+                        del self._places[name][value]
         return before
+
+    def add_index(self, name: str, index: Index) -> None:
+        """Find objects under one more name; what is here already is found too."""
+        self._indexes[name] = index
+        self._places[name] = defaultdict(set)
+        for place, obj in self._objects.items():
+            self._enter(name, place, obj)
+
+    def _enter(self, name: str, place: Place, obj: Json) -> None:
+        for value in _values(self._indexes[name], obj):
+            self._places[name][value].add(place)
 
 
 class Caches:
@@ -67,6 +80,14 @@ class Caches:
         if kind not in self._caches:
             self._caches[kind] = Cache(self._indexes.get(kind))
         return self._caches[kind]
+
+
+def _values(index: Index, obj: Json) -> frozenset[str]:
+    """An object that the index cannot make out is found under no value, and stays in the cache all the same."""
+    try:
+        return frozenset(index(obj))
+    except (KeyError, TypeError, AttributeError, ValueError):
+        return frozenset()
 
 
 def place_of(obj: Json) -> Place:

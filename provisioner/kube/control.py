@@ -17,6 +17,7 @@ from provisioner.kube.errors import ApiError, Conflict, NotFound
 from provisioner.kube.queue import WorkQueue
 from provisioner.kube.reflector import Reflector
 from provisioner.kube.transport import Transport
+from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import Json, Kind
 
 log = structlog.get_logger()
@@ -55,7 +56,11 @@ class Controller(Protocol):
     workers: int
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """For each kind it looks at, which keys a changed (or deleted) object wakes."""
+        """
+        For each kind it looks at, which keys an object wakes.
+
+        Asked of every object that changed or went, as it was and as it is; a key that comes twice is worked on once.
+        """
 
     async def reconcile(self, key: Key) -> Result:
         """Bring the world nearer to what it should be. An exception means: try again, later and later."""
@@ -118,7 +123,7 @@ async def _work(controller: Controller, queue: WorkQueue[Key]) -> None:
                 key="/".join(key),
                 error=str(error) or repr(error),
                 again_in=round(delay, 2),
-                exc_info=None if isinstance(error, ApiError) else error,
+                exc_info=None if isinstance(error, ApiError | InvalidObject) else error,
             )
         else:
             queue.forget(key)

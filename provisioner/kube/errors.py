@@ -9,6 +9,8 @@ ApiError
     Invalid          400 and 422: the object is wrong, trying again is of no use
     Forbidden        401 and 403
     Unavailable      no answer, 429 and 5xx: try again later
+
+BadKubeconfig stands apart: no server was asked yet.
 """
 
 from typing import Final
@@ -50,6 +52,10 @@ class Forbidden(ApiError):
 
 class Unavailable(ApiError):
     """The server cannot answer now, or cannot be reached."""
+
+
+class BadKubeconfig(Exception):
+    """The kubeconfig cannot be read or names no server: says which file, and what is wrong with it."""
 
 
 _BY_STATUS: Final[dict[int, type[ApiError]]] = {

@@ -15,10 +15,11 @@ from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
+import yaml
 from kubernetes.aio.client import ApiClient
-from kubernetes.aio.config import new_client_from_config
+from kubernetes.aio.config import ConfigException, new_client_from_config
 
-from provisioner.kube.errors import ApiError, Unavailable, error_of
+from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable, error_of
 from provisioner.model.kinds import Json, Kind
 
 Patch = Json | list[Json]
@@ -94,8 +95,15 @@ class KubeTransport:
 
     @classmethod
     async def from_kubeconfig(cls, path: Path) -> "KubeTransport":
-        """As the kubeconfig's current context says."""
-        return cls(await new_client_from_config(config_file=str(path)))
+        """As the kubeconfig's current context says; raises BadKubeconfig."""
+        try:
+            return cls(await new_client_from_config(config_file=str(path)))
+        except (TypeError, AttributeError, LookupError) as error:  # what the library does with another kind of file
+            raise BadKubeconfig(
+                f"cannot use the kubeconfig {path}: it has not the form of one; name another"
+            ) from error
+        except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
+            raise BadKubeconfig(f"cannot use the kubeconfig {path}: {error}; name another one, or mend it") from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -132,13 +140,7 @@ class KubeTransport:
         answer = await self._open("GET", kind.path(), query=query, timeout=timeout)
         try:
             async for line in _lines(answer):
-                event = json.loads(line)
-                if event["type"] == "ERROR":
-                    status = event["object"]
-                    raise error_of(
-                        status.get("code", 500), reason=status.get("reason", ""), message=status.get("message", "")
-                    )
-                yield WatchEvent(event["type"], event["object"])
+                yield _event(line)
         finally:
             answer.close()
 
@@ -240,6 +242,23 @@ def _refusal(status: int, text: str, request: str) -> ApiError:
     return error_of(status, reason="", message=f"{request}: the server answered {status}")
 
 
+def _event(line: bytes) -> WatchEvent:
+    """One line of a watch; raises what an ERROR says, and ApiError for a line that is no event."""
+    try:
+        event = json.loads(line)
+        kind, obj = str(event["type"]), event["object"]
+        metadata = obj.get("metadata")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ApiError(500, "InvalidAnswer", "the server sent a watch event that cannot be read") from None
+    if kind == "ERROR":
+        code = obj.get("code")
+        status = code if isinstance(code, int) else 500
+        raise error_of(status, reason=str(obj.get("reason", "")), message=str(obj.get("message", "")))
+    if not isinstance(metadata, dict):
+        raise ApiError(500, "InvalidAnswer", "the server sent a watch event about nothing")
+    return WatchEvent(kind, obj)
+
+
 async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """The stream cut at newlines, however long a line is; a stream that breaks just ends."""
     rest = b""
@@ -250,6 +269,6 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 if line.strip():
                     yield line
             if len(rest) > LARGEST_LINE:
-                raise ApiError(0, "InvalidAnswer", "a watch event is larger than any object may be")
+                raise ApiError(500, "InvalidAnswer", "a watch event is larger than any object may be")
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
         return
