@@ -10,7 +10,7 @@ import structlog
 
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
-from provisioner.kube.errors import Conflict, NotFound
+from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, POD, SERVICE, STATEFUL_SET, Json, Kind, Object, kind_of
 
@@ -18,6 +18,9 @@ log = structlog.get_logger()
 
 OWNED: tuple[Kind, ...] = (POD, CLAIM, STATEFUL_SET, SERVICE)
 """Kinds whose objects may have owners, or own something, here."""
+
+OWNERS = "owners"
+"""The index of objects by the UIDs of their owners."""
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -32,6 +35,8 @@ class Garbage:
     def __init__(self, transport: Transport, caches: Caches) -> None:
         self._transport = transport
         self._caches = caches
+        for kind in OWNED:
+            caches[kind].add_index(OWNERS, _owner_uids)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """An object wakes itself, those it owns, and those that own it."""
@@ -51,7 +56,11 @@ class Garbage:
         return wake
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Delete the object if its owners are gone; finish its own deletion if it waits for what it owns."""
+        """
+        Delete the object if its owners are gone; finish its own deletion if it waits for what it owns.
+
+        While one owner stays the object stays, and forgets those that are gone or going.
+        """
         namespace, word = key
         plural, _, name = word.partition("/")
         kind = next(each for each in OWNED if each.plural == plural)
@@ -63,11 +72,14 @@ class Garbage:
         references = obj["metadata"].get("ownerReferences") or []
         if not references:
             return Done()
-        states = [await self._owner(reference, namespace) for reference in references]
-        if all(owner is None for owner in states):
-            await self._delete(kind, obj)
-        elif all(owner is None or _in_foreground(owner) for owner in states):
-            await self._delete(kind, obj, propagation="Foreground" if self._dependents(obj) else "")
+        owners = [await self._owner(reference, namespace) for reference in references]
+        kept = [one for one, owner in zip(references, owners, strict=True) if owner and not _in_foreground(owner)]
+        if not any(owners):
+            await self._delete(kind, obj, propagation="Background")
+        elif not kept:
+            await self._delete(kind, obj, propagation="Foreground" if self._dependents(obj) else "Background")
+        elif len(kept) < len(references):
+            await self._patch(kind, obj, {"ownerReferences": kept})  # one that goes need not wait for what stays
         return Done()
 
     async def _owner(self, reference: Json, namespace: str) -> Json | None:
@@ -84,7 +96,8 @@ class Garbage:
                 return None
         return seen if seen["metadata"]["uid"] == reference["uid"] else None
 
-    async def _delete(self, kind: Kind, obj: Json, *, propagation: str = "Background") -> None:
+    async def _delete(self, kind: Kind, obj: Json, *, propagation: str) -> None:
+        """Only as it was judged: who has written an owner into it meanwhile is heard first."""
         metadata = obj["metadata"]
         try:
             await self._transport.delete(
@@ -92,11 +105,12 @@ class Garbage:
                 metadata["name"],
                 namespace=metadata["namespace"],
                 uid=metadata["uid"],
-                propagation=propagation or "Background",
+                resource_version=metadata["resourceVersion"],
+                propagation=propagation,
             )
             log.info("garbage.deleted", kind=kind.plural, namespace=metadata["namespace"], name=metadata["name"])
-        except (NotFound, Conflict):
-            return  # it is gone, or it is another one by now
+        except NotFound:
+            return
 
     async def _finish(self, kind: Kind, obj: Json) -> Done:
         """A deletion that lets its dependents go, or waits until they are gone."""
@@ -137,9 +151,13 @@ class Garbage:
         return [
             (kind, obj)
             for kind in OWNED
-            for obj in self._caches[kind].all(namespace)
-            if any(each["uid"] == uid for each in obj["metadata"].get("ownerReferences") or [])
+            for obj in self._caches[kind].by(OWNERS, uid)
+            if obj["metadata"]["namespace"] == namespace
         ]
+
+
+def _owner_uids(obj: Json) -> list[str]:
+    return [each["uid"] for each in obj["metadata"].get("ownerReferences") or []]
 
 
 def _in_foreground(owner: Json) -> bool:

@@ -117,33 +117,56 @@ def new_pod(stateful_set: Object, ordinal: int) -> Json:
 
 def claim_owners(stateful_set: Object, claim: Object, *, pod: Object | None, condemned: bool) -> list[Json] | None:
     """
-    The claim's owner references as the retention policy wants them; None when they are right already.
+    The claim's owner references as the retention policy wants them; None when there is nothing to change.
 
-    References of anybody else stay. Source: kubernetes, updateClaimOwnerRefForSetAndPod.
+    `pod` is the ordinal's pod, if there is one. References of anybody else stay. A claim of an earlier set of this name
+    is left as it is: what that set's policy promised of it is the garbage collector's to keep.
+    Source: kubernetes, updateClaimOwnerRefForSetAndPod.
     """
-    policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
-    when_scaled = policy.get("whenScaled", "Retain") == "Delete"
-    when_deleted = policy.get("whenDeleted", "Retain") == "Delete"
     before = claim["metadata"].get("ownerReferences") or []
-    name = stateful_set["metadata"]["name"]
-    pod_names = (
-        {pod["metadata"]["name"]}
-        if pod
-        else {claim["metadata"]["name"].removeprefix(f"{t}-") for t in _stems(stateful_set, claim)}
-    )
+    if any(_names(each, STATEFUL_SET, stateful_set["metadata"]["name"]) for each in before) and not any(
+        each["uid"] == stateful_set["metadata"]["uid"] for each in before
+    ):
+        return None
+    when_scaled, when_deleted = retention_of(stateful_set)
+    ordinals_pod = _pod_name_of(stateful_set, claim)
     kept = [
         each
         for each in before
-        if not (each["kind"] == STATEFUL_SET.name and each["name"] == name)
-        and not (each["kind"] == POD.name and each["name"] in pod_names)
+        if not _names(each, STATEFUL_SET, stateful_set["metadata"]["name"]) and not _names(each, POD, ordinals_pod)
     ]
-    if when_scaled and condemned and pod is not None:
+    if when_scaled == "Delete" and condemned and pod is not None:
         kept.append(owner_reference(POD, pod))
-    elif when_deleted and not (when_scaled and condemned):
+    elif when_deleted == "Delete" and not (when_scaled == "Delete" and condemned):
         kept.append(owner_reference(STATEFUL_SET, stateful_set))
     return None if {each["uid"] for each in kept} == {each["uid"] for each in before} else kept
 
 
-def _stems(stateful_set: Object, claim: Object) -> list[str]:
-    names = [each["metadata"]["name"] for each in templates_of(stateful_set)]
-    return [each for each in names if claim["metadata"]["name"].startswith(f"{each}-")]
+def is_condemned(stateful_set: Object, claim: Object) -> bool:
+    """
+    Whether the claim still belongs to a pod of its ordinal that was scaled away for good.
+
+    Asked when the ordinal has no pod: the collector is about to delete the claim, and a new pod must not get it.
+    Source: kubernetes, PodClaimIsStale.
+    """
+    ordinals_pod = _pod_name_of(stateful_set, claim)
+    references = claim["metadata"].get("ownerReferences") or []
+    return retention_of(stateful_set)[0] == "Delete" and any(_names(each, POD, ordinals_pod) for each in references)
+
+
+def retention_of(stateful_set: Object) -> tuple[str, str]:
+    """What becomes of claims, Retain or Delete: (whenScaled, whenDeleted)."""
+    policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
+    return policy.get("whenScaled") or "Retain", policy.get("whenDeleted") or "Retain"
+
+
+def _names(reference: Object, kind: Kind, name: str) -> bool:
+    return bool(reference["kind"] == kind.name and reference["name"] == name)
+
+
+def _pod_name_of(stateful_set: Object, claim: Object) -> str:
+    """The pod whose claim it is; a set's name may hold dashes, so the templates say where the name begins."""
+    name = str(claim["metadata"]["name"])
+    stems = [f"{each['metadata']['name']}-{stateful_set['metadata']['name']}-" for each in templates_of(stateful_set)]
+    stem = next((each for each in stems if name.startswith(each) and name[len(each) :].isdecimal()), None)
+    return f"{stateful_set['metadata']['name']}-{name[len(stem) :]}" if stem else ""

@@ -115,13 +115,16 @@ def _fill(
         name = f"{template['metadata']['name']}-{identity.pod_name(stateful_set, number)}"
         claim = claims.get(name)
         if claim is None:
-            made.append(CreateClaim(identity.new_claim(stateful_set, template, number)))
-        elif "deletionTimestamp" in claim["metadata"] and pod is None:
+            if pod is None or (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+                made.append(CreateClaim(identity.new_claim(stateful_set, template, number)))
+        elif pod is None and "deletionTimestamp" in claim["metadata"]:
             return [Blocked(f"pvc {name} is being deleted; its pod is made when it is gone")], False
-    made += _own_claims(stateful_set, number, claims, pod=None, condemned=False)
+        elif pod is None and identity.is_condemned(stateful_set, claim):
+            return [Blocked(f"pvc {name} goes with the pod that was scaled away; a new one is made then")], False
+    made += _own_claims(stateful_set, number, claims, pod=pod, condemned=False)
     if pod is None:
         return [*made, CreatePod(identity.new_pod(stateful_set, number))], False
-    if pod.get("status", {}).get("phase") in {"Failed", "Succeeded"}:
+    if (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
         return [*made, DeletePod(pod)], False
     return made, pod["metadata"]["name"] in available
 

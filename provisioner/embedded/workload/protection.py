@@ -62,6 +62,6 @@ class Protection:
 
 
 def _uses(pod: Json, claim: str) -> bool:
-    """Only a pod that was placed can have mounted anything."""
+    """Only a pod that was placed can have mounted anything; one that has ended may have it mounted still."""
     view = Pod.of(pod)
-    return bool(view.node_name) and claim in view.claims.values() and view.phase not in {"Failed", "Succeeded"}
+    return bool(view.node_name) and claim in view.claims.values()

@@ -27,8 +27,11 @@ from provisioner.model.names import REVISION_LABEL
 
 log = structlog.get_logger()
 
-BLOCKED_SECONDS = 0.2
-FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+BLOCKED_SECONDS = 5.0
+"""What blocks an ordinal is a pod or a claim, and wakes the set when it goes; this is for a wake that was missed."""
+
+BEHIND_SECONDS = 0.5
+"""The cache is behind what we just learned; the watch brings it before that."""
 
 
 class StatefulSets:
@@ -41,6 +44,7 @@ class StatefulSets:
         self._transport = transport
         self._caches = caches
         self._recorder = recorder
+        self._told: dict[Key, tuple[str, ...]] = {}
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A set wakes itself, its pods and claims wake it."""
@@ -61,30 +65,42 @@ class StatefulSets:
         namespace, name = key
         stateful_set = self._caches[STATEFUL_SET].get(name, namespace)
         if stateful_set is None:
+            self._told.pop(key, None)
             return Done()
         pods = [
             each for each in self._caches[POD].all(namespace) if identity.ordinal_of(stateful_set, each) is not None
         ]
         claims = {each["metadata"]["name"]: each for each in self._caches[CLAIM].all(namespace)}
-        ready, soon = _available(stateful_set, pods)
+        ready, ages = _available(stateful_set, pods)
         steps = plan(stateful_set, pods=pods, claims=claims, available=ready)
-        blocked = False
+        behind = False
         for step in steps:
-            blocked = await self._take(stateful_set, step) or blocked
+            behind = await self._take(stateful_set, step) or behind
+        blocked = tuple(each.message for each in steps if isinstance(each, Blocked))
+        await self._tell_blocked(key, stateful_set, blocked)
         await self._report(stateful_set, pods, ready)
-        if blocked or soon:
-            return RequeueAfter(BLOCKED_SECONDS, "something has to go or to age first")
+        waits = [
+            (BEHIND_SECONDS, "what was made or taken shows up in the cache", behind),
+            (BLOCKED_SECONDS, "something has to go first", bool(blocked)),
+            (ages, "a pod has to be ready for longer", ages > 0),
+        ]
+        if due := [(seconds, why) for seconds, why, wanted in waits if wanted]:
+            return RequeueAfter(*min(due))
         return Done()
 
+    async def _tell_blocked(self, key: Key, stateful_set: Json, blocked: tuple[str, ...]) -> None:
+        """Once for each reason: it is looked at much more often than it changes."""
+        told, self._told[key] = self._told.get(key, ()), blocked
+        for message in blocked:
+            if message not in told:
+                await self._recorder.record(stateful_set, type="Warning", reason="FailedCreate", message=message)
+
     async def _take(self, stateful_set: Json, step: Step) -> bool:
-        """Do one step; whether it only waits for something."""
-        if isinstance(step, Blocked):
-            await self._recorder.record(stateful_set, type="Warning", reason="FailedCreate", message=step.message)
-            return True
+        """Do one step; whether the cache turned out to be behind."""
         try:
             await self._act(stateful_set, step)
         except (AlreadyExists, NotFound):
-            return True  # the cache is behind; what it lacks is on its way
+            return True
         except Invalid as error:
             message = f"create in StatefulSet {stateful_set['metadata']['name']} failed: {error.message}"
             await self._recorder.record(stateful_set, type="Warning", reason="FailedCreate", message=message)
@@ -161,21 +177,19 @@ def _ready_since(pod: Object) -> str:
     return str(ready.get("lastTransitionTime") or "-") if ready.get("status") == "True" else ""
 
 
-def _available(stateful_set: Object, pods: list[Json]) -> tuple[frozenset[str], bool]:
-    """The pods ready for minReadySeconds, and whether another one only has to wait."""
-    least = stateful_set["spec"].get("minReadySeconds", 0)
+def _available(stateful_set: Object, pods: list[Json]) -> tuple[frozenset[str], float]:
+    """The pods ready for minReadySeconds, and in how many seconds the next one will be (0: none is on its way)."""
+    least = stateful_set["spec"].get("minReadySeconds") or 0
     now = datetime.now(UTC)
-    found, soon = set(), False
+    found: set[str] = set()
+    waits: list[float] = []
     for pod in pods:
         since = _ready_since(pod)
         if not since:
             continue
-        if (
-            least
-            and since != "-"
-            and (now - datetime.strptime(since, FORMAT).replace(tzinfo=UTC)).total_seconds() < least
-        ):
-            soon = True
-        else:
+        age = least if since == "-" else (now - datetime.fromisoformat(since)).total_seconds()
+        if age >= least:
             found.add(_name(pod))
-    return frozenset(found), soon
+        else:
+            waits.append(least - age)
+    return frozenset(found), min(waits, default=0.0)

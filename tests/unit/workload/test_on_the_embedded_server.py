@@ -17,6 +17,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import (
     CLAIM,
+    EVENT,
     NAMESPACE,
     NODE,
     POD,
@@ -195,6 +196,81 @@ async def test_a_foreground_deletion_waits_for_what_it_owns(world: World) -> Non
     assert not await world.gone(STATEFUL_SET, "web")
     await world.api.patch(POD, "web-0", {"metadata": {"finalizers": None}}, namespace="default")
     await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
+
+
+async def test_what_has_another_owner_stays_and_forgets_the_one_that_went(world: World) -> None:
+    """Also when that one waits in the foreground: it need not wait for what stays."""
+    first, second = [await world.api.create(SERVICE, _service(name)) for name in ("first", "second")]
+    owned = _service("owned")
+    owned["metadata"]["ownerReferences"] = [_owner(first), _owner(second)]
+    await world.api.create(SERVICE, owned)
+    await world.api.delete(SERVICE, "first", namespace="default", propagation="Foreground")
+    await world.until(lambda: world.gone(SERVICE, "first"), "the first owner is gone")
+
+    async def forgotten() -> bool:
+        metadata = (await world.api.get(SERVICE, "owned", "default"))["metadata"]
+        return [each["uid"] for each in metadata["ownerReferences"]] == [second["metadata"]["uid"]]
+
+    await world.until(forgotten, "the reference is gone")
+    await world.api.delete(SERVICE, "second", namespace="default")
+    await world.until(lambda: world.gone(SERVICE, "owned"), "it went with its last owner")
+
+
+async def test_an_owner_that_never_was_owns_nothing_for_long(world: World) -> None:
+    """A reference with the right name and another UID counts for nothing."""
+    other = await world.api.create(SERVICE, _service("other"))
+    owned = _service("owned")
+    owned["metadata"]["ownerReferences"] = [{**_owner(other), "uid": "11111111-2222-3333-4444-555555555555"}]
+    await world.api.create(SERVICE, owned)
+
+    await world.until(lambda: world.gone(SERVICE, "owned"), "it is collected")
+    assert not await world.gone(SERVICE, "other")
+
+
+async def test_a_blocked_ordinal_is_told_once(world: World) -> None:
+    """However often it is looked at: an Event for each look would be noise, and load."""
+    pod: Json = {
+        "metadata": {"name": "web-0", "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    await world.api.create(POD, pod)
+    await world.make_set(1)
+
+    async def told() -> list[Json]:
+        events = (await world.api.list(EVENT)).items
+        return [each for each in events if each["reason"] == "FailedCreate"]
+
+    await world.until(told, "it is told")
+    for number in range(5):
+        note = {"metadata": {"annotations": {"look": f"again-{number}"}}}
+        await world.api.patch(STATEFUL_SET, "web", note, namespace="default")
+        await asyncio.sleep(0.02)
+    (event,) = await told()
+    assert "web-0 exists and belongs to somebody else" in event["message"]
+    assert event["count"] == 1
+    await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+
+    async def made() -> bool:
+        if await world.gone(POD, "web-0"):
+            return False
+        return bool((await world.api.get(POD, "web-0", "default"))["metadata"].get("ownerReferences"))
+
+    await world.until(made, "the set's own pod is made")
+
+
+def _service(name: str) -> Json:
+    return {"metadata": {"name": name, "namespace": "default"}, "spec": {"clusterIP": "None"}}
+
+
+def _owner(service: Json) -> Json:
+    metadata = service["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "blockOwnerDeletion": True,
+    }
 
 
 async def test_claims_go_with_their_set_where_the_policy_says_so(world: World) -> None:

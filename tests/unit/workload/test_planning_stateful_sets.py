@@ -107,6 +107,16 @@ def test_a_missing_claim_of_a_pod_that_is_there_is_made_again() -> None:
     assert "www-web-0" in world.claims
 
 
+def test_a_running_pods_claim_is_not_made_again() -> None:
+    """It holds the former one mounted; another under that name would only be mistaken for it."""
+    world = World(stateful_set(1))
+    world.settle()
+    world.pods["web-0"]["status"] = {"phase": "Running"}
+    del world.claims["www-web-0"]
+
+    assert world.plan() == []
+
+
 @pytest.mark.parametrize(("labels", "adopted"), [({"app": "nginx"}, True), ({"app": "x"}, False)])
 def test_an_orphan_pod_is_adopted_only_if_the_set_selects_it(labels: dict[str, str], adopted: bool) -> None:
     """Somebody else's pod of the same name blocks the ordinal instead."""
@@ -155,6 +165,60 @@ def test_claims_are_owned_as_the_retention_policy_says(policy: tuple[str, str]) 
 
 def _owners(claim: Json) -> list[str]:
     return [each["kind"] for each in claim["metadata"].get("ownerReferences") or []]
+
+
+def test_no_pod_gets_a_claim_that_goes_with_the_pod_before_it() -> None:
+    """Scaled down and up again under whenScaled: Delete: the former claim has to be collected first."""
+    world = World(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
+    world.settle()
+    world.set["spec"]["replicas"] = 1
+    world.settle()
+    world.set["spec"]["replicas"] = 2
+
+    (step,) = world.plan()
+    assert isinstance(step, Blocked)
+    assert "www-web-1" in step.message
+    del world.claims["www-web-1"]
+    world.settle()
+
+    assert sorted(world.pods) == ["web-0", "web-1"]
+    assert _owners(world.claims["www-web-1"]) == []
+
+
+def test_a_pod_that_is_wanted_again_before_it_went_keeps_its_claim() -> None:
+    """Scaled up again in between: the claim's owner is taken off while the pod is still there."""
+    world = World(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
+    world.settle()
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "web-1", "uid": world.pods["web-1"]["metadata"]["uid"]}
+    world.claims["www-web-1"]["metadata"]["ownerReferences"] = [owner]
+    world.settle()
+
+    assert _owners(world.claims["www-web-1"]) == []
+
+
+def test_retain_takes_an_earlier_promise_to_delete_back() -> None:
+    """A whenScaled changed to Retain after the scale-down, before the collector came: the claim is kept."""
+    world = World(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
+    world.settle()
+    world.set["spec"]["replicas"] = 1
+    world.settle()
+    world.set = stateful_set(2)
+    world.settle()
+
+    assert _owners(world.claims["www-web-1"]) == []
+    assert sorted(world.pods) == ["web-0", "web-1"]
+
+
+def test_claims_of_an_earlier_set_of_that_name_are_left_to_the_collector() -> None:
+    """That set was to take them along; a new one does not overrule it."""
+    world = World(stateful_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"}))
+    world.settle()
+    world.pods.clear()
+    world.set["metadata"]["uid"] = "another"
+    world.settle()
+
+    (owner,) = world.claims["www-web-0"]["metadata"]["ownerReferences"]
+    assert owner["uid"] == "set-uid"
 
 
 def test_owners_of_others_stay() -> None:
