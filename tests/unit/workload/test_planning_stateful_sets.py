@@ -263,6 +263,17 @@ def test_a_pod_below_the_partition_comes_back_with_the_new_template() -> None:
     assert world.pods["web-0"]["spec"]["containers"][0]["image"] == "new"
 
 
+@pytest.mark.limit("one-at-a-time")
+def test_a_rolling_update_takes_one_pod_whatever_may_be_unavailable() -> None:
+    """Upstream would take two at once here."""
+    world = World(stateful_set(3))
+    world.settle()
+    world.set = stateful_set(3, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}})
+    world.set["spec"]["template"]["spec"]["containers"][0]["image"] = "new"
+
+    assert len([each for each in world.step() if isinstance(each, DeletePod)]) == 1
+
+
 def test_on_delete_leaves_pods_alone() -> None:
     """They change when somebody deletes them."""
     world = World(stateful_set(2))
