@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from provisioner.cli.exits import BAD_INPUT, UNREACHABLE, CommandFailed
+from provisioner.embedded.settings import default_state
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +40,6 @@ class Server:
                 both.flush()
                 context.load_cert_chain(both.name)
         return context
-
-
-def default_state(environ: Mapping[str, str], *, uid: int) -> Path:
-    """The engine's state directory when none is named: root has the system's, others their own."""
-    if named := environ.get("MOORING_STATE"):
-        return Path(named).absolute()
-    if uid == 0:
-        return Path("/var/lib/mooring")
-    data = environ.get("XDG_DATA_HOME")
-    return (Path(data) if data else Path(environ.get("HOME", "/"), ".local", "share")) / "mooring"
 
 
 def find(*, kubeconfig: Path | None, state: Path | None) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from provisioner.cli.kubeconfig import default_state
+from provisioner.embedded.settings import UpSettings, default_state
 
 
 @click.command("up")
@@ -30,8 +30,7 @@ def command(
     It stays in the foreground; SIGINT or SIGTERM unmounts all volumes and ends it. Without root it runs in a user
     namespace of its own, with directory volumes only.
     """
-    from provisioner.embedded.settings import UpSettings  # noqa: PLC0415 # nothing else needs the engine
-    from provisioner.embedded.up import run  # noqa: PLC0415 # as above
+    from provisioner.embedded.up import run  # noqa: PLC0415 # the help needs no engine
 
     where = (state or default_state(os.environ, uid=os.geteuid())).absolute()
     return run(
