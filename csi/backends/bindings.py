@@ -5,8 +5,31 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from csi.backends.protocol import Shape
 from csi.host import mounts
 from csi.host.errors import MountFailed, UnsafePath
+
+
+class Binds:
+    """The half of a backend that is the same for all of them."""
+
+    def publish(
+        self,
+        home: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
+    ) -> None:
+        """Bind what is staged to the target."""
+        del home, shape
+        publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
+
+    def unpublish(self, *, target: Path) -> None:
+        """Unbind it and remove the mount point."""
+        unpublish(target=target)
 
 
 def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]) -> None:

@@ -4,13 +4,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends import bindings
+from csi.backends.bindings import Binds
 from csi.backends.protocol import Shape, Usage
 from csi.host import files, mounts
 from csi.host.errors import HostError, MountFailed
 
 
-class Directory:
+class Directory(Binds):
     """The bytes are ``<home>/data``; staging and publishing are bind mounts. Works without root in a user namespace."""
 
     name = "directory"
@@ -48,24 +48,6 @@ class Directory:
         """Unbind it."""
         del home, shape
         mounts.unmount(staging)
-
-    def publish(
-        self,
-        home: Path,
-        shape: Shape,
-        *,
-        staging: Path,
-        target: Path,
-        read_only: bool,
-        mount_flags: Sequence[str],
-    ) -> None:
-        """Bind what is staged to the target."""
-        del home, shape
-        bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
-
-    def unpublish(self, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        bindings.unpublish(target=target)
 
     def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
         """A bind mount shows the very same directory."""

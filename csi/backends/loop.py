@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends import bindings
+from csi.backends.bindings import Binds
 from csi.backends.protocol import Shape, Usage
 from csi.host import files, filesystems, loopdev, mounts
 from csi.host.errors import HostError, MountFailed, NotBlank
@@ -14,7 +14,7 @@ DETACH_SECONDS = 5.0
 DETACH_STEP = 0.005
 
 
-class Loop:
+class Loop(Binds):
     """The bytes are ``<home>/image``; staging mounts it through a loop device that goes with the mount."""
 
     name = "loop"
@@ -90,24 +90,6 @@ class Loop:
         """Unmount it and see that the device is gone."""
         mounts.unmount(staging)
         self.detach(home, shape)
-
-    def publish(
-        self,
-        home: Path,
-        shape: Shape,
-        *,
-        staging: Path,
-        target: Path,
-        read_only: bool,
-        mount_flags: Sequence[str],
-    ) -> None:
-        """Bind what is staged to the target."""
-        del home, shape
-        bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
-
-    def unpublish(self, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        bindings.unpublish(target=target)
 
     def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
         """Its filesystem lies on a loop device of ours over this image."""
