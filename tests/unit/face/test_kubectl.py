@@ -13,6 +13,7 @@ from provisioner.embedded import credentials
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.settings import UpSettings, prepare
 from provisioner.embedded.store.store import Store
+from tests import programs
 
 Kubectl = Callable[..., str]
 
@@ -67,7 +68,7 @@ def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
 
     def call(*arguments: str, text: str = "", code: int = 0) -> str:
         done = run(
-            ["kubectl", "--request-timeout=20s", *arguments],
+            [programs.kubectl(), "--request-timeout=20s", *arguments],
             input=text, text=True, capture_output=True, env=environment, timeout=60, check=False,
         )  # fmt: skip
         assert done.returncode == code, done.stderr
@@ -80,6 +81,7 @@ def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
 
 
 @pytest.mark.needs("kubectl")
+@pytest.mark.timeout(programs.BUILD_SECONDS)
 def test_kubectl_is_at_home(kubectl: Kubectl) -> None:
     """Apply, get, scale, label, patch and a delete that waits work as with any cluster."""
     assert kubectl("apply", "-f", "-", text=WEB).splitlines() == [

@@ -1,0 +1,12 @@
+// The ordinary kubectl, from its own module: what the tests speak to the engine with.
+package main
+
+import (
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
+)
+
+func main() {
+	util.CheckErr(cli.RunNoErrOutput(cmd.NewDefaultKubectlCommand()))
+}
