@@ -55,6 +55,10 @@ _BACKGROUND = frozenset(
 )
 
 
+_UNFINISHED = _BACKGROUND | {grpc.StatusCode.RESOURCE_EXHAUSTED}
+_INFEASIBLE = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.NOT_FOUND})
+
+
 class RpcError(Exception):
     """The driver's refusal; `message` is its own sentence."""
 
@@ -63,6 +67,24 @@ class RpcError(Exception):
         self.code = code
         self.message = message
         self.state = _state(code, node_selected=node_selected)
+
+    @property
+    def final(self) -> bool:
+        """
+        Whether a change of a volume is over: nothing of it goes on, and another may begin.
+
+        Source: external-resizer, pkg/util (IsFinalError).
+        """
+        return self.code not in _UNFINISHED
+
+    @property
+    def infeasible(self) -> bool:
+        """
+        Whether a change of a volume will be refused again as long as the same is asked for.
+
+        Source: external-resizer, pkg/util (IsInfeasibleError); kubelet has the same.
+        """
+        return self.code in _INFEASIBLE
 
 
 class VolumeMissing(RpcError):
@@ -97,6 +119,14 @@ class Created:
     def pool_uuid(self) -> str:
         """The pool's identity, the first part of the handle."""
         return self.handle.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """What ControllerExpandVolume answered; `node_too`: the filesystem has to grow on the node as well."""
+
+    capacity_bytes: int
+    node_too: bool
 
 
 class Router:
@@ -165,6 +195,18 @@ class Router:
         """Move the volume to the trash; a volume that is gone already counts as deleted."""
         request = csi_pb2.DeleteVolumeRequest(volume_id=handle)
         await call(self._controller.DeleteVolume, request, seconds=SLOW_SECONDS)
+
+    async def expand_volume(
+        self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
+    ) -> Expanded:
+        """Make the volume that large, or find it so; raises RpcError."""
+        request = csi_pb2.ControllerExpandVolumeRequest(
+            volume_id=handle,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
+            volume_capability=capability,
+        )
+        answer = await call(self._controller.ControllerExpandVolume, request, seconds=SLOW_SECONDS)
+        return Expanded(answer.capacity_bytes or required_bytes, answer.node_expansion_required)
 
     async def capacity(self, *, parameters: Mapping[str, str], segments: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise."""

@@ -60,6 +60,15 @@ SENTENCES: Final[dict[str, str]] = {
     "pool-full": "no pool has {wanted} left (most room: {had}); free some, or add a pool",
     "provisioning": "a volume is being made for it",
     "driver-away": "the driver of node {wanted} does not answer: {had}",
+    "growing": "it grows from {had} to {wanted}",
+    "growth-failed": "it has not grown to {wanted} yet, and that is tried again: {had}",
+    "growth-refused": "it cannot grow to {wanted}: {had}; ask for less, or make room, and it is tried again",
+    "growth-node": (
+        "its volume has grown to {wanted}, and its filesystem has {had} until the node lets it grow, as it does when a "
+        "pod uses it"
+    ),
+    "growth-node-refused": "its volume has grown to {wanted}, but its filesystem cannot on its node: {had}",
+    "growth-class": "it asks for more than it has, and StorageClass {had} does not say allowVolumeExpansion: true",
     "former-ordinal": (
         "it held the data of ordinal {had}, and the claim is no ordinal of an existing StatefulSet; "
         "create the StatefulSet {wanted}"

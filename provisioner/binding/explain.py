@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.binding.decision import Action, Decision, Reason
+from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
 from provisioner.binding.match import rejection
 from provisioner.binding.order import decide
@@ -39,6 +40,9 @@ def explain_claim(facts: Facts) -> Explanation:
     """Which volume the claim has, or why it has none, and what to do about it."""
     claim = facts.claim
     decision = decide(facts)
+    if pending := _pending_changes(facts):
+        sentence = f"it is bound to volume {claim.volume_name}; {'; '.join(each.sentence for each in pending)}"
+        return Explanation(f"claim {claim.key}", claim.phase, well=False, sentence=sentence, reasons=pending)
     waits = facts.storage_class is not None and facts.storage_class.waits_for_consumer
     rejected: list[Reason] = []
     if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_OURS} and not claim.volume_name:
@@ -55,6 +59,12 @@ def explain_claim(facts: Facts) -> Explanation:
         reasons=decision.reasons,
         rejected=tuple(rejected),
     )
+
+
+def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
+    """What a bound claim asks for and does not have yet."""
+    volume = next((each for each in facts.volumes if each.name == facts.claim.volume_name), None)
+    return growth(facts.claim, volume, storage_class=facts.storage_class).reasons
 
 
 def _claim_sentence(facts: Facts, decision: Decision) -> str:
@@ -118,7 +128,8 @@ def _fate(volume: Volume) -> str:
 def explain_pod(pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[str] = ()) -> Explanation:
     """Whether the pod's volumes are there. `missing` are the names of claims that do not exist."""
     subject = f"pod {pod.namespace}/{pod.name}"
-    unwell = [claim for claim in claims if not claim.well]
+    unwell = [claim for claim in claims if claim.state != "Bound"]
+    changing = [claim for claim in claims if claim.state == "Bound" and not claim.well]
     if missing:
         sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
     elif unwell:
@@ -129,5 +140,6 @@ def explain_pod(pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[st
         sentence = f"its claims are bound, and node {pod.node_name} is mounting them"
     else:
         sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
-    reasons = tuple(reason for claim in unwell for reason in claim.reasons)
+        sentence += "".join(f"; {claim.subject}: {claim.sentence}" for claim in changing)
+    reasons = tuple(reason for claim in (*unwell, *changing) for reason in claim.reasons)
     return Explanation(subject, pod.phase, pod.ready and not missing, sentence, reasons)

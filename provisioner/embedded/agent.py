@@ -16,6 +16,7 @@ import structlog
 from provisioner.embedded import pod_status
 from provisioner.embedded.node import timestamp
 from provisioner.embedded.node_calls import Mounting
+from provisioner.embedded.node_growth import NodeGrowth
 from provisioner.embedded.pod_volumes import Missing, Wanted, claim_names, wanted_volumes
 from provisioner.embedded.records import MountRecord, PodRecord, Records
 from provisioner.embedded.settings import StatePaths
@@ -43,6 +44,9 @@ class Calls(Protocol):
     async def publish(self, mounting: Mounting) -> None:
         """Show it at the pod's path."""
 
+    async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
+        """Let its filesystem grow."""
+
     async def unpublish(self, *, handle: str, target: Path) -> None:
         """Take it away from the pod's path."""
 
@@ -65,6 +69,7 @@ class Agent:
         self._calls = calls
         self._paths = paths
         self._node = node
+        self._growth = NodeGrowth(transport, caches, recorder, calls=calls)
         self._records = Records(paths.records)
         self._mounted: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -112,10 +117,10 @@ class Agent:
 
     async def _set_up(self, pod: Json) -> Done | RequeueAfter:
         namespace, uid = pod["metadata"]["namespace"], pod["metadata"]["uid"]
+        wanted = wanted_volumes(
+            pod, claim=lambda name: self._caches[CLAIM].get(name, namespace), volume=self._caches[VOLUME].get
+        )
         if uid not in self._mounted:
-            wanted = wanted_volumes(
-                pod, claim=lambda name: self._caches[CLAIM].get(name, namespace), volume=self._caches[VOLUME].get
-            )
             if isinstance(wanted, Missing):
                 if wanted.final:
                     await self._warn(pod, f"{wanted.why}; the pod stays without volumes")
@@ -125,7 +130,32 @@ class Agent:
             log.info("pod.mounted", namespace=namespace, pod=pod["metadata"]["name"], volumes=len(wanted))
         if not pod_status.is_ready(pod):
             await self._write_status(pod, pod_status.mounted(pod, now=timestamp()))
-        return Done()
+        return Done() if isinstance(wanted, Missing) else await self._let_grow(pod, wanted)
+
+    async def _let_grow(self, pod: Json, wanted: list[Wanted]) -> Done | RequeueAfter:
+        """Filesystems of volumes that grew meanwhile, or before they were mounted."""
+        pauses = []
+        for each in wanted:
+            async with self._locks[each.volume_object]:
+                pauses.append(await self._growth.let_grow(each.volume_object, self._mounting(pod, each)))
+        again = min((pause for pause in pauses if pause), default=0.0)
+        return RequeueAfter(again, "a filesystem could not grow") if again else Done()
+
+    def _mounting(self, pod: Json, each: Wanted) -> Mounting:
+        metadata = pod["metadata"]
+        return Mounting(
+            handle=each.handle,
+            staging=self._paths.staging / each.volume_object,
+            target=self._paths.pods / metadata["namespace"] / metadata["name"] / each.volume,
+            capability=capability(
+                modes=each.modes,
+                volume_mode=each.volume_mode,
+                fs_type=each.fs_type,
+                mount_flags=each.mount_flags,
+            ),
+            context=dict(each.context),
+            read_only=each.read_only,
+        )
 
     async def _mount_all(self, pod: Json, wanted: list[Wanted]) -> None:
         metadata = pod["metadata"]
@@ -140,19 +170,7 @@ class Agent:
         if wanted:
             await asyncio.to_thread(self._records.put, record)
         for each in wanted:
-            mounting = Mounting(
-                handle=each.handle,
-                staging=self._paths.staging / each.volume_object,
-                target=self._target(record, each.volume),
-                capability=capability(
-                    modes=each.modes,
-                    volume_mode=each.volume_mode,
-                    fs_type=each.fs_type,
-                    mount_flags=each.mount_flags,
-                ),
-                context=dict(each.context),
-                read_only=each.read_only,
-            )
+            mounting = self._mounting(pod, each)
             async with self._locks[each.volume_object]:
                 try:
                     _make_room(mounting, mount_point=each.volume_mode == "Filesystem")

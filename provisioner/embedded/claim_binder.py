@@ -27,6 +27,7 @@ from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME, Json, Ki
 from provisioner.model.names import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
+    PRE_RESIZE_CAPACITY,
     STORAGE_PROVISIONER,
     STORAGE_PROVISIONER_BETA,
 )
@@ -140,7 +141,7 @@ class ClaimBinder:
             status = {
                 "phase": "Bound",
                 "accessModes": current["spec"]["accessModes"],
-                "capacity": {"storage": current["spec"]["capacity"]["storage"]},
+                "capacity": {"storage": usable_capacity(current)},
             }
             await self._patch_claim(found, {"status": status}, subresource="status")
             log.info("claim.bound", namespace=claim.namespace, claim=claim.name, volume=volume.name)
@@ -151,6 +152,16 @@ class ClaimBinder:
         return await self._transport.patch(
             CLAIM, metadata["name"], guarded, namespace=metadata["namespace"], subresource=subresource
         )
+
+
+def usable_capacity(volume: Json) -> str:
+    """
+    What a claim bound to the volume has: while its filesystem has yet to grow, what it had before.
+
+    Source: kubernetes, pkg/controller/volume/persistentvolume, updateClaimStatus.
+    """
+    before = (volume["metadata"].get("annotations") or {}).get(PRE_RESIZE_CAPACITY)
+    return str(before or volume["spec"]["capacity"]["storage"])
 
 
 def _comes_after_former(step: ClaimStep, claim: Claim) -> bool:

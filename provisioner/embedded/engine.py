@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from provisioner.controllers.claims import Claims
+from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
@@ -76,6 +77,7 @@ class Engine:
         controllers: list[Controller] = [
             Pools(transport, caches, router=router, node=settings.node_name),
             Claims(transport, caches, recorder, router=router),
+            Expand(transport, caches, recorder, router=router),
             Orphans(transport, caches, router=router, node=settings.node_name),
             Holders(transport, caches, router=router),
             Release(transport, caches, recorder, router=router),

@@ -58,6 +58,17 @@ class NodeCalls:
         )
         await call(self._node.NodePublishVolume, request, seconds=SECONDS)
 
+    async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
+        """Let the filesystem of a staged and published volume grow; grown already is fine."""
+        request = csi_pb2.NodeExpandVolumeRequest(
+            volume_id=mounting.handle,
+            volume_path=str(mounting.target),
+            staging_target_path=str(mounting.staging),
+            capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
+            volume_capability=mounting.capability,
+        )
+        await call(self._node.NodeExpandVolume, request, seconds=SECONDS)
+
     async def unpublish(self, *, handle: str, target: Path) -> None:
         """Take the volume away from the pod's path; nothing there is fine."""
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=handle, target_path=str(target))

@@ -38,6 +38,18 @@ class Claim:
     created: str
     owners: tuple[str, ...]
     """UIDs of its owners."""
+    capacity: Quantity
+    """What it has, as its status says; its filesystem included."""
+    allocated: Quantity | None
+    """What it was last set out to grow to; None when it never was."""
+    resize_status: str
+    """Where its growing stands: ``ControllerResizeInProgress`` and so on; "" when nothing is going on."""
+    current_attributes_class: str
+    modify_status: str
+    """Where the change of its VolumeAttributesClass stands: Pending, InProgress, Infeasible; "" when it is over."""
+    modify_target: str
+    conditions: Mapping[str, str]
+    """The conditions that are true, and their messages."""
 
     @classmethod
     def of(cls, obj: Object) -> "Claim":
@@ -64,6 +76,17 @@ class Claim:
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
             created=fields.text("metadata.creationTimestamp"),
             owners=tuple(str(each.get("uid", "")) for each in fields.objects("metadata.ownerReferences")),
+            capacity=fields.quantity("status.capacity.storage", ZERO),
+            allocated=_allocated(fields),
+            resize_status=fields.text("status.allocatedResourceStatuses.storage"),
+            current_attributes_class=fields.text("status.currentVolumeAttributesClassName"),
+            modify_status=fields.text("status.modifyVolumeStatus.status"),
+            modify_target=fields.text("status.modifyVolumeStatus.targetVolumeAttributesClassName"),
+            conditions={
+                str(each.get("type", "")): str(each.get("message") or "")
+                for each in fields.objects("status.conditions")
+                if each.get("status") == "True"
+            },
         )
 
     @property
@@ -91,3 +114,8 @@ class Claim:
         """Who has been asked to provision."""
         current = self.annotations.get(names.STORAGE_PROVISIONER)
         return current if current is not None else self.annotations.get(names.STORAGE_PROVISIONER_BETA, "")
+
+
+def _allocated(fields: Fields) -> Quantity | None:
+    known = fields.raw("status.allocatedResources.storage") is not None
+    return fields.quantity("status.allocatedResources.storage", ZERO) if known else None

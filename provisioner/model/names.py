@@ -58,6 +58,11 @@ CLASS_BETA: Final = "volume.beta.kubernetes.io/storage-class"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 DEFAULT_CLASS_BETA: Final = "storageclass.beta.kubernetes.io/is-default-class"
 
+# Kubernetes: growing (kubernetes/pkg/volume/util, external-resizer)
+
+PRE_RESIZE_CAPACITY: Final = "volume.alpha.kubernetes.io/pre-resize-capacity"
+"""On a volume whose filesystem has yet to grow: what it had before, and what a claim bound to it has until then."""
+
 # Kubernetes: finalizers
 
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"

@@ -45,6 +45,7 @@ def claim(
     node: str = "",
     deleting: bool = False,
     phase: str = "Pending",
+    status: Object | None = None,
 ) -> Claim:
     """A claim of namespace ``default``."""
     annotations = {}
@@ -70,7 +71,7 @@ def claim(
         spec["selector"] = selector
     if vac:
         spec["volumeAttributesClassName"] = vac
-    return Claim.of({"metadata": metadata, "spec": spec, "status": {"phase": phase}})
+    return Claim.of({"metadata": metadata, "spec": spec, "status": {"phase": phase, **(status or {})}})
 
 
 def volume(
@@ -131,6 +132,7 @@ def storage_class(
     provisioner: str = DRIVER,
     parameters: dict[str, str] | None = None,
     default: bool = False,
+    expands: bool = False,
 ) -> StorageClass:
     """A class, of ours by default."""
     mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
@@ -140,6 +142,7 @@ def storage_class(
             "provisioner": provisioner,
             "reclaimPolicy": policy,
             "volumeBindingMode": "WaitForFirstConsumer" if waits else "Immediate",
+            "allowVolumeExpansion": expands,
             "parameters": {"adopt": adopt, **(parameters or {})},
         }
     )

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import grpc
 
 from csi.v1 import csi_pb2, inventory_pb2
-from provisioner.router import Created, FormerVolume, RpcError, VolumeMissing
+from provisioner.router import Created, Expanded, FormerVolume, RpcError, VolumeMissing
 from tests.unit.controllers.objects import POOL
 
 RESERVED = "mooring.dev/"
@@ -13,12 +13,17 @@ OWNER = ("mooring.dev/namespace-uid", "mooring.dev/claim")
 
 
 class FakeDriver:
-    """Keeps manifests by handle; `error`, when set, is what the next CreateVolume answers."""
+    """
+    Keeps manifests by handle.
+
+    `error`, when set, is what the next change answers; `node_too`, that filesystems have to grow on the node.
+    """
 
     def __init__(self) -> None:
         self.living: dict[str, inventory_pb2.Manifest] = {}
         self.trash: dict[str, inventory_pb2.Manifest] = {}
         self.error: RpcError | None = None
+        self.node_too = False
         self._clock = 0
 
     async def create_volume(
@@ -55,6 +60,20 @@ class FakeDriver:
             )
             self._hold(handle, labels)
         return Created(handle=handle, capacity_bytes=required_bytes, context={"mooring.dev/pool": "local"})
+
+    async def expand_volume(
+        self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
+    ) -> Expanded:
+        """See Router."""
+        assert capability.WhichOneof("access_type")
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        if handle not in self.living:
+            raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
+        manifest = self.living[handle]
+        manifest.capacity_bytes = max(manifest.capacity_bytes, required_bytes)
+        return Expanded(manifest.capacity_bytes, node_too=self.node_too)
 
     async def delete_volume(self, handle: str) -> None:
         """See Router."""

@@ -10,6 +10,7 @@ import yaml
 
 from provisioner.controllers import claims
 from provisioner.controllers.claims import Claims
+from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
@@ -100,6 +101,20 @@ class World:
         await self.until(check, "the claim is Bound")
         return await self.api.get(CLAIM, NAME, "default")
 
+    async def ask(self, size: str) -> None:
+        """The user edits the request."""
+        await self.api.patch(CLAIM, NAME, {"spec": {"resources": {"requests": {"storage": size}}}}, namespace="default")
+
+    async def capacity(self, size: str) -> Json:
+        """Wait until the claim has so much; its volume."""
+
+        async def check() -> bool:
+            found = await self.api.get(CLAIM, NAME, "default")
+            return bool(found["status"].get("capacity") == {"storage": size})
+
+        await self.until(check, f"the claim has {size}")
+        return await self.api.get(VOLUME, (await self.bound())["spec"]["volumeName"])
+
     async def drop_claim(self) -> None:
         """Delete the claim; its protection, which the workload controllers take off, goes at once."""
         await self.api.delete(CLAIM, NAME, namespace="default")
@@ -151,6 +166,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             [
                 Pools(transport, caches, router=driver, node="n"),
                 Claims(transport, caches, recorder, router=driver),
+                Expand(transport, caches, recorder, router=driver),
                 Holders(transport, caches, router=driver),
                 Release(transport, caches, recorder, router=driver),
                 ClaimBinder(transport, caches, recorder, router=driver),
@@ -263,6 +279,32 @@ async def test_a_blocked_claim_gets_no_empty_volume(world: World) -> None:
     assert volume in message
     assert "ask for 1Gi" in message
     assert 1 == len(world.driver.living)
+
+
+async def test_a_bound_claim_grows_when_its_request_does(world: World) -> None:
+    """Driver, volume object and claim all say the new size, and nothing is left of the way there."""
+    await world.make_claim()
+    await world.bound()
+    await world.ask("2Gi")
+    volume = await world.capacity("2Gi")
+    assert "2Gi" == volume["spec"]["capacity"]["storage"]
+    status = (await world.bound())["status"]
+    assert (None, []) == (status.get("allocatedResourceStatuses"), status.get("conditions") or [])
+    assert 2 << 30 == next(iter(world.driver.living.values())).capacity_bytes
+
+
+async def test_a_claim_bound_to_a_volume_that_is_still_growing_has_what_that_had(world: World) -> None:
+    """As upstream's binder: the note of the former size counts until the filesystem has followed."""
+    world.driver.node_too = True
+    await world.make_set()
+    await world.make_claim()
+    await world.bound()
+    await world.ask("2Gi")
+    await world.said("FileSystemResizeRequired")
+    await world.drop_claim()
+    await world.make_claim(size="1536Mi")
+    volume = await world.capacity("1Gi")
+    assert "2Gi" == volume["spec"]["capacity"]["storage"]
 
 
 async def test_without_its_set_a_claim_waits(world: World) -> None:

@@ -24,6 +24,7 @@ class _Calls:
         self.staged: set[str] = set()
         self.published: set[str] = set()
         self.error: RpcError | None = None
+        self.grown: dict[str, int] = {}
 
     def _check(self) -> None:
         if self.error:
@@ -37,6 +38,11 @@ class _Calls:
         self._check()
         assert mounting.handle in self.staged
         self.published.add(str(mounting.target))
+
+    async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
+        self._check()
+        assert str(mounting.target) in self.published
+        self.grown[mounting.handle] = required_bytes
 
     async def unpublish(self, *, handle: str, target: Path) -> None:
         self._check()
@@ -199,6 +205,59 @@ async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths:
     calls.published.clear()
     await agent.reconcile(KEY)
     assert set() == calls.published
+
+
+def _outgrow(api: FakeApi, *, state: str = "NodeResizePending") -> None:
+    """The volume has grown to 2Gi, its filesystem has not."""
+    asked, held = api.all(CLAIM)[0], api.all(VOLUME)[0]
+    asked["spec"]["resources"]["requests"]["storage"] = held["spec"]["capacity"]["storage"] = "2Gi"
+    asked["status"] |= {"capacity": {"storage": "1Gi"}, "allocatedResourceStatuses": {"storage": state}}
+    asked["status"]["conditions"] = [{"type": "FileSystemResizePending", "status": "True"}]
+    api.put(CLAIM, asked)
+    api.put(VOLUME, held)
+
+
+async def test_the_filesystem_of_a_mounted_volume_grows_while_the_pod_runs(paths: StatePaths) -> None:
+    """As kubelet does it: the node's part is done online, and only then the claim has its new capacity."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    _outgrow(api)
+    assert Done() == await agent.reconcile(KEY)
+    assert {HANDLE: 2 << 30} == calls.grown
+    status = api.all(CLAIM)[0]["status"]
+    assert ({"storage": "2Gi"}, [], False) == (
+        status["capacity"],
+        status["conditions"],
+        "allocatedResourceStatuses" in status,
+    )
+    assert ("Normal", "FileSystemResizeSuccessful") == api.events[-1][:2]
+
+
+async def test_the_filesystem_of_a_volume_that_grew_while_nobody_used_it_grows_when_it_is_mounted(
+    paths: StatePaths,
+) -> None:
+    """Nothing is done before a pod uses it; the pod that comes finds all the room."""
+    api, calls = _api(_pod()), _Calls()
+    _outgrow(api)
+    await _agent(api, calls, paths).reconcile(KEY)
+    assert ({HANDLE: 2 << 30}, "Running") == (calls.grown, api.all(POD)[0]["status"]["phase"])
+
+
+async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: StatePaths) -> None:
+    """The pod is Ready on what it has; the claim says why, and it is tried again, or begun anew by the controller."""
+    for code, state in (("INTERNAL", "NodeResizeInProgress"), ("OUT_OF_RANGE", "NodeResizeInfeasible")):
+        api, calls = _api(_pod()), _Calls()
+        agent = _agent(api, calls, paths)
+        await agent.reconcile(KEY)
+        _outgrow(api)
+        calls.error = RpcError(code=grpc.StatusCode[code], message="no room for more inodes")
+        again = await agent.reconcile(KEY)
+        assert isinstance(again, RequeueAfter) == (code == "INTERNAL")
+        status = api.all(CLAIM)[0]["status"]
+        assert {"storage": state} == status["allocatedResourceStatuses"]
+        assert "no room for more inodes" in api.events[-1][2]
+        assert "Running" == api.all(POD)[0]["status"]["phase"]
 
 
 async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:

@@ -1,0 +1,53 @@
+"""Writing a claim's status: conditions merged by family, everything guarded by the resourceVersion, nothing twice."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, Json, Object
+
+
+def conditions(claim: Object, *, family: frozenset[str], true: Mapping[str, str]) -> list[Json]:
+    """
+    The claim's conditions, where of the `family` only those of `true` are left, with their messages.
+
+    One that was true before with the same message keeps its time.
+    """
+    before = claim.get("status", {}).get("conditions") or []
+    kept = [each for each in before if each["type"] not in family or _says(each, true)]
+    there = {each["type"] for each in kept}
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return kept + [_condition(name, text, now) for name, text in true.items() if name not in there]
+
+
+def _says(condition: Object, true: Mapping[str, str]) -> bool:
+    wanted = true.get(condition["type"])
+    return condition.get("status") == "True" and wanted == (condition.get("message") or "")
+
+
+def _condition(name: str, message: str, now: str) -> Json:
+    found: Json = {"type": name, "status": "True", "lastTransitionTime": now}
+    if message:
+        found["message"] = message
+    return found
+
+
+async def write_status(transport: Transport, claim: Json, status: Json) -> Json:
+    """
+    Merge `status` into the claim's, unless it says all of that already; the claim as it is now.
+
+    Raises Conflict when the claim is no longer as it was judged.
+    """
+    if not _adds(claim.get("status", {}), status):
+        return claim
+    metadata = claim["metadata"]
+    patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}, "status": status}
+    return await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"], subresource="status")
+
+
+def _adds(before: object, patch: object) -> bool:
+    """Whether the merge patch would change anything."""
+    if not isinstance(patch, dict):
+        return before != (patch or None)
+    there = before if isinstance(before, dict) else {}
+    return any(_adds(there.get(key), value) for key, value in patch.items())

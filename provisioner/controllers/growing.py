@@ -1,0 +1,60 @@
+"""The driver's part of growing a volume, and what its PersistentVolume says afterwards."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from csi.v1 import csi_pb2
+from provisioner.model.kinds import Object
+from provisioner.model.names import PRE_RESIZE_CAPACITY
+from provisioner.model.quantity import Quantity
+from provisioner.router import Expanded, capability
+
+
+class Expands(Protocol):
+    """What growing asks of the driver."""
+
+    async def expand_volume(
+        self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
+    ) -> Expanded:
+        """Make the volume that large, or find it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """The volume's new capacity and the annotations that its PersistentVolume has to have."""
+
+    capacity: Quantity
+    annotations: Mapping[str, str]
+    node_too: bool
+
+
+async def grow(router: Expands, volume: Object, *, size: Quantity, before: str) -> Grown:
+    """
+    Have the driver make the volume `size` large; safe to repeat. Raises RpcError.
+
+    Where the filesystem has yet to grow, the volume is marked with what it had `before`: a claim that is bound to it
+    has no more than that until then. A mark of an earlier growth stays, as that is not over.
+    Source: external-resizer, pkg/controller (updatePVCapacity).
+    """
+    spec = volume["spec"]
+    answer = await router.expand_volume(
+        spec["csi"]["volumeHandle"],
+        required_bytes=size.ceil_bytes,
+        capability=volume_capability(volume),
+    )
+    annotations = dict(volume["metadata"].get("annotations") or {})
+    if answer.node_too:
+        annotations.setdefault(PRE_RESIZE_CAPACITY, before)
+    return Grown(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_too)
+
+
+def volume_capability(volume: Object) -> csi_pb2.VolumeCapability:
+    """How the volume is used, as its PersistentVolume says."""
+    spec = volume["spec"]
+    return capability(
+        modes=spec.get("accessModes") or (),
+        volume_mode=spec.get("volumeMode") or "Filesystem",
+        fs_type=(spec.get("csi") or {}).get("fsType", ""),
+        mount_flags=spec.get("mountOptions") or (),
+    )
