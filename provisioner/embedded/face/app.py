@@ -106,9 +106,9 @@ def _add_kind(app: web.Application, kind: Kind) -> None:
     router.add_patch(one, main.patch)
     router.add_delete(one, main.delete)
     if kind in WITH_STATUS:
-        _add_face(app, f"{one}/status", Resource(kind, part="status"))
+        _add_face(app, f"{one}/status", Resource(kind, part="status", subresource="status"))
     if kind is kinds.STATEFUL_SET:
-        _add_face(app, f"{one}/scale", Resource(kind, view=ScaleView()))
+        _add_face(app, f"{one}/scale", Resource(kind, view=ScaleView(), subresource="scale"))
     if kind is kinds.POD:
         router.add_post(f"{one}/binding", main.bind)
         router.add_patch(f"{one}/binding", main.bind)

@@ -7,13 +7,17 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from provisioner.embedded.store import errors
+from provisioner.embedded.store import errors, problems
 from provisioner.embedded.store.lifecycle import DeleteOptions
+from provisioner.embedded.store.ownership.recording import UNKNOWN, Writer
 from provisioner.embedded.store.strict import Validation
 from provisioner.model.kinds import Json
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
 """As much as a real API server takes."""
+
+MAX_MANAGER_BYTES: Final = 128
+"""The longest name of a field manager."""
 
 _YAML: Final = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
 _PROPAGATION: Final = ("Background", "Foreground", "Orphan")
@@ -51,6 +55,36 @@ def dry_run(query: Mapping[str, str]) -> bool:
     if value not in {"", "All"}:
         raise errors.bad_request(f"the query parameter dryRun is {value!r}; the only value is All")
     return value == "All"
+
+
+def writer(request: web.Request, *, subresource: str = "") -> Writer:
+    """Who writes: the field manager that the request names, else the program that sent it."""
+    said = request.query.get("fieldManager", "")
+    if len(said.encode()) > MAX_MANAGER_BYTES or not said.isprintable():
+        raise errors.bad_request(
+            f"fieldManager is {said!r}; it must be printable and {MAX_MANAGER_BYTES} bytes at most"
+        )
+    program = request.headers.get("User-Agent", "").partition("/")[0]
+    tidy = "".join(each for each in program if each.isprintable()).encode()[:MAX_MANAGER_BYTES].decode(errors="ignore")
+    return Writer(said or tidy or UNKNOWN.name, subresource)
+
+
+def applier(request: web.Request, *, subresource: str = "") -> Writer:
+    """Who applies, which must be said; raises Refused (422)."""
+    if not request.query.get("fieldManager"):
+        raise _invalid_options(problems.required("fieldManager", "is required for apply patch"))
+    return writer(request, subresource=subresource)
+
+
+def no_force(query: Mapping[str, str]) -> None:
+    """Raise Refused (422) when `force` is said for something that is no apply."""
+    if query.get("force"):
+        raise _invalid_options(problems.forbidden("force", "may not be specified for non-apply patch"))
+
+
+def _invalid_options(problem: problems.Problem) -> errors.Refused:
+    details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [problem.cause()]}
+    return errors.Refused(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {problem}', details)
 
 
 async def body(request: web.Request) -> Any:

@@ -15,7 +15,8 @@ from provisioner.embedded.store.selectors import Selection, selection
 from provisioner.embedded.store.store import Edit, Store, Written
 from provisioner.model.kinds import Json, Kind
 
-PATCHES: Final = (patches.JSON, patches.MERGE, strategic.MEDIA_TYPE)
+APPLY: Final = "application/apply-patch+yaml"
+PATCHES: Final = (patches.JSON, patches.MERGE, strategic.MEDIA_TYPE, APPLY)
 
 
 class View(Protocol):
@@ -27,14 +28,18 @@ class View(Protocol):
     def apply(self, obj: Json, shown: Json) -> Json:
         """The object with what the client wrote."""
 
+    def configuration(self, shown: Json, kind: Kind) -> Json:
+        """What a client applies, as a configuration of the object."""
+
 
 class Resource:
-    """Handlers of one kind; `part` and `view` say which of its faces this is."""
+    """Handlers of one kind; `part`, `view` and the name of the subresource say which of its faces this is."""
 
-    def __init__(self, kind: Kind, *, part: Part = "main", view: View | None = None) -> None:
+    def __init__(self, kind: Kind, *, part: Part = "main", view: View | None = None, subresource: str = "") -> None:
         self.kind = kind
         self._part: Part = part
         self._view: View = view or _Whole()
+        self._subresource = subresource
 
     async def list_or_watch(self, request: web.Request) -> web.StreamResponse:
         """GET of a collection."""
@@ -74,6 +79,7 @@ class Resource:
                 self.kind,
                 request.match_info.get("namespace", ""),
                 obj,
+                writer=queries.writer(request),
                 validation=queries.validation(query),
                 dry_run=queries.dry_run(query),
             )
@@ -95,6 +101,9 @@ class Resource:
         kind = request.content_type
         if kind not in PATCHES:
             raise queries.unsupported_media_type(", ".join(PATCHES))
+        if kind == APPLY:
+            return await self._apply(request)
+        queries.no_force(request.query)
         patch = queries.from_json(await queries.raw_body(request))
         edit: Edit
         if kind == patches.JSON:
@@ -116,17 +125,42 @@ class Resource:
                 *_key(request),
                 lambda old: self._view.apply(old, edit(self._view.show(old))),
                 part=self._part,
+                writer=queries.writer(request, subresource=self._subresource),
                 validation=queries.validation(query),
                 dry_run=queries.dry_run(query),
             )
         )
         return self._answer(request, written.object, warnings=written.warnings)
 
-    def _answer(self, request: web.Request, obj: Json, *, warnings: Sequence[str] = ()) -> web.Response:
+    async def _apply(self, request: web.Request) -> web.Response:
+        """PATCH with an applied configuration."""
+        context, query = request.app[CONTEXT], request.query
+        said = queries.as_object(queries.from_yaml(await queries.raw_body(request)))
+        namespace, name = _key(request)
+        configuration = _checked(self._view.configuration(said, self.kind), namespace=namespace, name=name)
+        written = await context.write(
+            functools.partial(
+                context.store.apply,
+                self.kind,
+                namespace,
+                name,
+                configuration,
+                part=self._part,
+                writer=queries.applier(request, subresource=self._subresource),
+                force=queries.flag(query, "force"),
+                validation=queries.validation(query),
+                dry_run=queries.dry_run(query),
+            )
+        )
+        return self._answer(request, written.object, status=201 if written.made else 200, warnings=written.warnings)
+
+    def _answer(
+        self, request: web.Request, obj: Json, *, status: int = 200, warnings: Sequence[str] = ()
+    ) -> web.Response:
         shown = self._view.show(obj)
         if shown is not obj:
-            return answers.json(shown, warnings=warnings)
-        return answers.one(request, self.kind, obj, warnings=warnings)
+            return answers.json(shown, status=status, warnings=warnings)
+        return answers.one(request, self.kind, obj, status=status, warnings=warnings)
 
     async def delete(self, request: web.Request) -> web.Response:
         """DELETE of one object."""
@@ -175,6 +209,29 @@ class _Whole:
     def apply(self, obj: Json, shown: Json) -> Json:  # noqa: ARG002 - nothing of the old one is needed
         """What was written."""
         return shown
+
+    def configuration(self, shown: Json, kind: Kind) -> Json:  # noqa: ARG002 - it is one already
+        """What was applied."""
+        return shown
+
+
+def _checked(configuration: Json, *, namespace: str, name: str) -> Json:
+    """An applied configuration of this object; raises Refused (400)."""
+    for field in ("apiVersion", "kind"):
+        if not configuration.get(field):
+            raise errors.bad_request(f"the applied configuration has no {field}")
+    metadata = configuration.get("metadata") or {}
+    if not isinstance(metadata, dict):
+        raise errors.bad_request("metadata of the applied configuration is no object")
+    if metadata.get("managedFields"):
+        raise errors.bad_request("metadata.managedFields must be nil")
+    for field, here in (("name", name), ("namespace", namespace)):
+        if (said := metadata.get(field, here)) != here:
+            raise errors.bad_request(
+                f"the {field} of the object ({said}) does not match the {field} on the URL ({here})"
+            )
+    named = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {**configuration, "metadata": {**metadata, **named}}
 
 
 def _key(request: web.Request) -> tuple[str, str]:

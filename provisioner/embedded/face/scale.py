@@ -47,6 +47,13 @@ class ScaleView:
                 metadata[field] = written[field]
         return {**obj, "metadata": metadata, "spec": {**obj["spec"], "replicas": replicas}}
 
+    def configuration(self, shown: Json, kind: Kind) -> Json:
+        """An applied Scale as a configuration of the set: its replicas alone."""
+        spec = shown.get("spec")
+        replicas = {"replicas": spec["replicas"]} if isinstance(spec, dict) and "replicas" in spec else {}
+        metadata = shown.get("metadata") or {}
+        return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": replicas}
+
 
 def bound(pod: Json, *, kind: Kind, binding: Json) -> Json:
     """The pod with its node; raises Refused (400 without a node, 409 when it has one or is being deleted)."""

@@ -106,7 +106,7 @@ def _identity(kind: Kind, before: Json, metadata: Json) -> None:
 
 
 def _tidy(metadata: Json) -> None:
-    """Drop what is not kept here, and what is there but empty."""
+    """Drop what a client may not say, and what is there but empty."""
     for gone in ("managedFields", "selfLink"):
         metadata.pop(gone, None)
     for empty in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):

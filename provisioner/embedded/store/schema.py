@@ -105,3 +105,10 @@ def _shape(annotation: Any) -> Shape:
     if isinstance(annotation, type) and hasattr(annotation, "model_fields"):
         return Shape("object", model=annotation)
     return ANY
+
+
+@cache
+def short_name(model: type | None) -> str:
+    """A model's name as Kubernetes has it: without the prefix of its version."""
+    name = "" if model is None else model.__name__
+    return name.removeprefix("Core").removeprefix("V1")

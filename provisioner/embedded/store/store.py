@@ -6,7 +6,7 @@ Objects that are handed out are shared: nobody may change them.
 """
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -17,6 +17,9 @@ from provisioner.embedded.store.history import History
 from provisioner.embedded.store.lifecycle import DeleteOptions, Part
 from provisioner.embedded.store.listing import Page, Token
 from provisioner.embedded.store.origins import Origins
+from provisioner.embedded.store.ownership import last_applied
+from provisioner.embedded.store.ownership.applying import apply
+from provisioner.embedded.store.ownership.recording import UNKNOWN, Writer, updated
 from provisioner.embedded.store.proposal import Proposal, check_change, check_new
 from provisioner.embedded.store.records import Change, ChangeType, Key, key_of
 from provisioner.embedded.store.selectors import Selection
@@ -45,6 +48,7 @@ class Written:
     object: Json
     warnings: tuple[str, ...] = ()
     gone: bool = False
+    made: bool = False
 
 
 class Store:
@@ -141,7 +145,14 @@ class Store:
     # writing
 
     def create(
-        self, kind: Kind, namespace: str, obj: Json, *, validation: Validation = "Warn", dry_run: bool = False
+        self,
+        kind: Kind,
+        namespace: str,
+        obj: Json,
+        *,
+        writer: Writer = UNKNOWN,
+        validation: Validation = "Warn",
+        dry_run: bool = False,
     ) -> Written:
         """Make a new object."""
         body, warnings = conform(kind, obj, validation=validation)
@@ -152,18 +163,26 @@ class Store:
                 f"({namespace})"
             )
         with self._writing:
-            name = self._new_name(kind, namespace, body)
-            new = lifecycle.born(
-                kind, admission.default(kind, body),
-                name=name, namespace=namespace, uid=self._origins.uid(), now=self._origins.now(),
-            )  # fmt: skip
-            classes = self._objects[kinds.STORAGE_CLASS].values()
-            new = admission.admit(kind, new, classes=classes)
-            check_new(Proposal(kind, None, new, self._objects))
-            if not dry_run:
-                new = self._commit("ADDED", kind, new, before=None)
-                self._sweep_events(kind)
-            return Written(new, tuple(warnings))
+            new = self._born(kind, namespace, body)
+            managed = updated(kind, {}, new, writer, part="main", now=self._origins.now())
+            return self._add(kind, new, managed, warnings, dry_run=dry_run)
+
+    def _born(self, kind: Kind, namespace: str, body: Json) -> Json:
+        return lifecycle.born(
+            kind, admission.default(kind, body),
+            name=self._new_name(kind, namespace, body), namespace=namespace,
+            uid=self._origins.uid(), now=self._origins.now(),
+        )  # fmt: skip
+
+    def _add(self, kind: Kind, new: Json, managed: list[Json], warnings: Iterable[str], *, dry_run: bool) -> Written:
+        """Store an object that is new."""
+        _set_managers(new, managed)
+        new = admission.admit(kind, new, classes=self._objects[kinds.STORAGE_CLASS].values())
+        check_new(Proposal(kind, None, new, self._objects))
+        if not dry_run:
+            new = self._commit("ADDED", kind, new, before=None)
+            self._sweep_events(kind)
+        return Written(new, tuple(warnings), made=True)
 
     def _new_name(self, kind: Kind, namespace: str, body: Json) -> str:
         metadata = body.get("metadata", {})
@@ -187,6 +206,7 @@ class Store:
         edit: Edit,
         *,
         part: Part = "main",
+        writer: Writer = UNKNOWN,
         validation: Validation = "Warn",
         dry_run: bool = False,
     ) -> Written:
@@ -199,12 +219,49 @@ class Store:
         with self._writing:
             old = self.get(kind, namespace, name)
             body, warnings = conform(kind, edit(old), validation=validation)
+            said = body.get("metadata", {}).get("managedFields")
             new = lifecycle.changed(kind, old, admission.default(kind, body), part=part)
-            check_change(Proposal(kind, old, new, self._objects), part=part)
-            gone = lifecycle.is_finished(kind, new)
-            if not dry_run and (gone or new != old):
-                new = self._commit("DELETED" if gone else "MODIFIED", kind, new, before=old)
-            return Written(new, tuple(warnings), gone)
+            _set_managers(new, said)
+            _set_managers(new, updated(kind, old, new, writer, part=part, now=self._origins.now()))
+            return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
+
+    def _put(self, kind: Kind, old: Json, new: Json, warnings: Iterable[str], *, part: Part, dry_run: bool) -> Written:
+        """Store another version of an object, unless nothing changed."""
+        check_change(Proposal(kind, old, new, self._objects), part=part)
+        gone = lifecycle.is_finished(kind, new)
+        if not dry_run and (gone or new != old):
+            new = self._commit("DELETED" if gone else "MODIFIED", kind, new, before=old)
+        return Written(new, tuple(warnings), gone)
+
+    def apply(
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        configuration: Json,
+        *,
+        writer: Writer,
+        part: Part = "main",
+        force: bool = False,
+        validation: Validation = "Warn",
+        dry_run: bool = False,
+    ) -> Written:
+        """Server-side apply: merge a configuration into an object, or make the object of it."""
+        body, warnings = conform(kind, configuration, validation=validation)
+        with self._writing:
+            now = self._origins.now()
+            old = self._objects[kind].get((namespace, name))
+            if old is None:
+                if part != "main" or writer.subresource:
+                    raise errors.not_found(kind, name)
+                made = apply(kind, {}, body, writer, part=part, force=force)
+                new = self._born(kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}})
+                return self._add(kind, new, made.managed(now), warnings, dry_run=dry_run)
+            done = last_applied.apply(kind, old, body, writer, part=part, force=force)
+            clean, _ = conform(kind, done.object, validation="Ignore")
+            new = lifecycle.changed(kind, old, admission.default(kind, clean), part=part)
+            _set_managers(new, done.managed(now))
+            return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions | None = None) -> Written:
         """Remove an object, or mark it when finalizers or a pod's grace period keep it."""
@@ -257,3 +314,10 @@ class Store:
         """Close the file, after the last write."""
         with self._writing:
             self._database.close()
+
+
+def _set_managers(obj: Json, managed: list[Json] | None) -> None:
+    if managed:
+        obj["metadata"]["managedFields"] = managed
+    else:
+        obj["metadata"].pop("managedFields", None)
