@@ -15,6 +15,7 @@ from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Kind
+from provisioner.model.stateful_set import StatefulSet
 from provisioner.router import DriverAway
 
 log = structlog.get_logger()
@@ -42,11 +43,18 @@ class Holders:
         self._acknowledged: dict[str, Mapping[str, str]] = {}
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself, and its claim wakes it."""
+        """A volume wakes itself, its claim wakes it, and so does a set that the claim turns out to be an ordinal of."""
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             CLAIM: lambda claim: [("", claim["spec"]["volumeName"])] if claim["spec"].get("volumeName") else (),
+            STATEFUL_SET: self._of_set,
         }
+
+    def _of_set(self, stateful_set: Json) -> Iterable[Key]:
+        namespace, owner = stateful_set["metadata"]["namespace"], StatefulSet.of(stateful_set)
+        for claim in self._caches[CLAIM].all(namespace):
+            if claim["spec"].get("volumeName") and owner.ordinal_of(claim["metadata"]["name"]):
+                yield "", claim["spec"]["volumeName"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Write the holder where it is not written yet."""

@@ -1,7 +1,11 @@
 """Who holds a volume, as labels."""
 
+from provisioner.controllers.holders import Holders
 from provisioner.controllers.holding import annotations_of, holder_labels
-from tests.unit.controllers.objects import claim, stateful_set, volume
+from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME
+from tests.unit.controllers.fake_api import FakeApi
+from tests.unit.controllers.fake_driver import FakeDriver
+from tests.unit.controllers.objects import claim, namespace, stateful_set, volume
 
 
 def _labels(*, sets: bool, before: dict[str, str]) -> dict[str, str]:
@@ -43,3 +47,19 @@ def test_notes_of_another_claim_are_dropped() -> None:
     labels = _labels(sets=False, before=before)
     assert "mooring.dev/ordinal" not in labels
     assert None is annotations_of(labels)["mooring.dev/ordinal"]
+
+
+async def test_a_set_that_comes_after_its_claim_makes_it_an_ordinal() -> None:
+    """I2: a claim that was bound before its set existed is the set's ordinal from then on, and its volume says so."""
+    held = volume()
+    held["metadata"]["annotations"] = {}
+    bound = claim(phase="Bound", volumeName="pvc-c1")
+    api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, held), (STATEFUL_SET, stateful_set()))
+    holders = Holders(api, api.caches, router=FakeDriver())
+    wakes = list(holders.watches()[STATEFUL_SET](stateful_set()))
+    assert [("", "pvc-c1")] == wakes
+    await holders.reconcile(wakes[0])
+    assert "web" == api.all(VOLUME)[0]["metadata"]["annotations"]["mooring.dev/stateful-set"]
+    other = stateful_set()
+    other["metadata"]["name"] = "db"
+    assert [] == list(holders.watches()[STATEFUL_SET](other))
