@@ -2,7 +2,8 @@
 Volumes that were made for a claim which went before their PersistentVolume was saved.
 
 external-provisioner leaks them when it stops at that moment. The driver's manifest tells whose they were: those whose
-policy is Delete go to the trash; those to be retained stay, and their claim finds them when it comes back.
+policy is Delete go to the trash, and so do those that nobody ever got because their making was interrupted. Others are
+retained, and their claim finds them when it comes back.
 """
 
 import contextlib
@@ -62,9 +63,8 @@ class Orphans:
         cluster = cluster_uid(self._caches)
         if key[1] != self._node or not cluster:
             return Done()
-        labels = {HOLDER_CLUSTER_UID: cluster, HOLDER_RECLAIM_POLICY: "Delete"}
-        for manifest in await self._router.list_manifests(labels):
-            if not await self._has_owner(manifest):
+        for manifest in await self._router.list_manifests({HOLDER_CLUSTER_UID: cluster}):
+            if _may_go(manifest) and not await self._has_owner(manifest):
                 await self._router.delete_volume(manifest.volume_id)
                 log.info("orphan.deleted", handle=manifest.volume_id)
         return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may go while its volume is being made")
@@ -80,3 +80,8 @@ class Orphans:
         listing = await self._transport.list(VOLUME)
         handles = {(each["spec"].get("csi") or {}).get("volumeHandle") for each in listing.items}
         return manifest.volume_id in handles
+
+
+def _may_go(manifest: "inventory_pb2.Manifest") -> bool:
+    """Whether nobody's bytes are in it, or nobody is to have them any longer (I3)."""
+    return manifest.state == "creating" or manifest.holder.labels.get(HOLDER_RECLAIM_POLICY) == "Delete"

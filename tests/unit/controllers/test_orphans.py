@@ -17,7 +17,7 @@ LABELS = {
 }
 
 
-async def _left(policy: str, *objects: tuple[Kind, Json]) -> int:
+async def _left(policy: str, *objects: tuple[Kind, Json], state: str = "ready") -> int:
     """How many volumes are left of one whose holder has the policy."""
     driver = FakeDriver()
     await driver.create_volume(
@@ -28,6 +28,8 @@ async def _left(policy: str, *objects: tuple[Kind, Json]) -> int:
         segments={},
         may_have_former=False,
     )
+    for manifest in driver.living.values():
+        manifest.state = state
     api = FakeApi((NODE, node()), (NAMESPACE, namespace("kube-system", "k")), *objects)
     await Orphans(api, api.caches, router=driver, node="n").reconcile(("", "n"))
     return len(driver.living)
@@ -50,3 +52,11 @@ async def test_a_volume_whose_claim_went_before_its_object_was_saved_is_deleted(
 async def test_a_volume_that_somebody_owns_stays(policy: str, objects: list[tuple[Kind, Json]]) -> None:
     """I3: a retained volume, one whose claim waits for it, and one that has its object are not touched."""
     assert 1 == await _left(policy, *objects)
+
+
+@pytest.mark.parametrize("policy", ["Retain", "Delete"])
+async def test_a_volume_whose_making_was_interrupted_goes_with_its_claim(policy: str) -> None:
+    """I6: nobody ever had it, so no claim will ever find it; while its own claim waits, the making goes on."""
+    assert 0 == await _left(policy, state="creating")
+    assert 1 == await _left(policy, (CLAIM, claim()), state="creating")
+    assert 1 == await _left(policy, (VOLUME, volume()), state="creating")
