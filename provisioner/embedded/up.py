@@ -14,6 +14,7 @@ import structlog
 from provisioner.embedded import logs, rootless
 from provisioner.embedded.engine import Engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare
+from provisioner.kube.errors import BadKubeconfig
 
 log = structlog.get_logger()
 
@@ -38,7 +39,7 @@ def run(settings: UpSettings) -> int:
         prepare(settings.paths)
         with _locked(settings.paths):
             return asyncio.run(_until_told(settings))
-    except BadEnvironment as error:
+    except (BadEnvironment, BadKubeconfig) as error:
         tell(f"mooring: {error}")
         return BAD_ENVIRONMENT
 

@@ -163,7 +163,10 @@ async def test_a_class_that_does_not_allow_it_is_named() -> None:
 async def test_what_a_node_refused_is_begun_anew_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node does not try again by itself then; the controller lets it, slowly."""
     monkeypatch.setattr(retries, "LAST_SECONDS", 0.0)
-    state = {"allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}, "allocatedResources": {"storage": "2Gi"}}
+    state: dict[str, Any] = {
+        "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"},
+        "allocatedResources": {"storage": "2Gi"},
+    }
     api, driver = _api(**state), _driver(node_too=True)
     assert Done() == await _expand(api, driver).reconcile(KEY)
     assert {"storage": "NodeResizePending"} == _status(api)["allocatedResourceStatuses"]
