@@ -46,6 +46,9 @@ def _judge(facts: Facts, former: Former) -> Decision:
     failed = _fails(facts, former) or _outbid(facts, former)
     if failed is not None:
         return Decision(Action.WAIT, (failed,), volume=former.volume.name if former.volume else "")
+    if former.volume is not None and former.volume.capacity < facts.claim.request:
+        grows = Reason("former-grows", former.name, str(facts.claim.request), str(former.volume.capacity))
+        return Decision(Action.EXPAND, (grows,), volume=former.volume.name, handle=former.handle)
     if former.volume is not None:
         return Decision(Action.ADOPT, volume=former.volume.name, handle=former.handle)
     in_trash = former.manifest is not None and former.manifest.in_trash
@@ -59,7 +62,8 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     if volume is not None and volume.reclaim_policy != "Retain":
         return Reason("former-policy", former.name, "Retain", volume.reclaim_policy)
     capacity = volume.capacity if volume else Quantity.of_bytes(manifest.capacity_bytes if manifest else 0)
-    if capacity < claim.request:
+    grows = facts.storage_class is not None and facts.storage_class.allows_expansion
+    if capacity < claim.request and not grows:
         return Reason("former-small", former.name, str(claim.request), str(capacity))
     if volume is not None and not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", former.name, ", ".join(claim.modes), ", ".join(volume.modes))
@@ -99,7 +103,11 @@ def _outbid(facts: Facts, former: Former) -> Reason | None:
     if former.volume is None or former.volume.claim_ref is None:
         return None
     claim, storage_class = facts.claim, facts.storage_class
-    given = dataclasses.replace(former.volume, claim_ref=dataclasses.replace(former.volume.claim_ref, uid=claim.uid))
+    given = dataclasses.replace(
+        former.volume,
+        claim_ref=dataclasses.replace(former.volume.claim_ref, uid=claim.uid),
+        capacity=max(former.volume.capacity, claim.request),
+    )
     others = (each for each in facts.volumes if each.name != given.name)
     waits = storage_class is not None and storage_class.waits_for_consumer
     taken = match_claim(claim, (given, *others), delay_binding=waits)

@@ -14,6 +14,8 @@ class Action(enum.Enum):
     """The volume named in the decision is its own already, or fits best."""
     ADOPT = "adopt"
     """Its former volume comes back: point that volume's claimRef at it."""
+    EXPAND = "expand"
+    """Its former volume is smaller than what it asks for: let it grow, then it comes back."""
     REBUILD = "rebuild"
     """Its former volume lives in a pool without a PersistentVolume: write that anew."""
     UNDELETE = "undelete"
@@ -76,9 +78,10 @@ SENTENCES: Final[dict[str, str]] = {
     "former-deleting": "it is its former volume and is being deleted; it waits until that is over",
     "former-policy": "it is its former volume, and its policy is {had}; set it to Retain to keep it",
     "former-small": (
-        "it is its former volume and has {had}, less than the {wanted} asked for; ask for {had}, "
-        "as volumes cannot grow in this version"
+        "it is its former volume and has {had}, less than the {wanted} asked for, and its class lets nothing grow; "
+        "ask for {had}, or set allowVolumeExpansion: true on the class"
     ),
+    "former-grows": "it is its former volume and has {had}; it comes back as soon as it has grown to {wanted}",
     "former-modes": "it is its former volume, and its access modes are {had}; ask for them instead of {wanted}",
     "former-volume-mode": "it is its former volume, and its volumeMode is {had}; ask for that instead of {wanted}",
     "former-selector": "it is its former volume, and its labels do not match the claim's selector ({wanted})",

@@ -76,6 +76,8 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
         return f"volume {decision.volume} is being bound to it"
     if decision.action is Action.ADOPT:
         return f"its former volume {decision.volume} comes back to it"
+    if decision.action is Action.EXPAND and volume is not None:
+        return f"its former volume {volume.name} grows from {volume.capacity} to {claim.request}, then comes back to it"
     if decision.action in {Action.REBUILD, Action.UNDELETE}:
         where = "the trash" if decision.action is Action.UNDELETE else "its pool"
         return f"its former volume {decision.volume} comes back to it from {where}"

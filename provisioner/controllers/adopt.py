@@ -3,7 +3,7 @@ A claim's former volume, given back to it.
 
 A volume that still has its PersistentVolume is adopted by one JSON patch, guarded by its resourceVersion; the phase
 follows by itself. One whose PersistentVolume is gone is written anew from the driver's manifest, bound to the claim
-from the start; one that is in the trash is taken out of it first.
+from the start; one that is in the trash is taken out of it first. One that is too small grows before it is adopted.
 """
 
 from collections.abc import Mapping
@@ -12,15 +12,20 @@ from typing import Any, Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.controllers.growing import Expands, grow, write_grown
 from provisioner.controllers.holding import annotations_of
 from provisioner.controllers.provision import save
 from provisioner.controllers.volume_object import Backing, build, claim_ref
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
-from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HOLDER_STATEFUL_SET
+from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HOLDER_CLAIM_UID, HOLDER_STATEFUL_SET
+from provisioner.model.quantity import Quantity
 
 log = structlog.get_logger()
+
+FORMER = "former"
+"""Stands for the UID of a claim that is gone and left none."""
 
 
 class Undeletes(Protocol):
@@ -69,6 +74,24 @@ async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels
     )
 
 
+async def expand_former(transport: Transport, router: Expands, *, claim: Object, volume_name: str) -> None:
+    """
+    Let the claim's former volume grow to what the claim asks for; once its object says so, it can be adopted.
+
+    Safe to repeat; raises RpcError when the driver refuses, and Conflict when the volume is no longer as it was judged.
+    """
+    volume = await transport.get(VOLUME, volume_name)
+    if not still_adoptable(volume, claim):
+        raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
+    grown = await grow(router, volume, size=requested(claim), before=volume["spec"]["capacity"]["storage"])
+    await write_grown(transport, volume, grown)
+
+
+def requested(claim: Object) -> Quantity:
+    """What the claim asks for."""
+    return Quantity.parse(claim["spec"]["resources"]["requests"]["storage"])
+
+
 def still_adoptable(volume: Object, claim: Object) -> bool:
     """The checks that must hold at the moment of writing: the name on it, its policy, nobody deleting it."""
     ref = volume["spec"].get("claimRef") or {}
@@ -111,7 +134,12 @@ async def rebuild(
     storage_class: Object,
     labels: Mapping[str, str],
 ) -> str:
-    """Write the PersistentVolume of a volume that lives only in its pool, bound to the claim; its name."""
+    """
+    Write the PersistentVolume of a volume that lives only in its pool; its name.
+
+    It is bound to the claim, unless it is too small for it: then it is written as its former claim had it, so that it
+    goes the way of a former volume, which is to grow before it is adopted.
+    """
     backing = Backing(
         handle=manifest.volume_id,
         capacity_bytes=manifest.capacity_bytes,
@@ -119,6 +147,9 @@ async def rebuild(
         fs_type=manifest.fs_type,
     )
     volume = build(claim, storage_class, name=manifest.csi_name, backing=backing, labels=labels, identity=DRIVER)
+    if Quantity.of_bytes(manifest.capacity_bytes) < requested(claim):
+        volume["spec"]["claimRef"]["uid"] = manifest.holder.labels.get(HOLDER_CLAIM_UID) or FORMER
+        del volume["spec"]["claimRef"]["resourceVersion"]
     await save(transport, volume)
     log.info("volume.rebuilt", volume=manifest.csi_name, handle=manifest.volume_id, claim=claim["metadata"]["name"])
     return str(manifest.csi_name)

@@ -14,9 +14,10 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
-from provisioner.controllers.adopt import Undeletes, adopt, confirm, rebuild
+from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather
+from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
 from provisioner.controllers.provision import Creates, provision
 from provisioner.kube.cache import Caches
@@ -40,7 +41,7 @@ CONFIRM_SECONDS = 0.2
 FORMER_SECONDS = 15.0
 
 
-class Driver(Creates, Undeletes, Inventory, Protocol):
+class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
     """What this reconciler asks of the driver."""
 
 
@@ -103,7 +104,7 @@ class Claims:
 
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         match decision.action:
-            case Action.ADOPT | Action.REBUILD | Action.UNDELETE:
+            case Action.EXPAND | Action.ADOPT | Action.REBUILD | Action.UNDELETE:
                 return await self._give_back(claim, facts, decision)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
@@ -122,6 +123,8 @@ class Claims:
         fresh = await confirm(self._transport, claim=claim, labels=labels, needs_set=needs_set)
         if fresh is None:
             return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+        if decision.action is Action.EXPAND:
+            return await self._expand_former(fresh, decision)
         if decision.action is Action.ADOPT:
             await adopt(self._transport, claim=fresh, volume_name=decision.volume, labels=labels)
         else:
@@ -130,8 +133,23 @@ class Claims:
                 return RequeueAfter(CONFIRM_SECONDS, "the manifest is gone")
             storage_class = self._class(facts)
             await rebuild(self._transport, manifest=manifest, claim=fresh, storage_class=storage_class, labels=labels)
+            if manifest.capacity_bytes < facts.claim.request.ceil_bytes:
+                return Done()  # the volume that is there now wakes the claim, and grows first
         message = f"the claim gets its former volume {decision.volume} back"
         await self._announcer.say(claim, warning=False, reason="VolumeAdopted", message=message)
+        return Done()
+
+    async def _expand_former(self, fresh: Json, decision: Decision) -> Done | RequeueAfter:
+        """The changed volume wakes the claim, which then adopts it; a refused size is told as what blocks the claim."""
+        try:
+            await expand_former(self._transport, self._router, claim=fresh, volume_name=decision.volume)
+        except RpcError as error:
+            if not error.final:
+                raise
+            message = f"{decision.sentence}; but that is refused: {error.message}; ask for less, or make room"
+            message += "; no empty volume is made meanwhile"
+            await self._announcer.say(fresh, warning=True, reason="FormerVolumeBlocked", message=message)
+            return RequeueAfter(INFEASIBLE_SECONDS if error.infeasible else FAILED_SECONDS, error.message)
         return Done()
 
     async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":

@@ -13,7 +13,7 @@ from provisioner.binding.expand import NODE_INFEASIBLE, Growth, Turn, growth, ha
 from provisioner.controllers import resize_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status
-from provisioner.controllers.growing import Expands, Grown, grow
+from provisioner.controllers.growing import Expands, Grown, grow, write_grown
 from provisioner.controllers.retries import Retries
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -102,7 +102,7 @@ class Expand:
             return await self._failed(found, claim, size, error)
         self._retries.forget(claim.uid)
         self._refused.discard(claim.uid)
-        await self._write_volume(held, grown)
+        await write_grown(self._transport, held, grown)
         await self._grown(found, name, grown)
         return Done()
 
@@ -125,20 +125,6 @@ class Expand:
         status = resize_status.failed(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)
-
-    async def _write_volume(self, held: Json, grown: Grown) -> None:
-        """Never smaller than it says: the driver's answer may be about an earlier, smaller wish."""
-        metadata = held["metadata"]
-        annotated = metadata.get("annotations") or {}
-        capacity = max(grown.capacity, Volume.of(held).capacity)
-        if annotated == grown.annotations and capacity == Volume.of(held).capacity:
-            return
-        patch: Json = {
-            "metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": dict(grown.annotations)},
-            "spec": {"capacity": {"storage": str(capacity)}},
-        }
-        await self._transport.patch(VOLUME, metadata["name"], patch)
-        log.info("volume.expanded", volume=metadata["name"], capacity=str(capacity))
 
     async def _grown(self, found: Json, name: str, grown: Grown) -> None:
         if grown.node_too:

@@ -4,11 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
+
 from csi.v1 import csi_pb2
-from provisioner.model.kinds import Object
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import VOLUME, Json, Object
 from provisioner.model.names import PRE_RESIZE_CAPACITY
 from provisioner.model.quantity import Quantity
+from provisioner.model.volume import Volume
 from provisioner.router import Expanded, capability
+
+log = structlog.get_logger()
 
 
 class Expands(Protocol):
@@ -47,6 +53,25 @@ async def grow(router: Expands, volume: Object, *, size: Quantity, before: str) 
     if answer.node_too:
         annotations.setdefault(PRE_RESIZE_CAPACITY, before)
     return Grown(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_too)
+
+
+async def write_grown(transport: Transport, volume: Json, grown: Grown) -> None:
+    """
+    Write it into the PersistentVolume, where it is not written yet. Raises Conflict when that changed meanwhile.
+
+    It never becomes smaller: the driver's answer may be about an earlier, smaller wish.
+    """
+    metadata = volume["metadata"]
+    before = Volume.of(volume).capacity
+    capacity = max(grown.capacity, before)
+    if (metadata.get("annotations") or {}) == grown.annotations and capacity == before:
+        return
+    patch: Json = {
+        "metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": dict(grown.annotations)},
+        "spec": {"capacity": {"storage": str(capacity)}},
+    }
+    await transport.patch(VOLUME, metadata["name"], patch)
+    log.info("volume.expanded", volume=metadata["name"], capacity=str(capacity))
 
 
 def volume_capability(volume: Object) -> csi_pb2.VolumeCapability:

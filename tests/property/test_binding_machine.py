@@ -36,7 +36,7 @@ from provisioner.model.volume import ClaimRef, Volume
 from tests.unit.binding.objects import POOL, claim, node, storage_class, volume, web
 
 NAMES = ("www-web-0", "www-web-1")
-KEEP, SCRATCH = storage_class("keep"), storage_class("scratch", adopt="Never", policy="Delete")
+KEEP, SCRATCH = storage_class("keep", expands=True), storage_class("scratch", adopt="Never", policy="Delete")
 AT_ONCE = storage_class("at-once", waits=False)
 CLASSES = {"keep": KEEP, "scratch": SCRATCH, "at-once": AT_ONCE}
 MODES = [("ReadWriteOnce",), ("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany")]
@@ -248,12 +248,17 @@ class World(RuleBasedStateMachine):
             self._hold(had.name, wanted)
         elif decision.action is Action.UNDELETE and interrupted:
             self._trash(decision.volume, in_trash=False)
+        elif decision.action is Action.EXPAND:
+            had = self.volumes[decision.volume]
+            self.volumes[had.name] = dataclasses.replace(had, capacity=wanted.request)
+            self._grow(had.name, wanted)
         elif decision.action in {Action.REBUILD, Action.UNDELETE}:
             manifest = self.disks[decision.volume].manifest
             assert manifest is not None
+            small = manifest.capacity_bytes < wanted.request.ceil_bytes
             self.volumes[decision.volume] = volume(
                 decision.volume,
-                ref=(name, wanted.uid),
+                ref=(name, manifest.holder[HOLDER_CLAIM_UID] if small else wanted.uid),
                 cls=wanted.class_name,
                 size=str(manifest.capacity_bytes),
                 modes=wanted.modes,
@@ -261,7 +266,9 @@ class World(RuleBasedStateMachine):
                 namespace_uid=self.namespace,
                 ordinal=self._ordinal(name),
             )
-            self._hold(decision.volume, wanted)
+            self._trash(decision.volume, in_trash=False)
+            if not small:
+                self._hold(decision.volume, wanted)
         elif decision.action is Action.PROVISION and interrupted:
             self._hold(f"pvc-{wanted.uid}", wanted, ready=False)
         elif decision.action is Action.PROVISION:
@@ -337,6 +344,11 @@ class World(RuleBasedStateMachine):
         disk = self.disks[name]
         if disk.manifest is not None:
             disk.manifest = dataclasses.replace(disk.manifest, in_trash=in_trash)
+
+    def _grow(self, name: str, wanted: Claim) -> None:
+        disk = self.disks[name]
+        if disk.manifest is not None:
+            disk.manifest = dataclasses.replace(disk.manifest, capacity_bytes=wanted.request.ceil_bytes)
 
     def _hold(self, name: str, wanted: Claim, *, ready: bool = True) -> None:
         self.clock += 1

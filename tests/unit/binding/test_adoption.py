@@ -6,6 +6,7 @@ import pytest
 
 from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import SENTENCES, Action
+from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
 from provisioner.model.storage_class import StorageClass
@@ -24,6 +25,35 @@ def facts(**others: Any) -> Facts:
         "nodes": (node(),),
     }
     return Facts(**{**usual, **others})
+
+
+def test_a_former_volume_that_is_too_small_grows_before_it_comes_back() -> None:
+    """Where its class allows that; one that has no object gets that first."""
+    wants = {"claim": claim(size="2Gi", node="n1"), "storage_class": storage_class(expands=True)}
+    grows = decide(facts(volumes=(volume(**FORMER), volume("free", size="4Gi")), **wants))
+    bare = decide(facts(manifests=(manifest(),), **wants))
+    trashed = decide(facts(manifests=(manifest(in_trash=True),), **wants))
+    grown = decide(facts(volumes=(volume(**FORMER, size="2Gi"),), **wants))
+
+    assert (Action.EXPAND, "pv", ["former-grows"]) == (
+        grows.action,
+        grows.volume,
+        [each.code for each in grows.reasons],
+    )
+    assert (Action.REBUILD, Action.UNDELETE, Action.ADOPT) == (bare.action, trashed.action, grown.action)
+    assert explain_claim(facts(volumes=(volume(**FORMER),), **wants)).sentence == (
+        "its former volume pv grows from 1Gi to 2Gi, then comes back to it"
+    )
+
+
+def test_a_former_volume_that_grows_is_outbid_by_none_that_is_as_small() -> None:
+    """The binder's other choices are judged by the size that the volume will have."""
+    immediate = storage_class(expands=True, waits=False)
+    held = volume(**FORMER, modes=("ReadWriteOnce", "ReadOnlyMany"))
+    wants = {"claim": claim(size="2Gi"), "storage_class": immediate}
+
+    assert decide(facts(volumes=(held, volume("free", size="1Gi")), **wants)).action is Action.EXPAND
+    assert decide(facts(volumes=(held, volume("free", size="2Gi")), **wants)).reasons[0].code == "former-outbid"
 
 
 @pytest.mark.parametrize("phase", ["Released", "Bound", "Available", "Failed", "Pending"])

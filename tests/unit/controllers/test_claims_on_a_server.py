@@ -24,7 +24,7 @@ from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
-from provisioner.model.kinds import CLAIM, EVENT, NODE, STATEFUL_SET, VOLUME, Json, Kind
+from provisioner.model.kinds import CLAIM, EVENT, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.router import RpcError
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL
@@ -269,7 +269,8 @@ async def test_a_volume_in_the_trash_is_taken_out(world: World) -> None:
 
 
 async def test_a_blocked_claim_gets_no_empty_volume(world: World) -> None:
-    """I2, I7: a former volume that is too small leaves the claim Pending, and an Event tells the way out."""
+    """I2, I7: a former volume that is too small and may not grow leaves the claim Pending, and an Event tells why."""
+    await world.api.patch(STORAGE_CLASS, "mooring-directory", {"allowVolumeExpansion": False})
     await world.make_set()
     await world.make_claim()
     volume = (await world.bound())["spec"]["volumeName"]
@@ -305,6 +306,49 @@ async def test_a_claim_bound_to_a_volume_that_is_still_growing_has_what_that_had
     await world.make_claim(size="1536Mi")
     volume = await world.capacity("1Gi")
     assert "2Gi" == volume["spec"]["capacity"]["storage"]
+
+
+@pytest.mark.parametrize("where", ["kept", "without its object", "in the trash"])
+@pytest.mark.parametrize("node_too", [False, True])
+async def test_a_former_volume_grows_before_it_comes_back(world: World, where: str, node_too: bool) -> None:
+    """A set that comes back with a larger template keeps its data: expand, then adopt."""
+    world.driver.node_too = node_too
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.phase(volume, "Released")
+    if where != "kept":
+        await world.api.delete(VOLUME, volume)
+        await world.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
+    if where == "in the trash":
+        await world.driver.delete_volume(f"{POOL}.{volume}")
+    await world.make_claim(size="2Gi")
+    claim = await world.bound()
+    found = await world.api.get(VOLUME, volume)
+    assert (volume, "2Gi") == (claim["spec"]["volumeName"], found["spec"]["capacity"]["storage"])
+    assert {"storage": "1Gi" if node_too else "2Gi"} == claim["status"]["capacity"]
+    assert (1, {}) == (len(world.driver.living), world.driver.trash)
+    if node_too:
+        assert "grows on the node" in await world.said("FileSystemResizeRequired")
+
+
+async def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(world: World) -> None:
+    """I2, I7: the driver's refusal is told with volume and way out; a smaller wish then gets the volume."""
+    await world.make_set()
+    await world.make_claim()
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.phase(volume, "Released")
+    world.driver.error = RpcError(code=grpc.StatusCode.OUT_OF_RANGE, message="pool local has room for 3Gi")
+    await world.make_claim(size="9Gi")
+    message = await world.said("FormerVolumeBlocked")
+    assert volume in message
+    assert "pool local has room for 3Gi; ask for less, or make room" in message
+    assert "Pending" == (await world.api.get(CLAIM, NAME, "default"))["status"]["phase"]
+    await world.drop_claim()
+    await world.make_claim(size="2Gi")
+    assert volume == (await world.bound())["spec"]["volumeName"]
 
 
 async def test_without_its_set_a_claim_waits(world: World) -> None:
