@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 import click  # noqa: E402
 
 from csi.errors import BadEnvironment  # noqa: E402
-from csi.flags import Endpoint, Settings, Size  # noqa: E402
+from csi.flags import Endpoint, Kubelet, Settings, Size, SocketDirectory  # noqa: E402
 
 BAD_ENVIRONMENT = 78
 
@@ -26,6 +26,11 @@ BAD_ENVIRONMENT = 78
 @click.option("--lifeline-fd", type=click.IntRange(min=0), help="Stop when this file descriptor is closed.")
 @click.option("--workers", type=click.IntRange(1, 64), default=8, help="Operations on disks at a time.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "--kubelet-registration-dir", type=SocketDirectory(), help="Where kubelet looks for drivers, as seen here."
+)
+@click.option("--kubelet-socket-path", type=Endpoint(), help="The endpoint's csi.sock, as kubelet sees it on the host.")
+@click.option("--kubelet-check-interval", type=click.FloatRange(min=0.05), default=5.0, help="Seconds between looks.")
 @click.pass_context
 def main(
     context: click.Context,
@@ -38,6 +43,9 @@ def main(
     lifeline_fd: int | None,
     workers: int,
     log_format: str,
+    kubelet_registration_dir: Path | None,
+    kubelet_socket_path: Path | None,
+    kubelet_check_interval: float,
 ) -> None:
     """Serve the CSI driver csi.mooring.dev on a unix socket."""
     if context.invoked_subcommand is not None:
@@ -48,6 +56,11 @@ def main(
         raise click.UsageError("--node-id is missing, or longer than 256 bytes")
     if not pools:
         raise click.UsageError("--pool is missing; a driver without a pool has nothing to give")
+    kubelet = None
+    if kubelet_registration_dir is not None and kubelet_socket_path is not None:
+        kubelet = Kubelet(kubelet_registration_dir, kubelet_socket_path, kubelet_check_interval)
+    elif kubelet_registration_dir is not None or kubelet_socket_path is not None:
+        raise click.UsageError("--kubelet-registration-dir and --kubelet-socket-path go together; one is missing")
     from csi import server  # noqa: PLC0415 # grpc is not needed to refuse a flag
 
     server.configure_logs(log_format)
@@ -60,6 +73,7 @@ def main(
         lifeline=lifeline_fd,
         workers=workers,
         log_format=log_format,
+        kubelet=kubelet,
     )
     asyncio.run(server.serve(settings))
 

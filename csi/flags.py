@@ -10,8 +10,20 @@ import click
 SOCKET_LIMIT: Final = 107
 """Bytes that the path of a unix socket has room for."""
 
+SOCKET_NAME_ROOM: Final = 31
+"""Bytes kept for ``/`` and the names that the driver gives to its sockets."""
+
 _SIZE: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)?", re.ASCII)
 _UNITS: Final = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
+
+
+@dataclass(frozen=True, slots=True)
+class Kubelet:
+    """How the driver makes itself known to kubelet."""
+
+    directory: Path
+    endpoint: Path
+    check_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +38,7 @@ class Settings:
     lifeline: int | None
     workers: int
     log_format: str
+    kubelet: Kubelet | None = None
 
     @property
     def known_pools(self) -> Path:
@@ -46,6 +59,22 @@ class Endpoint(click.ParamType[Path]):
             self.fail(f"{text!r} is not of the form unix:///path/to/csi.sock", param, ctx)
         if len(str(path).encode()) > SOCKET_LIMIT:
             self.fail(f"{text!r} is too long: the path of a unix socket has at most {SOCKET_LIMIT} bytes", param, ctx)
+        return path
+
+
+class SocketDirectory(click.ParamType[Path]):
+    """A directory where sockets with names of our choice are made."""
+
+    name = "directory"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """To its path."""
+        path = Path(str(value))
+        if not path.is_absolute():
+            self.fail(f"{str(path)!r} is not an absolute path", param, ctx)
+        if len(str(path).encode()) > SOCKET_LIMIT - SOCKET_NAME_ROOM:
+            limit = SOCKET_LIMIT - SOCKET_NAME_ROOM
+            self.fail(f"{str(path)!r} is too long: with the socket's name it has room for {limit} bytes", param, ctx)
         return path
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sys
 
 import grpc
@@ -16,10 +15,12 @@ from csi.engine.engine import Engine
 from csi.engine.pools import open_pools
 from csi.errors import BadEnvironment
 from csi.flags import Settings
+from csi.registration import refuse_rival, registered
 from csi.services.controller import Controller
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.services.node import Node
+from csi.sockets import is_served
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
 
 log = structlog.get_logger()
@@ -30,6 +31,7 @@ GRACE_SECONDS = 25.0
 async def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises BadEnvironment before anything is served."""
     _prepare_socket(settings)
+    refuse_rival(settings.kubelet)
     pools = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
     engine = Engine(
         pools,
@@ -54,8 +56,9 @@ async def serve(settings: Settings) -> None:
         raise BadEnvironment(f"{settings.socket} cannot be listened on: {error}") from None
     log.info("driver.serving", socket=str(settings.socket), pools=[pool.name for pool in pools], pid=os.getpid())
     purging = asyncio.create_task(engine.purge_for_ever())
-    reason = await _told_to_stop(settings.lifeline)
-    log.info("driver.stopping", reason=reason)
+    async with registered(settings.kubelet):
+        reason = await _told_to_stop(settings.lifeline)
+        log.info("driver.stopping", reason=reason)
     purging.cancel()
     await server.stop(GRACE_SECONDS)
     await engine.stop()
@@ -72,16 +75,11 @@ def _prepare_socket(settings: Settings) -> None:
         raise BadEnvironment(f"the socket's directory {directory} cannot be made: {error.strerror}") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise BadEnvironment(f"the socket's directory {directory} is not writable; choose another --endpoint")
-    if not settings.socket.exists():
-        return
-    with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(settings.socket))
-        except OSError:
-            settings.socket.unlink(missing_ok=True)
-            return
-    raise BadEnvironment(f"another driver serves on {settings.socket} already; stop it, or choose another --endpoint")
+    if is_served(settings.socket):
+        raise BadEnvironment(
+            f"another driver serves on {settings.socket} already; stop it, or choose another --endpoint"
+        )
+    settings.socket.unlink(missing_ok=True)
 
 
 async def _told_to_stop(lifeline: int | None) -> str:
