@@ -59,6 +59,15 @@ def success(kind: Kind, obj: Json) -> web.Response:
 
 def wants_table(request: web.Request) -> bool:
     """Whether the first media type that can be served is a Table."""
+    return _wanted(request, "Table", "meta.k8s.io", "v1")
+
+
+def wants_all_discovery(request: web.Request) -> bool:
+    """Whether the first media type that can be served is discovery in one piece."""
+    return _wanted(request, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2")
+
+
+def _wanted(request: web.Request, form: str, group: str, version: str) -> bool:
     for choice in request.headers.get("Accept", "").split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
         if media not in {"application/json", "*/*", "application/*", ""}:
@@ -66,7 +75,7 @@ def wants_table(request: web.Request) -> bool:
         said = dict(part.split("=", 1) for part in parameters if "=" in part)
         if "as" not in said:
             return False
-        if said["as"] == "Table" and said.get("g") == "meta.k8s.io" and said.get("v") == "v1":
+        if (said["as"], said.get("g"), said.get("v")) == (form, group, version):
             return True
     return False
 

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from provisioner.embedded.face import answers, discovery, openapi, queries
 from provisioner.embedded.face.context import CONTEXT, Context
 from provisioner.embedded.face.resources import Resource
+from provisioner.embedded.face.reviews import REVIEWS
 from provisioner.embedded.face.scale import ScaleView
 from provisioner.embedded.store.errors import Refused
 from provisioner.embedded.store.lifecycle import WITH_STATUS
@@ -62,20 +63,32 @@ async def _ok(_: web.Request) -> web.Response:
 
 
 def _add_discovery(app: web.Application) -> None:
-    fixed: dict[str, Json] = {
-        "/version": discovery.version(),
-        "/api": discovery.core_versions(),
-        "/apis": discovery.groups(),
-        "/openapi/v3": openapi.index(),
-    }
-    for kind in KINDS:
-        fixed[kind.path().rpartition("/")[0]] = discovery.resources(kind.api_version)
-        if kind.group:
-            fixed[f"/apis/{kind.group}"] = discovery.group(kind.group)
-    for entry in openapi.index()["paths"]:
-        app.router.add_get(f"/openapi/v3/{entry}", _document(f"/{entry}"))
+    fixed: dict[str, Json] = {"/version": discovery.version(), "/openapi/v3": openapi.index()}
+    fixed |= {f"/apis/{name}": discovery.group(name) for name in discovery.GROUPS}
+    fixed |= {root: discovery.resources(name) for root, name in discovery.roots().items()}
     for path, value in fixed.items():
         app.router.add_get(path, _constant(value))
+    app.router.add_get("/api", _either(discovery.core_versions(), discovery.aggregated(core=True)))
+    app.router.add_get("/apis", _either(discovery.groups(), discovery.aggregated(core=False)))
+    for entry in openapi.index()["paths"]:
+        app.router.add_get(f"/openapi/v3/{entry}", _document(f"/{entry}"))
+    for review in REVIEWS:
+        app.router.add_post(review.path, review.handle)
+
+
+def _either(plain: Json, aggregated: Json) -> Handler:
+    """The list of groups, or everything at once for a client that prefers that."""
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if answers.wants_all_discovery(request):
+            response = answers.json(aggregated)
+            response.headers["Content-Type"] = discovery.AGGREGATED
+        else:
+            response = answers.json(plain)
+        response.headers["Vary"] = "Accept"
+        return response
+
+    return handler
 
 
 def _constant(value: Json) -> Handler:

@@ -7,6 +7,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from provisioner.embedded.face import protobuf
 from provisioner.embedded.store import errors, problems
 from provisioner.embedded.store.lifecycle import DeleteOptions
 from provisioner.embedded.store.ownership.recording import UNKNOWN, Writer
@@ -89,11 +90,13 @@ def _invalid_options(problem: problems.Problem) -> errors.Refused:
 
 async def body(request: web.Request) -> Any:
     """
-    The decoded body, JSON or YAML; raises Refused.
+    The decoded body, JSON or YAML, of some kinds also protobuf; raises Refused.
 
     400 for what cannot be decoded, 413 for what is too long, 415 for another media type.
     """
     kind = request.content_type
+    if kind == protobuf.MEDIA_TYPE:
+        return from_protobuf(await raw_body(request))
     if kind not in _YAML and kind != "application/json":
         raise unsupported_media_type("application/json, application/yaml")
     data = await raw_body(request)
@@ -124,6 +127,16 @@ def from_yaml(data: bytes) -> Any:
         return msgspec.json.decode(msgspec.json.encode(found))
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise errors.bad_request(f"the body is not YAML: {error}") from None
+
+
+def from_protobuf(data: bytes) -> Any:
+    """A decoded object; raises Refused, 415 for a kind that has to come in another format."""
+    try:
+        return protobuf.decode(data)
+    except protobuf.UnknownKind:
+        raise unsupported_media_type("application/json, application/yaml") from None
+    except protobuf.Undecodable as error:
+        raise errors.bad_request(f"the body is not protobuf of Kubernetes: {error}") from None
 
 
 def as_object(found: Any) -> Json:

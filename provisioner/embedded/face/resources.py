@@ -193,6 +193,7 @@ class Resource:
                 name,
                 functools.partial(scale.bound, kind=self.kind, binding=said),
                 part="binding",
+                writer=queries.writer(request, subresource="binding"),
                 dry_run=queries.dry_run(request.query),
             )
         )

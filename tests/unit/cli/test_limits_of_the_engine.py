@@ -31,15 +31,6 @@ def test_kinds_that_storage_does_not_need_are_not_there(client: Client, mooring:
     assert "those are" in mooring("apply", "-f", str(file)).err
 
 
-@pytest.mark.limit("api-formats")
-def test_other_formats_are_refused(client: Client) -> None:
-    """415, in the form of a Status."""
-    with pytest.raises(Refused) as refused:
-        client.call("POST", POD.path("default"), body={}, content_type="application/vnd.kubernetes.protobuf")
-
-    assert refused.value.status == 415
-
-
 @pytest.mark.limit("api-validation")
 def test_a_value_that_is_no_matter_of_storage_is_not_checked(client: Client) -> None:
     """A protocol that does not exist passes; a field that does not exist does not."""
