@@ -39,9 +39,8 @@ quick: $(VENV)/.dev ## Run only the tests that need no root and take seconds
 	@$(BIN)/python -m pytest -q tests/unit
 
 .PHONY: sanity
-sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend
-	@hack/sanity directory
-	@hack/sanity loop
+sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend and filesystem
+	@hack/sanity
 
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types, layers and file sizes

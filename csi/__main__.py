@@ -31,6 +31,7 @@ BAD_ENVIRONMENT = 78
 )
 @click.option("--kubelet-socket-path", type=Endpoint(), help="The endpoint's csi.sock, as kubelet sees it on the host.")
 @click.option("--kubelet-check-interval", type=click.FloatRange(min=0.05), default=5.0, help="Seconds between looks.")
+@click.option("--test-attach-limit", type=click.IntRange(min=0), default=0, hidden=True)
 @click.pass_context
 def main(
     context: click.Context,
@@ -46,6 +47,7 @@ def main(
     kubelet_registration_dir: Path | None,
     kubelet_socket_path: Path | None,
     kubelet_check_interval: float,
+    test_attach_limit: int,
 ) -> None:
     """Serve the CSI driver csi.mooring.dev on a unix socket."""
     if context.invoked_subcommand is not None:
@@ -74,6 +76,7 @@ def main(
         workers=workers,
         log_format=log_format,
         kubelet=kubelet,
+        test_attach_limit=test_attach_limit,
     )
     asyncio.run(server.serve(settings))
 

@@ -39,6 +39,7 @@ class Settings:
     workers: int
     log_format: str
     kubelet: Kubelet | None = None
+    test_attach_limit: int = 0
 
     @property
     def known_pools(self) -> Path:

@@ -16,6 +16,7 @@ from csi.engine.pools import open_pools
 from csi.errors import BadEnvironment
 from csi.flags import Settings
 from csi.registration import refuse_rival, registered
+from csi.services.attach import AttachingController
 from csi.services.controller import Controller
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
@@ -46,8 +47,10 @@ async def serve(settings: Settings) -> None:
         raise BadEnvironment(f"the pools cannot be read: {error}") from None
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
-    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
-    csi_pb2_grpc.add_NodeServicer_to_server(Node(engine), server)  # type: ignore[abstract] # as above
+    most = settings.test_attach_limit
+    controller = AttachingController(engine, most_volumes=most) if most else Controller(engine)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
+    csi_pb2_grpc.add_NodeServicer_to_server(Node(engine, most_volumes=most), server)
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
     try:
         server.add_insecure_port(f"unix://{settings.socket}")

@@ -1,35 +1,13 @@
-"""Publishing, the same for every backend: a bind mount of the staged directory."""
+"""Publishing a mounted volume, the same for every backend: a bind mount of the staged directory."""
 
 import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.protocol import Shape
+from csi.backends.protocol import Ailment
 from csi.host import mounts
 from csi.host.errors import MountFailed, UnsafePath
-
-
-class Binds:
-    """The half of a backend that is the same for all of them."""
-
-    def publish(
-        self,
-        home: Path,
-        shape: Shape,
-        *,
-        staging: Path,
-        target: Path,
-        read_only: bool,
-        mount_flags: Sequence[str],
-    ) -> None:
-        """Bind what is staged to the target."""
-        del home, shape
-        publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
-
-    def unpublish(self, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        unpublish(target=target)
 
 
 def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]) -> None:
@@ -44,13 +22,13 @@ def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequen
     mounts.bind(staging, target, options=[*own, *(["ro"] if read_only and "ro" not in own else [])])
 
 
-def make_target(target: Path) -> None:
-    """Make the mount point. The caller owns the directory above it."""
+def make_target(target: Path, *, file: bool = False) -> None:
+    """Make the mount point, a directory or an empty file. The caller owns the directory above it."""
     try:
-        target.mkdir(mode=0o750)
+        target.touch(mode=0o640, exist_ok=False) if file else target.mkdir(mode=0o750)
     except FileExistsError:
-        if target.is_symlink() or not target.is_dir():
-            raise UnsafePath(f"{target} is a link or a file, not a place to mount at") from None
+        if target.is_symlink() or file == target.is_dir():
+            raise UnsafePath(f"{target} is there already and no {'file' if file else 'directory'}; remove it") from None
     except FileNotFoundError:
         raise UnsafePath(f"{target.parent} does not exist, so nothing can be shown below it") from None
 
@@ -71,3 +49,12 @@ def unpublish(*, target: Path) -> None:
             message = f"{target} holds files that are not the volume's; move them away, then it can be removed"
             raise UnsafePath(message) from None
         raise
+
+
+def read_only_ailments(path: Path | None) -> list[Ailment]:
+    """A filesystem that turned read-only by itself; a read-only mount of a writable one is as somebody wanted it."""
+    there = mounts.at(path) if path is not None else None
+    if there is None or "ro" not in there.super_options:
+        return []
+    message = f"the filesystem at {path} takes no more writes; look for its errors in the kernel's log"
+    return [Ailment("DEGRADED", "FilesystemReadOnly", message)]

@@ -1,20 +1,25 @@
-"""Volumes as plain directories: fast, shared with the pool's filesystem, their size only accounted."""
+"""
+Volumes as plain directories: fast, and shared with the pool's filesystem.
+
+On btrfs each is a subvolume with a quota, and the kernel refuses writes past its size; elsewhere it is only accounted.
+"""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.bindings import Binds
-from csi.backends.protocol import Shape, Usage
-from csi.host import files, mounts
+from csi.backends import bindings
+from csi.backends.protocol import Ailment, Shape, Usage
+from csi.host import files, mounts, subvolumes
 from csi.host.errors import HostError, MountFailed
 
 
-class Directory(Binds):
+class Directory:
     """The bytes are ``<home>/data``; staging and publishing are bind mounts. Works without root in a user namespace."""
 
     name = "directory"
-    enforces_size = False
+    access_types: tuple[str, ...] = ("mount",)
+    grows_on_the_node = False
 
     def problem(self) -> str:
         """It works everywhere."""
@@ -24,22 +29,43 @@ class Directory(Binds):
         """The pool's own filesystem is used."""
         return ()
 
+    def granule(self, access_type: str) -> int:
+        """Any size."""
+        del access_type
+        return 1
+
     def minimum_bytes(self, fs_type: str) -> int:
         """One block."""
         del fs_type
         return 4096
 
+    def enforces_size(self, pool: Path) -> bool:
+        """Where the filesystem is btrfs and we may have it count."""
+        return subvolumes.enable_quotas(pool)
+
     def create(self, home: Path, shape: Shape) -> None:
         """Make ``data``, private to root; whoever mounts it gives it away from inside."""
-        if shape.access_type != "mount":
-            raise HostError(f"volume {shape.volume_id}: a directory cannot be a raw block device; use backend loop")
-        files.make_directory(home / "data")
+        if shape.enforced:
+            with files.reporting_no_space(home):
+                subvolumes.create(home / "data", limit=shape.size_bytes)
+                files.sync_directory(home)
+        else:
+            files.make_directory(home / "data")
+
+    def enlarge(self, home: Path, shape: Shape) -> None:
+        """The limit of the quota; for an accounted one the promise is all there is."""
+        if shape.enforced:
+            subvolumes.set_limit(self._data(home, shape), limit=shape.size_bytes)
+
+    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+        """It has its size already."""
+        del home, shape, path
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Bind ``data`` to the staging path."""
-        data = home / "data"
+        data = self._data(home, shape)
         if mounts.at(staging) is not None:
-            if self.owns(home, shape, path=staging):
+            if self.is_staged(home, shape, staging=staging):
                 return
             raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
         mounts.bind(data, staging, options=mount_flags)
@@ -49,11 +75,27 @@ class Directory(Binds):
         del home, shape
         mounts.unmount(staging)
 
-    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+    def publish(
+        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+    ) -> None:
+        """Bind what is staged to the target."""
+        del home, shape
+        bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
+
+    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
+        """Unbind it and remove the mount point."""
+        del home, shape
+        bindings.unpublish(target=target)
+
+    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """A bind mount shows the very same directory."""
+        return self.is_published(home, shape, target=staging)
+
+    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+        """As above."""
         del shape
         try:
-            return mounts.at(path) is not None and os.path.samestat(path.stat(), (home / "data").stat())
+            return mounts.at(target) is not None and os.path.samestat(target.stat(), (home / "data").stat())
         except FileNotFoundError:
             return False
 
@@ -61,16 +103,42 @@ class Directory(Binds):
         """
         What the directory occupies, against the size it was promised.
 
-        More may be used than was promised, for nobody enforces it; the room available is also bounded by the pool's.
+        More than was promised may be used where nothing enforces it; the room available is also bounded by the pool's.
         """
         del path
         space = files.filesystem_space(home)
-        used = files.disk_bytes(home / "data")
+        used = self._used(home, shape)
         available = max(0, min(shape.size_bytes - used, space.available))
+        if not space.inodes:  # btrfs makes them as it goes
+            return Usage(shape.size_bytes, used, available, None, None, None)
         return Usage(
             shape.size_bytes, used, available, space.inodes, space.inodes - space.free_inodes, space.free_inodes
         )
 
+    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+        """Gone, too big, or unwritable."""
+        if not (home / "data").is_dir():
+            message = f"{home / 'data'} is gone, and what was in it; restore it from a backup"
+            return [Ailment("DATA_LOSS", "DirectoryMissing", message)]
+        found = bindings.read_only_ailments(path)
+        if not shape.enforced and (used := self._used(home, shape)) > shape.size_bytes:
+            message = f"{used} bytes are in it, and {shape.size_bytes} were promised; expand it, or remove something"
+            found.append(Ailment("DEGRADED", "MoreThanPromised", message))
+        return found
+
     def detach(self, home: Path, shape: Shape) -> None:
         """Nothing holds a directory once it is unmounted."""
         del home, shape
+
+    def _used(self, home: Path, shape: Shape) -> int:
+        if shape.enforced:
+            return subvolumes.quota(self._data(home, shape)).used
+        return files.disk_bytes(home / "data")
+
+    def _data(self, home: Path, shape: Shape) -> Path:
+        data = home / "data"
+        if not data.is_dir():
+            raise HostError(f"volume {shape.volume_id}: its directory {data} is missing; is the pool's disk mounted?")
+        if shape.enforced and not subvolumes.is_subvolume(data):
+            raise HostError(f"volume {shape.volume_id}: {data} is no subvolume any more, so nothing limits it")
+        return data

@@ -1,24 +1,27 @@
-"""Volumes as images with a filesystem of their own: the kernel enforces the size, to the byte."""
+"""Volumes as images, mounted or raw: the kernel enforces the size, to the byte."""
 
 import os
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.bindings import Binds
-from csi.backends.protocol import Shape, Usage
-from csi.host import files, filesystems, loopdev, mounts
-from csi.host.errors import HostError, MountFailed, NotBlank
+from csi.backends import bindings, images
+from csi.backends.devices import MountedImage, RawImage
+from csi.backends.protocol import Ailment, Shape, Usage
+from csi.host import filesystems, loopdev
 
-DETACH_SECONDS = 5.0
-DETACH_STEP = 0.005
+SECTOR = 512
+"""A loop device drops what is left of its image beyond the last whole sector."""
 
 
-class Loop(Binds):
-    """The bytes are ``<home>/image``; staging mounts it through a loop device that goes with the mount."""
+class Loop:
+    """The bytes are ``<home>/image``. How it is shown depends on the access type; how it is kept does not."""
 
     name = "loop"
-    enforces_size = True
+    access_types: tuple[str, ...] = ("mount", "block")
+    grows_on_the_node = True
+
+    def __init__(self) -> None:
+        self._shown: dict[str, MountedImage | RawImage] = {"mount": MountedImage(), "block": RawImage()}
 
     def problem(self) -> str:
         """Loop devices take root on the machine itself, not only in a namespace."""
@@ -30,100 +33,76 @@ class Loop(Binds):
 
     def fs_types(self) -> tuple[str, ...]:
         """Default first."""
-        return ("ext4",)
+        return tuple(filesystems.KINDS)
+
+    def granule(self, access_type: str) -> int:
+        """A raw volume has to be exactly as big as it says; a filesystem rounds in any case."""
+        return SECTOR if access_type == "block" else 1
 
     def minimum_bytes(self, fs_type: str) -> int:
-        """What the filesystem's tools accept with a journal."""
-        return filesystems.MINIMUM[fs_type]
+        """What the filesystem's tools accept with a journal; one block for a raw volume."""
+        return filesystems.KINDS[fs_type].minimum if fs_type else 4096
+
+    def enforces_size(self, pool: Path) -> bool:
+        """An image has an end."""
+        del pool
+        return True
 
     def create(self, home: Path, shape: Shape) -> None:
-        """
-        Make the image under another name, format it, and only then call it ``image``.
+        """Make and format the image."""
+        images.create(home, shape)
 
-        So an interrupted start over is harmless: what has the final name is whole, anything else was never used.
-        """
-        image, unfinished = home / "image", home / "image.new"
-        if image.exists():
-            self._verify(image, shape)
-            return
-        unfinished.unlink(missing_ok=True)
-        with files.reporting_no_space(home), unfinished.open("xb") as file:
-            os.fchmod(file.fileno(), 0o600)
-            if shape.provisioning == "thick":
-                os.posix_fallocate(file.fileno(), 0, shape.size_bytes)
-            else:
-                file.truncate(shape.size_bytes)
-        if shape.access_type == "mount":
-            filesystems.make(unfinished, fs_type=shape.fs_type, uuid=shape.fs_uuid)
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        files.rename_durably(unfinished, image)
+    def enlarge(self, home: Path, shape: Shape) -> None:
+        """Make the image longer."""
+        images.enlarge(images.require(home, shape, at_least=0), shape)
 
-    def _verify(self, image: Path, shape: Shape) -> None:
-        size = image.stat().st_size
-        if size != shape.size_bytes:
-            raise HostError(f"volume {shape.volume_id}: {image} has {size} bytes, its manifest says {shape.size_bytes}")
-        if shape.access_type == "mount":
-            found = filesystems.probe(image)
-            if found is None or (found.fs_type, found.uuid) != (shape.fs_type, shape.fs_uuid):
-                raise NotBlank(
-                    f"volume {shape.volume_id}: {image} does not hold its own filesystem; it is left as it is"
-                )
+    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+        """The devices first, then what is on them."""
+        for loop in loopdev.find(
+            images.require(home, shape, at_least=shape.size_bytes), tag=loopdev.tag_of(shape.volume_id)
+        ):
+            loopdev.refresh(loop)
+            self._shown[shape.access_type].grow(shape, loop, path=path)
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
-        """Attach the image, with direct I/O where that works, and mount it."""
-        if shape.access_type != "mount":
-            raise HostError(f"volume {shape.volume_id}: raw block volumes are not offered in this version")
-        image, tag = home / "image", loopdev.tag_of(shape.volume_id)
-        if mounts.at(staging) is not None:
-            if self.owns(home, shape, path=staging):
-                return
-            raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
-        if not image.exists():
-            raise HostError(f"volume {shape.volume_id}: its image {image} is missing; is the pool's disk mounted?")
-        if filesystems.needs_check(image):
-            filesystems.check(image)
-        with loopdev.attached(image, tag=tag) as loop:
-            mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
+        """Attach the image, with direct I/O where that works, and mount it unless it is raw."""
+        self._shown[shape.access_type].stage(home, shape, staging=staging, mount_flags=mount_flags)
 
     def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Unmount it and see that the device is gone."""
-        mounts.unmount(staging)
-        self.detach(home, shape)
+        """Undo it and see that the device is gone."""
+        self._shown[shape.access_type].unstage(home, shape, staging=staging)
 
-    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
-        """Its filesystem lies on a loop device of ours over this image."""
-        there = mounts.at(path)
-        ours = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id)) if there else []
-        return there is not None and os.makedev(*there.device) in {loop.path.stat().st_rdev for loop in ours}
+    def publish(
+        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+    ) -> None:
+        """A directory, or a device."""
+        shown = self._shown[shape.access_type]
+        shown.publish(home, shape, staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
+
+    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
+        """Unbind it and remove the mount point."""
+        self._shown[shape.access_type].unpublish(home, shape, target=target)
+
+    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+        """See the access type."""
+        return self._shown[shape.access_type].is_staged(home, shape, staging=staging)
+
+    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+        """As above."""
+        return self._shown[shape.access_type].is_published(home, shape, target=target)
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
-        """What its own filesystem says."""
-        del home, shape
-        space = files.filesystem_space(path)
-        return Usage(
-            space.total,
-            space.total - space.free,
-            space.available,
-            space.inodes,
-            space.inodes - space.free_inodes,
-            space.free_inodes,
-        )
+        """As above."""
+        del home
+        return self._shown[shape.access_type].usage(shape, path=path)
+
+    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+        """The image, the devices over it, and what is mounted."""
+        return [*images.ailments(home, shape), *bindings.read_only_ailments(path)]
 
     def detach(self, home: Path, shape: Shape) -> None:
-        """Wait for the device to clear itself; one that something else still holds is refused."""
-        image, tag = home / "image", loopdev.tag_of(shape.volume_id)
-        deadline = time.monotonic() + DETACH_SECONDS
-        while found := loopdev.find(image, tag=tag):
-            devices = {loop.path.stat().st_rdev for loop in found}
-            used = next((each for each in mounts.table() if os.makedev(*each.device) in devices), None)
-            if used is not None:
-                raise MountFailed(f"volume {shape.volume_id} is still mounted at {used.target}; unmount it first")
-            if time.monotonic() > deadline:
-                raise MountFailed(f"volume {shape.volume_id}: {found[0].path} stays attached; something has it open")
-            for loop in found:
-                loopdev.detach(loop)
-            time.sleep(DETACH_STEP)
+        """Let go of the devices; one that something else still holds is refused."""
+        self._shown[shape.access_type].detach(home, shape)
 
 
 def _may_mount_devices() -> bool:

@@ -8,7 +8,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a volume is, as its manifest says. `fs_type` is "" for a directory, `access_type` "mount" or "block"."""
+    """
+    What a volume is, as its manifest says.
+
+    `fs_type` is "" for a directory and for a raw volume, `access_type` "mount" or "block". `enforced` tells whether
+    something holds it to its size; `options` go to the program that makes its filesystem.
+    """
 
     volume_id: str
     size_bytes: int
@@ -16,18 +21,29 @@ class Shape:
     fs_type: str
     fs_uuid: str
     provisioning: str
+    enforced: bool
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full a volume is; the inodes are None where they mean nothing."""
+    """How full a volume is. Without a filesystem only the total is known; inodes are None where they mean nothing."""
 
     total_bytes: int
-    used_bytes: int
-    available_bytes: int
+    used_bytes: int | None
+    available_bytes: int | None
     total_inodes: int | None
     used_inodes: int | None
     free_inodes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ailment:
+    """What is wrong with a volume or a pool: how bad (CSI's word), one CamelCase word for programs, and a sentence."""
+
+    status: str
+    reason: str
+    message: str
 
 
 class Backend(Protocol):
@@ -38,7 +54,9 @@ class Backend(Protocol):
     """
 
     name: str
-    enforces_size: bool
+    access_types: tuple[str, ...]
+    grows_on_the_node: bool
+    """Whether a larger size has to be taken up where the volume is mounted, too."""
 
     def problem(self) -> str:
         """Why it cannot work on this machine, in one sentence; "" when it can."""
@@ -46,17 +64,29 @@ class Backend(Protocol):
     def fs_types(self) -> tuple[str, ...]:
         """The filesystems it offers, the default first; none where the pool's own is used."""
 
+    def granule(self, access_type: str) -> int:
+        """Its sizes are multiples of so many bytes."""
+
     def minimum_bytes(self, fs_type: str) -> int:
         """The least size of a volume."""
+
+    def enforces_size(self, pool: Path) -> bool:
+        """Whether volumes made in this pool now are held to their size."""
 
     def create(self, home: Path, shape: Shape) -> None:
         """Make the bytes."""
 
+    def enlarge(self, home: Path, shape: Shape) -> None:
+        """Give it `shape.size_bytes`, which is not less than it has; what is mounted takes them up by `grow`."""
+
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
-        """Mount the volume at `staging`, which exists."""
+        """Make the volume ready at `staging`, which exists; it has its whole size afterwards."""
+
+    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+        """Let the volume that is staged or published at `path` take up its size while it is in use."""
 
     def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Unmount it; not mounted is fine."""
+        """Undo it; not staged is fine."""
 
     def publish(
         self,
@@ -70,14 +100,20 @@ class Backend(Protocol):
     ) -> None:
         """Show the staged volume at `target`, which is made; its parent exists."""
 
-    def unpublish(self, *, target: Path) -> None:
+    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
         """Take it away from there, and the mount point; never what lies below a mount point."""
 
-    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
-        """Whether what is mounted at `path` is this volume, whoever mounted it."""
+    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+        """Whether this volume is ready at `staging`, whoever staged it."""
+
+    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+        """Whether what is mounted at `target` is this volume, whoever mounted it."""
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
-        """How full it is, looked at through `path`, where it is mounted."""
+        """How full it is, looked at through `path`, where it is staged or published."""
+
+    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+        """What is wrong with its bytes, and with what is mounted at `path`; changes nothing and starts no program."""
 
     def detach(self, home: Path, shape: Shape) -> None:
         """Hold nothing of `home` any more, before it is moved to the trash."""

@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
+import msgspec
 import structlog
 
-from csi.backends.protocol import Backend, Usage
+from csi.backends.protocol import Ailment, Backend, Usage
+from csi.engine import health
 from csi.engine import manifest as manifests
 from csi.engine.catalog import Catalog, Entry
+from csi.engine.expansion import Expansion
 from csi.engine.ledger import Ledger, measure
+from csi.engine.manifest import Manifest
 from csi.engine.node import Node
 from csi.engine.pools import Pool
-from csi.engine.requests import Creation, Ending, Publishing, Staging
+from csi.engine.requests import Creation, Ending, Enlarging, Publishing, Staging
 from csi.engine.singleflight import SingleFlight
 from csi.engine.trash import Trash
 from csi.engine.volume_ids import id_of
@@ -42,6 +46,7 @@ class Engine:
             self.catalog, self.ledger, self._trash, self._workers, backends=backends, node_id=node_id
         )
         self._node = Node(self.catalog, self._volumes, self._workers)
+        self._expansion = Expansion(self._volumes, self._node, self.ledger, self._trash, self._workers)
         self._purge_seconds = purge_seconds
         self._wake = asyncio.Event()
 
@@ -50,6 +55,8 @@ class Engine:
         self.catalog.load()
         for pool in self.catalog.pools:
             self.ledger.note(pool, measure(pool))
+        for entry in self.catalog.all():
+            self._expansion.settle(entry)
 
     async def create(self, request: Creation) -> Entry:
         """CreateVolume."""
@@ -71,6 +78,25 @@ class Engine:
         await self._workers.run(lambda: backend.detach(entry.home, shape))
         await self._trash.put(entry)
         self._wake.set()
+
+    async def enlarge(self, request: Enlarging) -> Entry:
+        """ControllerExpandVolume."""
+        entry = self.find(request.handle)
+        return await self._flight.run(entry.manifest.id, request, lambda: self._expansion.enlarge(request, entry))
+
+    async def take_up(self, handle: str, path: str, *, required: int) -> Manifest:
+        """NodeExpandVolume."""
+        request = ("take up", handle, path, required)
+        work = lambda: self._expansion.take_up(handle, path, required=required)  # noqa: E731
+        return await self._flight.run(self.find(handle).manifest.id, request, work)
+
+    async def modify(self, handle: str, parameters: tuple[tuple[str, str], ...]) -> None:
+        """ControllerModifyVolume: those that are named get their new values, the others stay."""
+
+        def changed(manifest: Manifest) -> Manifest:
+            return msgspec.structs.replace(manifest, mutable_parameters=manifest.mutable_parameters | dict(parameters))
+
+        await self._rewrite(handle, ("modify", handle, parameters), changed)
 
     async def stage(self, request: Staging) -> None:
         """NodeStageVolume."""
@@ -102,16 +128,31 @@ class Engine:
     async def record_holder(self, handle: str, labels: dict[str, str]) -> Entry:
         """Write down who holds the volume now; the former holder goes to the ledger of its manifest."""
         request = ("holder", handle, tuple(sorted(labels.items())))
+        return await self._rewrite(handle, request, lambda manifest: manifest.held_by(labels, now=manifests.now()))
 
-        async def record() -> Entry:
+    async def _rewrite(self, handle: str, request: object, change: Callable[[Manifest], Manifest]) -> Entry:
+        """Put a changed manifest on the disk, then use it; nothing is written when nothing changes."""
+
+        async def rewrite() -> Entry:
             entry = self.find(handle)
-            manifest = entry.manifest.held_by(labels, now=manifests.now())
-            if manifest is not entry.manifest:
+            manifest = change(entry.manifest)
+            if manifest != entry.manifest:
                 await self._workers.run(lambda: manifests.write(entry.home, manifest))
                 entry.manifest = manifest
             return entry
 
-        return await self._flight.run(self.find(handle).manifest.id, request, record)
+        return await self._flight.run(self.find(handle).manifest.id, request, rewrite)
+
+    async def health(self, handle: str) -> list[Ailment]:
+        """What is wrong with one volume."""
+        entry = self.find(handle)
+        return await self._workers.look(lambda: health.of_volume(entry, self.backends[entry.manifest.backend]))
+
+    async def storage_health(self) -> list[Ailment]:
+        """What is wrong with the pools."""
+        return await self._workers.look(
+            lambda: [each for pool in self.catalog.pools for each in health.of_pool(pool, self.catalog)]
+        )
 
     async def look(self, work: Callable[[], T]) -> T:
         """Look at a disk without holding up anybody."""

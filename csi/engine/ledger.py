@@ -56,7 +56,7 @@ class Ledger:
 
     def promised(self, pool: Pool) -> int:
         """What it has promised to volumes, made or being made."""
-        return sum(entry.manifest.size_bytes for entry in self._catalog.of_pool(pool))
+        return sum(entry.manifest.promised_bytes for entry in self._catalog.of_pool(pool))
 
     def available(self, pool: Pool) -> int:
         """What it can still promise."""
@@ -77,11 +77,27 @@ class Ledger:
                 f"delete volumes, or add a pool"
             )
 
+    def require_more(self, pool: Pool, more: int, *, total: int) -> None:
+        """
+        As `require`, for a volume that grows by `more` to `total`.
+
+        It cannot move to another pool: what this one could never promise is out of range, whatever sets the bound.
+        """
+        if total > self.capacity(pool):
+            raise OutOfRange(
+                f"pool {pool.name} can promise {self.capacity(pool)} bytes in all, and {total} are asked for"
+            )
+        if more > self.available(pool):
+            raise ResourceExhausted(
+                f"pool {pool.name} can promise {self.available(pool)} more bytes, and {more} are asked for; "
+                f"delete volumes there"
+            )
+
     def shortfall(self, pool: Pool) -> int:
         """Bytes that the trash must give back so that all promises can be kept."""
         measured = self._measured[pool.uuid]
         kept = sum(
-            min(entry.manifest.size_bytes, measured.stored.get(entry.manifest.id, 0))
+            min(entry.manifest.promised_bytes, measured.stored.get(entry.manifest.id, 0))
             for entry in self._catalog.of_pool(pool)
         )
         return max(0, self.promised(pool) - kept - files.filesystem_space(pool.path).available)

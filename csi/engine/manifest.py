@@ -25,7 +25,12 @@ class Holder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One volume. Sizes in bytes, times in UTC as ``2026-01-31T12:00:00.000000Z``."""
+    """
+    One volume. Sizes in bytes, times in UTC as ``2026-01-31T12:00:00.000000Z``.
+
+    `enforced` tells whether something holds it to its size. `grows_to` is the size of an expansion that is going on or
+    was cut off; 0 when there is none.
+    """
 
     schema: int = SCHEMA
     id: str
@@ -37,9 +42,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     fs_type: str
     fs_uuid: str
     provisioning: str
+    enforced: bool
     parameters: dict[str, str]
+    mutable_parameters: dict[str, str] = {}
     state: Literal["creating", "ready"]
     created: str
+    grows_to: int = 0
     holder: Holder | None = None
     ledger: list[Holder] = []
 
@@ -51,7 +59,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     @property
     def shape(self) -> Shape:
         """What the backend has to know."""
-        return Shape(self.handle, self.size_bytes, self.access_type, self.fs_type, self.fs_uuid, self.provisioning)
+        return Shape(
+            self.handle,
+            self.size_bytes,
+            self.access_type,
+            self.fs_type,
+            self.fs_uuid,
+            self.provisioning,
+            self.enforced,
+            tuple(self.parameters.get("mkfsOptions", "").split()),
+        )
+
+    @property
+    def promised_bytes(self) -> int:
+        """What the pool has to keep for it."""
+        return max(self.size_bytes, self.grows_to)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Its parameters as they are in force now."""
+        return self.parameters | self.mutable_parameters
 
     def held_by(self, labels: dict[str, str], *, now: str) -> "Manifest":
         """The same volume in new hands; the same hands change nothing."""

@@ -18,6 +18,7 @@ from csi.engine.volumes import Volumes, unsupported
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import mounts
+from csi.host.ownership import give_to_group
 
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
 
@@ -36,19 +37,23 @@ class Node:
         self._check(entry, request.capability)
         path = Path(request.staging)
         record = entry.record
-        if record.staging and record.staging != request.staging and await self._is_there(entry, record.staging):
+        if record.staging and record.staging != request.staging and await self._is_staged(entry, record.staging):
             raise FailedPrecondition(f"volume {request.handle} is staged at {record.staging}; unstage it there first")
         differs = record.staging == request.staging and record.flags != request.capability.flags
-        if differs and await self._is_there(entry, request.staging):
+        if differs and await self._is_staged(entry, request.staging):
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
         if not path.is_dir():
             raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
 
+        group = request.capability.group
+
         def act() -> None:
             write_record(entry.home, wanted)
             backend.stage(entry.home, shape, staging=path, mount_flags=flags)
+            if group is not None and "ro" not in flags:
+                give_to_group(path, group)
 
         entry.record = wanted
         await self._workers.run(act)
@@ -57,12 +62,12 @@ class Node:
         """Unmount; not staged is fine."""
         entry = self._known(handle)
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        shown = [each.target for each in entry.record.publications if await self._is_there(entry, each.target)]
+        shown = [each.target for each in entry.record.publications if await self._is_published(entry, each.target)]
         if shown:
             raise FailedPrecondition(f"volume {handle} is still published at {shown[0]}; unpublish it first")
 
         def act() -> None:
-            if backend.owns(entry.home, shape, path=Path(staging)):
+            if backend.is_staged(entry.home, shape, staging=Path(staging)):
                 backend.unstage(entry.home, shape, staging=Path(staging))
             write_record(entry.home, NodeRecord())
 
@@ -73,12 +78,12 @@ class Node:
         """Show the staged volume at a target, by the access-mode table of the specification."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
-        if not await self._is_there(entry, request.staging):
+        if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
-        wanted = Publication(request.target, request.read_only, capability.mode, capability.flags)
+        wanted = Publication(request.target, request.read_only, capability.mode, capability.flags, capability.group)
         for each in entry.record.publications:
-            if not await self._is_there(entry, each.target):
+            if not await self._is_published(entry, each.target):
                 continue
             if each.target == request.target and each != wanted:
                 raise AlreadyExists(f"volume {request.handle} is published at {request.target} in another way")
@@ -99,6 +104,8 @@ class Node:
                 read_only=request.read_only,
                 mount_flags=capability.flags,
             )
+            if capability.group is not None and not request.read_only:
+                give_to_group(Path(request.target), capability.group)
 
         entry.record = record
         await self._workers.run(act)
@@ -111,35 +118,50 @@ class Node:
         record = entry.record.without(target)
 
         def act() -> None:
-            foreign = mounts.at(path) is not None and not backend.owns(entry.home, shape, path=path)
+            foreign = mounts.at(path) is not None and not backend.is_published(entry.home, shape, target=path)
             if foreign and not recorded:
                 raise FailedPrecondition(f"what is mounted at {target} is not volume {handle}; it is left alone")
             if recorded or not foreign:
-                backend.unpublish(target=path)
+                backend.unpublish(entry.home, shape, target=path)
             write_record(entry.home, record)
 
         await self._workers.run(act)
         entry.record = record
 
     async def usage(self, handle: str, path: str) -> Usage:
-        """How full it is, where it is mounted."""
-        entry = self._known(handle)
+        """How full it is, where it is staged or published."""
+        entry = await self.shown_at(handle, path)
         backend, shape, where = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, Path(path)
-        if not where.is_absolute() or not await self._is_there(entry, path):
-            raise NotFound(f"volume {handle} is not mounted at {path}")
         return await self._workers.look(lambda: backend.usage(entry.home, shape, path=where))
+
+    async def shown_at(self, handle: str, path: str) -> Entry:
+        """The volume, if this node shows it at the path. Raises NotFound."""
+        entry = self._known(handle)
+        if not path.startswith("/") or not (
+            await self._is_published(entry, path)
+            or (path == entry.record.staging and await self._is_staged(entry, path))
+        ):
+            raise NotFound(f"volume {handle} is not mounted at {path}")
+        return entry
 
     async def in_use(self, entry: Entry) -> str:
         """A path at which this node shows the volume; "" when there is none."""
         record = entry.record
-        for path in (*(each.target for each in record.publications), record.staging):
-            if path and await self._is_there(entry, path):
-                return path
-        return ""
+        for each in record.publications:
+            if await self._is_published(entry, each.target):
+                return each.target
+        return record.staging if record.staging and await self._is_staged(entry, record.staging) else ""
 
-    async def _is_there(self, entry: Entry, path: str) -> bool:
+    async def _is_staged(self, entry: Entry, path: str) -> bool:
+        """For a raw volume the path itself shows nothing: there the record tells where."""
+        if entry.manifest.access_type == "block" and path != entry.record.staging:
+            return False
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        return await self._workers.look(lambda: backend.owns(entry.home, shape, path=Path(path)))
+        return await self._workers.look(lambda: backend.is_staged(entry.home, shape, staging=Path(path)))
+
+    async def _is_published(self, entry: Entry, path: str) -> bool:
+        backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
+        return await self._workers.look(lambda: backend.is_published(entry.home, shape, target=Path(path)))
 
     def _known(self, handle: str) -> Entry:
         entry = self._catalog.get(handle)

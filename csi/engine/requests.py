@@ -14,7 +14,9 @@ HOLDER_PREFIX: Final = "mooring.dev/"
 IGNORED_PREFIX: Final = "csi.storage.k8s.io/"
 FS_TYPE: Final = "csi.storage.k8s.io/fstype"
 _CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "thick")}
-_FREE: Final = frozenset({"pool", "trashRetention", FS_TYPE})
+_FREE: Final = frozenset({"pool", "trashRetention", "mkfsOptions", FS_TYPE})
+_LOOP_ONLY: Final = ("provisioning", "mkfsOptions", FS_TYPE)
+_MUTABLE: Final = frozenset({"trashRetention"})
 _OTHERS: Final = frozenset({"adopt", "onNodeLoss"})
 """Parameters that mean something to the controller alone."""
 
@@ -27,6 +29,8 @@ class Capability:
     mode: str
     fs_type: str = ""
     flags: tuple[str, ...] = ()
+    group: int | None = None
+    """The numeric group that may read and write everything on the volume; None: nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,7 @@ class Parameters:
     fs_type: str
     provisioning: str
     trash_retention: int
+    mkfs_options: tuple[str, ...]
     compared: tuple[tuple[str, str], ...]
     labels: tuple[tuple[str, str], ...]
 
@@ -56,7 +61,7 @@ class Parameters:
                 valid = sorted({*_CHOICES, *_FREE, *_OTHERS})
                 raise InvalidArgument(f"parameter {key} is unknown; valid are {', '.join(valid)}")
         backend = compared.get("backend", "directory")
-        if backend != "loop" and (wrong := [key for key in ("provisioning", FS_TYPE) if compared.get(key)]):
+        if backend != "loop" and (wrong := [key for key in _LOOP_ONLY if compared.get(key)]):
             raise InvalidArgument(f"parameter {wrong[0]} means something for backend loop only, not for {backend}")
         return cls(
             backend=backend,
@@ -64,6 +69,7 @@ class Parameters:
             fs_type=compared.get(FS_TYPE, ""),
             provisioning=compared.get("provisioning", "thin"),
             trash_retention=seconds(compared.get("trashRetention", "24h")),
+            mkfs_options=tuple(compared.get("mkfsOptions", "").split()),
             compared=tuple(sorted(compared.items())),
             labels=tuple(sorted(labels.items())),
         )
@@ -79,6 +85,16 @@ class Creation:
     capabilities: tuple[Capability, ...]
     parameters: Parameters
     nodes: tuple[str, ...] | None = None
+    mutable: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enlarging:
+    """One ControllerExpandVolume; sizes in bytes, 0 is "not set"."""
+
+    handle: str
+    required: int
+    limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +124,15 @@ class Ending:
     verb: str
     handle: str
     path: str = ""
+
+
+def mutable_parameters(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Parameters that may change while the volume lives. Raises InvalidArgument, and then none is taken."""
+    for key, value in given.items():
+        if key not in _MUTABLE:
+            raise InvalidArgument(f"mutable parameter {key} is unknown; valid are {', '.join(sorted(_MUTABLE))}")
+        seconds(value)
+    return tuple(sorted(given.items()))
 
 
 def seconds(duration: str) -> int:

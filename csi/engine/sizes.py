@@ -9,9 +9,9 @@ DEFAULT: Final = 1 << 30
 LARGEST: Final = 1 << 60
 
 
-def exact_size(*, required: int, limit: int, minimum: int) -> int:
+def exact_size(*, required: int, limit: int, minimum: int, granule: int = 1) -> int:
     """
-    The size: `required` rounded up to whole blocks where the limit allows, else exactly `required`.
+    The size: `required` rounded up to whole blocks where the limit allows, else to whole granules.
 
     0 means "not set". Raises InvalidArgument for a range that contradicts itself and OutOfRange for one that cannot be
     met. Source: CSI, CapacityRange.
@@ -27,8 +27,11 @@ def exact_size(*, required: int, limit: int, minimum: int) -> int:
         raise OutOfRange(f"a volume of {required} bytes cannot be made; the least is {minimum}")
     if wanted > LARGEST:
         raise OutOfRange(f"a volume of {wanted} bytes cannot be made; the most is {LARGEST}")
-    rounded = -(-max(wanted, minimum) // BLOCK) * BLOCK
-    return rounded if not limit or rounded <= limit else wanted
+    for step in (BLOCK, granule):
+        rounded = -(-max(wanted, minimum) // step) * step
+        if not limit or rounded <= limit:
+            return rounded
+    raise OutOfRange(f"a volume of at most {limit} bytes cannot be made: its size must be a multiple of {granule}")
 
 
 def compatible(size: int, *, required: int, limit: int) -> bool:

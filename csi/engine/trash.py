@@ -148,6 +148,6 @@ class Trash:
 def retention(manifest: Manifest) -> int:
     """Seconds that a volume stays in the trash."""
     try:
-        return seconds(manifest.parameters.get("trashRetention", "24h"))
+        return seconds(manifest.settings.get("trashRetention", "24h"))
     except CsiError:
         return 24 * 3600

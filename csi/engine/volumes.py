@@ -13,6 +13,7 @@ from csi.engine import manifest as manifests
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.ledger import Ledger
 from csi.engine.manifest import Holder, Manifest
+from csi.engine.mkfs_options import refused_option
 from csi.engine.pools import Pool
 from csi.engine.requests import MODES, Capability, Creation
 from csi.engine.sizes import compatible, exact_size
@@ -67,8 +68,17 @@ class Volumes:
         if request.nodes is not None and self._node_id not in request.nodes:
             raise ResourceExhausted(f"the volume is wanted on {', '.join(request.nodes)}, and this is {self._node_id}")
         access_type, fs_type = check_capabilities(request.capabilities, request, backend)
-        size = exact_size(required=request.required, limit=request.limit, minimum=backend.minimum_bytes(fs_type))
-        pool = await self._choose(request, size)
+        size = exact_size(
+            required=request.required,
+            limit=request.limit,
+            minimum=backend.minimum_bytes(fs_type),
+            granule=backend.granule(access_type),
+        )
+        if problem := refused_option(fs_type, request.parameters.mkfs_options):
+            raise InvalidArgument(f"parameter mkfsOptions: {problem}")
+        pools = self._candidates(request)
+        enforced = {pool.uuid: await self._enforces(backend, pool) for pool in pools}
+        pool = await self._choose(pools, size)  # nothing may be awaited from here until it is promised
         volume_id = id_of(request.name)
         if problem := self._catalog.problem_at(pool, volume_id):
             raise FailedPrecondition(problem)
@@ -84,7 +94,9 @@ class Volumes:
             fs_type=fs_type,
             fs_uuid=str(uuid.uuid4()) if fs_type else "",
             provisioning=request.parameters.provisioning,
+            enforced=enforced[pool.uuid],
             parameters=dict(request.parameters.compared),
+            mutable_parameters=dict(request.mutable),
             state="creating",
             created=now,
             holder=Holder(labels, now) if labels else None,
@@ -99,13 +111,20 @@ class Volumes:
         await self._or_undo(entry, write)
         return entry
 
-    async def _choose(self, request: Creation, size: int) -> Pool:
-        """The pool named, or the one with the most room; looks at the disk again before it refuses."""
+    async def _enforces(self, backend: Backend, pool: Pool) -> bool:
+        return await self._workers.run(lambda: backend.enforces_size(pool.path))
+
+    def _candidates(self, request: Creation) -> list[Pool]:
+        """The pool named, or all."""
         wanted = request.parameters.pool
         pools = [pool for pool in self._catalog.pools if not wanted or pool.name == wanted]
         if not pools:
             names = ", ".join(pool.name for pool in self._catalog.pools)
             raise InvalidArgument(f"there is no pool {wanted} here; the pools are {names}")
+        return pools
+
+    async def _choose(self, pools: list[Pool], size: int) -> Pool:
+        """The one with the most room; looks at the disk again before it refuses."""
         best = max(pools, key=lambda pool: (self._ledger.available(pool), pool.name))
         try:
             self._ledger.require(best, size)
@@ -164,7 +183,7 @@ class Volumes:
             differs = "its parameters differ"
         elif any(each.access_type != manifest.access_type for each in capabilities):
             differs = f"it is a {manifest.access_type} volume"
-        elif any(each.fs_type not in {"", manifest.fs_type} for each in capabilities) and manifest.backend == "loop":
+        elif any(each.fs_type not in {"", manifest.fs_type} for each in capabilities) and manifest.fs_type:
             differs = f"its filesystem is {manifest.fs_type}"
         elif request.nodes is not None and self._node_id not in request.nodes:
             differs = f"it is on {self._node_id}"
@@ -200,8 +219,8 @@ def unsupported(capability: Capability, backend: Backend) -> str:
     """Why the backend cannot serve the capability; "" when it can."""
     if capability.mode not in MODES:
         return f"access mode {capability.mode} is not possible: the volume is on one node's disk"
-    if capability.access_type == "block":
-        return f"raw block volumes are not offered by backend {backend.name} in this version"
+    if capability.access_type not in backend.access_types:
+        return f"raw block volumes are not offered by backend {backend.name}; use backend loop"
     if capability.fs_type and backend.fs_types() and capability.fs_type not in backend.fs_types():
         return f"filesystem {capability.fs_type} is not offered; {', '.join(backend.fs_types())} is"
     return ""

@@ -10,7 +10,16 @@ from typing import Final
 
 from csi.host.errors import CommandError, CommandMissing, CommandTimeout
 
-_PACKAGES: Final = {"mkfs.ext4": "e2fsprogs", "e2fsck": "e2fsprogs", "blkid": "util-linux"}
+_PACKAGES: Final = {
+    "blkid": "util-linux",
+    "btrfs": "btrfs-progs",
+    "e2fsck": "e2fsprogs",
+    "mkfs.btrfs": "btrfs-progs",
+    "mkfs.ext4": "e2fsprogs",
+    "mkfs.xfs": "xfsprogs",
+    "resize2fs": "e2fsprogs",
+    "xfs_growfs": "xfsprogs",
+}
 _KEPT_OUTPUT: Final = 4000
 
 

@@ -7,6 +7,7 @@ HostError
     CommandMissing      it is not installed
     MountFailed         mount(2) or umount2(2) said no
     NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
+    NotWhileMounted     it can be done only while the volume is not in use
     NoLoopDevice        the kernel gives no loop device
     NoSpace             the disk below is full
     UnsafePath          a path that leads, or may lead, out of where it belongs
@@ -44,6 +45,10 @@ class MountFailed(HostError):
 
 class NotBlank(HostError):
     """Formatting would destroy something."""
+
+
+class NotWhileMounted(HostError):
+    """The kernel refuses it as long as the volume is mounted."""
 
 
 class NoLoopDevice(HostError):

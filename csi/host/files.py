@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from csi.host import subvolumes
 from csi.host.errors import NoSpace, UnsafePath
 
 PRIVATE: Final = 0o700
@@ -115,8 +116,9 @@ def remove_tree(root: Path, path: Path) -> None:
     """
     Remove `path` and all below it; `path` lies strictly below `root`. Gone already is fine.
 
-    No link is followed, no other filesystem entered, and no parent touched: raises UnsafePath instead. Needs neither
-    memory nor open files in proportion to the depth: nested directories are moved up and emptied there.
+    No link is followed, no other filesystem entered, and no parent touched: raises UnsafePath instead. A subvolume of
+    the same btrfs goes with its quota group. Needs neither memory nor open files in proportion to the depth: nested
+    directories are moved up and emptied there.
     """
     relative = path.relative_to(root)  # both are made by us, from names we checked
     if not relative.parts or ".." in relative.parts:
@@ -180,18 +182,29 @@ def _flatten(top: int, name: str, *, device: int, moved: int) -> int:
         return moved
     directory = _open_directory(name, top)
     try:
-        if os.fstat(directory).st_dev != device:
+        elsewhere = os.fstat(directory).st_dev != device
+        subvolume = elsewhere and subvolumes.is_subvolume_of(directory, top)
+        if elsewhere and not subvolume:
             raise UnsafePath(f"{name} is on another filesystem, mounted there; nothing in it is touched")
-        with os.scandir(directory) as entries:
-            for entry in list(entries):
-                if entry.is_dir(follow_symlinks=False):
-                    moved += 1
-                    _move_up(entry.name, directory, f".removed-{os.getpid()}-{moved}", top)
-                else:
-                    os.unlink(entry.name, dir_fd=directory)
+        if not subvolume:
+            moved = _empty(directory, top, moved)
     finally:
         os.close(directory)
-    os.rmdir(name, dir_fd=top)
+    if subvolume:  # not before it is closed: it would never be gone
+        subvolumes.destroy(name, top)
+    else:
+        os.rmdir(name, dir_fd=top)
+    return moved
+
+
+def _empty(directory: int, top: int, moved: int) -> int:
+    with os.scandir(directory) as entries:
+        for entry in list(entries):
+            if entry.is_dir(follow_symlinks=False):
+                moved += 1
+                _move_up(entry.name, directory, f".removed-{os.getpid()}-{moved}", top)
+            else:
+                os.unlink(entry.name, dir_fd=directory)
     return moved
 
 

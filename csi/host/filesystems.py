@@ -1,19 +1,57 @@
-"""Filesystems on images: looking, making, checking. Nothing is formatted that is not known to be blank."""
+"""Filesystems on images: looking, making, checking, growing. Nothing is formatted that is not known to be blank."""
 
-import struct
+import errno
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandError, NotBlank
-
-MINIMUM: Final = {"ext4": 2 << 20}
-"""Least size of a filesystem that has a journal, in bytes (measured with e2fsprogs 1.47)."""
+from csi.host.errors import CommandError, NotBlank, NotWhileMounted
 
 _NOTHING_FOUND: Final = 2
-_EXT4_STATE: Final = 1024 + 0x3A
-_EXT4_ERRORS: Final = 2
+_SYS_RESOURCE: Final = 24
+"""CAP_SYS_RESOURCE, see capabilities(7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filesystem:
+    """
+    One kind: its least size in bytes (with a journal, measured with Debian 12's tools), and its programs.
+
+    `make` is the command line for a UUID without the image's path; `grow` the one for a device and its mount point.
+    `grows_unmounted` tells whether the image itself can be grown, too, while nothing has it mounted.
+    """
+
+    minimum: int
+    make: Callable[[str], list[str]]
+    grow: Callable[[str, str], list[str]]
+    grows_unmounted: bool = False
+
+
+# No discard anywhere: the image is sparse already where it is thin, and must stay allocated where it is thick.
+KINDS: Final = {
+    "ext4": Filesystem(
+        2 << 20,
+        lambda uuid: (
+            ["mkfs.ext4", "-q", "-F", "-m", "0", "-U", uuid, "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"]
+        ),
+        lambda device, _: ["resize2fs", device],
+        grows_unmounted=True,
+    ),
+    "xfs": Filesystem(
+        300 << 20,
+        lambda uuid: ["mkfs.xfs", "-q", "-K", "-m", f"uuid={uuid}"],
+        lambda _, target: ["xfs_growfs", "-d", target],
+    ),
+    "btrfs": Filesystem(
+        109 << 20,
+        lambda uuid: ["mkfs.btrfs", "-q", "-K", "-U", uuid],
+        lambda _, target: ["btrfs", "filesystem", "resize", "max", target],
+    ),
+}
+"""The filesystems that loop volumes can have, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +84,57 @@ def probe(image: Path) -> Found | None:
     return Found(fields["TYPE"], fields.get("UUID", ""))
 
 
-def make(image: Path, *, fs_type: str, uuid: str) -> None:
-    """Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError."""
-    found = probe(image)
-    if found is not None:
+def make(image: Path, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
+    """
+    Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError.
+
+    An image without a single byte of data is blank, and no program has to be asked.
+    """
+    if not _is_all_holes(image) and (found := probe(image)) is not None:
         raise NotBlank(f"{image} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again")
-    # No discard: the image is sparse already where it is thin, and must stay allocated where it is thick.
-    options = "nodiscard,lazy_itable_init=1,lazy_journal_init=1"
-    run([f"mkfs.{fs_type}", "-q", "-F", "-m", "0", "-U", uuid, "-E", options, str(image)], limit=Limit.FORMAT)
+    run([*KINDS[fs_type].make(uuid), *options, str(image)], limit=Limit.FORMAT)
 
 
-def needs_check(image: Path) -> bool:
-    """Whether the ext4 on the image remembers errors; an interrupted journal is the kernel's to replay."""
-    with image.open("rb") as file:
-        file.seek(_EXT4_STATE)
-        (state,) = struct.unpack("<H", file.read(2))
-    return bool(state & _EXT4_ERRORS)
+def _is_all_holes(image: Path) -> bool:
+    """Whether the file has no data at all; allocated blocks that were never written count as holes."""
+    descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.lseek(descriptor, 0, os.SEEK_DATA)
+    except OSError as error:
+        return error.errno == errno.ENXIO
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def check(image: Path) -> None:
-    """Repair what can be repaired without asking; raises CommandError when somebody has to look."""
+    """Repair an ext4 that can be repaired without asking; raises CommandError when somebody has to look."""
     run(["e2fsck", "-p", str(image)], limit=Limit.CHECK, ok=(0, 1))
+
+
+def grow(*, fs_type: str, device: Path, target: Path) -> None:
+    """
+    Let a mounted filesystem use all of its device; one that does already is fine.
+
+    Raises NotWhileMounted where the kernel does not let this process do it, and CommandError.
+    """
+    try:
+        run(KINDS[fs_type].grow(str(device), str(target)), limit=Limit.FORMAT)
+    except CommandError as error:
+        if fs_type == "ext4" and not _has_capability(_SYS_RESOURCE):
+            raise NotWhileMounted(
+                f"the ext4 at {target} cannot grow while it is mounted: the kernel wants the capability "
+                f"CAP_SYS_RESOURCE for it, which the driver lacks; it grows when it is staged the next time"
+            ) from error
+        raise
+
+
+def grow_unmounted(image: Path) -> None:
+    """Let an ext4 that nothing has mounted use all of its image, after a check. Raises CommandError."""
+    run(["e2fsck", "-f", "-p", str(image)], limit=Limit.CHECK, ok=(0, 1))
+    run(["resize2fs", str(image)], limit=Limit.FORMAT)
+
+
+def _has_capability(number: int) -> bool:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return bool(int(status.split("CapEff:")[1].split()[0], 16) >> number & 1)

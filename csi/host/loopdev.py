@@ -22,7 +22,9 @@ from csi.host.errors import NoLoopDevice
 
 CLR_FD: Final = 0x4C01
 GET_STATUS64: Final = 0x4C05
+SET_CAPACITY: Final = 0x4C07
 CONFIGURE: Final = 0x4C0A
+BLKROSET: Final = 0x125D
 CTL_GET_FREE: Final = 0x4C82
 READ_ONLY: Final = 1
 AUTOCLEAR: Final = 4
@@ -38,12 +40,13 @@ _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """An attached device: its path, and how it works."""
+    """An attached device: its path, how it works, whose it is, and the device and inode of the file below it."""
 
     path: Path
-    number: int
     direct_io: bool
     read_only: bool
+    tag: str
+    file: tuple[int, int]
 
 
 def tag_of(volume_id: str) -> str:
@@ -58,20 +61,37 @@ def attached(image: Path, *, tag: str, read_only: bool = False) -> Iterator[Loop
 
     Uses direct I/O where the filesystem below allows it, so that data is not cached twice. Raises NoLoopDevice.
     """
-    mode = os.O_RDONLY if read_only else os.O_RDWR
-    backing = os.open(image, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        device, loop = _attach(backing, tag=tag, mode=mode)
-    finally:
-        os.close(backing)
+    device, loop = _attach(image, tag=tag, flags=AUTOCLEAR | (READ_ONLY if read_only else 0))
     try:
         yield loop
     finally:
         os.close(device)
 
 
-def _attach(backing: int, *, tag: str, mode: int) -> tuple[int, Loop]:
-    flags = AUTOCLEAR | DIRECT_IO | (READ_ONLY if mode == os.O_RDONLY else 0)
+def attach(image: Path, *, tag: str, read_only: bool) -> Loop:
+    """
+    A device over the image that stays until it is detached; the one that is there already, where there is one.
+
+    Raises NoLoopDevice.
+    """
+    for loop in find(image, tag=tag):
+        if loop.read_only == read_only:
+            return loop
+    device, loop = _attach(image, tag=tag, flags=READ_ONLY if read_only else 0)
+    os.close(device)
+    return loop
+
+
+def _attach(image: Path, *, tag: str, flags: int) -> tuple[int, Loop]:
+    mode = os.O_RDONLY if flags & READ_ONLY else os.O_RDWR
+    backing = os.open(image, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        return _configure(backing, tag=tag, mode=mode, flags=flags | DIRECT_IO)
+    finally:
+        os.close(backing)
+
+
+def _configure(backing: int, *, tag: str, mode: int, flags: int) -> tuple[int, Loop]:
     info = _INFO.pack(0, 0, 0, 0, 0, 0, 0, 0, flags, tag.encode(), b"", b"", 0, 0)
     for _ in range(ATTEMPTS):
         number = _free_number()
@@ -79,6 +99,9 @@ def _attach(backing: int, *, tag: str, mode: int) -> tuple[int, Loop]:
         device = os.open(path, mode | os.O_CLOEXEC)
         try:
             fcntl.ioctl(device, CONFIGURE, _CONFIG.pack(backing, 0, info))
+            if mode == os.O_RDWR:
+                # A device that somebody once set read-only stays so for whoever has it next.
+                fcntl.ioctl(device, BLKROSET, struct.pack("=i", 0))
             return device, _loop(device, path)
         except OSError as error:
             os.close(device)
@@ -116,27 +139,48 @@ def _node(number: int) -> Path:
 
 def find(image: Path, *, tag: str) -> list[Loop]:
     """Our devices over this very image, whoever attached them before."""
+    return [loop for loop in tagged(tag) if is_over(loop, image, tag=tag)]
+
+
+def tagged(tag: str) -> list[Loop]:
+    """All devices that carry the tag, whatever file they are over; that file may have been deleted."""
+    entries = sorted(Path("/sys/block").glob("loop*/loop/backing_file"))
+    found = [loop_at(Path("/dev", entry.parent.parent.name)) for entry in entries]
+    return [loop for loop in found if loop is not None and loop.tag == tag]
+
+
+def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
+    """Whether the device is ours and over this very image."""
     try:
         wanted = image.stat()
     except FileNotFoundError:
-        return []
-    found = []
-    for entry in sorted(Path("/sys/block").glob("loop*/loop/backing_file")):
-        path = Path("/dev", entry.parent.parent.name)
-        try:
-            device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            continue  # it was detached while we looked
-        try:
-            fields = _INFO.unpack(fcntl.ioctl(device, GET_STATUS64, bytes(_INFO.size)))
-            ours = fields[9].rstrip(b"\0") == tag.encode()
-            if ours and (fields[0], fields[1]) == (wanted.st_dev, wanted.st_ino):
-                found.append(_loop(device, path))
-        except OSError:
-            continue  # as above
-        finally:
-            os.close(device)
-    return found
+        return False
+    return loop.tag == tag and loop.file == (wanted.st_dev, wanted.st_ino)
+
+
+def loop_at(path: Path) -> Loop | None:
+    """What is attached to the device of this path; None for nothing, and for what is no loop device."""
+    try:
+        device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None  # it was detached while we looked
+    try:
+        return _loop(device, path)
+    except OSError:
+        return None  # as above
+    finally:
+        os.close(device)
+
+
+def refresh(loop: Loop) -> None:
+    """Let the device see that its image has grown. Raises NoLoopDevice."""
+    device = os.open(loop.path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, SET_CAPACITY)
+    except OSError as error:
+        raise NoLoopDevice(f"{loop.path} does not take its image's new size: {error.strerror}") from None
+    finally:
+        os.close(device)
 
 
 def detach(loop: Loop) -> None:
@@ -156,5 +200,5 @@ def detach(loop: Loop) -> None:
 
 def _loop(device: int, path: Path) -> Loop:
     fields = _INFO.unpack(fcntl.ioctl(device, GET_STATUS64, bytes(_INFO.size)))
-    flags = fields[8]
-    return Loop(path, int(path.name.removeprefix("loop")), bool(flags & DIRECT_IO), bool(flags & READ_ONLY))
+    flags, tag = fields[8], fields[9].rstrip(b"\0").decode(errors="replace")
+    return Loop(path, bool(flags & DIRECT_IO), bool(flags & READ_ONLY), tag, (fields[0], fields[1]))

@@ -8,7 +8,7 @@ through ctypes because a process start for each mount costs more than the mount 
 import ctypes
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -45,7 +45,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of the table: where, what of which filesystem, and the mount's own options."""
+    """One line of the table: where, what of which filesystem, the mount's own options, and the filesystem's."""
 
     mount_id: int
     device: tuple[int, int]
@@ -54,6 +54,7 @@ class Mount:
     options: frozenset[str]
     fs_type: str
     source: str
+    super_options: frozenset[str]
 
     @property
     def read_only(self) -> bool:
@@ -74,6 +75,7 @@ def parse(line: str) -> Mount:
         options=frozenset(fields[5].split(",")),
         fs_type=last[0],
         source=unescape(last[1]),
+        super_options=frozenset(last[2].split(",")),
     )
 
 
@@ -84,15 +86,24 @@ def unescape(text: str) -> str:
 
 def table() -> tuple[Mount, ...]:
     """All mounts that this process sees, in the order they were made."""
-    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    return tuple(parse(line) for line in text.splitlines())
+    return tuple(parse(line) for line in _lines())
 
 
-def at(path: Path, mounts: Iterable[Mount] | None = None) -> Mount | None:
-    """The topmost mount at exactly this path, or None."""
+def _lines() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
+
+
+def at(path: Path) -> Mount | None:
+    """The topmost mount at exactly this path, or None. Only lines that name it are taken apart: the table is long."""
     wanted = path.parent.resolve() / path.name
-    found = [mount for mount in (table() if mounts is None else mounts) if mount.target == wanted]
-    return found[-1] if found else None
+    last = f"{escape(path.name)} "
+    found = [parse(line) for line in _lines() if last in line]
+    return next((mount for mount in reversed(found) if mount.target == wanted), None)
+
+
+def escape(text: str) -> str:
+    """As the table writes it."""
+    return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in text)
 
 
 def flags_and_data(options: Sequence[str]) -> tuple[int, str]:

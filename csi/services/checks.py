@@ -12,6 +12,7 @@ TEXT_LIMIT: Final = 128
 PATH_LIMIT: Final = 4095
 MAP_LIMIT: Final = 4096
 FLAGS_LIMIT: Final = 4096
+LARGEST_GROUP: Final = 2**32 - 2
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -55,7 +56,17 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
         raise InvalidArgument("volume_capability has no access mode")
     if sum(len(flag.encode()) for flag in value.mount.mount_flags) > FLAGS_LIMIT:
         raise InvalidArgument(f"mount_flags have more than {FLAGS_LIMIT} bytes in all")
-    return Capability(access_type, mode, value.mount.fs_type, tuple(value.mount.mount_flags))
+    flags = tuple(value.mount.mount_flags)
+    return Capability(access_type, mode, value.mount.fs_type, flags, _group(value.mount.volume_mount_group))
+
+
+def _group(value: str) -> int | None:
+    """A numeric group; None where nobody asked for one."""
+    if not value:
+        return None
+    if not (value.isascii() and value.isdecimal()) or int(value) > LARGEST_GROUP:
+        raise InvalidArgument(f"volume_mount_group {value!r} is not the number of a group")
+    return int(value)
 
 
 def capabilities(values: Iterable[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:

@@ -7,11 +7,12 @@ from google.protobuf import wrappers_pb2
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
 from csi.engine.paging import page
-from csi.engine.requests import Creation, Parameters
+from csi.engine.requests import Creation, Enlarging, Parameters, mutable_parameters
 from csi.engine.volumes import unsupported
 from csi.errors import InvalidArgument, NotFound
 from csi.services import checks
 from csi.services.edge import rpc
+from csi.services.health import health_of
 from csi.v1 import csi_pb2, csi_pb2_grpc
 
 TOPOLOGY: Final = "topology.mooring.dev/node"
@@ -20,12 +21,18 @@ _RPCS: Final = (
     csi_pb2.ControllerServiceCapability.RPC.LIST_VOLUMES,
     csi_pb2.ControllerServiceCapability.RPC.GET_CAPACITY,
     csi_pb2.ControllerServiceCapability.RPC.GET_VOLUME,
+    csi_pb2.ControllerServiceCapability.RPC.EXPAND_VOLUME,
+    csi_pb2.ControllerServiceCapability.RPC.MODIFY_VOLUME,
+    csi_pb2.ControllerServiceCapability.RPC.GET_VOLUME_HEALTH,
+    csi_pb2.ControllerServiceCapability.RPC.LIST_VOLUME_HEALTH,
     csi_pb2.ControllerServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
 )
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
     """Checks, asks the engine, answers."""
+
+    rpcs: tuple[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType, ...] = _RPCS
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,7 +43,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
         """The optional RPCs that work."""
         kind = csi_pb2.ControllerServiceCapability
-        return csi_pb2.ControllerGetCapabilitiesResponse(capabilities=[kind(rpc=kind.RPC(type=each)) for each in _RPCS])
+        return csi_pb2.ControllerGetCapabilitiesResponse(
+            capabilities=[kind(rpc=kind.RPC(type=each)) for each in self.rpcs]
+        )
 
     @rpc
     async def CreateVolume(self, request: csi_pb2.CreateVolumeRequest) -> csi_pb2.CreateVolumeResponse:
@@ -47,10 +56,6 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             if request.volume_content_source.WhichOneof("type") is None:
                 raise InvalidArgument("volume_content_source names no source")
             raise InvalidArgument("volumes cannot be filled from a snapshot or another volume in this version")
-        if request.mutable_parameters:
-            raise InvalidArgument(
-                f"mutable parameter {next(iter(request.mutable_parameters))} is unknown; there are none"
-            )
         entry = await self._engine.create(
             Creation(
                 name=name,
@@ -59,6 +64,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                 capabilities=capabilities,
                 parameters=Parameters.parse(checks.mapping(request.parameters, "parameters")),
                 nodes=_nodes(request.accessibility_requirements),
+                mutable=mutable_parameters(checks.mapping(request.mutable_parameters, "mutable_parameters")),
             )
         )
         return csi_pb2.CreateVolumeResponse(volume=volume_of(entry, self._engine))
@@ -135,6 +141,55 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             minimum_volume_size=wrappers_pb2.Int64Value(value=least),
         )
 
+    @rpc
+    async def ControllerExpandVolume(
+        self, request: csi_pb2.ControllerExpandVolumeRequest
+    ) -> csi_pb2.ControllerExpandVolumeResponse:
+        """Make it larger; what is mounted takes that up by NodeExpandVolume."""
+        handle = checks.text(request.volume_id, "volume_id")
+        if not (request.capacity_range.required_bytes or request.capacity_range.limit_bytes):
+            raise InvalidArgument("capacity_range is missing")
+        required, limit = request.capacity_range.required_bytes, request.capacity_range.limit_bytes
+        manifest = (await self._engine.enlarge(Enlarging(handle, required, limit))).manifest
+        return csi_pb2.ControllerExpandVolumeResponse(
+            capacity_bytes=manifest.size_bytes,
+            node_expansion_required=self._engine.backends[manifest.backend].grows_on_the_node,
+        )
+
+    @rpc
+    async def ControllerModifyVolume(
+        self, request: csi_pb2.ControllerModifyVolumeRequest
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        """Change what may change while the volume lives."""
+        handle = checks.text(request.volume_id, "volume_id")
+        self._engine.find(handle)
+        given = checks.mapping(request.mutable_parameters, "mutable_parameters")
+        await self._engine.modify(handle, mutable_parameters(given))
+        return csi_pb2.ControllerModifyVolumeResponse()
+
+    @rpc
+    async def ControllerGetVolumeHealth(
+        self, request: csi_pb2.ControllerGetVolumeHealthRequest
+    ) -> csi_pb2.ControllerGetVolumeHealthResponse:
+        """One volume, well or not."""
+        handle = checks.text(request.volume_id, "volume_id")
+        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._engine))
+
+    @rpc
+    async def ControllerListVolumeHealth(
+        self, request: csi_pb2.ControllerListVolumeHealthRequest
+    ) -> csi_pb2.ControllerListVolumeHealthResponse:
+        """Those that are not well, by pages of volumes that were looked at."""
+        handles = [entry.manifest.handle for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
+        found = [await health_of(handle, self._engine) for handle in handles]
+        shown, token = page(
+            [each for each in found if each.health_statuses],
+            key=lambda each: each.volume_id,
+            size=request.max_entries,
+            token=request.starting_token,
+        )
+        return csi_pb2.ControllerListVolumeHealthResponse(entries=shown, next_token=token)
+
 
 def _nodes(wanted: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
     """The nodes that a topology requirement allows by our key; None when it does not speak of nodes."""
@@ -150,7 +205,7 @@ def context_of(entry: Entry, engine: Engine) -> dict[str, str]:
     return {
         "mooring.dev/backend": backend.name,
         "mooring.dev/pool": entry.pool.name,
-        "mooring.dev/size": "enforced" if backend.enforces_size else "accounted",
+        "mooring.dev/size": "enforced" if entry.manifest.enforced else "accounted",
     }
 
 

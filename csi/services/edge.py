@@ -10,7 +10,7 @@ import grpc.aio
 import structlog
 
 from csi import errors
-from csi.host.errors import HostError, NoSpace
+from csi.host.errors import HostError, NoLoopDevice, NoSpace, NotWhileMounted
 
 log = structlog.get_logger()
 
@@ -29,6 +29,8 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Internal: grpc.StatusCode.INTERNAL,
     NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NoLoopDevice: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotWhileMounted: grpc.StatusCode.FAILED_PRECONDITION,
     HostError: grpc.StatusCode.INTERNAL,
 }
 """The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""

@@ -8,11 +8,16 @@ from csi.errors import FailedPrecondition, InvalidArgument, NotFound
 from csi.services import checks
 from csi.services.controller import TOPOLOGY
 from csi.services.edge import rpc
+from csi.services.health import health_of, storage_health
 from csi.v1 import csi_pb2, csi_pb2_grpc
 
 _RPCS: Final = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
     csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS,
+    csi_pb2.NodeServiceCapability.RPC.EXPAND_VOLUME,
+    csi_pb2.NodeServiceCapability.RPC.VOLUME_MOUNT_GROUP,
+    csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_HEALTH,
+    csi_pb2.NodeServiceCapability.RPC.GET_STORAGE_HEALTH,
     csi_pb2.NodeServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,
 )
 
@@ -20,8 +25,9 @@ _RPCS: Final = (
 class Node(csi_pb2_grpc.NodeServicer):
     """Checks, asks the engine, answers."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, most_volumes: int = 0) -> None:
         self._engine = engine
+        self._most_volumes = most_volumes
 
     @rpc
     async def NodeGetCapabilities(
@@ -35,7 +41,9 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest) -> csi_pb2.NodeGetInfoResponse:
         """Our name and place."""
         place = csi_pb2.Topology(segments={TOPOLOGY: self._engine.node_id})
-        return csi_pb2.NodeGetInfoResponse(node_id=self._engine.node_id, accessible_topology=place)
+        return csi_pb2.NodeGetInfoResponse(
+            node_id=self._engine.node_id, accessible_topology=place, max_volumes_per_node=self._most_volumes
+        )
 
     @rpc
     async def NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest) -> csi_pb2.NodeStageVolumeResponse:
@@ -94,8 +102,8 @@ class Node(csi_pb2_grpc.NodeServicer):
             csi_pb2.VolumeUsage(
                 unit=csi_pb2.VolumeUsage.BYTES,
                 total=usage.total_bytes,
-                used=usage.used_bytes,
-                available=usage.available_bytes,
+                used=usage.used_bytes or 0,
+                available=usage.available_bytes or 0,
             )
         ]
         if usage.total_inodes is not None:
@@ -108,6 +116,32 @@ class Node(csi_pb2_grpc.NodeServicer):
                 )
             )
         return csi_pb2.NodeGetVolumeStatsResponse(usage=answers)
+
+    @rpc
+    async def NodeExpandVolume(self, request: csi_pb2.NodeExpandVolumeRequest) -> csi_pb2.NodeExpandVolumeResponse:
+        """Let what is mounted take up the volume's size."""
+        handle = checks.text(request.volume_id, "volume_id")
+        self._engine.find(handle)
+        if not request.volume_path:
+            raise InvalidArgument("volume_path is missing")
+        required = request.capacity_range.required_bytes
+        manifest = await self._engine.take_up(handle, request.volume_path.rstrip("/"), required=required)
+        return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=manifest.size_bytes)
+
+    @rpc
+    async def NodeGetVolumeHealth(
+        self, request: csi_pb2.NodeGetVolumeHealthRequest
+    ) -> csi_pb2.NodeGetVolumeHealthResponse:
+        """As seen from here."""
+        handle = checks.text(request.volume_id, "volume_id")
+        return csi_pb2.NodeGetVolumeHealthResponse(volume_health=await health_of(handle, self._engine))
+
+    @rpc
+    async def NodeGetStorageHealth(
+        self, request: csi_pb2.NodeGetStorageHealthRequest
+    ) -> csi_pb2.NodeGetStorageHealthResponse:
+        """The pools."""
+        return csi_pb2.NodeGetStorageHealthResponse(backend_health=await storage_health(self._engine))
 
 
 def _capability(

@@ -10,7 +10,7 @@ import pytest
 
 from csi.backends.loop import Loop
 from csi.backends.protocol import Shape
-from csi.host import filesystems, loopdev, mounts
+from csi.host import filesystems, loopdev, mounts, superblocks
 from csi.host.errors import HostError, MountFailed, NoSpace, NotBlank
 
 pytestmark = pytest.mark.needs("root", "loop")
@@ -18,7 +18,7 @@ MIB = 1 << 20
 
 
 def _shape(**changes: object) -> Shape:
-    usual = Shape("pool.v", 16 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin")
+    usual = Shape("pool.v", 16 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 
@@ -90,7 +90,7 @@ def test_a_volume_takes_its_size_and_not_a_byte_more(home: Path) -> None:
     try:
         (device,) = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id))
         assert device.direct_io
-        assert loop.owns(home, shape, path=staging)
+        assert loop.is_staged(home, shape, staging=staging)
         with pytest.raises(OSError, match="No space left"):
             (staging / "big").write_bytes(b"x" * 17 * MIB)
         with pytest.raises(MountFailed, match="still mounted"):
@@ -140,13 +140,13 @@ def test_a_filesystem_that_remembers_errors_is_checked_before_it_is_mounted(home
     """Where it is not needed, nothing is started for it."""
     shape, staging = _shape(), home.parent / "staging"
     Loop().create(home, shape)
-    assert not filesystems.needs_check(home / "image")
+    assert not superblocks.remembers_errors(home / "image", fs_type="ext4")
     subprocess.run(["debugfs", "-w", "-R", "ssv state 2", str(home / "image")], check=True, capture_output=True)
-    assert filesystems.needs_check(home / "image")
+    assert superblocks.remembers_errors(home / "image", fs_type="ext4")
     Loop().stage(home, shape, staging=staging, mount_flags=[])
     Loop().unstage(home, shape, staging=staging)
 
-    assert not filesystems.needs_check(home / "image")
+    assert not superblocks.remembers_errors(home / "image", fs_type="ext4")
 
 
 def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.protocol import Backend, Shape, Usage
+from csi.backends.protocol import Ailment, Backend, Shape, Usage
 from csi.engine.engine import Engine
 from csi.engine.pools import make_pool
 from csi.engine.requests import Capability, Creation, Parameters
@@ -15,7 +15,8 @@ class Paper:
     """Keeps a file of the volume's size; blocks, or has no space, when told so."""
 
     name = "directory"
-    enforces_size = False
+    access_types: tuple[str, ...] = ("mount",)
+    grows_on_the_node = False
 
     def __init__(self) -> None:
         self.may_go = threading.Event()
@@ -36,6 +37,16 @@ class Paper:
         assert not fs_type
         return 4096
 
+    def granule(self, access_type: str) -> int:
+        """Any size."""
+        assert access_type == "mount"
+        return 1
+
+    def enforces_size(self, pool: Path) -> bool:
+        """Nobody does."""
+        del pool
+        return False
+
     def create(self, home: Path, shape: Shape) -> None:
         """When it may."""
         self.started.set()
@@ -44,6 +55,18 @@ class Paper:
             self.no_space -= 1
             raise NoSpace("the disk is full")
         (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
+
+    def enlarge(self, home: Path, shape: Shape) -> None:
+        """When it may."""
+        del home, shape
+        self.started.set()
+        assert self.may_go.wait(20)
+        if self.no_space:
+            self.no_space -= 1
+            raise NoSpace("the disk is full")
+
+    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+        """It has its size."""
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Not mounted here."""
@@ -56,13 +79,23 @@ class Paper:
     ) -> None:
         """Not mounted here."""
 
-    def unpublish(self, *, target: Path) -> None:
+    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
         """Not mounted here."""
 
-    def owns(self, home: Path, shape: Shape, *, path: Path) -> bool:
+    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """Nothing is mounted."""
-        del home, shape, path
+        del home, shape, staging
         return False
+
+    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+        """Nothing is mounted."""
+        del home, shape, target
+        return False
+
+    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+        """It is well."""
+        del home, shape, path
+        return []
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
         """As if empty."""

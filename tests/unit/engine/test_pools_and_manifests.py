@@ -22,6 +22,7 @@ def _manifest(pool: Pool, name: str = "v", **changes: object) -> Manifest:
         "access_type": "mount",
         "fs_type": "",
         "fs_uuid": "",
+        "enforced": False,
         "provisioning": "thin",
         "parameters": {},
         "state": "ready",

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from csi.engine.requests import Enlarging
 from csi.engine.trash import PURGING
 from csi.errors import AlreadyExists, NotFound, OutOfRange, ResourceExhausted
 from tests.unit.engine.engines import creation, engine_of
@@ -20,6 +21,7 @@ OPERATIONS = st.lists(
         st.tuples(st.just("create"), st.sampled_from("abcdef"), st.integers(1, 12)),
         st.tuples(st.just("delete"), st.sampled_from("abcdef"), st.just(0)),
         st.tuples(st.just("undelete"), st.sampled_from("abcdef"), st.just(0)),
+        st.tuples(st.just("grow"), st.sampled_from("abcdef"), st.integers(1, 12)),
         st.tuples(st.just("restart"), st.just("a"), st.just(0)),
     ),
     max_size=25,
@@ -31,7 +33,7 @@ OPERATIONS = st.lists(
 def test_promises_never_exceed_the_capacity(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, str, int]]
 ) -> None:
-    """I4: whatever is created, deleted, undeleted or restarted; many at once promise no more than one by one."""
+    """I4: whatever is created, grown, deleted or restarted; many at once promise no more than one by one."""
     pool = tmp_path_factory.mktemp("pool") / "p"
 
     async def live() -> None:
@@ -52,6 +54,13 @@ def test_promises_never_exceed_the_capacity(
                         handles[entry.manifest.name] = entry.manifest.handle
             elif name in handles and verb == "delete":
                 await engine.delete(handles[name])
+            elif name in handles and verb == "grow":
+                growing = [engine.enlarge(Enlarging(handle, size * MIB, 0)) for handle in handles.values()]
+                for entry in await asyncio.gather(*growing, return_exceptions=True):
+                    if isinstance(entry, BaseException):
+                        assert isinstance(entry, ResourceExhausted | OutOfRange | NotFound), entry
+                    else:
+                        assert entry.manifest.size_bytes >= size * MIB
             elif name in handles:
                 try:
                     await engine.undelete(handles[name])

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ SECONDS = 30
 class Driver:
     """Starts, stops and kills; its stubs raise grpc.RpcError."""
 
-    def __init__(self, home: Path, *flags: str) -> None:
+    def __init__(self, home: Path, *flags: str, wrapper: Sequence[str] = ()) -> None:
         self.home = home
+        self._wrapper = wrapper
         self.pool = home / "pool"
         self.pool.mkdir(exist_ok=True)
         self.log = home / "driver.log"
@@ -39,7 +40,7 @@ class Driver:
 
     def start(self) -> None:
         """Returns when it serves."""
-        argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{self.home}/csi.sock", "--node-id=n"]
+        argv = [*self._wrapper, sys.executable, "-m", "csi", f"--endpoint=unix://{self.home}/csi.sock", "--node-id=n"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*argv, f"--pool={self.pool}", "--init-empty-pools", *self._flags], cwd=ROOT, stderr=log
@@ -61,31 +62,45 @@ class Driver:
         return self._process.wait(60)
 
     def create(
-        self, name: str = "v", *, size: int = 1 << 20, mode: Any = Mode.SINGLE_NODE_WRITER, **parameters: str
+        self,
+        name: str = "v",
+        *,
+        size: int = 1 << 20,
+        limit: int = 0,
+        mode: Any = Mode.SINGLE_NODE_WRITER,
+        use: csi_pb2.VolumeCapability | None = None,
+        more: Mapping[str, str] | None = None,
+        **parameters: str,
     ) -> csi_pb2.Volume:
         """A volume."""
         request = csi_pb2.CreateVolumeRequest(
             name=name,
-            capacity_range=csi_pb2.CapacityRange(required_bytes=size),
-            volume_capabilities=[capability(mode)],
-            parameters=parameters,
+            capacity_range=csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit),
+            volume_capabilities=[use or capability(mode)],
+            parameters={**parameters, **(more or {})},
         )
         return self.controller.CreateVolume(request, timeout=SECONDS).volume
 
-    def stage(self, handle: str) -> Path:
+    def stage(self, handle: str, *, use: csi_pb2.VolumeCapability | None = None) -> Path:
         """At a directory of its own."""
         staging = self.home / f"staging-{handle.partition('.')[2]}"
         staging.mkdir(exist_ok=True)
         self.node.NodeStageVolume(
             csi_pb2.NodeStageVolumeRequest(
-                volume_id=handle, staging_target_path=str(staging), volume_capability=capability()
+                volume_id=handle, staging_target_path=str(staging), volume_capability=use or capability()
             ),
             timeout=SECONDS,
         )
         return staging
 
     def publish(
-        self, handle: str, target: str = "target", *, mode: Any = Mode.SINGLE_NODE_WRITER, read_only: bool = False
+        self,
+        handle: str,
+        target: str = "target",
+        *,
+        mode: Any = Mode.SINGLE_NODE_WRITER,
+        read_only: bool = False,
+        use: csi_pb2.VolumeCapability | None = None,
     ) -> Path:
         """Below the driver's home."""
         path = self.home / f"{target}-{handle.partition('.')[2]}"
@@ -95,7 +110,7 @@ class Driver:
                 volume_id=handle,
                 staging_target_path=str(staging),
                 target_path=str(path),
-                volume_capability=capability(mode),
+                volume_capability=use or capability(mode),
                 readonly=read_only,
             ),
             timeout=SECONDS,
@@ -113,20 +128,52 @@ class Driver:
         request = csi_pb2.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(staging))
         self.node.NodeUnstageVolume(request, timeout=SECONDS)
 
+    def expand(self, handle: str, size: int, *, limit: int = 0) -> csi_pb2.ControllerExpandVolumeResponse:
+        """The controller's side."""
+        wanted = csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit)
+        request = csi_pb2.ControllerExpandVolumeRequest(volume_id=handle, capacity_range=wanted)
+        return self.controller.ControllerExpandVolume(request, timeout=SECONDS)
+
+    def take_up(self, handle: str, path: Path) -> int:
+        """The node's side; the size afterwards."""
+        request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path))
+        return self.node.NodeExpandVolume(request, timeout=SECONDS).capacity_bytes
+
+    def stats(self, handle: str, path: Path) -> dict[str, csi_pb2.VolumeUsage]:
+        """Usage by unit."""
+        request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=str(path))
+        answer = self.node.NodeGetVolumeStats(request, timeout=SECONDS)
+        return {csi_pb2.VolumeUsage.Unit.Name(each.unit): each for each in answer.usage}
+
+    def health(self, handle: str) -> dict[str, str]:
+        """What is wrong with a volume: CSI's word by reason."""
+        request = csi_pb2.ControllerGetVolumeHealthRequest(volume_id=handle)
+        answer = self.controller.ControllerGetVolumeHealth(request, timeout=SECONDS).volume_health
+        assert answer.volume_id == handle
+        return {each.reason: csi_pb2.VolumeHealthErrorType.Name(each.status) for each in answer.health_statuses}
+
     def delete(self, handle: str) -> None:
         """Into the trash."""
         self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=handle), timeout=SECONDS)
 
 
-def capability(mode: Any = Mode.SINGLE_NODE_WRITER, *, fs_type: str = "") -> csi_pb2.VolumeCapability:
+def capability(
+    mode: Any = Mode.SINGLE_NODE_WRITER, *, fs_type: str = "", flags: Sequence[str] = (), group: str = ""
+) -> csi_pb2.VolumeCapability:
     """Mounted."""
-    return Capability(mount=Capability.MountVolume(fs_type=fs_type), access_mode=Capability.AccessMode(mode=mode))
+    mount = Capability.MountVolume(fs_type=fs_type, mount_flags=flags, volume_mount_group=group)
+    return Capability(mount=mount, access_mode=Capability.AccessMode(mode=mode))
+
+
+def raw(mode: Any = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
+    """Not mounted."""
+    return Capability(block=Capability.BlockVolume(), access_mode=Capability.AccessMode(mode=mode))
 
 
 @contextlib.contextmanager
-def running(home: Path, *flags: str) -> Iterator[Driver]:
+def running(home: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[Driver]:
     """A driver, and at the end nothing of it: mounts of a test that failed are taken away, deepest first."""
-    driver = Driver(home, *flags)
+    driver = Driver(home, *flags, wrapper=wrapper)
     driver.start()
     try:
         yield driver
@@ -137,6 +184,15 @@ def running(home: Path, *flags: str) -> Iterator[Driver]:
         table = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
         for target in reversed([line.split()[4] for line in table if f" {home}/" in line]):
             subprocess.run(["umount", target], check=False)
+
+
+def code(call: Callable[[], object]) -> str:
+    """The name of the gRPC code that a call ends with."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        return code_of(error)
+    return "OK"
 
 
 def code_of(error: grpc.RpcError) -> str:

@@ -8,7 +8,7 @@ import pytest
 from csi.errors import CsiError
 from csi.services.edge import CODES
 from csi.v1 import csi_pb2, inventory_pb2
-from tests.unit.services.driver import SECONDS, Driver, Mode, capability
+from tests.unit.services.driver import SECONDS, Driver, Mode, capability, raw
 
 POOL = "11111111-1111-1111-1111-111111111111"
 GONE = f"{POOL}.gone"
@@ -28,7 +28,7 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "create with a wrong duration": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"trashRetention": "1d"}), "INVALID_ARGUMENT", "30m"),
     "create in an unknown pool": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"pool": "x"}), "INVALID_ARGUMENT", "the pools are local"),
     "create with too many parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"pool": "x" * 4097}), "INVALID_ARGUMENT", "4096"),
-    "create with mutable parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "there are none"),
+    "create with mutable parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "valid are trashRetention"),
     "create a contradiction": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=2, limit_bytes=1)), "INVALID_ARGUMENT", "more than"),
     "create too much": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 59)), "RESOURCE_EXHAUSTED", "can promise"),
     "create beyond all measure": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 61)), "OUT_OF_RANGE", "the most is"),
@@ -43,7 +43,37 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "get what is not there": ("controller", "ControllerGetVolume", R.ControllerGetVolumeRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
     "capacity of nothing special": ("controller", "GetCapacity", R.GetCapacityRequest(), "OK", ""),
     "attach": ("controller", "ControllerPublishVolume", R.ControllerPublishVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
-    "modify": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
+    "detach": ("controller", "ControllerUnpublishVolume", R.ControllerUnpublishVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
+    "modify without an id": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "volume_id"),
+    "modify what is not there": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(volume_id=GONE, mutable_parameters={"a": "b"}), "NOT_FOUND", "does not exist"),
+    "expand without an id": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(capacity_range=R.CapacityRange(required_bytes=1)), "INVALID_ARGUMENT", "volume_id"),
+    "expand without a size": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "capacity_range"),
+    "expand what is not there": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(volume_id=GONE, capacity_range=R.CapacityRange(required_bytes=1)), "NOT_FOUND", "does not exist"),
+    "health without an id": ("controller", "ControllerGetVolumeHealth", R.ControllerGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
+    "health of what is not there": ("controller", "ControllerGetVolumeHealth", R.ControllerGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "health of all with a bad token": ("controller", "ControllerListVolumeHealth", R.ControllerListVolumeHealthRequest(starting_token="x"), "ABORTED", "first page"),
+    "health of less than nothing": ("controller", "ControllerListVolumeHealth", R.ControllerListVolumeHealthRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
+    "snapshot": ("controller", "CreateSnapshot", R.CreateSnapshotRequest(name="s", source_volume_id=GONE), "UNIMPLEMENTED", ""),
+    "snapshots away": ("controller", "DeleteSnapshot", R.DeleteSnapshotRequest(snapshot_id=GONE), "UNIMPLEMENTED", ""),
+    "snapshots": ("controller", "ListSnapshots", R.ListSnapshotsRequest(), "UNIMPLEMENTED", ""),
+    "one snapshot": ("controller", "GetSnapshot", R.GetSnapshotRequest(snapshot_id=GONE), "UNIMPLEMENTED", ""),
+    "create with options of mkfs for a directory": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"mkfsOptions": "-i 1"}), "INVALID_ARGUMENT", "backend loop only"),
+    "create with a source": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, volume_content_source=R.VolumeContentSource()), "INVALID_ARGUMENT", "no source"),
+    "create raw and mounted at once": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[*CAP, raw()]), "INVALID_ARGUMENT", "not both"),
+    "create for many nodes": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(Mode.MULTI_NODE_MULTI_WRITER)]), "INVALID_ARGUMENT", "one node"),
+    "create with a group that is none": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(group="staff")]), "INVALID_ARGUMENT", "not the number of a group"),
+    "capacity with an unknown parameter": ("controller", "GetCapacity", R.GetCapacityRequest(parameters={"sise": "1"}), "INVALID_ARGUMENT", "valid are"),
+    "node health without an id": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
+    "node health of what is not there": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "health of the pools": ("node", "NodeGetStorageHealth", R.NodeGetStorageHealthRequest(), "OK", ""),
+    "take up without an id": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_path="/x"), "INVALID_ARGUMENT", "volume_id"),
+    "take up what is not there": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_id=GONE, volume_path="some/path"), "NOT_FOUND", "does not exist"),
+    "publish without an id": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(target_path="/y", volume_capability=CAP[0]), "INVALID_ARGUMENT", "volume_id"),
+    "unpublish without a target": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "target_path"),
+    "unstage without a path": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "staging_target_path"),
+    "who are you": ("identity", "GetPluginInfo", R.GetPluginInfoRequest(), "OK", ""),
+    "are you well": ("identity", "Probe", R.ProbeRequest(), "OK", ""),
+    "where are you": ("node", "NodeGetInfo", R.NodeGetInfoRequest(), "OK", ""),
     "stage without a path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, volume_capability=CAP[0]), "INVALID_ARGUMENT", "staging_target_path"),
     "stage without a capability": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x"), "INVALID_ARGUMENT", "capability"),
     "stage at a relative path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="x", volume_capability=CAP[0]), "INVALID_ARGUMENT", "absolute"),
@@ -86,12 +116,12 @@ def test_every_error_of_the_driver_has_a_code() -> None:
 
 def test_a_volume_that_differs_already_exists(driver: Driver) -> None:
     """Size, parameters or access type; who holds it does not count."""
-    first = driver.create("v", size=1 << 20, **{"mooring.dev/claim": "a"})
+    first = driver.create("v", size=1 << 20, more={"mooring.dev/claim": "a"})
 
-    assert driver.create("v", size=1 << 20, **{"mooring.dev/claim": "b"}).volume_id == first.volume_id
+    assert driver.create("v", size=1 << 20, more={"mooring.dev/claim": "b"}).volume_id == first.volume_id
     for size, parameters in ((1 << 21, {}), (1 << 20, {"trashRetention": "1h"}), (1 << 20, {"pool": "local"})):
         with pytest.raises(grpc.RpcError) as refused:
-            driver.create("v", size=size, **parameters)
+            driver.create("v", size=size, more=parameters)
         assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 

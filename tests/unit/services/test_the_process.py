@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -171,7 +172,12 @@ def _step(driver: Driver, step: str, name: str, handle: str, backend: str) -> st
     elif step == "unstage":
         driver.unstage(handle)
     else:
-        {"stage": driver.stage, "publish": driver.publish, "delete": driver.delete}[step](handle)
+        steps: dict[str, Callable[[str], object]] = {
+            "stage": driver.stage,
+            "publish": driver.publish,
+            "delete": driver.delete,
+        }
+        steps[step](handle)
     if step == "publish":
         (target / "file").write_text(name, encoding="utf-8")
     return handle

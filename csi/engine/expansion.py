@@ -1,0 +1,115 @@
+"""
+Making volumes larger: write the intent, act, mark done.
+
+The promise is made first, so that nobody else gets the room meanwhile. What a crash cuts off is finished when the
+driver starts again. Taking up the size where the volume is mounted is a step of its own, and staging does it, too.
+"""
+
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from csi.engine import manifest as manifests
+from csi.engine.catalog import Entry
+from csi.engine.ledger import Ledger
+from csi.engine.manifest import Manifest
+from csi.engine.node import Node
+from csi.engine.requests import Enlarging
+from csi.engine.sizes import exact_size
+from csi.engine.trash import Trash
+from csi.engine.volumes import Volumes
+from csi.engine.workers import Workers
+from csi.errors import FailedPrecondition, Internal, OutOfRange, ResourceExhausted
+from csi.host.errors import HostError, NoSpace
+
+log = structlog.get_logger()
+
+
+class Expansion:
+    """The engine behind ControllerExpandVolume and NodeExpandVolume."""
+
+    def __init__(self, volumes: Volumes, node: Node, ledger: Ledger, trash: Trash, workers: Workers) -> None:
+        self._volumes = volumes
+        self._node = node
+        self._ledger = ledger
+        self._trash = trash
+        self._workers = workers
+
+    async def enlarge(self, request: Enlarging, entry: Entry) -> Entry:
+        """At least the required size; a volume that has it is left alone. Raises CsiError, and then it is as before."""
+        manifest = entry.manifest
+        if manifest.state != "ready":
+            raise FailedPrecondition(f"volume {manifest.handle} is not completely made; it cannot grow yet")
+        backend = self._volumes.backend(manifest.backend)
+        size = exact_size(
+            required=request.required,
+            limit=request.limit,
+            minimum=backend.minimum_bytes(manifest.fs_type),
+            granule=backend.granule(manifest.access_type),
+        )
+        if request.limit and manifest.size_bytes > request.limit:
+            raise OutOfRange(
+                f"volume {manifest.handle} has {manifest.size_bytes} bytes, which is more than the limit of "
+                f"{request.limit}; volumes do not shrink"
+            )
+        if manifest.size_bytes >= size:
+            return entry
+        await self._promise(entry, size)
+        try:
+            await self._workers.run(lambda: manifests.write(entry.home, entry.manifest))
+            await self._trash.make_room(entry.pool, self._ledger.shortfall(entry.pool))
+            await self._workers.run(lambda: _finish(self._volumes, entry))
+        except (HostError, OSError) as error:
+            entry.manifest = manifest
+            await self._workers.run(lambda: manifests.write(entry.home, manifest))
+            if isinstance(error, NoSpace):
+                raise ResourceExhausted(str(error)) from error
+            raise Internal(f"volume {manifest.handle} cannot grow: {error}") from error
+        log.info("volume.enlarged", volume=manifest.handle, size=size)
+        return entry
+
+    async def _promise(self, entry: Entry, size: int) -> None:
+        """Have the room, and count it as taken from here on."""
+        more = size - entry.manifest.promised_bytes
+        try:
+            self._ledger.require_more(entry.pool, more, total=size)
+        except (ResourceExhausted, OutOfRange):
+            await self._volumes.measure(entry.pool)
+            self._ledger.require_more(entry.pool, more, total=size)
+        entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=size)
+
+    async def take_up(self, handle: str, path: str, *, required: int) -> Manifest:
+        """Let what is staged or published at the path have the volume's size. Raises CsiError."""
+        entry = await self._node.shown_at(handle, path)
+        manifest = entry.manifest
+        if required > manifest.size_bytes:
+            raise OutOfRange(
+                f"volume {handle} has {manifest.size_bytes} bytes and {required} are asked for; "
+                f"ControllerExpandVolume has to come first"
+            )
+        if "ro" in entry.record.flags:
+            raise FailedPrecondition(f"volume {handle} is staged read-only; it grows when it is staged for writing")
+        backend, shape = self._volumes.backend(manifest.backend), manifest.shape
+        where = Path(entry.record.staging or path)
+        await self._workers.run(lambda: backend.grow(entry.home, shape, path=where))
+        return manifest
+
+    def settle(self, entry: Entry) -> None:
+        """At the start, before serving: finish an expansion that a crash cut off, or take back its promise."""
+        if not entry.manifest.grows_to:
+            return
+        try:
+            _finish(self._volumes, entry)
+        except (HostError, OSError) as error:
+            log.error("expansion.given-up", volume=entry.manifest.handle, problem=str(error))
+            entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=0)
+            manifests.write(entry.home, entry.manifest)
+
+
+def _finish(volumes: Volumes, entry: Entry) -> None:
+    """The bytes, then the mark; `grows_to` is what they are to be."""
+    done = msgspec.structs.replace(entry.manifest, size_bytes=entry.manifest.grows_to, grows_to=0)
+    volumes.backend(done.backend).enlarge(entry.home, done.shape)
+    manifests.write(entry.home, done)
+    entry.manifest = done

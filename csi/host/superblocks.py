@@ -1,0 +1,63 @@
+"""What a filesystem says of itself in its superblock, read from the image while nothing has it mounted."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_EXT4: Final = 1024
+_EXT4_STATE: Final = 0x3A
+_EXT4_ERRORS: Final = 2
+_EXT4_64BIT: Final = 0x80
+_BTRFS: Final = 64 << 10
+_SMALLEST_XFS_GROUP: Final = 64
+"""Blocks; xfs_growfs leaves a smaller rest unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How many bytes of its device a filesystem uses, and how many it may leave over because of its geometry."""
+
+    used: int
+    slack: int
+
+    def fills(self, device_bytes: int) -> bool:
+        """Whether growing it on a device of this size would change nothing."""
+        return device_bytes - self.used < self.slack
+
+
+def extent(image: Path, *, fs_type: str) -> Extent:
+    """
+    Read it. Raises OSError, and struct.error for an image that is too short to hold a superblock.
+
+    Sources: Linux, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h.
+    """
+    with image.open("rb") as file:
+        if fs_type == "xfs":
+            block, blocks = struct.unpack(">IQ", file.read(16)[4:])
+            return Extent(block * blocks, block * _SMALLEST_XFS_GROUP)
+        if fs_type == "btrfs":
+            file.seek(_BTRFS + 0x70)
+            (total,) = struct.unpack("<Q", file.read(8))
+            return Extent(total, 4096)
+        file.seek(_EXT4)
+        block = file.read(1024)
+        (low,) = struct.unpack_from("<I", block, 0x4)
+        (high,) = struct.unpack_from("<I", block, 0x150)
+        (features,) = struct.unpack_from("<I", block, 0x60)
+        size = 1024 << struct.unpack_from("<I", block, 0x18)[0]
+        return Extent((low | (high << 32 if features & _EXT4_64BIT else 0)) * size, size)
+
+
+def remembers_errors(image: Path, *, fs_type: str) -> bool:
+    """
+    Whether the filesystem met errors that only a check clears.
+
+    Only ext4 keeps such a mark. An interrupted journal is the kernel's to replay, of any of them.
+    """
+    if fs_type != "ext4":
+        return False
+    with image.open("rb") as file:
+        file.seek(_EXT4 + _EXT4_STATE)
+        (state,) = struct.unpack("<H", file.read(2))
+    return bool(state & _EXT4_ERRORS)

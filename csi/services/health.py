@@ -1,0 +1,31 @@
+"""Health as CSI 1.13 words it."""
+
+from csi.backends.protocol import Ailment
+from csi.engine.engine import Engine
+from csi.v1 import csi_pb2
+
+
+async def health_of(handle: str, engine: Engine) -> csi_pb2.VolumeHealth:
+    """One volume: no entries when it is well. Raises NotFound."""
+    entries: dict[tuple[str, str], csi_pb2.VolumeHealth.VolumeHealthEntry] = {}
+    for each in await engine.health(handle):
+        status = csi_pb2.VolumeHealthErrorType.Value(each.status)
+        entry = csi_pb2.VolumeHealth.VolumeHealthEntry(status=status, reason=each.reason, message=each.message)
+        entries.setdefault(_kind(each), entry)  # CSI wants each status and reason once
+    return csi_pb2.VolumeHealth(volume_id=handle, health_statuses=entries.values())
+
+
+async def storage_health(engine: Engine) -> list[csi_pb2.NodeGetStorageHealthResponse.StorageBackendHealth]:
+    """All pools: nothing when they are well."""
+    answer = csi_pb2.NodeGetStorageHealthResponse.StorageBackendHealth
+    found: dict[tuple[str, str], Ailment] = {}
+    for each in await engine.storage_health():
+        found.setdefault(_kind(each), each)
+    return [
+        answer(status=csi_pb2.StorageHealthErrorType.Value(each.status), reason=each.reason, message=each.message)
+        for each in found.values()
+    ]
+
+
+def _kind(ailment: Ailment) -> tuple[str, str]:
+    return ailment.status, ailment.reason

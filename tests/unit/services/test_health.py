@@ -1,0 +1,139 @@
+"""Health says what is wrong with a volume or a pool from looking at it, and nothing when all is well."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from csi.v1 import csi_pb2
+from tests.unit.services.driver import SECONDS, Driver, code
+from tests.unit.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, disk, each, serving
+
+
+def _storage(driver: Driver) -> dict[str, str]:
+    answer = driver.node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), timeout=SECONDS)
+    assert all(each.message for each in answer.backend_health)
+    return {each.reason: csi_pb2.StorageHealthErrorType.Name(each.status) for each in answer.backend_health}
+
+
+def _ill(driver: Driver) -> list[str]:
+    answer = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=SECONDS)
+    return [each.volume_id for each in answer.entries]
+
+
+@each(DIRECTORY, SUBVOLUME, EXT4, XFS, BTRFS, RAW)
+def test_a_volume_that_is_well_has_nothing_to_say(tmp_path: Path, kind: Kind) -> None:
+    """At rest, and in use."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        assert (driver.health(handle), _storage(driver), _ill(driver)) == ({}, {}, [])
+        driver.stage(handle, use=kind.use)
+        path = driver.publish(handle, use=kind.use, read_only=True)
+        request = csi_pb2.NodeGetVolumeHealthRequest(volume_id=handle, volume_publish_path=str(path))
+        answer = driver.node.NodeGetVolumeHealth(request, timeout=SECONDS).volume_health
+
+        assert (answer.volume_id, list(answer.health_statuses), driver.health(handle)) == (handle, [], {})
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(EXT4, RAW)
+def test_an_image_that_is_gone_short_or_long_is_told(tmp_path: Path, kind: Kind) -> None:
+    """The first two are lost data; what is too long only differs."""
+    with serving(tmp_path, kind) as driver:
+        handle, well = kind.create(driver), kind.create(driver, "well")
+        image = tmp_path / "pool/volumes/v/image"
+        os.truncate(image, kind.size + 4096)
+        assert driver.health(handle) == {"ImageSizeDiffers": "DEGRADED"}
+        os.truncate(image, kind.size // 2)
+        assert driver.health(handle) == {"ImageTruncated": "DATA_LOSS"}
+        assert code(lambda: driver.stage(handle, use=kind.use)) == "INTERNAL"
+        image.unlink()
+        assert driver.health(handle) == {"ImageMissing": "DATA_LOSS"}
+
+        assert _ill(driver) == [handle]
+        assert driver.health(well) == {}
+
+
+@each(EXT4, RAW)
+def test_a_device_over_a_deleted_file_is_told_while_the_data_can_still_be_copied(tmp_path: Path, kind: Kind) -> None:
+    """Also when another file has taken the image's name."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle, use=kind.use)
+        image = tmp_path / "pool/volumes/v/image"
+        kept = image.with_name("kept")
+        image.rename(kept)
+        image.write_bytes(b"")
+        os.truncate(image, kind.size)
+        found = driver.health(handle)
+        kept.rename(image)
+
+        assert found == {"LoopOnDeletedFile": "DATA_LOSS"}
+        driver.unstage(handle)
+
+
+@each(EXT4)
+def test_a_filesystem_that_turned_read_only_or_met_errors_is_told(tmp_path: Path, kind: Kind) -> None:
+    """A read-only publication is not that: somebody wanted it."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        image = tmp_path / "pool/volumes/v/image"
+        subprocess.run(["debugfs", "-w", "-R", "ssv state 2", str(image)], check=True, capture_output=True)
+        assert driver.health(handle) == {"FilesystemErrors": "DEGRADED"}
+        staging = driver.stage(handle)
+        assert driver.health(handle) == {}
+        subprocess.run(["mount", "-o", "remount,ro", str(staging)], check=True)
+        assert driver.health(handle) == {"FilesystemReadOnly": "DEGRADED"}
+        driver.unstage(handle)
+
+
+@each(DIRECTORY, EXT4)
+def test_a_pool_that_is_full_read_only_or_gone_is_told(tmp_path: Path, kind: Kind) -> None:
+    """A volume on a pool that is gone cannot be reached; nothing says that its data is lost."""
+    with serving(tmp_path, kind, size=256 * MIB) as driver:
+        handle = kind.create(driver)
+        full = tmp_path / "pool" / "full"
+        with full.open("wb") as file:
+            found = os.statvfs(tmp_path / "pool")
+            os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - MIB)
+        assert _storage(driver) == {"PoolFull": "STORAGE_DEGRADED"}
+        full.unlink()
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path / "pool")], check=True)
+        assert _storage(driver) == {"PoolReadOnly": "STORAGE_DEGRADED"}
+        subprocess.run(["mount", "-o", "remount,rw", str(tmp_path / "pool")], check=True)
+        assert _storage(driver) == {}
+        subprocess.run(["umount", str(tmp_path / "pool")], check=True)
+
+        assert _storage(driver) == {"PoolGone": "STORAGE_UNREACHABLE"}
+        assert driver.health(handle) == {"PoolGone": "INACCESSIBLE"}
+        assert _ill(driver) == [handle]
+
+
+@each(DIRECTORY)
+def test_a_directory_that_is_gone_and_a_manifest_that_cannot_be_read_are_told(tmp_path: Path, kind: Kind) -> None:
+    """A damaged manifest is the pool's trouble, for nobody knows which volume it is."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        kind.create(driver, "damaged")
+        (tmp_path / "pool/volumes/v/data").rmdir()
+        assert driver.health(handle) == {"DirectoryMissing": "DATA_LOSS"}
+        driver.end(signal.SIGTERM)
+        (tmp_path / "pool/volumes/damaged/manifest.json").write_text("{", encoding="utf-8")
+        driver.start()
+
+        assert _storage(driver) == {"ManifestDamaged": "STORAGE_DEGRADED"}
+
+
+@each(DIRECTORY)
+def test_another_disk_in_the_place_of_a_pool_is_not_taken_for_it(tmp_path: Path, kind: Kind) -> None:
+    """Its identity is asked, not its path."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        subprocess.run(["umount", str(tmp_path / "pool")], check=True)
+        (tmp_path / "pool").rmdir()
+        with disk(tmp_path / "pool", "ext4"):
+            (tmp_path / "pool" / "pool.json").write_text(
+                '{"schema":1,"uuid":"11111111-1111-1111-1111-111111111111","name":"other"}', encoding="utf-8"
+            )
+            assert driver.health(handle) == {"PoolGone": "INACCESSIBLE"}
