@@ -148,6 +148,7 @@ class Router:
         required_bytes: int,
         capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
+        mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
     ) -> Created:
@@ -166,6 +167,7 @@ class Router:
             capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
             volume_capabilities=list(capabilities),
             parameters=dict(parameters),
+            mutable_parameters=dict(mutable_parameters),
             accessibility_requirements=wanted,
         )
         answer = await call(self._controller.CreateVolume, request, seconds=SLOW_SECONDS, node_selected=bool(segments))
@@ -207,6 +209,11 @@ class Router:
         )
         answer = await call(self._controller.ControllerExpandVolume, request, seconds=SLOW_SECONDS)
         return Expanded(answer.capacity_bytes or required_bytes, answer.node_expansion_required)
+
+    async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
+        """Change what the volume's mutable parameters say; the same again changes nothing. Raises RpcError."""
+        request = csi_pb2.ControllerModifyVolumeRequest(volume_id=handle, mutable_parameters=dict(parameters))
+        await call(self._controller.ControllerModifyVolume, request, seconds=SLOW_SECONDS)
 
     async def capacity(self, *, parameters: Mapping[str, str], segments: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise."""

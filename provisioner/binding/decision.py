@@ -71,6 +71,13 @@ SENTENCES: Final[dict[str, str]] = {
     ),
     "growth-node-refused": "its volume has grown to {wanted}, but its filesystem cannot on its node: {had}",
     "growth-class": "it asks for more than it has, and StorageClass {had} does not say allowVolumeExpansion: true",
+    "modifying": "it gets the attributes of VolumeAttributesClass {wanted} instead of {had}",
+    "modify-failed": "it does not have the attributes of VolumeAttributesClass {wanted} yet; it is tried again: {had}",
+    "modify-refused": (
+        "it cannot have the attributes of VolumeAttributesClass {wanted}: {had}; ask for another, or the former one"
+    ),
+    "attributes-class-unknown": "VolumeAttributesClass {wanted} does not exist; create it, or ask for another",
+    "attributes-class-foreign": "VolumeAttributesClass {wanted} is meant for driver {had}; ask for another",
     "former-ordinal": (
         "it held the data of ordinal {had}, and the claim is no ordinal of an existing StatefulSet; "
         "create the StatefulSet {wanted}"

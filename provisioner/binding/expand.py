@@ -61,7 +61,7 @@ def growth(claim: Claim, volume: Volume | None, *, storage_class: StorageClass |
     `refused` says that the driver's last answer was final: nothing of that expansion goes on. Only a claim and a volume
     that name each other are touched.
     """
-    if volume is None or not _are_bound(claim, volume) or claim.request <= has(claim, volume):
+    if volume is None or not are_bound(claim, volume) or claim.request <= has(claim, volume):
         return NONE
     size = _size(claim, refused=refused)
     begun = claim.resize_status != ""
@@ -78,7 +78,8 @@ def has(claim: Claim, volume: Volume) -> Quantity:
     return claim.capacity if claim.capacity > ZERO else volume.capacity
 
 
-def _are_bound(claim: Claim, volume: Volume) -> bool:
+def are_bound(claim: Claim, volume: Volume) -> bool:
+    """Whether the two name each other, and the volume is ours to change."""
     ref = volume.claim_ref
     return (
         claim.phase == "Bound"
@@ -121,5 +122,5 @@ def node_part(claim: Claim, volume: Volume) -> Quantity | None:
 
     A volume that grew before this claim was bound to it shows by its size alone that the filesystem is to follow.
     """
-    mine = _are_bound(claim, volume) and volume.capacity > has(claim, volume)
+    mine = are_bound(claim, volume) and volume.capacity > has(claim, volume)
     return volume.capacity if mine and claim.resize_status in {"", NODE_PENDING, NODE_IN_PROGRESS} else None

@@ -7,6 +7,7 @@ from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
 from provisioner.binding.match import rejection
+from provisioner.binding.modify import modification
 from provisioner.binding.order import decide
 from provisioner.model import names
 from provisioner.model.claim import Claim
@@ -64,7 +65,8 @@ def explain_claim(facts: Facts) -> Explanation:
 def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
     """What a bound claim asks for and does not have yet."""
     volume = next((each for each in facts.volumes if each.name == facts.claim.volume_name), None)
-    return growth(facts.claim, volume, storage_class=facts.storage_class).reasons
+    grows = growth(facts.claim, volume, storage_class=facts.storage_class).reasons
+    return grows + modification(facts.claim, volume, attributes_class=facts.attributes_class).reasons
 
 
 def _claim_sentence(facts: Facts, decision: Decision) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
 from provisioner.model.node import Node
@@ -16,14 +17,15 @@ class Facts:
     """
     A claim and its surroundings, observed at one moment.
 
-    `storage_class` is None when the claim names none or one that does not exist. `manifests` are those, in the trash or
-    not, whose last holder was a claim of this name in this namespace. `stateful_sets` are those of the namespace;
-    `pods` those that mount the claim.
+    `storage_class` and `attributes_class` are None when the claim names none or one that does not exist. `manifests`
+    are those, in the trash or not, whose last holder was a claim of this name in this namespace. `stateful_sets` are those
+    of the namespace; `pods` those that mount the claim.
     """
 
     claim: Claim
     volumes: tuple[Volume, ...] = ()
     storage_class: StorageClass | None = None
+    attributes_class: AttributesClass | None = None
     namespace_uid: str = ""
     stateful_sets: tuple[StatefulSet, ...] = ()
     manifests: tuple[Manifest, ...] = ()

@@ -4,6 +4,7 @@ from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.match import match_claim
+from provisioner.binding.modify import class_problem as attributes_problem
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters, StorageClass
 
@@ -61,6 +62,8 @@ def _provision(facts: Facts) -> Decision:
             Action.NOT_OURS, (Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner),)
         )
     if problem := class_problem(storage_class):
+        return Decision(Action.WAIT, (problem,))
+    if problem := attributes_problem(claim.attributes_class, facts.attributes_class):
         return Decision(Action.WAIT, (problem,))
     if claim.selector is not None:
         return wait("selector-set")

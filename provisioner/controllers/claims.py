@@ -26,7 +26,18 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
-from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind, Object
+from provisioner.model.kinds import (
+    ATTRIBUTES_CLASS,
+    CLAIM,
+    NAMESPACE,
+    NODE,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+    VOLUME,
+    Json,
+    Kind,
+    Object,
+)
 from provisioner.model.names import DRIVER
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.router import DriverAway, FormerVolume, RpcError, State
@@ -64,6 +75,7 @@ class Claims:
             VOLUME: self._of_volume,
             STATEFUL_SET: self._of_set,
             STORAGE_CLASS: lambda _: self._pending(),
+            ATTRIBUTES_CLASS: lambda _: self._pending(),
             NODE: lambda _: self._pending(),
             NAMESPACE: lambda _: (),
         }
@@ -168,6 +180,7 @@ class Claims:
             claim=claim,
             storage_class=self._class(facts),
             labels=self._labels(claim, facts),
+            mutable=facts.attributes_class.parameters if facts.attributes_class else {},
             node=decision.node,
             adopts=facts.storage_class.adopts != "Never",
         )
@@ -178,7 +191,7 @@ class Claims:
     async def _explain(self, claim: Json, decision: Decision) -> None:
         """Say what blocks the claim; what merely takes its time is the binder's to tell."""
         about_former = any(reason.code.startswith("former") for reason in decision.reasons)
-        about_class = any(reason.code.startswith("class") for reason in decision.reasons)
+        about_class = any(reason.code.startswith(("class", "attributes-class")) for reason in decision.reasons)
         if about_former:
             message = f"{decision.sentence}; no empty volume is made meanwhile"
             await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)

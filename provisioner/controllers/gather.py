@@ -8,10 +8,11 @@ import structlog
 from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts
 from provisioner.kube.cache import Caches
+from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.inventory import Manifest
-from provisioner.model.kinds import NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Object
+from provisioner.model.kinds import ATTRIBUTES_CLASS, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Object
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
@@ -42,6 +43,7 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     """
     named = caches[STORAGE_CLASS].get(claim.class_name) if claim.class_name else None
     storage_class = StorageClass.of(named) if named else None
+    attributes = caches[ATTRIBUTES_CLASS].get(claim.attributes_class) if claim.attributes_class else None
     namespace = caches[NAMESPACE].get(claim.namespace)
     namespace_uid = str(namespace["metadata"]["uid"]) if namespace else ""
     manifests: tuple[Manifest, ...] = ()
@@ -52,6 +54,7 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
         claim=claim,
         volumes=tuple(readable(caches[VOLUME].all(), Volume.of)),
         storage_class=storage_class,
+        attributes_class=AttributesClass.of(attributes) if attributes else None,
         namespace_uid=namespace_uid,
         stateful_sets=tuple(readable(caches[STATEFUL_SET].all(claim.namespace), StatefulSet.of)),
         manifests=manifests,

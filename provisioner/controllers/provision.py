@@ -31,6 +31,7 @@ class Creates(Protocol):
         required_bytes: int,
         capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
+        mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
     ) -> Created:
@@ -44,14 +45,15 @@ async def provision(
     claim: Object,
     storage_class: Object,
     labels: Mapping[str, str],
+    mutable: Mapping[str, str],
     node: str,
     adopts: bool,
 ) -> str:
     """
     Make the claim's volume on `node` ("" for wherever there is room) and its PersistentVolume; the volume's name.
 
-    Safe to repeat after a crash at any point: the driver finds the volume by its name, and an existing
-    PersistentVolume of that name is the one made before. Raises RpcError and ApiError.
+    `mutable` are the parameters of its VolumeAttributesClass. Safe to repeat after a crash at any point: the driver
+    finds the volume by its name, and an existing PersistentVolume of that name is the one made before. Raises RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
     created = await router.create_volume(
@@ -59,6 +61,7 @@ async def provision(
         required_bytes=Quantity.parse(claim["spec"]["resources"]["requests"]["storage"]).ceil_bytes,
         capabilities=claim_capabilities(claim, storage_class),
         parameters={**driver_parameters(storage_class), **labels},
+        mutable_parameters=mutable,
         segments={NODE_TOPOLOGY: node} if node else {},
         may_have_former=adopts,
     )

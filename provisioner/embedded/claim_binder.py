@@ -121,7 +121,12 @@ class ClaimBinder:
             asked = dict.fromkeys((STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA), step.provisioner)
             await self._patch_claim(found, {"metadata": {"annotations": asked}})
         elif step.phase and step.phase != claim.phase:
-            status = {"phase": step.phase, "accessModes": None, "capacity": None}
+            status = {
+                "phase": step.phase,
+                "accessModes": None,
+                "capacity": None,
+                "currentVolumeAttributesClassName": None,
+            }
             await self._patch_claim(found, {"status": status}, subresource="status")
 
     async def _bind(self, found: Json, claim: Claim, volume: Volume) -> None:
@@ -142,6 +147,7 @@ class ClaimBinder:
                 "phase": "Bound",
                 "accessModes": current["spec"]["accessModes"],
                 "capacity": {"storage": usable_capacity(current)},
+                "currentVolumeAttributesClassName": current["spec"].get("volumeAttributesClassName"),
             }
             await self._patch_claim(found, {"status": status}, subresource="status")
             log.info("claim.bound", namespace=claim.namespace, claim=claim.name, volume=volume.name)

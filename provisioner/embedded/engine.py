@@ -12,6 +12,7 @@ import structlog
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
+from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
@@ -78,6 +79,7 @@ class Engine:
             Pools(transport, caches, router=router, node=settings.node_name),
             Claims(transport, caches, recorder, router=router),
             Expand(transport, caches, recorder, router=router),
+            Modify(transport, caches, recorder, router=router),
             Orphans(transport, caches, router=router, node=settings.node_name),
             Holders(transport, caches, router=router),
             Release(transport, caches, recorder, router=router),

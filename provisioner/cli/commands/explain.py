@@ -14,9 +14,22 @@ from provisioner.binding.facts import Facts
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
 from provisioner.cli.options import Target, with_target
+from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
-from provisioner.model.kinds import CLAIM, EVENT, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.kinds import (
+    ATTRIBUTES_CLASS,
+    CLAIM,
+    EVENT,
+    NAMESPACE,
+    NODE,
+    POD,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+    VOLUME,
+    Json,
+    Kind,
+)
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
@@ -64,10 +77,12 @@ def _facts(target: Target, obj: Json) -> Facts:
     namespace = target.client.get(NAMESPACE, name=claim.namespace)
     classes = _all(target, STORAGE_CLASS, StorageClass.of)
     pods = _all(target, POD, Pod.of)
+    attributes = _all(target, ATTRIBUTES_CLASS, AttributesClass.of) if claim.attributes_class else []
     return Facts(
         claim=claim,
         volumes=tuple(_all(target, VOLUME, Volume.of)),
         storage_class=next((each for each in classes if each.name == claim.class_name), None),
+        attributes_class=next((each for each in attributes if each.name == claim.attributes_class), None),
         namespace_uid=namespace["metadata"]["uid"],
         stateful_sets=tuple(_all(target, STATEFUL_SET, StatefulSet.of)),
         nodes=tuple(_all(target, NODE, Node.of)),

@@ -24,6 +24,7 @@ class FakeDriver:
         self.trash: dict[str, inventory_pb2.Manifest] = {}
         self.error: RpcError | None = None
         self.node_too = False
+        self.mutable: dict[str, dict[str, str]] = {}
         self._clock = 0
 
     async def create_volume(
@@ -33,6 +34,7 @@ class FakeDriver:
         required_bytes: int,
         capabilities: Sequence[csi_pb2.VolumeCapability],
         parameters: Mapping[str, str],
+        mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
     ) -> Created:
@@ -49,6 +51,7 @@ class FakeDriver:
                 if each.csi_name != name:
                     raise FormerVolume(each.volume_id, in_trash=False)
         handle = f"{POOL}.{name}"
+        self.mutable.setdefault(handle, dict(mutable_parameters))
         if handle not in self.living:
             self.living[handle] = inventory_pb2.Manifest(
                 volume_id=handle,
@@ -74,6 +77,13 @@ class FakeDriver:
         manifest = self.living[handle]
         manifest.capacity_bytes = max(manifest.capacity_bytes, required_bytes)
         return Expanded(manifest.capacity_bytes, node_too=self.node_too)
+
+    async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
+        """See Router."""
+        if self.error:
+            error, self.error = self.error, None
+            raise error
+        self.mutable.setdefault(handle, {}).update(parameters)
 
     async def delete_volume(self, handle: str) -> None:
         """See Router."""

@@ -12,6 +12,7 @@ from provisioner.controllers import claims
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
+from provisioner.controllers.modify import Modify
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
 from provisioner.embedded.claim_binder import ClaimBinder
@@ -24,7 +25,17 @@ from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
-from provisioner.model.kinds import CLAIM, EVENT, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.kinds import (
+    ATTRIBUTES_CLASS,
+    CLAIM,
+    EVENT,
+    NODE,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+    VOLUME,
+    Json,
+    Kind,
+)
 from provisioner.router import RpcError
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL
@@ -167,6 +178,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
                 Pools(transport, caches, router=driver, node="n"),
                 Claims(transport, caches, recorder, router=driver),
                 Expand(transport, caches, recorder, router=driver),
+                Modify(transport, caches, recorder, router=driver),
                 Holders(transport, caches, router=driver),
                 Release(transport, caches, recorder, router=driver),
                 ClaimBinder(transport, caches, recorder, router=driver),
@@ -349,6 +361,34 @@ async def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(world
     await world.drop_claim()
     await world.make_claim(size="2Gi")
     assert volume == (await world.bound())["spec"]["volumeName"]
+
+
+async def test_a_volume_is_made_with_its_attributes_and_changes_them_with_its_claim(world: World) -> None:
+    """The class named at first goes into CreateVolume, the one named later into ControllerModifyVolume."""
+    for name, retention in (("silver", "1h"), ("gold", "90h")):
+        attributes = {"driverName": "csi.mooring.dev", "parameters": {"trashRetention": retention}}
+        await world.api.create(ATTRIBUTES_CLASS, {"metadata": {"name": name}, **attributes})
+    await world.make_claim(volumeAttributesClassName="silver")
+    claim = await world.bound()
+    assert "silver" == claim["status"]["currentVolumeAttributesClassName"]
+    assert [{"trashRetention": "1h"}] == list(world.driver.mutable.values())
+    await world.api.patch(CLAIM, NAME, {"spec": {"volumeAttributesClassName": "gold"}}, namespace="default")
+
+    async def changed() -> bool:
+        found = await world.api.get(CLAIM, NAME, "default")
+        return bool(found["status"].get("currentVolumeAttributesClassName") == "gold")
+
+    await world.until(changed, "the claim has the class gold")
+    volume = await world.api.get(VOLUME, claim["spec"]["volumeName"])
+    assert "gold" == volume["spec"]["volumeAttributesClassName"]
+    assert [{"trashRetention": "90h"}] == list(world.driver.mutable.values())
+
+
+async def test_a_claim_whose_attributes_class_is_missing_waits_and_says_so(world: World) -> None:
+    """I7: no volume without the attributes that were asked for."""
+    await world.make_claim(volumeAttributesClassName="gold")
+    assert "VolumeAttributesClass gold does not exist" in await world.said("ProvisioningFailed")
+    assert {} == world.driver.living
 
 
 async def test_without_its_set_a_claim_waits(world: World) -> None:

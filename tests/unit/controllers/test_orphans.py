@@ -25,6 +25,7 @@ async def _left(policy: str, *objects: tuple[Kind, Json], state: str = "ready") 
         required_bytes=1,
         capabilities=[capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=())],
         parameters={**LABELS, "mooring.dev/reclaim-policy": policy},
+        mutable_parameters={},
         segments={},
         may_have_former=False,
     )

@@ -11,7 +11,7 @@ import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
-from provisioner.router import DriverAway, FormerVolume, Router, RpcError, State, VolumeMissing, capability
+from provisioner.router import DriverAway, Expanded, FormerVolume, Router, RpcError, State, VolumeMissing, capability
 
 OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
 MOUNT = capability(modes=["ReadWriteOnce"], volume_mode="Filesystem", fs_type="", mount_flags=())
@@ -23,6 +23,7 @@ class _Controller(csi_pb2_grpc.ControllerServicer):
     def __init__(self) -> None:
         self.code: grpc.StatusCode | None = None
         self.made: list[str] = []
+        self.changes: list[Any] = []
 
     async def CreateVolume(  # noqa: N802
         self, request: csi_pb2.CreateVolumeRequest, context: Any
@@ -32,6 +33,23 @@ class _Controller(csi_pb2_grpc.ControllerServicer):
             await context.abort(self.code, "no")
         self.made.append(request.name)
         return csi_pb2.CreateVolumeResponse(volume=csi_pb2.Volume(volume_id=f"p.{request.name}", capacity_bytes=4096))
+
+    async def ControllerExpandVolume(  # noqa: N802
+        self, request: csi_pb2.ControllerExpandVolumeRequest, context: Any
+    ) -> csi_pb2.ControllerExpandVolumeResponse:
+        """Keep the request; refuse with `code`."""
+        if self.code:
+            await context.abort(self.code, "no")
+        self.changes.append(request)
+        return csi_pb2.ControllerExpandVolumeResponse(node_expansion_required=True)
+
+    async def ControllerModifyVolume(  # noqa: N802
+        self, request: csi_pb2.ControllerModifyVolumeRequest, context: Any
+    ) -> csi_pb2.ControllerModifyVolumeResponse:
+        """Keep the request."""
+        assert context
+        self.changes.append(request)
+        return csi_pb2.ControllerModifyVolumeResponse()
 
     async def DeleteVolume(  # noqa: N802
         self, request: csi_pb2.DeleteVolumeRequest, context: Any
@@ -112,6 +130,7 @@ async def _create(router: Router, *, adopts: bool = True, segments: dict[str, st
         required_bytes=4096,
         capabilities=[MOUNT],
         parameters=OWNER,
+        mutable_parameters={"trashRetention": "1h"},
         segments=segments or {},
         may_have_former=adopts,
     )
@@ -202,3 +221,34 @@ async def test_a_driver_that_was_started_again_is_found(driver: _Driver, router:
                 break
             except DriverAway:
                 await asyncio.sleep(0.05)
+
+
+async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, router: Router) -> None:
+    """Size and capability for growing, the mutable parameters for the rest; a driver that says no size means the asked."""
+    assert Expanded(8192, node_too=True) == await router.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+    await router.modify_volume("p.v", {"trashRetention": "2h"})
+    grown, modified = driver.controller.changes
+    assert (8192, MOUNT) == (grown.capacity_range.required_bytes, grown.volume_capability)
+    assert {"trashRetention": "2h"} == dict(modified.mutable_parameters)
+
+
+@pytest.mark.parametrize(
+    ("code", "final", "infeasible"),
+    [
+        (grpc.StatusCode.OUT_OF_RANGE, True, True),
+        (grpc.StatusCode.INVALID_ARGUMENT, True, True),
+        (grpc.StatusCode.INTERNAL, True, False),
+        (grpc.StatusCode.FAILED_PRECONDITION, True, False),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, False, False),
+        (grpc.StatusCode.ABORTED, False, False),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, False, False),
+    ],
+)
+async def test_a_refused_change_tells_whether_it_may_be_going_on(
+    driver: _Driver, router: Router, code: grpc.StatusCode, final: bool, infeasible: bool
+) -> None:
+    """As external-resizer reads the codes: only after a final answer may something else be asked for."""
+    driver.controller.code = code
+    with pytest.raises(RpcError) as refused:
+        await router.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+    assert (final, infeasible) == (refused.value.final, refused.value.infeasible)

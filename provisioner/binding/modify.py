@@ -1,0 +1,80 @@
+"""
+Does a bound claim ask for another VolumeAttributesClass than it has, and can it have that?
+
+Source: external-resizer, pkg/modifycontroller; the states are those of KEP-3751.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.binding.decision import Reason
+from provisioner.binding.expand import are_bound
+from provisioner.model.attributes_class import AttributesClass
+from provisioner.model.claim import Claim
+from provisioner.model.names import DRIVER
+from provisioner.model.volume import Volume
+
+PENDING: Final = "Pending"
+IN_PROGRESS: Final = "InProgress"
+INFEASIBLE: Final = "Infeasible"
+
+MODIFYING: Final = "ModifyingVolume"
+ERROR: Final = "ModifyVolumeError"
+
+
+class Step(enum.Enum):
+    """What to do next."""
+
+    NOTHING = "nothing"
+    """It has the class that it asks for."""
+    MODIFY = "modify"
+    """ControllerModifyVolume with the parameters of the class."""
+    WAIT = "wait"
+    """The class cannot be used now."""
+    FORGET = "forget"
+    """The claim asks again for what it has, and nothing was changed: drop the note of the failed change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Modification:
+    """The step, and why the claim does not have the class yet."""
+
+    step: Step
+    reasons: tuple[Reason, ...] = ()
+
+
+def class_problem(name: str, attributes_class: AttributesClass | None) -> Reason | None:
+    """Why the class of this name cannot be used; None when it can, or when none is named."""
+    if name and attributes_class is None:
+        return Reason("attributes-class-unknown", wanted=name)
+    if attributes_class is not None and attributes_class.driver != DRIVER:
+        return Reason("attributes-class-foreign", wanted=name, had=attributes_class.driver)
+    return None
+
+
+def modification(claim: Claim, volume: Volume | None, *, attributes_class: AttributesClass | None) -> Modification:
+    """
+    What is to be done so that the volume has the attributes that its claim asks for.
+
+    `attributes_class` is the one that the claim names, if it exists. A change that may be going on is overwritten,
+    never believed undone: a claim that returns to its former class then has that set anew.
+    """
+    wanted = claim.attributes_class
+    if volume is None or not are_bound(claim, volume):
+        return Modification(Step.NOTHING)
+    if wanted == claim.current_attributes_class and claim.modify_status != IN_PROGRESS:
+        return Modification(Step.FORGET if claim.modify_status else Step.NOTHING)
+    if not wanted:
+        return Modification(Step.NOTHING)  # a class cannot be taken away, only another be given
+    if problem := class_problem(wanted, attributes_class):
+        return Modification(Step.WAIT, (problem,))
+    return Modification(Step.MODIFY, (_why(claim),))
+
+
+def _why(claim: Claim) -> Reason:
+    wanted, had = claim.attributes_class, claim.current_attributes_class
+    if ERROR in claim.conditions and claim.modify_target == wanted:
+        code = "modify-refused" if claim.modify_status == INFEASIBLE else "modify-failed"
+        return Reason(code, wanted=wanted, had=claim.conditions[ERROR])
+    return Reason("modifying", wanted=wanted, had=had)

@@ -1,0 +1,139 @@
+"""
+Bound claims that ask for another VolumeAttributesClass: their volumes get its parameters, their status tells the rest.
+
+Source of the flow: external-resizer, pkg/modifycontroller.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from provisioner.binding.modify import IN_PROGRESS, INFEASIBLE, Step, modification
+from provisioner.controllers import modify_status
+from provisioner.controllers.announcer import Announcer
+from provisioner.controllers.claim_status import write_status
+from provisioner.controllers.retries import Retries
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.attributes_class import AttributesClass
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json, Kind
+from provisioner.model.volume import Volume
+from provisioner.router import DriverAway, RpcError
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.5
+
+
+class Modifies(Protocol):
+    """What this reconciler asks of the driver."""
+
+    async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
+        """Change what the volume's mutable parameters say."""
+
+
+class Modify:
+    """One reconciler: the attributes of a bound claim's volume."""
+
+    name = "modify"
+    workers = 2
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Modifies) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._announcer = Announcer(recorder)
+        self._router = router
+        self._retries = Retries()
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A claim wakes itself, a volume its claim, a class the claims that name it."""
+        return {CLAIM: lambda claim: [_key(claim)], VOLUME: self._of_volume, ATTRIBUTES_CLASS: self._of_class}
+
+    def _of_volume(self, volume: Json) -> Iterable[Key]:
+        ref = volume["spec"].get("claimRef") or {}
+        if ref.get("name"):
+            yield ref["namespace"], ref["name"]
+
+    def _of_class(self, found: Json) -> Iterable[Key]:
+        name = found["metadata"]["name"]
+        claims = self._caches[CLAIM].all()
+        return [_key(each) for each in claims if each["spec"].get("volumeAttributesClassName") == name]
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Decide whether the volume is to be changed; change it."""
+        found = self._caches[CLAIM].get(key[1], key[0])
+        held = self._caches[VOLUME].get(found["spec"].get("volumeName") or "") if found else None
+        if found is None or held is None:
+            return Done()
+        try:
+            claim = Claim.of(found)
+            named = self._caches[ATTRIBUTES_CLASS].get(claim.attributes_class)
+            attributes_class = AttributesClass.of(named) if named else None
+            decision = modification(claim, Volume.of(held), attributes_class=attributes_class)
+        except InvalidObject as error:
+            raise TerminalError(str(error)) from error
+        match decision.step:
+            case Step.MODIFY if attributes_class is not None:
+                return await self._modify(found, held, claim, attributes_class)
+            case Step.WAIT:
+                status = modify_status.pending(found, target=claim.attributes_class)
+                await write_status(self._transport, found, status)
+                message = "; ".join(each.sentence for each in decision.reasons)
+                await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
+            case Step.FORGET:
+                status = modify_status.finished(found, current=claim.current_attributes_class)
+                await write_status(self._transport, found, status)
+        self._retries.forget(claim.uid)
+        return Done()
+
+    async def _modify(self, found: Json, held: Json, claim: Claim, wanted: AttributesClass) -> Done | RequeueAfter:
+        if pause := self._retries.left(claim.uid, wanted.name):
+            return RequeueAfter(pause, "it was refused a moment ago")
+        volume = held["metadata"]["name"]
+        if claim.modify_target != wanted.name or claim.modify_status not in {IN_PROGRESS, INFEASIBLE}:
+            status = modify_status.in_progress(found, target=wanted.name)
+            found = await write_status(self._transport, found, status)
+        message = f"volume {volume} is given the attributes of class {wanted.name}"
+        await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
+        try:
+            await self._router.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
+        except DriverAway as error:
+            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except RpcError as error:
+            return await self._failed(found, claim, wanted, error)
+        self._retries.forget(claim.uid)
+        await self._write_volume(held, wanted.name)
+        await write_status(self._transport, found, modify_status.finished(found, current=wanted.name))
+        message = f"volume {volume} has the attributes of class {wanted.name}"
+        await self._announcer.say(found, warning=False, reason="VolumeModifySuccessful", message=message)
+        log.info("volume.modified", volume=volume, attributes_class=wanted.name)
+        return Done()
+
+    async def _failed(self, found: Json, claim: Claim, wanted: AttributesClass, error: RpcError) -> RequeueAfter:
+        """Tell it, and try again: soon what may pass, slowly what will be refused again."""
+        pause = self._retries.failed(claim.uid, wanted.name, slowly=error.infeasible)
+        message = f"volume {claim.volume_name} cannot have the attributes of class {wanted.name}: {error.message}"
+        await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
+        log.warning("volume.not-modified", volume=claim.volume_name, code=error.code.name, error=error.message)
+        status = modify_status.failed(found, target=wanted.name, message=error.message, infeasible=error.infeasible)
+        await write_status(self._transport, found, status)
+        return RequeueAfter(pause, error.message)
+
+    async def _write_volume(self, held: Json, name: str) -> None:
+        """The volume before the claim: what a claim says to have, its volume has."""
+        if held["spec"].get("volumeAttributesClassName") != name:
+            metadata = held["metadata"]
+            patch = {
+                "metadata": {"resourceVersion": metadata["resourceVersion"]},
+                "spec": {"volumeAttributesClassName": name},
+            }
+            await self._transport.patch(VOLUME, metadata["name"], patch)
+
+
+def _key(claim: Json) -> Key:
+    return claim["metadata"]["namespace"], claim["metadata"]["name"]

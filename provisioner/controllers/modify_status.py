@@ -1,0 +1,45 @@
+"""
+A claim's status while its VolumeAttributesClass changes, as external-resizer writes it.
+
+Source: external-resizer, pkg/modifycontroller/modify_status.go.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from provisioner.binding.modify import ERROR, IN_PROGRESS, INFEASIBLE, MODIFYING, PENDING
+from provisioner.controllers.claim_status import conditions
+from provisioner.model.kinds import Json, Object
+
+FAMILY: Final = frozenset({MODIFYING, ERROR})
+
+
+def pending(claim: Object, *, target: str) -> Json:
+    """The class is not there, or not for this driver."""
+    return _at(claim, target, PENDING, {})
+
+
+def in_progress(claim: Object, *, target: str) -> Json:
+    """The driver is asked."""
+    return _at(claim, target, IN_PROGRESS, {MODIFYING: ""})
+
+
+def failed(claim: Object, *, target: str, message: str, infeasible: bool) -> Json:
+    """The driver refused; what is not infeasible may still be going on."""
+    return _at(claim, target, INFEASIBLE if infeasible else IN_PROGRESS, {MODIFYING: "", ERROR: message})
+
+
+def finished(claim: Object, *, current: str) -> Json:
+    """The volume has the attributes of the class `current`."""
+    return {
+        "currentVolumeAttributesClassName": current or None,
+        "modifyVolumeStatus": None,
+        "conditions": conditions(claim, family=FAMILY, true={}),
+    }
+
+
+def _at(claim: Object, target: str, state: str, true: Mapping[str, str]) -> Json:
+    return {
+        "modifyVolumeStatus": {"targetVolumeAttributesClassName": target, "status": state},
+        "conditions": conditions(claim, family=FAMILY, true=true),
+    }
