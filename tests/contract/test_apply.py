@@ -213,6 +213,15 @@ async def test_the_list_of_managers_can_be_cleared(api: Api) -> None:
     assert found["before-first-apply", "Update", ""]["f:metadata"]["f:labels"]["f:a"] == {}
 
 
+async def test_what_the_server_filled_in_is_no_change(api: Api) -> None:
+    """Applying a set again conflicts with nobody and makes no new version, whatever was defaulted in it."""
+    at = f"{api.sets}/web"
+    first = await applied(api, at, stateful_set())
+    again = await applied(api, at, stateful_set())
+    assert again.status == 200
+    assert again.body["metadata"]["resourceVersion"] == first.body["metadata"]["resourceVersion"]
+
+
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 

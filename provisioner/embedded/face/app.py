@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from provisioner.embedded.face import answers, discovery, openapi, queries
+from provisioner.embedded.face import answers, containers, discovery, openapi, queries
 from provisioner.embedded.face.context import CONTEXT, Context
 from provisioner.embedded.face.resources import Resource
 from provisioner.embedded.face.reviews import REVIEWS
@@ -123,6 +123,8 @@ def _add_kind(app: web.Application, kind: Kind) -> None:
     if kind is kinds.STATEFUL_SET:
         _add_face(app, f"{one}/scale", Resource(kind, view=ScaleView(), subresource="scale"))
     if kind is kinds.POD:
+        for name in containers.SUBRESOURCES:
+            router.add_route("*", f"{one}/{name}", containers.refuse)
         router.add_post(f"{one}/binding", main.bind)
         router.add_patch(f"{one}/binding", main.bind)
         router.add_post(f"{collection.rpartition('/')[0]}/bindings", main.bind)

@@ -7,24 +7,51 @@ strategic merge patches from what they know of the built-in kinds.
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from provisioner.embedded.face.discovery import KUBERNETES
 from provisioner.embedded.store import schema
+from provisioner.embedded.store.ownership import topology
+from provisioner.embedded.store.ownership.topology import Node
 from provisioner.embedded.store.schema import Shape
 from provisioner.model.kinds import KINDS, Json, Kind
 
 _REFERENCE: Final = "#/components/schemas/"
+_MACHINERY: Final = "io.k8s.apimachinery.pkg"
+_QUANTITY: Final = f"{_MACHINERY}.api.resource.Quantity"
+_INT_OR_STRING: Final = f"{_MACHINERY}.util.intstr.IntOrString"
+_SHARED: Final[dict[str, Json]] = {
+    _QUANTITY: {
+        "description": "A number with a suffix such as Mi, Gi, M or m, as text or as a plain number.",
+        "oneOf": [{"type": "string"}, {"type": "number"}],
+    },
+    _INT_OR_STRING: {
+        "description": "A whole number or a text.",
+        "format": "int-or-string",
+        "oneOf": [{"type": "integer"}, {"type": "string"}],
+    },
+}
 _TYPES: Final[dict[str, Json]] = {
     "string": {"type": "string"},
     "integer": {"type": "integer", "format": "int64"},
     "number": {"type": "number"},
     "boolean": {"type": "boolean"},
     "time": {"type": "string", "format": "date-time"},
-    "quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
-    "int-or-string": {"oneOf": [{"type": "integer"}, {"type": "string"}]},
-    "any": {},
+    "quantity": {"$ref": _REFERENCE + _QUANTITY},
+    "int-or-string": {"$ref": _REFERENCE + _INT_OR_STRING},
+    "any": {"type": "object"},
 }
+_META: Final = frozenset({
+    "Condition", "FieldSelectorRequirement", "LabelSelector", "LabelSelectorRequirement", "ManagedFieldsEntry",
+    "ObjectMeta", "OwnerReference",
+})  # fmt: skip
+_PACKAGES: Final = (
+    ("StatefulSet", "apps"), ("Lease", "coordination"), ("StorageClass", "storage"),
+    ("VolumeAttributesClass", "storage"), ("CSIDriver", "storage"), ("CSINode", "storage"),
+    ("CSIStorageCapacity", "storage"),
+)  # fmt: skip
+_MERGED: Final = {"leaf": "atomic", "set": "set", "keyed": "map"}
+"""How Kubernetes calls the ways in which a list is merged."""
 
 
 def index() -> Json:
@@ -37,16 +64,25 @@ def index() -> Json:
 def document(root: str) -> Json:
     """The document of one group and version, named by its path; loads the models, so not for an event loop."""
     kinds = [kind for kind in KINDS if kind.path().rpartition("/")[0] == root]
-    schemas: dict[str, Json] = {}
+    schemas: dict[str, Json] = dict(_SHARED)
     paths: dict[str, Json] = {}
     for kind in kinds:
         shape = schema.root(kind)
         _collect(shape, schemas)
         assert shape.model is not None  # noqa: S101 - an object has one
-        schemas[shape.model.__name__]["x-kubernetes-group-version-kind"] = [_identity(kind)]
-        paths |= _paths(kind, shape.model.__name__)
+        schemas[_name(shape.model)]["x-kubernetes-group-version-kind"] = [_identity(kind)]
+        paths |= _paths(kind, _name(shape.model))
     info = {"title": "Mooring embedded", "version": f"{KUBERNETES}+embedded"}
     return {"openapi": "3.0.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+
+
+def _name(model: type) -> str:
+    """A model's name as Kubernetes publishes it; the last part is what `kubectl explain` shows."""
+    short = schema.short_name(model)
+    if short in _META:
+        return f"{_MACHINERY}.apis.meta.v1.{short}"
+    package = next((package for start, package in _PACKAGES if short.startswith(start)), "core")
+    return f"io.k8s.api.{package}.v1.{short}"
 
 
 def _identity(kind: Kind) -> Json:
@@ -73,13 +109,23 @@ def _paths(kind: Kind, model: str) -> Json:
 def _collect(shape: Shape, schemas: dict[str, Json]) -> None:
     """Describe an object and every object it can hold, each once."""
     for model in _models(shape):
-        if model.__name__ in schemas:
+        if _name(model) in schemas:
             continue
-        fields, words = schema.fields(model), schema.descriptions(model)
-        properties = {name: _property(each, words[name]) for name, each in fields.items()}
-        schemas[model.__name__] = {"type": "object", "description": model.__doc__ or "", "properties": properties}
+        place, fields, words = topology.whole(model), schema.fields(model), schema.descriptions(model)
+        properties = {name: _property(place.field(name), words[name]) for name in fields}
+        found: Json = {"type": "object", "description": _about(model), "properties": properties}
+        if required := sorted(schema.required(model)):
+            found["required"] = required
+        if schema.short_name(model) in topology.ATOMIC_MODELS:
+            found["x-kubernetes-map-type"] = "atomic"
+        schemas[_name(model)] = found
         for each in fields.values():
             _collect(each, schemas)
+
+
+def _about(model: type) -> str:
+    """The first paragraph of what a model says about itself."""
+    return " ".join((model.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
 def _models(shape: Shape) -> Iterator[type]:
@@ -89,19 +135,23 @@ def _models(shape: Shape) -> Iterator[type]:
         yield from _models(shape.inner)
 
 
-def _property(shape: Shape, words: str) -> Json:
-    described = {"description": words} if words else {}
-    if shape.model is not None:
-        return described | {"allOf": [{"$ref": _REFERENCE + shape.model.__name__}]}
-    return described | _typed(shape)
+def _property(place: Node, words: str) -> Json:
+    found: Json = {"description": words} if words else {}
+    if place.shape.word == "list":
+        found["x-kubernetes-list-type"] = _MERGED[place.word]
+        if place.keys:
+            found["x-kubernetes-list-map-keys"] = list(place.keys)
+    if place.shape.word == "map" and place.word == "leaf":
+        found["x-kubernetes-map-type"] = "atomic"
+    typed = _typed(place.shape)
+    return found | ({"allOf": [typed]} if "$ref" in typed else typed)
 
 
 def _typed(shape: Shape) -> Json:
-    inner: Any = None
-    if shape.inner is not None:
-        inner = {"$ref": _REFERENCE + shape.inner.model.__name__} if shape.inner.model else _typed(shape.inner)
+    if shape.model is not None:
+        return {"$ref": _REFERENCE + _name(shape.model)}
     if shape.word == "list":
-        return {"type": "array", "items": inner}
+        return {"type": "array", "items": _typed(shape.inner or schema.ANY)}
     if shape.word == "map":
-        return {"type": "object", "additionalProperties": inner}
+        return {"type": "object", "additionalProperties": _typed(shape.inner or schema.ANY)}
     return dict(_TYPES[shape.word])

@@ -94,7 +94,7 @@ async def body(request: web.Request) -> Any:
 
     400 for what cannot be decoded, 413 for what is too long, 415 for another media type.
     """
-    kind = request.content_type
+    kind = request.content_type if "Content-Type" in request.headers else "application/json"
     if kind == protobuf.MEDIA_TYPE:
         return from_protobuf(await raw_body(request))
     if kind not in _YAML and kind != "application/json":

@@ -89,6 +89,14 @@ def descriptions(model: type) -> Mapping[str, str]:
     return {info.serialization_alias or info.alias or name: info.description or "" for name, info in declared.items()}
 
 
+def required(model: type) -> frozenset[str]:
+    """The fields that an object must have, by their names on the wire."""
+    declared: Mapping[str, Any] = model.model_fields  # type: ignore[attr-defined]
+    return frozenset(
+        info.serialization_alias or info.alias or name for name, info in declared.items() if info.is_required()
+    )
+
+
 def _shape(annotation: Any) -> Shape:
     if annotation in _LEAVES:
         return _LEAVES[annotation]

@@ -258,8 +258,7 @@ class Store:
                 new = self._born(kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}})
                 return self._add(kind, new, made.managed(now), warnings, dry_run=dry_run)
             done = last_applied.apply(kind, old, body, writer, part=part, force=force)
-            clean, _ = conform(kind, done.object, validation="Ignore")
-            new = lifecycle.changed(kind, old, admission.default(kind, clean), part=part)
+            new = lifecycle.changed(kind, old, done.object, part=part)
             _set_managers(new, done.managed(now))
             return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
 

@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from provisioner.embedded.store import errors
+from provisioner.embedded.store import admission, errors
 from provisioner.embedded.store.lifecycle import Part
 from provisioner.embedded.store.ownership import comparing, ignored, managers, merging, topology
 from provisioner.embedded.store.ownership.fieldsets import NOTHING, Fields, fields_of, prefixes, shown, with_ancestors
 from provisioner.embedded.store.ownership.managers import APPLY, UPDATE, Entry, Manager, Managers
 from provisioner.embedded.store.ownership.recording import Writer
 from provisioner.embedded.store.ownership.topology import Node
+from provisioner.embedded.store.strict import conform
 from provisioner.model.kinds import Json, Kind
 
 BEFORE: Final = "before-first-apply"
@@ -63,7 +64,9 @@ def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: P
     """
     Lay a configuration over an object, take out what its writer applied before and does not any more.
 
-    `old` is empty for an object that is to be made. Raises Conflicts unless forced.
+    `old` is empty for an object that is to be made. The result has its defaults, so that a list which is owned as one
+    whole is not taken for another because the server filled in what the configuration leaves out. Raises Conflicts
+    unless forced.
     """
     root = topology.root(kind)
     before = managers.read(old.get("metadata", {}).get("managedFields"))
@@ -76,7 +79,8 @@ def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: P
     mine = ignored.owned(kind, fields_of(root, configuration), part=part)
     current[me] = Entry(mine, "", kind.api_version)
     merged = merging.merge(root, old, configuration) if old else configuration
-    result = _pruned(root, merged, formerly, owned=_owned(current) | prefixes(fields_of(root, configuration)))
+    left = _pruned(root, merged, formerly, owned=_owned(current) | prefixes(fields_of(root, configuration)))
+    result = complete(kind, left)
     difference = comparing.compare(root, old, result)
     touched = ignored.owned(kind, difference.modified | difference.added, part=part)
     conflicts = {key: found for key, entry in current.items() if key != me and (found := entry.fields & touched)}
@@ -85,6 +89,12 @@ def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: P
     lost = touched | difference.removed
     kept = managers.changed(current, lambda key, fields: fields if key == me else fields - lost)
     return Applied(result, kept, before)
+
+
+def complete(kind: Kind, obj: Json) -> Json:
+    """A copy of the object with the defaults of its kind."""
+    copy, _ = conform(kind, obj, validation="Ignore")
+    return admission.default(kind, copy)
 
 
 def _owned(current: Managers) -> Fields:

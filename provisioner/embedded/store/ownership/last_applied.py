@@ -53,5 +53,5 @@ def _unchanged_since(kind: Kind, old: Json) -> Fields:
     except (ValueError, Refused):
         return NOTHING
     root = topology.root(kind)
-    difference = comparing.compare(root, said, old)
+    difference = comparing.compare(root, applying.complete(kind, said), old)
     return fields_of(root, said) - difference.modified - difference.added - difference.removed

@@ -52,6 +52,11 @@ def root(kind: Kind) -> Node:
     return Node("struct", schema.root(kind))
 
 
+def whole(model: type) -> Node:
+    """An object of a model, wherever it stands, to look at its fields."""
+    return Node("struct", Shape("object", model=model))
+
+
 def _placed(model: str, name: str, shape: Shape) -> Node:
     place = (model, name)
     if place in GRANULAR:
