@@ -18,8 +18,8 @@ class Facts:
     A claim and its surroundings, observed at one moment.
 
     `storage_class` and `attributes_class` are None when the claim names none or one that does not exist. `manifests`
-    are those, in the trash or not, whose last holder was a claim of this name in this namespace. `stateful_sets` are those
-    of the namespace; `pods` those that mount the claim.
+    are those, in the trash or not, whose last holder was a claim of this name in this namespace. `stateful_sets` are
+    those of the namespace; `pods` those that mount the claim.
     """
 
     claim: Claim

@@ -53,7 +53,8 @@ async def provision(
     Make the claim's volume on `node` ("" for wherever there is room) and its PersistentVolume; the volume's name.
 
     `mutable` are the parameters of its VolumeAttributesClass. Safe to repeat after a crash at any point: the driver
-    finds the volume by its name, and an existing PersistentVolume of that name is the one made before. Raises RpcError and ApiError.
+    finds the volume by its name, and an existing PersistentVolume of that name is the one made before. Raises
+    RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
     created = await router.create_volume(
