@@ -87,10 +87,15 @@ class Transport(Protocol):
         """Delete an object, if it still has that UID and resourceVersion."""
 
 
+USER_AGENT = "mooring/1"
+"""What comes before the slash is who `metadata.managedFields` names."""
+
+
 class KubeTransport:
     """A Transport over HTTP. Make it inside a running loop, and close it."""
 
     def __init__(self, client: ApiClient) -> None:
+        client.user_agent = USER_AGENT
         self._client = client
 
     @classmethod

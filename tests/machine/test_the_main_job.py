@@ -111,25 +111,3 @@ def test_a_second_engine_on_one_state_is_refused(engine: Living) -> None:
     """Two engines on one state directory would fight; the second gets one sentence and exit code 78."""
     assert 78 == Living(engine.state).spawn().wait(60)
     assert "another engine already runs on" in engine.words()
-
-
-def test_a_claim_that_may_not_have_its_former_volume_waits_and_says_why(engine: Living) -> None:
-    """I7: no empty volume is made for a claim whose former volume is blocked; an Event names volume and next step."""
-    _bring_up(engine)
-    _take_down(engine)
-    volumes = engine.names(VOLUMES)
-    blocked = stateful_set(size="32Mi")
-    engine.create(SETS, blocked)
-    events = "/api/v1/namespaces/default/events"
-
-    def said() -> list[str]:
-        return [
-            event["message"]
-            for event in engine.get(events)["items"]
-            if event["involvedObject"]["name"] == "www-web-0" and event["type"] == "Warning"
-        ]
-
-    messages = engine.until(said, "an Event says why")
-    assert any(volume in message for volume in volumes for message in messages), messages
-    assert "Pending" == engine.get(f"{CLAIMS}/www-web-0")["status"]["phase"]
-    assert volumes == engine.names(VOLUMES)
