@@ -19,8 +19,9 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "adopt": ("Never", "Ordinal", "Claim"),
     "onNodeLoss": ("Wait", "Release"),
 }
+LOOP_ONLY: Final = (FS_TYPE, "mkfsOptions", "provisioning")
 DEFAULT_BACKEND: Final = "directory"
-KEYS: Final = ("backend", "pool", FS_TYPE, "provisioning", "adopt", "trashRetention", "onNodeLoss")
+KEYS: Final = ("backend", "pool", FS_TYPE, "mkfsOptions", "provisioning", "adopt", "trashRetention", "onNodeLoss")
 _DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", re.ASCII)
 
 
@@ -45,7 +46,7 @@ class ClassParameters:
             if key in CHOICES and value not in CHOICES[key]:
                 raise InvalidParameter(f"{key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}")
         backend = parameters.get("backend", DEFAULT_BACKEND)
-        for key in (FS_TYPE, "provisioning"):
+        for key in LOOP_ONLY:
             if key in parameters and backend != "loop":
                 raise InvalidParameter(f"{key} has a meaning for backend loop only, and the backend is {backend}")
         return cls(

@@ -116,8 +116,10 @@ def test_class_parameters_are_strict_and_list_what_is_valid() -> None:
         ClassParameters.parse({"backnd": "loop"})
     with pytest.raises(InvalidParameter, match="directory, loop"):
         ClassParameters.parse({"backend": "zfs"})
-    with pytest.raises(InvalidParameter, match="loop only"):
-        ClassParameters.parse({"provisioning": "thick"})
+    for key, value in (("provisioning", "thick"), ("mkfsOptions", "-m 0"), ("csi.storage.k8s.io/fstype", "xfs")):
+        with pytest.raises(InvalidParameter, match="loop only"):
+            ClassParameters.parse({key: value})
+        assert ClassParameters.parse({key: value, "backend": "loop"}).backend == "loop"
 
     assert all(key in str(unknown.value) for key in KEYS)
     assert (
