@@ -17,23 +17,23 @@ class Retries:
     def __init__(self) -> None:
         self._pauses: dict[str, tuple[object, float, float]] = {}
 
-    def left(self, uid: str, wish: object) -> float:
+    def left(self, about: str, wish: object) -> float:
         """Seconds until the wish may be tried again; 0 for now."""
-        before, _, until = self._pauses.get(uid, (None, 0.0, 0.0))
+        before, _, until = self._pauses.get(about, (None, 0.0, 0.0))
         return max(0.0, until - asyncio.get_running_loop().time()) if before == wish else 0.0
 
-    def knows(self, uid: str, wish: object) -> bool:
+    def knows(self, about: str, wish: object) -> bool:
         """Whether the wish has failed before."""
-        return uid in self._pauses and self._pauses[uid][0] == wish
+        return about in self._pauses and self._pauses[about][0] == wish
 
-    def failed(self, uid: str, wish: object, *, slowly: bool) -> float:
+    def failed(self, about: str, wish: object, *, slowly: bool) -> float:
         """Note the failure; the pause from now, which doubles each time."""
-        before, pause, _ = self._pauses.get(uid, (None, 0.0, 0.0))
+        before, pause, _ = self._pauses.get(about, (None, 0.0, 0.0))
         pause = min(LAST_SECONDS, pause * 2) if before == wish and pause else FIRST_SECONDS
         pause = LAST_SECONDS if slowly else pause
-        self._pauses[uid] = (wish, pause, asyncio.get_running_loop().time() + pause)
+        self._pauses[about] = (wish, pause, asyncio.get_running_loop().time() + pause)
         return pause
 
-    def forget(self, uid: str) -> None:
+    def forget(self, about: str) -> None:
         """It went well, or is not wished for any more."""
-        self._pauses.pop(uid, None)
+        self._pauses.pop(about, None)

@@ -175,6 +175,7 @@ class Agent:
                 try:
                     _make_room(mounting, mount_point=each.volume_mode == "Filesystem")
                     await self._calls.stage(mounting)
+                    self._growth.mounted_anew(each.volume_object)
                     await self._calls.publish(mounting)
                 except DriverAway:
                     raise

@@ -43,6 +43,10 @@ class NodeGrowth:
         self._calls = calls
         self._retries = Retries()
 
+    def mounted_anew(self, volume_name: str) -> None:
+        """What could not be while it was mounted before may be possible now."""
+        self._retries.forget(volume_name)
+
     async def let_grow(self, volume_name: str, mounting: Mounting) -> float:
         """
         Do the node's part for a mounted volume, if there is one; seconds until it is to be tried again, or 0.
@@ -55,8 +59,7 @@ class NodeGrowth:
         size = node_part(Claim.of(found), Volume.of(held)) if found and held else None
         if found is None or size is None:
             return 0.0
-        uid = found["metadata"]["uid"]
-        if pause := self._retries.left(uid, size):
+        if pause := self._retries.left(volume_name, size):
             return pause
         if Claim.of(found).resize_status:
             found = await write_status(self._transport, found, resize_status.on_node(found))
@@ -66,7 +69,7 @@ class NodeGrowth:
             raise
         except RpcError as error:
             return await self._failed(found, volume_name, size, error)
-        self._retries.forget(uid)
+        self._retries.forget(volume_name)
         await write_status(self._transport, found, resize_status.finished(found, size=size))
         message = f"the filesystem of volume {volume_name} has grown to {size}"
         await self._announcer.say(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
@@ -75,7 +78,7 @@ class NodeGrowth:
 
     async def _failed(self, found: Json, volume_name: str, size: Quantity, error: RpcError) -> float:
         """What cannot be is the controller's to begin anew; all else is tried again here."""
-        pause = self._retries.failed(found["metadata"]["uid"], size, slowly=error.infeasible)
+        pause = self._retries.failed(volume_name, size, slowly=error.infeasible)
         status = resize_status.failed_on_node(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         message = f"the filesystem of volume {volume_name} cannot grow to {size}: {error.message}"

@@ -260,6 +260,22 @@ async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: S
         assert "Running" == api.all(POD)[0]["status"]["phase"]
 
 
+async def test_a_filesystem_that_cannot_grow_in_use_is_tried_at_once_when_mounted_anew(paths: StatePaths) -> None:
+    """The pause after a failure is about the mount that was; the next pod need not wait for its end."""
+    api, calls = _api(_pod()), _Calls()
+    agent = _agent(api, calls, paths)
+    await agent.reconcile(KEY)
+    _outgrow(api)
+    calls.error = RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message="not while it is in use")
+    assert isinstance(await agent.reconcile(KEY), RequeueAfter)
+    calls.error = None
+    await agent.reconcile(KEY)
+    assert {} == calls.grown
+    api.put(POD, _pod(uid="p2"))
+    assert Done() == await agent.reconcile(KEY)
+    assert {HANDLE: 2 << 30} == calls.grown
+
+
 async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
     """A pod that is not scheduled to this node is left alone."""
     elsewhere = _pod()

@@ -1,0 +1,181 @@
+"""Volumes grow with their claims on the real machine: real driver, real filesystems, pods that use them meanwhile."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Json, Living, stateful_set
+
+pytestmark = pytest.mark.needs("root")
+
+MIB = 1 << 20
+CLASSES = "/apis/storage.k8s.io/v1/storageclasses"
+ATTRIBUTES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
+CLAIM = f"{CLAIMS}/www-web-0"
+
+
+def _bring_up(engine: Living, *, storage_class: str, size: str) -> None:
+    engine.create(SETS, stateful_set(replicas=1, storage_class=storage_class, size=size))
+    engine.ready_pods("web-0")
+
+
+def _take_down(engine: Living) -> None:
+    engine.delete(f"{SETS}/web")
+    engine.until(lambda: not engine.names(PODS), "the pod is gone")
+    engine.delete(CLAIM)
+    engine.until(lambda: not engine.names(CLAIMS), "the claim is gone")
+
+
+def _ask(engine: Living, size: str) -> None:
+    engine.patch(CLAIM, {"spec": {"resources": {"requests": {"storage": size}}}})
+
+
+def _has(engine: Living, size: str) -> Json:
+    """Wait until the claim has the size, and nothing is left of the way there; its volume."""
+
+    def grown() -> bool:
+        status = engine.get(CLAIM)["status"]
+        return bool(status.get("capacity") == {"storage": size}) and not status.get("allocatedResourceStatuses")
+
+    engine.until(grown, f"the claim has {size}")
+    claim = engine.get(CLAIM)
+    assert [] == (claim["status"].get("conditions") or [])
+    volume = engine.get(f"{VOLUMES}/{claim['spec']['volumeName']}")
+    assert {"storage": size} == volume["spec"]["capacity"]
+    return volume
+
+
+def _bytes(path: Path) -> int:
+    """Size of the filesystem there, without what it keeps for itself."""
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize
+
+
+def _warned(engine: Living) -> list[str]:
+    events = engine.get("/api/v1/namespaces/default/events")["items"]
+    return [each["message"] for each in events if each["type"] == "Warning" and "www" in each["involvedObject"]["name"]]
+
+
+def test_a_directory_volume_grows_at_once(engine: Living) -> None:
+    """Its size is a promise of the pool: nothing is mounted anew, and the file is still there."""
+    _bring_up(engine, storage_class="mooring-directory", size="16Mi")
+    engine.file("web-0").write_text("kept", encoding="utf-8")
+    _ask(engine, "32Mi")
+    _has(engine, "32Mi")
+    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+
+
+@pytest.mark.needs("loop", "xfs")
+def test_a_filesystem_grows_while_its_pod_uses_it(engine: Living) -> None:
+    """Image, loop device and filesystem, all under a file that is open all the time."""
+    xfs = {"backend": "loop", "csi.storage.k8s.io/fstype": "xfs", "adopt": "Ordinal"}
+    engine.create(
+        CLASSES,
+        {
+            "metadata": {"name": "xfs"},
+            "provisioner": "csi.mooring.dev",
+            "reclaimPolicy": "Retain",
+            "volumeBindingMode": "WaitForFirstConsumer",
+            "allowVolumeExpansion": True,
+            "parameters": xfs,
+        },
+    )
+    _bring_up(engine, storage_class="xfs", size="320Mi")
+    before = _bytes(engine.file("web-0").parent)
+    with engine.file("web-0").open("w", encoding="utf-8") as open_file:
+        _ask(engine, "512Mi")
+        volume = _has(engine, "512Mi")
+        open_file.write("kept")
+    assert _bytes(engine.file("web-0").parent) >= before + 150 * MIB
+    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+    engine.until(
+        lambda: (
+            "volume.alpha.kubernetes.io/pre-resize-capacity"
+            not in engine.get(f"{VOLUMES}/{volume['metadata']['name']}")["metadata"]["annotations"]
+        ),
+        "the note of the former size is gone",
+    )
+
+
+@pytest.mark.needs("loop", "ext4")
+def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(engine: Living) -> None:
+    """Without CAP_SYS_RESOURCE ext4 has to wait for its next pod; with it, it may be done before."""
+    _bring_up(engine, storage_class="mooring-loop", size="64Mi")
+    engine.file("web-0").write_text("kept", encoding="utf-8")
+    before = _bytes(engine.file("web-0").parent)
+    _ask(engine, "128Mi")
+    engine.until(
+        lambda: (
+            engine.get(f"{VOLUMES}/{engine.get(CLAIM)['spec']['volumeName']}")["spec"]["capacity"]
+            == {"storage": "128Mi"}
+        ),
+        "the volume has grown",
+    )
+    uid = engine.get(f"{PODS}/web-0")["metadata"]["uid"]
+    engine.delete(f"{PODS}/web-0")
+    engine.until(
+        lambda: (pod := engine.find(f"{PODS}/web-0")) and pod["metadata"]["uid"] != uid, "the pod is made anew"
+    )
+    engine.ready_pods("web-0")
+    _has(engine, "128Mi")
+    assert _bytes(engine.file("web-0").parent) >= before + 50 * MIB
+    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop", "ext4"))]
+)
+def test_a_set_that_comes_back_with_a_larger_template_keeps_its_data(engine: Living, storage_class: str) -> None:
+    """Expand, then adopt: the same volume, larger, with its file; the filesystem has all of it before the pod is done."""
+    _bring_up(engine, storage_class=storage_class, size="64Mi")
+    engine.file("web-0").write_text("kept", encoding="utf-8")
+    before = engine.get(CLAIM)["spec"]["volumeName"]
+    size = _bytes(engine.file("web-0").parent)
+    _take_down(engine)
+    _bring_up(engine, storage_class=storage_class, size="128Mi")
+    volume = _has(engine, "128Mi")
+    assert before == volume["metadata"]["name"]
+    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+    if storage_class == "mooring-loop":
+        assert _bytes(engine.file("web-0").parent) >= size + 50 * MIB
+
+
+def test_a_size_that_no_pool_has_is_refused_with_its_reason(engine: Living) -> None:
+    """I7: the driver's sentence is Event, condition and explanation; the pod goes on with what there is."""
+    _bring_up(engine, storage_class="mooring-directory", size="16Mi")
+    _ask(engine, "1Ei")
+    state = {"storage": "ControllerResizeInfeasible"}
+    engine.until(lambda: engine.get(CLAIM)["status"].get("allocatedResourceStatuses") == state, "the size is refused")
+    told = {each["type"]: each.get("message", "") for each in engine.get(CLAIM)["status"]["conditions"]}
+    assert any(told["ControllerResizeError"] in message for message in _warned(engine))
+    assert {"storage": "16Mi"} == engine.get(CLAIM)["status"]["capacity"]
+    engine.ready_pods("web-0")
+
+
+def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: Living) -> None:
+    """I2, I7: no empty volume instead; the claim says what the driver said."""
+    _bring_up(engine, storage_class="mooring-directory", size="16Mi")
+    volume = engine.get(CLAIM)["spec"]["volumeName"]
+    _take_down(engine)
+    engine.create(SETS, stateful_set(replicas=1, size="1Ei"))
+    messages = engine.until(lambda: [each for each in _warned(engine) if volume in each], "an Event says why")
+    assert "ask for less, or make room" in messages[0]
+    assert "Pending" == engine.get(CLAIM)["status"]["phase"]
+    assert [volume] == engine.names(VOLUMES)
+
+
+def test_attributes_of_a_volume_change_with_its_claim(engine: Living) -> None:
+    """The class's parameters reach the manifest, and the claim says that it has them."""
+    _bring_up(engine, storage_class="mooring-directory", size="16Mi")
+    kept = {"driverName": "csi.mooring.dev", "parameters": {"trashRetention": "90h"}}
+    engine.create(ATTRIBUTES, {"metadata": {"name": "kept-long"}, **kept})
+    engine.patch(CLAIM, {"spec": {"volumeAttributesClassName": "kept-long"}})
+    engine.until(
+        lambda: engine.get(CLAIM)["status"].get("currentVolumeAttributesClassName") == "kept-long",
+        "the claim has the class",
+    )
+    assert engine.get(CLAIM)["status"].get("modifyVolumeStatus") is None
+    manifest = json.loads(next((engine.state / "pool" / "volumes").glob("*/manifest.json")).read_bytes())
+    assert 90 * 3600 in manifest.values() or "90h" in json.dumps(manifest)
