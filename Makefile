@@ -42,6 +42,10 @@ quick: $(VENV)/.dev ## Run only the tests that need no root and take seconds
 sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend and filesystem
 	@hack/sanity
 
+.PHONY: bench-driver
+bench-driver: $(VENV)/.dev ## Measure the driver against the bare commands and the filesystem below it
+	@$(BIN)/python hack/bench-driver
+
 .PHONY: lint
 lint: $(VENV)/.dev ## Check style, types, layers and file sizes
 	@hack/lint
