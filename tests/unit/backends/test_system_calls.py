@@ -1,0 +1,79 @@
+"""What a system call can do starts no program, and a step starts one at most."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi.backends.directory import Directory
+from csi.backends.loop import Loop
+from csi.backends.protocol import Backend, Shape
+from csi.host import commands, filesystems, loopdev
+from csi.host.errors import NoLoopDevice
+
+MIB = 1 << 20
+UUID = "6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11"
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The programs that were started since."""
+    seen: list[str] = []
+
+    def run(argv: Sequence[str], **options: Any) -> commands.Completed:
+        seen.append(argv[0])
+        return commands.run(argv, **options)
+
+    monkeypatch.setattr(filesystems, "run", run)
+    return seen
+
+
+@pytest.mark.needs("root", "loop")
+@pytest.mark.parametrize(
+    ("backend", "shape", "making"),
+    [
+        (Loop(), Shape("p.v", 16 * MIB, "mount", "ext4", UUID, "thin", enforced=True), ["mkfs.ext4"]),
+        (Loop(), Shape("p.v", 16 * MIB, "mount", "ext4", UUID, "thick", enforced=True), ["mkfs.ext4"]),
+        (Loop(), Shape("p.v", 16 * MIB, "block", "", "", "thin", enforced=True), []),
+        (Directory(), Shape("p.v", 16 * MIB, "mount", "", "", "thin", enforced=False), []),
+    ],
+    ids=["loop", "thick loop", "raw loop", "directory"],
+)
+def test_only_making_a_filesystem_starts_a_program(
+    tmp_path: Path, started: list[str], backend: Backend, shape: Shape, making: list[str]
+) -> None:
+    """Attaching, mounting, binding, looking and their opposites are calls."""
+    home, staging, target = tmp_path / "home", tmp_path / "staging", tmp_path / "target"
+    home.mkdir()
+    staging.mkdir()
+    backend.create(home, shape)
+    assert started == making
+    started.clear()
+    backend.stage(home, shape, staging=staging, mount_flags=[])
+    backend.publish(home, shape, staging=staging, target=target, read_only=False, mount_flags=[])
+    backend.usage(home, shape, path=target)
+    backend.ailments(home, shape, path=staging)
+    backend.unpublish(home, shape, target=target)
+    backend.unstage(home, shape, staging=staging)
+    backend.detach(home, shape)
+
+    assert started == []
+
+
+@pytest.mark.needs("root", "loop")
+def test_a_full_table_of_loop_devices_is_told_and_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may take every free number just before us: after a while that is an error, and never a stranger's device."""
+    image = tmp_path / "image"
+    image.touch()
+    image.write_bytes(bytes(MIB))
+    with loopdev.attached(image, tag="stranger") as taken:
+        number = int(taken.path.name.removeprefix("loop"))
+        monkeypatch.setattr(loopdev, "_free_number", lambda: number)
+        with pytest.raises(NoLoopDevice, match="taken by somebody else"), loopdev.attached(image, tag="ours"):
+            pass
+
+        assert loopdev.loop_at(taken.path) == taken
+        assert loopdev.tagged("ours") == []
