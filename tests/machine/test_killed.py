@@ -19,10 +19,15 @@ class _Work:
 
     def __init__(self, engine: Living, *, storage_class: str) -> None:
         self._engine = engine
-        self._set = stateful_set(storage_class=storage_class, size="32Mi")
+        self._class = storage_class
+        self._size = 32
+
+    def ask_for_more(self) -> None:
+        """From now on: a claim that is there grows by `grow`, one that comes back has its volume grow first."""
+        self._size += 8
 
     def up(self) -> None:
-        self._engine.create(SETS, self._set)
+        self._engine.create(SETS, stateful_set(storage_class=self._class, size=f"{self._size}Mi"))
         self._engine.ready_pods("web-0", "web-1")
 
     def check(self) -> None:
@@ -37,6 +42,16 @@ class _Work:
         self._written = True
 
     _written = False
+
+    def grow(self) -> None:
+        for name in ("www-web-0", "www-web-1"):
+            wanted = {"storage": f"{self._size}Mi"}
+            claim = self._engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": wanted}}})
+            volume = f"{VOLUMES}/{claim['spec']['volumeName']}"
+            self._engine.until(
+                lambda volume=volume, wanted=wanted: self._engine.get(volume)["spec"]["capacity"] == wanted,  # type: ignore[misc]
+                f"the volume of {name} grows",
+            )
 
     def restart_pods(self) -> None:
         for name in ("web-0", "web-1"):
@@ -75,16 +90,18 @@ def _again(engine: Living, step: Callable[[], None]) -> None:
     ],
 )
 def test_ten_kills_at_random_moments(engine: Living, victims: tuple[str, ...], storage_class: str) -> None:
-    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, nothing is left at the end."""
+    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, volumes grow, nothing is left."""
     seed = int(os.environ.get("MOORING_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"MOORING_SEED={seed}")  # noqa: T201
     chance = random.Random(seed)  # noqa: S311
     work = _Work(engine, storage_class=storage_class)
-    steps = (work.up, work.check, work.restart_pods, work.up, work.check, work.down)
+    steps = (work.up, work.check, work.grow, work.restart_pods, work.up, work.check, work.down)
     work.up()
     work.check()
     for kill in range(KILLS):
         step = steps[kill % len(steps)]
+        if step in (work.grow, work.down):
+            work.ask_for_more()
         moment = chance.uniform(0.0, 0.8)
         stop = threading.Event()
         doing = threading.Thread(target=_quietly, args=(step, stop))
@@ -98,6 +115,7 @@ def test_ten_kills_at_random_moments(engine: Living, victims: tuple[str, ...], s
         doing.join()
         _again(engine, step)
     _again(engine, work.up)
+    _again(engine, work.grow)
     _again(engine, work.check)
     _again(engine, work.down)
     _everything_goes(engine)
