@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.contract.conftest import JSON_PATCH, TABLE, Api, claim, pod
+from tests.contract.conftest import JSON_PATCH, PARTIAL, TABLE, Api, Json, claim, pod
 
 
 @pytest.mark.parametrize(
@@ -81,3 +81,78 @@ async def test_a_table_has_kubectls_columns(api: Api) -> None:
     (row,) = table["rows"]
     assert row["cells"][:7] == ["www", "Pending", "", "", "", "", "<unset>"]
     assert (row["object"]["kind"], row["object"]["metadata"]["name"]) == ("PartialObjectMetadata", "www")
+
+
+async def test_a_table_can_carry_whole_objects_or_none(api: Api) -> None:
+    """Each row has the object, its metadata, or nothing, as includeObject says."""
+    await api.made(api.claims, claim())
+
+    async def row(include: str) -> Json:
+        table = (await api.call("GET", api.claims, accept=TABLE, includeObject=include)).body
+        found: Json = table["rows"][0]
+        return found
+
+    assert (await row("Object"))["object"]["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert "spec" not in (await row("Metadata"))["object"]
+    assert not (await row("None")).get("object")
+
+
+async def test_metadata_can_come_alone(api: Api) -> None:
+    """One object or a list, without spec and status."""
+    await api.made(api.claims, claim())
+    one = (await api.call("GET", f"{api.claims}/www", accept=PARTIAL.format(""))).body
+    assert (one["kind"], one["apiVersion"]) == ("PartialObjectMetadata", "meta.k8s.io/v1")
+    assert one["metadata"]["name"] == "www"
+    assert "spec" not in one
+    every = (await api.call("GET", api.claims, accept=PARTIAL.format("List"))).body
+    assert every["kind"] == "PartialObjectMetadataList"
+    assert [each["metadata"]["name"] for each in every["items"]] == ["www"]
+
+
+async def test_a_list_can_be_of_an_earlier_moment(api: Api) -> None:
+    """Exact shows what stood at that version; NotOlderThan may show what is newer."""
+    made = await api.made(api.claims, claim("a"))
+    version = made["metadata"]["resourceVersion"]
+    await api.made(api.claims, claim("b"))
+    exact = await api.got(api.claims, resourceVersion=version, resourceVersionMatch="Exact")
+    assert [each["metadata"]["name"] for each in exact["items"]] == ["a"]
+    assert exact["metadata"]["resourceVersion"] == version
+    newer = await api.got(api.claims, resourceVersion=version, resourceVersionMatch="NotOlderThan")
+    assert "a" in [each["metadata"]["name"] for each in newer["items"]]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"resourceVersionMatch": "Exact"},
+        {"resourceVersionMatch": "Exact", "resourceVersion": "0"},
+        {"resourceVersionMatch": "Nearly", "resourceVersion": "1"},
+        {"sendInitialEvents": "true"},
+        {"watch": "true", "resourceVersionMatch": "NotOlderThan"},
+        {"watch": "true", "sendInitialEvents": "true"},
+        {"watch": "true", "sendInitialEvents": "true", "resourceVersionMatch": "Exact", "resourceVersion": "1"},
+    ],
+)
+async def test_options_that_do_not_go_together_are_refused(api: Api, query: dict[str, str]) -> None:
+    """422 about ListOptions, with the causes."""
+    answer = await api.call("GET", api.claims, **query)
+    assert (answer.status, answer.reason) == (422, "Invalid")
+    assert answer.body["details"]["kind"] == "ListOptions"
+    assert answer.body["details"]["causes"]
+
+
+async def test_a_version_of_the_future_is_not_there_yet(api: Api) -> None:
+    """A list that must be newer than everything is a Timeout, to be asked again."""
+    answer = await api.call("GET", api.claims, resourceVersion="999999999999", resourceVersionMatch="NotOlderThan")
+    assert (answer.status, answer.reason) == (504, "Timeout")
+    assert answer.body["details"]["retryAfterSeconds"] > 0
+    assert answer.body["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
+
+
+async def test_a_selection_does_not_tell_how_much_is_left(api: Api) -> None:
+    """The number of remaining items is told of whole lists only."""
+    for name in ("a", "b"):
+        await api.made(api.claims, claim(name, labels={"x": "y"}))
+    page = await api.got(api.claims, limit="1", labelSelector="x=y")
+    assert page["metadata"]["continue"]
+    assert "remainingItemCount" not in page["metadata"]

@@ -36,17 +36,22 @@ def one(
         return json(
             tables.table(kind, [obj], obj["metadata"].get("resourceVersion", ""), include(request)), status=status
         )
-    return json(obj, status=status, warnings=warnings)
+    return json(tables.partial(obj) if wants_metadata(request, many=False) else obj, status=status, warnings=warnings)
 
 
 def many(request: web.Request, kind: Kind, page: Page) -> web.Response:
     """A list."""
     metadata: Json = {"resourceVersion": str(page.version)}
     if page.token:
-        metadata |= {"continue": page.token, "remainingItemCount": page.remaining}
+        metadata["continue"] = page.token
+    if page.remaining is not None:
+        metadata["remainingItemCount"] = page.remaining
     if wants_table(request):
         found = tables.table(kind, page.items, str(page.version), include(request))
         return json(found | {"metadata": metadata})
+    if wants_metadata(request, many=True):
+        items = [tables.partial(obj) for obj in page.items]
+        return json(tables.PARTIAL | {"kind": "PartialObjectMetadataList", "metadata": metadata, "items": items})
     return json({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata, "items": page.items})
 
 
@@ -60,6 +65,11 @@ def success(kind: Kind, obj: Json) -> web.Response:
 def wants_table(request: web.Request) -> bool:
     """Whether the first media type that can be served is a Table."""
     return _wanted(request, "Table", "meta.k8s.io", "v1")
+
+
+def wants_metadata(request: web.Request, *, many: bool) -> bool:
+    """Whether the first media type that can be served is an object's (or a list's) metadata alone."""
+    return _wanted(request, f"PartialObjectMetadata{'List' if many else ''}", "meta.k8s.io", "v1")
 
 
 def wants_all_discovery(request: web.Request) -> bool:

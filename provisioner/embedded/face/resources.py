@@ -6,8 +6,9 @@ from typing import Final, Protocol
 
 from aiohttp import web
 
-from provisioner.embedded.face import answers, queries, scale, watching
+from provisioner.embedded.face import answers, list_options, queries, scale, watching
 from provisioner.embedded.face.context import CONTEXT
+from provisioner.embedded.face.list_options import ListOptions
 from provisioner.embedded.store import errors, patches, strategic
 from provisioner.embedded.store.lifecycle import DeleteOptions, Part
 from provisioner.embedded.store.listing import Page
@@ -45,24 +46,22 @@ class Resource:
         """GET of a collection."""
         chosen = self._selection(request)
         namespace = request.match_info.get("namespace", "")
-        if queries.flag(request.query, "watch"):
-            return await watching.watch(
-                request, watching.wish(request, self.kind, namespace=namespace, selection=chosen)
-            )
-        return answers.many(request, self.kind, self._page(request, namespace, chosen))
+        options = list_options.read(request.query)
+        if options.watch:
+            wanted = watching.wish(request, self.kind, namespace=namespace, selection=chosen, options=options)
+            return await watching.watch(request, wanted)
+        return answers.many(request, self.kind, self._page(request, namespace, chosen, options))
 
-    def _page(self, request: web.Request, namespace: str, chosen: Selection) -> Page:
-        store, query = request.app[CONTEXT].store, request.query
-        wanted = queries.number(query, "resourceVersion") or 0
-        if wanted > store.version:
-            message = f"Too large resource version: {wanted}, current: {store.version}"
-            raise errors.Refused(504, "Timeout", message, {"retryAfterSeconds": 1})
+    def _page(self, request: web.Request, namespace: str, chosen: Selection, options: ListOptions) -> Page:
+        store = request.app[CONTEXT].store
+        _must_be_known(store, options.version)
         return store.page(
             self.kind,
             namespace=namespace,
             selection=chosen,
-            limit=queries.number(query, "limit") or 0,
-            token=query.get("continue", ""),
+            limit=options.limit,
+            token=options.token,
+            exactly=options.exactly,
         )
 
     def _selection(self, request: web.Request) -> Selection:
@@ -88,7 +87,9 @@ class Resource:
 
     async def read(self, request: web.Request) -> web.Response:
         """GET of one object."""
-        found = request.app[CONTEXT].store.get(self.kind, *_key(request))
+        store = request.app[CONTEXT].store
+        _must_be_known(store, queries.number(request.query, "resourceVersion"))
+        found = store.get(self.kind, *_key(request))
         return self._answer(request, found)
 
     async def replace(self, request: web.Request) -> web.Response:
@@ -173,7 +174,8 @@ class Resource:
         """DELETE of every selected object; one that is gone meanwhile is no error."""
         context, chosen = request.app[CONTEXT], self._selection(request)
         options = await queries.delete_options(request)
-        page = self._page(request, request.match_info.get("namespace", ""), chosen)
+        namespace = request.match_info.get("namespace", "")
+        page = self._page(request, namespace, chosen, list_options.read(request.query))
         await context.write(functools.partial(_delete_all, context.store, self.kind, page.items, options))
         return answers.many(request, self.kind, page)
 
@@ -214,6 +216,14 @@ class _Whole:
     def configuration(self, shown: Json, kind: Kind) -> Json:  # noqa: ARG002 - it is one already
         """What was applied."""
         return shown
+
+
+def _must_be_known(store: Store, version: int | None) -> None:
+    """Raise Refused (504) for a version that the store has not reached."""
+    if version and version > store.version:
+        message = f"Too large resource version: {version}, current: {store.version}"
+        cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+        raise errors.Refused(504, "Timeout", message, {"retryAfterSeconds": 1, "causes": [cause]})
 
 
 def _checked(configuration: Json, *, namespace: str, name: str) -> Json:

@@ -6,7 +6,7 @@ Source: Kubernetes API conventions, "Receiving resources as Tables". The columns
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from provisioner.embedded.face.columns import COLUMNS, Column
 from provisioner.model.kinds import Json, Kind
@@ -32,6 +32,14 @@ def table(kind: Kind, objects: Sequence[Json], version: str, include: Include) -
     }
 
 
+PARTIAL: Final[Json] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}
+
+
+def partial(obj: Json) -> Json:
+    """An object without all that is not metadata."""
+    return PARTIAL | {"metadata": obj["metadata"]}
+
+
 def _definition(column: Column) -> Json:
     return {
         "name": column.name,
@@ -48,7 +56,7 @@ def _row(columns: Sequence[Column], obj: Json, include: Include) -> Json:
     if include is Include.OBJECT:
         shown = obj
     elif include is Include.METADATA:
-        shown = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": obj["metadata"]}
+        shown = partial(obj)
     if shown is not None:
         row["object"] = shown
     return row

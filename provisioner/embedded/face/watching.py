@@ -15,6 +15,7 @@ from aiohttp import web
 
 from provisioner.embedded.face import answers, queries, tables
 from provisioner.embedded.face.context import CONTEXT, Context
+from provisioner.embedded.face.list_options import ListOptions
 from provisioner.embedded.store import errors
 from provisioner.embedded.store.records import Change
 from provisioner.embedded.store.selectors import Selection
@@ -39,30 +40,31 @@ class Wish:
     seconds: float
 
 
-def wish(request: web.Request, kind: Kind, *, namespace: str, selection: Selection) -> Wish:
+def wish(request: web.Request, kind: Kind, *, namespace: str, selection: Selection, options: ListOptions) -> Wish:
     """Read a watch's parameters; raises Refused."""
-    query = request.query
-    version = queries.number(query, "resourceVersion")
-    initial = query.get("sendInitialEvents", "") and queries.flag(query, "sendInitialEvents")
-    if initial != "" and query.get("resourceVersionMatch") != "NotOlderThan":
-        raise errors.bad_request("sendInitialEvents needs resourceVersionMatch=NotOlderThan")
-    if initial is False and not version:
+    version = options.version
+    if options.initial is False and not version:
         version = request.app[CONTEXT].store.version
-    asked = queries.number(query, "timeoutSeconds")
+    asked = queries.number(request.query, "timeoutSeconds")
     return Wish(
         kind=kind,
         namespace=namespace,
         selection=selection,
-        version=None if initial is True else version or None,
-        bookmarks=queries.flag(query, "allowWatchBookmarks"),
-        streaming_list=initial is True,
+        version=None if options.initial else version or None,
+        bookmarks=queries.flag(request.query, "allowWatchBookmarks"),
+        streaming_list=options.initial is True,
         seconds=min(asked or LONGEST_SECONDS, LONGEST_SECONDS),
     )
 
 
 async def watch(request: web.Request, wanted: Wish) -> web.StreamResponse:
     """Send changes until the timeout, the client's end or the server's."""
-    form = _Form(wanted.kind, tables=answers.wants_table(request), include=answers.include(request))
+    form = _Form(
+        wanted.kind,
+        tables=answers.wants_table(request),
+        partial=answers.wants_metadata(request, many=False),
+        include=answers.include(request),
+    )
     response = web.StreamResponse(headers={"Content-Type": "application/json", "Cache-Control": "no-cache"})
     await response.prepare(request)
     with contextlib.suppress(ConnectionError):
@@ -126,18 +128,19 @@ def _shown(wanted: Wish, change: Change, form: "_Form") -> Iterator[bytes]:
 
 
 class _Form:
-    """How events are written: plain, or as Tables whose columns come with the first one."""
+    """How events are written: plain, as metadata alone, or as Tables whose columns come with the first one."""
 
-    def __init__(self, kind: Kind, *, tables: bool, include: tables.Include) -> None:
+    def __init__(self, kind: Kind, *, tables: bool, partial: bool, include: tables.Include) -> None:
         self._kind = kind
         self._tables = tables
+        self._partial = partial
         self._include = include
         self._headed = False
 
     def line(self, event: str, obj: Json) -> bytes:
         """One event."""
         if not self._tables:
-            return _encoded(event, obj)
+            return _encoded(event, tables.partial(obj) if self._partial else obj)
         found = tables.table(self._kind, [obj], obj["metadata"]["resourceVersion"], self._include)
         return self._table_line(event, found)
 
@@ -148,9 +151,9 @@ class _Form:
             metadata["annotations"] = annotations
         obj: Json = {"kind": self._kind.name, "apiVersion": self._kind.api_version, "metadata": metadata}
         if not self._tables:
-            return _encoded("BOOKMARK", obj)
+            return _encoded("BOOKMARK", tables.partial(obj) if self._partial else obj)
         found = tables.table(self._kind, [], str(version), self._include)
-        row = {"cells": [], "object": obj | {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1"}}
+        row = {"cells": [], "object": tables.partial(obj)}
         return self._table_line("BOOKMARK", found | {"rows": [row] if annotations else []})
 
     def error(self, refused: errors.Refused) -> bytes:

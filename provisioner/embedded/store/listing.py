@@ -24,7 +24,8 @@ class Page:
     items: Sequence[Json]
     version: int
     token: str = ""
-    remaining: int = 0
+    remaining: int | None = None
+    """How many come after; not told of a selection, as Kubernetes cannot know it there."""
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -71,4 +72,4 @@ def page(
         return Page([obj for _, obj in chosen], version)
     (last_namespace, last_name), _ = chosen[limit - 1]
     token = Token(version, last_namespace, last_name).write()
-    return Page([obj for _, obj in chosen[:limit]], version, token, len(chosen) - limit)
+    return Page([obj for _, obj in chosen[:limit]], version, token, None if selection.tests else len(chosen) - limit)

@@ -103,28 +103,39 @@ class Store:
             return MappingProxyType(dict(self._objects[kind])), self._version
 
     def page(
-        self, kind: Kind, *, namespace: str = "", selection: Selection | None = None, limit: int = 0, token: str = ""
+        self,
+        kind: Kind,
+        *,
+        namespace: str = "",
+        selection: Selection | None = None,
+        limit: int = 0,
+        token: str = "",
+        exactly: int | None = None,
     ) -> Page:
-        """A list, or the next part of one; raises Refused (410) when what stood there is no longer known."""
+        """
+        A list, or the next part of one, as it stood at a version if one is named.
+
+        Raises Refused (410) when what stood there is no longer known.
+        """
         objects, version = self.snapshot(kind)
         after: Key | None = None
         if token:
             read = Token.read(token)
-            after = (read.namespace, read.name)
-            if read.version < version:
-                objects, version = (
-                    listing.look_back(objects, self._changes_between(kind, read.version, version)),
-                    read.version,
-                )
+            after, exactly = (read.namespace, read.name), read.version
+        if exactly is not None and exactly < version:
+            objects = listing.look_back(objects, self._changes_between(kind, exactly, version, paging=bool(token)))
+            version = exactly
         return listing.page(
             objects,
             version=version, namespace=namespace, selection=selection or Selection(), limit=limit, after=after,
         )  # fmt: skip
 
-    def _changes_between(self, kind: Kind, first: int, last: int) -> list[Change]:
+    def _changes_between(self, kind: Kind, first: int, last: int, *, paging: bool) -> list[Change]:
         try:
             return [change for change in self.since(kind, first) if change.version <= last]
         except errors.Refused:
+            if not paging:
+                raise
             raise errors.expired(
                 "The provided continue parameter is too old to display a consistent list result. "
                 "Start a new list without the continue parameter."

@@ -97,7 +97,7 @@ async def test_the_body_has_a_limit(session: aiohttp.ClientSession) -> None:
         ("GET", LEASES, {"watch": "perhaps"}, 400),
         ("GET", LEASES, {"resourceVersion": "-1"}, 400),
         ("GET", LEASES, {"resourceVersion": "999999"}, 504),
-        ("GET", LEASES, {"watch": "1", "sendInitialEvents": "true"}, 400),
+        ("GET", LEASES, {"watch": "1", "sendInitialEvents": "true"}, 422),
         ("GET", LEASES, {"includeObject": "Some"}, 400),
         ("POST", LEASES, {"dryRun": "Some"}, 400),
         ("POST", LEASES, {"fieldValidation": "Sometimes"}, 400),
