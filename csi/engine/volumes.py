@@ -105,7 +105,7 @@ class Volumes:
         self._catalog.put(entry)  # promised from here on, before anything else can run
 
         def write() -> None:
-            files.make_directory(entry.home)
+            files.make_directory(entry.home, durable=False)
             manifests.write(entry.home, manifest)
 
         await self._or_undo(entry, write)
@@ -152,7 +152,12 @@ class Volumes:
             await self._undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
         ready = msgspec.structs.replace(entry.manifest, state="ready")
-        await self._workers.run(lambda: manifests.write(entry.home, ready))
+
+        def acknowledge() -> None:
+            manifests.write(entry.home, ready)
+            files.sync_directory(entry.home.parent)
+
+        await self._workers.run(acknowledge)
         entry.manifest = ready
 
     async def _or_undo(self, entry: Entry, work: Callable[[], None]) -> None:

@@ -51,11 +51,13 @@ def disk_bytes(path: Path) -> int:
     return total
 
 
-def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: bool = True) -> None:
     """
     Replace a file as a whole: after a crash there is the old content or the new one. Raises NoSpace.
 
     `durable` false is for what a power cut makes untrue anyway; it survives the end of a process, not of the machine.
+    `entry` false leaves bringing the directory to the disk to a later step: until then a power cut may take the whole
+    file, and never a part of it.
     """
     beside = path.with_name(f".{path.name}.new")
     with reporting_no_space(path):
@@ -69,12 +71,12 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
         finally:
             os.close(descriptor)
         beside.replace(path)
-        if durable:
+        if durable and entry:
             sync_directory(path.parent)
 
 
-def make_directory(path: Path) -> None:
-    """Make one private directory, durably; one that is there already is fine."""
+def make_directory(path: Path, *, durable: bool = True) -> None:
+    """Make one private directory; one that is there already is fine."""
     with reporting_no_space(path):
         try:
             path.mkdir(mode=PRIVATE)
@@ -82,14 +84,16 @@ def make_directory(path: Path) -> None:
             if path.is_symlink() or not path.is_dir():
                 raise UnsafePath(f"{path} is there and is no directory; move it away") from None
             return
-        sync_directory(path.parent)
+        if durable:
+            sync_directory(path.parent)
 
 
 def rename_durably(source: Path, target: Path) -> None:
     """Rename within one filesystem; both parents are on disk when this returns."""
     source.rename(target)
     sync_directory(target.parent)
-    sync_directory(source.parent)
+    if source.parent != target.parent:
+        sync_directory(source.parent)
 
 
 def sync_directory(path: Path) -> None:
