@@ -71,6 +71,12 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "publish without an id": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(target_path="/y", volume_capability=CAP[0]), "INVALID_ARGUMENT", "volume_id"),
     "unpublish without a target": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "target_path"),
     "unstage without a path": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "staging_target_path"),
+    "what can you do": ("identity", "GetPluginCapabilities", R.GetPluginCapabilitiesRequest(), "OK", ""),
+    "what can the controller do": ("controller", "ControllerGetCapabilities", R.ControllerGetCapabilitiesRequest(), "OK", ""),
+    "what can the node do": ("node", "NodeGetCapabilities", R.NodeGetCapabilitiesRequest(), "OK", ""),
+    "pools": ("inventory", "ListPools", inventory_pb2.ListPoolsRequest(), "OK", ""),
+    "manifests with a bad token": ("inventory", "ListManifests", inventory_pb2.ListManifestsRequest(page_token="x"), "ABORTED", "first page"),
+    "trash with a bad token": ("inventory", "ListTrash", inventory_pb2.ListTrashRequest(page_token="x"), "ABORTED", "first page"),
     "who are you": ("identity", "GetPluginInfo", R.GetPluginInfoRequest(), "OK", ""),
     "are you well": ("identity", "Probe", R.ProbeRequest(), "OK", ""),
     "where are you": ("node", "NodeGetInfo", R.NodeGetInfoRequest(), "OK", ""),
@@ -107,6 +113,19 @@ def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
 
     assert wrong == {}
     assert list(driver.controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries) == []
+
+
+def test_the_table_leaves_no_rpc_out() -> None:
+    """Of all services on the driver's socket."""
+    services = {
+        "identity": csi_pb2.DESCRIPTOR.services_by_name["Identity"],
+        "controller": csi_pb2.DESCRIPTOR.services_by_name["Controller"],
+        "node": csi_pb2.DESCRIPTOR.services_by_name["Node"],
+        "inventory": inventory_pb2.DESCRIPTOR.services_by_name["Inventory"],
+    }
+    every = {(name, method.name) for name, service in services.items() for method in service.methods}
+
+    assert every - {(service, method) for service, method, *_ in TABLE.values()} == set()
 
 
 def test_every_error_of_the_driver_has_a_code() -> None:
