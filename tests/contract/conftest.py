@@ -2,11 +2,15 @@
 The server under test, and a client for it that knows nothing but HTTP.
 
 Every test here must hold for a real kube-apiserver of Kubernetes 1.37 too (run without the ServiceAccount admission).
+With MOORING_CONTRACT_KUBECONFIG, every test runs a second time, on the server that this file names.
 """
 
 import asyncio
+import base64
 import json
+import os
 import secrets
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,11 +19,14 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.store.store import Store
 
 Json = dict[str, Any]
+
+OTHER = "MOORING_CONTRACT_KUBECONFIG"
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -35,6 +42,7 @@ class Server:
 
     url: str
     headers: dict[str, str]
+    tls: ssl.SSLContext | bool = True
 
 
 @dataclass(frozen=True)
@@ -80,10 +88,11 @@ class Api:
         **query: str,
     ) -> Answer:
         """One request; a body that is bytes goes as it is."""
-        headers = {**self._server.headers, "Content-Type": content, **({"Accept": accept} if accept else {})}
+        headers = {**self._server.headers, **({"Content-Type": content} if content else {})}
+        headers |= {"Accept": accept} if accept else {}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         async with self._session.request(
-            method, self._server.url + path, data=data, headers=headers, params=query
+            method, self._server.url + path, data=data, headers=headers, params=query, ssl=self._server.tls
         ) as answer:
             return Answer(answer.status, await answer.json(content_type=None), answer.headers.getall("Warning", []))
 
@@ -110,7 +119,8 @@ class Api:
         """An open watch."""
         headers = {**self._server.headers, **({"Accept": accept} if accept else {})}
         params = {"watch": "true", "timeoutSeconds": "20", **query}
-        async with self._session.get(self._server.url + path, headers=headers, params=params) as answer:
+        url = self._server.url + path
+        async with self._session.get(url, headers=headers, params=params, ssl=self._server.tls) as answer:
             assert answer.status == 200, await answer.text()
             yield Watch(answer)
 
@@ -138,8 +148,8 @@ class Watch:
         return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[Server]:
+@asynccontextmanager
+async def _embedded(tmp_path: Path) -> AsyncIterator[Server]:
     """The embedded server on a new store."""
     store = Store(tmp_path / "engine.db")
     try:
@@ -149,11 +159,31 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         store.close()
 
 
+@asynccontextmanager
+async def _named(_: Path) -> AsyncIterator[Server]:
+    """The server of a kubeconfig that has a token."""
+    config = yaml.safe_load(Path(os.environ[OTHER]).read_text(encoding="utf-8"))
+    cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    tls = ssl.create_default_context(cadata=authority)
+    yield Server(cluster["server"], {"Authorization": f"Bearer {user['token']}"}, tls)
+
+
+SERVERS = {"embedded": _embedded, **({"other": _named} if os.environ.get(OTHER) else {})}
+
+
+@pytest.fixture(params=SERVERS)
+async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
+    """Each of the servers, one after the other."""
+    async with SERVERS[request.param](tmp_path) as server:
+        yield server
+
+
 @pytest.fixture
 async def api(server: Server) -> AsyncIterator[Api]:
     """A client with a namespace of its own, which is gone afterwards with all that is in it."""
     namespace = f"contract-{secrets.token_hex(4)}"
-    async with aiohttp.ClientSession() as session:
+    async with aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session:
         api = Api(session, server, namespace)
         await api.made("/api/v1/namespaces", {"metadata": {"name": namespace}})
         yield api

@@ -36,9 +36,63 @@ async def test_the_version_is_told(api: Api) -> None:
 async def test_without_a_token_only_health_is_told(server: Server) -> None:
     """A request with another token is Unauthorized; health needs none."""
     async with aiohttp.ClientSession() as session:
-        async with session.get(f"{server.url}/api/v1/nodes", headers={"Authorization": "Bearer wrong"}) as answer:
+        wrong = {"Authorization": "Bearer wrong"}
+        async with session.get(f"{server.url}/api/v1/nodes", headers=wrong, ssl=server.tls) as answer:
             assert answer.status == 401
             assert (await answer.json())["reason"] == "Unauthorized"
         for path in ("/healthz", "/livez", "/readyz"):
-            async with session.get(server.url + path) as answer:
+            async with session.get(server.url + path, ssl=server.tls) as answer:
                 assert (answer.status, await answer.text()) == (200, "ok")
+
+
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+
+
+async def test_everything_can_be_found_at_once(api: Api) -> None:
+    """A client that asks for it gets all groups, versions and resources in two answers; others the lists."""
+    core = (await api.call("GET", "/api", accept=f"{AGGREGATED},application/json")).body
+    assert (core["kind"], core["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
+    (group,) = core["items"]
+    (version,) = group["versions"]
+    assert (version["version"], version["freshness"]) == ("v1", "Current")
+    claims = next(each for each in version["resources"] if each["resource"] == "persistentvolumeclaims")
+    assert claims["responseKind"] == {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"}
+    assert (claims["scope"], claims["singularResource"]) == ("Namespaced", "persistentvolumeclaim")
+    assert "status" in {each["subresource"] for each in claims["subresources"]}
+    others = (await api.call("GET", "/apis", accept=AGGREGATED)).body
+    apps = next(each for each in others["items"] if each["metadata"]["name"] == "apps")
+    sets = next(each for each in apps["versions"][0]["resources"] if each["resource"] == "statefulsets")
+    scale = next(each for each in sets["subresources"] if each["subresource"] == "scale")
+    assert scale["responseKind"] == {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    plain = (await api.call("GET", "/apis", accept="application/json")).body
+    assert plain["kind"] == "APIGroupList"
+
+
+async def test_the_fields_of_a_kind_are_described(api: Api) -> None:
+    """OpenAPI v3: a claim's schema has its identity, and its PATCH knows fieldValidation."""
+    paths = (await api.got("/openapi/v3"))["paths"]
+    url, _, query = paths["api/v1"]["serverRelativeURL"].partition("?")
+    document = await api.got(url, **dict([query.split("=", 1)] if query else []))
+    schema = document["components"]["schemas"]["io.k8s.api.core.v1.PersistentVolumeClaim"]
+    identity = {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"}
+    assert identity in schema["x-kubernetes-group-version-kind"]
+    containers = document["components"]["schemas"]["io.k8s.api.core.v1.PodSpec"]["properties"]["containers"]
+    assert (containers["type"], containers["x-kubernetes-list-map-keys"]) == ("array", ["name"])
+    patch = document["paths"]["/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}"]["patch"]
+    assert "fieldValidation" in {each["name"] for each in patch["parameters"] if "name" in each}
+
+
+async def test_a_client_may_ask_what_it_may_do(api: Api) -> None:
+    """Whoever may do everything is told so, and is told its name."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {"namespace": api.namespace, "verb": "create", "resource": "pods"}},
+    }
+    answer = await api.call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review)
+    assert (answer.status, answer.body["status"]["allowed"]) == (201, True)
+    assert answer.body["spec"] == review["spec"]
+    who = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = await api.call("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", who)
+    assert answer.status == 201
+    assert answer.body["status"]["userInfo"]["username"]

@@ -1,6 +1,6 @@
 """Watches."""
 
-from tests.contract.conftest import JSON_PATCH, TABLE, Api, claim
+from tests.contract.conftest import JSON_PATCH, PARTIAL, TABLE, Api, claim
 
 
 async def _version(api: Api) -> str:
@@ -91,3 +91,33 @@ async def test_a_watch_can_come_as_tables(api: Api) -> None:
         event = await watch.next()
     assert (event["type"], event["object"]["kind"]) == ("ADDED", "Table")
     assert event["object"]["rows"][0]["cells"][:2] == ["a", "Pending"]
+
+
+async def test_a_watch_can_come_as_metadata(api: Api) -> None:
+    """Events carry the objects' metadata alone for a client that asks for it."""
+    start = await _version(api)
+    async with api.watch(api.claims, resourceVersion=start, accept=PARTIAL.format("")) as watch:
+        await api.made(api.claims, claim("a"))
+        event = await watch.next()
+    assert (event["type"], event["object"]["kind"]) == ("ADDED", "PartialObjectMetadata")
+    assert event["object"]["metadata"]["name"] == "a"
+    assert "spec" not in event["object"]
+
+
+async def test_a_streamed_list_can_come_as_tables(api: Api) -> None:
+    """The bookmark's Table carries the mark in its row, as `kubectl wait` and `get --watch` need it."""
+    await api.made(api.claims, claim("a"))
+    query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+    async with api.watch(api.claims, accept=TABLE, **query) as watch:
+        first = await watch.next()
+        assert first["object"]["rows"][0]["cells"][0] == "a"
+        assert first["object"]["columnDefinitions"]
+
+
+async def test_without_initial_events_a_watch_starts_now(api: Api) -> None:
+    """With sendInitialEvents=false only what changes is shown."""
+    await api.made(api.claims, claim("a"))
+    query = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
+    async with api.watch(api.claims, resourceVersion=await _version(api), **query) as watch:
+        await api.made(api.claims, claim("b"))
+        assert await watch.shown(1) == [("ADDED", "b")]

@@ -12,6 +12,8 @@ from provisioner.embedded.store.listing import Page
 from provisioner.model.kinds import Json, Kind
 
 WARNING_CODE: Final = 299
+_SPOKEN: Final = frozenset({"application/json", "*/*", "application/*", ""})
+"""Media types that JSON is an answer to; no word at all is one of them."""
 
 
 def json(value: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
@@ -62,6 +64,14 @@ def success(kind: Kind, obj: Json) -> web.Response:
     return json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
 
+def must_be_acceptable(request: web.Request) -> None:
+    """Raise Refused (406) when the client accepts nothing that is spoken here."""
+    choices = [choice.partition(";")[0].strip() for choice in request.headers.get("Accept", "").split(",")]
+    if not any(media in _SPOKEN for media in choices):
+        message = "only the following media types are accepted: application/json"
+        raise errors.Refused(406, "NotAcceptable", message)
+
+
 def wants_table(request: web.Request) -> bool:
     """Whether the first media type that can be served is a Table."""
     return _wanted(request, "Table", "meta.k8s.io", "v1")
@@ -80,7 +90,7 @@ def wants_all_discovery(request: web.Request) -> bool:
 def _wanted(request: web.Request, form: str, group: str, version: str) -> bool:
     for choice in request.headers.get("Accept", "").split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
-        if media not in {"application/json", "*/*", "application/*", ""}:
+        if media not in _SPOKEN:
             continue
         said = dict(part.split("=", 1) for part in parameters if "=" in part)
         if "as" not in said:

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz"})
 BOOKMARK_SECONDS: Final = 10.0
 
+_OBJECTS: Final = ("/api/", "/apis/")
 _NAME: Final = "{name}"
 _NAMESPACE: Final = "{namespace}"
 
@@ -142,6 +143,8 @@ def _add_face(app: web.Application, path: str, face: Resource) -> None:
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Everything that goes wrong becomes a Status; a traceback goes to the log only."""
     try:
+        if request.path.startswith(_OBJECTS):
+            answers.must_be_acceptable(request)
         return await handler(request)
     except Refused as error:
         return answers.refused(error)

@@ -9,30 +9,7 @@ import pytest
 from provisioner.embedded.face import protobuf
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.store.store import Store
-
-
-def varint(value: int) -> bytes:
-    """A number on the wire."""
-    value &= (1 << 64) - 1
-    out = b""
-    while value >= 0x80:
-        out += bytes([value & 0x7F | 0x80])
-        value >>= 7
-    return out + bytes([value])
-
-
-def field(number: int, value: bytes | str | int) -> bytes:
-    """One field on the wire."""
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    data = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def enveloped(api_version: str, kind: str, raw: bytes) -> bytes:
-    """A whole body."""
-    return b"k8s\0" + field(1, field(1, api_version) + field(2, kind)) + field(2, raw) + field(3, "") + field(4, "")
-
+from tests.contract.wire import enveloped, field, varint
 
 METADATA = field(1, field(1, "shop") + field(2, "") + field(8, b"") + field(11, field(1, "a") + field(2, "b")))
 NAMESPACE = enveloped("v1", "Namespace", METADATA + field(2, b"") + field(3, field(1, "")))
