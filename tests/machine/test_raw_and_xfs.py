@@ -1,0 +1,54 @@
+"""The other kinds of volume on the real machine, as the example has them: a raw device beside an xfs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.machine.living import CLAIMS, SETS, Living
+
+pytestmark = pytest.mark.needs("root", "loop", "xfs")
+NAMES = ("raw-disk-0", "files-disk-0")
+
+
+def _apply(engine: Living) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "provisioner.cli.main", "apply", "-f", str(ROOT / "examples/raw-block.yaml")],
+        env=os.environ | {"KUBECONFIG": str(engine.state / "kubeconfig")},
+        check=True,
+        capture_output=True,
+    )
+    engine.ready_pods("disk-0")
+
+
+def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: Living) -> None:
+    """Both grow while they are in use, and both are there again after set and claims were deleted and applied anew."""
+    _apply(engine)
+    places = engine.state / "pods/default/disk-0"
+    (places / "files/token").write_text("mine", encoding="utf-8")
+    with (places / "raw").open("rb+") as device:
+        device.write(b"raw and mine")
+    for name in NAMES:
+        engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": {"storage": "1Gi"}}}})
+    for name in NAMES:
+        engine.until(
+            lambda name=name: "1Gi" == engine.get(f"{CLAIMS}/{name}")["status"]["capacity"]["storage"],  # type: ignore[misc]
+            f"{name} has grown",
+        )
+    with (places / "raw").open("rb") as device:
+        assert device.seek(0, os.SEEK_END) == 1 << 30
+    found = os.statvfs(places / "files")
+    assert found.f_blocks * found.f_frsize > 900 << 20
+
+    engine.delete(f"{SETS}/disk")
+    engine.until(lambda: not places.exists(), "the pod is gone")
+    for name in NAMES:
+        engine.delete(f"{CLAIMS}/{name}")
+    engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+    _apply(engine)
+
+    assert (places / "files/token").read_text(encoding="utf-8") == "mine"
+    with (places / "raw").open("rb") as device:
+        assert device.read(12) == b"raw and mine"
