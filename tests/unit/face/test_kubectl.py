@@ -15,6 +15,8 @@ from provisioner.embedded.settings import UpSettings, prepare
 from provisioner.embedded.store.store import Store
 from tests import programs
 
+pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
+
 Kubectl = Callable[..., str]
 
 WEB = """
@@ -64,15 +66,16 @@ def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
     thread = threading.Thread(target=lambda: asyncio.run(serving()))
     thread.start()
     assert ready.wait(20)
-    environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(paths.kubeconfig)}
+    environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(paths.kubeconfig), "TMPDIR": str(tmp_path)}
 
-    def call(*arguments: str, text: str = "", code: int = 0) -> str:
+    def call(*arguments: str, text: str = "", code: int = 0, editor: str = "false") -> str:
         done = run(
             [programs.kubectl(), "--request-timeout=20s", *arguments],
-            input=text, text=True, capture_output=True, env=environment, timeout=60, check=False,
+            input=text, text=True, capture_output=True, timeout=60, check=False,
+            env={**environment, "EDITOR": editor},
         )  # fmt: skip
         assert done.returncode == code, done.stderr
-        return done.stdout + (done.stderr if code else "")
+        return done.stdout + done.stderr
 
     yield call
     loops[0].call_soon_threadsafe(stop.set)
@@ -80,8 +83,6 @@ def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
     store.close()
 
 
-@pytest.mark.needs("kubectl")
-@pytest.mark.timeout(programs.BUILD_SECONDS)
 def test_kubectl_is_at_home(kubectl: Kubectl) -> None:
     """Apply, get, scale, label, patch and a delete that waits work as with any cluster."""
     assert kubectl("apply", "-f", "-", text=WEB).splitlines() == [
@@ -120,3 +121,156 @@ def test_kubectl_is_at_home(kubectl: Kubectl) -> None:
     kubectl("delete", "sts", "web")
     assert kubectl("get", "sts,pvc", "-o", "name") == ""
     assert "accessModes" in kubectl("explain", "pvc.spec")
+
+
+SERVER_SIDE = ("apply", "--server-side", "-f", "-")
+
+
+def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
+    """Applied, scaled by hand, refused with what owns the field, forced; and what is no longer applied goes."""
+    assert "statefulset.apps/web serverside-applied" in kubectl(*SERVER_SIDE, text=WEB)
+    kubectl("scale", "statefulset", "web", "--replicas=3", "--current-replicas=2")
+    refused = kubectl(*SERVER_SIDE, text=WEB, code=1)
+    assert 'conflict with "kubectl" with subresource "scale" using apps/v1: .spec.replicas' in refused
+    kubectl(*SERVER_SIDE, "--force-conflicts", text=WEB)
+    assert kubectl("get", "sts", "web", "-o", "jsonpath={.spec.replicas}") == "2"
+    kubectl(*SERVER_SIDE, "--field-manager=team", text=WEB.replace("name: alone, labels: {app: nginx}", "name: alone"))
+    kubectl(*SERVER_SIDE, text=WEB.replace(", labels: {app: nginx}}", "}"))
+    assert kubectl("get", "pvc", "alone", "-o", "jsonpath={.metadata.labels}") == ""
+    shown = kubectl("get", "sts", "web", "-o", "yaml", "--show-managed-fields")
+    assert "manager: team" in shown
+    assert "managedFields" not in kubectl("get", "sts", "web", "-o", "yaml")
+
+
+def test_the_way_over_from_client_side_apply(kubectl: Kubectl) -> None:
+    """What was applied from the client's side is taken over without a conflict, and can be removed afterwards."""
+    kubectl("apply", "-f", "-", text=WEB)
+    kubectl(*SERVER_SIDE, text=WEB.replace("replicas: 2", "replicas: 1"))
+    kubectl(*SERVER_SIDE, text=WEB.replace("{name: alone, labels: {app: nginx}}", "{name: alone}"))
+    assert kubectl("get", "pvc", "alone", "-o", "jsonpath={.metadata.labels}") == ""
+    assert "client-side-apply" not in kubectl("get", "sts", "web", "-o", "yaml", "--show-managed-fields")
+
+
+def test_differences_and_edits(kubectl: Kubectl, tmp_path: Path) -> None:
+    """`diff` tells by its exit code, `edit` writes what the editor leaves, `replace` needs the newest version."""
+    kubectl(*SERVER_SIDE, text=WEB)
+    kubectl("diff", "--server-side", "-f", "-", text=WEB)
+    kubectl("apply", "-f", "-", text=WEB)
+    changed = WEB.replace("replicas: 2", "replicas: 1")
+    for side in ((), ("--server-side",)):
+        assert "+  replicas: 1" in kubectl("diff", *side, "-f", "-", text=changed, code=1)
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nsed -i 's/replicas: 2/replicas: 5/' \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o755)
+    assert "edited" in kubectl("edit", "sts", "web", editor=str(editor))
+    assert kubectl("get", "sts", "web", "-o", "custom-columns=R:.spec.replicas", "--no-headers").strip() == "5"
+    held = kubectl("get", "sts", "web", "-o", "yaml")
+    assert "replaced" in kubectl("replace", "-f", "-", text=held.replace("replicas: 5", "replicas: 4"))
+    assert "the object has been modified" in kubectl("replace", "-f", "-", text=held, code=1)
+    tried = kubectl("apply", "-f", "-", "--dry-run=server", text=changed)
+    assert "statefulset.apps/web configured (server dry run)" in tried
+    assert kubectl("get", "sts", "web", "-o", "jsonpath={.spec.replicas}") == "4"
+
+
+def test_validation_is_strict_or_warns_or_is_silent(kubectl: Kubectl) -> None:
+    """As `--validate` says."""
+    wrong = WEB.replace("replicas:", "replicass:")
+    assert 'unknown field "spec.replicass"' in kubectl("create", "-f", "-", text=wrong, code=1)
+    assert 'Warning: unknown field "spec.replicass"' in kubectl("apply", "-f", "-", "--validate=warn", text=wrong)
+    assert "Warning" not in kubectl("apply", "-f", "-", "--validate=ignore", text=wrong)
+
+
+def test_what_kubectl_asks_about_the_server(kubectl: Kubectl) -> None:
+    """Version, resources, rights, and the meaning of fields."""
+    assert "Server Version: v1.37" in kubectl("version")
+    assert "control plane is running at https://127.0.0.1" in kubectl("cluster-info")
+    assert {"v1", "apps/v1", "storage.k8s.io/v1"} <= set(kubectl("api-versions").split())
+    assert "persistentvolumeclaims" in kubectl("api-resources", "--namespaced", "-o", "name").split()
+    assert "yes" in kubectl("auth", "can-i", "delete", "pv").splitlines()
+    assert "system:masters" in kubectl("auth", "whoami")
+    explained = kubectl("explain", "pvc.spec.resources")
+    assert "requests\t<map[string]Quantity>" in explained
+    assert "resources <VolumeResourceRequirements>" in explained
+    assert "containerPort\t<integer> -required-" in kubectl("explain", "pod.spec.containers", "--recursive")
+
+
+KINDS = (
+    "namespaces", "nodes", "pods", "services", "events", "pvc", "pv", "statefulsets", "storageclasses", "csidrivers",
+    "csinodes", "csistoragecapacities", "volumeattributesclasses", "leases",
+)  # fmt: skip
+
+ONE_OF_EACH = """
+{apiVersion: v1, kind: Node, metadata: {name: one}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: one}
+spec:
+  containers: [{name: c, image: i}]
+  volumes: [{name: v, persistentVolumeClaim: {claimName: alone}}]
+---
+{apiVersion: v1, kind: Service, metadata: {name: one}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Event, metadata: {name: one}, involvedObject: {apiVersion: v1, kind: PersistentVolumeClaim, name: alone, namespace: default}, reason: Waiting, message: for a reason, type: Warning}
+---
+{apiVersion: v1, kind: PersistentVolume, metadata: {name: one}, spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], csi: {driver: d, volumeHandle: h}}}
+---
+{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: one}, provisioner: p}
+---
+{apiVersion: storage.k8s.io/v1, kind: CSIDriver, metadata: {name: one}, spec: {}}
+---
+{apiVersion: storage.k8s.io/v1, kind: CSINode, metadata: {name: one}, spec: {drivers: [{name: d, nodeID: node-1, topologyKeys: [t]}]}}
+---
+{apiVersion: storage.k8s.io/v1, kind: CSIStorageCapacity, metadata: {name: one}, storageClassName: one, capacity: 1Gi}
+---
+{apiVersion: storage.k8s.io/v1, kind: VolumeAttributesClass, metadata: {name: one}, driverName: d, parameters: {a: b}}
+---
+{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: one}, spec: {holderIdentity: me}}
+"""
+
+
+def test_every_kind_can_be_made_shown_described_and_deleted(kubectl: Kubectl) -> None:
+    """In a table, wide, as YAML, by name, described; and a claim says who uses it and what happened to it."""
+    kubectl("create", "-f", "-", text=WEB)
+    assert kubectl("create", "-f", "-", text=ONE_OF_EACH).count("created") == 11
+    for kind in KINDS:
+        for form in ("wide", "yaml", "name"):
+            assert kubectl("get", kind, "-o", form)
+        assert "Name:" in kubectl("describe", kind)
+    assert "Used By:       one" in kubectl("describe", "pvc", "alone")
+    assert "for a reason" in kubectl("events", "--for", "pvc/alone")
+    kubectl("label", "pv", "one", "tier=back")
+    kubectl("annotate", "sc", "one", "example.dev/note=x")
+    assert kubectl("get", "pv", "-l", "tier=back", "-o", "name") == "persistentvolume/one\n"
+    assert kubectl("get", "pods", "--field-selector", "metadata.name=one", "-A", "--no-headers").split()[:2] == [
+        "default", "one",
+    ]  # fmt: skip
+    kubectl("delete", "pod", "one", "--force", "--grace-period=0")
+    kubectl("wait", "--for=delete", "pod/one", "--timeout=10s")
+    assert "timed out" in kubectl("wait", "--for=condition=Ready", "node/one", "--timeout=1s", code=1)
+
+
+def test_a_namespace_comes_as_protobuf(kubectl: Kubectl) -> None:
+    """What kubectl makes from its own types it sends in protobuf."""
+    assert kubectl("create", "namespace", "shop") == "namespace/shop created\n"
+    assert "AlreadyExists" in kubectl("create", "namespace", "shop", code=1)
+    kubectl("create", "service", "clusterip", "web", "--tcp=80:http", "-n", "shop")
+    found = kubectl("get", "svc", "web", "-n", "shop", "-o", "jsonpath={.spec.ports[0].targetPort}")
+    assert found == "http"
+
+
+@pytest.mark.limit("no-containers")
+def test_what_needs_a_container_is_told_why_there_is_none(kubectl: Kubectl) -> None:
+    """Logs and commands name the command that shows the volumes instead."""
+    kubectl("create", "-f", "-", text=WEB)
+    kubectl("run", "one", "--image=nginx:1")
+    for command in (("logs", "one"), ("exec", "one", "--", "ls")):
+        assert "starts no containers" in kubectl(*command, code=1)
+
+
+@pytest.mark.limit("template-revisions")
+def test_there_is_no_history_of_templates(kubectl: Kubectl) -> None:
+    """`rollout restart` works, `rollout history` finds nothing."""
+    kubectl("create", "-f", "-", text=WEB)
+    assert "restarted" in kubectl("rollout", "restart", "sts/web")
+    assert "unable to find history" in kubectl("rollout", "history", "sts/web", code=1)
