@@ -79,7 +79,8 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
     if decision.action is Action.ADOPT:
         return f"its former volume {decision.volume} comes back to it"
     if decision.action is Action.EXPAND and volume is not None:
-        return f"its former volume {volume.name} has to grow from {volume.capacity} to {claim.request} before it comes back"
+        sizes = f"from {volume.capacity} to {claim.request}"
+        return f"its former volume {volume.name} has to grow {sizes} before it comes back"
     if decision.action in {Action.REBUILD, Action.UNDELETE}:
         where = "the trash" if decision.action is Action.UNDELETE else "its pool"
         return f"its former volume {decision.volume} comes back to it from {where}"

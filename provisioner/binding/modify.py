@@ -33,7 +33,7 @@ class Step(enum.Enum):
     WAIT = "wait"
     """The class cannot be used now."""
     FORGET = "forget"
-    """The claim asks again for what it has, and nothing was changed: drop the note of the failed change."""
+    """The claim asks for none again, after a change that did not come about: drop the note of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,17 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
     """
     What is to be done so that the volume has the attributes that its claim asks for.
 
-    `attributes_class` is the one that the claim names, if it exists. A change that may be going on is overwritten,
-    never believed undone: a claim that returns to its former class then has that set anew.
+    `attributes_class` is the one that the claim names, if it exists. A claim that returns to the class it has, while
+    there is a note of another change, has that class set anew: before what failed there may have been one that took
+    effect without an answer.
     """
     wanted = claim.attributes_class
     if volume is None or not are_bound(claim, volume):
         return Modification(Step.NOTHING)
-    if wanted == claim.current_attributes_class and claim.modify_status != IN_PROGRESS:
-        return Modification(Step.FORGET if claim.modify_status else Step.NOTHING)
-    if not wanted:
-        return Modification(Step.NOTHING)  # a class cannot be taken away, only another be given
+    if wanted == claim.current_attributes_class and not claim.modify_status:
+        return Modification(Step.NOTHING)
+    if not wanted:  # a class cannot be taken away, only another be given
+        return Modification(Step.NOTHING if claim.current_attributes_class else Step.FORGET)
     if problem := class_problem(wanted, attributes_class):
         return Modification(Step.WAIT, (problem,))
     return Modification(Step.MODIFY, (_why(claim),))

@@ -38,16 +38,17 @@ CASES: dict[str, tuple[Claim, AttributesClass | None, Step]] = {
     "the last try was refused": (_claim(has="silver", state="Infeasible"), GOLD, Step.MODIFY),
     "the class is not there": (_claim(has="silver"), None, Step.WAIT),
     "the class is another driver's": (_claim(has="silver"), FOREIGN, Step.WAIT),
-    "it returns after a refusal": (_claim(has="gold", state="Infeasible", target="x"), GOLD, Step.FORGET),
-    "it returns from a class that never came": (_claim(has="gold", state="Pending", target="x"), GOLD, Step.FORGET),
+    "it returns after a refusal": (_claim(has="gold", state="Infeasible", target="x"), GOLD, Step.MODIFY),
+    "it returns from a class that never came": (_claim(has="gold", state="Pending", target="x"), GOLD, Step.MODIFY),
     "it returns while a change may go on": (_claim(has="gold", state="InProgress", target="x"), GOLD, Step.MODIFY),
+    "it wants none any more": (_claim("", has="gold"), None, Step.NOTHING),
     "it takes back its first wish": (_claim("", state="Infeasible"), None, Step.FORGET),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_volume_gets_the_attributes_that_its_claim_asks_for(case: str) -> None:
-    """What may be going on is overwritten; what was refused left nothing behind."""
+    """Whatever went before: what may have taken effect without an answer is overwritten."""
     asked, attributes, step = CASES[case]
 
     assert modification(asked, HELD, attributes_class=attributes).step is step
