@@ -19,6 +19,7 @@ from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
+from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.provision import Creates, provision
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -71,8 +72,8 @@ class Claims:
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself; whatever may unblock it wakes it, too."""
         return {
-            CLAIM: lambda claim: [_key(claim)],
-            VOLUME: self._of_volume,
+            CLAIM: lambda claim: [claim_key(claim)],
+            VOLUME: claim_of_volume,
             STATEFUL_SET: self._of_set,
             STORAGE_CLASS: lambda _: self._pending(),
             ATTRIBUTES_CLASS: lambda _: self._pending(),
@@ -80,18 +81,13 @@ class Claims:
             NAMESPACE: lambda _: (),
         }
 
-    def _of_volume(self, volume: Json) -> Iterable[Key]:
-        ref = volume["spec"].get("claimRef") or {}
-        if ref.get("name"):
-            yield ref["namespace"], ref["name"]
-
     def _of_set(self, stateful_set: Json) -> Iterable[Key]:
         namespace = stateful_set["metadata"]["namespace"]
         owner = StatefulSet.of(stateful_set)
         return [key for key in self._pending(namespace) if owner.ordinal_of(key[1])]
 
     def _pending(self, namespace: str = "") -> list[Key]:
-        return [_key(claim) for claim in self._caches[CLAIM].all(namespace) if not claim["spec"].get("volumeName")]
+        return [claim_key(claim) for claim in self._caches[CLAIM].all(namespace) if not claim["spec"].get("volumeName")]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Decide, and act on the decision."""
@@ -206,7 +202,7 @@ class Claims:
             return RequeueAfter(BACKGROUND_SECONDS, error.message)
         reason = "FormerVolumeBlocked" if isinstance(error, FormerVolume) else "ProvisioningFailed"
         await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
-        log.warning("claim.failed", claim="/".join(_key(claim)), code=error.code.name, error=error.message)
+        log.warning("claim.failed", claim="/".join(claim_key(claim)), code=error.code.name, error=error.message)
         seconds = INFEASIBLE_SECONDS if error.state is State.INFEASIBLE else FAILED_SECONDS
         return RequeueAfter(seconds, error.message)
 
@@ -224,7 +220,3 @@ class Claims:
             before={},
             policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
         )
-
-
-def _key(claim: Object) -> Key:
-    return claim["metadata"]["namespace"], claim["metadata"]["name"]

@@ -14,6 +14,7 @@ from provisioner.controllers import resize_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status
 from provisioner.controllers.growing import Expands, Grown, grow, write_grown
+from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.retries import Retries
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -50,16 +51,11 @@ class Expand:
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself, a volume its claim, a class the claims that may wait for it."""
-        return {CLAIM: lambda claim: [_key(claim)], VOLUME: self._of_volume, STORAGE_CLASS: self._of_class}
-
-    def _of_volume(self, volume: Json) -> Iterable[Key]:
-        ref = volume["spec"].get("claimRef") or {}
-        if ref.get("name"):
-            yield ref["namespace"], ref["name"]
+        return {CLAIM: lambda claim: [claim_key(claim)], VOLUME: claim_of_volume, STORAGE_CLASS: self._of_class}
 
     def _of_class(self, storage_class: Json) -> Iterable[Key]:
         name = storage_class["metadata"]["name"]
-        return [_key(each) for each in self._caches[CLAIM].all() if each["spec"].get("storageClassName") == name]
+        return [claim_key(each) for each in self._caches[CLAIM].all() if each["spec"].get("storageClassName") == name]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Decide whose turn it is; act when it is ours."""
@@ -144,7 +140,3 @@ class Expand:
             version = held["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version, "annotations": {PRE_RESIZE_CAPACITY: None}}}
             await self._transport.patch(VOLUME, volume.name, patch)
-
-
-def _key(claim: Json) -> Key:
-    return claim["metadata"]["namespace"], claim["metadata"]["name"]

@@ -13,6 +13,7 @@ from provisioner.binding.modify import IN_PROGRESS, INFEASIBLE, Step, modificati
 from provisioner.controllers import modify_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status
+from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.retries import Retries
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -52,17 +53,12 @@ class Modify:
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself, a volume its claim, a class the claims that name it."""
-        return {CLAIM: lambda claim: [_key(claim)], VOLUME: self._of_volume, ATTRIBUTES_CLASS: self._of_class}
-
-    def _of_volume(self, volume: Json) -> Iterable[Key]:
-        ref = volume["spec"].get("claimRef") or {}
-        if ref.get("name"):
-            yield ref["namespace"], ref["name"]
+        return {CLAIM: lambda claim: [claim_key(claim)], VOLUME: claim_of_volume, ATTRIBUTES_CLASS: self._of_class}
 
     def _of_class(self, found: Json) -> Iterable[Key]:
         name = found["metadata"]["name"]
         claims = self._caches[CLAIM].all()
-        return [_key(each) for each in claims if each["spec"].get("volumeAttributesClassName") == name]
+        return [claim_key(each) for each in claims if each["spec"].get("volumeAttributesClassName") == name]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Decide whether the volume is to be changed; change it."""
@@ -133,7 +129,3 @@ class Modify:
                 "spec": {"volumeAttributesClassName": name},
             }
             await self._transport.patch(VOLUME, metadata["name"], patch)
-
-
-def _key(claim: Json) -> Key:
-    return claim["metadata"]["namespace"], claim["metadata"]["name"]

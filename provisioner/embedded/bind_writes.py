@@ -1,7 +1,6 @@
 """The writes on a volume that both sides of the binder share, each left out where it is right already."""
 
 from provisioner.controllers.volume_object import claim_ref
-from provisioner.kube.control import Key
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER
@@ -28,8 +27,3 @@ async def set_phase(transport: Transport, volume: Json, phase: str) -> None:
     metadata = volume["metadata"]
     patch = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": {"phase": phase}}
     await transport.patch(VOLUME, metadata["name"], patch, subresource="status")
-
-
-def claim_key(claim: Json) -> Key:
-    """The work queue's key of a claim."""
-    return claim["metadata"]["namespace"], claim["metadata"]["name"]

@@ -15,7 +15,8 @@ from provisioner.binding.control import ClaimStep, claim_step
 from provisioner.binding.match import match
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
-from provisioner.embedded.bind_writes import claim_key, reserve, set_phase
+from provisioner.controllers.keys import claim_key
+from provisioner.embedded.bind_writes import reserve, set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Conflict

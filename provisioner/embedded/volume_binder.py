@@ -10,7 +10,8 @@ import structlog
 
 from provisioner.binding.control import ClaimRefChange, VolumeStep, volume_step
 from provisioner.controllers.announcer import Announcer
-from provisioner.embedded.bind_writes import claim_key, set_phase
+from provisioner.controllers.keys import claim_key
+from provisioner.embedded.bind_writes import set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import NotFound

@@ -23,35 +23,18 @@ from provisioner.controllers import retries
 from provisioner.controllers.expand import Expand
 from provisioner.embedded.node_calls import Mounting
 from provisioner.embedded.node_growth import NodeGrowth
-from provisioner.kube.errors import ApiError, Unavailable
-from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.kube.errors import ApiError
+from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity
 from provisioner.router import Expanded, RpcError, capability
-from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
+from tests.unit.controllers.flaky_api import FlakyApi
 from tests.unit.controllers.objects import HANDLE, claim, storage_class, volume
 
 KEY = ("default", "www-web-0")
 GIB = 1 << 30
 MOST = 8 * GIB
 FAILURES = st.sampled_from(["", "", "INTERNAL", "OUT_OF_RANGE", "DEADLINE_EXCEEDED", "cut off"])
-
-
-class _Api(FakeApi):
-    """Loses the write after `countdown` others, before or after it took effect."""
-
-    countdown = -1
-    after = False
-
-    async def patch(
-        self, kind: Kind, name: str, patch: Json | list[Json], *, namespace: str = "", subresource: str = ""
-    ) -> Json:
-        self.countdown -= 1
-        if self.countdown == -1:
-            if self.after:
-                await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
-            raise Unavailable(503, "ServiceUnavailable", "the connection was lost")
-        return await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
 
 
 class _Driver(FakeDriver):
@@ -91,7 +74,7 @@ class Growing(RuleBasedStateMachine):
         asked = claim(phase="Bound", volumeName="pvc-c1")
         asked["status"] |= {"capacity": {"storage": "1Gi"}}
         grows = storage_class() | {"allowVolumeExpansion": True}
-        self.api = _Api((CLAIM, asked), (VOLUME, volume()), (STORAGE_CLASS, grows))
+        self.api = FlakyApi((CLAIM, asked), (VOLUME, volume()), (STORAGE_CLASS, grows))
         self.driver = _Driver()
         self.driver.living[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
         self.largest = Quantity.parse("1Gi")

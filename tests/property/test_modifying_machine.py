@@ -17,33 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from provisioner.controllers import retries
 from provisioner.controllers.modify import Modify
-from provisioner.kube.errors import ApiError, Unavailable
-from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json, Kind
+from provisioner.kube.errors import ApiError
+from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json
 from provisioner.router import RpcError
-from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
+from tests.unit.controllers.flaky_api import FlakyApi
 from tests.unit.controllers.objects import HANDLE, claim, volume
 
 KEY = ("default", "www-web-0")
 NAMES = ("silver", "gold", "wrong")
 FAILURES = st.sampled_from(["", "", "INTERNAL", "DEADLINE_EXCEEDED", "cut off"])
-
-
-class _Api(FakeApi):
-    """Loses the write after `countdown` others, before or after it took effect."""
-
-    countdown = -1
-    after = False
-
-    async def patch(
-        self, kind: Kind, name: str, patch: Json | list[Json], *, namespace: str = "", subresource: str = ""
-    ) -> Json:
-        self.countdown -= 1
-        if self.countdown == -1:
-            if self.after:
-                await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
-            raise Unavailable(503, "ServiceUnavailable", "the connection was lost")
-        return await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
 
 
 class _Driver(FakeDriver):
@@ -68,7 +51,7 @@ class Modifying(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         bound = claim(phase="Bound", volumeName="pvc-c1")
-        self.api = _Api((CLAIM, bound), (VOLUME, volume()))
+        self.api = FlakyApi((CLAIM, bound), (VOLUME, volume()))
         self.driver = _Driver()
         self.restart()
 
