@@ -42,6 +42,10 @@ quick: $(VENV)/.dev ## Run only the tests that need no root and take seconds
 sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend and filesystem
 	@hack/sanity
 
+.PHONY: oracle-test
+oracle-test: $(VENV)/.dev ## Hold the matcher against Kubernetes' own code, in 20,000 cases
+	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q -s
+
 .PHONY: bench-driver
 bench-driver: $(VENV)/.dev ## Measure the driver against the bare commands and the filesystem below it
 	@$(BIN)/python hack/bench-driver

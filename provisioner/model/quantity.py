@@ -60,7 +60,7 @@ class Quantity:
         if found is None:
             raise InvalidQuantity(text)
         sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
-        if found[3] is None and not whole and suffix in {"Pi", "Ei"}:
+        if not whole and not part and suffix in {"Pi", "Ei"}:
             raise InvalidQuantity(text)  # upstream reads a bare Gi as 0, and refuses these two
         number = Fraction(int((whole + part) or "0"), 10 ** len(part))
         notation = "decimal"
@@ -89,8 +89,9 @@ class Quantity:
 
     @property
     def ceil_bytes(self) -> int:
-        """The least whole number that is not smaller."""
-        return -((-self.value.numerator) // self.value.denominator)
+        """A whole number, rounded away from zero, as upstream's Value is; but without its overflow at 2^63."""
+        whole = -(-abs(self.value.numerator) // self.value.denominator)
+        return whole if self.value >= 0 else -whole
 
     def __eq__(self, other: object) -> bool:
         return self.value == other.value if isinstance(other, Quantity) else NotImplemented

@@ -14,6 +14,13 @@ from provisioner.model.kinds import Object
 
 _LABEL_OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
 _NODE_OPERATORS: Final = _LABEL_OPERATORS | {"Gt", "Lt"}
+_KEY: Final = re.compile(
+    r"(?:(?=[^/]{1,253}/)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?"
+    r"[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+    re.ASCII,
+)
+"""A qualified name; see IsQualifiedName in apimachinery, pkg/util/validation."""
+_VALUE: Final = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?", re.ASCII)
 _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,99}", re.ASCII)
 _INT64: Final = 1 << 63
 
@@ -38,10 +45,12 @@ class Requirement:
         key, operator = str(expression.get("key") or ""), str(expression.get("operator") or "")
         values = tuple(str(each) for each in _list(expression, "values"))
         wants_values = operator not in {"Exists", "DoesNotExist"}
-        if not key or operator not in operators or wants_values != bool(values):
+        if not _KEY.fullmatch(key) or operator not in operators or wants_values != bool(values):
             raise InvalidSelector(f"the expression {key} {operator} {list(values)} cannot be evaluated")
         if operator in {"Gt", "Lt"} and (len(values) != 1 or _whole(values[0]) is None):
             raise InvalidSelector(f"the expression {key} {operator} needs one whole number")
+        if wrong := next((each for each in values if not _VALUE.fullmatch(each)), None):
+            raise InvalidSelector(f"the expression {key} {operator} asks for {wrong!r}, which no label can be")
         return cls(key, operator, values)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
