@@ -10,7 +10,7 @@ from typing import Final
 
 from csi.host.errors import CommandError, CommandMissing, CommandTimeout
 
-_PACKAGES: Final = {
+PACKAGES: Final = {
     "blkid": "util-linux",
     "btrfs": "btrfs-progs",
     "e2fsck": "e2fsprogs",
@@ -20,6 +20,8 @@ _PACKAGES: Final = {
     "resize2fs": "e2fsprogs",
     "xfs_growfs": "xfsprogs",
 }
+"""Program → Debian package: all that the driver runs. The image is checked against it."""
+
 _KEPT_OUTPUT: Final = 4000
 
 
@@ -59,7 +61,7 @@ def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,)) -> Com
             start_new_session=True,
         )
     except FileNotFoundError:
-        package = _PACKAGES.get(argv[0], argv[0])
+        package = PACKAGES.get(argv[0], argv[0])
         raise CommandMissing(f"the program {argv[0]} is not installed; install the package {package}") from None
     with process:
         try:

@@ -192,6 +192,17 @@ async def test_what_cannot_be_applied(api: Api, change: Json, query: dict[str, s
     assert answer.status == status, answer.body
 
 
+async def test_an_entry_may_be_applied_only_once(api: Api) -> None:
+    """A configuration with two containers of one name is refused."""
+    twice = [{"name": "main", "image": "a:1"}, {"name": "main", "image": "b:1"}]
+    body = {"metadata": {"name": "web"}, "spec": {"template": {"spec": {"containers": twice}}}}
+    await applied(api, f"{api.sets}/web", stateful_set())
+    answer = await applied(api, f"{api.sets}/web", body)
+    assert answer.status >= 400
+    assert ".spec.template.spec.containers" in answer.message
+    assert '[name="main"]' in answer.message
+
+
 async def test_force_is_for_applies(api: Api) -> None:
     """With another patch it is refused, and the cause names it."""
     await api.made(api.claims, claim())

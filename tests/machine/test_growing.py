@@ -99,6 +99,25 @@ def test_a_filesystem_grows_while_its_pod_uses_it(engine: Living) -> None:
     )
 
 
+@pytest.mark.needs("loop")
+def test_a_raw_volume_grows_under_its_pod(engine: Living) -> None:
+    """There is no filesystem to grow, and the device at the pod's path has the new size all the same."""
+    raw = stateful_set(replicas=1, storage_class="mooring-loop", size="16Mi")
+    raw["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Block"
+    container = raw["spec"]["template"]["spec"]["containers"][0]
+    container["volumeDevices"] = [{"name": container.pop("volumeMounts")[0]["name"], "devicePath": "/dev/raw"}]
+    engine.create(SETS, raw)
+    engine.ready_pods("web-0")
+    device = engine.file("web-0").parent
+    with device.open("r+b") as written:
+        written.write(b"kept")
+    _ask(engine, "32Mi")
+    _has(engine, "32Mi")
+    with device.open("rb") as read:
+        assert b"kept" == read.read(4)
+        assert 32 * MIB == read.seek(0, os.SEEK_END)
+
+
 @pytest.mark.needs("loop", "ext4")
 def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(engine: Living) -> None:
     """Without CAP_SYS_RESOURCE ext4 has to wait for its next pod; with it, it may be done before."""

@@ -29,14 +29,14 @@ def test_the_shipped_classes_are_what_the_documentation_says() -> None:
 
 def test_a_clusters_classes_are_the_engines_with_no_default() -> None:
     """One source of truth, held in two places by this test."""
-    cluster = list(yaml.safe_load_all((ROOT / "deploy" / "storageclasses.yaml").read_text(encoding="utf-8")))
+    cluster = list(yaml.safe_load_all((ROOT / "deploy" / "base" / "storageclasses.yaml").read_text(encoding="utf-8")))
 
     assert [_plain(each) for each in shipped_classes()] == cluster
 
 
 def test_a_clusters_csidriver_is_the_engines_but_for_capacity_and_groups() -> None:
     """Only a cluster has capacity objects to look at, and containers whose group may need the files."""
-    cluster = yaml.safe_load((ROOT / "deploy" / "csidriver.yaml").read_text(encoding="utf-8"))
+    cluster = yaml.safe_load((ROOT / "deploy" / "base" / "csidriver.yaml").read_text(encoding="utf-8"))
     (ours,) = [each for each in objects("n") if each["kind"] == "CSIDriver"]
 
     assert ours["metadata"] == cluster["metadata"]

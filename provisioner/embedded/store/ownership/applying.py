@@ -12,7 +12,15 @@ from typing import Final
 from provisioner.embedded.store import admission, errors
 from provisioner.embedded.store.lifecycle import Part
 from provisioner.embedded.store.ownership import comparing, ignored, managers, merging, topology
-from provisioner.embedded.store.ownership.fieldsets import NOTHING, Fields, fields_of, prefixes, shown, with_ancestors
+from provisioner.embedded.store.ownership.fieldsets import (
+    NOTHING,
+    Fields,
+    fields_of,
+    prefixes,
+    repeated,
+    shown,
+    with_ancestors,
+)
 from provisioner.embedded.store.ownership.managers import APPLY, UPDATE, Entry, Manager, Managers
 from provisioner.embedded.store.ownership.recording import Writer
 from provisioner.embedded.store.ownership.topology import Node
@@ -66,9 +74,11 @@ def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: P
 
     `old` is empty for an object that is to be made. The result has its defaults, so that a list which is owned as one
     whole is not taken for another because the server filled in what the configuration leaves out. Raises Conflicts
-    unless forced.
+    unless forced, and Refused (400) for a configuration that says two things about one entry of a list.
     """
     root = topology.root(kind)
+    if twice := repeated(root, configuration):
+        raise errors.bad_request(f"the applied configuration has more than one entry for {shown(twice)}; keep one")
     before = managers.read(old.get("metadata", {}).get("managedFields"))
     current = dict(before)
     if old and not current:

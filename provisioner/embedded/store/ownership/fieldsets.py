@@ -48,6 +48,19 @@ def children(node: Node, value: Any) -> list[tuple[str, Node, Any]]:
     return []
 
 
+def repeated(node: Node, value: Any, path: Path = ()) -> Path | None:
+    """The first entry that stands twice in a list whose entries are told apart; None where there is none."""
+    if node.word in ("set", "keyed") and isinstance(value, list):
+        seen = set()
+        for each in value:
+            step = entry_step(node, each)
+            if step in seen:
+                return (*path, step)
+            seen.add(step)
+    found = (repeated(below, each, (*path, step)) for step, below, each in children(node, value))
+    return next((twice for twice in found if twice), None)
+
+
 def fields_of(node: Node, value: Any) -> Fields:
     """Every field that is set, as an applied configuration owns it."""
     return frozenset(_set_fields(node, value, ()))

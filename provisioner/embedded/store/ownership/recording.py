@@ -37,7 +37,7 @@ def updated(kind: Kind, old: Json, new: Json, writer: Writer, *, part: Part, now
     said = new.get("metadata", {}).get("managedFields")
     current = before if writer.subresource or not said else managers.read(said)
     if not writer.subresource and _asks_to_forget(said):
-        return []
+        current = {}
     if old and not current:
         return []
     difference = comparing.compare(topology.root(kind), old, new)
