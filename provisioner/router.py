@@ -15,10 +15,13 @@ import grpc.aio
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
+from provisioner.model.quantity import Quantity
 
 QUICK_SECONDS = 15.0
 SLOW_SECONDS = 60.0
 PAGE = 500
+LARGEST = (1 << 63) - 1
+"""Bytes that fit into a field of CSI."""
 
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -164,7 +167,7 @@ class Router:
         wanted = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
         request = csi_pb2.CreateVolumeRequest(
             name=name,
-            capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
+            capacity_range=_at_least(required_bytes),
             volume_capabilities=list(capabilities),
             parameters=dict(parameters),
             mutable_parameters=dict(mutable_parameters),
@@ -204,7 +207,7 @@ class Router:
         """Make the volume that large, or find it so; raises RpcError."""
         request = csi_pb2.ControllerExpandVolumeRequest(
             volume_id=handle,
-            capacity_range=csi_pb2.CapacityRange(required_bytes=required_bytes),
+            capacity_range=_at_least(required_bytes),
             volume_capability=capability,
         )
         answer = await call(self._controller.ControllerExpandVolume, request, seconds=SLOW_SECONDS)
@@ -276,6 +279,16 @@ async def call(
         kind = {grpc.StatusCode.NOT_FOUND: VolumeMissing, grpc.StatusCode.UNAVAILABLE: DriverAway}.get(code, RpcError)
         message = error.details() or f"the driver answered {code.name}"
         raise kind(code=code, message=message, node_selected=node_selected) from None
+
+
+def _at_least(size: int) -> csi_pb2.CapacityRange:
+    """The size as CSI writes it; a quantity may be larger than that. Raises RpcError."""
+    if size > LARGEST:
+        raise RpcError(
+            code=grpc.StatusCode.OUT_OF_RANGE,
+            message=f"{Quantity.of_bytes(size)} are more than any volume can have; ask for less",
+        )
+    return csi_pb2.CapacityRange(required_bytes=size)
 
 
 def _state(code: grpc.StatusCode, *, node_selected: bool) -> State:

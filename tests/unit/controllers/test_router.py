@@ -252,3 +252,10 @@ async def test_a_refused_change_tells_whether_it_may_be_going_on(
     with pytest.raises(RpcError) as refused:
         await router.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
     assert (final, infeasible) == (refused.value.final, refused.value.infeasible)
+
+
+async def test_a_size_that_csi_cannot_write_is_out_of_range(router: Router) -> None:
+    """A quantity may be of any size; it is refused in words, and not by a traceback again and again."""
+    with pytest.raises(RpcError, match="more than any volume can have; ask for less") as refused:
+        await router.expand_volume("p.v", required_bytes=10**30, capability=MOUNT)
+    assert refused.value.infeasible
