@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,25 @@ import pytest
 from tests import programs
 from tests.machine.kubectl import Kubectl
 from tests.machine.living import Living
+from tests.machine.test_rootless import AS_NOBODY
 
-pytestmark = [pytest.mark.needs("root", "kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
+pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
 
+AS_ROOT = pytest.param((), id="root", marks=pytest.mark.needs("root"))
+AS_USER = pytest.param(AS_NOBODY, id="user", marks=pytest.mark.needs("userns"))
 WEB = str(programs.ROOT / "examples" / "web.yaml")
 SECONDS = "--timeout=60s"
+
+
+@pytest.fixture(params=[AS_ROOT])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Living]:
+    """An engine on an empty state directory, of root unless a test asks for others, too."""
+    living = Living(tmp_path / "s", prefix=request.param)
+    try:
+        living.start()
+        yield living
+    finally:
+        living.clean_up()
 
 
 @pytest.fixture
@@ -92,6 +107,7 @@ def test_scaling_keeps_volumes(engine: Living, kubectl: Kubectl) -> None:
     assert (_path(engine, "web-2") / "index.html").read_text(encoding="utf-8") == "third"
 
 
+@pytest.mark.parametrize("engine", [AS_ROOT, AS_USER], indirect=True)
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
 def test_each_ordinal_adopts_its_own_volume(engine: Living, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
     """I2: set and claims deleted and applied again; each claim has a new UID, the old volume and its bytes."""
