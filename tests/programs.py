@@ -11,9 +11,18 @@ BUILD_SECONDS: Final = 1200
 """How long a test may take that is the first to need a program, on two slow cores."""
 
 
-@cache
 def kubectl() -> str:
     """The path of the ordinary kubectl."""
-    built = subprocess.run([str(ROOT / "hack" / "go-tool"), "kubectl"], capture_output=True, text=True, check=False)
+    return _built("kubectl")
+
+
+def helm() -> str:
+    """The path of the ordinary helm."""
+    return _built("helm")
+
+
+@cache
+def _built(tool: str) -> str:
+    built = subprocess.run([str(ROOT / "hack" / "go-tool"), tool], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return built.stdout.strip()
