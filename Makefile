@@ -59,6 +59,10 @@ cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on the 
 	@hack/cluster/run build >/dev/null
 	@$(BIN)/python -m pytest tests/cluster -p no:randomly
 
+.PHONY: bench-match
+bench-match: $(VENV)/.dev ## Time the matcher against the function that Kubernetes calls
+	@$(BIN)/python hack/bench-match
+
 .PHONY: bench-driver
 bench-driver: $(VENV)/.dev ## Measure the driver against the bare commands and the filesystem below it
 	@$(BIN)/python hack/bench-driver

@@ -35,7 +35,7 @@ def match(
     reserved: Volume | None = None
     best: Volume | None = None
     for volume in volumes:
-        failed = _fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
+        failed = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
         if volume.belongs_to(claim):
             if failed in {"", "affinity"} and (reserved is None or volume.name < reserved.name):
                 reserved = volume
@@ -72,7 +72,7 @@ def rejection(
     delay_binding: bool = False,
 ) -> Reason | None:
     """The first check that the volume fails, in upstream's order; None when it fits."""
-    code = _fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
+    code = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
     if not code and node is None and not frozenset(claim.modes) <= frozenset(volume.modes):
         code = "access-modes"
     return reason(code, claim, volume, node=node) if code else None
@@ -95,7 +95,7 @@ def unsatisfied(claim: Claim, volume: Volume) -> Reason | None:
     return next((reason(code, claim, volume) for code, failed in checks if failed), None)
 
 
-def _fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozenset[str], delay_binding: bool) -> str:
+def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozenset[str], delay_binding: bool) -> str:
     """The code of the first failing check; "" when there is none."""
     if volume.name in excluded:
         return "excluded"

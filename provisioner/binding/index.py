@@ -1,0 +1,182 @@
+"""
+The same answers as `match`, from an index that is fed by events: for thousands of volumes.
+
+Volumes that are free are kept by class, volume mode, attributes class and access modes, and within that by what nodes
+they reach, each list in the order of capacity and name. Volumes that name a claim are kept by that claim. So the
+smallest that is large enough is a bisection away, and what cannot be had is never looked at: bound volumes, other
+classes, the volumes of pools that a node does not have. A selector looks at those
+that have its labels.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+
+from provisioner.binding.label_lists import Entry
+from provisioner.binding.match import MODES, fails
+from provisioner.binding.shelf import Shelf
+from provisioner.model.claim import Claim
+from provisioner.model.node import Node
+from provisioner.model.quantity import Quantity
+from provisioner.model.selector import LabelSelector
+from provisioner.model.volume import Volume
+
+Kind = tuple[str, str, str]
+"""Class, volume mode, attributes class."""
+Test = Callable[[Volume], bool]
+
+
+class Index:
+    """Volumes by name, put and dropped one at a time. The answers are those of `match` and `match_claim`."""
+
+    def __init__(self, volumes: Iterable[Volume] = ()) -> None:
+        self._volumes: dict[str, Volume] = {}
+        self._shelves: dict[Kind, dict[frozenset[str], Shelf]] = {}
+        self._named: dict[tuple[str, str], dict[str, Volume]] = {}
+        for volume in volumes:
+            self.put(volume)
+
+    def __len__(self) -> int:
+        return len(self._volumes)
+
+    def put(self, volume: Volume) -> None:
+        """Know the volume as it is now."""
+        self.drop(volume.name)
+        self._volumes[volume.name] = volume
+        if volume.claim_ref is not None:
+            self._named.setdefault((volume.claim_ref.namespace, volume.claim_ref.name), {})[volume.name] = volume
+        elif _is_free(volume):
+            modes = frozenset(volume.modes)
+            shelves = self._shelves.setdefault(_kind(volume), {})
+            shelf = shelves.get(modes)
+            if shelf is None:
+                shelf = shelves[modes] = Shelf(modes)
+            shelf.put(_entry(volume), volume.node_affinity)
+
+    def drop(self, name: str) -> None:
+        """Forget it; one that is not known is fine."""
+        volume = self._volumes.pop(name, None)
+        if volume is None:
+            return
+        if volume.claim_ref is not None:
+            key = (volume.claim_ref.namespace, volume.claim_ref.name)
+            del self._named[key][name]
+            if not self._named[key]:
+                del self._named[key]
+        elif _is_free(volume):
+            shelves = self._shelves[_kind(volume)]
+            shelf = shelves[frozenset(volume.modes)]
+            shelf.drop(_entry(volume), volume.node_affinity)
+            if not shelf.all:
+                del shelves[shelf.modes]
+                if not shelves:
+                    del self._shelves[_kind(volume)]
+
+    def match(
+        self, claim: Claim, *, node: Node | None = None, excluded: frozenset[str] = frozenset(), delay: bool = False
+    ) -> Volume | None:
+        """As `match.match` over all volumes."""
+        for name in sorted(self._named.get((claim.namespace, claim.name), ())):
+            volume = self._volumes[name]
+            failed = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay)
+            if volume.belongs_to(claim) and failed in {"", "affinity"}:
+                return volume if node is None or volume.reaches(node.labels) else None
+        if node is None and delay:
+            return None
+        wanted = frozenset(claim.modes) if node is not None else frozenset()
+        shelves = [shelf for modes, shelf in self._shelves.get(_kind(claim), {}).items() if wanted <= modes]
+        return _smallest(claim, shelves, node=node, excluded=excluded)
+
+    def match_claim(self, claim: Claim, *, delay: bool = False) -> Volume | None:
+        """As `match.match_claim` over all volumes."""
+        wanted = frozenset(claim.modes)
+        shelves: dict[frozenset[str], list[Shelf]] = {}
+        for modes, shelf in self._shelves.get(_kind(claim), {}).items():
+            if wanted <= (known := modes & _KNOWN):
+                shelves.setdefault(known, []).append(shelf)
+        reserved: dict[frozenset[str], list[str]] = {}
+        for name, volume in self._named.get((claim.namespace, claim.name), {}).items():
+            if wanted <= (known := frozenset(volume.modes) & _KNOWN):
+                reserved.setdefault(known, []).append(name)
+        for known in sorted({*shelves, *reserved}, key=lambda modes: (len(modes), sorted(map(MODES.index, modes)))):
+            for name in sorted(reserved.get(known, ())):
+                volume = self._volumes[name]
+                if volume.belongs_to(claim) and not fails(
+                    claim, volume, node=None, excluded=frozenset(), delay_binding=delay
+                ):
+                    return volume
+            if delay:
+                continue
+            if found := _smallest(claim, shelves.get(known, ()), node=None, excluded=frozenset()):
+                return found
+        return None
+
+
+_KNOWN = frozenset(MODES)
+
+
+def _smallest(claim: Claim, shelves: Iterable[Shelf], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:
+    """The first in the order of capacity and name that the claim's selector takes and the node reaches."""
+    least = (_number(claim.request), "")
+    best: Entry | None = None
+    for shelf in shelves:
+        lists = [shelf.all] if node is None else list(shelf.reached_by(node))
+        tests: list[Test] = []
+        if claim.selector is not None and claim.selector.requirements:
+            tests.append(_selected(claim.selector))
+            few = shelf.labels.candidates(claim.selector)
+            if few is not None and sum(map(len, few)) < sum(map(len, lists)):
+                lists = few
+                if node is not None:
+                    tests.append(_reached(node))
+        for entries in lists:
+            best = _first(entries, bisect_left(entries, least), tests, excluded, best)
+    return best[2] if best else None
+
+
+def _first(
+    entries: list[Entry], start: int, tests: list[Test], excluded: frozenset[str], best: Entry | None
+) -> Entry | None:
+    """The first from `start` on that passes all tests, or `best` where that comes before it."""
+    if not tests and not excluded:
+        found = entries[start] if start < len(entries) else None
+        return found if found is not None and (best is None or found < best) else best
+    for at in range(start, len(entries)):
+        entry = entries[at]
+        if best is not None and entry > best:
+            return best
+        if entry[1] not in excluded and all(test(entry[2]) for test in tests):
+            return entry
+    return best
+
+
+def _selected(selector: LabelSelector) -> Test:
+    """The selector as one call; labels that have to be equal are compared at once."""
+    requirements = selector.requirements
+    equal = {each.key: each.values[0] for each in requirements if each.operator == "In" and len(each.values) == 1}
+    if len(equal) == len(requirements):
+        items = equal.items()
+        return lambda volume: items <= volume.labels.items()
+    return lambda volume: selector.matches(volume.labels)
+
+
+def _reached(node: Node) -> Test:
+    return lambda volume: volume.reaches(node.labels)
+
+
+def _is_free(volume: Volume) -> bool:
+    return volume.phase == "Available" and not volume.deleting
+
+
+def _kind(has: Volume | Claim) -> Kind:
+    return has.class_name, has.volume_mode, has.attributes_class
+
+
+def _entry(volume: Volume) -> Entry:
+    return _number(volume.capacity), volume.name, volume
+
+
+def _number(quantity: Quantity) -> int | Fraction:
+    """A whole number where it is one: they compare many times faster than fractions."""
+    value = quantity.value
+    return value.numerator if value.denominator == 1 else value

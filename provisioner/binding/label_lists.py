@@ -1,0 +1,65 @@
+"""Which free volumes have which labels: so that a selector looks at few of them, or at none."""
+
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from provisioner.model.selector import LabelSelector, Requirement
+from provisioner.model.volume import Volume
+
+Entry = tuple[int | Fraction, str, Volume]
+"""A volume where it is sorted in: its capacity, its name, itself."""
+
+
+@dataclass(slots=True)
+class LabelLists:
+    """Entries by label key and value, in their order."""
+
+    total: int = 0
+    keys: dict[str, dict[str, list[Entry]]] = field(default_factory=dict)
+    having: dict[str, int] = field(default_factory=dict)
+    """How many have the key at all."""
+
+    def put(self, entry: Entry) -> None:
+        """Sort it in."""
+        self.total += 1
+        for key, value in entry[2].labels.items():
+            insort(self.keys.setdefault(key, {}).setdefault(value, []), entry)
+            self.having[key] = self.having.get(key, 0) + 1
+
+    def drop(self, entry: Entry) -> None:
+        """Take it out."""
+        self.total -= 1
+        for key, value in entry[2].labels.items():
+            values = self.keys[key]
+            del values[value][bisect_left(values[value], entry)]
+            if not values[value]:
+                del values[value]
+            self.having[key] -= 1
+            if not self.having[key]:
+                del self.having[key], self.keys[key]
+
+    def candidates(self, selector: LabelSelector) -> list[list[Entry]] | None:
+        """
+        Lists in which all that the selector takes are found, the fewest that any of its requirements leaves.
+
+        None when no requirement helps, because what it leaves is not listed.
+        """
+        best: list[list[Entry]] | None = None
+        for each in selector.requirements:
+            found = self._left_by(each)
+            if found is not None and (best is None or sum(map(len, found)) < sum(map(len, best))):
+                best = found
+        return best
+
+    def _left_by(self, asked: Requirement) -> list[list[Entry]] | None:
+        values = self.keys.get(asked.key, {})
+        if asked.operator == "In":
+            return [values[value] for value in asked.values if value in values]
+        if asked.operator == "Exists":
+            return list(values.values())
+        if self.having.get(asked.key, 0) < self.total:
+            return None  # those without the label are in no list
+        if asked.operator == "DoesNotExist":
+            return []
+        return [entries for value, entries in values.items() if value not in asked.values]

@@ -1,0 +1,73 @@
+"""Free volumes of one kind, in the order of capacity and name, and by what nodes they reach."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from provisioner.binding.label_lists import Entry, LabelLists
+from provisioner.model.node import Node
+from provisioner.model.selector import NodeSelector
+
+
+@dataclass(slots=True)
+class Shelf:
+    """Free volumes of one kind with the same access modes."""
+
+    modes: frozenset[str]
+    all: list[Entry] = field(default_factory=list)
+    labels: LabelLists = field(default_factory=LabelLists)
+    by_affinity: dict[NodeSelector | None, list[Entry]] = field(default_factory=dict)
+    by_label: dict[tuple[str, str], list[NodeSelector]] = field(default_factory=dict)
+    """Affinities that ask for one label with one value, by that."""
+    others: list[NodeSelector] = field(default_factory=list)
+
+    def put(self, entry: Entry, affinity: NodeSelector | None) -> None:
+        """Sort it in."""
+        insort(self.all, entry)
+        self.labels.put(entry)
+        reached = self.by_affinity.get(affinity)
+        if reached is None:
+            reached = self.by_affinity[affinity] = []
+            self._list(affinity)
+        insort(reached, entry)
+
+    def drop(self, entry: Entry, affinity: NodeSelector | None) -> None:
+        """Take it out."""
+        self.labels.drop(entry)
+        reached = self.by_affinity[affinity]
+        for entries in (self.all, reached):
+            del entries[bisect_left(entries, entry)]
+        if not reached:
+            del self.by_affinity[affinity]
+            self._unlist(affinity)
+
+    def reached_by(self, node: Node) -> Iterator[list[Entry]]:
+        """The lists of volumes that the node can use."""
+        if None in self.by_affinity:
+            yield self.by_affinity[None]
+        for label in node.labels.items():
+            for affinity in self.by_label.get(label, ()):
+                yield self.by_affinity[affinity]
+        for affinity in self.others:
+            if affinity.matches(node.labels):
+                yield self.by_affinity[affinity]
+
+    def _list(self, affinity: NodeSelector | None) -> None:
+        if affinity is not None:
+            label = _single_label(affinity)
+            (self.others if label is None else self.by_label.setdefault(label, [])).append(affinity)
+
+    def _unlist(self, affinity: NodeSelector | None) -> None:
+        if affinity is not None:
+            label = _single_label(affinity)
+            (self.others if label is None else self.by_label[label]).remove(affinity)
+            if label is not None and not self.by_label[label]:
+                del self.by_label[label]
+
+
+def _single_label(affinity: NodeSelector) -> tuple[str, str] | None:
+    """The one label and value that the affinity asks for; None for anything else it may ask."""
+    if len(affinity.terms) != 1 or affinity.terms[0].broken or len(affinity.terms[0].expressions) != 1:
+        return None
+    (asked,) = affinity.terms[0].expressions
+    return (asked.key, asked.values[0]) if asked.operator == "In" and len(asked.values) == 1 else None
