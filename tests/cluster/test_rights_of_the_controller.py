@@ -1,0 +1,232 @@
+"""What the API server lets the controller do, and what not: RBAC and the admission policies, with the controller's own account."""
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.controllers.volume_object import Backing, build
+from provisioner.kube.errors import ApiError
+from provisioner.kube.transport import KubeTransport
+from provisioner.model.kinds import CLAIM, Json
+from tests.cluster.running import Running
+from tests.unit.deploy.rendering import NAMESPACE, overlay
+
+pytestmark = pytest.mark.needs("cluster")
+
+ACCOUNT = "--as=system:serviceaccount:mooring-system:mooring-controller"
+POOL = "7d3c1f6e-4b0a-4f52-9a51-2f8e0c6b7a10"
+KINDS = {
+    "Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+}  # fmt: skip
+
+Change = Callable[[Json], None]
+
+
+@pytest.fixture(scope="module")
+def rights(cluster: Running) -> Iterator[Running]:
+    """A cluster where the controller's rights are in force; those that were not there before go again."""
+    objects = [obj for (kind, _, _), obj in overlay("upstream").items() if kind in KINDS]
+    installed = cluster.kubectl("get", "--ignore-not-found", "-o", "name", "namespace", NAMESPACE)
+    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    cluster.kubectl("apply", "--server-side", "-f", "-", text=text)
+    _wait_until_in_force(cluster)
+    yield cluster
+    if not installed:
+        cluster.kubectl("delete", "-f", "-", text=text)
+
+
+def _wait_until_in_force(cluster: Running) -> None:
+    """The API server takes up new policies after a while."""
+    wrong = {
+        "pv": ["create", "-f", "-"],
+        "node": ["patch", "node", cluster.nodes[0], "--type=merge", "-p", '{"metadata": {"labels": {"x": "y"}}}'],
+    }
+    text = json.dumps(_volume(lambda pv: pv["spec"].pop("claimRef")))
+    end = time.monotonic() + 60
+    for argv in wrong.values():
+        while "denied request" not in (said := _try(cluster, *argv, text=text)):
+            assert time.monotonic() < end, said
+            time.sleep(0.5)
+
+
+def _try(cluster: Running, *arguments: str, text: str = "") -> str:
+    """As the controller, without effect; the complaint, or nothing."""
+    try:
+        cluster.kubectl(*arguments, "--dry-run=server", ACCOUNT, text=text)
+    except AssertionError as error:
+        return str(error)
+    return ""
+
+
+def _volume(change: Change = lambda _: None, *, policy: str = "Retain") -> Json:
+    """A volume just as the controller writes it, with one change."""
+    metadata = {"namespace": "default", "name": "data-web-0", "uid": str(uuid.uuid4()), "resourceVersion": "1"}
+    claim = {
+        "metadata": metadata,
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+    }
+    storage_class = {"metadata": {"name": "mooring-directory"}, "reclaimPolicy": policy}
+    name = f"pvc-{uuid.uuid4()}"
+    backing = Backing(handle=f"{POOL}.{name}", capacity_bytes=64 << 20, context={}, fs_type="")
+    volume = build(claim, storage_class, name=name, backing=backing, labels={}, identity="csi.mooring.dev")
+    change(volume)
+    return volume
+
+
+def _set(path: str, value: Any) -> Change:
+    def change(obj: Json) -> None:
+        *parents, last = path.split(".")
+        for each in parents:
+            obj = obj[each]
+        obj[last] = value
+
+    return change
+
+
+CREATED: dict[str, tuple[Change, str]] = {
+    # what is made: the change, what the refusal says ("" for none)
+    "as it makes them": (lambda _: None, ""),
+    "a directory of the node": (
+        lambda pv: pv["spec"].update(hostPath={"path": "/etc"}) or pv["spec"].pop("csi"),
+        "only",
+    ),
+    "another driver's": (_set("spec.csi.driver", "other.example.com"), "csi.mooring.dev only"),
+    "a handle that is a path": (_set("spec.csi.volumeHandle", f"{POOL}.../../etc"), "handle"),
+    "with somebody's Secret": (
+        _set("spec.csi.nodePublishSecretRef", {"name": "root", "namespace": "kube-system"}),
+        "no Secret",
+    ),
+    "for nobody": (lambda pv: pv["spec"].pop("claimRef"), "for which claim"),
+    "for any claim of the name": (lambda pv: pv["spec"]["claimRef"].pop("uid"), "for which claim"),
+    "on every node": (lambda pv: pv["spec"].pop("nodeAffinity"), "name the pool"),
+    "on a node without the pool": (
+        _set(
+            "spec.nodeAffinity.required.nodeSelectorTerms",
+            [{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]}],
+        ),
+        "name the pool",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CREATED)
+def test_volumes_that_it_may_make(rights: Running, case: str) -> None:
+    """Only those that it does make."""
+    change, refusal = CREATED[case]
+    said = _try(rights, "create", "-f", "-", text=json.dumps(_volume(change)))
+
+    assert (refusal in said and "denied request" in said) if refusal else said == ""
+
+
+CHANGED: dict[str, tuple[Json, str]] = {
+    "adopted by the claim that came back": ({"spec": {"claimRef": {"uid": "another", "resourceVersion": None}}}, ""),
+    "marked": ({"metadata": {"annotations": {"mooring.dev/ordinal": "0"}}}, ""),
+    "grown": ({"spec": {"capacity": {"storage": "1Gi"}}}, ""),
+    "given to another claim": ({"spec": {"claimRef": {"name": "data-web-1"}}}, "stays with"),
+    "given to another namespace": ({"spec": {"claimRef": {"namespace": "kube-system"}}}, "stays with"),
+    "let go for anybody": ({"spec": {"claimRef": None}}, "stays with"),
+    "let go for the name": ({"spec": {"claimRef": {"uid": None}}}, "stays with"),
+    "kept no longer": ({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}, "reclaim policy"),
+}
+
+
+@pytest.fixture(scope="module")
+def kept(rights: Running) -> Iterator[str]:
+    """The name of a volume with policy Retain."""
+    volume = _volume()
+    rights.kubectl("create", "-f", "-", text=json.dumps(volume))
+    yield volume["metadata"]["name"]
+    rights.kubectl("delete", "pv", volume["metadata"]["name"])
+
+
+@pytest.mark.parametrize("case", CHANGED)
+def test_volumes_that_it_may_change(rights: Running, kept: str, case: str) -> None:
+    """Adoption, marks and growth; neither another claim nor another fate."""
+    patch, refusal = CHANGED[case]
+    said = _try(rights, "patch", "pv", kept, "--type=merge", "-p", json.dumps(patch))
+
+    assert (refusal in said and "denied request" in said) if refusal else said == ""
+
+
+def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
+    """Those whose policy says so."""
+    due = _volume(policy="Delete")
+    rights.kubectl("create", "-f", "-", text=json.dumps(due))
+    name = due["metadata"]["name"]
+    try:
+        assert "whose policy is Delete" in _try(rights, "delete", "pv", kept)
+        assert _try(rights, "delete", "pv", name) == ""
+    finally:
+        rights.kubectl("delete", "pv", name, "--wait=false")
+        rights.kubectl("patch", "pv", name, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+
+
+NODES: dict[str, tuple[Json, str]] = {
+    "a pool comes": ({"metadata": {"labels": {f"pool.mooring.dev/{POOL}": "present"}}}, ""),
+    "a pool with a value of its own": ({"metadata": {"labels": {f"pool.mooring.dev/{POOL}": "x"}}}, "only value"),
+    "another label": ({"metadata": {"labels": {"tier": "gold"}}}, "those of pools only"),
+    "a label changed": ({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}}, "those of pools only"),
+    "a label away": ({"metadata": {"labels": {"kubernetes.io/os": None}}}, "those of pools only"),
+    "an annotation": ({"metadata": {"annotations": {"x": "y"}}}, "labels only"),
+    "cordoned": ({"spec": {"unschedulable": True}}, "what a node is"),
+}
+
+
+@pytest.mark.parametrize("case", NODES)
+def test_nodes_that_it_may_change(rights: Running, case: str) -> None:
+    """Their pools' labels."""
+    patch, refusal = NODES[case]
+    said = _try(rights, "patch", "node", rights.nodes[0], "--type=merge", "-p", json.dumps(patch))
+
+    assert (refusal in said and "denied request" in said) if refusal else said == ""
+
+
+async def test_claims_are_told_of_and_never_bound_by_it(rights: Running, namespace: str, tmp_path: Path) -> None:
+    """What it wants is in their status; their phase and everything else is not its business."""
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "none",
+        "resources": {"requests": {"storage": "1Mi"}},
+    }
+    rights.apply(namespace, {"apiVersion": "v1", "kind": CLAIM.name, "metadata": {"name": "c"}, "spec": spec})
+    transport = await KubeTransport.from_kubeconfig(_own_kubeconfig(rights, tmp_path / "kubeconfig"))
+    try:
+        status: Json = {"status": {"allocatedResources": {"storage": "1Mi"}}}
+        await transport.patch(CLAIM, "c", status, namespace=namespace, subresource="status")
+        with pytest.raises(ApiError, match="bound by kube-controller-manager"):
+            await transport.patch(CLAIM, "c", {"status": {"phase": "Lost"}}, namespace=namespace, subresource="status")
+        with pytest.raises(ApiError, match="cannot patch resource"):
+            await transport.patch(CLAIM, "c", {"metadata": {"labels": {"x": "y"}}}, namespace=namespace)
+    finally:
+        await transport.close()
+
+
+def _own_kubeconfig(cluster: Running, path: Path) -> Path:
+    """With a token of the controller's account instead of the administrator's certificate."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+    token = cluster.kubectl("-n", NAMESPACE, "create", "token", "mooring-controller").strip()
+    config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
+    for each in config["clusters"]:
+        if authority := each["cluster"].pop("certificate-authority-data", None):  # else the client leaves it in /tmp
+            each["cluster"]["certificate-authority"] = str(path.with_suffix(".crt"))
+            path.with_suffix(".crt").write_bytes(base64.b64decode(authority))
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["create pods", "get secrets", "list secrets -n kube-system", "create persistentvolumeclaims",
+     "update nodes --subresource=status", "get nodes --subresource=proxy", "create clusterrolebindings", "patch storageclasses"],
+)  # fmt: skip
+def test_what_would_give_power_over_others_is_refused(rights: Running, asked: str) -> None:
+    """By RBAC alone."""
+    rights.refused("auth", "can-i", "--quiet", *asked.split(), ACCOUNT)
