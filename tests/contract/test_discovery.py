@@ -56,7 +56,7 @@ async def test_everything_can_be_found_at_once(api: Api) -> None:
     (version,) = group["versions"]
     assert (version["version"], version["freshness"]) == ("v1", "Current")
     claims = next(each for each in version["resources"] if each["resource"] == "persistentvolumeclaims")
-    assert claims["responseKind"] == {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"}
+    assert claims["responseKind"]["kind"] == "PersistentVolumeClaim"
     assert (claims["scope"], claims["singularResource"]) == ("Namespaced", "persistentvolumeclaim")
     assert "status" in {each["subresource"] for each in claims["subresources"]}
     others = (await api.call("GET", "/apis", accept=AGGREGATED)).body

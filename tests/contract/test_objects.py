@@ -88,17 +88,28 @@ async def test_a_stale_write_conflicts(api: Api) -> None:
 
 
 async def test_another_uid_conflicts(api: Api) -> None:
-    """A write meant for an earlier object of the same name is refused with Conflict."""
-    await api.made(api.claims, claim())
-    patch = {"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}}
+    """A whole object meant for an earlier one of its name is refused with Conflict; a patch cannot give another uid."""
+    made = await api.made(api.claims, claim())
+    made["metadata"] |= {"uid": "00000000-0000-0000-0000-000000000000", "resourceVersion": ""}
+    answer = await api.call("PUT", f"{api.claims}/www", made)
+    assert (answer.status, answer.reason) == (409, "Conflict")
+    patch = {"metadata": {"uid": made["metadata"]["uid"]}}
     answer = await api.call("PATCH", f"{api.claims}/www", patch, content=MERGE)
-    assert answer.status == 409
+    assert (answer.status, answer.body["details"]["causes"][0]["field"]) == (422, "metadata.uid")
+
+
+async def test_a_new_object_has_no_version_yet(api: Api) -> None:
+    """A create that brings a resourceVersion is refused."""
+    body = claim()
+    body["metadata"]["resourceVersion"] = "1"
+    answer = await api.call("POST", api.claims, body)
+    assert (answer.status, answer.message) == (500, "resourceVersion should not be set on objects to be created")
 
 
 async def test_a_change_of_nothing_is_no_change(api: Api) -> None:
     """Writing an object as it stands gives no new resourceVersion."""
-    made = await api.made(api.claims, claim())
-    same = await api.patched(f"{api.claims}/www", {"spec": {"volumeMode": "Filesystem"}})
+    made = await api.made(api.sets, stateful_set())
+    same = await api.patched(f"{api.sets}/web", {"spec": {"podManagementPolicy": "OrderedReady"}})
     assert same["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
 
 
@@ -128,7 +139,7 @@ async def test_a_set_gets_its_defaults(api: Api) -> None:
     spec = (await api.made(api.sets, stateful_set()))["spec"]
     assert spec["replicas"] == 1
     assert spec["podManagementPolicy"] == "OrderedReady"
-    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}
+    assert spec["updateStrategy"] == {"type": "RollingUpdate", "rollingUpdate": {"partition": 0, "maxUnavailable": 1}}
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
     assert spec["revisionHistoryLimit"] == 10
 
@@ -190,7 +201,7 @@ async def test_the_default_class_is_given_to_new_claims(api: Api, storage_class:
     assert (await api.made(api.claims, claim("empty")))["spec"]["storageClassName"] == ""
 
 
-@pytest.mark.parametrize("path", ["/api/v1/nothings", "/apis/none.example/v1/things", "/api/v2"])
+@pytest.mark.parametrize("path", ["/api/v1/nothings", "/apis/apps/v1/things"])
 async def test_an_unknown_path_is_not_found(api: Api, path: str) -> None:
     """A path that is not served is answered with a NotFound."""
     answer = await api.call("GET", path)

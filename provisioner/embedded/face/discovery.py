@@ -160,9 +160,10 @@ def _group(name: str) -> Json:
 
 
 def _described(entry: Entry) -> Json:
+    """A resource; a kind of the same group and version is told without them."""
     found: Json = {
         "resource": entry.plural,
-        "responseKind": {"group": entry.group, "version": entry.version, "kind": entry.kind},
+        "responseKind": {"group": "", "version": "", "kind": entry.kind},
         "scope": "Namespaced" if entry.namespaced else "Cluster",
         "singularResource": entry.kind.lower(),
         "verbs": list(entry.verbs),
@@ -175,11 +176,9 @@ def _described(entry: Entry) -> Json:
         found["subresources"] = [
             {
                 "subresource": sub.name,
-                "responseKind": {
-                    "group": sub.group or entry.group, "version": sub.version or entry.version, "kind": sub.kind,
-                },
+                "responseKind": {"group": sub.group, "version": sub.version, "kind": sub.kind},
                 "verbs": list(sub.verbs),
             }
             for sub in entry.subs
-        ]  # fmt: skip
+        ]
     return found

@@ -46,7 +46,7 @@ def validation(query: Mapping[str, str]) -> Validation:
     """What becomes of unknown fields; Warn when nothing is said."""
     value = query.get("fieldValidation", "") or "Warn"
     if value not in {"Strict", "Warn", "Ignore"}:
-        raise errors.bad_request(f"the query parameter fieldValidation is {value!r}; write Strict, Warn or Ignore")
+        raise _invalid_options(problems.unsupported("fieldValidation", value, ("", "Ignore", "Strict", "Warn")))
     return cast("Validation", value)
 
 
@@ -54,17 +54,18 @@ def dry_run(query: Mapping[str, str]) -> bool:
     """Whether nothing is to be written."""
     value = query.get("dryRun", "")
     if value not in {"", "All"}:
-        raise errors.bad_request(f"the query parameter dryRun is {value!r}; the only value is All")
+        raise _invalid_options(problems.unsupported("dryRun", [value], ("All",)))
     return value == "All"
 
 
 def writer(request: web.Request, *, subresource: str = "") -> Writer:
     """Who writes: the field manager that the request names, else the program that sent it."""
     said = request.query.get("fieldManager", "")
-    if len(said.encode()) > MAX_MANAGER_BYTES or not said.isprintable():
-        raise errors.bad_request(
-            f"fieldManager is {said!r}; it must be printable and {MAX_MANAGER_BYTES} bytes at most"
-        )
+    if len(said.encode()) > MAX_MANAGER_BYTES:
+        text = f"Too long: may not be more than {MAX_MANAGER_BYTES} bytes"
+        raise _invalid_options(problems.Problem("fieldManager", "FieldValueTooLong", text))
+    if not said.isprintable():
+        raise _invalid_options(problems.invalid("fieldManager", said, "should only contain printable characters"))
     program = request.headers.get("User-Agent", "").partition("/")[0]
     tidy = "".join(each for each in program if each.isprintable()).encode()[:MAX_MANAGER_BYTES].decode(errors="ignore")
     return Writer(said or tidy or UNKNOWN.name, subresource)
@@ -84,6 +85,7 @@ def no_force(query: Mapping[str, str]) -> None:
 
 
 def _invalid_options(problem: problems.Problem) -> errors.Refused:
+    """422 about the request's options, which go by one name here, whatever the verb."""
     details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [problem.cause()]}
     return errors.Refused(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {problem}', details)
 

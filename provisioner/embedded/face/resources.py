@@ -12,6 +12,7 @@ from provisioner.embedded.face.list_options import ListOptions
 from provisioner.embedded.store import errors, patches, strategic
 from provisioner.embedded.store.lifecycle import DeleteOptions, Part
 from provisioner.embedded.store.listing import Page
+from provisioner.embedded.store.problems import immutable
 from provisioner.embedded.store.selectors import Selection, selection
 from provisioner.embedded.store.store import Edit, Store, Written
 from provisioner.model.kinds import Json, Kind
@@ -115,7 +116,14 @@ class Resource:
             edit = functools.partial(patches.merge, patch=queries.as_object(patch))
         else:
             edit = functools.partial(strategic.merge, patch=queries.as_object(patch))
-        return await self._change(request, edit)
+        return await self._change(request, lambda old: self._same_uid(old, edit(old)))
+
+    def _same_uid(self, old: Json, new: Json) -> Json:
+        """The patched object; raises Refused (422) when it claims to be another one."""
+        uid = new["metadata"].get("uid", "") if isinstance(new.get("metadata"), dict) else ""
+        if uid and uid != old["metadata"]["uid"]:
+            raise errors.invalid(self.kind, old["metadata"]["name"], [immutable("metadata.uid", uid)])
+        return new
 
     async def _change(self, request: web.Request, edit: Edit) -> web.Response:
         context, query = request.app[CONTEXT], request.query
@@ -149,7 +157,6 @@ class Resource:
                 part=self._part,
                 writer=queries.applier(request, subresource=self._subresource),
                 force=queries.flag(query, "force"),
-                validation=queries.validation(query),
                 dry_run=queries.dry_run(query),
             )
         )

@@ -95,10 +95,15 @@ def _service(spec: Json) -> None:
 
 
 def _pod(spec: Json) -> None:
+    _fill(spec, enableServiceLinks=True)
+    _pod_template(spec)
+
+
+def _pod_template(spec: Json) -> None:
     _fill(
         spec,
         restartPolicy="Always", dnsPolicy="ClusterFirst", terminationGracePeriodSeconds=30, securityContext={},
-        schedulerName="default-scheduler", enableServiceLinks=True,
+        schedulerName="default-scheduler",
     )  # fmt: skip
     for container in (*spec.get("initContainers", []), *spec.get("containers", [])):
         image = container.get("image", "")
@@ -119,9 +124,9 @@ def _stateful_set(spec: Json) -> None:
     _fill(spec["updateStrategy"], type="RollingUpdate")
     if spec["updateStrategy"]["type"] == "RollingUpdate":
         _fill(spec["updateStrategy"], rollingUpdate={})
-        _fill(spec["updateStrategy"]["rollingUpdate"], partition=0)
+        _fill(spec["updateStrategy"]["rollingUpdate"], partition=0, maxUnavailable=1)
     _fill(spec["persistentVolumeClaimRetentionPolicy"], whenDeleted="Retain", whenScaled="Retain")
-    _pod(spec.setdefault("template", {}).setdefault("spec", {}))
+    _pod_template(spec.setdefault("template", {}).setdefault("spec", {}))
     for template in spec.get("volumeClaimTemplates", []):
         _fill(template, apiVersion=kinds.CLAIM.api_version, kind=kinds.CLAIM.name, status={"phase": "Pending"})
         _claim(template.setdefault("spec", {}))

@@ -15,10 +15,7 @@ from provisioner.model.quantity import Quantity
 
 Found = Iterator[Problem]
 
-_SET_MUTABLE: Final = (
-    "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-    "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
-)  # fmt: skip
+_SET_FIXED: Final = ("selector", "volumeClaimTemplates", "serviceName", "podManagementPolicy")
 
 
 def problems(kind: Kind, old: Json, new: Json) -> Found:
@@ -71,13 +68,9 @@ def _volume(old: Json, new: Json) -> Found:
 
 
 def _stateful_set(old: Json, new: Json) -> Found:
-    def fixed(obj: Json) -> Json:
-        return {key: value for key, value in obj["spec"].items() if key not in _SET_MUTABLE}
-
-    if fixed(old) != fixed(new):
-        names = ", ".join(f"'{each}'" for each in _SET_MUTABLE[:-1])
-        detail = f"updates to statefulset spec for fields other than {names} and '{_SET_MUTABLE[-1]}' are forbidden"
-        yield forbidden("spec", detail)
+    for field in _SET_FIXED:
+        if old["spec"].get(field) != new["spec"].get(field):
+            yield immutable(f"spec.{field}", new["spec"].get(field))
 
 
 def _storage_class(old: Json, new: Json) -> Found:

@@ -173,6 +173,8 @@ class Store:
                 f"the namespace of the provided object ({said}) does not match the namespace sent on the request "
                 f"({namespace})"
             )
+        if body.get("metadata", {}).get("resourceVersion"):
+            raise errors.Refused(500, "", "resourceVersion should not be set on objects to be created")
         with self._writing:
             new = self._born(kind, namespace, body)
             managed = updated(kind, {}, new, writer, part="main", now=self._origins.now())
@@ -254,11 +256,16 @@ class Store:
         writer: Writer,
         part: Part = "main",
         force: bool = False,
-        validation: Validation = "Warn",
         dry_run: bool = False,
     ) -> Written:
-        """Server-side apply: merge a configuration into an object, or make the object of it."""
-        body, warnings = conform(kind, configuration, validation=validation)
+        """
+        Server-side apply: merge a configuration into an object, or make the object of it.
+
+        Unknown fields are refused, whatever the client says about validation: nobody could own them.
+        """
+        body, warnings = conform(kind, configuration, validation="Warn")
+        if warnings:
+            raise _undeclared(kind, namespace, name, warnings)
         with self._writing:
             now = self._origins.now()
             old = self._objects[kind].get((namespace, name))
@@ -324,6 +331,15 @@ class Store:
         """Close the file, after the last write."""
         with self._writing:
             self._database.close()
+
+
+def _undeclared(kind: Kind, namespace: str, name: str, warnings: Iterable[str]) -> errors.Refused:
+    """What upstream says, with its code."""
+    fields = ", ".join(f".{each.partition(chr(34))[2].rstrip(chr(34))}" for each in warnings)
+    about = f"{namespace}/{name}; {kind.api_version}, Kind={kind.name}"
+    return errors.Refused(
+        500, "", f"failed to create typed patch object ({about}): {fields}: field not declared in schema"
+    )
 
 
 def _set_managers(obj: Json, managed: list[Json] | None) -> None:
