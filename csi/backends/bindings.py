@@ -12,9 +12,10 @@ from csi.host.errors import MountFailed, UnsafePath
 
 def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]) -> None:
     """Show what is staged at `target`. Raises MountFailed, UnsafePath."""
-    there = mounts.at(target)
-    if there is not None:
-        if os.path.samestat(staging.stat(), target.stat()) and there.read_only == read_only:
+    if mounts.is_mount(target):
+        there = mounts.at(target)
+        same = os.path.samestat(staging.stat(), target.stat())
+        if same and there is not None and there.read_only == read_only:
             return
         raise MountFailed(f"something else is mounted at {target} already")
     make_target(target)

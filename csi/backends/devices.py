@@ -1,5 +1,6 @@
 """Showing an image through a loop device: as a mounted filesystem, or as the raw device."""
 
+import os
 import stat
 import time
 from collections.abc import Sequence
@@ -44,7 +45,7 @@ class MountedImage(_Image):
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Check it where it needs that, attach, mount, and grow it where its image has grown since."""
-        if mounts.at(staging) is not None:
+        if mounts.is_mount(staging):
             if self.is_staged(home, shape, staging=staging):
                 return
             raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
@@ -77,15 +78,8 @@ class MountedImage(_Image):
         bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
 
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
-        """
-        The filesystem there comes from a device of ours over this image.
-
-        The table's source is asked and not the device number, which for btrfs is none of the device's.
-        """
-        there = mounts.at(staging)
-        if there is None or not there.source.startswith("/dev/loop"):
-            return False
-        loop = loopdev.loop_at(Path(there.source))
+        """The filesystem there comes from a device of ours over this image."""
+        loop = _device_below(staging)
         return loop is not None and loopdev.is_over(loop, home / "image", tag=loopdev.tag_of(shape.volume_id))
 
     def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
@@ -102,6 +96,21 @@ class MountedImage(_Image):
         return Usage(
             space.total, used, space.available, space.inodes, space.inodes - space.free_inodes, space.free_inodes
         )
+
+
+def _device_below(path: Path) -> Loop | None:
+    """
+    The loop device whose filesystem is mounted there.
+
+    A file's device number tells, but not on btrfs, which has numbers of its own: there the table's source is asked.
+    """
+    if not mounts.is_mount(path):
+        return None
+    device = path.stat().st_dev
+    if os.major(device) == loopdev.MAJOR:
+        return loopdev.loop_at(Path(f"/dev/loop{os.minor(device)}"))
+    there = mounts.at(path)
+    return loopdev.loop_at(Path(there.source)) if there and there.source.startswith("/dev/loop") else None
 
 
 class RawImage(_Image):
@@ -132,7 +141,7 @@ class RawImage(_Image):
         """Bind the device, or a read-only one over the same image, to a file."""
         del staging, mount_flags
         loop = loopdev.attach(home / "image", tag=loopdev.tag_of(shape.volume_id), read_only=read_only)
-        if mounts.at(target) is not None:
+        if mounts.is_mount(target):
             if target.stat().st_rdev == loop.path.stat().st_rdev:
                 return
             raise MountFailed(f"something else is mounted at {target} already")
@@ -147,7 +156,7 @@ class RawImage(_Image):
 
     def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
         """A device of ours over this image is bound there."""
-        if mounts.at(target) is None:
+        if not mounts.is_mount(target):
             return False
         try:
             there = target.stat()

@@ -64,7 +64,7 @@ class Directory:
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Bind ``data`` to the staging path."""
         data = self._data(home, shape)
-        if mounts.at(staging) is not None:
+        if mounts.is_mount(staging):
             if self.is_staged(home, shape, staging=staging):
                 return
             raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
@@ -95,7 +95,7 @@ class Directory:
         """As above."""
         del shape
         try:
-            return mounts.at(target) is not None and os.path.samestat(target.stat(), (home / "data").stat())
+            return mounts.is_mount(target) and os.path.samestat(target.stat(), (home / "data").stat())
         except FileNotFoundError:
             return False
 

@@ -107,7 +107,7 @@ def read(home: Path) -> Manifest:
 
 
 def write(home: Path, manifest: Manifest) -> None:
-    """Put it on the disk, whole and durable; an intent only whole, for losing it loses nothing that was acknowledged."""
+    """Put it on the disk, whole and durable; an intent only whole: losing it loses nothing that was acknowledged."""
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     files.write_atomic(home / FILE, content, entry=manifest.state == "ready")
 

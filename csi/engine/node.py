@@ -118,7 +118,7 @@ class Node:
         record = entry.record.without(target)
 
         def act() -> None:
-            foreign = mounts.at(path) is not None and not backend.is_published(entry.home, shape, target=path)
+            foreign = mounts.is_mount(path) and not backend.is_published(entry.home, shape, target=path)
             if foreign and not recorded:
                 raise FailedPrecondition(f"what is mounted at {target} is not volume {handle}; it is left alone")
             if recorded or not foreign:

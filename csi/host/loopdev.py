@@ -144,8 +144,9 @@ def find(image: Path, *, tag: str) -> list[Loop]:
 
 def tagged(tag: str) -> list[Loop]:
     """All devices that carry the tag, whatever file they are over; that file may have been deleted."""
-    entries = sorted(Path("/sys/block").glob("loop*/loop/backing_file"))
-    found = [loop_at(Path("/dev", entry.parent.parent.name)) for entry in entries]
+    names = [each.name for each in os.scandir("/sys/block") if each.name.startswith("loop")]
+    attached = [name for name in sorted(names) if os.access(f"/sys/block/{name}/loop", os.F_OK)]
+    found = [loop_at(Path("/dev", name)) for name in attached]
     return [loop for loop in found if loop is not None and loop.tag == tag]
 
 
