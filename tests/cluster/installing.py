@@ -1,0 +1,55 @@
+"""Mooring on the cluster of the tests, installed as its guides say."""
+
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from tests.cluster.running import Running
+from tests.conftest import ROOT
+from tests.unit.deploy.rendering import DEPLOY, NAMESPACE, container, overlay
+
+MOORING: Final = container(overlay("upstream"), "DaemonSet")["image"]
+
+
+@cache
+def image() -> Path:
+    """The archive with the image, built unless it is cached."""
+    done = subprocess.run([str(ROOT / "hack" / "image")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.strip())
+
+
+@cache
+def load(cluster: Running) -> None:
+    """Bring the image to every node."""
+    cluster.load(image())
+
+
+def install(cluster: Running) -> None:
+    """As the guide for any cluster says, but that pools are made by themselves; waits until all of it runs."""
+    load(cluster)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "deploy"
+        shutil.copytree(DEPLOY, copy)
+        ours = copy / "overlays" / "upstream"
+        kustomization = yaml.safe_load((ours / "kustomization.yaml").read_text(encoding="utf-8"))
+        kustomization["components"].append("../../components/init-empty-pools")
+        (ours / "kustomization.yaml").write_text(yaml.safe_dump(kustomization), encoding="utf-8")
+        cluster.kubectl("apply", "--server-side", "-k", str(ours))
+    wait(cluster)
+
+
+def wait(cluster: Running) -> None:
+    """Until controller and drivers are rolled out."""
+    for workload in ("deployment/mooring-controller", "daemonset/mooring-driver"):
+        cluster.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
+
+
+def uninstall(cluster: Running) -> None:
+    """Take it away; pools and kept volumes stay."""
+    cluster.kubectl("delete", "--ignore-not-found", "-k", str(DEPLOY / "overlays" / "upstream"))
