@@ -151,8 +151,8 @@ def token_requests(driver: Object) -> str:
 
 def last_seen(event: Object) -> str | None:
     """When an Event was last reported."""
-    found = at(event, "series.lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return text(found or event["metadata"].get("creationTimestamp")) or None
+    found = at(event, "series.lastObservedTime") or event.get("lastTimestamp") or event.get("firstTimestamp")
+    return text(found or event.get("eventTime")) or None
 
 
 def event_object(event: Object) -> str:

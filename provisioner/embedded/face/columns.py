@@ -77,7 +77,7 @@ COLUMNS: Final[dict[Kind, tuple[Column, ...]]] = {
         Column("Source", cells.event_source, wide=True),
         _column("Message", "message"),
         Column("First Seen", lambda obj: age(obj.get("firstTimestamp") or obj.get("eventTime")), wide=True),
-        Column("Count", lambda obj: obj.get("count", 1), wide=True, type="integer"),
+        Column("Count", lambda obj: obj.get("count", 1), wide=True),
         Column("Name", lambda obj: obj["metadata"]["name"], wide=True),
     ),
     kinds.CLAIM: (
@@ -116,7 +116,7 @@ COLUMNS: Final[dict[Kind, tuple[Column, ...]]] = {
         _column("Provisioner", "provisioner"),
         _column("ReclaimPolicy", "reclaimPolicy"),
         _column("VolumeBindingMode", "volumeBindingMode"),
-        Column("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion")), type="boolean"),
+        Column("AllowVolumeExpansion", lambda obj: bool(obj.get("allowVolumeExpansion"))),
         _AGE,
     ),
     kinds.CSI_DRIVER: (
@@ -136,8 +136,7 @@ COLUMNS: Final[dict[Kind, tuple[Column, ...]]] = {
     ),
     kinds.CSI_STORAGE_CAPACITY: (
         _NAME,
-        _column("StorageClassName", "storageClassName"),
-        _column("Capacity", "capacity"),
+        Column("Created At", lambda obj: obj["metadata"].get("creationTimestamp"), type="date"),
     ),
     kinds.ATTRIBUTES_CLASS: (_NAME, _column("DriverName", "driverName"), _AGE),
     kinds.LEASE: (_NAME, _column("Holder", "spec.holderIdentity"), _AGE),

@@ -13,6 +13,10 @@ from provisioner.model import kinds
 from provisioner.model.kinds import Json, Kind, Object
 from provisioner.model.names import CLAIM_PROTECTION, CLASS_BETA, DEFAULT_CLASS, DEFAULT_CLASS_BETA, VOLUME_PROTECTION
 
+_FIRST_STATUS: Final[dict[Kind, Json]] = {
+    kinds.SERVICE: {"loadBalancer": {}},
+    kinds.STATEFUL_SET: {"replicas": 0, "availableReplicas": 0},
+}
 _FIRST_PHASE: Final = {kinds.CLAIM: "Pending", kinds.VOLUME: "Pending", kinds.POD: "Pending", kinds.NAMESPACE: "Active"}
 EVENT_LIFETIME_SECONDS: Final = 3600
 _PROTECTION: Final = {kinds.CLAIM: CLAIM_PROTECTION, kinds.VOLUME: VOLUME_PROTECTION}
@@ -32,6 +36,8 @@ def admit(kind: Kind, obj: Json, *, classes: Iterable[Object]) -> Json:
         obj.pop("status", None)
         if phase := _FIRST_PHASE.get(kind):
             obj["status"] = {"phase": phase}
+        elif first := _FIRST_STATUS.get(kind):
+            obj["status"] = dict(first)
     if (protection := _PROTECTION.get(kind)) and protection not in metadata.get("finalizers", []):
         metadata["finalizers"] = [*metadata.get("finalizers", []), protection]
     if kind is kinds.CLAIM and (found := _default_class(obj, classes)):
@@ -89,6 +95,10 @@ def _csi_driver(spec: Json) -> None:
 
 def _service(spec: Json) -> None:
     _fill(spec, type="ClusterIP", sessionAffinity="None")
+    if spec["type"] != "ExternalName":
+        _fill(spec, internalTrafficPolicy="Cluster")
+    if spec.get("clusterIP") == "None":
+        _fill(spec, clusterIPs=["None"], ipFamilies=["IPv4"], ipFamilyPolicy="SingleStack")
     for port in spec.get("ports", []):
         _fill(port, protocol="TCP")
         _fill(port, targetPort=port.get("port"))

@@ -52,7 +52,7 @@ def born(kind: Kind, obj: Json, *, name: str, namespace: str, uid: str, now: str
     metadata |= {"name": name, "uid": uid, "creationTimestamp": now}
     if kind.namespaced:
         metadata["namespace"] = namespace
-    if kind in WITH_GENERATION:
+    if kind in WITH_GENERATION and kind is not kinds.CSI_DRIVER:  # whose first change is counted as the first
         metadata["generation"] = 1
     return {**obj, "metadata": metadata}
 

@@ -89,8 +89,11 @@ def descriptions(model: type) -> Mapping[str, str]:
     return {info.serialization_alias or info.alias or name: info.description or "" for name, info in declared.items()}
 
 
-def required(model: type) -> frozenset[str]:
+@cache
+def required(model: type | None) -> frozenset[str]:
     """The fields that an object must have, by their names on the wire."""
+    if model is None:
+        return frozenset()
     declared: Mapping[str, Any] = model.model_fields  # type: ignore[attr-defined]
     return frozenset(
         info.serialization_alias or info.alias or name for name, info in declared.items() if info.is_required()

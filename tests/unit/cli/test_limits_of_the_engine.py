@@ -47,6 +47,17 @@ def test_a_value_that_is_no_matter_of_storage_is_not_checked(client: Client) -> 
     assert made["spec"]["containers"][0]["ports"][0]["protocol"] == "PIGEON"
 
 
+@pytest.mark.limit("api-defaults")
+def test_what_no_one_here_acts_on_is_not_filled_in(client: Client) -> None:
+    """A pod is stored without what a cluster's scheduler and kubelet would need."""
+    pod = {"metadata": {"name": "bare", "namespace": "default"}, "spec": {"containers": [CONTAINER]}}
+
+    made = client.call("POST", POD.path("default"), body=pod)
+
+    assert {"priority", "tolerations"}.isdisjoint(made["spec"])
+    assert "qosClass" not in made["status"]
+
+
 @pytest.mark.limit("service-addresses")
 def test_a_service_gets_no_address(client: Client) -> None:
     """Nothing is invented for it."""

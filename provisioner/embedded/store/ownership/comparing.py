@@ -7,6 +7,7 @@ Source: sigs.k8s.io/structured-merge-diff, typed/compare.go.
 from dataclasses import dataclass, field
 from typing import Any
 
+from provisioner.embedded.store import schema
 from provisioner.embedded.store.ownership.fieldsets import Fields, Path, children
 from provisioner.embedded.store.ownership.topology import Node
 
@@ -50,9 +51,16 @@ def _compare(node: Node, old: Any, new: Any, path: Path, found: _Found) -> None:
         assert place is not None  # noqa: S101 - the step came from one of them
         here = (*path, step)
         came_or_went = was is _ABSENT or now is _ABSENT
-        if came_or_went and place.word != "leaf" and (node.word, place.word) != ("struct", "struct"):
+        if came_or_went and place.word != "leaf" and not _always_there(node, place, step):
             (found.added if was is _ABSENT else found.removed).add(here)
         _compare(place, was, now, here, found)
+
+
+def _always_there(node: Node, place: Node, step: str) -> bool:
+    """Whether an object of Go has the field even when it says nothing there, so that it can neither come nor go."""
+    if node.word != "struct":
+        return False
+    return place.word == "struct" or step.removeprefix("f:") in schema.required(node.shape.model)
 
 
 def _whole(old: Any, new: Any, path: Path, found: _Found) -> None:
