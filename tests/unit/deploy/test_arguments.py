@@ -1,0 +1,50 @@
+"""The arguments in the manifests are ones that the programs understand."""
+
+import re
+
+import click
+import pytest
+
+from csi.__main__ import main as driver
+from provisioner.cli.main import COMMANDS, mooring
+from provisioner.model.kinds import Json
+from tests import programs
+from tests.conftest import ROOT
+from tests.unit.deploy.rendering import OVERLAYS, container, overlay
+
+pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
+
+PROMISED = {"controller", "--network-endpoint", "--controller-ca", "--key-dir"}
+"""What the manifests use and the programs may not have yet; docs/limits.md says so as long as one is missing."""
+
+
+def _with(env: list[Json], argument: str) -> str:
+    """As kubelet puts variables in."""
+    known = {each["name"]: each.get("value", "x") for each in env}
+    return re.sub(r"\$\((\w+)\)", lambda found: known[found[1]], argument)
+
+
+def _command(word: str) -> click.Command | None:
+    if word == "driver":
+        return driver
+    return mooring.get_command(click.Context(mooring), word) if word in COMMANDS else None
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
+def test_the_arguments_are_understood(name: str, kind: str) -> None:
+    """By the very command line that will read them."""
+    made = container(overlay(name), kind)
+    word, *arguments = [_with(made["env"], each) for each in made["args"]]
+    command = _command(word)
+    if command is None:
+        missing = {word}
+    else:
+        known = {option for each in command.params for option in each.opts}
+        missing = {argument.partition("=")[0] for argument in arguments} - known
+
+    assert missing <= PROMISED
+    if missing:
+        assert "## `no-cluster`" in (ROOT / "docs" / "limits.md").read_text(encoding="utf-8")
+    elif command is not None:
+        command.make_context(word, arguments)
