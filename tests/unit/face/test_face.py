@@ -182,3 +182,13 @@ async def test_our_own_client_may_patch_what_others_post(session: aiohttp.Client
         assert answer.status == 200
     async with session.get("/api/v1/namespaces/there") as answer:
         assert answer.status == 404
+
+
+@pytest.mark.limit("api-validation")
+async def test_a_field_that_stands_twice_counts_once(session: aiohttp.ClientSession) -> None:
+    """The last value is taken, even under Strict; a cluster would refuse it."""
+    body = b'{"metadata": {"name": "first", "name": "second"}}'
+    headers = {"Content-Type": "application/json"}
+    async with session.post(LEASES, data=body, headers=headers, params={"fieldValidation": "Strict"}) as answer:
+        assert answer.status == 201
+        assert (await answer.json())["metadata"]["name"] == "second"
