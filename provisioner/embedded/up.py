@@ -21,6 +21,8 @@ log = structlog.get_logger()
 OK = 0
 FAILED = 1
 BAD_ENVIRONMENT = 78
+UMASK = 0o022
+"""Files have the modes that this engine says, whatever its user's shell takes away."""
 SAME_WISH_SECONDS = 1.0
 """Some shells and supervisors send the first signal twice; that is no wish to hurry."""
 
@@ -33,6 +35,7 @@ def run(settings: UpSettings) -> int:
     serve. Without root this starts itself again inside a user namespace, under the same process id.
     """
     logs.configure(settings.log_format)
+    os.umask(UMASK)
     try:
         if os.geteuid() != 0 and not settings.rootless:
             rootless.enter(settings)

@@ -25,6 +25,8 @@ SETS = "/apis/apps/v1/namespaces/default/statefulsets"
 VOLUMES = "/api/v1/persistentvolumes"
 PATIENCE = 60.0
 """Seconds after which something that should come is taken for lost; nothing is measured by it."""
+STRICT_UMASK = 0o077
+"""As some services and build machines have it; what an engine makes has the modes it says all the same."""
 
 
 class Refused(Exception):
@@ -58,7 +60,7 @@ class Living:
         self.log = self.state.with_name(f"{self.state.name}.log")
         with self.log.open("ab") as log:
             environment = os.environ | {"HOME": str(self.state.parent)}
-            self.process = subprocess.Popen(argv, stderr=log, stdout=log, env=environment)
+            self.process = subprocess.Popen(argv, stderr=log, stdout=log, env=environment, umask=STRICT_UMASK)
         return self.process
 
     def _is_ready(self) -> bool:
