@@ -39,20 +39,27 @@ def running(name: str = NAME) -> Cluster | None:
     return cluster if cluster is not None and outside.root_process(cluster) is not None else None
 
 
+def _found(name: str, nodes: int) -> Cluster | None:
+    there = running(name)
+    if there is not None and there.size < nodes:
+        raise RuntimeError(
+            f"cluster {name} has {there.size} of the {nodes} nodes; take it down with 'make cluster-down'"
+        )
+    return there
+
+
 def up(name: str = NAME, nodes: int = 2) -> Cluster:
     """Start a cluster, or find the one that is running; it is ready for pods when this returns."""
     if not 1 <= nodes <= MOST_NODES:
         raise ValueError(f"a cluster has 1 to {MOST_NODES} nodes, not {nodes}")
-    if (there := running(name)) is not None:
-        if there.size < nodes:
-            raise RuntimeError(
-                f"cluster {name} is running with {there.size} nodes, fewer than {nodes}; take it down first"
-            )
+    if (there := _found(name, nodes)) is not None:
         return there
     version = binaries.wanted_version()
     programs = build(version)
     start = time.monotonic()
     with _alone():
+        if (there := _found(name, nodes)) is not None:
+            return there  # somebody was faster
         _remove(name)
         cluster = _plugged(name, nodes, version, programs)
         try:

@@ -16,13 +16,12 @@ from tests.cluster.running import Running
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Running]:
     """A cluster with two nodes that are ready; taken down at the end if it was started here."""
-    if (found := life.running()) is not None:
-        yield Running(found)
-        return
+    ours = life.running() is None
     try:
         yield Running(life.up(nodes=2))
     finally:
-        life.down()
+        if ours:
+            life.down()
 
 
 @pytest.fixture
