@@ -8,7 +8,7 @@ drivers will need. The router is also the last fence: it makes no volume for a c
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -132,6 +132,32 @@ class Expanded:
     node_too: bool
 
 
+class Remembering(Protocol):
+    """What the fence asks."""
+
+    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
+        """The manifests whose holder has all of these labels."""
+
+    async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
+        """The deleted volumes whose last holder has all of these labels."""
+
+
+async def fence(inventory: Remembering, name: str, parameters: Mapping[str, str]) -> None:
+    """Refuse an empty volume to a claim that has a former one. Raises FormerVolume, or RpcError."""
+    labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
+    if len(labels) < 2:
+        raise RpcError(
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+            message=f"volume {name} was asked for without saying whose it will be; nothing is made",
+        )
+    for manifest in await inventory.list_manifests(labels):
+        if manifest.csi_name != name and manifest.state != "creating":
+            raise FormerVolume(manifest.volume_id, in_trash=False)
+    for entry in await inventory.list_trash(labels):
+        if entry.manifest.csi_name != name and entry.manifest.state != "creating":
+            raise FormerVolume(entry.manifest.volume_id, in_trash=True)
+
+
 class Router:
     """Calls to the driver behind `endpoint`; make it inside a running event loop, and close it."""
 
@@ -162,7 +188,7 @@ class Router:
         another volume or has one in the trash, raises FormerVolume and makes nothing. Raises RpcError otherwise.
         """
         if may_have_former:
-            await self._fence(name, parameters)
+            await fence(self, name, parameters)
         topology = csi_pb2.Topology(segments=dict(segments))
         wanted = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
         request = csi_pb2.CreateVolumeRequest(
@@ -180,21 +206,6 @@ class Router:
             capacity_bytes=volume.capacity_bytes or required_bytes,
             context=dict(volume.volume_context),
         )
-
-    async def _fence(self, name: str, parameters: Mapping[str, str]) -> None:
-        """Refuse an empty volume to a claim that has a former one."""
-        labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
-        if len(labels) < 2:
-            raise RpcError(
-                code=grpc.StatusCode.FAILED_PRECONDITION,
-                message=f"volume {name} was asked for without saying whose it will be; nothing is made",
-            )
-        for manifest in await self.list_manifests(labels):
-            if manifest.csi_name != name and manifest.state != "creating":
-                raise FormerVolume(manifest.volume_id, in_trash=False)
-        for entry in await self.list_trash(labels):
-            if entry.manifest.csi_name != name and entry.manifest.state != "creating":
-                raise FormerVolume(entry.manifest.volume_id, in_trash=True)
 
     async def delete_volume(self, handle: str) -> None:
         """Move the volume to the trash; a volume that is gone already counts as deleted."""
