@@ -7,8 +7,8 @@ already had one, wherever that is.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -18,64 +18,99 @@ import structlog
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.place import place
 from provisioner.model.inventory import Pool
-from provisioner.model.names import HOLDER_CLAIM_UID, NODE_TOPOLOGY
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
-from provisioner.router import Created, DriverAway, Expanded, Router, RpcError, fence
+from provisioner.router import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
 
 log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_RESERVED = "mooring.dev/"
+"""Prefix of the parameters that say who holds a volume."""
+
 
 @dataclass(slots=True)
 class Member:
-    """One node's driver, and what it said last."""
+    """One node's driver, and what it said last. Without a router it is away."""
 
-    router: Router
+    router: Router | None
+    answers: bool = False
+    heard: bool = False
     pools: list["inventory_pb2.Pool"] = field(default_factory=list)
     manifests: list["inventory_pb2.Manifest"] = field(default_factory=list)
     trash: list["inventory_pb2.TrashEntry"] = field(default_factory=list)
 
 
 class Fleet:
-    """Drivers by node. They may come and go at any time; make it inside a running event loop, and close it."""
+    """
+    Drivers by node. They may come and go at any time; make it inside a running event loop, and close it.
 
-    def __init__(self, drivers: Mapping[str, Router] | None = None) -> None:
+    What a driver said is remembered when it goes away. `expected` names the nodes that have pools as far as the API
+    knows: while one of them was never heard, nobody can say that a claim had no volume before.
+    """
+
+    def __init__(
+        self,
+        drivers: Mapping[str, Router] | None = None,
+        *,
+        expected: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
         self._members: dict[str, Member] = {node: Member(router) for node, router in (drivers or {}).items()}
+        self._expected = expected
 
     def nodes(self) -> Sequence[str]:
         """The nodes that have a driver."""
-        return sorted(self._members)
+        return sorted(node for node, member in self._members.items() if member.router is not None)
 
     def join(self, node: str, router: Router) -> "Router | None":
         """Take a driver in; the one that was there before on that node, which the caller closes."""
-        before = self._members.get(node)
-        self._members[node] = Member(router)
-        if before is not None:
-            self._members[node].pools, self._members[node].manifests = before.pools, before.manifests
-            self._members[node].trash = before.trash
-        return before.router if before else None
+        member = self._members.setdefault(node, Member(None))
+        before, member.router = member.router, router
+        return before
 
     def leave(self, node: str) -> "Router | None":
-        """Forget a driver; the caller closes it."""
-        member = self._members.pop(node, None)
-        return member.router if member else None
+        """The driver is gone, and the caller closes it; what it said is remembered."""
+        member = self._members.get(node)
+        if member is None:
+            return None
+        before, member.router, member.answers = member.router, None, False
+        return before
+
+    def forget(self, node: str) -> None:
+        """The node is no more, and nothing that its driver said counts any longer."""
+        if (member := self._members.get(node)) is not None and member.router is None:
+            del self._members[node]
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(member.router.close() for member in self._members.values()))
+        await asyncio.gather(*(each.router.close() for each in self._members.values() if each.router is not None))
+
+    async def look_around(self) -> None:
+        """Ask every driver for everything, so that it is still known when one of them is away."""
+        for ask in (self.list_pools, self.list_manifests, self.list_trash):
+            with contextlib.suppress(RpcError):
+                await ask()
 
     async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
         """The node's pools; one that another node reports, too, has a problem on both. Raises RpcError."""
-        member = self._member(node)
-        member.pools = await member.router.list_pools()
-        seen = Counter(pool.uuid for each in self._members.values() for pool in each.pools)
+        member, router = self._living(node)
+        member.answers = False
+        member.pools = await router.list_pools()
+        member.answers = True
         for pool in member.pools:
-            if seen[pool.uuid] > 1:
-                nodes = [name for name, each in self._members.items() if pool.uuid in {one.uuid for one in each.pools}]
-                pool.problem = f"pool {pool.uuid} is on {' and '.join(sorted(nodes))}: one disk is a copy of the other"
+            if len(nodes := self._nodes_of(pool.uuid)) > 1:
+                pool.problem = f"pool {pool.uuid} is on {' and '.join(nodes)}: one disk is a copy of the other"
         return member.pools
+
+    def moved_from(self, node: str) -> frozenset[str]:
+        """UUIDs of the pools that this node, which does not answer, had, and that another has by now."""
+        member = self._members.get(node)
+        if member is None or member.answers:
+            return frozenset()
+        return frozenset(pool.uuid for each in self._answering() for pool in each.pools)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """All pools of all drivers that answer."""
@@ -84,7 +119,7 @@ class Fleet:
 
     async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise there. Raises RpcError."""
-        return await self._member(node).router.capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
+        return await self._living(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
 
     async def create_volume(
         self,
@@ -96,41 +131,66 @@ class Fleet:
         mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
+        candidates: Container[str] | None = None,
     ) -> Created:
-        """As Router's, on the node that the segments name, or on the one with the most room. Raises RpcError."""
+        """
+        Make the volume `name`, or find it: on the node of the segments, or else on the candidate with the most room.
+
+        When `may_have_former` (the class adopts) and the same claim holds another volume or has one in the trash,
+        raises FormerVolume and makes nothing. Raises RpcError otherwise.
+        """
         if may_have_former:
-            await fence(self, name, parameters)
-        node = segments.get(NODE_TOPOLOGY) or await self._place(name, required_bytes, parameters)
-        return await self._member(node).router.create_volume(
+            await self._fence(name, parameters)
+        node = segments.get(NODE_TOPOLOGY, "")
+        begun = await self._begun(name, parameters) if len(self._members) > 1 else None
+        if begun is not None:
+            home = await self._home(begun.pool_uuid)
+            if node not in {"", home}:
+                await self.delete_volume(begun.volume_id)  # the scheduler chose anew, and nobody was given that one
+            node = node or home
+        router = self._living(node or await self._place(required_bytes, parameters, candidates))[1]
+        return await router.create_volume(
             name=name,
             required_bytes=required_bytes,
             capabilities=capabilities,
             parameters=parameters,
             mutable_parameters=mutable_parameters,
-            segments={NODE_TOPOLOGY: node},
-            may_have_former=False,
+            segments=segments,
         )
 
-    async def _place(self, name: str, required_bytes: int, parameters: Mapping[str, str]) -> str:
-        """The node where an earlier try began, else that of the pool with the most room."""
-        begun = await self.list_manifests({HOLDER_CLAIM_UID: parameters.get(HOLDER_CLAIM_UID, "")})
-        for manifest in begun:
-            if manifest.csi_name == name:
-                return self._node_of(manifest.pool_uuid)
-        found = await self._each(self.pools_on)
-        own = {key: value for key, value in parameters.items() if not key.startswith("mooring.dev/")}
-        pools = [
-            Pool(
-                uuid=pool.uuid,
-                name=pool.name,
-                node=node,
-                capacity_bytes=pool.capacity_bytes,
-                available_bytes=pool.available_bytes,
-                backends=tuple(pool.backends),
-                problem=pool.problem,
+    async def _fence(self, name: str, parameters: Mapping[str, str]) -> None:
+        """Refuse an empty volume to a claim that has a former one."""
+        labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
+        if len(labels) < 2:
+            raise RpcError(
+                code=grpc.StatusCode.FAILED_PRECONDITION,
+                message=f"volume {name} was asked for without saying whose it will be; nothing is made",
             )
+        for manifest in await self.list_manifests(labels):
+            if manifest.csi_name != name and manifest.state != "creating":
+                raise FormerVolume(manifest.volume_id, in_trash=False)
+        for entry in await self.list_trash(labels):
+            if entry.manifest.csi_name != name and entry.manifest.state != "creating":
+                raise FormerVolume(entry.manifest.volume_id, in_trash=True)
+
+    async def _begun(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
+        """What an earlier try left, on whatever node that was."""
+        if HOLDER_CLAIM_UID not in parameters:
+            return None
+        found = await self.list_manifests({HOLDER_CLAIM_UID: parameters[HOLDER_CLAIM_UID]})
+        return next((manifest for manifest in found if manifest.csi_name == name), None)
+
+    async def _place(
+        self, required_bytes: int, parameters: Mapping[str, str], candidates: Container[str] | None
+    ) -> str:
+        """The node of the pool with the most room. Raises RpcError."""
+        found = await self._each(self.pools_on)
+        own = {key: value for key, value in parameters.items() if not key.startswith(_RESERVED)}
+        pools = [
+            pool_view(pool, node=node)
             for node, pools in found.items()
             for pool in pools
+            if candidates is None or node in candidates
         ]
         chosen = place(Quantity.of_bytes(required_bytes), parameters=ClassParameters.parse(own), pools=pools)
         if not isinstance(chosen, Pool):
@@ -161,78 +221,116 @@ class Fleet:
         return await (await self._holder(handle)).undelete(handle)
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """Of all drivers; for one that does not answer, what it said the last time it was asked for everything."""
+        """Of all drivers; for one that is away, what it said last. Raises DriverAway while one was never heard."""
 
         async def ask(node: str) -> "list[inventory_pb2.Manifest]":
-            member = self._member(node)
-            found = await member.router.list_manifests(labels)
+            member, router = self._living(node)
+            found = await router.list_manifests(labels)
             if not labels:
                 member.manifests = found
             return found
 
-        found = await self._each(ask, instead=lambda member: [m for m in member.manifests if _has(m, labels)])
+        found = await self._each(ask)
+        for node, member in self._silent(found):
+            found[node] = [each for each in member.manifests if _has(each, labels) and not self._is_elsewhere(each)]
         return [each for manifests in found.values() for each in manifests]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
         """As above."""
 
         async def ask(node: str) -> "list[inventory_pb2.TrashEntry]":
-            member = self._member(node)
-            found = await member.router.list_trash(labels)
+            member, router = self._living(node)
+            found = await router.list_trash(labels)
             if not labels:
-                member.trash = found
+                member.trash, member.heard = found, True
             return found
 
-        found = await self._each(ask, instead=lambda member: [e for e in member.trash if _has(e.manifest, labels)])
+        found = await self._each(ask)
+        for node, member in self._silent(found):
+            kept = (each for each in member.trash if not self._is_elsewhere(each.manifest))
+            found[node] = [each for each in kept if _has(each.manifest, labels)]
         return [each for entries in found.values() for each in entries]
 
-    async def _each(
-        self,
-        ask: Callable[[str], Awaitable[Answer]],
-        *,
-        instead: Callable[[Member], Answer] | None = None,
-    ) -> dict[str, Answer]:
-        """Ask all at once. One that is away is left out, or answered for by `instead`."""
+    def _is_elsewhere(self, manifest: "inventory_pb2.Manifest") -> bool:
+        """Whether the disk was moved to a node that answers, and tells of it itself."""
+        return any(manifest.pool_uuid in {pool.uuid for pool in each.pools} for each in self._answering())
+
+    def _answering(self) -> list[Member]:
+        return [each for each in self._members.values() if each.answers]
+
+    def _silent(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
+        """Those that did not answer, but did before. Raises DriverAway for one that never did."""
+        for node in self._expected():
+            if node not in found and not (node in self._members and self._members[node].heard):
+                message = (
+                    f"node {node} has a pool, and its driver has not been heard: it may have the claim's volume. "
+                    "Start the driver there, or delete the Node object when the node is gone for good"
+                )
+                raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
+        return [(node, member) for node, member in self._members.items() if node not in found and member.heard]
+
+    async def _each(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
+        """Ask all at once; one that is away is left out. Raises RpcError when nobody else could know."""
         nodes = self.nodes()
         answers = await asyncio.gather(*(ask(node) for node in nodes), return_exceptions=True)
         found: dict[str, Answer] = {}
         for node, answer in zip(nodes, answers, strict=True):
             if not isinstance(answer, BaseException):
                 found[node] = answer
-            elif not isinstance(answer, RpcError):
+            elif not isinstance(answer, RpcError) or answer.code not in _AWAY or len(self._members) == 1:
                 raise answer
-            elif len(nodes) == 1:
-                raise answer  # nobody else could know
-            elif instead is not None and node in self._members:
-                found[node] = instead(self._members[node])
+            elif node in self._members:
+                self._members[node].answers = False
         return found
 
     async def _holder(self, handle: str) -> Router:
         """The driver that has the volume's pool. Raises DriverAway."""
-        uuid = handle.partition(".")[0]
-        try:
-            return self._member(self._node_of(uuid)).router
-        except DriverAway:
-            await self._each(self.pools_on)
-            return self._member(self._node_of(uuid)).router
+        return self._living(await self._home(handle.partition(".")[0]))[1]
+
+    async def _home(self, uuid: str) -> str:
+        """The node that has the pool. Raises DriverAway."""
+        if len(self._members) == 1:
+            return next(iter(self._members))
+        with contextlib.suppress(DriverAway):
+            return self._node_of(uuid)
+        await self._each(self.pools_on)
+        return self._node_of(uuid)
+
+    def _nodes_of(self, uuid: str) -> list[str]:
+        """Who has the pool: of those that answer, or else of those that once did."""
+        having = {node: each for node, each in self._members.items() if uuid in {pool.uuid for pool in each.pools}}
+        return sorted(node for node, each in having.items() if each.answers) or sorted(having)
 
     def _node_of(self, uuid: str) -> str:
-        nodes = [node for node, each in self._members.items() if uuid in {pool.uuid for pool in each.pools}]
+        nodes = self._nodes_of(uuid)
         if len(nodes) == 1:
             return nodes[0]
         if nodes:
-            message = f"pool {uuid} is on {' and '.join(sorted(nodes))}: one disk is a copy of the other; take one away"
+            message = f"pool {uuid} is on {' and '.join(nodes)}: one disk is a copy of the other; take one away"
         else:
             message = f"no node reports pool {uuid}: its node or its disk is away"
         raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
 
-    def _member(self, node: str) -> Member:
+    def _living(self, node: str) -> tuple[Member, Router]:
         member = self._members.get(node)
-        if member is None:
+        if member is None or member.router is None:
             message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"
             raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
-        return member
+        return member, member.router
 
 
 def _has(manifest: "inventory_pb2.Manifest", labels: Mapping[str, str] | None) -> bool:
     return (labels or {}).items() <= dict(manifest.holder.labels).items()
+
+
+def pool_view(pool: "inventory_pb2.Pool", *, node: str) -> Pool:
+    """The driver's message as the brain's plain value."""
+    return Pool(
+        uuid=pool.uuid,
+        name=pool.name,
+        node=node,
+        capacity_bytes=pool.capacity_bytes,
+        available_bytes=pool.available_bytes,
+        backends=tuple(pool.backends),
+        problem=pool.problem,
+    )

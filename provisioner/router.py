@@ -1,20 +1,14 @@
-"""
-Calls to the driver that has the pool: CSI's Controller service and our Inventory, with typed errors.
-
-One engine has one driver, so the route is one socket; the volume handle (``<pool UUID>.<id>``) carries what more
-drivers will need. The router is also the last fence: it makes no volume for a claim that already had one.
-"""
+"""Calls to one driver: CSI's Controller service and our Inventory, with typed errors. All drivers as one: `fleet`."""
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 from provisioner.model.quantity import Quantity
 
 QUICK_SECONDS = 15.0
@@ -132,37 +126,26 @@ class Expanded:
     node_too: bool
 
 
-class Remembering(Protocol):
-    """What the fence asks."""
-
-    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """The manifests whose holder has all of these labels."""
-
-    async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
-        """The deleted volumes whose last holder has all of these labels."""
-
-
-async def fence(inventory: Remembering, name: str, parameters: Mapping[str, str]) -> None:
-    """Refuse an empty volume to a claim that has a former one. Raises FormerVolume, or RpcError."""
-    labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
-    if len(labels) < 2:
-        raise RpcError(
-            code=grpc.StatusCode.FAILED_PRECONDITION,
-            message=f"volume {name} was asked for without saying whose it will be; nothing is made",
-        )
-    for manifest in await inventory.list_manifests(labels):
-        if manifest.csi_name != name and manifest.state != "creating":
-            raise FormerVolume(manifest.volume_id, in_trash=False)
-    for entry in await inventory.list_trash(labels):
-        if entry.manifest.csi_name != name and entry.manifest.state != "creating":
-            raise FormerVolume(entry.manifest.volume_id, in_trash=True)
-
-
 class Router:
-    """Calls to the driver behind `endpoint`; make it inside a running event loop, and close it."""
+    """
+    Calls to the driver behind `endpoint`; make it inside a running event loop, and close it.
 
-    def __init__(self, endpoint: str) -> None:
-        self._channel = grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
+    On a unix socket it needs no credentials. `options` are gRPC's, beside those that all channels have.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, Any]] = (),
+    ) -> None:
+        options = (*CHANNEL_OPTIONS, *options)
+        self._channel = (
+            grpc.aio.insecure_channel(endpoint, options=options)
+            if credentials is None
+            else grpc.aio.secure_channel(endpoint, credentials, options=options)
+        )
         self._controller = csi_pb2_grpc.ControllerStub(self._channel)
         self._inventory = inventory_pb2_grpc.InventoryStub(self._channel)
 
@@ -179,16 +162,12 @@ class Router:
         parameters: Mapping[str, str],
         mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
-        may_have_former: bool,
     ) -> Created:
         """
-        Make the volume `name`, or find the one already made under it.
+        Make the volume `name`, or find the one already made under it. Raises RpcError.
 
-        `parameters` carry the holder's labels. When `may_have_former` (the class adopts) and the same claim holds
-        another volume or has one in the trash, raises FormerVolume and makes nothing. Raises RpcError otherwise.
+        `parameters` carry the holder's labels; `segments` is the topology that the scheduler chose, {} for none.
         """
-        if may_have_former:
-            await fence(self, name, parameters)
         topology = csi_pb2.Topology(segments=dict(segments))
         wanted = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
         request = csi_pb2.CreateVolumeRequest(

@@ -13,12 +13,12 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.holding import cluster_uid
+from provisioner.controllers.holding import CLUSTER_NAMESPACE, cluster_uid
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
-from provisioner.model.kinds import CLAIM, NODE, VOLUME, Json, Kind
+from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind
 from provisioner.model.names import (
     HOLDER_CLAIM,
     HOLDER_CLAIM_UID,
@@ -26,6 +26,7 @@ from provisioner.model.names import (
     HOLDER_NAMESPACE,
     HOLDER_RECLAIM_POLICY,
 )
+from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 
@@ -43,31 +44,37 @@ class Driver(Protocol):
 
 
 class Orphans:
-    """One reconciler: the volumes of this cluster on the node whose driver `router` reaches."""
+    """One reconciler: the volumes of this cluster on all nodes."""
 
     name = "orphans"
     workers = 1
 
-    def __init__(self, transport: Transport, caches: Caches, *, router: Driver, node: str) -> None:
+    def __init__(self, transport: Transport, caches: Caches, *, router: Driver) -> None:
         self._transport = transport
         self._caches = caches
         self._router = router
-        self._node = node
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """The node, to begin with; after that only time."""
-        return {NODE: lambda node: [("", node["metadata"]["name"])]}
+        """The cluster, to begin with; after that only time."""
+        return {
+            NAMESPACE: lambda each: [("", CLUSTER_NAMESPACE)] if each["metadata"]["name"] == CLUSTER_NAMESPACE else ()
+        }
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Delete what has neither an object nor a claim any more, asked live."""
         cluster = cluster_uid(self._caches)
-        if key[1] != self._node or not cluster:
+        if key[1] != CLUSTER_NAMESPACE or not cluster:
             return Done()
-        for manifest in await self._router.list_manifests({HOLDER_CLUSTER_UID: cluster}):
-            if _may_go(manifest) and not await self._has_owner(manifest):
-                await self._router.delete_volume(manifest.volume_id)
-                log.info("orphan.deleted", handle=manifest.volume_id)
+        with contextlib.suppress(DriverAway):  # of those that are away nothing is decided
+            for manifest in await self._router.list_manifests({HOLDER_CLUSTER_UID: cluster}):
+                if _may_go(manifest) and not await self._has_owner(manifest):
+                    await self._delete(manifest)
         return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may go while its volume is being made")
+
+    async def _delete(self, manifest: "inventory_pb2.Manifest") -> None:
+        with contextlib.suppress(DriverAway):
+            await self._router.delete_volume(manifest.volume_id)
+            log.info("orphan.deleted", handle=manifest.volume_id)
 
     async def _has_owner(self, manifest: "inventory_pb2.Manifest") -> bool:
         """Whether a claim still waits for the volume, or a PersistentVolume stands for it."""

@@ -1,8 +1,9 @@
 """Pools as Node labels: ``pool.mooring.dev/<uuid>: present`` while the node's driver has the pool, healthy."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
+import grpc
 import structlog
 
 from csi.v1 import inventory_pb2
@@ -11,30 +12,40 @@ from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import NODE, Json, Kind
 from provisioner.model.names import POOL_LABEL_PREFIX, POOL_PRESENT
+from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 15.0
+LOOK_AGAIN_SECONDS = 5.0
+DRIVER_AWAY_SECONDS = 1.0
 
 
-class PoolList(Protocol):
-    """What this reconciler asks of the driver."""
+class Drivers(Protocol):
+    """What this reconciler asks of the drivers."""
 
-    async def list_pools(self) -> "list[inventory_pb2.Pool]":
-        """The node's pools."""
+    def nodes(self) -> Sequence[str]:
+        """The nodes that have a driver."""
+
+    async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
+        """The node's pools. Raises RpcError."""
+
+    def moved_from(self, node: str) -> frozenset[str]:
+        """UUIDs of pools that this node, whose driver does not answer, had, and that another has by now."""
+
+    def forget(self, node: str) -> None:
+        """The node is no more."""
 
 
 class Pools:
-    """One reconciler: the pool labels of the node whose driver `router` reaches."""
+    """One reconciler: the pool labels of each node. Those of a node whose driver is away stay as they are."""
 
     name = "pools"
-    workers = 1
+    workers = 4
 
-    def __init__(self, transport: Transport, caches: Caches, *, router: PoolList, node: str) -> None:
+    def __init__(self, transport: Transport, caches: Caches, *, drivers: Drivers) -> None:
         self._transport = transport
         self._caches = caches
-        self._router = router
-        self._node = node
+        self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A node wakes itself; a driver's pools are looked at again in between."""
@@ -42,15 +53,25 @@ class Pools:
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Add and remove labels until they say what the driver says."""
-        node = self._caches[NODE].get(key[1])
-        if node is None or key[1] != self._node:
+        name = key[1]
+        node = self._caches[NODE].get(name)
+        if node is None:
+            self._drivers.forget(name)
             return Done()
-        present = healthy(await self._router.list_pools())
-        changes = label_changes(node["metadata"].get("labels") or {}, present)
+        labels = node["metadata"].get("labels") or {}
+        again = RequeueAfter(LOOK_AGAIN_SECONDS, "a pool may come or go without an event")
+        try:
+            if name not in self._drivers.nodes():
+                raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="no driver yet")
+            changes = label_changes(labels, healthy(await self._drivers.pools_on(name)))
+        except DriverAway:
+            changes = dict.fromkeys(sorted(pool_labels(self._drivers.moved_from(name)) & labels.keys()))
+            again = RequeueAfter(DRIVER_AWAY_SECONDS, "the driver may come")
         if changes:
-            await self._transport.patch(NODE, key[1], {"metadata": {"labels": changes}})
-            log.info("node.pools", node=key[1], pools=sorted(present))
-        return RequeueAfter(LOOK_AGAIN_SECONDS, "a pool may come or go without an event")
+            patch = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"], "labels": changes}}
+            await self._transport.patch(NODE, name, patch)
+            log.info("node.pools", node=name, changes=changes)
+        return again
 
 
 def healthy(pools: "Iterable[inventory_pb2.Pool]") -> frozenset[str]:
@@ -61,8 +82,13 @@ def healthy(pools: "Iterable[inventory_pb2.Pool]") -> frozenset[str]:
 
 def label_changes(labels: Mapping[str, str], present: frozenset[str]) -> dict[str, str | None]:
     """The merge patch of the labels: None removes."""
-    wanted = {f"{POOL_LABEL_PREFIX}{uuid}" for uuid in present}
+    wanted = pool_labels(present)
     have = {key for key in labels if key.startswith(POOL_LABEL_PREFIX)}
     changes: dict[str, str | None] = dict.fromkeys(sorted(have - wanted))
     changes |= {key: POOL_PRESENT for key in sorted(wanted) if labels.get(key) != POOL_PRESENT}
     return changes
+
+
+def pool_labels(uuids: Iterable[str]) -> set[str]:
+    """The keys of the pools' labels."""
+    return {f"{POOL_LABEL_PREFIX}{uuid}" for uuid in uuids}

@@ -28,6 +28,7 @@ from provisioner.embedded.store.database import Unreadable
 from provisioner.embedded.store.store import Store
 from provisioner.embedded.volume_binder import VolumeBinder
 from provisioner.embedded.workload import workload_controllers
+from provisioner.fleet import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError
@@ -64,8 +65,8 @@ class Engine:
         self._tell(f"starting on {paths.state}")
         await self._driver.start()
         self._run("driver", self._driver.watch())
-        router, calls = Router(paths.endpoint), NodeCalls(paths.endpoint)
-        self._open.push_async_callback(router.close)
+        drivers, calls = Fleet({settings.node_name: Router(paths.endpoint)}), NodeCalls(paths.endpoint)
+        self._open.push_async_callback(drivers.close)
         self._open.push_async_callback(calls.close)
         await self._serve_api()
         self._transport = transport = await KubeTransport.from_kubeconfig(paths.own_kubeconfig)
@@ -76,14 +77,14 @@ class Engine:
         self._agent = Agent(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
         await self._agent.prepare()
         controllers: list[Controller] = [
-            Pools(transport, caches, router=router, node=settings.node_name),
-            Claims(transport, caches, recorder, router=router),
-            Expand(transport, caches, recorder, router=router),
-            Modify(transport, caches, recorder, router=router),
-            Orphans(transport, caches, router=router, node=settings.node_name),
-            Holders(transport, caches, router=router),
-            Release(transport, caches, recorder, router=router),
-            ClaimBinder(transport, caches, recorder, router=router),
+            Pools(transport, caches, drivers=drivers),
+            Claims(transport, caches, recorder, router=drivers),
+            Expand(transport, caches, recorder, router=drivers),
+            Modify(transport, caches, recorder, router=drivers),
+            Orphans(transport, caches, router=drivers),
+            Holders(transport, caches, router=drivers),
+            Release(transport, caches, recorder, router=drivers),
+            ClaimBinder(transport, caches, recorder, router=drivers),
             VolumeBinder(transport, caches, recorder),
             self._agent,
             *workload_controllers(transport, caches, recorder),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import cast
 
 import grpc
 import pytest
@@ -20,6 +21,7 @@ from provisioner.embedded.face.serving import serve
 from provisioner.embedded.seed import seed
 from provisioner.embedded.store.store import Store
 from provisioner.embedded.volume_binder import VolumeBinder
+from provisioner.fleet import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound
@@ -36,7 +38,7 @@ from provisioner.model.kinds import (
     Json,
     Kind,
 )
-from provisioner.router import RpcError
+from provisioner.router import Router, RpcError
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL
 
@@ -175,7 +177,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         plane = ControlPlane(
             transport,
             [
-                Pools(transport, caches, router=driver, node="n"),
+                Pools(transport, caches, drivers=Fleet({"n": cast(Router, driver)})),
                 Claims(transport, caches, recorder, router=driver),
                 Expand(transport, caches, recorder, router=driver),
                 Modify(transport, caches, recorder, router=driver),

@@ -10,19 +10,35 @@ from tests.unit.controllers.objects import POOL, node
 KEY = f"pool.mooring.dev/{POOL}"
 
 
-class _Driver:
-    def __init__(self, *pools: inventory_pb2.Pool) -> None:
-        self._pools = list(pools)
+class _Drivers:
+    """The driver of node `n`, or none; `moved` are the pools that another node has by now."""
 
-    async def list_pools(self) -> list[inventory_pb2.Pool]:
+    def __init__(self, *pools: inventory_pb2.Pool, away: bool = False, moved: frozenset[str] = frozenset()) -> None:
+        self._pools = list(pools)
+        self._away = away
+        self._moved = moved
+        self.forgotten: list[str] = []
+
+    def nodes(self) -> list[str]:
+        return [] if self._away else ["n"]
+
+    async def pools_on(self, node: str) -> list[inventory_pb2.Pool]:
+        assert node == "n"
         return self._pools
+
+    def moved_from(self, node: str) -> frozenset[str]:
+        assert node == "n"
+        return self._moved
+
+    def forget(self, node: str) -> None:
+        self.forgotten.append(node)
 
 
 async def test_a_pool_becomes_a_label_and_goes_with_it() -> None:
     """The label is there exactly while the driver has the pool; the other labels are left alone."""
     api = FakeApi((NODE, node("gone")))
-    driver = _Driver(inventory_pb2.Pool(uuid=POOL))
-    result = await Pools(api, api.caches, router=driver, node="n").reconcile(("", "n"))
+    drivers = _Drivers(inventory_pb2.Pool(uuid=POOL))
+    result = await Pools(api, api.caches, drivers=drivers).reconcile(("", "n"))
     assert isinstance(result, RequeueAfter)
     assert {"topology.mooring.dev/node": "n", KEY: "present"} == api.all(NODE)[0]["metadata"]["labels"]
 
@@ -30,15 +46,29 @@ async def test_a_pool_becomes_a_label_and_goes_with_it() -> None:
 async def test_nothing_is_written_when_nothing_changed() -> None:
     """A second look makes no second write."""
     api = FakeApi((NODE, node(POOL)))
-    await Pools(api, api.caches, router=_Driver(inventory_pb2.Pool(uuid=POOL)), node="n").reconcile(("", "n"))
+    await Pools(api, api.caches, drivers=_Drivers(inventory_pb2.Pool(uuid=POOL))).reconcile(("", "n"))
     assert [] == api.writes
 
 
-async def test_other_nodes_are_not_touched() -> None:
-    """The driver of this node says nothing about another one."""
-    api = FakeApi((NODE, node("gone")))
-    await Pools(api, api.caches, router=_Driver(), node="other").reconcile(("", "n"))
+async def test_the_labels_of_a_node_whose_driver_is_away_stay() -> None:
+    """A driver that is replaced or starting says nothing about its disks."""
+    api = FakeApi((NODE, node(POOL)))
+    await Pools(api, api.caches, drivers=_Drivers(away=True)).reconcile(("", "n"))
     assert [] == api.writes
+
+
+async def test_a_disk_that_went_to_another_node_takes_its_label_along() -> None:
+    """Its former node is away; the scheduler must not wait for that one."""
+    api = FakeApi((NODE, node(POOL)))
+    await Pools(api, api.caches, drivers=_Drivers(away=True, moved=frozenset({POOL, "x"}))).reconcile(("", "n"))
+    assert {"topology.mooring.dev/node": "n"} == api.all(NODE)[0]["metadata"]["labels"]
+
+
+async def test_a_node_that_is_gone_is_forgotten() -> None:
+    """What its driver once said counts no longer."""
+    api, drivers = FakeApi(), _Drivers()
+    await Pools(api, api.caches, drivers=drivers).reconcile(("", "n"))
+    assert ["n"] == drivers.forgotten
 
 
 def test_a_pool_with_a_problem_or_a_double_is_none() -> None:

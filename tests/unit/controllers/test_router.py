@@ -1,4 +1,4 @@
-"""Calls to a driver over a real socket: errors by kind, pages, the fence, a driver that was started again."""
+"""Calls to a driver over a real socket: errors by kind, pages, a driver that was started again."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
-from provisioner.router import DriverAway, Expanded, FormerVolume, Router, RpcError, State, VolumeMissing, capability
+from provisioner.router import DriverAway, Expanded, Router, RpcError, State, VolumeMissing, capability
 
 OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
 MOUNT = capability(modes=["ReadWriteOnce"], volume_mode="Filesystem", fs_type="", mount_flags=())
@@ -65,7 +65,6 @@ class _Inventory(inventory_pb2_grpc.InventoryServicer):
 
     def __init__(self) -> None:
         self.manifests: list[inventory_pb2.Manifest] = []
-        self.trash: list[inventory_pb2.TrashEntry] = []
 
     async def ListManifests(  # noqa: N802
         self, request: inventory_pb2.ListManifestsRequest, context: Any
@@ -75,14 +74,6 @@ class _Inventory(inventory_pb2_grpc.InventoryServicer):
         start = int(request.page_token or 0)
         more = str(start + 2) if start + 2 < len(self.manifests) else ""
         return inventory_pb2.ListManifestsResponse(manifests=self.manifests[start : start + 2], next_page_token=more)
-
-    async def ListTrash(  # noqa: N802
-        self, request: inventory_pb2.ListTrashRequest, context: Any
-    ) -> inventory_pb2.ListTrashResponse:
-        """All at once."""
-        assert context
-        assert OWNER == dict(request.labels)
-        return inventory_pb2.ListTrashResponse(entries=self.trash)
 
 
 class _Driver:
@@ -124,7 +115,7 @@ async def router(driver: _Driver) -> AsyncIterator[Router]:
     await found.close()
 
 
-async def _create(router: Router, *, adopts: bool = True, segments: dict[str, str] | None = None) -> str:
+async def _create(router: Router, *, segments: dict[str, str] | None = None) -> str:
     made = await router.create_volume(
         name="pvc-c2",
         required_bytes=4096,
@@ -132,13 +123,12 @@ async def _create(router: Router, *, adopts: bool = True, segments: dict[str, st
         parameters=OWNER,
         mutable_parameters={"trashRetention": "1h"},
         segments=segments or {},
-        may_have_former=adopts,
     )
     return made.handle
 
 
-def _manifest(name: str, *, state: str = "ready") -> inventory_pb2.Manifest:
-    return inventory_pb2.Manifest(volume_id=f"p.{name}", csi_name=name, state=state)
+def _manifest(name: str) -> inventory_pb2.Manifest:
+    return inventory_pb2.Manifest(volume_id=f"p.{name}", csi_name=name, state="ready")
 
 
 @pytest.mark.parametrize(
@@ -174,38 +164,6 @@ async def test_all_pages_are_read(driver: _Driver, router: Router) -> None:
     """A list is whole, however many pages it takes."""
     driver.inventory.manifests = [_manifest(f"v{number}") for number in range(5)]
     assert [f"v{number}" for number in range(5)] == [each.csi_name for each in await router.list_manifests()]
-
-
-async def test_a_claim_with_a_former_volume_gets_no_empty_one(driver: _Driver, router: Router) -> None:
-    """I2: the last fence; nothing is made, whoever asks."""
-    driver.inventory.manifests = [_manifest("pvc-c1")]
-    with pytest.raises(FormerVolume) as caught:
-        await _create(router)
-    assert (grpc.StatusCode.FAILED_PRECONDITION, "p.pvc-c1") == (caught.value.code, caught.value.handle)
-    driver.inventory.manifests = []
-    driver.inventory.trash = [inventory_pb2.TrashEntry(manifest=_manifest("pvc-c1"))]
-    with pytest.raises(FormerVolume, match="in the trash"):
-        await _create(router)
-    assert [] == driver.controller.made
-
-
-async def test_an_interrupted_making_is_no_former_volume(driver: _Driver, router: Router) -> None:
-    """Nobody was ever given it, and a claim made anew must not wait for it for ever."""
-    driver.inventory.manifests = [_manifest("pvc-c1", state="creating")]
-    driver.inventory.trash = [inventory_pb2.TrashEntry(manifest=_manifest("pvc-c0", state="creating"))]
-    assert "p.pvc-c2" == await _create(router)
-
-
-async def test_the_fence_lets_a_retry_through(driver: _Driver, router: Router) -> None:
-    """A volume under the very name that is asked for is an earlier try, not a former volume."""
-    driver.inventory.manifests = [_manifest("pvc-c2")]
-    assert "p.pvc-c2" == await _create(router)
-
-
-async def test_a_class_that_never_adopts_has_no_fence(driver: _Driver, router: Router) -> None:
-    """With adopt Never a claim made anew wants an empty volume."""
-    driver.inventory.manifests = [_manifest("pvc-c1")]
-    assert "p.pvc-c2" == await _create(router, adopts=False)
 
 
 async def test_a_driver_that_was_started_again_is_found(driver: _Driver, router: Router) -> None:
