@@ -65,6 +65,10 @@ class Fleet:
         """The nodes that have a driver."""
         return sorted(node for node, member in self._members.items() if member.router is not None)
 
+    def answers(self, node: str) -> bool:
+        """Whether the node's driver answered when it was last asked."""
+        return node in self._members and self._members[node].answers
+
     def join(self, node: str, router: Router) -> "Router | None":
         """Take a driver in; the one that was there before on that node, which the caller closes."""
         member = self._members.setdefault(node, Member(None))

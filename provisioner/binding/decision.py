@@ -59,6 +59,14 @@ SENTENCES: Final[dict[str, str]] = {
     "unscheduled": "its class waits until pod {had} is scheduled to a node",
     "node-name": "pod {had} sets spec.nodeName, which goes around the scheduler; use nodeSelector instead",
     "node-unknown": "it was placed on node {wanted}, which does not exist (any more)",
+    "class-topology": "it was placed on node {wanted}, which the allowedTopologies of StorageClass {had} leave out",
+    "sibling-elsewhere": (
+        "its pod was placed on node {wanted}, which cannot reach volume {had}, another of the same pod; "
+        "the scheduler is asked for another node"
+    ),
+    "sibling-away": (
+        "its pod needs volume {had}, too, and no node has that now; bring back its node or mount its disk"
+    ),
     "pool-full": "no pool has {wanted} left (most room: {had}); free some, or add a pool",
     "provisioning": "a volume is being made for it",
     "driver-away": "the driver of node {wanted} does not answer: {had}",

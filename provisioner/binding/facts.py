@@ -13,13 +13,21 @@ from provisioner.model.volume import Volume
 
 
 @dataclass(frozen=True, slots=True)
+class Sibling:
+    """Another claim of a pod that mounts the claim, and whether its class gives former volumes back."""
+
+    claim: Claim
+    adopts: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """
     A claim and its surroundings, observed at one moment.
 
     `storage_class` and `attributes_class` are None when the claim names none or one that does not exist. `manifests`
     are those, in the trash or not, whose last holder was a claim of this name in this namespace. `stateful_sets` are
-    those of the namespace; `pods` those that mount the claim.
+    those of the namespace; `pods` those that mount the claim, and `siblings` what else these mount.
     """
 
     claim: Claim
@@ -31,6 +39,7 @@ class Facts:
     manifests: tuple[Manifest, ...] = ()
     nodes: tuple[Node, ...] = ()
     pods: tuple[Pod, ...] = field(default=())
+    siblings: tuple[Sibling, ...] = ()
 
     @property
     def node(self) -> Node | None:

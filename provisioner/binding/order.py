@@ -5,6 +5,7 @@ from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.match import match_claim
 from provisioner.binding.modify import class_problem as attributes_problem
+from provisioner.binding.siblings import apart
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters, StorageClass
 
@@ -72,6 +73,10 @@ def _provision(facts: Facts) -> Decision:
             return _unselected(facts)
         if facts.node is None:
             return wait("node-unknown", wanted=claim.selected_node)
+        if not storage_class.allows(facts.node.labels):
+            return wait("class-topology", wanted=claim.selected_node, had=storage_class.name)
+        if waits_for_sibling := apart(facts, facts.node):
+            return waits_for_sibling
     return Decision(Action.PROVISION, (Reason("provisioning"),), node=claim.selected_node)
 
 

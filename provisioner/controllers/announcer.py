@@ -13,13 +13,14 @@ class Announcer:
         self._recorder = recorder
         self._last: dict[str, tuple[str, str]] = {}
 
-    async def say(self, obj: Json, *, warning: bool, reason: str, message: str) -> None:
-        """Record the Event unless it was the last one said about this object."""
+    async def say(self, obj: Json, *, warning: bool, reason: str, message: str) -> bool:
+        """Record the Event unless it was the last one said about this object; whether it was new."""
         uid = obj["metadata"]["uid"]
         if self._last.get(uid) == (reason, message):
-            return
+            return False
         if len(self._last) >= REMEMBERED:
             self._last.clear()
         self._last[uid] = (reason, message)
         kind = "Warning" if warning else "Normal"
         await self._recorder.record(obj, type=kind, reason=reason, message=message)
+        return True

@@ -17,6 +17,7 @@ from provisioner.binding.order import decide
 from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather
+from provisioner.controllers.give_back import give_back
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
 from provisioner.controllers.keys import claim_key, claim_of_volume
@@ -53,6 +54,10 @@ CONFIRM_SECONDS = 0.2
 FORMER_SECONDS = 15.0
 
 
+ELSEWHERE = frozenset({"node-unknown", "sibling-elsewhere"})
+"""Reasons to wait that end when the scheduler chooses another node."""
+
+
 class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
     """What this reconciler asks of the driver."""
 
@@ -63,11 +68,15 @@ class Claims:
     name = "claims"
     workers = 4
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+    def __init__(
+        self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver, gives_back: bool = False
+    ) -> None:
+        """With `gives_back`, a node that cannot serve a claim is taken off it, and the scheduler chooses another."""
         self._transport = transport
         self._caches = caches
         self._announcer = Announcer(recorder)
         self._router = router
+        self._gives_back = gives_back
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself; whatever may unblock it wakes it, too."""
@@ -102,13 +111,13 @@ class Claims:
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         except DriverAway as error:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+            return await self._waits(found, error)
         if facts.storage_class is None or not facts.storage_class.ours:
             return Done()
         try:
             return await self._act(found, facts, decide(facts))
         except RpcError as error:
-            return await self._failed(found, error)
+            return await self._failed(found, facts, error)
 
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         match decision.action:
@@ -118,6 +127,8 @@ class Claims:
                 return await self._provision(claim, facts, decision)
             case Action.WAIT:
                 await self._explain(claim, decision)
+                if self._gives_back and any(reason.code in ELSEWHERE for reason in decision.reasons):
+                    await give_back(self._transport, claim, why=decision.sentence)
                 if any(reason.code.startswith("former") for reason in decision.reasons):
                     return RequeueAfter(
                         FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
@@ -178,6 +189,7 @@ class Claims:
             labels=self._labels(claim, facts),
             mutable=facts.attributes_class.parameters if facts.attributes_class else {},
             node=decision.node,
+            candidates=_candidates(facts),
             adopts=facts.storage_class.adopts != "Never",
         )
         message = f"successfully provisioned volume {name}"
@@ -187,24 +199,49 @@ class Claims:
     async def _explain(self, claim: Json, decision: Decision) -> None:
         """Say what blocks the claim; what merely takes its time is the binder's to tell."""
         about_former = any(reason.code.startswith("former") for reason in decision.reasons)
-        about_class = any(reason.code.startswith(("class", "attributes-class")) for reason in decision.reasons)
+        refused = ("class", "attributes-class", "sibling")
+        about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
         if about_former:
             message = f"{decision.sentence}; no empty volume is made meanwhile"
             await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)
         elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
             await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
 
-    async def _failed(self, claim: Json, error: RpcError) -> RequeueAfter:
+    async def _failed(self, claim: Json, facts: Facts, error: RpcError) -> Done | RequeueAfter:
         """The table of external-provisioner: what the driver's code means for the next try."""
         if isinstance(error, DriverAway):
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+            return await self._away(claim, facts, error)
         if error.state is State.BACKGROUND:
             return RequeueAfter(BACKGROUND_SECONDS, error.message)
         reason = "FormerVolumeBlocked" if isinstance(error, FormerVolume) else "ProvisioningFailed"
         await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
         log.warning("claim.failed", claim="/".join(claim_key(claim)), code=error.code.name, error=error.message)
+        if error.state is State.RESCHEDULE and self._gives_back and facts.claim.selected_node:
+            await give_back(self._transport, claim, why=error.message)
+            return Done()
         seconds = INFEASIBLE_SECONDS if error.state is State.INFEASIBLE else FAILED_SECONDS
         return RequeueAfter(seconds, error.message)
+
+    async def _away(self, claim: Json, facts: Facts, error: DriverAway) -> Done | RequeueAfter:
+        """
+        A node without any pool never made a volume, and its claim can be given back; of another nobody knows.
+
+        That is told by the node's own labels, so that a change of the leader forgets nothing.
+        """
+        node = facts.node
+        if self._gives_back and node is not None and not node.pools:
+            message = f"node {node.name} has no driver with a pool; the scheduler is asked for another node"
+            await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=message)
+            await give_back(self._transport, claim, why=message)
+            return Done()
+        return await self._waits(claim, error)
+
+    async def _waits(self, claim: Json, error: DriverAway) -> RequeueAfter:
+        """Whether a volume was made, or the claim had one before, shows when the driver answers."""
+        if self._gives_back:
+            message = f"{error.message}. Nothing is made elsewhere until that is known"
+            await self._announcer.say(claim, warning=True, reason="DriverAway", message=message)
+        return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
 
     def _class(self, facts: Facts) -> Object:
         found = self._caches[STORAGE_CLASS].get(facts.claim.class_name)
@@ -220,3 +257,11 @@ class Claims:
             before={},
             policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
         )
+
+
+def _candidates(facts: Facts) -> frozenset[str] | None:
+    """The nodes that the class allows; None when it allows all."""
+    storage_class = facts.storage_class
+    if storage_class is None or not storage_class.allowed_topologies:
+        return None
+    return frozenset(node.name for node in facts.nodes if storage_class.allows(node.labels))

@@ -6,13 +6,23 @@ from typing import Protocol, TypeVar
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.facts import Facts
+from provisioner.binding.facts import Facts, Sibling
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.inventory import Manifest
-from provisioner.model.kinds import ATTRIBUTES_CLASS, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Object
+from provisioner.model.kinds import (
+    ATTRIBUTES_CLASS,
+    CLAIM,
+    NAMESPACE,
+    NODE,
+    POD,
+    STATEFUL_SET,
+    STORAGE_CLASS,
+    VOLUME,
+    Object,
+)
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
@@ -49,7 +59,7 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     manifests: tuple[Manifest, ...] = ()
     if storage_class is not None and storage_class.adopts != "Never" and namespace_uid:
         manifests = await held_before(inventory, namespace_uid=namespace_uid, claim=claim.name)
-    pods = readable(caches[POD].all(claim.namespace), Pod.of)
+    pods = [each for each in readable(caches[POD].all(claim.namespace), Pod.of) if claim.name in each.claims.values()]
     return Facts(
         claim=claim,
         volumes=tuple(readable(caches[VOLUME].all(), Volume.of)),
@@ -59,8 +69,20 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
         stateful_sets=tuple(readable(caches[STATEFUL_SET].all(claim.namespace), StatefulSet.of)),
         manifests=manifests,
         nodes=tuple(readable(caches[NODE].all(), Node.of)),
-        pods=tuple(each for each in pods if claim.name in each.claims.values()),
+        pods=tuple(pods),
+        siblings=tuple(_siblings(claim, pods, caches)),
     )
+
+
+def _siblings(claim: Claim, pods: Iterable[Pod], caches: Caches) -> Iterable[Sibling]:
+    """The other claims of the pods that mount the claim."""
+    names = {name for pod in pods if not pod.deleting for name in pod.claims.values()} - {claim.name}
+    found = [caches[CLAIM].get(name, claim.namespace) for name in sorted(names)]
+    for sibling in readable((each for each in found if each is not None), Claim.of):
+        named = caches[STORAGE_CLASS].get(sibling.class_name) if sibling.class_name else None
+        yield Sibling(
+            sibling, adopts=any(each.adopts != "Never" for each in readable([named] if named else [], StorageClass.of))
+        )
 
 
 def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[View]:

@@ -1,7 +1,7 @@
 """A new volume for a claim: CreateVolume, then the PersistentVolume, saved until it is saved."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -34,8 +34,9 @@ class Creates(Protocol):
         mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
+        candidates: Container[str] | None = None,
     ) -> Created:
-        """Make the volume, or find it."""
+        """Make the volume, or find it; without a node, on one of the candidates (None: on any)."""
 
 
 async def provision(
@@ -47,14 +48,15 @@ async def provision(
     labels: Mapping[str, str],
     mutable: Mapping[str, str],
     node: str,
+    candidates: Container[str] | None,
     adopts: bool,
 ) -> str:
     """
-    Make the claim's volume on `node` ("" for wherever there is room) and its PersistentVolume; the volume's name.
+    Make the claim's volume and its PersistentVolume, on `node`, or with "" where most room is; the volume's name.
 
-    `mutable` are the parameters of its VolumeAttributesClass. Safe to repeat after a crash at any point: the driver
-    finds the volume by its name, and an existing PersistentVolume of that name is the one made before. Raises
-    RpcError and ApiError.
+    `candidates` are the nodes to choose from (None: all), `mutable` the parameters of its VolumeAttributesClass.
+    Safe to repeat after a crash at any point: the driver finds the volume by its name, and an existing PersistentVolume
+    of that name is the one made before. Raises RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
     created = await router.create_volume(
@@ -65,6 +67,7 @@ async def provision(
         mutable_parameters=mutable,
         segments={NODE_TOPOLOGY: node} if node else {},
         may_have_former=adopts,
+        candidates=candidates,
     )
     backing = Backing(
         handle=created.handle,

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import msgspec
 import structlog
 
-from provisioner.embedded import logs, rootless
+from provisioner import logs
+from provisioner.embedded import rootless
 from provisioner.embedded.engine import Engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare
 from provisioner.kube.errors import BadKubeconfig

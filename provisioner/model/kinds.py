@@ -67,6 +67,10 @@ ATTRIBUTES_CLASS: Final = Kind(
 )
 LEASE: Final = Kind("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 
+SECRET: Final = Kind("", "v1", "Secret", "secrets", namespaced=True)
+CONFIG_MAP: Final = Kind("", "v1", "ConfigMap", "configmaps", namespaced=True, short_names=("cm",))
+ENDPOINT_SLICE: Final = Kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", namespaced=True)
+
 KINDS: Final = (
     NAMESPACE, NODE, POD, SERVICE, EVENT, CLAIM, VOLUME, STATEFUL_SET, STORAGE_CLASS,
     CSI_DRIVER, CSI_NODE, CSI_STORAGE_CAPACITY, ATTRIBUTES_CLASS, LEASE,

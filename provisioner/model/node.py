@@ -29,6 +29,12 @@ class Node:
             ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
         )
 
+    @property
+    def pools(self) -> frozenset[str]:
+        """UUIDs of the pools that its driver reported last."""
+        prefix = names.POOL_LABEL_PREFIX
+        return frozenset(key.removeprefix(prefix) for key in self.labels if key.startswith(prefix))
+
     def has_pool(self, uuid: str) -> bool:
         """Whether this node has the pool, by the label that the controller keeps."""
         return self.labels.get(f"{names.POOL_LABEL_PREFIX}{uuid}") == names.POOL_PRESENT

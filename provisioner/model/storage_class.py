@@ -73,6 +73,8 @@ class StorageClass:
     mount_options: tuple[str, ...]
     is_default: bool
     created: str
+    allowed_topologies: tuple[Mapping[str, tuple[str, ...]], ...] = ()
+    """Terms of which one has to hold; in a term, each label has to have one of its values. None at all: anywhere."""
 
     @classmethod
     def of(cls, obj: Object) -> "StorageClass":
@@ -90,6 +92,13 @@ class StorageClass:
             mount_options=fields.texts("mountOptions"),
             is_default="true" in marks,
             created=fields.text("metadata.creationTimestamp"),
+            allowed_topologies=tuple(map(_term, fields.objects("allowedTopologies"))),
+        )
+
+    def allows(self, labels: Mapping[str, str]) -> bool:
+        """Whether volumes may be made on a node with these labels."""
+        return not self.allowed_topologies or any(
+            all(labels.get(key) in values for key, values in term.items()) for term in self.allowed_topologies
         )
 
     @property
@@ -101,6 +110,12 @@ class StorageClass:
     def adopts(self) -> str:
         """The parameter `adopt`, read on its own: a class with another mistake must not lose its opt-in."""
         return self.parameters.get("adopt", "Never") if self.ours else "Never"
+
+
+def _term(term: Object) -> Mapping[str, tuple[str, ...]]:
+    """One of `allowedTopologies`, which are ORed; what is inside is ANDed."""
+    expressions = Fields("topology", term).objects("matchLabelExpressions")
+    return {str(each.get("key", "")): tuple(map(str, each.get("values") or ())) for each in expressions}
 
 
 def seconds(duration: str) -> int:

@@ -83,6 +83,11 @@ class Volume:
         return self.annotations.get(names.PROVISIONED_BY, "")
 
     @property
+    def namespace_uid(self) -> str:
+        """UID of the namespace whose claim held it last, as far as we wrote it down."""
+        return self.annotations.get(names.NAMESPACE_UID, "")
+
+    @property
     def bound_by_controller(self) -> bool:
         """The binder wrote the claimRef, so it may take it away again."""
         return names.BOUND_BY_CONTROLLER in self.annotations

@@ -1,6 +1,6 @@
 """A driver in memory, at the Router's seam: volumes, a trash, holders, the same answers as the real one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import grpc
 
@@ -25,6 +25,7 @@ class FakeDriver:
         self.error: RpcError | None = None
         self.node_too = False
         self.mutable: dict[str, dict[str, str]] = {}
+        self.candidates: Container[str] | None = None
         self._clock = 0
 
     async def create_volume(
@@ -37,10 +38,12 @@ class FakeDriver:
         mutable_parameters: Mapping[str, str],
         segments: Mapping[str, str],
         may_have_former: bool,
+        candidates: Container[str] | None = None,
     ) -> Created:
         """See Router."""
         assert capabilities
         assert segments is not None
+        self.candidates = candidates
         if self.error:
             error, self.error = self.error, None
             raise error

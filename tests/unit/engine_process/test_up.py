@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.embedded import logs, up
+from provisioner import logs
+from provisioner.embedded import up
 from provisioner.embedded.settings import BadEnvironment, UpSettings
 from provisioner.kube.errors import BadKubeconfig
 

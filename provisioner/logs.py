@@ -1,4 +1,4 @@
-"""Where the engine's own log goes: stderr, one line a state change, beside the few lines meant for people."""
+"""Where a process's own log goes: stderr, one line a state change, beside the few lines meant for people."""
 
 import sys
 

@@ -1,0 +1,147 @@
+"""The drivers of the cluster, found by the EndpointSlices of their headless Service, and kept in the fleet."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import grpc
+import structlog
+
+from provisioner.cluster.authority import ClientCertificate
+from provisioner.cluster.pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
+from provisioner.cluster.trust import Trust
+from provisioner.controllers.announcer import Announcer
+from provisioner.fleet import Fleet
+from provisioner.kube.errors import ApiError
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import ENDPOINT_SLICE, NODE, Json
+from provisioner.router import Router, RpcError
+
+log = structlog.get_logger()
+
+LOOK_AGAIN_SECONDS = 1.0
+PORT = "csi"
+SERVICE_LABEL = "kubernetes.io/service-name"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a driver listens."""
+
+    host: str
+    port: int
+
+    @property
+    def target(self) -> str:
+        """As gRPC writes it."""
+        return f"ipv6:[{self.host}]:{self.port}" if ":" in self.host else f"ipv4:{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A connection as it was made; when any part of it changes, it is made anew."""
+
+    address: Address
+    theirs: bytes
+    ours: ClientCertificate
+
+
+class Drivers:
+    """Keeps the fleet in step with the EndpointSlices."""
+
+    def __init__(
+        self, transport: Transport, fleet: Fleet, announcer: Announcer, *, trust: Trust, namespace: str, service: str
+    ) -> None:
+        self._transport = transport
+        self._fleet = fleet
+        self._announcer = announcer
+        self._trust = trust
+        self._pins = Pins(transport, namespace=namespace)
+        self._namespace = namespace
+        self._service = service
+        self._contacts: dict[str, Contact] = {}
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self.look()
+            except ApiError as error:
+                log.warning("drivers.unknown", error=error.message)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def look(self) -> None:
+        """Connect to drivers that came or moved, and let go of those that went. Raises ApiError."""
+        ours = await self._trust.certificate()
+        selector = f"{SERVICE_LABEL}={self._service}"
+        slices = await self._transport.list(ENDPOINT_SLICE, namespace=self._namespace, label_selector=selector)
+        there = addresses(slices.items)
+        for node in set(self._contacts) - set(there):
+            await self._let_go(node)
+        await asyncio.gather(*(self._keep(node, address, ours) for node, address in there.items()))
+
+    async def _keep(self, node: str, address: Address, ours: ClientCertificate) -> None:
+        """One driver. A connection that works and is not about to change is left alone."""
+        known = self._contacts.get(node)
+        if known is not None and (known.address, known.ours) == (address, ours) and self._fleet.answers(node):
+            return
+        try:
+            theirs = await shown_by(address.host, address.port)
+            await self._pins.check(node, theirs)
+        except Unreachable as error:
+            log.debug("driver.unreachable", node=node, error=str(error))
+            return  # if it is known, gRPC keeps trying too
+        except KeyChanged as error:
+            await self._let_go(node)
+            await self._tell(node, str(error))
+            return
+        contact = Contact(address, theirs, ours)
+        if contact != known:
+            await self._connect(node, contact)
+
+    async def _connect(self, node: str, contact: Contact) -> None:
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=ssl.DER_cert_to_PEM_cert(contact.theirs).encode(),
+            private_key=contact.ours.key,
+            certificate_chain=contact.ours.chain,
+        )
+        options = [("grpc.ssl_target_name_override", SERVER_NAME)]
+        former = self._fleet.join(node, Router(contact.address.target, credentials=credentials, options=options))
+        self._contacts[node] = contact
+        log.info("driver.found", node=node, address=contact.address.target)
+        if former is not None:
+            await former.close()
+        with contextlib.suppress(RpcError):
+            await self._fleet.pools_on(node)
+
+    async def _let_go(self, node: str) -> None:
+        self._contacts.pop(node, None)
+        if former := self._fleet.leave(node):
+            log.info("driver.gone", node=node)
+            await former.close()
+
+    async def _tell(self, node: str, message: str) -> None:
+        """Once for each key: on the Node, where an admin looks, and in the log."""
+        try:
+            found = await self._transport.get(NODE, node)
+        except ApiError:
+            return
+        if await self._announcer.say(found, warning=True, reason="DriverKeyChanged", message=message):
+            log.error("driver.refused", node=node, error=message)
+
+
+def addresses(slices: list[Json]) -> Mapping[str, Address]:
+    """Node → where its driver listens; of two on one node, as during an update, the one that is not ending."""
+    found: dict[str, tuple[bool, Address]] = {}
+    for each in slices:
+        port = next((one["port"] for one in each.get("ports") or () if one.get("name") == PORT and one.get("port")), 0)
+        for endpoint in each.get("endpoints") or ():
+            node, hosts = endpoint.get("nodeName"), endpoint.get("addresses") or ()
+            if not node or not hosts or not port:
+                continue
+            ending = bool((endpoint.get("conditions") or {}).get("terminating"))
+            if node not in found or found[node][0] > ending:
+                found[node] = (ending, Address(str(hosts[0]), int(port)))
+    return {node: address for node, (_, address) in found.items()}

@@ -1,0 +1,17 @@
+"""What `mooring controller` was told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerSettings:
+    """`kubeconfig` None means: as the pod's ServiceAccount. `http_host` "" means: no health endpoint."""
+
+    namespace: str
+    driver_service: str
+    identity: str
+    kubeconfig: Path | None
+    http_host: str
+    http_port: int
+    log_format: str

@@ -1,0 +1,27 @@
+"""
+A claim given back to the scheduler, which then chooses another node for its pod.
+
+The node was the scheduler's choice, and taking it off the claim is how a provisioner says that it cannot serve there.
+Source: external-provisioner, controller (rescheduling); kube-scheduler, volumebinding, checkBindings.
+"""
+
+import contextlib
+
+import structlog
+
+from provisioner.kube.errors import NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, Object
+from provisioner.model.names import SELECTED_NODE
+
+log = structlog.get_logger()
+
+
+async def give_back(transport: Transport, claim: Object, *, why: str) -> None:
+    """Take the selected node off the claim, as it was judged. Raises Conflict when it changed meanwhile."""
+    metadata = claim["metadata"]
+    guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+    patch = {"metadata": {**guard, "annotations": {SELECTED_NODE: None}}}
+    with contextlib.suppress(NotFound):
+        await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
+    log.info("claim.given_back", claim=f"{metadata['namespace']}/{metadata['name']}", why=why)
