@@ -49,6 +49,7 @@ def test_what_gives_power_over_others_is_not_allowed() -> None:
     writes = {resource: {*rule["verbs"]} - {"get", "list", "watch"} for rule, resource in cluster}
     assert {resource: verbs for resource, verbs in writes.items() if verbs} == {
         "persistentvolumes": {"create", "patch", "delete"},
+        "persistentvolumeclaims": {"patch"},
         "persistentvolumeclaims/status": {"patch"},
         "nodes": {"patch"},
         "events": {"create", "patch"},
