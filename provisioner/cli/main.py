@@ -15,6 +15,7 @@ from provisioner.cli.exits import INTERRUPTED, OK, USAGE, CommandFailed
 
 COMMANDS: Final = {
     "up": "Run the engine on this machine, without a cluster.",
+    "controller": "Run the controller of a Kubernetes cluster.",
     "driver": "Run the CSI driver alone.",
     "pool": "Make pools.",
     "apply": "Make objects as files say, or change them so.",

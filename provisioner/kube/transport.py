@@ -16,8 +16,8 @@ from urllib.parse import urlencode
 
 import aiohttp
 import yaml
-from kubernetes.aio.client import ApiClient
-from kubernetes.aio.config import ConfigException, new_client_from_config
+from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, new_client_from_config
 
 from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable, error_of
 from provisioner.model.kinds import Json, Kind
@@ -109,6 +109,18 @@ class KubeTransport:
             ) from error
         except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
             raise BadKubeconfig(f"cannot use the kubeconfig {path}: {error}; name another one, or mend it") from error
+
+    @classmethod
+    async def in_cluster(cls) -> "KubeTransport":
+        """As the pod's ServiceAccount, whose token is read again as kubelet renews it; raises BadKubeconfig."""
+        configuration = Configuration()
+        try:
+            load_incluster_config(client_configuration=configuration)
+        except (ConfigException, OSError) as error:
+            raise BadKubeconfig(
+                f"this is no pod that may speak to a cluster ({error}); outside of one, name a kubeconfig"
+            ) from error
+        return cls(ApiClient(configuration))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -1,0 +1,61 @@
+"""`mooring controller`: the control plane of a real cluster."""
+
+import socket
+from pathlib import Path
+
+import click
+
+from provisioner.cluster.settings import ControllerSettings
+
+
+class HostPort(click.ParamType[tuple[str, int]]):
+    """``HOST:PORT``; an IPv6 address stands in brackets."""
+
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """To the two."""
+        host, colon, port = str(value).rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) >= 1 << 16:
+            self.fail(f"{value!r} is not of the form HOST:PORT", param, ctx)
+        return host.strip("[]") or "0.0.0.0", int(port)  # an empty host means all addresses
+
+
+@click.command("controller")
+@click.option("--namespace", default="mooring-system", show_default=True, help="Where the drivers and its objects are.")
+@click.option("--driver-service", default="mooring-driver", show_default=True, help="The drivers' headless Service.")
+@click.option("--identity", default=socket.gethostname, help="Its name in the Lease.  [default: the host's name]")
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Outside a cluster: how to reach it.")
+@click.option("--http-endpoint", type=HostPort(), help="Where /healthz and /readyz are, for example 0.0.0.0:9811.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+def command(
+    *,
+    namespace: str,
+    driver_service: str,
+    identity: str,
+    kubeconfig: Path | None,
+    http_endpoint: tuple[str, int] | None,
+    log_format: str,
+) -> int:
+    """
+    Run the controller of a Kubernetes cluster.
+
+    It makes, adopts, grows and deletes volumes through the drivers of all nodes. Of several replicas the one that has
+    the Lease acts, and the others wait.
+    """
+    from provisioner.cluster.run import run  # noqa: PLC0415 # the help needs no controller
+    from provisioner.logs import configure  # noqa: PLC0415 # as above
+
+    configure(log_format)
+    host, port = http_endpoint or ("", 0)
+    return run(
+        ControllerSettings(
+            namespace=namespace,
+            driver_service=driver_service,
+            identity=identity,
+            kubeconfig=kubeconfig,
+            http_host=host,
+            http_port=port,
+            log_format=log_format,
+        )
+    )

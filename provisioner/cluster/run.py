@@ -1,0 +1,197 @@
+"""`mooring controller`: the parts of one replica. All of them know the drivers; the one that has the Lease acts."""
+
+import asyncio
+import contextlib
+import datetime as dt
+import signal
+import sys
+from typing import Any
+
+import structlog
+
+from provisioner.cluster.drivers import Drivers
+from provisioner.cluster.rivals import rival
+from provisioner.cluster.settings import ControllerSettings
+from provisioner.cluster.trust import Trust
+from provisioner.controllers.announcer import Announcer
+from provisioner.controllers.capacity import Capacity
+from provisioner.controllers.claims import Claims
+from provisioner.controllers.expand import Expand
+from provisioner.controllers.holders import Holders
+from provisioner.controllers.modify import Modify
+from provisioner.controllers.orphans import Orphans
+from provisioner.controllers.pools import Pools
+from provisioner.controllers.release import Release
+from provisioner.fleet import Fleet
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Controller, ControlPlane
+from provisioner.kube.errors import ApiError, BadKubeconfig
+from provisioner.kube.events import Recorder
+from provisioner.kube.health import CannotListen, serving
+from provisioner.kube.lease import Lease
+from provisioner.kube.transport import KubeTransport
+from provisioner.model.kinds import NODE
+from provisioner.model.names import POOL_LABEL_PREFIX
+
+log = structlog.get_logger()
+
+OK = 0
+FAILED = 1
+BAD_ENVIRONMENT = 78
+COMPONENT = "mooring-controller"
+LEASE_NAME = "mooring-controller"
+LOOK_AROUND_SECONDS = 30.0
+RIVAL_SECONDS = 10.0
+
+
+def run(settings: ControllerSettings) -> int:
+    """
+    Run until SIGINT or SIGTERM; the exit code.
+
+    0 after an orderly stop, 1 when the Lease was lost or a part failed (start it again), 78 when there is no cluster to
+    speak to.
+    """
+    try:
+        return asyncio.run(_run(settings))
+    except (BadKubeconfig, CannotListen) as error:
+        sys.stderr.write(f"mooring: {error}\n")
+        return BAD_ENVIRONMENT
+
+
+async def _run(settings: ControllerSettings) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    transport = (
+        await KubeTransport.from_kubeconfig(settings.kubeconfig)
+        if settings.kubeconfig
+        else await KubeTransport.in_cluster()
+    )
+    replica = Replica(settings, transport)
+    async with contextlib.AsyncExitStack() as open_:
+        open_.push_async_callback(transport.close)
+        open_.push_async_callback(replica.fleet.close)
+        if settings.http_host:
+            where = serving(settings.http_host, settings.http_port, healthy=replica.healthy, ready=replica.ready)
+            await open_.enter_async_context(where)
+        return await replica.run(stop)
+
+
+class Replica:
+    """One of the controller's processes."""
+
+    def __init__(self, settings: ControllerSettings, transport: KubeTransport) -> None:
+        self._settings = settings
+        self._transport = transport
+        self._caches = Caches()
+        self._recorder = Recorder(transport, COMPONENT)
+        self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
+        self._problem = "it has not spoken to the API server yet"
+        self._failed = ""
+        self.fleet = Fleet(expected=self._nodes_with_pools)
+
+    def healthy(self) -> str:
+        """Why this process should be started again; "" when it need not."""
+        return self._failed
+
+    def ready(self) -> str:
+        """Why it could not take over now; "" when it could."""
+        return self._problem
+
+    async def run(self, stop: asyncio.Event) -> int:
+        """Until `stop` is set, or the Lease is lost; the exit code."""
+        parts: set[asyncio.Task[Any]] = {
+            asyncio.create_task(self._drivers().run(), name="drivers"),
+            asyncio.create_task(self._look_around(), name="inventory"),
+            asyncio.create_task(self._lead(), name="controllers"),
+        }
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait({*parts, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        for part in parts - done:
+            part.cancel()
+        stopping.cancel()
+        await asyncio.wait({*parts, stopping})
+        await self._lease.release()
+        for part in done & parts:
+            error = part.exception()
+            self._failed = f"{part.get_name()}: {error or part.result()}"
+            log.error("part.ended", part=part.get_name(), why=self._failed, exc_info=error)
+        log.info("controller.stopped")
+        return FAILED if done & parts else OK
+
+    async def _lead(self) -> str:
+        """Wait for the Lease, then act until it is lost; why that was."""
+        await self._without_rival()
+        self._problem = ""
+        log.info("controller.waiting", lease=LEASE_NAME, identity=self._settings.identity)
+        await self._lease.acquired()
+        log.info("controller.leading", identity=self._settings.identity)
+        acting: set[asyncio.Task[Any]] = {
+            asyncio.create_task(ControlPlane(self._transport, self._controllers(), self._caches).run()),
+            asyncio.create_task(self._lease.lost()),
+            asyncio.create_task(self._until_rival()),
+        }
+        try:
+            done, _ = await asyncio.wait(acting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in acting:
+                task.cancel()
+            await asyncio.wait(acting)
+        return str(done.pop().result())
+
+    def _controllers(self) -> list[Controller]:
+        transport, caches, recorder, fleet = self._transport, self._caches, self._recorder, self.fleet
+        return [
+            Pools(transport, caches, drivers=fleet),
+            Capacity(transport, caches, drivers=fleet, namespace=self._settings.namespace),
+            Claims(transport, caches, recorder, router=fleet, gives_back=True),
+            Expand(transport, caches, recorder, router=fleet),
+            Modify(transport, caches, recorder, router=fleet),
+            Holders(transport, caches, router=fleet),
+            Release(transport, caches, recorder, router=fleet),
+            Orphans(transport, caches, router=fleet),
+        ]
+
+    def _drivers(self) -> Drivers:
+        trust = Trust(self._transport, namespace=self._settings.namespace)
+        return Drivers(
+            self._transport,
+            self.fleet,
+            Announcer(self._recorder),
+            trust=trust,
+            namespace=self._settings.namespace,
+            service=self._settings.driver_service,
+        )
+
+    async def _look_around(self) -> None:
+        """Every replica keeps in mind what each driver has: a leader may end together with the node that it knew."""
+        while True:
+            await self.fleet.look_around()
+            await asyncio.sleep(LOOK_AROUND_SECONDS)
+
+    async def _without_rival(self) -> None:
+        while True:
+            try:
+                self._problem = await rival(self._transport, now=dt.datetime.now(dt.UTC))
+            except ApiError as error:
+                self._problem = f"the API server does not answer: {error.message}"
+            if not self._problem:
+                return
+            log.warning("controller.refuses", why=self._problem)
+            await asyncio.sleep(RIVAL_SECONDS)
+
+    async def _until_rival(self) -> str:
+        found = ""
+        while not found:
+            await asyncio.sleep(RIVAL_SECONDS)
+            with contextlib.suppress(ApiError):
+                found = await rival(self._transport, now=dt.datetime.now(dt.UTC))
+        return found
+
+    def _nodes_with_pools(self) -> list[str]:
+        """The nodes whose drivers said that they have a pool, as far as is known here."""
+        return [
+            node["metadata"]["name"]
+            for node in self._caches[NODE].all()
+            if any(key.startswith(POOL_LABEL_PREFIX) for key in node["metadata"].get("labels") or {})
+        ]
