@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 import click  # noqa: E402
 
 from csi.errors import BadEnvironment  # noqa: E402
-from csi.flags import Endpoint, Kubelet, Settings, Size, SocketDirectory  # noqa: E402
+from csi.flags import Endpoint, HostPort, Kubelet, Network, Settings, Size, SocketDirectory  # noqa: E402
 
 BAD_ENVIRONMENT = 78
 
@@ -31,6 +31,9 @@ BAD_ENVIRONMENT = 78
 )
 @click.option("--kubelet-socket-path", type=Endpoint(), help="The endpoint's csi.sock, as kubelet sees it on the host.")
 @click.option("--kubelet-check-interval", type=click.FloatRange(min=0.05), default=5.0, help="Seconds between looks.")
+@click.option("--network-endpoint", type=HostPort(), help="Where the controller reaches this driver: HOST:PORT.")
+@click.option("--controller-ca", type=click.Path(path_type=Path), help="The authorities of the controller, PEM.")
+@click.option("--key-dir", type=click.Path(path_type=Path), help="Where this driver keeps its own key.")
 @click.option("--test-attach-limit", type=click.IntRange(min=0), default=0, hidden=True)
 @click.pass_context
 def main(
@@ -47,6 +50,9 @@ def main(
     kubelet_registration_dir: Path | None,
     kubelet_socket_path: Path | None,
     kubelet_check_interval: float,
+    network_endpoint: str | None,
+    controller_ca: Path | None,
+    key_dir: Path | None,
     test_attach_limit: int,
 ) -> None:
     """Serve the CSI driver csi.mooring.dev on a unix socket."""
@@ -63,6 +69,11 @@ def main(
         kubelet = Kubelet(kubelet_registration_dir, kubelet_socket_path, kubelet_check_interval)
     elif kubelet_registration_dir is not None or kubelet_socket_path is not None:
         raise click.UsageError("--kubelet-registration-dir and --kubelet-socket-path go together; one is missing")
+    network = None
+    if network_endpoint is not None and controller_ca is not None and key_dir is not None:
+        network = Network(network_endpoint, controller_ca, key_dir)
+    elif network_endpoint is not None or controller_ca is not None or key_dir is not None:
+        raise click.UsageError("--network-endpoint, --controller-ca and --key-dir go together; one is missing")
     from csi import server  # noqa: PLC0415 # grpc is not needed to refuse a flag
 
     server.configure_logs(log_format)
@@ -76,6 +87,7 @@ def main(
         workers=workers,
         log_format=log_format,
         kubelet=kubelet,
+        network=network,
         test_attach_limit=test_attach_limit,
     )
     sys.setswitchinterval(0.001)  # the loop answers a Probe between the steps of busy workers

@@ -13,6 +13,7 @@ SOCKET_LIMIT: Final = 107
 SOCKET_NAME_ROOM: Final = 31
 """Bytes kept for ``/`` and the names that the driver gives to its sockets."""
 
+_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 _SIZE: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)?", re.ASCII)
 _UNITS: Final = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
@@ -24,6 +25,15 @@ class Kubelet:
     directory: Path
     endpoint: Path
     check_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Where the controller reaches the driver, whom the driver takes for it, and where its own key is."""
+
+    address: str
+    controller_ca: Path
+    key_dir: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +49,7 @@ class Settings:
     workers: int
     log_format: str
     kubelet: Kubelet | None = None
+    network: Network | None = None
     test_attach_limit: int = 0
 
     @property
@@ -61,6 +72,19 @@ class Endpoint(click.ParamType[Path]):
         if len(str(path).encode()) > SOCKET_LIMIT:
             self.fail(f"{text!r} is too long: the path of a unix socket has at most {SOCKET_LIMIT} bytes", param, ctx)
         return path
+
+
+class HostPort(click.ParamType[str]):
+    """``HOST:PORT``; an IPv6 address stands in brackets."""
+
+    name = "host:port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """To the same text, checked."""
+        text = str(value)
+        if not (found := _ADDRESS.fullmatch(text)) or not 0 < int(found[1]) < 1 << 16:
+            self.fail(f"{text!r} is not of the form HOST:PORT", param, ctx)
+        return text
 
 
 class SocketDirectory(click.ParamType[Path]):

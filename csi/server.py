@@ -15,6 +15,7 @@ from csi.engine.engine import Engine
 from csi.engine.pools import open_pools
 from csi.errors import BadEnvironment
 from csi.flags import Settings
+from csi.network import listen
 from csi.registration import refuse_rival, registered
 from csi.services.attach import AttachingController
 from csi.services.controller import Controller
@@ -45,6 +46,25 @@ async def serve(settings: Settings) -> None:
         engine.load()
     except OSError as error:
         raise BadEnvironment(f"the pools cannot be read: {error}") from None
+    servers = [await _on_socket(settings, engine)]
+    log.info("driver.serving", socket=str(settings.socket), pools=[pool.name for pool in pools], pid=os.getpid())
+    purging = asyncio.create_task(engine.purge_for_ever())
+    try:
+        if settings.network is not None:
+            servers.append(await listen(settings.network, engine, node_id=settings.node_id))
+        async with registered(settings.kubelet):
+            reason = await _told_to_stop(settings.lifeline)
+            log.info("driver.stopping", reason=reason)
+    finally:
+        purging.cancel()
+        await asyncio.gather(*(server.stop(GRACE_SECONDS) for server in servers))
+        await engine.stop()
+        settings.socket.unlink(missing_ok=True)
+    log.info("driver.stopped")
+
+
+async def _on_socket(settings: Settings, engine: Engine) -> grpc.aio.Server:
+    """All services, for kubelet and whoever else may open the socket. Raises BadEnvironment."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     most = settings.test_attach_limit
@@ -57,16 +77,7 @@ async def serve(settings: Settings) -> None:
         await server.start()
     except RuntimeError as error:
         raise BadEnvironment(f"{settings.socket} cannot be listened on: {error}") from None
-    log.info("driver.serving", socket=str(settings.socket), pools=[pool.name for pool in pools], pid=os.getpid())
-    purging = asyncio.create_task(engine.purge_for_ever())
-    async with registered(settings.kubelet):
-        reason = await _told_to_stop(settings.lifeline)
-        log.info("driver.stopping", reason=reason)
-    purging.cancel()
-    await server.stop(GRACE_SECONDS)
-    await engine.stop()
-    settings.socket.unlink(missing_ok=True)
-    log.info("driver.stopped")
+    return server
 
 
 def _prepare_socket(settings: Settings) -> None:

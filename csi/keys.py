@@ -1,0 +1,105 @@
+"""
+`python -m csi.keys DIR NODE`: the driver's own key and its certificate, made once and kept.
+
+The controller pins the key when it first meets the driver, so that nothing here ever has to be signed by anybody. It
+runs as a process of its own: the library behind it would stay in the driver's memory for ever.
+"""
+
+import datetime as dt
+import sys
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from csi.errors import BadEnvironment
+from csi.host.files import write_atomic
+
+KEY = "driver.key"
+CERTIFICATE = "driver.crt"
+SERVER_NAME = "driver.csi.mooring.dev"
+"""The name in every driver's certificate; who it is, only its key tells."""
+ROLE = "mooring:driver"
+LIFETIME = dt.timedelta(days=36525)
+"""A pinned key has no end of its own."""
+LONGEST_NAME = 64
+
+
+def ensure(directory: Path, node: str) -> None:
+    """Make what is missing. Raises BadEnvironment for files that cannot be read, written or used."""
+    key_file, certificate_file = directory / KEY, directory / CERTIFICATE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = _read(key_file) if key_file.exists() else _make(key_file)
+        if not certificate_file.exists() or not _belongs(certificate_file, key):
+            write_atomic(certificate_file, _certificate(key, node))
+    except OSError as error:
+        raise BadEnvironment(
+            f"the driver's key cannot be kept in {directory}: {error.strerror}; choose another --key-dir"
+        ) from None
+
+
+def _make(path: Path) -> ec.EllipticCurvePrivateKey:
+    key = ec.generate_private_key(ec.SECP256R1())
+    plain = serialization.NoEncryption()
+    write_atomic(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return key
+
+
+def _read(path: Path) -> ec.EllipticCurvePrivateKey:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except ValueError:
+        key = None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise BadEnvironment(
+            f"{path} is no key of this driver; put the right one back, or remove it: then a new one is made, which an "
+            "admin has to accept by removing this node from the ConfigMap mooring-driver-keys"
+        )
+    return key
+
+
+def _belongs(path: Path, key: ec.EllipticCurvePrivateKey) -> bool:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_key() == key.public_key()
+    except ValueError:
+        return False
+
+
+def _certificate(key: ec.EllipticCurvePrivateKey, node: str) -> bytes:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, node[:LONGEST_NAME])])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName(SERVER_NAME), x509.UniformResourceIdentifier(ROLE)]),
+            critical=False,
+        )
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def run(arguments: list[str]) -> int:
+    """0, or 1 with one sentence."""
+    directory, node = arguments
+    try:
+        ensure(Path(directory), node)
+    except BadEnvironment as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

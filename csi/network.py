@@ -1,0 +1,141 @@
+"""
+The driver on the network, for the controller alone: Identity, Controller and Inventory over mutual TLS.
+
+The Node service is not among them: mounting is kubelet's business, on the socket. Who may call is the holder of a
+certificate that one of the authorities in the CA file signed and that carries the controller's role. The file is read
+again when it changes, so that an authority can be replaced while everything runs.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import grpc.aio
+import structlog
+
+from csi.engine.engine import Engine
+from csi.errors import BadEnvironment
+from csi.flags import Network
+from csi.host import commands
+from csi.host.errors import CommandError, HostError
+from csi.services.controller import Controller
+from csi.services.identity import Identity
+from csi.services.inventory import Inventory
+from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
+
+log = structlog.get_logger()
+
+ROLE = b"mooring:controller"
+SUBJECT_ALTERNATIVE_NAME = "x509_subject_alternative_name"
+KEY = "driver.key"
+CERTIFICATE = "driver.crt"
+
+if TYPE_CHECKING:
+    Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+async def listen(network: Network, engine: Engine, *, node_id: str) -> grpc.aio.Server:
+    """Serve the controller; the caller stops it. Raises BadEnvironment."""
+    _ensure_key(network.key_dir, node_id)
+    credentials = _Credentials(network)
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=[OnlyTheController()])
+    csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
+    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
+    try:
+        server.add_secure_port(network.address, credentials.for_server())
+        await server.start()
+    except RuntimeError as error:
+        raise BadEnvironment(
+            f"{network.address} cannot be listened on: {error}; choose another --network-endpoint"
+        ) from None
+    log.info("driver.listening", address=network.address)
+    return server
+
+
+class OnlyTheController(grpc.aio.ServerInterceptor):
+    """Answers PERMISSION_DENIED to every certificate without the controller's role."""
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "Handler | None":
+        """All methods of these services are unary."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        serve = handler.unary_unary
+
+        async def checked(request: Any, context: Any) -> Any:
+            if ROLE not in context.auth_context().get(SUBJECT_ALTERNATIVE_NAME, ()):
+                await context.abort(
+                    grpc.StatusCode.PERMISSION_DENIED, "only the controller of this cluster may call the driver here"
+                )
+            return await serve(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(
+            checked,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+
+
+class _Credentials:
+    """What the server shows, and what it trusts as the CA file says now."""
+
+    def __init__(self, network: Network) -> None:
+        self._file = network.controller_ca
+        key, certificate = network.key_dir / KEY, network.key_dir / CERTIFICATE
+        try:
+            self._shown = (key.read_bytes(), certificate.read_bytes())
+            self._trusted = _authorities(self._file)
+        except (OSError, ValueError) as error:
+            raise BadEnvironment(f"the controller's authority cannot be read: {error}") from None
+        self._complained = False
+
+    def for_server(self) -> grpc.ServerCredentials:
+        """Asked anew at every handshake."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(), self._changed, require_client_authentication=True
+        )
+
+    def _configuration(self) -> Any:
+        return grpc.ssl_server_certificate_configuration([self._shown], root_certificates=self._trusted)
+
+    def _changed(self) -> Any:
+        """The new configuration, or None for the one so far; a file that cannot be read changes nothing."""
+        try:
+            trusted = _authorities(self._file)
+        except (OSError, ValueError) as error:
+            if not self._complained:
+                log.warning("authority.unreadable", file=str(self._file), error=str(error))
+            self._complained = True
+            return None
+        self._complained = False
+        if trusted == self._trusted:
+            return None
+        self._trusted = trusted
+        log.info("authority.changed", file=str(self._file))
+        return self._configuration()
+
+
+def _authorities(path: Path) -> bytes:
+    """Raises OSError, and ValueError for a file without a certificate."""
+    content = path.read_bytes()
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        raise ValueError(f"{path} has no certificate in it")
+    return content
+
+
+def _ensure_key(directory: Path, node_id: str) -> None:
+    """In a process of its own: see csi.keys. Raises BadEnvironment."""
+    try:
+        commands.run([sys.executable, "-m", "csi.keys", str(directory), node_id], limit=commands.Limit.QUERY)
+    except CommandError as error:
+        last = error.stderr.strip().rpartition("\n")[2]
+        raise BadEnvironment(last or f"the driver's key cannot be made in {directory}") from None
+    except HostError as error:
+        raise BadEnvironment(f"the driver's key cannot be made in {directory}: {error}") from None

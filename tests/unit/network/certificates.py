@@ -1,0 +1,113 @@
+"""Certificates as somebody might show them to a driver, and calls with them."""
+
+import datetime as dt
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import NameOID
+
+from csi.v1 import csi_pb2, csi_pb2_grpc
+from provisioner.cluster.authority import Authority, ClientCertificate, make_authority, sign_client
+
+NOW = dt.datetime.now(dt.UTC)
+SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a client shows."""
+
+    chain: bytes
+    key: bytes
+
+
+def controller(authority: Authority, *, now: dt.datetime = NOW) -> Shown:
+    """Just as the controller signs it."""
+    made: ClientCertificate = sign_client(authority, now)
+    return Shown(made.chain, made.key)
+
+
+def with_role(authority: Authority, *uris: str) -> Shown:
+    """Signed by the same authority, for another role."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mooring:controller")]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - dt.timedelta(hours=1))
+        .not_valid_after(NOW + dt.timedelta(hours=1))
+    )
+    if uris:
+        names = [x509.UniformResourceIdentifier(uri) for uri in uris]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    made = builder.sign(authority.key, hashes.SHA256())
+    return Shown(made.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def authority() -> Authority:
+    """A new one."""
+    return make_authority(NOW)
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def channel(port: int, shown: Shown | None, trusted: Path) -> grpc.Channel:
+    """A new connection that trusts the driver's certificate."""
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=trusted.read_bytes(),
+        private_key=shown.key if shown else None,
+        certificate_chain=shown.chain if shown else None,
+    )
+    options: list[tuple[str, Any]] = [
+        ("grpc.ssl_target_name_override", "driver.csi.mooring.dev"),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options)
+
+
+def answer(port: int, shown: Shown | None, trusted: Path) -> grpc.StatusCode:
+    """What a new connection gets when it asks for the driver's capabilities."""
+    with channel(port, shown, trusted) as opened:
+        stub = csi_pb2_grpc.ControllerStub(opened)
+        try:
+            stub.ControllerGetCapabilities(csi_pb2.ControllerGetCapabilitiesRequest(), timeout=SECONDS)
+        except grpc.RpcError as error:
+            code: grpc.StatusCode = error.code()
+            return code
+        return grpc.StatusCode.OK
+
+
+def wait_until(port: int) -> None:
+    """The driver listens."""
+    end = time.monotonic() + SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
+        else:
+            return
+
+
+def spki(pem: Path) -> bytes:
+    """The public key in a certificate."""
+    certificate = x509.load_der_x509_certificate(ssl.PEM_cert_to_DER_cert(pem.read_text(encoding="ascii")))
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
