@@ -21,6 +21,13 @@ BAD_ENVIRONMENT = 78
 @click.option("--endpoint", "socket", type=Endpoint(), envvar="CSI_ENDPOINT", help="unix:///path/to/csi.sock")
 @click.option("--node-id", help="This node's name towards the controller.")
 @click.option("--pool", "pools", type=click.Path(path_type=Path), multiple=True, help="A pool's directory; repeatable.")
+@click.option(
+    "--pools-in",
+    "pool_folders",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A directory whose directories are pools, as they come and go; repeatable.",
+)
 @click.option("--init-empty-pools", is_flag=True, help="Make a pool of an empty directory that never was one.")
 @click.option("--purge-interval", type=click.FloatRange(min=0.05), default=60.0, help="Seconds between looks.")
 @click.option("--lifeline-fd", type=click.IntRange(min=0), help="Stop when this file descriptor is closed.")
@@ -42,6 +49,7 @@ def main(
     socket: Path | None,
     node_id: str | None,
     pools: tuple[Path, ...],
+    pool_folders: tuple[Path, ...],
     init_empty_pools: bool,
     purge_interval: float,
     lifeline_fd: int | None,
@@ -62,8 +70,8 @@ def main(
         raise click.UsageError("--endpoint (or CSI_ENDPOINT) is missing")
     if not node_id or len(node_id.encode()) > 256:
         raise click.UsageError("--node-id is missing, or longer than 256 bytes")
-    if not pools:
-        raise click.UsageError("--pool is missing; a driver without a pool has nothing to give")
+    if not pools and not pool_folders:
+        raise click.UsageError("--pool or --pools-in is missing; a driver without a pool has nothing to give")
     kubelet = None
     if kubelet_registration_dir is not None and kubelet_socket_path is not None:
         kubelet = Kubelet(kubelet_registration_dir, kubelet_socket_path, kubelet_check_interval)
@@ -81,6 +89,7 @@ def main(
         socket=socket,
         node_id=node_id,
         pools=pools,
+        pool_folders=pool_folders,
         init_empty_pools=init_empty_pools,
         purge_seconds=purge_interval,
         lifeline=lifeline_fd,

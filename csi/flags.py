@@ -43,6 +43,7 @@ class Settings:
     socket: Path
     node_id: str
     pools: tuple[Path, ...]
+    pool_folders: tuple[Path, ...]
     init_empty_pools: bool
     purge_seconds: float
     lifeline: int | None

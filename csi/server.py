@@ -11,6 +11,7 @@ import grpc.aio
 import structlog
 
 from csi.backends import backends
+from csi.engine.discovery import Discovery
 from csi.engine.engine import Engine
 from csi.engine.pools import open_pools
 from csi.errors import BadEnvironment
@@ -36,19 +37,25 @@ async def serve(settings: Settings) -> None:
     refuse_rival(settings.kubelet)
     pools = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
     engine = Engine(
-        pools,
         backends=backends(),
         node_id=settings.node_id,
         workers=settings.workers,
         purge_seconds=settings.purge_seconds,
     )
     try:
-        engine.load()
+        engine.load(pools)
     except OSError as error:
         raise BadEnvironment(f"the pools cannot be read: {error}") from None
     servers = [await _on_socket(settings, engine)]
-    log.info("driver.serving", socket=str(settings.socket), pools=[pool.name for pool in pools], pid=os.getpid())
-    purging = asyncio.create_task(engine.purge_for_ever())
+    log.info(
+        "driver.serving",
+        socket=str(settings.socket),
+        pools=[pool.name for pool in engine.catalog.pools],
+        pid=os.getpid(),
+    )
+    discovery = Discovery(engine, settings.pool_folders)
+    await discovery.look()
+    keeping = [asyncio.create_task(engine.purge_for_ever()), asyncio.create_task(discovery.keep())]
     try:
         if settings.network is not None:
             servers.append(await listen(settings.network, engine, node_id=settings.node_id))
@@ -56,7 +63,8 @@ async def serve(settings: Settings) -> None:
             reason = await _told_to_stop(settings.lifeline)
             log.info("driver.stopping", reason=reason)
     finally:
-        purging.cancel()
+        for task in keeping:
+            task.cancel()
         await asyncio.gather(*(server.stop(GRACE_SECONDS) for server in servers))
         await engine.stop()
         settings.socket.unlink(missing_ok=True)

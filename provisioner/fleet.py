@@ -43,6 +43,11 @@ class Member:
     manifests: list["inventory_pb2.Manifest"] = field(default_factory=list)
     trash: list["inventory_pb2.TrashEntry"] = field(default_factory=list)
 
+    @property
+    def has(self) -> frozenset[str]:
+        """UUIDs of the pools whose disk is there."""
+        return frozenset(pool.uuid for pool in self.pools if not pool.problem)
+
 
 class Fleet:
     """
@@ -104,17 +109,23 @@ class Fleet:
         member.answers = False
         member.pools = await router.list_pools()
         member.answers = True
-        for pool in member.pools:
-            if len(nodes := self._nodes_of(pool.uuid)) > 1:
-                pool.problem = f"pool {pool.uuid} is on {' and '.join(nodes)}: one disk is a copy of the other"
-        return member.pools
+        return [self._judged(pool) for pool in member.pools]
+
+    def _judged(self, pool: "inventory_pb2.Pool") -> "inventory_pb2.Pool":
+        nodes = self._nodes_of(pool.uuid)
+        if pool.problem or len(nodes) < 2:
+            return pool
+        judged = inventory_pb2.Pool()
+        judged.CopyFrom(pool)
+        judged.problem = f"pool {pool.uuid} is on {' and '.join(nodes)}: one disk is a copy of the other"
+        return judged
 
     def moved_from(self, node: str) -> frozenset[str]:
         """UUIDs of the pools that this node, which does not answer, had, and that another has by now."""
         member = self._members.get(node)
         if member is None or member.answers:
             return frozenset()
-        return frozenset(pool.uuid for each in self._answering() for pool in each.pools)
+        return frozenset(uuid for each in self._answering() for uuid in each.has)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """All pools of all drivers that answer."""
@@ -257,7 +268,7 @@ class Fleet:
 
     def _is_elsewhere(self, manifest: "inventory_pb2.Manifest") -> bool:
         """Whether the disk was moved to a node that answers, and tells of it itself."""
-        return any(manifest.pool_uuid in {pool.uuid for pool in each.pools} for each in self._answering())
+        return any(manifest.pool_uuid in each.has for each in self._answering())
 
     def _answering(self) -> list[Member]:
         return [each for each in self._members.values() if each.answers]
@@ -302,7 +313,7 @@ class Fleet:
 
     def _nodes_of(self, uuid: str) -> list[str]:
         """Who has the pool: of those that answer, or else of those that once did."""
-        having = {node: each for node, each in self._members.items() if uuid in {pool.uuid for pool in each.pools}}
+        having = {node: each for node, each in self._members.items() if uuid in each.has}
         return sorted(node for node, each in having.items() if each.answers) or sorted(having)
 
     def _node_of(self, uuid: str) -> str:

@@ -1,4 +1,4 @@
-"""Every volume of every pool, in memory, as its manifest says; the disk is read once, at the start."""
+"""Every volume of every pool, in memory, as its manifest says; a disk is read once, when its pool is admitted."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,28 +28,61 @@ class Entry:
         return self.pool.volumes / self.manifest.id
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What was read from a pool's disk."""
+
+    entries: list[Entry] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+def read_contents(pool: Pool) -> Contents:
+    """Read all manifests. One that cannot be read makes its volume damaged, and harms no other. Raises OSError."""
+    contents = Contents()
+    for home in sorted(pool.volumes.iterdir()):
+        try:
+            found = manifests.read(home)
+            if found.id != home.name or found.pool != pool.uuid:
+                raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
+            contents.entries.append(Entry(pool, found, read_record(home)))
+        except FileNotFoundError:
+            continue  # an intent that was never written down: nothing was promised
+        except (Damaged, NotADirectoryError) as error:
+            contents.damaged[home] = str(error)
+            log.error("volume.damaged", path=str(home), problem=str(error))
+    return contents
+
+
 class Catalog:
     """Volumes by handle. Used on the event loop only."""
 
-    def __init__(self, pools: tuple[Pool, ...]) -> None:
-        self.pools = pools
+    def __init__(self) -> None:
+        self.pools: tuple[Pool, ...] = ()
+        self.away: dict[str, str] = {}
+        """UUIDs of the pools whose disk is not there, and what is known of that."""
         self.damaged: dict[Path, str] = {}
         self._entries: dict[str, Entry] = {}
 
-    def load(self) -> None:
-        """Read all manifests. One that cannot be read makes its volume damaged, and harms no other."""
-        for pool in self.pools:
-            for home in sorted(pool.volumes.iterdir()):
-                try:
-                    found = manifests.read(home)
-                    if found.id != home.name or found.pool != pool.uuid:
-                        raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
-                    self.put(Entry(pool, found, read_record(home)))
-                except FileNotFoundError:
-                    continue  # an intent that was never written down: nothing was promised
-                except (Damaged, NotADirectoryError) as error:
-                    self.damaged[home] = str(error)
-                    log.error("volume.damaged", path=str(home), problem=str(error))
+    @property
+    def here(self) -> tuple[Pool, ...]:
+        """The pools whose disk is there."""
+        return tuple(pool for pool in self.pools if pool.uuid not in self.away)
+
+    def admit(self, pool: Pool, contents: Contents) -> None:
+        """Know a pool and its volumes; a former one of the same UUID is forgotten, but for volumes in use."""
+        self.pools = (*(each for each in self.pools if each.uuid != pool.uuid), pool)
+        self.away.pop(pool.uuid, None)
+        self.damaged |= contents.damaged
+        for entry in contents.entries:
+            if entry.manifest.handle not in self._entries:
+                self.put(entry)
+
+    def lose(self, pool: Pool, problem: str) -> None:
+        """Its disk is gone; only volumes that this node still shows somewhere stay known."""
+        self.away[pool.uuid] = problem
+        for entry in self.of_pool(pool):
+            if not entry.record.staging and not entry.record.publications:
+                self.drop(entry.manifest.handle)
 
     def get(self, handle: str) -> Entry | None:
         """The volume of this handle; None for a handle that is malformed, too."""

@@ -1,7 +1,7 @@
 """All parts of the engine together: what the services call."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 import msgspec
@@ -10,9 +10,9 @@ import structlog
 from csi.backends.protocol import Ailment, Backend, Usage
 from csi.engine import health
 from csi.engine import manifest as manifests
-from csi.engine.catalog import Catalog, Entry
+from csi.engine.catalog import Catalog, Contents, Entry, read_contents
 from csi.engine.expansion import Expansion
-from csi.engine.ledger import Ledger, measure
+from csi.engine.ledger import Ledger, Measured, measure
 from csi.engine.manifest import Manifest
 from csi.engine.node import Node
 from csi.engine.pools import Pool
@@ -32,12 +32,10 @@ T = TypeVar("T")
 class Engine:
     """The driver without its protocol. Methods raise CsiError, or HostError where the machine did not obey."""
 
-    def __init__(
-        self, pools: Sequence[Pool], *, backends: dict[str, Backend], node_id: str, workers: int, purge_seconds: float
-    ) -> None:
+    def __init__(self, *, backends: dict[str, Backend], node_id: str, workers: int, purge_seconds: float) -> None:
         self.node_id = node_id
         self.backends = backends
-        self.catalog = Catalog(tuple(pools))
+        self.catalog = Catalog()
         self.ledger = Ledger(self.catalog)
         self._workers = Workers(workers)
         self._flight = SingleFlight()
@@ -50,12 +48,16 @@ class Engine:
         self._purge_seconds = purge_seconds
         self._wake = asyncio.Event()
 
-    def load(self) -> None:
-        """Read what is on the disks; before serving."""
-        self.catalog.load()
-        for pool in self.catalog.pools:
-            self.ledger.note(pool, measure(pool))
-        for entry in self.catalog.all():
+    def load(self, pools: Iterable[Pool]) -> None:
+        """Read what is on the disks; before serving. Raises OSError."""
+        for pool in pools:
+            self.admit(pool, read_contents(pool), measure(pool))
+
+    def admit(self, pool: Pool, contents: Contents, measured: Measured) -> None:
+        """Serve the volumes of a pool from now on."""
+        self.ledger.note(pool, measured)
+        self.catalog.admit(pool, contents)
+        for entry in contents.entries:
             self._expansion.settle(entry)
 
     async def create(self, request: Creation) -> Entry:
@@ -179,7 +181,7 @@ class Engine:
         while True:
             try:
                 await self._trash.purge_expired()
-                for pool in self.catalog.pools:
+                for pool in self.catalog.here:
                     await self._volumes.measure(pool)
             except OSError as error:
                 log.error("purge.failed", problem=str(error))

@@ -63,7 +63,7 @@ def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> 
     for path in paths:
         if init_empty and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in known:
             make_pool(path, name="local" if not pools else path.name, capacity_bytes=None, known=known)
-        pool = _open(path, known)
+        pool = open_pool(path, known)
         twin = next((each for each in pools if each.uuid == pool.uuid), None)
         if twin is not None:
             raise BadEnvironment(
@@ -100,10 +100,11 @@ def make_pool(path: Path, *, name: str, capacity_bytes: int | None, known: Mappi
         files.write_atomic(resolved / FILE, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
     except (OSError, HostError) as error:
         raise BadEnvironment(f"no pool can be made at {path}: {error}") from None
-    return _open(resolved, {})
+    return open_pool(resolved, {})
 
 
-def _open(path: Path, known: Mapping[str, str]) -> Pool:
+def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
+    """Open the pool at a path, whose UUID has to be the `known` one. Raises BadEnvironment."""
     resolved = path.resolve()
     before = known.get(str(resolved))
     try:

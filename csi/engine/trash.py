@@ -71,7 +71,7 @@ class Trash:
 
     def _read(self) -> list[Trashed]:
         found = []
-        for pool in self._catalog.pools:
+        for pool in self._catalog.here:
             for path in pool.trash.iterdir():
                 _, dot, moment = path.name.rpartition(".")
                 if path.name.startswith(PURGING) or not dot or not moment.isdecimal():
@@ -106,7 +106,7 @@ class Trash:
     async def purge_expired(self) -> int:
         """Remove what has been here long enough, and finish what a crash interrupted."""
         count = 0
-        for pool in self._catalog.pools:
+        for pool in self._catalog.here:
             for path in [each for each in pool.trash.iterdir() if each.name.startswith(PURGING)]:
                 await self._remove(pool, path)
         for trashed in await self.all():

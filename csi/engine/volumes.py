@@ -115,12 +115,15 @@ class Volumes:
         return await self._workers.run(lambda: backend.enforces_size(pool.path))
 
     def _candidates(self, request: Creation) -> list[Pool]:
-        """The pool named, or all."""
+        """The pool named, or all; of those whose disk is there."""
         wanted = request.parameters.pool
-        pools = [pool for pool in self._catalog.pools if not wanted or pool.name == wanted]
-        if not pools:
-            names = ", ".join(pool.name for pool in self._catalog.pools)
+        pools = [pool for pool in self._catalog.here if not wanted or pool.name == wanted]
+        if not pools and wanted and wanted not in {pool.name for pool in self._catalog.pools}:
+            names = ", ".join(pool.name for pool in self._catalog.pools) or "none"
             raise InvalidArgument(f"there is no pool {wanted} here; the pools are {names}")
+        if not pools:
+            problems = "; ".join(self._catalog.away.values()) or "make one with: mooring pool init"
+            raise ResourceExhausted(f"there is no pool here now: {problems}")
         return pools
 
     async def _choose(self, pools: list[Pool], size: int) -> Pool:

@@ -131,7 +131,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         impossible = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
         if elsewhere or impossible or backend.problem():
             return csi_pb2.GetCapacityResponse(available_capacity=0)
-        pools = [each for each in self._engine.catalog.pools if parameters.pool in {"", each.name}]
+        pools = [each for each in self._engine.catalog.here if parameters.pool in {"", each.name}]
         room = max((self._engine.ledger.available(pool) for pool in pools), default=0)
         fs_type = parameters.fs_type or next(iter(backend.fs_types()), "")
         least = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0

@@ -6,6 +6,7 @@ from google.protobuf import timestamp_pb2
 
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
+from csi.engine.health import gone
 from csi.engine.manifest import Holder, Manifest
 from csi.engine.paging import page
 from csi.engine.pools import Pool
@@ -33,7 +34,6 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     def _pool(self, pool: Pool, usable: list[str]) -> inventory_pb2.Pool:
         ledger = self._engine.ledger
-        present = (pool.path / "pool.json").exists()
         return inventory_pb2.Pool(
             uuid=pool.uuid,
             name=pool.name,
@@ -43,7 +43,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             available_bytes=ledger.available(pool),
             trash_bytes=ledger.trash(pool),
             backends=usable,
-            problem="" if present else f"{pool.path} is gone: its disk is not mounted any more",
+            problem=self._engine.catalog.away.get(pool.uuid) or gone(pool),
         )
 
     @rpc

@@ -118,8 +118,8 @@ def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> t
         if (path / "pool.json").exists()
         else (make_pool(path, name="p", capacity_bytes=capacity, known={}),)
     )
-    engine = Engine(pools, backends=backends, node_id="n", workers=workers, purge_seconds=60)
-    engine.load()
+    engine = Engine(backends=backends, node_id="n", workers=workers, purge_seconds=60)
+    engine.load(pools)
     return engine, paper
 
 

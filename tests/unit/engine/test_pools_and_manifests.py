@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from csi.engine.catalog import Catalog
+from csi.engine.catalog import Catalog, read_contents
 from csi.engine.manifest import Damaged, Holder, Manifest, read, write
 from csi.engine.pools import Pool, make_pool, open_pools
 from csi.errors import BadEnvironment
@@ -138,9 +138,9 @@ def test_a_damaged_manifest_is_reported_and_harms_no_other(tmp_path: Path, damag
     }
     changed = changes.get(damage)
     file.write_text(json.dumps({**facts, **changed}) if changed else damage, encoding="utf-8")
-    catalog = Catalog((pool,))
+    catalog = Catalog()
 
-    catalog.load()
+    catalog.admit(pool, read_contents(pool))
 
     assert [entry.manifest.id for entry in catalog.all()] == ["good"]
     assert catalog.problem_at(pool, "bad")

@@ -1,0 +1,117 @@
+"""Disks that come and go while the driver runs."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from csi.engine.discovery import Discovery
+from csi.engine.engine import Engine
+from csi.engine.node_record import NodeRecord
+from csi.engine.pools import make_pool
+from csi.errors import NotFound, ResourceExhausted
+from tests.unit.engine.engines import creation, engine_of
+
+
+def _handles(engine: Engine) -> list[str]:
+    return [entry.manifest.id for entry in engine.catalog.all()]
+
+
+async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
+    """Without a restart, with the volumes that it brings along."""
+    folder, other = tmp_path / "pools", tmp_path / "other"
+    folder.mkdir()
+    elsewhere, _ = engine_of(other / "p", capacity=1 << 30)
+    handle = (await elsewhere.create(creation("pvc-1"))).manifest.handle
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [folder, tmp_path / "none"])
+    await discovery.look()
+    assert 1 == len(engine.catalog.here)
+    (folder / "empty").mkdir()
+    (other / "p").rename(folder / "disk")
+    await discovery.look()
+    assert 2 == len(engine.catalog.here)
+    assert folder / "disk" == engine.find(handle).pool.path
+    assert (await engine.create(creation("pvc-2", pool="p"))).manifest.id == "pvc-2"
+
+
+async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp_path: Path) -> None:
+    """Another machine may have the disk by now; nothing is made in the empty place."""
+    folder = tmp_path / "pools"
+    folder.mkdir()
+    make_pool(folder / "a", name="a", capacity_bytes=None, known={})
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [folder])
+    await discovery.look()
+    handle = (await engine.create(creation("pvc-1", pool="a"))).manifest.handle
+    await engine.create(creation("pvc-2", pool="p"))
+    (folder / "a").rename(tmp_path / "away")
+    await discovery.look()
+    assert ["pvc-2"] == _handles(engine)
+    with pytest.raises(NotFound):
+        engine.find(handle)
+    with pytest.raises(ResourceExhausted, match=r"no pool here now: .*not mounted"):
+        await engine.create(creation("pvc-3", pool="a"))
+    assert [] == await engine.trash.all()
+    (folder / "a").mkdir()
+    await discovery.look()
+    assert [] == list((folder / "a").iterdir())
+    (folder / "a").rmdir()
+    (tmp_path / "away").rename(folder / "b")
+    await discovery.look()
+    assert folder / "b" == engine.find(handle).pool.path
+
+
+async def test_a_volume_in_use_stays_known_without_its_disk(tmp_path: Path) -> None:
+    """Or else nobody could unmount it."""
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [])
+    entry = await engine.create(creation("pvc-1"))
+    entry.record = NodeRecord(staging="/somewhere")
+    (tmp_path / "p").rename(tmp_path / "away")
+    await discovery.look()
+    assert entry is engine.find(entry.manifest.handle)
+    (tmp_path / "away").rename(tmp_path / "p")
+    await discovery.look()
+    assert entry is engine.find(entry.manifest.handle)
+    assert {} == engine.catalog.away
+
+
+async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
+    """Its volumes are the same ones, and which of both is right nobody knows."""
+    folder = tmp_path / "pools"
+    engine, _ = engine_of(tmp_path / "p")
+    shutil.copytree(tmp_path / "p", folder / "copy")
+    await Discovery(engine, [folder]).look()
+    assert [tmp_path / "p"] == [pool.path for pool in engine.catalog.pools]
+
+
+async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) -> None:
+    """A replaced disk is never taken for the one before, whatever its name; both are told of."""
+    folder = tmp_path / "pools"
+    make_pool(folder / "a", name="main", capacity_bytes=None, known={})
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [folder])
+    await discovery.look()
+    before = engine.catalog.pools[-1]
+    await engine.create(creation("pvc-1", pool="main"))
+    shutil.rmtree(folder / "a")
+    make_pool(folder / "a", name="main", capacity_bytes=None, known={})
+    await discovery.look()
+    assert [] == _handles(engine)
+    assert before.uuid in engine.catalog.away
+    made = await engine.create(creation("pvc-2", pool="main"))
+    assert made.pool.uuid not in {before.uuid, engine.catalog.pools[0].uuid}
+
+
+async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
+    """It is complained of, and the rest is served."""
+    folder = tmp_path / "pools"
+    (folder / "bad").mkdir(parents=True)
+    (folder / "bad" / "pool.json").write_text("{", encoding="utf-8")
+    make_pool(folder / "good", name="good", capacity_bytes=None, known={})
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [folder])
+    await discovery.look()
+    await discovery.look()
+    assert ["p", "good"] == [pool.name for pool in engine.catalog.here]
