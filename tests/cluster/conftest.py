@@ -4,13 +4,16 @@ A real Kubernetes for the tests in this folder: the one that `make cluster` star
 These tests are not part of `make test`; `make cluster-test` runs them.
 """
 
+import time
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from hack.cluster import life
+from tests.cluster.installing import install, uninstall
 from tests.cluster.running import Running
+from tests.cluster.sets import until
 
 
 @pytest.fixture(scope="session")
@@ -24,11 +27,40 @@ def cluster() -> Iterator[Running]:
             life.down()
 
 
+@pytest.fixture(scope="session")
+def mooring(cluster: Running, request: pytest.FixtureRequest) -> Iterator[Running]:
+    """A cluster with Mooring on it, the image built and the manifests as they are."""
+    try:
+        seconds = install(cluster)
+        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+        assert reporter is not None
+        reporter.write_line(f"mooring: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
+        yield cluster
+    finally:
+        uninstall(cluster)
+
+
 @pytest.fixture
 def namespace(cluster: Running) -> Iterator[str]:
-    """A namespace for one test, whose pods have the least time to end."""
+    """
+    A namespace for one test, whose pods have the least time to end.
+
+    Volumes that its claims left are deleted by what provisioned them, so that nothing stays.
+    """
     name = f"test-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", name)
     yield name
-    cluster.kubectl("-n", name, "delete", "pods,statefulsets", "--all", "--grace-period=1")
+    cluster.kubectl("-n", name, "delete", "statefulsets,pods", "--all", "--grace-period=1")
     cluster.kubectl("delete", "namespace", name)
+    end = time.monotonic() + 60
+    for volume in _left(cluster, name):
+        cluster.kubectl("patch", "pv", volume, "-p", '{"spec": {"persistentVolumeReclaimPolicy": "Delete"}}')
+    until(lambda: not _left(cluster, name), "the test's volumes go", seconds=end - time.monotonic())
+
+
+def _left(cluster: Running, namespace: str) -> list[str]:
+    return [
+        volume["metadata"]["name"]
+        for volume in cluster.json("get", "pv")["items"]
+        if volume["spec"].get("claimRef", {}).get("namespace") == namespace
+    ]

@@ -1,7 +1,5 @@
 """Mooring installed as its guides say, and the story that they tell."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.cluster.installing import install, uninstall, wait
@@ -13,16 +11,6 @@ pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(1800)]
 
 EXAMPLE = (ROOT / "examples" / "ordinals.yaml").read_text(encoding="utf-8")
 ORDINALS = ("ordinals-0", "ordinals-1")
-
-
-@pytest.fixture(scope="module")
-def mooring(cluster: Running) -> Iterator[Running]:
-    """A cluster with Mooring on it."""
-    try:
-        install(cluster)
-        yield cluster
-    finally:
-        uninstall(cluster)
 
 
 def _apply(cluster: Running, namespace: str) -> dict[str, str]:

@@ -1,0 +1,146 @@
+"""StatefulSets as these tests make them, and what becomes of their claims."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from tests.cluster.running import IMAGE, Running
+
+Json = dict[str, Any]
+Found = TypeVar("Found")
+
+WRITE_NAME = "test -e /data/host || hostname > /data/host; trap exit TERM; while :; do sleep 1; done"
+"""Each pod writes its host name into its volume, once."""
+
+
+def web(
+    storage_class: str, *, replicas: int = 2, size: str = "1Gi", templates: tuple[str, ...] = ("www",), **spec: Any
+) -> list[Json]:
+    """The headless Service `nginx` and the StatefulSet `web`, whose first volume is shown at /data."""
+    labels = {"app": "nginx"}
+    mounts = [
+        {"name": name, "mountPath": "/data" if index == 0 else f"/{name}"} for index, name in enumerate(templates)
+    ]
+    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", WRITE_NAME], "volumeMounts": mounts}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "nginx"},
+        "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": 80}], "publishNotReadyAddresses": True},
+    }
+    stateful_set = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "web"},
+        "spec": {
+            "serviceName": "nginx",
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
+            },
+            "volumeClaimTemplates": [claim(name, storage_class, size=size) for name in templates],
+            **spec,
+        },
+    }
+    return [service, stateful_set]
+
+
+def claim(name: str, storage_class: str, *, size: str = "1Gi") -> Json:
+    """A claim, or a template of one."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": storage_class,
+            "resources": {"requests": {"storage": size}},
+        },
+    }
+
+
+def storage_class(
+    name: str, *, policy: str = "Retain", binding: str = "WaitForFirstConsumer", **parameters: str
+) -> Json:
+    """A class of ours."""
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": "csi.mooring.dev",
+        "reclaimPolicy": policy,
+        "volumeBindingMode": binding,
+        "allowVolumeExpansion": True,
+        "parameters": parameters,
+    }
+
+
+def until(ask: Callable[[], Found], what: str, *, seconds: float = 60.0) -> Found:
+    """Ask until the answer is yes; that answer."""
+    end = time.monotonic() + seconds
+    while not (found := ask()):
+        assert time.monotonic() < end, f"it did not come about that {what}"
+        time.sleep(0.3)
+    return found
+
+
+def rolled_out(cluster: Running, namespace: str, *, seconds: int = 180) -> None:
+    """Wait until the set has all its pods."""
+    cluster.kubectl("-n", namespace, "rollout", "status", "statefulset/web", f"--timeout={seconds}s")
+
+
+def hosts(cluster: Running, namespace: str, *ordinals: int) -> dict[str, str]:
+    """What each pod reads in its volume."""
+    names = [f"web-{ordinal}" for ordinal in ordinals]
+    return {name: cluster.shell(namespace, name, "cat /data/host").strip() for name in names}
+
+
+def bound(cluster: Running, namespace: str) -> dict[str, str]:
+    """Claim → volume, of the claims that are Bound."""
+    claims = cluster.json("-n", namespace, "get", "pvc")["items"]
+    return {
+        each["metadata"]["name"]: each["spec"]["volumeName"]
+        for each in claims
+        if each.get("status", {}).get("phase") == "Bound"
+    }
+
+
+def placed(cluster: Running, namespace: str) -> dict[str, str]:
+    """Pod → node."""
+    pods = cluster.json("-n", namespace, "get", "pods")["items"]
+    return {each["metadata"]["name"]: each["spec"].get("nodeName", "") for each in pods}
+
+
+def said(cluster: Running, namespace: str, name: str) -> str:
+    """The Events about an object."""
+    events = cluster.json("-n", namespace, "get", "events", f"--field-selector=involvedObject.name={name}")["items"]
+    return "\n".join(f"{each['reason']}: {each['message']}" for each in events)
+
+
+def driver_on(cluster: Running, node: str) -> str:
+    """The driver's pod on a node."""
+    found: str = until(lambda: _driver_on(cluster, node), f"node {node} has a driver that is ready")
+    return found
+
+
+def _driver_on(cluster: Running, node: str) -> str:
+    pods = cluster.json("-n", "mooring-system", "get", "pods", "-l", "app.kubernetes.io/component=driver")["items"]
+    for pod in pods:
+        conditions = pod.get("status", {}).get("conditions", ())
+        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+        if pod["spec"].get("nodeName") == node and ready and "deletionTimestamp" not in pod["metadata"]:
+            return str(pod["metadata"]["name"])
+    return ""
+
+
+def delete_now(cluster: Running, namespace: str, *names: str) -> None:
+    """Delete without waiting."""
+    cluster.kubectl("-n", namespace, "delete", "--wait=false", *names)
+
+
+def apply_all(cluster: Running, *objects: Json) -> None:
+    """Apply objects that belong to no namespace."""
+    cluster.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
