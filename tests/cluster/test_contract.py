@@ -1,0 +1,121 @@
+"""The contract that the embedded API server keeps, on a real kube-apiserver: the same files, the same tests."""
+
+import base64
+import os
+import re
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from ssl import create_default_context
+
+import pytest
+import yaml
+
+from hack.cluster import binaries
+from hack.cluster.credentials import Authority
+from tests.conftest import ROOT
+
+pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
+
+START_SECONDS = 90
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path) -> Iterator[Path]:
+    """A kube-apiserver and its etcd, alone: no controller changes what a test wrote."""
+    programs = binaries.ready(binaries.wanted_version())
+    client, peer, port = _free_ports(3)
+    authority = Authority.made(tmp_path / "pki")
+    authority.sign("server", "server", hosts=("127.0.0.1",))
+    pki, token = tmp_path / "pki", secrets.token_hex(16)
+    (tmp_path / "tokens.csv").write_text(f"{token},admin,admin,system:masters\n", encoding="utf-8")
+    etcd = [
+        str(programs / "etcd"), f"--data-dir={tmp_path}/etcd", "--unsafe-no-fsync",
+        f"--listen-client-urls=http://127.0.0.1:{client}", f"--advertise-client-urls=http://127.0.0.1:{client}",
+        f"--listen-peer-urls=http://127.0.0.1:{peer}", f"--initial-advertise-peer-urls=http://127.0.0.1:{peer}",
+        f"--initial-cluster=default=http://127.0.0.1:{peer}",
+    ]  # fmt: skip
+    server = [
+        str(programs / "kube-apiserver"), f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
+        f"--secure-port={port}", "--service-cluster-ip-range=10.0.0.0/24", "--authorization-mode=RBAC",
+        f"--token-auth-file={tmp_path}/tokens.csv", "--disable-admission-plugins=ServiceAccount",
+        f"--tls-cert-file={pki}/server.crt", f"--tls-private-key-file={pki}/server.key",
+        "--service-account-issuer=https://mooring.test", f"--service-account-key-file={pki}/server.key",
+        f"--service-account-signing-key-file={pki}/server.key",
+    ]  # fmt: skip
+    certificate = (pki / "ca.crt").read_bytes()
+    config = {
+        "clusters": [
+            {
+                "name": "c",
+                "cluster": {
+                    "server": f"https://127.0.0.1:{port}",
+                    "certificate-authority-data": base64.b64encode(certificate).decode(),
+                },
+            }
+        ],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+    with (tmp_path / "log").open("wb") as log:
+        started: list[subprocess.Popen[bytes]] = []
+        try:
+            started += [subprocess.Popen(argv, stdout=log, stderr=log) for argv in (etcd, server)]
+            _wait(f"https://127.0.0.1:{port}/readyz", token, certificate, tmp_path / "log")
+            yield tmp_path / "kubeconfig"
+        finally:
+            for process in reversed(started):
+                process.kill()
+                process.wait()
+
+
+def _wait(url: str, token: str, certificate: bytes, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 # ours
+    context = create_default_context(cadata=certificate.decode())
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 # ours
+                if answer.status == 200:
+                    return
+        except (OSError, urllib.error.URLError):
+            assert time.monotonic() < end, log.read_text(encoding="utf-8")[-2000:]
+        time.sleep(0.3)
+
+
+def test_both_servers_keep_the_contract(kubeconfig: Path, request: pytest.FixtureRequest) -> None:
+    """Each test of tests/contract passes on the embedded server and on this kube-apiserver."""
+    argv = [sys.executable, "-m", "pytest", "-q", "tests/contract", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        argv,
+        cwd=ROOT,
+        env=os.environ | {"MOORING_CONTRACT_KUBECONFIG": str(kubeconfig)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-6000:]
+    found = re.search(r"(\d+) passed", done.stdout)
+    assert found is not None
+    assert int(found[1]) % 2 == 0, "each test runs on both"
+    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
+    assert reporter is not None
+    reporter.write_line(f"contract: {done.stdout.strip().splitlines()[-1]}, half of them on kube-apiserver")
