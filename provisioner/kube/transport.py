@@ -116,11 +116,12 @@ class KubeTransport:
         configuration = Configuration()
         try:
             load_incluster_config(client_configuration=configuration)
-        except (ConfigException, OSError) as error:
+            client = ApiClient(configuration)  # reads the authority's file
+        except (ConfigException, OSError, ValueError) as error:
             raise BadKubeconfig(
                 f"this is no pod that may speak to a cluster ({error}); outside of one, name a kubeconfig"
             ) from error
-        return cls(ApiClient(configuration))
+        return cls(client)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -227,12 +228,15 @@ class KubeTransport:
     ) -> aiohttp.ClientResponse:
         """Send the request with the configured credentials; an answer that is no success becomes an ApiError."""
         asked = {key: value for key, value in (query or {}).items() if value}
-        _, url, headers, _, _ = await self._client.param_serialize(
-            method,
-            path,
-            header_params={"Accept": "application/json", "Content-Type": content_type},
-            auth_settings=["BearerToken"],
-        )
+        try:
+            _, url, headers, _, _ = await self._client.param_serialize(
+                method,
+                path,
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                auth_settings=["BearerToken"],
+            )
+        except (ConfigException, OSError) as error:  # a token is read again here once it is due
+            raise Unavailable(0, "Unavailable", f"{method} {path}: no credentials now: {error}") from None
         full = f"{url}?{urlencode(asked)}" if asked else url
         try:
             wrapped = await self._client.call_api(method, full, headers, body, _request_timeout=timeout)
