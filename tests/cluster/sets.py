@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from tests.cluster.running import IMAGE, Running
@@ -93,9 +94,18 @@ def rolled_out(cluster: Running, namespace: str, *, seconds: int = 180) -> None:
 
 
 def hosts(cluster: Running, namespace: str, *ordinals: int) -> dict[str, str]:
-    """What each pod reads in its volume."""
+    """What each pod reads in its volume; a kubelet that is just starting is asked again."""
     names = [f"web-{ordinal}" for ordinal in ordinals]
-    return {name: cluster.shell(namespace, name, "cat /data/host").strip() for name in names}
+    return {name: until(partial(_host, cluster, namespace, name), f"{name} can be asked") for name in names}
+
+
+def _host(cluster: Running, namespace: str, name: str) -> str:
+    try:
+        return cluster.shell(namespace, name, "cat /data/host").strip() or "nothing"
+    except AssertionError as error:
+        if "error dialing backend" in str(error):
+            return ""
+        raise
 
 
 def bound(cluster: Running, namespace: str) -> dict[str, str]:
