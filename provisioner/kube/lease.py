@@ -3,6 +3,9 @@ Leader election on a Lease, after client-go's rules, so that one replica acts an
 
 Whether the holder is alive is judged by when *we* last saw the Lease change, never by its timestamps: clocks of two
 machines need not agree. A leader that could not renew in time stops before anybody else may begin.
+
+One rule is stricter than client-go's: a Lease that was there and is gone may have a leader that does not know it yet,
+so the others leave it alone as long as one whose leader ended. Who starts just then knows of none, and makes it.
 Source: client-go, tools/leaderelection.
 """
 
@@ -12,6 +15,7 @@ import random
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
@@ -27,6 +31,9 @@ RENEW_DEADLINE_SECONDS = 10.0
 """So long a leader tries to renew before it gives up."""
 RETRY_SECONDS = 2.0
 RELEASE_SECONDS = 2.0
+
+GONE: Final[Json] = {"spec": {"holderIdentity": ""}}
+"""What is seen where a Lease has been before."""
 
 
 class Lease:
@@ -71,7 +78,7 @@ class Lease:
     async def acquired(self) -> None:
         """Wait until we hold the Lease."""
         while True:
-            if await self._try():
+            if await self._try() and self.held:  # not so when the answer took too long, or this process was suspended
                 return
             await asyncio.sleep(self._retry * (1 + 0.2 * random.random()))  # noqa: S311 # spreads tries, keeps no secret
 
@@ -93,8 +100,13 @@ class Lease:
         """Let go of it, if we hold it. When that fails, it runs out by itself."""
         if self.holder != self._identity:
             return
+        self._renewed_at = float("-inf")  # another may take it before the answer is here
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
+                # a renewal that was cut short may have changed it
+                self._look(await self._transport.get(LEASE, self._name, self._namespace))
+                if self.holder != self._identity:
+                    return
                 self._seen = await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
                 log.info("lease.released", lease=self._name)
 
@@ -113,6 +125,8 @@ class Lease:
         try:
             self._look(await self._transport.get(LEASE, self._name, self._namespace))
         except NotFound:
+            if not self._may_make():
+                return False
             metadata = {"name": self._name, "namespace": self._namespace}
             made = await self._transport.create(LEASE, {"metadata": metadata, "spec": self._spec(taken=True)})
             self._keep(made, asked_at)
@@ -122,6 +136,13 @@ class Lease:
             return False
         self._keep(await self._write(self._spec(taken=not mine)), asked_at)
         return True
+
+    def _may_make(self) -> bool:
+        """Whether nobody else can believe to hold a Lease that is not there."""
+        if self.held or not self._seen:
+            return True
+        self._look(GONE)
+        return self._clock() >= self._seen_at + self._duration
 
     def _look(self, found: Json) -> None:
         """What counts is that the Lease changed, and when we saw that."""

@@ -26,7 +26,7 @@ async def served(answer: Answer, directory: Path) -> AsyncIterator[KubeTransport
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0]
-    transport = await KubeTransport.from_kubeconfig(_kubeconfig(directory, f"http://{host}:{port}"))
+    transport = await KubeTransport.from_kubeconfig(kubeconfig(directory, f"http://{host}:{port}"))
     try:
         yield transport
     finally:
@@ -34,7 +34,8 @@ async def served(answer: Answer, directory: Path) -> AsyncIterator[KubeTransport
         await runner.cleanup()
 
 
-def _kubeconfig(directory: Path, server: str) -> Path:
+def kubeconfig(directory: Path, server: str) -> Path:
+    """One with a token, in this directory."""
     document = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -213,7 +214,7 @@ async def test_an_answer_that_is_no_json_is_an_error_and_no_crash(tmp_path: Path
 
 async def test_a_server_that_is_not_there_is_unavailable(tmp_path: Path, unused_tcp_port: int) -> None:
     """Nobody outside of this package sees the HTTP client's exceptions."""
-    transport = await KubeTransport.from_kubeconfig(_kubeconfig(tmp_path, f"http://127.0.0.1:{unused_tcp_port}"))
+    transport = await KubeTransport.from_kubeconfig(kubeconfig(tmp_path, f"http://127.0.0.1:{unused_tcp_port}"))
     try:
         with pytest.raises(Unavailable, match="no answer"):
             await transport.get(VOLUME, "v")
