@@ -25,7 +25,9 @@ async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> Asyn
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}; choose another address") from None
+            raise CannotListen(
+                f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address"
+            ) from None
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()

@@ -5,6 +5,7 @@ import urllib.request
 from asyncio import to_thread
 
 import pytest
+from aiohttp import web
 
 from provisioner.kube.health import CannotListen, serving
 
@@ -35,3 +36,23 @@ async def test_an_address_in_use_is_told() -> None:
         with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{port}"):
             async with serving("127.0.0.1", port, healthy=str, ready=str):
                 pass
+
+
+async def test_an_address_of_another_machine_is_told() -> None:
+    """With the way out."""
+    with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:0: .+; choose another address$"):
+        async with serving("192.0.2.1", 0, healthy=str, ready=str):
+            pass
+
+
+async def test_an_error_without_a_system_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OSError that Python made itself has a message alone."""
+
+    async def refuse(site: web.TCPSite) -> None:
+        del site
+        raise OSError("could not bind on any address out of []")
+
+    monkeypatch.setattr(web.TCPSite, "start", refuse)
+    with pytest.raises(CannotListen, match="could not bind on any address"):
+        async with serving("127.0.0.1", 0, healthy=str, ready=str):
+            pass
