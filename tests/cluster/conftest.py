@@ -27,14 +27,32 @@ def cluster() -> Iterator[Running]:
             life.down()
 
 
+FIGURES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Figures are kept until the end."""
+    config.stash[FIGURES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was measured."""
+    for figure in config.stash[FIGURES]:
+        terminalreporter.write_line(figure)
+
+
 @pytest.fixture(scope="session")
-def mooring(cluster: Running, request: pytest.FixtureRequest) -> Iterator[Running]:
+def figures(pytestconfig: pytest.Config) -> list[str]:
+    """Sentences with figures, which are printed at the end."""
+    return pytestconfig.stash[FIGURES]
+
+
+@pytest.fixture(scope="session")
+def mooring(cluster: Running, figures: list[str]) -> Iterator[Running]:
     """A cluster with Mooring on it, the image built and the manifests as they are."""
     try:
         seconds = install(cluster)
-        reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-        assert reporter is not None
-        reporter.write_line(f"mooring: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
+        figures.append(f"installed: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
         yield cluster
     finally:
         uninstall(cluster)
