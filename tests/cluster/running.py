@@ -1,12 +1,19 @@
 """The cluster as tests use it: kubectl, and what can be done to each machine."""
 
 import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from hack.cluster import images, life, outside
-from hack.cluster.place import Cluster
+from hack.cluster.credentials import Authority
+from hack.cluster.place import API_PORT, Cluster
 
 IMAGE = images.BUSYBOX
 """A static busybox that is on every node."""
@@ -57,6 +64,38 @@ class OnMachine:
     def restart(self, component: str) -> None:
         """Have a component end in order, and start again."""
         self._inside.restart(component)
+
+    @contextmanager
+    def renamed(self, name: str) -> Iterator[None]:
+        """
+        The node under another name meanwhile, as after a change of the host's name: its former Node is deleted.
+
+        Its kubelet is one that is started here, with a certificate for the new name.
+        """
+        pki = self.cluster.folder / "pki"
+        key = load_pem_private_key((pki / "ca.key").read_bytes(), password=None)
+        assert isinstance(key, EllipticCurvePrivateKey)
+        authority = Authority(pki, key)
+        authority.sign(name, f"system:node:{name}", "system:nodes")
+        server = f"https://{self.cluster.control_plane.address}:{API_PORT}"
+        (pki / f"{name}.kubeconfig").write_text(authority.kubeconfig(name, server), encoding="utf-8")
+        definition = json.loads(self._inside.machine.definition.read_text(encoding="utf-8"))
+        argv = [word.replace(f"={self.name}", f"={name}") for word in definition["run"]["kubelet"]]
+        argv = [word.replace(f"/{self.name}.kubeconfig", f"/{name}.kubeconfig") for word in argv]
+        self.stop("kubelet")
+        life.kubectl(self.cluster, "delete", "node", self.name)
+        log = (self.cluster.folder / f"{name}.log").open("wb")
+        kubelet = subprocess.Popen(self._inside.enter(argv), env=self.cluster.environment, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            self._inside.run("pkill", "-9", "-f", "--", f"hostname-override={name}")
+            kubelet.wait()
+            log.close()
+            life.kubectl(self.cluster, "delete", "node", name)
+            self.start("kubelet")
+            for suffix in ("key", "crt", "kubeconfig"):
+                (pki / f"{name}.{suffix}").unlink()
 
     def power_off(self) -> None:
         """Pull the node's plug."""

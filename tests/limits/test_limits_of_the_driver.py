@@ -14,7 +14,6 @@ from csi.backends import backends
 from csi.backends.protocol import Shape
 from csi.host import filesystems, loopdev, mounts
 from csi.v1 import csi_pb2, csi_pb2_grpc
-from provisioner.cli.main import COMMANDS
 from tests.conftest import ROOT
 
 MIB = 1 << 20
@@ -160,9 +159,3 @@ def test_in_a_user_namespace_the_loop_backend_says_that_it_cannot() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True)
 
     assert done.stdout.startswith("backend loop needs root")
-
-
-@pytest.mark.limit("no-cluster")
-def test_there_is_no_controller_for_a_cluster() -> None:
-    """Nothing is called `mooring controller` that would only pretend."""
-    assert "controller" not in COMMANDS

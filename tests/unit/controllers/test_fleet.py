@@ -142,6 +142,7 @@ async def test_a_volume_is_followed_by_its_pool() -> None:
     assert (["p2.y"], ["p2.x"]) == (a.deleted, b.deleted)
 
 
+@pytest.mark.limit("copied-pool")
 async def test_a_disk_moved_from_a_dead_node_is_found_on_the_living_one() -> None:
     """Its label goes from the dead one; when that comes back with the same disk, both are refused."""
     a, b = _Driver("p1"), _Driver()
@@ -185,6 +186,7 @@ async def test_an_absent_driver_is_remembered() -> None:
     assert "p2.pvc-c2" == await _create(fleet, "b")
 
 
+@pytest.mark.limit("unheard-driver")
 async def test_a_driver_that_was_never_heard_makes_everybody_wait() -> None:
     """I2: it has a pool, as the API knows, and nobody can say what is in it."""
     a, b = _Driver("p1"), _Driver("p2")
