@@ -54,6 +54,7 @@ def up(name: str = NAME, nodes: int = 2) -> Cluster:
         raise ValueError(f"a cluster has 1 to {MOST_NODES} nodes, not {nodes}")
     if (there := _found(name, nodes)) is not None:
         return there
+    os.umask(0o022)  # of a machine; whoever starts it may have a stricter one
     version = binaries.wanted_version()
     programs = build(version)
     start = time.monotonic()
