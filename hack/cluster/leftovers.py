@@ -95,10 +95,17 @@ def detach_loop_devices(machine: Machine) -> list[str]:
         for name in files:
             status = os.lstat(Path(folder, name))
             ours.add((status.st_ino, f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"))
-    found = [one["name"] for one in attached if (int(one["back-ino"]), str(one["back-maj:min"]).strip()) in ours]
+    found = [one["name"] for one in attached if (int(one["back-ino"] or 0), str(one["back-maj:min"]).strip()) in ours]
     for device in found:
-        subprocess.run(["losetup", "--detach", device], check=True)
+        _detach(device)
     return found
+
+
+def _detach(device: str) -> None:
+    """One that goes by itself meanwhile, as its last mount ends with the machine's processes, is gone as well."""
+    done = subprocess.run(["losetup", "--detach", device], capture_output=True, text=True, check=False)
+    if done.returncode != 0 and Path("/sys/block", Path(device).name, "loop", "backing_file").exists():
+        raise RuntimeError(f"{device} cannot be detached: {done.stderr.strip()}")
 
 
 def remove_files(cluster: Cluster) -> None:

@@ -107,8 +107,10 @@ class OnMachine:
 
     def reboot(self) -> None:
         """Pull the plug and switch the node on again."""
-        self.power_off()
-        self.power_on()
+        try:
+            self.power_off()
+        finally:
+            self.power_on()
 
 
 @dataclass(frozen=True)
