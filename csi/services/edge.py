@@ -43,6 +43,10 @@ QUIET: Final = frozenset(
         "ControllerGetCapabilities",
         "NodeGetCapabilities",
         "NodeGetInfo",
+        "NodeGetVolumeStats",
+        "ListPools",
+        "ListManifests",
+        "ListTrash",
     }
 )
 """Calls that come every few seconds and change nothing: not worth a line."""

@@ -11,7 +11,7 @@ from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import NODE, Json, Kind
-from provisioner.model.names import POOL_LABEL_PREFIX, POOL_PRESENT
+from provisioner.model.names import NODE_TOPOLOGY, POOL_LABEL_PREFIX, POOL_PRESENT
 from provisioner.router import DriverAway
 
 log = structlog.get_logger()
@@ -67,6 +67,7 @@ class Pools:
         except DriverAway:
             changes = dict.fromkeys(sorted(pool_labels(self._drivers.moved_from(name)) & labels.keys()))
             again = RequeueAfter(DRIVER_AWAY_SECONDS, "the driver may come")
+        changes |= former_name(labels, name)
         if changes:
             patch = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"], "labels": changes}}
             await self._transport.patch(NODE, name, patch)
@@ -78,6 +79,16 @@ def healthy(pools: "Iterable[inventory_pb2.Pool]") -> frozenset[str]:
     """UUIDs of the pools that can be used; one that is reported twice is a cloned disk and counts as none."""
     seen = [pool.uuid for pool in pools if pool.uuid and not pool.problem]
     return frozenset(uuid for uuid in seen if seen.count(uuid) == 1)
+
+
+def former_name(labels: Mapping[str, str], name: str) -> dict[str, str | None]:
+    """
+    The merge patch that takes a renamed node's former name off it.
+
+    The driver's pod of before may still have registered with the new Node, under the old name; kubelet refuses another
+    value than the label has, and with it the driver. Source: kubernetes, pkg/volume/csi/nodeinfomanager.
+    """
+    return {NODE_TOPOLOGY: None} if labels.get(NODE_TOPOLOGY, name) != name else {}
 
 
 def label_changes(labels: Mapping[str, str], present: frozenset[str]) -> dict[str, str | None]:

@@ -81,3 +81,12 @@ def test_a_pool_with_a_problem_or_a_double_is_none() -> None:
 def test_a_label_with_another_value_is_set_right() -> None:
     """The value is always `present`."""
     assert {KEY: "present"} == label_changes({KEY: "no"}, frozenset({POOL}))
+
+
+async def test_a_renamed_node_loses_its_former_name() -> None:
+    """Kubelet would refuse the driver as long as the label says another name than the driver does."""
+    renamed = node(POOL)
+    renamed["metadata"]["labels"]["topology.mooring.dev/node"] = "former"
+    api = FakeApi((NODE, renamed))
+    await Pools(api, api.caches, drivers=_Drivers(away=True)).reconcile(("", "n"))
+    assert {KEY: "present"} == api.all(NODE)[0]["metadata"]["labels"]
