@@ -103,7 +103,7 @@ def _host(cluster: Running, namespace: str, name: str) -> str:
     try:
         return cluster.shell(namespace, name, "cat /data/host").strip() or "nothing"
     except AssertionError as error:
-        if "error dialing backend" in str(error):
+        if "unable to upgrade connection" in str(error):
             return ""
         raise
 

@@ -15,6 +15,7 @@ from provisioner.controllers.volume_object import Backing, build
 from provisioner.kube.errors import ApiError
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, Json
+from provisioner.model.names import SELECTED_NODE
 from tests.cluster.running import Running
 from tests.unit.deploy.rendering import NAMESPACE, overlay
 
@@ -190,21 +191,30 @@ def test_nodes_that_it_may_change(rights: Running, case: str) -> None:
 
 
 async def test_claims_are_told_of_and_never_bound_by_it(rights: Running, namespace: str, tmp_path: Path) -> None:
-    """What it wants is in their status; their phase and everything else is not its business."""
+    """What it wants is in their status, and it gives them back to the scheduler; all else is not its business."""
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "none",
         "resources": {"requests": {"storage": "1Mi"}},
     }
-    rights.apply(namespace, {"apiVersion": "v1", "kind": CLAIM.name, "metadata": {"name": "c"}, "spec": spec})
+    metadata = {"name": "c", "annotations": {SELECTED_NODE: "n", "other": "x"}}
+    rights.apply(namespace, {"apiVersion": "v1", "kind": CLAIM.name, "metadata": metadata, "spec": spec})
     transport = await KubeTransport.from_kubeconfig(_own_kubeconfig(rights, tmp_path / "kubeconfig"))
     try:
         status: Json = {"status": {"allocatedResources": {"storage": "1Mi"}}}
         await transport.patch(CLAIM, "c", status, namespace=namespace, subresource="status")
         with pytest.raises(ApiError, match="bound by kube-controller-manager"):
             await transport.patch(CLAIM, "c", {"status": {"phase": "Lost"}}, namespace=namespace, subresource="status")
-        with pytest.raises(ApiError, match="cannot patch resource"):
+        with pytest.raises(ApiError, match="changes one annotation only"):
             await transport.patch(CLAIM, "c", {"metadata": {"labels": {"x": "y"}}}, namespace=namespace)
+        with pytest.raises(ApiError, match="what a claim asks for or has"):
+            await transport.patch(CLAIM, "c", {"spec": {"volumeName": "v"}}, namespace=namespace)
+        for annotations in ({"other": None}, {"other": "y"}, {SELECTED_NODE: "m"}, {"new": "y"}):
+            with pytest.raises(ApiError, match="only takes the selected node away"):
+                await transport.patch(CLAIM, "c", {"metadata": {"annotations": annotations}}, namespace=namespace)
+        back = {"metadata": {"annotations": {SELECTED_NODE: None}}}
+        given_back = await transport.patch(CLAIM, "c", back, namespace=namespace)
+        assert SELECTED_NODE not in given_back["metadata"]["annotations"]
     finally:
         await transport.close()
 
