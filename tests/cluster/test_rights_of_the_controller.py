@@ -173,9 +173,10 @@ def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
 NODES: dict[str, tuple[Json, str]] = {
     "a pool comes": ({"metadata": {"labels": {f"pool.mooring.dev/{POOL}": "present"}}}, ""),
     "a pool with a value of its own": ({"metadata": {"labels": {f"pool.mooring.dev/{POOL}": "x"}}}, "only value"),
-    "another label": ({"metadata": {"labels": {"tier": "gold"}}}, "those of pools only"),
-    "a label changed": ({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}}, "those of pools only"),
-    "a label away": ({"metadata": {"labels": {"kubernetes.io/os": None}}}, "those of pools only"),
+    "another label": ({"metadata": {"labels": {"tier": "gold"}}}, "those of pools"),
+    "a label changed": ({"metadata": {"labels": {"kubernetes.io/os": "plan9"}}}, "those of pools"),
+    "a label away": ({"metadata": {"labels": {"kubernetes.io/os": None}}}, "those of pools"),
+    "a former name goes": ({"metadata": {"labels": {"topology.mooring.dev/node": None}}}, ""),
     "an annotation": ({"metadata": {"annotations": {"x": "y"}}}, "labels only"),
     "cordoned": ({"spec": {"unschedulable": True}}, "what a node is"),
 }
