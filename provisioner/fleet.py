@@ -18,7 +18,7 @@ import structlog
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.place import place
 from provisioner.model.inventory import Pool
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
 from provisioner.router import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
@@ -182,10 +182,10 @@ class Fleet:
                 message=f"volume {name} was asked for without saying whose it will be; nothing is made",
             )
         for manifest in await self.list_manifests(labels):
-            if manifest.csi_name != name and manifest.state != "creating":
+            if _is_former(manifest, name):
                 raise FormerVolume(manifest.volume_id, in_trash=False)
         for entry in await self.list_trash(labels):
-            if entry.manifest.csi_name != name and entry.manifest.state != "creating":
+            if _is_former(entry.manifest, name):
                 raise FormerVolume(entry.manifest.volume_id, in_trash=True)
 
     async def _begun(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
@@ -332,6 +332,11 @@ class Fleet:
             message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"
             raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
         return member, member.router
+
+
+def _is_former(manifest: "inventory_pb2.Manifest", name: str) -> bool:
+    """Whether it keeps the volume `name` from being made: somebody had it, and nobody let it go for good."""
+    return bool(manifest.csi_name != name and manifest.state != "creating" and RELEASED not in manifest.holder.labels)
 
 
 def _has(manifest: "inventory_pb2.Manifest", labels: Mapping[str, str] | None) -> bool:

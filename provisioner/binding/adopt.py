@@ -8,8 +8,9 @@ import dataclasses
 
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.former import Former, former_volumes, last_held
+from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster
 from provisioner.binding.match import match_claim
+from provisioner.model import names
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import DEFAULT_BACKEND
 
@@ -17,11 +18,11 @@ from provisioner.model.storage_class import DEFAULT_BACKEND
 def adopt(facts: Facts) -> Decision | None:
     """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
     storage_class = facts.storage_class
-    if storage_class is None or storage_class.adopts == "Never":
+    if storage_class is None or storage_class.adopts == "Never" or facts.claim.forgets:
         return None
     formers = former_volumes(facts)
     if not formers:
-        return None
+        return _of_another_cluster(facts, ordinals_only=storage_class.adopts == "Ordinal")
     if storage_class.reclaim_policy == "Delete":
         return wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts)
     if storage_class.adopts == "Ordinal" and _is_no_ordinal(facts):
@@ -34,6 +35,15 @@ def adopt(facts: Facts) -> Decision | None:
     if former is None:
         return wait("former-several", volume=formers[0].name, had=", ".join(each.name for each in formers))
     return _judge(facts, former)
+
+
+def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Decision | None:
+    """A disk that comes from elsewhere is never passed over, and never taken without somebody's word."""
+    found = of_another_cluster(facts)
+    if found is None or (ordinals_only and names.HOLDER_STATEFUL_SET not in found.holder):
+        return None
+    cluster = found.holder.get(names.HOLDER_CLUSTER_UID, "")
+    return wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster)
 
 
 def _is_no_ordinal(facts: Facts) -> bool:

@@ -116,8 +116,15 @@ SENTENCES: Final[dict[str, str]] = {
         "it is its former volume, and no node has its pool {wanted} now; bring back the node or mount the disk"
     ),
     "former-several": (
-        "it is one of several former volumes ({had}), and which was last cannot be told; delete the claimRef's "
-        "name on those that shall not come back"
+        "it is one of several former volumes ({had}), and which was last cannot be told; choose one with "
+        "`mooring adopt`"
+    ),
+    "not-ours": "its driver is {had}, not Mooring",
+    "held": "claim {had} has it; delete that first",
+    "free": "it belongs to no claim; there is nothing to let go",
+    "former-cluster": (
+        "it has the data of claim {wanted} of another cluster ({had}), and is never taken over without being told; "
+        "take its disk away, or give the data up with `mooring forget`"
     ),
 }
 """Reason code → sentence. A code is stable; its sentence may get better."""

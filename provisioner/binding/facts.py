@@ -26,8 +26,9 @@ class Facts:
     A claim and its surroundings, observed at one moment.
 
     `storage_class` and `attributes_class` are None when the claim names none or one that does not exist. `manifests`
-    are those, in the trash or not, whose last holder was a claim of this name in this namespace. `stateful_sets` are
-    those of the namespace; `pods` those that mount the claim, and `siblings` what else these mount.
+    are those, in the trash or not, whose last holder was a claim of this name in a namespace of this name.
+    `stateful_sets` are those of the namespace; `pods` those that mount the claim, and `siblings` what else these mount.
+    `cluster_uid` is "" while it is not known.
     """
 
     claim: Claim
@@ -40,6 +41,7 @@ class Facts:
     nodes: tuple[Node, ...] = ()
     pods: tuple[Pod, ...] = field(default=())
     siblings: tuple[Sibling, ...] = ()
+    cluster_uid: str = ""
 
     @property
     def node(self) -> Node | None:

@@ -54,7 +54,8 @@ class Former:
 def former_volumes(facts: Facts) -> Sequence[Former]:
     """Every volume that a claim of this name, in this very namespace, held before; in the order of their names."""
     claim = facts.claim
-    held = [each for each in facts.manifests if each.ready and _same_owner(facts, each)]
+    manifests = [each for each in facts.manifests if names.RELEASED not in each.holder]
+    held = [each for each in manifests if each.ready and _same_owner(facts, each)]
     # A volume made anew under the handle of one in the trash goes before that.
     by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
     known = {volume.handle for volume in facts.volumes if volume.driver == names.DRIVER}
@@ -66,6 +67,7 @@ def former_volumes(facts: Facts) -> Sequence[Former]:
         and (volume.claim_ref.namespace, volume.claim_ref.name) == (claim.namespace, claim.name)
         and volume.claim_ref.uid not in {"", claim.uid}
         and volume.annotations.get(names.NAMESPACE_UID) == facts.namespace_uid
+        and names.RELEASED not in volume.annotations
     ]
     found += [
         Former(None, manifest)
@@ -73,6 +75,27 @@ def former_volumes(facts: Facts) -> Sequence[Former]:
         if handle not in known and manifest.holder.get(names.HOLDER_CLAIM_UID) != claim.uid
     ]
     return sorted(found, key=lambda former: former.name)
+
+
+def of_another_cluster(facts: Facts) -> Manifest | None:
+    """
+    A volume without an object that a claim of this name held in another cluster: its API server, or its disk, moved.
+
+    None also while it is not known which cluster this is.
+    """
+    ours = frozenset({"", facts.cluster_uid})
+    known = {volume.handle for volume in facts.volumes}
+    wanted = (facts.claim.namespace, facts.claim.name)
+    found = (
+        each
+        for each in facts.manifests
+        if each.ready
+        and each.holder.get(names.HOLDER_CLUSTER_UID, "") not in ours
+        and (each.holder.get(names.HOLDER_NAMESPACE), each.holder.get(names.HOLDER_CLAIM)) == wanted
+        and names.RELEASED not in each.holder
+        and each.handle not in known
+    )
+    return max(found, key=lambda each: each.since, default=None) if facts.cluster_uid else None
 
 
 def _same_owner(facts: Facts, manifest: Manifest) -> bool:

@@ -24,6 +24,10 @@ COMMANDS: Final = {
     "scale": "Set the number of a StatefulSet's pods.",
     "wait": "Wait for objects to become ready, bound or deleted.",
     "explain": "Say why a claim, volume or pod is as it is.",
+    "history": "Show which volumes an ordinal had, and when.",
+    "adopt": "Give a claim its former volume back where Mooring asks first.",
+    "release": "Let a volume go: no claim gets it back by itself.",
+    "forget": "Give a claim a new volume, and leave its former one where it is.",
     "path": "Print where a volume is mounted.",
     "version": "Print versions.",
 }

@@ -13,13 +13,14 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.controllers.growing import Expands, grow, write_grown
-from provisioner.controllers.holding import annotations_of
+from provisioner.controllers.holding import annotations_of, history_with
 from provisioner.controllers.provision import save
 from provisioner.controllers.volume_object import Backing, build, claim_ref
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
+from provisioner.model.history import Held, lengthened
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
-from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HOLDER_CLAIM_UID, HOLDER_STATEFUL_SET
+from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HISTORY, HOLDER_CLAIM_UID, HOLDER_STATEFUL_SET
 from provisioner.model.quantity import Quantity
 
 log = structlog.get_logger()
@@ -118,6 +119,7 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
             wanted.pop(key, None)
         else:
             wanted[key] = value
+    wanted[HISTORY] = history_with(labels, before=annotations.get(HISTORY, ""))
     operations: list[tuple[str, str, Any]] = [
         ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
         ("add", "/metadata/annotations", wanted),
@@ -146,10 +148,27 @@ async def rebuild(
         context=dict(manifest.volume_context),
         fs_type=manifest.fs_type,
     )
-    volume = build(claim, storage_class, name=manifest.csi_name, backing=backing, labels=labels, identity=DRIVER)
+    volume = build(
+        claim,
+        storage_class,
+        name=manifest.csi_name,
+        backing=backing,
+        labels=labels,
+        identity=DRIVER,
+        held=holders_of(manifest),
+    )
     if Quantity.of_bytes(manifest.capacity_bytes) < requested(claim):
         volume["spec"]["claimRef"]["uid"] = manifest.holder.labels.get(HOLDER_CLAIM_UID) or FORMER
         del volume["spec"]["claimRef"]["resourceVersion"]
     await save(transport, volume)
     log.info("volume.rebuilt", volume=manifest.csi_name, handle=manifest.volume_id, claim=claim["metadata"]["name"])
     return str(manifest.csi_name)
+
+
+def holders_of(manifest: "inventory_pb2.Manifest") -> tuple[Held, ...]:
+    """Who had the volume, first to last, as its pool knows it."""
+    held: tuple[Held, ...] = ()
+    for each in (*manifest.ledger, manifest.holder):
+        if HOLDER_CLAIM_UID in each.labels:
+            held = lengthened(held, Held.of(each.labels, since=each.since.ToJsonString()))
+    return held

@@ -190,7 +190,7 @@ class Claims:
             mutable=facts.attributes_class.parameters if facts.attributes_class else {},
             node=decision.node,
             candidates=_candidates(facts),
-            adopts=facts.storage_class.adopts != "Never",
+            adopts=facts.storage_class.adopts != "Never" and not facts.claim.forgets,
         )
         message = f"successfully provisioned volume {name}"
         await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
@@ -202,7 +202,9 @@ class Claims:
         refused = ("class", "attributes-class", "sibling")
         about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
         if about_former:
+            metadata = claim["metadata"]
             message = f"{decision.sentence}; no empty volume is made meanwhile"
+            message += f" (`mooring forget {metadata['name']} -n {metadata['namespace']}` has one made)"
             await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)
         elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
             await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)

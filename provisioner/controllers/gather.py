@@ -7,6 +7,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts, Sibling
+from provisioner.controllers.holding import cluster_uid
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
@@ -23,7 +24,7 @@ from provisioner.model.kinds import (
     VOLUME,
     Object,
 )
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
@@ -58,7 +59,7 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     namespace_uid = str(namespace["metadata"]["uid"]) if namespace else ""
     manifests: tuple[Manifest, ...] = ()
     if storage_class is not None and storage_class.adopts != "Never" and namespace_uid:
-        manifests = await held_before(inventory, namespace_uid=namespace_uid, claim=claim.name)
+        manifests = await held_before(inventory, namespace=claim.namespace, claim=claim.name)
     pods = [each for each in readable(caches[POD].all(claim.namespace), Pod.of) if claim.name in each.claims.values()]
     return Facts(
         claim=claim,
@@ -71,6 +72,7 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
         nodes=tuple(readable(caches[NODE].all(), Node.of)),
         pods=tuple(pods),
         siblings=tuple(_siblings(claim, pods, caches)),
+        cluster_uid=cluster_uid(caches),
     )
 
 
@@ -96,9 +98,9 @@ def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[
     return found
 
 
-async def held_before(inventory: Inventory, *, namespace_uid: str, claim: str) -> tuple[Manifest, ...]:
-    """The manifests, in the trash or not, whose last holder was a claim of this name in this very namespace."""
-    labels = {HOLDER_NAMESPACE_UID: namespace_uid, HOLDER_CLAIM: claim}
+async def held_before(inventory: Inventory, *, namespace: str, claim: str) -> tuple[Manifest, ...]:
+    """The manifests, in the trash or not, whose last holder was a claim of this name in a namespace of this name."""
+    labels = {HOLDER_NAMESPACE: namespace, HOLDER_CLAIM: claim}
     living = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
     trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
     return (*living, *trashed)

@@ -9,12 +9,23 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.controllers.holding import annotations_of, cluster_uid, holder_labels
+from provisioner.controllers.holding import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
 from provisioner.controllers.release import ours
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
-from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Kind
+from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Kind, Object
+from provisioner.model.names import (
+    HISTORY,
+    HOLDER_ACCESS_MODES,
+    HOLDER_CLAIM,
+    HOLDER_CLAIM_UID,
+    HOLDER_CLASS,
+    HOLDER_CLUSTER_UID,
+    HOLDER_NAMESPACE,
+    HOLDER_RECLAIM_POLICY,
+    RELEASED,
+)
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.router import DriverAway
 
@@ -63,7 +74,12 @@ class Holders:
             self._acknowledged.pop(key[1], None)
             return Done()
         ref = volume["spec"].get("claimRef") or {}
-        if not ours(volume) or volume.get("status", {}).get("phase") != "Bound" or not ref.get("uid"):
+        annotations = volume["metadata"].get("annotations") or {}
+        if not ours(volume) or not ref.get("uid"):
+            return Done()
+        if RELEASED in annotations:
+            return await self._tell(volume, released_labels(volume, cluster_uid=cluster_uid(self._caches)))
+        if volume.get("status", {}).get("phase") != "Bound":
             return Done()
         claim = self._caches[CLAIM].get(ref["name"], ref["namespace"])
         namespace = self._caches[NAMESPACE].get(ref["namespace"])
@@ -74,21 +90,42 @@ class Holders:
             namespace_uid=namespace["metadata"]["uid"],
             cluster_uid=cluster_uid(self._caches),
             sets=self._caches[STATEFUL_SET].all(ref["namespace"]),
-            before=volume["metadata"].get("annotations") or {},
+            before=annotations,
             policy=volume["spec"].get("persistentVolumeReclaimPolicy", "Retain"),
         )
-        wanted = annotations_of(labels)
-        if any((volume["metadata"].get("annotations") or {}).get(name) != value for name, value in wanted.items()):
+        wanted = annotations_of(labels) | {HISTORY: history_with(labels, before=annotations.get(HISTORY, ""))}
+        if any(annotations.get(name) != value for name, value in wanted.items()):
             patch = {
                 "metadata": {"resourceVersion": volume["metadata"]["resourceVersion"], "annotations": wanted},
             }
             await self._transport.patch(VOLUME, key[1], patch)
             return Done()  # the changed volume wakes this key again
-        if self._acknowledged.get(key[1]) != labels:
+        return await self._tell(volume, labels)
+
+    async def _tell(self, volume: Object, labels: Mapping[str, str]) -> Done | RequeueAfter:
+        """Let the driver write it down, once."""
+        name = volume["metadata"]["name"]
+        if self._acknowledged.get(name) != labels:
             try:
                 await self._router.record_holder(volume["spec"]["csi"]["volumeHandle"], labels)
             except DriverAway as error:
                 return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
-            self._acknowledged[key[1]] = labels
-            log.info("holder.recorded", volume=key[1], namespace=ref["namespace"], claim=ref["name"])
+            self._acknowledged[name] = labels
+            log.info("holder.recorded", volume=name, claim=labels.get(HOLDER_CLAIM))
         return Done()
+
+
+def released_labels(volume: Object, *, cluster_uid: str) -> dict[str, str]:
+    """What the manifest of a volume says that no claim has as its former one any longer."""
+    annotations, spec = volume["metadata"]["annotations"], volume["spec"]
+    labels = {label: annotations.get(annotation, "") for annotation, label in ANNOTATIONS.items()} | {
+        HOLDER_CLUSTER_UID: cluster_uid,
+        HOLDER_NAMESPACE: spec["claimRef"]["namespace"],
+        HOLDER_CLAIM: spec["claimRef"]["name"],
+        HOLDER_CLAIM_UID: spec["claimRef"]["uid"],
+        HOLDER_RECLAIM_POLICY: spec.get("persistentVolumeReclaimPolicy", "Retain"),
+        HOLDER_CLASS: spec.get("storageClassName") or "",
+        HOLDER_ACCESS_MODES: ",".join(spec.get("accessModes") or ()),
+        RELEASED: annotations[RELEASED],
+    }
+    return {label: value for label, value in labels.items() if value}

@@ -1,12 +1,17 @@
 """The labels that say who holds a volume: annotations of its PersistentVolume, labels of its manifest."""
 
-from collections.abc import Iterable, Mapping
+import datetime as dt
+from collections.abc import Iterable, Mapping, Sequence
 
 from provisioner.kube.cache import Caches
+from provisioner.model import history
+from provisioner.model.history import Held
 from provisioner.model.kinds import NAMESPACE, Object
 from provisioner.model.names import (
+    HOLDER_ACCESS_MODES,
     HOLDER_CLAIM,
     HOLDER_CLAIM_UID,
+    HOLDER_CLASS,
     HOLDER_CLUSTER_UID,
     HOLDER_NAMESPACE,
     HOLDER_NAMESPACE_UID,
@@ -55,6 +60,8 @@ def holder_labels(
         HOLDER_CLAIM: metadata["name"],
         HOLDER_CLAIM_UID: metadata["uid"],
         HOLDER_RECLAIM_POLICY: policy,
+        HOLDER_CLASS: claim["spec"].get("storageClassName") or "",
+        HOLDER_ACCESS_MODES: ",".join(claim["spec"].get("accessModes") or ()),
     }
     if cluster_uid:
         labels[HOLDER_CLUSTER_UID] = cluster_uid
@@ -67,6 +74,17 @@ def holder_labels(
 def annotations_of(labels: Mapping[str, str]) -> dict[str, str | None]:
     """The same as PV annotations; None for one that must not be there."""
     return {annotation: labels.get(label) for annotation, label in ANNOTATIONS.items()}
+
+
+def history_with(labels: Mapping[str, str], *, before: str = "", manifest: Sequence[Held] = ()) -> str:
+    """
+    The volume's history with its holder of `labels` as the last; the same text when it is that already.
+
+    `before` is the annotation so far; where there is none, `manifest` tells who had the volume.
+    """
+    held = history.read(before) or manifest
+    now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return history.write(history.lengthened(held, Held.of(labels, since=now)))
 
 
 def ordinal_of(claim: str, sets: Iterable[Object]) -> tuple[str, str, str] | None:

@@ -4,13 +4,15 @@ The PersistentVolume of a claim, as external-provisioner writes it, so that one 
 Only the node affinity differs: it names the pool, the disk's identity, and not the node.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from provisioner.controllers.holding import annotations_of
+from provisioner.controllers.holding import annotations_of, history_with
+from provisioner.model.history import Held
 from provisioner.model.kinds import Json, Object
 from provisioner.model.names import (
     DRIVER,
+    HISTORY,
     POOL_LABEL_PREFIX,
     POOL_PRESENT,
     PROVISIONED_BY,
@@ -57,18 +59,27 @@ def claim_ref(claim: Object) -> Json:
 
 
 def build(
-    claim: Object, storage_class: Object, *, name: str, backing: Backing, labels: Mapping[str, str], identity: str
+    claim: Object,
+    storage_class: Object,
+    *,
+    name: str,
+    backing: Backing,
+    labels: Mapping[str, str],
+    identity: str,
+    held: Sequence[Held] = (),
 ) -> Json:
     """
     The PersistentVolume `name` for `claim`: policy, mount options and class from the class, the rest from the driver.
 
-    `labels` say who holds it; `identity` is the provisioner's own, as external-provisioner adds it.
+    `labels` say who holds it, and `held` who did before; `identity` is the provisioner's own, as external-provisioner
+    adds it.
     """
     policy = storage_class.get("reclaimPolicy") or "Delete"
     annotations = {
         PROVISIONED_BY: DRIVER,
         DELETION_SECRET_NAME: "",
         DELETION_SECRET_NAMESPACE: "",
+        HISTORY: history_with(labels, manifest=held),
     } | {key: value for key, value in annotations_of(labels).items() if value is not None}
     metadata: Json = {"name": name, "annotations": annotations}
     if policy == "Delete":

@@ -100,6 +100,11 @@ class Claim:
         return self.annotations.get(names.SELECTED_NODE, "")
 
     @property
+    def forgets(self) -> bool:
+        """An admin gave it up that the claim gets a former volume back."""
+        return bool(self.uid) and self.annotations.get(names.FORGET) == self.uid
+
+    @property
     def bind_completed(self) -> bool:
         """The binder once finished; the annotation's presence counts, its value does not."""
         return names.BIND_COMPLETED in self.annotations

@@ -37,6 +37,11 @@ HOLDER_ORDINAL: Final = "mooring.dev/ordinal"
 HOLDER_RECLAIM_POLICY: Final = "mooring.dev/reclaim-policy"
 """The policy the volume was made under: what becomes of it when its claim vanished before it had an object."""
 
+HOLDER_CLASS: Final = "mooring.dev/storage-class"
+"""The claim's StorageClass, and below its access modes, with commas: what a PersistentVolume made anew has to say."""
+
+HOLDER_ACCESS_MODES: Final = "mooring.dev/access-modes"
+
 # Annotations of ours on PersistentVolumes
 
 NAMESPACE_UID: Final = "mooring.dev/namespace-uid"
@@ -45,6 +50,22 @@ NAMESPACE_UID: Final = "mooring.dev/namespace-uid"
 STATEFUL_SET: Final = "mooring.dev/stateful-set"
 TEMPLATE: Final = "mooring.dev/template"
 ORDINAL: Final = "mooring.dev/ordinal"
+HISTORY: Final = "mooring.dev/history"
+"""The claims that held the volume, first to last, as JSON; see `provisioner.model.history`."""
+
+RELEASED: Final = "mooring.dev/released"
+"""
+Also a holder's label: since when no claim has the volume as its former one any longer. An admin said so, by
+`mooring release`. It keeps its bytes, and its claimRef, so that nobody else gets them.
+"""
+
+# Annotations of ours on PersistentVolumeClaims
+
+FORGET: Final = "mooring.dev/forget"
+"""
+The claim's own UID: it shall have a new volume, and its former ones stay where they are (`mooring forget`). The UID
+keeps a copy of the claim from forgetting as well.
+"""
 
 # Kubernetes: binding (kubernetes/pkg/controller/volume/persistentvolume)
 

@@ -32,6 +32,8 @@ def test_an_ordinal_is_named_by_its_set() -> None:
         "mooring.dev/stateful-set": "web",
         "mooring.dev/ordinal": "0",
         "mooring.dev/reclaim-policy": "Retain",
+        "mooring.dev/storage-class": "mooring-directory",
+        "mooring.dev/access-modes": "ReadWriteOnce",
     } == labels
 
 

@@ -17,10 +17,15 @@ FROZEN = {
     "HOLDER_TEMPLATE": "mooring.dev/template",
     "HOLDER_ORDINAL": "mooring.dev/ordinal",
     "HOLDER_RECLAIM_POLICY": "mooring.dev/reclaim-policy",
+    "HOLDER_CLASS": "mooring.dev/storage-class",
+    "HOLDER_ACCESS_MODES": "mooring.dev/access-modes",
     "NAMESPACE_UID": "mooring.dev/namespace-uid",
     "STATEFUL_SET": "mooring.dev/stateful-set",
     "TEMPLATE": "mooring.dev/template",
     "ORDINAL": "mooring.dev/ordinal",
+    "HISTORY": "mooring.dev/history",
+    "RELEASED": "mooring.dev/released",
+    "FORGET": "mooring.dev/forget",
     "PROVISIONER_FINALIZER": "external-provisioner.volume.kubernetes.io/finalizer",
 }
 

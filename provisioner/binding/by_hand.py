@@ -1,0 +1,57 @@
+"""What an admin decides: which former volume a claim gets. What can never go well is refused."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from provisioner.binding.decision import Reason
+from provisioner.binding.match import rejection
+from provisioner.model import names
+from provisioner.model.claim import Claim
+from provisioner.model.volume import Volume
+
+
+def candidates(claim: Claim, volumes: Iterable[Volume]) -> Sequence[Volume]:
+    """
+    The volumes that a claim of this name held before, whatever stands against them, in the order of their names.
+
+    Those of a namespace of the same name that was made anew, and those that were released, are among them.
+    """
+    found = (
+        volume
+        for volume in volumes
+        if volume.driver == names.DRIVER
+        and volume.claim_ref is not None
+        and (volume.claim_ref.namespace, volume.claim_ref.name) == (claim.namespace, claim.name)
+        and volume.claim_ref.uid not in {"", claim.uid}
+    )
+    return sorted(found, key=lambda volume: volume.name)
+
+
+def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
+    """Why the claim could not be bound to the volume, even if its claimRef named the claim; None when it can."""
+    if claim.volume_name:
+        return Reason("bound", had=claim.volume_name)
+    if claim.deleting:
+        return Reason("deleting")
+    if volume.driver != names.DRIVER:
+        return Reason("not-ours", volume.name, had=volume.driver)
+    ref = volume.claim_ref
+    if ref is None or (ref.namespace, ref.name) != (claim.namespace, claim.name):
+        return Reason("other-claim", volume.name, claim.key, str(ref) if ref else "nobody")
+    if volume.reclaim_policy != "Retain":
+        return Reason("former-policy", volume.name, "Retain", volume.reclaim_policy)
+    if not frozenset(claim.modes) <= frozenset(volume.modes):
+        return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
+    given = dataclasses.replace(volume, claim_ref=dataclasses.replace(ref, uid=claim.uid))
+    return rejection(claim, given)
+
+
+def cannot_release(volume: Volume, holder: Claim | None) -> Reason | None:
+    """Why the volume cannot be let go of, if so. `holder` is the living claim of the name in its claimRef."""
+    if volume.driver != names.DRIVER:
+        return Reason("not-ours", volume.name, had=volume.driver)
+    if volume.claim_ref is None:
+        return Reason("free", volume.name)
+    if holder is not None and holder.uid == volume.claim_ref.uid:
+        return Reason("held", volume.name, had=holder.key)
+    return None

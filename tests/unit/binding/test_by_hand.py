@@ -1,0 +1,102 @@
+"""An admin may decide which former volume a claim gets, and not against what the binder would do."""
+
+from typing import Any
+
+import pytest
+
+from provisioner.binding.by_hand import candidates, cannot_release, cannot_take
+from provisioner.binding.decision import Action
+from provisioner.binding.order import decide
+from provisioner.model.names import FORGET, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
+from tests.unit.binding.objects import claim, manifest, node, volume
+from tests.unit.binding.test_adoption import FORMER, facts
+
+
+def test_whatever_a_claim_of_the_name_held_can_be_chosen() -> None:
+    """Released ones and those of a namespace made anew are among them; what another claim held is not."""
+    old = volume("old", **FORMER)
+    elsewhere = volume("elsewhere", **FORMER, namespace_uid="another")
+    others = volume("others", ref=("www-web-1", "x"))
+
+    assert [each.name for each in candidates(claim(), [others, old, elsewhere, volume("free")])] == ["elsewhere", "old"]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # the reason's code: (the claim, the volume)
+    "bound": ({"volume": "other"}, {}),
+    "deleting": ({"deleting": True}, {}),
+    "not-ours": ({}, {"driver": "local.csi.example"}),
+    "other-claim": ({}, {"ref": ("www-web-1", "old")}),
+    "former-policy": ({}, {"policy": "Delete"}),
+    "former-modes": ({"modes": ("ReadWriteMany",)}, {}),
+    "capacity": ({"size": "2Gi"}, {}),
+    "volume-mode": ({}, {"mode": "Block"}),
+    "attributes-class": ({"vac": "gold"}, {}),
+}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_what_the_binder_would_undo_is_refused(code: str) -> None:
+    """A claimRef that the binder does not follow would leave the claim waiting and the volume lost to others."""
+    asked, had = REFUSED[code]
+    reason = cannot_take(claim(**asked), volume(**{**FORMER, **had}))
+
+    assert reason is not None
+    assert reason.code == code
+
+
+def test_another_class_or_a_selector_does_not_keep_a_claim_from_its_volume() -> None:
+    """The binder does not look at them once the claimRef names the claim."""
+    picky = claim(cls="slow", selector={"matchLabels": {"a": "b"}})
+
+    assert cannot_take(picky, volume(**FORMER)) is None
+
+
+def test_a_volume_that_somebody_has_is_not_let_go() -> None:
+    """Nor is one of another driver, or one that is nobody's."""
+    held = volume(ref=("www-web-0", "new"), phase="Bound")
+    reasons = [
+        cannot_release(held, claim()),
+        cannot_release(volume(driver="x", ref=("a", "b")), None),
+        cannot_release(volume(), None),
+    ]
+
+    assert [each.code if each else "" for each in reasons] == ["held", "not-ours", "free"]
+    assert cannot_release(volume(**FORMER), claim()) is None
+    assert cannot_release(volume(**FORMER), None) is None
+
+
+def test_a_released_volume_is_nobodys_former_one() -> None:
+    """Neither by its object nor by its manifest."""
+    gone = volume(**FORMER)
+    gone.annotations[RELEASED] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+    told = manifest()
+    told.holder[RELEASED] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+
+    assert decide(facts(volumes=(gone,), manifests=(manifest(),))).action is Action.PROVISION
+    assert decide(facts(manifests=(told,))).action is Action.PROVISION
+
+
+def test_a_claim_that_forgets_gets_a_new_volume() -> None:
+    """Only the claim itself: its copy under another UID carries the annotation, and does not forget."""
+    forgets, copied = claim(node="n1"), claim(node="n1", uid="newer")
+    for each in (forgets, copied):
+        each.annotations[FORGET] = "new"  # type: ignore[index]
+
+    assert decide(facts(claim=forgets, volumes=(volume(**FORMER),))).action is Action.PROVISION
+    assert decide(facts(claim=copied, volumes=(volume(**FORMER),))).action is Action.ADOPT
+
+
+def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
+    """Its disk has been brought here, or this cluster was made anew: an empty volume instead would be silent loss."""
+    brought = manifest(uid="elsewhere")
+    brought.holder.update({HOLDER_CLUSTER_UID: "old-cluster", HOLDER_STATEFUL_SET: "web"})  # type: ignore[attr-defined]
+    stranger = facts(manifests=(brought,), cluster_uid="here", namespace_uid="made-anew")
+
+    decision = decide(stranger)
+    assert (decision.action, [each.code for each in decision.reasons]) == (Action.WAIT, ["former-cluster"])
+    assert "of another cluster (old-cluster)" in decision.sentence
+    same = facts(manifests=(brought,), cluster_uid="old-cluster", namespace_uid="made-anew")
+    assert decide(same).action is Action.PROVISION, "a namespace made anew in the same cluster is another owner"
+    unknown = facts(manifests=(brought,), namespace_uid="made-anew", nodes=(node(),))
+    assert decide(unknown).action is Action.PROVISION
