@@ -2,6 +2,7 @@
 
 from provisioner.binding.decision import Decision, wait
 from provisioner.binding.facts import Facts, Sibling
+from provisioner.model.names import RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 
@@ -25,5 +26,7 @@ def _has_or_gets(sibling: Sibling, volume: Volume, namespace_uid: str) -> bool:
         return volume.name == sibling.claim.volume_name
     if volume.belongs_to(sibling.claim):
         return True
+    if sibling.claim.forgets or RELEASED in volume.annotations:
+        return False
     same_name = (volume.claim_ref.namespace, volume.claim_ref.name) == (sibling.claim.namespace, sibling.claim.name)
     return sibling.adopts and same_name and volume.namespace_uid == namespace_uid and volume.reclaim_policy == "Retain"

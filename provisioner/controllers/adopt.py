@@ -20,7 +20,14 @@ from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.history import Held, lengthened
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
-from provisioner.model.names import BOUND_BY_CONTROLLER, DRIVER, HISTORY, HOLDER_CLAIM_UID, HOLDER_STATEFUL_SET
+from provisioner.model.names import (
+    BOUND_BY_CONTROLLER,
+    DRIVER,
+    HISTORY,
+    HOLDER_CLAIM_UID,
+    HOLDER_STATEFUL_SET,
+    RELEASED,
+)
 from provisioner.model.quantity import Quantity
 
 log = structlog.get_logger()
@@ -94,7 +101,7 @@ def requested(claim: Object) -> Quantity:
 
 
 def still_adoptable(volume: Object, claim: Object) -> bool:
-    """The checks that must hold at the moment of writing: the name on it, its policy, nobody deleting it."""
+    """What must hold at the moment of writing: the name on it, its policy, nobody deleting or releasing it."""
     ref = volume["spec"].get("claimRef") or {}
     metadata = claim["metadata"]
     return (
@@ -102,6 +109,7 @@ def still_adoptable(volume: Object, claim: Object) -> bool:
         and ref.get("uid") != metadata["uid"]
         and volume["spec"].get("persistentVolumeReclaimPolicy") == "Retain"
         and "deletionTimestamp" not in volume["metadata"]
+        and RELEASED not in (volume["metadata"].get("annotations") or {})
     )
 
 

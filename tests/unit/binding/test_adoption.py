@@ -92,7 +92,6 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.limit("former-command")
 @pytest.mark.parametrize("why", BLOCKED)
 def test_a_former_volume_that_may_not_be_taken_leaves_the_claim_waiting(why: str) -> None:
     """Never an empty volume instead, though one would fit and the provisioner could make one."""

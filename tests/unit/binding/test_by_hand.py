@@ -6,6 +6,7 @@ import pytest
 
 from provisioner.binding.by_hand import candidates, cannot_release, cannot_take
 from provisioner.binding.decision import Action
+from provisioner.binding.facts import Sibling
 from provisioner.binding.order import decide
 from provisioner.model.names import FORGET, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
 from tests.unit.binding.objects import claim, manifest, node, volume
@@ -87,6 +88,7 @@ def test_a_claim_that_forgets_gets_a_new_volume() -> None:
     assert decide(facts(claim=copied, volumes=(volume(**FORMER),))).action is Action.ADOPT
 
 
+@pytest.mark.limit("other-cluster")
 def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
     """Its disk has been brought here, or this cluster was made anew: an empty volume instead would be silent loss."""
     brought = manifest(uid="elsewhere")
@@ -100,3 +102,25 @@ def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
     assert decide(same).action is Action.PROVISION, "a namespace made anew in the same cluster is another owner"
     unknown = facts(manifests=(brought,), namespace_uid="made-anew", nodes=(node(),))
     assert decide(unknown).action is Action.PROVISION
+
+
+@pytest.mark.parametrize("gone", ["released", "forgotten"])
+def test_a_sibling_does_not_wait_for_what_was_let_go(gone: str) -> None:
+    """The other claim of the pod gets a new volume, wherever its former one is."""
+    sibling = claim("data-web-0", uid="sib")
+    former = volume(ref=("data-web-0", "old"), phase="Released", affinity=ON_ANOTHER_NODE)
+    known = facts(volumes=(former,), siblings=(Sibling(sibling, adopts=True),))
+    assert decide(known).action is Action.WAIT
+    if gone == "released":
+        former.annotations[RELEASED] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+    else:
+        sibling.annotations[FORGET] = "sib"  # type: ignore[index]
+
+    assert decide(known).action is Action.PROVISION
+
+
+ON_ANOTHER_NODE = {
+    "nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "pool.mooring.dev/2", "operator": "In", "values": ["present"]}]},
+    ]
+}

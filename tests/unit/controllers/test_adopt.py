@@ -6,7 +6,7 @@ from csi.v1 import inventory_pb2
 from provisioner.controllers.adopt import adopt, adoption_patch, confirm, rebuild
 from provisioner.kube.errors import Conflict
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json
-from provisioner.model.names import BOUND_BY_CONTROLLER, HOLDER_NAMESPACE_UID, HOLDER_STATEFUL_SET
+from provisioner.model.names import BOUND_BY_CONTROLLER, HOLDER_NAMESPACE_UID, HOLDER_STATEFUL_SET, RELEASED
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.objects import HANDLE, claim, stateful_set, storage_class, volume
 
@@ -52,6 +52,11 @@ def _deleting(held: Json) -> Json:
     return held
 
 
+def _released(held: Json) -> Json:
+    held["metadata"]["annotations"][RELEASED] = "2026-01-01T00:00:00Z"
+    return held
+
+
 def _of_another_claim(held: Json) -> Json:
     held["spec"]["claimRef"]["name"] = "www-web-1"
     return held
@@ -62,6 +67,7 @@ def _of_another_claim(held: Json) -> Json:
     [
         volume(phase="Released", policy="Delete"),
         _deleting(volume(phase="Released")),
+        _released(volume(phase="Released")),
         _of_another_claim(volume(phase="Released")),
     ],
 )
