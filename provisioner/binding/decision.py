@@ -124,7 +124,25 @@ SENTENCES: Final[dict[str, str]] = {
     "free": "it belongs to no claim; there is nothing to let go",
     "former-cluster": (
         "it has the data of claim {wanted} of another cluster ({had}), and is never taken over without being told; "
-        "take its disk away, or give the data up with `mooring forget`"
+        "tell it with `mooring recover --from-cluster {had}`, or have an empty volume made with `mooring forget`"
+    ),
+    "recover-there": "it has its object",
+    "recover-unfinished": "its making was cut off, and nobody ever had it",
+    "recover-nobody": "nobody is known to have had it; `mooring import` gives it to a claim",
+    "recover-copied": "two nodes have its pool {had}: one disk is a copy of the other; take one away",
+    "recover-name": "another PersistentVolume has its name; delete or rename that",
+    "recover-modes": "its access modes were never written down; `mooring import` gives it to a claim",
+    "recover-class": "StorageClass {wanted} does not exist; create it, and run this again",
+    "recover-namespace": "namespace {wanted} does not exist; create it, and run this again",
+    "recover-trash": "it was deleted, and lies in the trash until it is purged; --volume takes it out",
+    "recover-several": "claim {wanted} has {had}, too; choose one with --volume",
+    "recover-stranger": (
+        "it was held in a namespace {wanted} that was deleted and made anew, and may be a stranger's; "
+        "--volume says that it is not"
+    ),
+    "recover-namespaces": (
+        "there were several namespaces {wanted}, one after the other (UIDs {had}), and the last cannot be told; choose "
+        "volumes of one of them with --volume"
     ),
 }
 """Reason code → sentence. A code is stable; its sentence may get better."""
@@ -142,7 +160,7 @@ class Reason:
     @property
     def sentence(self) -> str:
         """The reason for people, with the next step where there is one."""
-        text = SENTENCES[self.code].format(wanted=self.wanted or "none", had=self.had or "none")
+        text = SENTENCES[self.code].format(wanted=self.wanted or "none", had=self.had or "none", volume=self.volume)
         return f"volume {self.volume}: {text}" if self.volume else text
 
 

@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "adopt": "Give a claim its former volume back where Mooring asks first.",
     "release": "Let a volume go: no claim gets it back by itself.",
     "forget": "Give a claim a new volume, and leave its former one where it is.",
+    "recover": "Give volumes their objects back after the API server's data was lost.",
     "path": "Print where a volume is mounted.",
     "version": "Print versions.",
 }

@@ -258,6 +258,7 @@ class Claims:
             sets=self._caches[STATEFUL_SET].all(facts.claim.namespace),
             before={},
             policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
+            attributes_class=facts.claim.attributes_class,
         )
 
 

@@ -18,12 +18,14 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json
 from provisioner.model.names import (
     HISTORY,
     HOLDER_ACCESS_MODES,
+    HOLDER_ATTRIBUTES_CLASS,
     HOLDER_CLAIM,
     HOLDER_CLAIM_UID,
     HOLDER_CLASS,
     HOLDER_CLUSTER_UID,
     HOLDER_NAMESPACE,
     HOLDER_RECLAIM_POLICY,
+    RECOVERED,
     RELEASED,
 )
 from provisioner.model.stateful_set import StatefulSet
@@ -78,8 +80,10 @@ class Holders:
         if not ours(volume) or not ref.get("uid"):
             return Done()
         if RELEASED in annotations:
-            return await self._tell(volume, released_labels(volume, cluster_uid=cluster_uid(self._caches)))
+            return await self._tell(volume, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
         if volume.get("status", {}).get("phase") != "Bound":
+            if RECOVERED in annotations:
+                return await self._tell(volume, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
             return Done()
         claim = self._caches[CLAIM].get(ref["name"], ref["namespace"])
         namespace = self._caches[NAMESPACE].get(ref["namespace"])
@@ -92,6 +96,7 @@ class Holders:
             sets=self._caches[STATEFUL_SET].all(ref["namespace"]),
             before=annotations,
             policy=volume["spec"].get("persistentVolumeReclaimPolicy", "Retain"),
+            attributes_class=volume["spec"].get("volumeAttributesClassName") or "",
         )
         wanted = annotations_of(labels) | {HISTORY: history_with(labels, before=annotations.get(HISTORY, ""))}
         if any(annotations.get(name) != value for name, value in wanted.items()):
@@ -115,8 +120,8 @@ class Holders:
         return Done()
 
 
-def released_labels(volume: Object, *, cluster_uid: str) -> dict[str, str]:
-    """What the manifest of a volume says that no claim has as its former one any longer."""
+def labels_of(volume: Object, *, cluster_uid: str) -> dict[str, str]:
+    """What the manifest of a volume says whose claim is not there, or has it as its former one no longer."""
     annotations, spec = volume["metadata"]["annotations"], volume["spec"]
     labels = {label: annotations.get(annotation, "") for annotation, label in ANNOTATIONS.items()} | {
         HOLDER_CLUSTER_UID: cluster_uid,
@@ -126,6 +131,7 @@ def released_labels(volume: Object, *, cluster_uid: str) -> dict[str, str]:
         HOLDER_RECLAIM_POLICY: spec.get("persistentVolumeReclaimPolicy", "Retain"),
         HOLDER_CLASS: spec.get("storageClassName") or "",
         HOLDER_ACCESS_MODES: ",".join(spec.get("accessModes") or ()),
-        RELEASED: annotations[RELEASED],
+        HOLDER_ATTRIBUTES_CLASS: spec.get("volumeAttributesClassName") or "",
+        RELEASED: annotations.get(RELEASED, ""),
     }
     return {label: value for label, value in labels.items() if value}

@@ -9,6 +9,7 @@ from provisioner.model.history import Held
 from provisioner.model.kinds import NAMESPACE, Object
 from provisioner.model.names import (
     HOLDER_ACCESS_MODES,
+    HOLDER_ATTRIBUTES_CLASS,
     HOLDER_CLAIM,
     HOLDER_CLAIM_UID,
     HOLDER_CLASS,
@@ -46,12 +47,13 @@ def holder_labels(
     sets: Iterable[Object],
     before: Mapping[str, str],
     policy: str,
+    attributes_class: str = "",
 ) -> dict[str, str]:
     """
     Who holds the claim's volume.
 
     `before` are the annotations so far: a claim that outlives its StatefulSet keeps the ordinal it was made for.
-    `policy` is the volume's reclaim policy.
+    `policy` is the volume's reclaim policy, and `attributes_class` its VolumeAttributesClass.
     """
     metadata = claim["metadata"]
     labels = {
@@ -65,6 +67,8 @@ def holder_labels(
     }
     if cluster_uid:
         labels[HOLDER_CLUSTER_UID] = cluster_uid
+    if attributes_class:
+        labels[HOLDER_ATTRIBUTES_CLASS] = attributes_class
     place = ordinal_of(metadata["name"], sets) or _recorded(metadata["name"], before)
     if place:
         labels |= dict(zip((HOLDER_TEMPLATE, HOLDER_STATEFUL_SET, HOLDER_ORDINAL), place, strict=True))

@@ -41,6 +41,8 @@ HOLDER_CLASS: Final = "mooring.dev/storage-class"
 """The claim's StorageClass, and below its access modes, with commas: what a PersistentVolume made anew has to say."""
 
 HOLDER_ACCESS_MODES: Final = "mooring.dev/access-modes"
+HOLDER_ATTRIBUTES_CLASS: Final = "mooring.dev/attributes-class"
+"""The VolumeAttributesClass in force; not there when there is none."""
 
 # Annotations of ours on PersistentVolumes
 
@@ -58,6 +60,9 @@ RELEASED: Final = "mooring.dev/released"
 Also a holder's label: since when no claim has the volume as its former one any longer. An admin said so, by
 `mooring release`. It keeps its bytes, and its claimRef, so that nobody else gets them.
 """
+
+RECOVERED: Final = "mooring.dev/recovered"
+"""When the object was written anew from the volume's manifest, by `mooring recover` or `mooring import`."""
 
 # Annotations of ours on PersistentVolumeClaims
 

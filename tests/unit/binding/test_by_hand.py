@@ -88,7 +88,6 @@ def test_a_claim_that_forgets_gets_a_new_volume() -> None:
     assert decide(facts(claim=copied, volumes=(volume(**FORMER),))).action is Action.ADOPT
 
 
-@pytest.mark.limit("other-cluster")
 def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
     """Its disk has been brought here, or this cluster was made anew: an empty volume instead would be silent loss."""
     brought = manifest(uid="elsewhere")

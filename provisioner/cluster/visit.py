@@ -1,0 +1,37 @@
+"""For one command in the controller's pod: the API server and all drivers, as the controller itself reaches them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from provisioner.cluster.drivers import Drivers
+from provisioner.cluster.run import COMPONENT
+from provisioner.cluster.trust import Trust
+from provisioner.controllers.announcer import Announcer
+from provisioner.fleet import Fleet
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import KubeTransport
+
+DRIVER_SERVICE = "mooring-driver"
+OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@contextlib.asynccontextmanager
+async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
+    """Connected to every driver that can be reached. Raises BadKubeconfig and ApiError."""
+    async with contextlib.AsyncExitStack() as open_:
+        transport = await KubeTransport.in_cluster()
+        open_.push_async_callback(transport.close)
+        fleet = Fleet()
+        open_.push_async_callback(fleet.close)
+        namespace = OWN_NAMESPACE.read_text(encoding="utf-8").strip()
+        drivers = Drivers(
+            transport,
+            fleet,
+            Announcer(Recorder(transport, COMPONENT)),
+            trust=Trust(transport, namespace=namespace),
+            namespace=namespace,
+            service=driver_service,
+        )
+        await drivers.look()
+        yield transport, fleet

@@ -1,0 +1,120 @@
+"""
+A PersistentVolume for a volume that only its pool knows of, as the claim that had it last left it.
+
+The driver is told of the new UIDs by `Holders`, which finds the mark on the object and repeats until it is heard.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from csi.v1 import inventory_pb2
+from provisioner.binding.recover import Surroundings
+from provisioner.controllers.adopt import FORMER, holders_of
+from provisioner.controllers.gather import Inventory, readable, view
+from provisioner.controllers.holding import CLUSTER_NAMESPACE
+from provisioner.controllers.volume_object import Backing, build
+from provisioner.kube.transport import Transport
+from provisioner.model import names
+from provisioner.model.inventory import Manifest
+from provisioner.model.kinds import NAMESPACE, STORAGE_CLASS, VOLUME, Json, Object
+from provisioner.model.volume import Volume
+
+log = structlog.get_logger()
+
+NO_CLASS: Object = {"metadata": {"name": ""}}
+
+
+class Drivers(Inventory, Protocol):
+    """What recovery asks of the drivers."""
+
+    async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
+        """Take the volume out of the trash."""
+
+
+class Inspected:
+    """All that the drivers and the API server know, seen once. Make it with `inspect`."""
+
+    def __init__(
+        self, told: Iterable[tuple[Manifest, "inventory_pb2.Manifest"]], now: Surroundings, classes: Mapping[str, Json]
+    ) -> None:
+        self._told = list(told)
+        self._classes = classes
+        self.now = now
+
+    @property
+    def manifests(self) -> list[Manifest]:
+        """Those of living volumes and of the trash."""
+        return [manifest for manifest, _ in self._told]
+
+    async def restore(self, transport: Transport, drivers: Drivers, manifest: Manifest) -> None:
+        """
+        Write the object of one of the manifests. Raises ApiError and RpcError.
+
+        What happens to a claim that waits for it is decided by the controller, which sees the new volume.
+        """
+        message = next(message for mine, message in self._told if mine is manifest)
+        if manifest.in_trash:
+            message = await drivers.undelete(manifest.handle)
+        class_name = manifest.holder.get(names.HOLDER_CLASS, "")
+        volume = restored(
+            message,
+            self._classes.get(class_name, NO_CLASS),
+            namespace_uid=self.now.namespaces.get(manifest.holder[names.HOLDER_NAMESPACE], ""),
+        )
+        await transport.create(VOLUME, volume)
+        log.info("volume.recovered", volume=manifest.csi_name, claim=manifest.holder[names.HOLDER_CLAIM])
+
+
+async def inspect(transport: Transport, drivers: Drivers) -> Inspected:
+    """Ask everybody. Raises ApiError, and RpcError when a driver that should answer does not."""
+    told = [(view(each, in_trash=False), each) for each in await drivers.list_manifests()]
+    told += [(view(each.manifest, in_trash=True), each.manifest) for each in await drivers.list_trash()]
+    namespaces = {
+        each["metadata"]["name"]: each["metadata"]["uid"]
+        for each in (await transport.list(NAMESPACE)).items
+        if "deletionTimestamp" not in each["metadata"]
+    }
+    classes = {each["metadata"]["name"]: each for each in (await transport.list(STORAGE_CLASS)).items}
+    # Objects come last: one that is made meanwhile must not be missed.
+    volumes = readable((await transport.list(VOLUME)).items, Volume.of)
+    now = Surroundings(namespaces.get(CLUSTER_NAMESPACE, ""), namespaces, classes.keys(), volumes)
+    return Inspected(told, now, classes)
+
+
+def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, namespace_uid: str) -> Json:
+    """The object. Its policy is Retain, whatever it was: nobody but an admin shall decide over data found again."""
+    holder = manifest.holder.labels
+    spec: Json = {
+        "accessModes": holder[names.HOLDER_ACCESS_MODES].split(","),
+        "volumeMode": "Block" if manifest.access_type == "block" else "Filesystem",
+        "volumeAttributesClassName": holder.get(names.HOLDER_ATTRIBUTES_CLASS, ""),
+    }
+    reference = {
+        "namespace": holder[names.HOLDER_NAMESPACE],
+        "name": holder[names.HOLDER_CLAIM],
+        "uid": holder.get(names.HOLDER_CLAIM_UID) or FORMER,
+        "resourceVersion": "",
+    }
+    volume = build(
+        {"metadata": reference, "spec": spec},
+        {**storage_class, "reclaimPolicy": "Retain"},
+        name=manifest.csi_name,
+        backing=Backing(
+            handle=manifest.volume_id,
+            capacity_bytes=manifest.capacity_bytes,
+            context=dict(manifest.volume_context),
+            fs_type=manifest.fs_type,
+        ),
+        labels={**holder, names.HOLDER_NAMESPACE_UID: namespace_uid},
+        identity=names.DRIVER,
+        held=holders_of(manifest),
+    )
+    del volume["spec"]["claimRef"]["resourceVersion"]
+    annotations = volume["metadata"]["annotations"]
+    annotations[names.RECOVERED] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    if names.RELEASED in holder:
+        annotations[names.RELEASED] = holder[names.RELEASED]
+    return volume

@@ -1,0 +1,26 @@
+"""For one command beside a running engine: its API server and its driver."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from provisioner.embedded.settings import BadEnvironment, StatePaths
+from provisioner.fleet import Fleet
+from provisioner.kube.transport import KubeTransport
+from provisioner.router import Router
+
+NODE = "local"
+
+
+@contextlib.asynccontextmanager
+async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
+    """Connected to both. Raises BadEnvironment, BadKubeconfig and ApiError."""
+    if not paths.socket.exists():
+        raise BadEnvironment(
+            f"no engine runs on {paths.state}; start it with `mooring up`, or name another with --state"
+        )
+    async with contextlib.AsyncExitStack() as open_:
+        transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
+        open_.push_async_callback(transport.close)
+        fleet = Fleet({NODE: Router(paths.endpoint)})
+        open_.push_async_callback(fleet.close)
+        yield transport, fleet
