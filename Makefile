@@ -59,6 +59,11 @@ cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on the 
 	@hack/cluster/run build >/dev/null
 	@$(BIN)/python -m pytest tests/cluster -p no:randomly
 
+.PHONY: adoption-soak
+adoption-soak: $(VENV)/.dev ## Let 200 rounds of everything happen to StatefulSets on a real Kubernetes, and check their disks
+	@hack/cluster/run build >/dev/null
+	@MOORING_SOAK_ROUNDS=$(or $(ROUNDS),200) $(BIN)/python -m pytest tests/cluster/test_adoption_soak.py -p no:randomly
+
 .PHONY: bench-match
 bench-match: $(VENV)/.dev ## Time the matcher against the function that Kubernetes calls
 	@$(BIN)/python hack/bench-match
