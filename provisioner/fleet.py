@@ -235,6 +235,15 @@ class Fleet:
         """See Router."""
         return await (await self._holder(handle)).undelete(handle)
 
+    async def import_volume(
+        self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
+    ) -> "inventory_pb2.Manifest":
+        """See Router; on this node."""
+        router = self._living(node)[1]
+        return await router.import_volume(
+            name=name, item=item, pool=pool, required_bytes=required_bytes, raw=raw, labels=labels
+        )
+
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
         """Of all drivers; for one that is away, what it said last. Raises DriverAway while one was never heard."""
 

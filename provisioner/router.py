@@ -243,6 +243,21 @@ class Router:
         answer = await call(self._inventory.Undelete, request, seconds=SLOW_SECONDS)
         return answer.manifest
 
+    async def import_volume(
+        self, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
+    ) -> "inventory_pb2.Manifest":
+        """Make a volume of what lies in a pool's folder ``import``; the same again is the same. Raises RpcError."""
+        request = inventory_pb2.ImportRequest(
+            name=name,
+            item=item,
+            pool=pool,
+            required_bytes=required_bytes,
+            raw=raw,
+            holder=inventory_pb2.Holder(labels=dict(labels)),
+        )
+        answer = await call(self._inventory.Import, request, seconds=SLOW_SECONDS)
+        return answer.manifest
+
     async def purge(self, handle: str = "") -> int:
         """Remove one trashed volume for good, or all of them; the number removed."""
         request = inventory_pb2.PurgeRequest(volume_id=handle, all=not handle)

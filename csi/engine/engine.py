@@ -12,6 +12,7 @@ from csi.engine import health
 from csi.engine import manifest as manifests
 from csi.engine.catalog import Catalog, Contents, Entry, read_contents
 from csi.engine.expansion import Expansion
+from csi.engine.imports import Importing, Imports
 from csi.engine.ledger import Ledger, Measured, measure
 from csi.engine.manifest import Manifest
 from csi.engine.node import Node
@@ -43,6 +44,7 @@ class Engine:
         self._volumes = Volumes(
             self.catalog, self.ledger, self._trash, self._workers, backends=backends, node_id=node_id
         )
+        self._imports = Imports(self.catalog, self.ledger, self._volumes, self._workers)
         self._node = Node(self.catalog, self._volumes, self._workers)
         self._expansion = Expansion(self._volumes, self._node, self.ledger, self._trash, self._workers)
         self._purge_seconds = purge_seconds
@@ -63,6 +65,10 @@ class Engine:
     async def create(self, request: Creation) -> Entry:
         """CreateVolume."""
         return await self._flight.run(id_of(request.name), request, lambda: self._volumes.create(request))
+
+    async def take_in(self, request: Importing) -> Entry:
+        """Import: what lies in a pool's folder for that becomes a volume."""
+        return await self._flight.run(id_of(request.name), request, lambda: self._imports.take(request))
 
     async def delete(self, handle: str) -> None:
         """DeleteVolume: into the trash. A volume that is not there is deleted already."""

@@ -144,10 +144,20 @@ def find(image: Path, *, tag: str) -> list[Loop]:
 
 def tagged(tag: str) -> list[Loop]:
     """All devices that carry the tag, whatever file they are over; that file may have been deleted."""
+    return [loop for loop in _attached() if loop.tag == tag]
+
+
+def over(image: Path) -> list[Loop]:
+    """All devices over this very file, whoever attached them."""
+    wanted = image.stat()
+    return [loop for loop in _attached() if loop.file == (wanted.st_dev, wanted.st_ino)]
+
+
+def _attached() -> list[Loop]:
     names = [each.name for each in os.scandir("/sys/block") if each.name.startswith("loop")]
     attached = [name for name in sorted(names) if os.access(f"/sys/block/{name}/loop", os.F_OK)]
     found = [loop_at(Path("/dev", name)) for name in attached]
-    return [loop for loop in found if loop is not None and loop.tag == tag]
+    return [loop for loop in found if loop is not None]
 
 
 def is_over(loop: Loop, image: Path, *, tag: str) -> bool:

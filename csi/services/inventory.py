@@ -7,6 +7,7 @@ from google.protobuf import timestamp_pb2
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
 from csi.engine.health import gone
+from csi.engine.imports import Importing
 from csi.engine.manifest import Holder, Manifest
 from csi.engine.paging import page
 from csi.engine.pools import Pool
@@ -83,6 +84,21 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         """Back from the trash."""
         entry = await self._engine.undelete(checks.text(request.volume_id, "volume_id"))
         return inventory_pb2.UndeleteResponse(manifest=self._manifest(entry))
+
+    @rpc
+    async def Import(self, request: inventory_pb2.ImportRequest) -> inventory_pb2.ImportResponse:
+        """A volume of what is there already."""
+        if request.required_bytes < 0:
+            raise InvalidArgument("required_bytes must not be negative")
+        importing = Importing(
+            name=checks.text(request.name, "name"),
+            item=request.item,
+            pool=request.pool,
+            required=request.required_bytes,
+            raw=request.raw,
+            labels=tuple(sorted(checks.mapping(request.holder.labels, "holder.labels").items())),
+        )
+        return inventory_pb2.ImportResponse(manifest=self._manifest(await self._engine.take_in(importing)))
 
     @rpc
     async def Purge(self, request: inventory_pb2.PurgeRequest) -> inventory_pb2.PurgeResponse:

@@ -528,6 +528,66 @@ class UndeleteResponse(_message.Message):
 Global___UndeleteResponse: _TypeAlias = UndeleteResponse  # noqa: Y015
 
 @_typing.final
+class ImportRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    POOL_FIELD_NUMBER: _builtins.int
+    REQUIRED_BYTES_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The CSI name that the volume shall have."""
+    item: _builtins.str
+    """A name in the folder "import", not a path."""
+    pool: _builtins.str
+    """Name or UUID of the pool; may be empty while only one has such an item."""
+    required_bytes: _builtins.int
+    """Bytes; for a directory, which has no size of its own."""
+    raw: _builtins.bool
+    """Whether an image shall be a raw block device, whatever is on it."""
+    @_builtins.property
+    def holder(self) -> Global___Holder: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        item: _builtins.str = ...,
+        pool: _builtins.str = ...,
+        required_bytes: _builtins.int = ...,
+        raw: _builtins.bool = ...,
+        holder: Global___Holder | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holder", b"holder", "item", b"item", "name", b"name", "pool", b"pool", "raw", b"raw", "required_bytes", b"required_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportRequest: _TypeAlias = ImportRequest  # noqa: Y015
+
+@_typing.final
+class ImportResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def manifest(self) -> Global___Manifest: ...
+    def __init__(
+        self,
+        *,
+        manifest: Global___Manifest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportResponse: _TypeAlias = ImportResponse  # noqa: Y015
+
+@_typing.final
 class PurgeRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -59,6 +59,11 @@ class InventoryStub:
                 request_serializer=csi_dot_v1_dot_inventory__pb2.UndeleteRequest.SerializeToString,
                 response_deserializer=csi_dot_v1_dot_inventory__pb2.UndeleteResponse.FromString,
                 _registered_method=True)
+        self.Import = channel.unary_unary(
+                '/mooring.v1.Inventory/Import',
+                request_serializer=csi_dot_v1_dot_inventory__pb2.ImportRequest.SerializeToString,
+                response_deserializer=csi_dot_v1_dot_inventory__pb2.ImportResponse.FromString,
+                _registered_method=True)
         self.Purge = channel.unary_unary(
                 '/mooring.v1.Inventory/Purge',
                 request_serializer=csi_dot_v1_dot_inventory__pb2.PurgeRequest.SerializeToString,
@@ -106,6 +111,15 @@ class InventoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Import(self, request, context):
+        """Make a volume of a directory or an image that lies in the folder "import" of a pool. It is moved, not copied. The
+        same request again finishes what was begun. NOT_FOUND: nothing of that name is there. FAILED_PRECONDITION: it is in
+        use. RESOURCE_EXHAUSTED: the pool cannot promise its size. OUT_OF_RANGE: it has more bytes than are asked for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Purge(self, request, context):
         """Remove trash for good, whatever its retention says.
         """
@@ -140,6 +154,11 @@ def add_InventoryServicer_to_server(servicer, server):
                     servicer.Undelete,
                     request_deserializer=csi_dot_v1_dot_inventory__pb2.UndeleteRequest.FromString,
                     response_serializer=csi_dot_v1_dot_inventory__pb2.UndeleteResponse.SerializeToString,
+            ),
+            'Import': grpc.unary_unary_rpc_method_handler(
+                    servicer.Import,
+                    request_deserializer=csi_dot_v1_dot_inventory__pb2.ImportRequest.FromString,
+                    response_serializer=csi_dot_v1_dot_inventory__pb2.ImportResponse.SerializeToString,
             ),
             'Purge': grpc.unary_unary_rpc_method_handler(
                     servicer.Purge,
@@ -282,6 +301,33 @@ class Inventory:
             '/mooring.v1.Inventory/Undelete',
             csi_dot_v1_dot_inventory__pb2.UndeleteRequest.SerializeToString,
             csi_dot_v1_dot_inventory__pb2.UndeleteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Import(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.v1.Inventory/Import',
+            csi_dot_v1_dot_inventory__pb2.ImportRequest.SerializeToString,
+            csi_dot_v1_dot_inventory__pb2.ImportResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,11 @@ class InventoryStub:
     """Take the newest trash entry of a handle back. NOT_FOUND: there is none. ALREADY_EXISTS: the volume lives.
     RESOURCE_EXHAUSTED: the pool can no longer promise its size.
     """
+    Import: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ImportRequest, _inventory_pb2.ImportResponse]
+    """Make a volume of a directory or an image that lies in the folder "import" of a pool. It is moved, not copied. The
+    same request again finishes what was begun. NOT_FOUND: nothing of that name is there. FAILED_PRECONDITION: it is in
+    use. RESOURCE_EXHAUSTED: the pool cannot promise its size. OUT_OF_RANGE: it has more bytes than are asked for.
+    """
     Purge: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.PurgeRequest, _inventory_pb2.PurgeResponse]
     """Remove trash for good, whatever its retention says."""
 
@@ -69,6 +74,11 @@ class InventoryAsyncStub(InventoryStub):
     Undelete: _aio.UnaryUnaryMultiCallable[_inventory_pb2.UndeleteRequest, _inventory_pb2.UndeleteResponse]  # type: ignore[assignment]
     """Take the newest trash entry of a handle back. NOT_FOUND: there is none. ALREADY_EXISTS: the volume lives.
     RESOURCE_EXHAUSTED: the pool can no longer promise its size.
+    """
+    Import: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ImportRequest, _inventory_pb2.ImportResponse]  # type: ignore[assignment]
+    """Make a volume of a directory or an image that lies in the folder "import" of a pool. It is moved, not copied. The
+    same request again finishes what was begun. NOT_FOUND: nothing of that name is there. FAILED_PRECONDITION: it is in
+    use. RESOURCE_EXHAUSTED: the pool cannot promise its size. OUT_OF_RANGE: it has more bytes than are asked for.
     """
     Purge: _aio.UnaryUnaryMultiCallable[_inventory_pb2.PurgeRequest, _inventory_pb2.PurgeResponse]  # type: ignore[assignment]
     """Remove trash for good, whatever its retention says."""
@@ -116,6 +126,17 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_inventory_pb2.UndeleteResponse, _abc.Awaitable[_inventory_pb2.UndeleteResponse]]:
         """Take the newest trash entry of a handle back. NOT_FOUND: there is none. ALREADY_EXISTS: the volume lives.
         RESOURCE_EXHAUSTED: the pool can no longer promise its size.
+        """
+
+    @_abc_1.abstractmethod
+    def Import(
+        self,
+        request: _inventory_pb2.ImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.ImportResponse, _abc.Awaitable[_inventory_pb2.ImportResponse]]:
+        """Make a volume of a directory or an image that lies in the folder "import" of a pool. It is moved, not copied. The
+        same request again finishes what was begun. NOT_FOUND: nothing of that name is there. FAILED_PRECONDITION: it is in
+        use. RESOURCE_EXHAUSTED: the pool cannot promise its size. OUT_OF_RANGE: it has more bytes than are asked for.
         """
 
     @_abc_1.abstractmethod

@@ -25,7 +25,7 @@ def adopt(facts: Facts) -> Decision | None:
         return _of_another_cluster(facts, ordinals_only=storage_class.adopts == "Ordinal")
     if storage_class.reclaim_policy == "Delete":
         return wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts)
-    if storage_class.adopts == "Ordinal" and _is_no_ordinal(facts):
+    if storage_class.adopts == "Ordinal" and _is_no_ordinal(facts) and not any(each.is_given for each in formers):
         held = [former for former in formers if former.ordinal[0]]
         if not held:
             return None  # the class adopts ordinals, and neither the claim nor the volume ever was one

@@ -7,6 +7,7 @@ from provisioner.binding.decision import Reason
 from provisioner.binding.match import rejection
 from provisioner.model import names
 from provisioner.model.claim import Claim
+from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 
@@ -44,6 +45,33 @@ def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
     given = dataclasses.replace(volume, claim_ref=dataclasses.replace(ref, uid=claim.uid))
     return rejection(claim, given)
+
+
+def cannot_import(
+    key: str, claim: Claim | None, storage_class: StorageClass | None, volumes: Iterable[Volume], *, class_name: str
+) -> Reason | None:
+    """
+    Why no volume can be made for the claim of this key, ``namespace/name``, of what lies on a disk; None when it can.
+
+    `claim` is None while there is none of that name; `storage_class` is the one of `class_name`, if that exists.
+    """
+    if claim is not None and claim.volume_name:
+        return Reason("bound", had=claim.volume_name)
+    if claim is not None and claim.deleting:
+        return Reason("deleting")
+    if not class_name:
+        return Reason("import-no-class", wanted=key)
+    if storage_class is None:
+        return Reason("class-unknown", wanted=class_name)
+    if not storage_class.ours:
+        return Reason("class-foreign", wanted=class_name, had=storage_class.provisioner)
+    if claim is None and storage_class.adopts == "Never":
+        return Reason("import-never", wanted=class_name)
+    for volume in volumes:
+        ref = volume.claim_ref
+        if ref is not None and f"{ref.namespace}/{ref.name}" == key and names.RELEASED not in volume.annotations:
+            return Reason("import-has", wanted=key, had=volume.name)
+    return None
 
 
 def cannot_release(volume: Volume, holder: Claim | None) -> Reason | None:

@@ -126,6 +126,12 @@ SENTENCES: Final[dict[str, str]] = {
         "it has the data of claim {wanted} of another cluster ({had}), and is never taken over without being told; "
         "tell it with `mooring recover --from-cluster {had}`, or have an empty volume made with `mooring forget`"
     ),
+    "import-never": (
+        "StorageClass {wanted} gives no volume to a claim that comes later (adopt: Never); make the claim first, or "
+        "name another class"
+    ),
+    "import-has": "claim {wanted} has volume {had} already; let go of that first, with `mooring release`",
+    "import-no-class": "claim {wanted} does not exist yet, so that its class has to be said, with --class",
     "recover-there": "it has its object",
     "recover-unfinished": "its making was cut off, and nobody ever had it",
     "recover-nobody": "nobody is known to have had it; `mooring import` gives it to a claim",

@@ -32,6 +32,14 @@ class Former:
         return self.volume.handle if self.volume else self.manifest.handle if self.manifest else ""
 
     @property
+    def is_given(self) -> bool:
+        """Whether an admin gave it to the claim of this name, be it an ordinal or not."""
+        ref = self.volume.claim_ref if self.volume else None
+        labels = self.manifest.holder if self.manifest else {}
+        held_by = ref.uid if ref else labels.get(names.HOLDER_CLAIM_UID)
+        return held_by == names.GIVEN_UID
+
+    @property
     def ordinal(self) -> tuple[str, str]:
         """(StatefulSet, ordinal) that it was held for; empty strings for a claim that was no ordinal."""
         notes = self.volume.annotations if self.volume else {}

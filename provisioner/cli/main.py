@@ -5,6 +5,7 @@ Every error ends as one sentence on stderr and an exit code of `exits`.
 """
 
 import importlib
+import keyword
 import os
 import sys
 from typing import Final
@@ -29,6 +30,7 @@ COMMANDS: Final = {
     "release": "Let a volume go: no claim gets it back by itself.",
     "forget": "Give a claim a new volume, and leave its former one where it is.",
     "recover": "Give volumes their objects back after the API server's data was lost.",
+    "import": "Make a volume of a directory or an image that is there already.",
     "path": "Print where a volume is mounted.",
     "version": "Print versions.",
 }
@@ -48,7 +50,8 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"provisioner.cli.commands.{cmd_name}")
+        module_name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        module = importlib.import_module(f"provisioner.cli.commands.{module_name}")
         command: click.Command = module.command
         return command
 

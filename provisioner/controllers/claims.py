@@ -138,7 +138,7 @@ class Claims:
     async def _give_back(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         labels = self._labels(claim, facts)
         assert facts.storage_class is not None  # noqa: S101 - checked by the caller
-        needs_set = facts.storage_class.adopts == "Ordinal"
+        needs_set = facts.storage_class.adopts == "Ordinal" and facts.stateful_set is not None
         fresh = await confirm(self._transport, claim=claim, labels=labels, needs_set=needs_set)
         if fresh is None:
             return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")

@@ -64,6 +64,9 @@ Also a holder's label: since when no claim has the volume as its former one any 
 RECOVERED: Final = "mooring.dev/recovered"
 """When the object was written anew from the volume's manifest, by `mooring recover` or `mooring import`."""
 
+GIVEN_UID: Final = "given-by-mooring-import"
+"""Stands for a claim's UID where an admin gave the volume to whatever claim comes under that name."""
+
 # Annotations of ours on PersistentVolumeClaims
 
 FORGET: Final = "mooring.dev/forget"

@@ -55,3 +55,80 @@ def test_disks_alone_give_every_ordinal_its_file_again(engine: Living) -> None:
     unknown = _mooring(engine, "recover", "--from-cluster", "no-such")
     assert unknown.returncode == 1
     assert "no-such" in unknown.stderr
+
+
+@pytest.mark.parametrize("first", ["import", "claim"])
+def test_what_was_there_before_becomes_an_ordinals_volume(engine: Living, first: str) -> None:
+    """A directory in the pool's folder is the claim's, and never an empty one; whether the claim is there or comes later."""
+    source = engine.state / "pool" / "import" / "old"
+    source.mkdir(parents=True)
+    (source / "token").write_text("kept", encoding="utf-8")
+    (source / "token").chmod(0o644)
+    if first == "claim":
+        spec = stateful_set()["spec"]["volumeClaimTemplates"][0]["spec"]
+        meta = {"name": "www-web-0", "namespace": "default", "labels": {"app": "nginx"}}
+        engine.create(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+
+    words = ["import", str(source), "--claim", "www-web-0"]
+    if first == "import":
+        refused = _mooring(engine, *words)
+        assert (refused.returncode, "--class" in refused.stderr) == (1, True), refused.stderr
+        words += ["--class", "mooring-directory", "--size", "16Mi"]
+    tried = _mooring(engine, *words, "--dry-run")
+    assert tried.returncode == 0, tried.stderr
+    assert (source / "token").exists(), "a dry run moves nothing"
+    done = _mooring(engine, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == tried.stdout.replace(" (dry run)", "")
+    assert _mooring(engine, *words).returncode == 0 or first == "claim", "the same again is fine while nobody has it"
+
+    engine.create(SETS, stateful_set())
+    engine.ready_pods("web-0", "web-1")
+    assert engine.file("web-0").read_text(encoding="utf-8") == "kept"
+    assert not engine.file("web-1").exists()
+    volume = engine.get(f"{CLAIMS}/www-web-0")["spec"]["volumeName"]
+    assert volume in done.stdout
+    again = _mooring(engine, *words)
+    assert (again.returncode, "bound to volume" in again.stderr) == (1, True), again.stderr
+
+
+def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: Living) -> None:
+    """The admin said so, and the class adopts ordinals only: an empty volume would be made otherwise."""
+    source = engine.state / "pool" / "import" / "old"
+    source.mkdir(parents=True)
+    words = ["import", "old", "--claim", "default/lone", "--class", "mooring-directory", "--size", "16Mi"]
+    done = _mooring(engine, *words)
+    assert done.returncode == 0, done.stderr
+    spec = stateful_set()["spec"]["volumeClaimTemplates"][0]["spec"]
+    meta = {"name": "lone", "namespace": "default"}
+    engine.create(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+    engine.until(lambda: engine.get(f"{CLAIMS}/lone")["status"].get("phase") == "Bound", "the claim is bound")
+    assert engine.get(f"{CLAIMS}/lone")["spec"]["volumeName"] in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("import", "/etc/passwd", "--claim", "c"), 2, "move it there"),
+        (("import", "old", "--claim", "a/"), 2, "not of the form"),
+        (("import", "old", "--claim", "c", "--size", "much"), 2, "not a quantity"),
+        (
+            ("import", "old", "--claim", "nowhere/c", "--class", "mooring-directory"),
+            1,
+            "namespace nowhere does not exist",
+        ),
+        (("import", "old", "--claim", "c", "--class", "none-such"), 1, "none-such does not exist"),
+        (("import", "old", "--claim", "c", "--class", "mooring-scratch"), 1, "make the claim first"),
+        (("import", "old", "--claim", "c", "--class", "mooring-directory", "--size", "1Mi"), 1, "no old to import"),
+        (("import", "old", "--claim", "c", "--node", "n9"), 1, "node n9 has no driver"),
+        (("recover", "--volume", "none-such"), 1, "none-such"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(
+    engine: Living, words: tuple[str, ...], code: int, said: str
+) -> None:
+    """An exit code, the reason, the next step; no traceback."""
+    done = _mooring(engine, *words)
+    assert (done.returncode, done.stdout) == (code, ""), done
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.by_hand import candidates, cannot_release, cannot_take
+from provisioner.binding.by_hand import candidates, cannot_import, cannot_release, cannot_take
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Sibling
 from provisioner.binding.order import decide
-from provisioner.model.names import FORGET, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
-from tests.unit.binding.objects import claim, manifest, node, volume
+from provisioner.model.names import FORGET, GIVEN_UID, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
+from tests.unit.binding.objects import claim, manifest, node, storage_class, volume
 from tests.unit.binding.test_adoption import FORMER, facts
 
 
@@ -51,6 +51,52 @@ def test_another_class_or_a_selector_does_not_keep_a_claim_from_its_volume() -> 
     picky = claim(cls="slow", selector={"matchLabels": {"a": "b"}})
 
     assert cannot_take(picky, volume(**FORMER)) is None
+
+
+NOT_IMPORTED: dict[str, dict[str, Any]] = {
+    "bound": {"claim": claim(volume="other")},
+    "deleting": {"claim": claim(deleting=True)},
+    "import-no-class": {"claim": None, "class_name": ""},
+    "class-unknown": {"storage_class": None},
+    "class-foreign": {"storage_class": storage_class(provisioner="other.example")},
+    "import-never": {"claim": None, "storage_class": storage_class(adopt="Never")},
+    "import-has": {"volumes": [volume(ref=("www-web-0", "old"))]},
+}
+
+
+@pytest.mark.parametrize("code", NOT_IMPORTED)
+def test_nothing_is_imported_for_a_claim_that_could_not_have_it(code: str) -> None:
+    """What was moved into a volume already would be of no use to anybody."""
+    asked = {"claim": claim(), "storage_class": storage_class(), "volumes": [], "class_name": "fast"}
+    asked |= NOT_IMPORTED[code]
+    reason = cannot_import(
+        "default/www-web-0",
+        asked["claim"],  # type: ignore[arg-type]
+        asked["storage_class"],  # type: ignore[arg-type]
+        asked["volumes"],  # type: ignore[arg-type]
+        class_name=asked["class_name"],  # type: ignore[arg-type]
+    )
+    assert reason is not None
+    assert reason.code == code
+
+
+def test_a_released_volume_does_not_stand_in_an_imports_way() -> None:
+    """Nor does a class that adopts nothing, where the claim is there to be named."""
+    gone = volume(ref=("www-web-0", "old"))
+    gone.annotations[RELEASED] = "2026-01-01T00:00:00Z"  # type: ignore[index]
+    key, never = "default/www-web-0", storage_class(adopt="Never")
+
+    assert cannot_import(key, None, storage_class(), [gone], class_name="fast") is None
+    assert cannot_import(key, claim(), never, [], class_name="fast") is None
+
+
+def test_what_an_admin_gave_is_adopted_by_a_claim_that_is_no_ordinal() -> None:
+    """Its class adopts ordinals, and the claim is none: an empty volume would be made otherwise."""
+    given = volume(ref=("lone", GIVEN_UID))
+    lone = claim("lone", node="n1")
+
+    assert decide(facts(claim=lone, volumes=(given,))).action is Action.ADOPT
+    assert decide(facts(claim=lone, volumes=(volume(ref=("lone", "old")),))).action is Action.PROVISION
 
 
 def test_a_volume_that_somebody_has_is_not_let_go() -> None:

@@ -27,6 +27,7 @@ FROZEN = {
     "HISTORY": "mooring.dev/history",
     "RELEASED": "mooring.dev/released",
     "RECOVERED": "mooring.dev/recovered",
+    "GIVEN_UID": "given-by-mooring-import",
     "FORGET": "mooring.dev/forget",
     "PROVISIONER_FINALIZER": "external-provisioner.volume.kubernetes.io/finalizer",
 }

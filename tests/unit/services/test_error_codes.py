@@ -94,6 +94,8 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "holder of what is not there": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE, holder=inventory_pb2.Holder(labels={"a": "b"})), "NOT_FOUND", "does not exist"),
     "no holder": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE), "INVALID_ARGUMENT", "labels"),
     "undelete what is not there": ("inventory", "Undelete", inventory_pb2.UndeleteRequest(volume_id=GONE), "NOT_FOUND", "not in the trash"),
+    "import what is not there": ("inventory", "Import", inventory_pb2.ImportRequest(name="new", item="nothing"), "NOT_FOUND", "no nothing to import"),
+    "import without a name": ("inventory", "Import", inventory_pb2.ImportRequest(item="nothing"), "INVALID_ARGUMENT", "name"),
     "purge nothing and everything": ("inventory", "Purge", inventory_pb2.PurgeRequest(), "INVALID_ARGUMENT", "say all"),
 }  # fmt: skip
 

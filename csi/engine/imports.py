@@ -1,0 +1,172 @@
+"""
+Bytes that somebody has already, made a volume of a pool: they are renamed, not copied, and never written to.
+
+Only what lies in the folder ``import`` of a pool is taken, by its name there: so no caller chooses a path, and the
+rename stays on one disk. The intent is written first, with nobody as its holder; a crash in between is finished by the
+retry.
+"""
+
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from csi.backends.existing import Existing, examine
+from csi.engine import manifest as manifests
+from csi.engine.catalog import Catalog, Entry
+from csi.engine.ledger import SHARE, Ledger
+from csi.engine.manifest import Holder, Manifest
+from csi.engine.pools import Pool
+from csi.engine.volume_ids import id_of
+from csi.engine.volumes import Volumes
+from csi.engine.workers import Workers
+from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted
+from csi.host import files
+
+log = structlog.get_logger()
+
+FOLDER: Final = "import"
+_ITEM: Final = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]{1,255}")
+_PRIVATE_FILE: Final = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Importing:
+    """One Import. `item` is a name in the folder ``import`` of the pool; `required` bytes are for a directory."""
+
+    name: str
+    item: str
+    pool: str
+    required: int
+    raw: bool
+    labels: tuple[tuple[str, str], ...]
+
+
+class Imports:
+    """Makes volumes of what is there."""
+
+    def __init__(self, catalog: Catalog, ledger: Ledger, volumes: Volumes, workers: Workers) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._volumes = volumes
+        self._workers = workers
+
+    async def take(self, request: Importing) -> Entry:
+        """The volume, made now or by an earlier try. Raises CsiError."""
+        entry = self._catalog.of_id(id_of(request.name))
+        if entry is None:
+            entry = await self._intend(request)
+        elif entry.manifest.parameters.get(FOLDER) != request.item:
+            raise AlreadyExists(f"volume {request.name} exists already, and was not made of {request.item}")
+        if entry.manifest.state == "ready":
+            return entry
+        await self._move(entry, request)
+        log.info("volume.imported", volume=entry.manifest.handle, size=entry.manifest.size_bytes)
+        return entry
+
+    async def _intend(self, request: Importing) -> Entry:
+        """Look at it, promise its size, and write that down."""
+        pool, source = self._source(request)
+        found = await self._workers.look(lambda: examine(source, raw=request.raw))
+        if problem := self._volumes.backend(found.backend).problem():
+            raise FailedPrecondition(problem)
+        if problem := self._catalog.problem_at(pool, id_of(request.name)):
+            raise FailedPrecondition(problem)
+        await self._volumes.measure(pool)
+        manifest = _manifest(request, pool, found)
+        self._require_room(pool, found, manifest.size_bytes)  # nothing may be awaited from here until it is promised
+        entry = Entry(pool, manifest)
+        self._catalog.put(entry)
+
+        def write() -> None:
+            files.make_directory(entry.home)
+            manifests.write(entry.home, manifest)
+            files.sync_directory(entry.home)
+
+        try:
+            await self._workers.run(write)
+        except BaseException:
+            self._catalog.drop(manifest.handle)
+            raise
+        return entry
+
+    def _source(self, request: Importing) -> tuple[Pool, Path]:
+        if not _ITEM.fullmatch(request.item):
+            raise InvalidArgument(f"{request.item!r} is no name of something in the folder {FOLDER} of a pool")
+        pools = [pool for pool in self._catalog.here if request.pool in {"", pool.name, pool.uuid}]
+        having = [pool for pool in pools if os.path.lexists(pool.path / FOLDER / request.item)]
+        if len(having) > 1:
+            names = ", ".join(pool.name for pool in having)
+            raise FailedPrecondition(f"several pools have {FOLDER}/{request.item} ({names}); name one")
+        if not having:
+            places = ", ".join(str(pool.path / FOLDER) for pool in pools) or "no pool that is here"
+            raise NotFound(f"there is no {request.item} to import on this node; looked in {places}")
+        folder = having[0].path / FOLDER
+        if folder.is_symlink():
+            raise FailedPrecondition(f"{folder} is a link, which is not followed; make it a directory")
+        return having[0], folder / request.item
+
+    def _require_room(self, pool: Pool, found: Existing, size: int) -> None:
+        """I4: what it occupies already is on the disk, and counts as soon as it is ours."""
+        brings = 0 if pool.capacity_bytes is not None else found.used_bytes * SHARE // 100
+        if (available := self._ledger.available(pool) + brings) < size:
+            raise ResourceExhausted(
+                f"pool {pool.name} can promise {available} more bytes, and {size} are asked for; delete volumes there"
+            )
+
+    async def _move(self, entry: Entry, request: Importing) -> None:
+        """Take the bytes in, then say that they are there, and whose."""
+        manifest, now = entry.manifest, manifests.now()
+        source = entry.pool.path / FOLDER / request.item
+        target = entry.home / ("data" if manifest.backend == "directory" else "image")
+        ready = msgspec.structs.replace(manifest, state="ready", holder=Holder(dict(request.labels), now))
+
+        def move() -> None:
+            if not target.exists():
+                if target.name == "image":
+                    source.chmod(_PRIVATE_FILE)
+                files.rename_durably(source, target)
+            manifests.write(entry.home, ready)
+            files.sync_directory(entry.home.parent)
+
+        try:
+            await self._workers.run(move)
+        except FileNotFoundError:
+            raise NotFound(f"there is no {source} any more; put it back, and try again") from None
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EBUSY}:
+                raise
+            raise FailedPrecondition(
+                f"{source} cannot be moved into pool {entry.pool.name}: it is a filesystem of its own; copy its files "
+                f"into a plain directory beside it"
+            ) from None
+        entry.manifest = ready
+        await self._volumes.measure(entry.pool)
+
+
+def _manifest(request: Importing, pool: Pool, found: Existing) -> Manifest:
+    size = found.size_bytes or request.required
+    if not size:
+        raise InvalidArgument("a directory has no size of its own; say how large the volume shall be")
+    if size < found.used_bytes and not found.size_bytes:
+        raise OutOfRange(f"{request.item} occupies {found.used_bytes} bytes, and the volume would have {size}")
+    return Manifest(
+        id=id_of(request.name),
+        name=request.name,
+        pool=pool.uuid,
+        size_bytes=size,
+        backend=found.backend,
+        access_type="block" if found.access_type == "block" else "mount",
+        fs_type=found.fs_type,
+        fs_uuid=found.fs_uuid,
+        provisioning="thin",
+        enforced=found.backend == "loop",
+        parameters={"backend": found.backend, FOLDER: request.item},
+        state="creating",
+        created=manifests.now(),
+    )
