@@ -109,6 +109,8 @@ def _controller_manager(pki: Path) -> list[str]:
         "kube-controller-manager",
         f"--kubeconfig={pki}/kube-controller-manager.kubeconfig",
         "--leader-elect=false",  # one that was killed is back in a second, not after its lease
+        "--kube-api-qps=200",  # else it binds five claims a second, which tests with hundreds of them would wait for
+        "--kube-api-burst=400",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={pki}/service-accounts.key",
         f"--root-ca-file={pki}/ca.crt",

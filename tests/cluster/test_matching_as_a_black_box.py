@@ -1,0 +1,196 @@
+"""
+The real kube-controller-manager binds random worlds, and each of them ends as our matcher says that it may.
+
+MOORING_WORLDS and MOORING_WORLDS_SEED choose how many, and which.
+"""
+
+import asyncio
+import base64
+import os
+import random
+import secrets
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from provisioner.kube.errors import NotFound
+from provisioner.kube.transport import KubeTransport
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+from tests.cluster.matching_worlds import World, allowed, ours, world
+from tests.cluster.running import Running
+
+pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
+
+Json = dict[str, Any]
+WORLDS = int(os.environ.get("MOORING_WORLDS", "300"))
+SEED = int(os.environ.get("MOORING_WORLDS_SEED", "0")) or secrets.randbelow(1 << 31) + 1
+AT_ONCE = 16
+PATIENCE = 120.0
+QUIET_SECONDS = 20.0
+"""Longer than kube-controller-manager takes to look again at claims that wait, which is every 15 seconds."""
+
+
+async def _all(work: Iterable[Callable[[], Awaitable[object]]]) -> None:
+    """A few at a time."""
+    most = asyncio.Semaphore(AT_ONCE)
+
+    async def one(each: Callable[[], Awaitable[object]]) -> None:
+        async with most:
+            await each()
+
+    await asyncio.gather(*(one(each) for each in work))
+
+
+async def _until(ask: Callable[[], Awaitable[bool]], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not await ask():
+        assert time.monotonic() < end, f"seed {SEED}: it did not come about that {what}"
+        await asyncio.sleep(0.5)
+
+
+class Server:
+    """The worlds on a real API server."""
+
+    def __init__(self, transport: KubeTransport, worlds: list[World]) -> None:
+        self._transport = transport
+        self._worlds = worlds
+        self._mine = f"world={worlds[0].namespace}"
+
+    async def make(self, chance: random.Random) -> None:
+        """Volumes first, and claims only when all of these are Available or Released; claims in any order."""
+        create = self._transport.create
+        await create(NAMESPACE, {"metadata": {"name": self._worlds[0].namespace}})
+        await _all(partial(create, STORAGE_CLASS, each.storage_class) for each in self._worlds)
+        volumes = [volume for each in self._worlds for volume in each.volumes]
+        await _all(partial(create, VOLUME, each) for each in volumes)
+        await _until(self._is_seen, "every volume has a phase")
+        claims = [claim for each in self._worlds for claim in each.claims]
+        chance.shuffle(claims)
+        self.before = await self.volumes()
+        await _all(partial(create, CLAIM, each) for each in claims)
+
+    async def volumes(self) -> list[Json]:
+        """As they are now."""
+        return (await self._transport.list(VOLUME, label_selector=self._mine)).items
+
+    async def claims(self) -> list[Json]:
+        """As they are now."""
+        return (await self._transport.list(CLAIM, label_selector=self._mine)).items
+
+    async def _is_seen(self) -> bool:
+        return all(each.get("status", {}).get("phase") in {"Available", "Released"} for each in await self.volumes())
+
+    async def pairings(self) -> dict[str, frozenset[tuple[str, str]]]:
+        """By world; a pair counts when claim and volume name each other, and both are Bound."""
+        found: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        claims = {each["metadata"]["uid"]: each for each in await self.claims()}
+        for volume in await self.volumes():
+            claim = claims.get(volume["spec"].get("claimRef", {}).get("uid", ""))
+            name = volume["metadata"]["name"]
+            if claim is None or claim["spec"].get("volumeName") != name or claim["status"].get("phase") != "Bound":
+                continue
+            found[volume["spec"]["storageClassName"]].add((claim["metadata"]["name"], name))
+        return {each.name: frozenset(found[each.name]) for each in self._worlds}
+
+    async def remove(self) -> None:
+        """All of it."""
+
+        async def delete(kind: Any, name: str, namespace: str = "") -> None:
+            try:
+                await self._transport.delete(kind, name, namespace=namespace)
+            except NotFound:
+                return
+
+        space = self._worlds[0].namespace
+        names = [each["metadata"]["name"] for each in await self.claims()]
+        await _all(partial(delete, CLAIM, name, space) for name in names)
+        names = [each["metadata"]["name"] for each in await self.volumes()]
+        await _all(partial(delete, VOLUME, name) for name in names)
+        await _all(partial(delete, STORAGE_CLASS, each.name) for each in self._worlds)
+        await delete(NAMESPACE, space)
+
+
+def _kubeconfig(cluster: Running, folder: Path) -> Path:
+    """The cluster's, with keys in files of ours: the client library leaves its own until the process ends."""
+    config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
+    for entry in (config["clusters"][0]["cluster"], config["users"][0]["user"]):
+        for key in [each for each in entry if each.endswith("-data")]:
+            name = key.removesuffix("-data")
+            (folder / name).write_bytes(base64.b64decode(entry.pop(key)))
+            entry[name] = str(folder / name)
+    (folder / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
+    return folder / "kubeconfig"
+
+
+async def _bind(kubeconfig: Path, worlds: list[World], chance: random.Random) -> tuple[int, int, float]:
+    """Let them be bound, and compare; how many pairs there are, how many worlds had a choice, and the seconds."""
+    transport = await KubeTransport.from_kubeconfig(kubeconfig)
+    server = Server(transport, worlds)
+    try:
+        start = time.monotonic()
+        await server.make(chance)
+        before = _by_class(server.before, Volume.of)
+        claims = _by_class([_unbound(each) for each in await server.claims()], Claim.of)
+        may = {each.name: allowed(claims[each.name], before[each.name]) for each in worlds}
+
+        async def settled() -> bool:
+            found = await server.pairings()
+            return all(found[each.name] in may[each.name] for each in worlds)
+
+        try:
+            await _until(settled, "every world is bound as it may be")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {_told(worlds, await server.pairings(), may)}") from error
+        took = time.monotonic() - start
+        await asyncio.sleep(QUIET_SECONDS)
+        assert await settled(), f"seed {SEED}: {_told(worlds, await server.pairings(), may)}"
+        for each in worlds:
+            pairing = ours(claims[each.name], before[each.name], StorageClass.of(each.storage_class))
+            assert pairing in may[each.name], f"seed {SEED}: ours is none of the pairings of {each}"
+        pairs = sum(map(len, (await server.pairings()).values()))
+        return pairs, sum(len(each) > 1 for each in may.values()), took
+    finally:
+        await server.remove()
+        await transport.close()
+
+
+def _by_class(objects: list[Json], view: Callable[[Json], Any]) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = defaultdict(list)
+    for each in objects:
+        found[each["spec"]["storageClassName"]].append(view(each))
+    return found
+
+
+def _unbound(claim: Json) -> Json:
+    """As it was made: what the binder wrote meanwhile is taken off."""
+    wished = "pv.kubernetes.io/bound-by-controller" not in (claim["metadata"].get("annotations") or {})
+    spec = claim["spec"] if wished else {key: value for key, value in claim["spec"].items() if key != "volumeName"}
+    metadata = {key: value for key, value in claim["metadata"].items() if key != "annotations"}
+    return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
+
+
+def _told(worlds: list[World], found: dict[str, Any], may: dict[str, Any]) -> str:
+    wrong = next(each for each in worlds if found[each.name] not in may[each.name])
+    objects = yaml.safe_dump_all([*wrong.volumes, *wrong.claims])
+    return f"{wrong.name} is {set(found[wrong.name])}, and may be {[set(each) for each in may[wrong.name]]}\n{objects}"
+
+
+def test_every_world_ends_as_our_matcher_allows(cluster: Running, tmp_path: Path, figures: list[str]) -> None:
+    """Whatever order the claims are taken in, no pairing is one that ours could not come to, and ours is one of them."""
+    chance, space = random.Random(SEED), f"worlds-{uuid.uuid4().hex[:6]}"  # noqa: S311 - no secret
+    worlds = [world(chance, name=f"{space}-{number}", namespace=space) for number in range(WORLDS)]
+    pairs, free, seconds = asyncio.run(_bind(_kubeconfig(cluster, tmp_path), worlds, chance))
+    figures.append(
+        f"black box (seed {SEED}): {pairs} pairs in {WORLDS} worlds, made by kube-controller-manager in {seconds:.0f} s, all "
+        f"of them such as ours may be; {free} worlds could have ended in more than one way"
+    )
