@@ -57,20 +57,20 @@ def test_pools_alone_give_back_every_volume() -> None:
     assert codes(*both, cluster=NEW) == {}
 
 
-@pytest.mark.parametrize(
-    ("found", "here", "code"),
-    [
-        (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-there"),
-        (lost(ready=False), now(), "recover-unfinished"),
-        (labelled(lost(), HOLDER_CLAIM=None), now(), "recover-nobody"),
-        (lost(), now(volume("pv", driver="other.example.com")), "recover-name"),
-        (labelled(lost(), HOLDER_ACCESS_MODES=None), now(), "recover-modes"),
-        (lost(), now(classes=()), "recover-class"),
-        (lost(), now(namespaces={}), "recover-namespace"),
-        (lost(in_trash=True), now(), "recover-trash"),
-        (lost(), now(volume("new", ref=("www-web-0", "new"))), "recover-several"),
-    ],
-)
+LEFT = [
+    (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-there"),
+    (lost(ready=False), now(), "recover-unfinished"),
+    (labelled(lost(), HOLDER_CLAIM=None), now(), "recover-nobody"),
+    (lost(), now(volume("pv", driver="other.example.com")), "recover-name"),
+    (labelled(lost(), HOLDER_ACCESS_MODES=None), now(), "recover-modes"),
+    (lost(), now(classes=()), "recover-class"),
+    (lost(), now(namespaces={}), "recover-namespace"),
+    (lost(in_trash=True), now(), "recover-trash"),
+    (lost(), now(volume("new", ref=("www-web-0", "new"))), "recover-several"),
+]
+
+
+@pytest.mark.parametrize(("found", "here", "code"), LEFT)
 def test_what_is_left_says_why(found: Manifest, here: Surroundings, code: str) -> None:
     """Every obstacle has its own reason, and its sentence can be read."""
     (only,) = recover([found], here, cluster=OLD)

@@ -1,0 +1,269 @@
+"""
+Situations that the brain decides about, each with all that it says: a golden test holds the whole of it.
+
+What is in tables elsewhere is taken from there. `python -m tests.unit.binding.situations` records everything anew.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from provisioner.binding.adopt import adopt
+from provisioner.binding.by_hand import cannot_import, cannot_release, cannot_take
+from provisioner.binding.control import claim_step, volume_step
+from provisioner.binding.decision import Decision, Reason
+from provisioner.binding.expand import Growth
+from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
+from provisioner.binding.facts import Facts, Sibling
+from provisioner.binding.match import match, match_claim, rejection, unsatisfied
+from provisioner.binding.modify import Modification, modification
+from provisioner.binding.order import decide
+from provisioner.binding.recover import recover
+from provisioner.model import names
+from provisioner.model.attributes_class import AttributesClass
+from provisioner.model.volume import Volume
+from tests.unit.binding import test_adoption, test_by_hand, test_recover, test_state_machines
+from tests.unit.binding.objects import claim, manifest, node, pod, storage_class, volume, web
+from tests.unit.binding.test_adoption import FORMER, facts
+
+GOLDEN = Path(__file__).parent / "golden" / "situations.txt"
+ELSEWHERE = {
+    "nodeSelectorTerms": [
+        {"matchExpressions": [{"key": "pool.mooring.dev/2", "operator": "In", "values": ["present"]}]},
+    ]
+}
+Line = tuple[str, object]
+
+
+def told(thing: object) -> str:
+    """Everything that is in an answer, with its sentences."""
+    match_of: dict[type, Any] = {
+        Reason: lambda each: f"{each.code}|{each.volume}|{each.wanted}|{each.had}| {each.sentence}",
+        Decision: lambda each: (
+            f"{each.action.value}|{each.volume}|{each.handle}|{each.node}| {'; '.join(map(told, each.reasons))}"
+        ),
+        Explanation: lambda each: (
+            f"{each.subject}|{each.state}|{each.well}| {each.sentence} "
+            f"{[reason.code for reason in each.reasons]} {[told(reason) for reason in each.rejected]}"
+        ),
+        Volume: lambda each: each.name,
+        Growth: lambda each: f"{each.turn.value}|{each.size}| {'; '.join(map(told, each.reasons))}",
+        Modification: lambda each: f"{each.step.value}| {'; '.join(map(told, each.reasons))}",
+    }
+    if type(thing) in match_of:
+        return str(match_of[type(thing)](thing))
+    if dataclasses.is_dataclass(thing):
+        shown = {field.name: getattr(thing, field.name) for field in dataclasses.fields(thing)}
+        return "|".join(f"{key}={told(value)}" for key, value in shown.items() if value)
+    return str(thing)
+
+
+def lines() -> Iterator[str]:
+    """One for each situation."""
+    for part in (_steps, _decisions, _rejections, _by_hand, _recoveries, _explanations, _changes):
+        for name, thing in part():
+            yield f"{part.__name__[1:]} / {name}: {told(thing)}"
+
+
+def _steps() -> Iterator[Line]:
+    for name, (wanted, volumes, cls, *_) in test_state_machines.CLAIM_ROWS.items():
+        found = [volume(f"pv{number or ''}", **each) for number, each in enumerate(volumes)]
+        default = test_state_machines.DEFAULT
+        yield name, claim_step(claim(**wanted), volumes=found, storage_class=cls, default_class=default)
+    for name, (had, asked, *_) in test_state_machines.VOLUME_ROWS.items():
+        yield name, volume_step(volume(**had), claim=None if asked is None else claim(**asked))
+    block = volume(ref=("www-web-0", "new"), mode="Block")
+    yield "V6 of another mode", volume_step(block, claim=claim())
+
+
+def _decisions() -> Iterator[Line]:
+    for name, (had, others, _) in test_adoption.BLOCKED.items():
+        yield name, decide(facts(volumes=(volume(**{**FORMER, **had}), volume("free")), **others))
+        bare = manifest(backend="loop") if "class" in name else manifest(in_trash="mode" in name)
+        yield f"{name}, without its object", decide(facts(manifests=(bare,), **others))
+    for name, others in test_adoption.STRANGERS.items():
+        yield name, decide(facts(**others))
+    for name, fact in _worlds():
+        yield name, decide(fact)
+        yield f"{name}, adopted", adopt(fact)
+        yield f"{name}, explained", explain_claim(fact)
+
+
+def _worlds() -> Iterator[tuple[str, Facts]]:
+    other = dataclasses.replace(manifest(), holder={**manifest().holder, names.HOLDER_CLUSTER_UID: "there"})
+    ordinal = dataclasses.replace(other, holder={**other.holder, names.HOLDER_STATEFUL_SET: "web"})
+    released = dataclasses.replace(ordinal, holder={**ordinal.holder, names.RELEASED: "now"})
+    elsewhere = volume("far", ref=("data-web-0", "old"), phase="Released", affinity=ELSEWHERE)
+    sibling = Sibling(claim("data-web-0", uid="sib"), adopts=True)
+    taken = Sibling(claim("data-web-0", uid="sib", volume="far"), adopts=False)
+    n2 = node("n2", pool="2")
+    yield "bound", facts(claim=claim(volume="pv", bound=True), volumes=(volume(ref=("www-web-0", "new")),))
+    yield "bound, forgotten", facts(claim=claim(volume="pv", bound=True), volumes=(volume(),))
+    yield "lost to another", facts(claim=claim(volume="pv", bound=True), volumes=(volume(ref="other"),))
+    yield "lost", facts(claim=claim(volume="pv", bound=True))
+    yield "names none that is there", facts(claim=claim(volume="pv"))
+    yield "names one", facts(claim=claim(volume="pv"), volumes=(volume("x"), volume()))
+    yield "reserved", facts(volumes=(volume("x"), volume("kept", ref="www-web-0", size="9Gi")))
+    yield "being deleted", facts(claim=claim(deleting=True, node="n1"), volumes=(volume("free", cls="y"),))
+    yield "fits", facts(claim=claim(node="n1"), storage_class=storage_class(waits=False), volumes=(volume("free"),))
+    yield "no class", facts(claim=claim(cls=""), storage_class=None)
+    yield "unknown class", facts(claim=claim(cls="gone"), storage_class=None)
+    yield "static class", facts(storage_class=storage_class(provisioner="kubernetes.io/no-provisioner"))
+    yield "nameless provisioner", facts(storage_class=storage_class(provisioner=""))
+    yield "foreign class", facts(storage_class=storage_class(provisioner="other.example"))
+    yield "bad parameters", facts(storage_class=storage_class(parameters={"pol": "x"}))
+    yield "contradicts itself", facts(storage_class=storage_class(policy="Delete", adopt="Claim"))
+    yield "unknown attributes", facts(claim=claim(vac="gold", node="n1"))
+    foreign = AttributesClass("gold", "other.example", {})
+    yield "foreign attributes", facts(claim=claim(vac="gold", node="n1"), attributes_class=foreign)
+    yield "a selector", facts(claim=claim(selector={"matchLabels": {"a": "b"}}, node="n1"))
+    yield "no consumer", facts(claim=claim())
+    yield "a consumer that ends", facts(claim=claim(), pods=(dataclasses.replace(pod(), deleting=True),))
+    yield "unscheduled", facts(claim=claim(), pods=(pod(), pod("web-9")))
+    yield "around the scheduler", facts(claim=claim(), pods=(pod(), pod("web-9", node_name="n1")))
+    yield "unknown node", facts(claim=claim(node="n7"))
+    yield "immediate", facts(claim=claim(), storage_class=storage_class(waits=False))
+    yield "new", facts()
+    yield "sibling elsewhere", facts(volumes=(elsewhere,), siblings=(sibling,), nodes=(node(), n2))
+    yield "sibling away", facts(volumes=(elsewhere,), siblings=(sibling,))
+    yield "sibling bound elsewhere", facts(volumes=(volume("x"), elsewhere), siblings=(taken,), nodes=(node(), n2))
+    yield "sibling not adopting", facts(volumes=(elsewhere,), siblings=(dataclasses.replace(sibling, adopts=False),))
+    for key, change in {"of another namespace": {"namespace_uid": "x"}, "not kept": {"policy": "Delete"}}.items():
+        kept = volume("far", ref=("data-web-0", "old"), phase="Released", affinity=ELSEWHERE, **change)  # type: ignore[arg-type]
+        yield f"sibling's {key}", facts(volumes=(kept,), siblings=(sibling,))
+    mine = volume("far", ref=("data-web-0", "sib"), affinity=ELSEWHERE)
+    yield "sibling's own", facts(volumes=(mine,), siblings=(dataclasses.replace(sibling, adopts=False),))
+    yield "sibling's, deleting", facts(volumes=(dataclasses.replace(mine, deleting=True),), siblings=(sibling,))
+    yield "adopted", facts(volumes=(volume(**FORMER),), manifests=(manifest(),))
+    yield "too small", facts(claim=claim(size="2Gi", node="n1"), volumes=(volume(**FORMER),))
+    grows = storage_class(expands=True)
+    yield "grows", facts(claim=claim(size="2Gi", node="n1"), volumes=(volume(**FORMER),), storage_class=grows)
+    yield "from its pool", facts(manifests=(manifest(),))
+    yield "from the trash", facts(manifests=(manifest(in_trash=True),))
+    yield "several", facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)))
+    later = (manifest("a", since="2026-01-01"), manifest("b", since="2026-01-02"))
+    yield "several, one last", facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)), manifests=later)
+    yield "no ordinal any more", facts(manifests=(ordinal,), stateful_sets=(), cluster_uid="there")
+    yield "another cluster's", facts(manifests=(ordinal,), cluster_uid="here", namespace_uid="anew")
+    yield "another cluster's, no ordinal", facts(manifests=(other,), cluster_uid="here", namespace_uid="anew")
+    claims = storage_class(adopt="Claim")
+    yield (
+        "another cluster's, any claim",
+        facts(manifests=(other,), cluster_uid="here", namespace_uid="anew", storage_class=claims),
+    )
+    yield "another cluster's, released", facts(manifests=(released,), cluster_uid="here", namespace_uid="anew")
+    yield (
+        "another cluster's, with an object",
+        facts(manifests=(ordinal,), cluster_uid="here", namespace_uid="anew", volumes=(volume(namespace_uid="x"),)),
+    )
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "as it is": {},
+    "another's": {"ref": "other"},
+    "of an earlier claim": {"ref": ("www-web-0", "old")},
+    "its own": {"ref": ("www-web-0", "new"), "cls": "slow", "phase": "Bound"},
+    "its own, too small": {"ref": ("www-web-0", "new"), "size": "1Mi"},
+    "its own, far away": {"ref": ("www-web-0", "new"), "affinity": ELSEWHERE},
+    "too small": {"size": "1Mi"},
+    "raw": {"mode": "Block"},
+    "with attributes": {"vac": "gold"},
+    "being deleted": {"deleting": True},
+    "pending": {"phase": "Pending"},
+    "of another class": {"cls": "slow"},
+    "far away": {"affinity": ELSEWHERE},
+    "with other modes": {"modes": ("ReadOnlyMany",)},
+    "with more modes": {"modes": ("ReadOnlyMany", "ReadWriteOnce")},
+}
+
+
+def _rejections() -> Iterator[Line]:
+    asked = claim(modes=("ReadWriteOnce",))
+    picky = claim(selector={"matchLabels": {"a": "b"}})
+    for name, change in VARIANTS.items():
+        one = volume(**change)
+        yield f"{name}, without a node", rejection(asked, one)
+        yield f"{name}, on a node", rejection(asked, one, node=node())
+        yield f"{name}, waiting", rejection(asked, one, delay_binding=True)
+        yield f"{name}, waiting, on a node", rejection(asked, one, delay_binding=True, node=node())
+        yield f"{name}, excluded", rejection(asked, one, excluded=frozenset({"pv"}))
+        yield f"{name}, with a selector", rejection(picky, one)
+        yield f"{name}, named by the claim", unsatisfied(asked, one)
+        larger = volume("x", size="2Gi")
+        yield f"{name}, beside a larger one", match(asked, (larger, one))
+        yield f"{name}, beside a larger one on a node", match(asked, (larger, one), node=node())
+        yield f"{name}, beside a larger one, waiting", match_claim(asked, (larger, one), delay_binding=True)
+        yield f"{name}, by modes", match_claim(asked, (larger, one))
+
+
+def _by_hand() -> Iterator[Line]:
+    for code, (asked, had) in test_by_hand.REFUSED.items():
+        yield code, cannot_take(claim(**asked), volume(**{**FORMER, **had}))
+    yield "nobody's", cannot_take(claim(), volume())
+    yield "of another namespace", cannot_take(dataclasses.replace(claim(), namespace="x"), volume(**FORMER))
+    yield "several modes", cannot_take(claim(modes=("ReadWriteMany", "ReadOnlyMany")), volume(**FORMER))
+    for code, change in test_by_hand.NOT_IMPORTED.items():
+        asked = {"claim": claim(), "storage_class": storage_class(), "volumes": [], "class_name": "fast", **change}
+        key, about = "default/www-web-0", (asked["claim"], asked["storage_class"], asked["volumes"])
+        yield f"import, {code}", cannot_import(key, *about, class_name=asked["class_name"])
+    yield "held", cannot_release(volume(ref=("www-web-0", "new")), claim())
+    yield "not held", cannot_release(volume(ref=("www-web-0", "old")), claim())
+    yield "free", cannot_release(volume(), None)
+    yield "not ours", cannot_release(volume(driver="other", ref="x"), None)
+
+
+def _recoveries() -> Iterator[Line]:
+    first, second = test_recover.lost("a", namespace_uid="1"), test_recover.lost("b", namespace_uid="2", claim_name="x")
+    mine = test_recover.lost("c", cluster=test_recover.NEW)
+    twins = (test_recover.lost("a"), test_recover.lost("b"), test_recover.lost("d"))
+    for name, found in {"two namespaces": (first, second), "several": twins, "a stranger's": (mine,)}.items():
+        cluster = test_recover.NEW if name == "a stranger's" else test_recover.OLD
+        for each in recover(found, test_recover.now(), cluster=cluster):
+            yield f"{name}, {each.manifest.csi_name}", each.reason
+    for one, here, code in test_recover.LEFT:
+        yield code, recover([one], here, cluster=test_recover.OLD)[0].reason
+
+
+def _explanations() -> Iterator[Line]:
+    attributes = {"mooring.dev/backend": "loop", "mooring.dev/pool": "local", "mooring.dev/size": "enforced"}
+    for name, change in VARIANTS.items():
+        for live in (None, claim(), claim(volume="pv")):
+            shown = dataclasses.replace(volume(**change), volume_attributes=attributes if live is None else {})
+            yield f"{name}, {live and (live.volume_name or 'unbound')}", explain_volume(shown, claim=live)
+    accounted = {**attributes, "mooring.dev/size": "accounted"}
+    yield "accounted", explain_volume(dataclasses.replace(volume(), volume_attributes=accounted), claim=None)
+    for policy in ("Retain", "Delete"):
+        for phase in ("Released", "Failed"):
+            gone = volume(ref=("www-web-0", "old"), phase=phase, policy=policy, ordinal="web-0")
+            yield f"{phase}, {policy}", explain_volume(gone, claim=None)
+    fine, waits = Explanation("claim a", "Bound", well=True, sentence="fine"), explain_claim(facts(claim=claim()))
+    grows = Explanation("claim b", "Bound", well=False, sentence="it grows", reasons=(Reason("growing"),))
+    for name, claims in {"fine": (fine,), "waits": (fine, waits, waits), "grows": (fine, grows)}.items():
+        for placed, ready in (("", False), ("n1", False), ("n1", True)):
+            yield f"{name}, {placed}, {ready}", explain_pod(pod(node_name=placed, ready=ready), claims=claims)
+    yield "missing", explain_pod(pod(node_name="n1", ready=True), claims=(fine,), missing=("x", "y"))
+    rows = facts(claim=claim(), volumes=tuple(volume(key, **change) for key, change in VARIANTS.items()))
+    yield "nearest miss first", explain_claim(rows)
+    yield "a deleting set", explain_claim(facts(volumes=(volume(**FORMER),), stateful_sets=(web(deleting=True),)))
+
+
+def _changes() -> Iterator[Line]:
+    held = volume(ref=("www-web-0", "new"), phase="Bound", vac="silver")
+    for vac in ("", "gold", "silver"):
+        for state in ("", "Pending", "Infeasible"):
+            for message in ("", "no"):
+                status: dict[str, Any] = {"capacity": {"storage": "1Gi"}, "currentVolumeAttributesClassName": "silver"}
+                if state:
+                    status["modifyVolumeStatus"] = {"status": state, "targetVolumeAttributesClassName": "gold"}
+                if message:
+                    status["conditions"] = [{"type": "ModifyVolumeError", "status": "True", "message": message}]
+                asked = claim(volume="pv", bound=True, phase="Bound", vac=vac, status=status)
+                for cls in (None, AttributesClass("gold", names.DRIVER, {})):
+                    what = modification(asked, held, attributes_class=cls)
+                    yield f"{vac}, {state}, {message}, {cls is not None}", what
+
+
+if __name__ == "__main__":
+    GOLDEN.parent.mkdir(exist_ok=True)
+    GOLDEN.write_text("".join(f"{line}\n" for line in lines()), encoding="utf-8")
