@@ -7,10 +7,10 @@ were, V for volumes. In a cluster kube-controller-manager does this; the embedde
 """
 
 import enum
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from provisioner.binding.match import match_claim, unsatisfied
+from provisioner.binding.index import Index
+from provisioner.binding.match import unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
@@ -65,19 +65,18 @@ class VolumeStep:
 def claim_step(
     claim: Claim,
     *,
-    volumes: Iterable[Volume],
+    volumes: Index,
     storage_class: StorageClass | None,
     default_class: StorageClass | None,
 ) -> ClaimStep:
     """The next writes for one claim. `storage_class` is None when the claim names none or an unknown one."""
-    volumes = tuple(volumes)
-    named = next((volume for volume in volumes if volume.name == claim.volume_name), None)
+    named = volumes.get(claim.volume_name)
     if claim.bind_completed:
         return _bound_before(claim, named)
     if claim.volume_name:
         return _names_a_volume(claim, named)
     waits = storage_class is not None and storage_class.waits_for_consumer
-    if found := match_claim(claim, volumes, delay_binding=waits):
+    if found := volumes.match_claim(claim, delay=waits):
         return ClaimStep("U1", "Bound", bind_to=found)
     if not claim.has_class and default_class is not None:
         return ClaimStep("U2", set_class=default_class.name)

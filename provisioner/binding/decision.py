@@ -1,7 +1,7 @@
 """What a decision is: an action and its reasons, as data that Events, the command line and tests share."""
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -20,6 +20,8 @@ class Action(enum.Enum):
     """Its former volume lives in a pool without a PersistentVolume: write that anew."""
     UNDELETE = "undelete"
     """Its former volume lies in the trash: take it out, then rebuild."""
+    TAKE_BACK = "take back"
+    """Its former volume was given to it, and its siblings cannot have theirs: undo that, as long as it is not bound."""
     PROVISION = "provision"
     """Make a new volume."""
     WAIT = "wait"
@@ -67,6 +69,8 @@ SENTENCES: Final[dict[str, str]] = {
     "sibling-away": (
         "its pod needs volume {had}, too, and no node has that now; bring back its node or mount its disk"
     ),
+    "sibling-waits": "its pod needs claim {wanted}, too, and that waits: {had}",
+    "after-sibling": "claim {wanted} of the same pod gets its volume first, so that both are on one node",
     "pool-full": "no pool has {wanted} left (most room: {had}); free some, or add a pool",
     "provisioning": "a volume is being made for it",
     "driver-away": "the driver of node {wanted} does not answer: {had}",
@@ -118,6 +122,26 @@ SENTENCES: Final[dict[str, str]] = {
     "former-several": (
         "it is one of several former volumes ({had}), and which was last cannot be told; choose one with "
         "`mooring adopt`"
+    ),
+    "former-sibling": (
+        "it is its former volume, and comes back together with that of claim {wanted} of the same pod, which waits: "
+        "{had}"
+    ),
+    "former-sibling-missing": (
+        "it is its former volume, and comes back together with that of claim {wanted} of the same pod, which does not "
+        "exist yet; its StatefulSet makes that when it has the pod's ordinal"
+    ),
+    "former-sibling-deleting": (
+        "it is its former volume, and comes back together with that of claim {wanted} of the same pod, which is still "
+        "being deleted"
+    ),
+    "former-sibling-grows": (
+        "it is its former volume, and comes back together with {had} of claim {wanted} of the same pod, which grows "
+        "first"
+    ),
+    "former-apart": (
+        "it is its former volume, and no node reaches both it and volume {had} of claim {wanted}, which the same pod "
+        "needs; bring their disks to one node"
     ),
     "not-ours": "its driver is {had}, not Mooring",
     "held": "claim {had} has it; delete that first",
@@ -172,13 +196,18 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """An action and why. `volume` is a volume's name, `handle` a volume handle where there is no such object yet."""
+    """
+    An action and why. `volume` is a volume's name, `handle` a volume handle where there is no such object yet.
+
+    A new volume is made on `node`, or with "" on one of the nodes that are `candidates`, where None means all.
+    """
 
     action: Action
     reasons: tuple[Reason, ...] = ()
     volume: str = ""
     handle: str = ""
-    node: str = field(default="")
+    node: str = ""
+    candidates: frozenset[str] | None = None
 
     @property
     def sentence(self) -> str:

@@ -44,10 +44,9 @@ def explain_claim(facts: Facts) -> Explanation:
     if pending := _pending_changes(facts):
         sentence = f"it is bound to volume {claim.volume_name}; {'; '.join(each.sentence for each in pending)}"
         return Explanation(f"claim {claim.key}", claim.phase, well=False, sentence=sentence, reasons=pending)
-    waits = facts.storage_class is not None and facts.storage_class.waits_for_consumer
     rejected: list[Reason] = []
     if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_OURS} and not claim.volume_name:
-        found = (rejection(claim, volume, delay_binding=waits) for volume in facts.volumes)
+        found = (rejection(claim, volume, delay_binding=facts.waits_for_consumer) for volume in facts.volumes)
         rejected = sorted(
             (each for each in found if each is not None),
             key=lambda each: (NEAREST_FIRST.index(each.code), each.volume),
@@ -64,14 +63,14 @@ def explain_claim(facts: Facts) -> Explanation:
 
 def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
     """What a bound claim asks for and does not have yet."""
-    volume = next((each for each in facts.volumes if each.name == facts.claim.volume_name), None)
+    volume = facts.named
     grows = growth(facts.claim, volume, storage_class=facts.storage_class).reasons
     return grows + modification(facts.claim, volume, attributes_class=facts.attributes_class).reasons
 
 
 def _claim_sentence(facts: Facts, decision: Decision) -> str:
     claim = facts.claim
-    volume = next((each for each in facts.volumes if each.name == decision.volume), None)
+    volume = facts.volumes.get(decision.volume)
     if decision.action is Action.DONE and volume is not None:
         return f"it is bound to volume {volume.name}{_where(volume)}"
     if decision.action is Action.BIND:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from provisioner.binding.facts import Facts
 from provisioner.model import names
 from provisioner.model.inventory import Manifest
+from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 
 
@@ -49,6 +50,12 @@ class Former:
             notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, ""),
         )
 
+    def reached_from(self, node: Node) -> bool:
+        """Whether the node can use it."""
+        if self.volume is not None:
+            return self.volume.reaches(node.labels)
+        return node.has_pool(self.handle.partition(".")[0])
+
     @property
     def since(self) -> str:
         """
@@ -66,13 +73,11 @@ def former_volumes(facts: Facts) -> Sequence[Former]:
     held = [each for each in manifests if each.ready and _same_owner(facts, each)]
     # A volume made anew under the handle of one in the trash goes before that.
     by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
-    known = {volume.handle for volume in facts.volumes if volume.driver == names.DRIVER}
     found = [
         Former(volume, by_handle.get(volume.handle))
-        for volume in facts.volumes
+        for volume in facts.volumes.naming(claim.namespace, claim.name)
         if volume.driver == names.DRIVER
         and volume.claim_ref is not None
-        and (volume.claim_ref.namespace, volume.claim_ref.name) == (claim.namespace, claim.name)
         and volume.claim_ref.uid not in {"", claim.uid}
         and volume.annotations.get(names.NAMESPACE_UID) == facts.namespace_uid
         and names.RELEASED not in volume.annotations
@@ -80,7 +85,7 @@ def former_volumes(facts: Facts) -> Sequence[Former]:
     found += [
         Former(None, manifest)
         for handle, manifest in by_handle.items()
-        if handle not in known and manifest.holder.get(names.HOLDER_CLAIM_UID) != claim.uid
+        if not facts.volumes.has_handle(handle) and manifest.holder.get(names.HOLDER_CLAIM_UID) != claim.uid
     ]
     return sorted(found, key=lambda former: former.name)
 
@@ -92,7 +97,6 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
     None also while it is not known which cluster this is.
     """
     ours = frozenset({"", facts.cluster_uid})
-    known = {volume.handle for volume in facts.volumes}
     wanted = (facts.claim.namespace, facts.claim.name)
     found = (
         each
@@ -101,7 +105,7 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
         and each.holder.get(names.HOLDER_CLUSTER_UID, "") not in ours
         and (each.holder.get(names.HOLDER_NAMESPACE), each.holder.get(names.HOLDER_CLAIM)) == wanted
         and names.RELEASED not in each.holder
-        and each.handle not in known
+        and not facts.volumes.has_handle(each.handle)
     )
     return max(found, key=lambda each: each.since, default=None) if facts.cluster_uid else None
 

@@ -1,21 +1,22 @@
 """
-The same answers as `match`, from an index that is fed by events: for thousands of volumes.
+All volumes there are, and which of them a claim gets: upstream's rule, from an index that is fed by events.
 
 Volumes that are free are kept by class, volume mode, attributes class and access modes, and within that by what nodes
 they reach, each list in the order of capacity and name. Volumes that name a claim are kept by that claim. So the
 smallest that is large enough is a bisection away, and what cannot be had is never looked at: bound volumes, other
-classes, the volumes of pools that a node does not have. A selector looks at those
-that have its labels.
+classes, the volumes of pools that a node does not have. A selector looks at those that have its labels. The checks of
+one volume, and their sources, are in `match`.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
 from provisioner.binding.label_lists import Entry
 from provisioner.binding.match import MODES, fails
 from provisioner.binding.shelf import Shelf
 from provisioner.model.claim import Claim
+from provisioner.model.names import DRIVER
 from provisioner.model.node import Node
 from provisioner.model.quantity import Quantity
 from provisioner.model.selector import LabelSelector
@@ -24,13 +25,19 @@ from provisioner.model.volume import Volume
 Kind = tuple[str, str, str]
 """Class, volume mode, attributes class."""
 Test = Callable[[Volume], bool]
+KNOWN = frozenset(MODES)
 
 
 class Index:
-    """Volumes by name, put and dropped one at a time. The answers are those of `match` and `match_claim`."""
+    """
+    Volumes by name, put and dropped one at a time.
+
+    Where upstream's answer hangs on the order of a map, ours goes by name.
+    """
 
     def __init__(self, volumes: Iterable[Volume] = ()) -> None:
         self._volumes: dict[str, Volume] = {}
+        self._handles: dict[str, int] = {}
         self._shelves: dict[Kind, dict[frozenset[str], Shelf]] = {}
         self._named: dict[tuple[str, str], dict[str, Volume]] = {}
         for volume in volumes:
@@ -39,10 +46,28 @@ class Index:
     def __len__(self) -> int:
         return len(self._volumes)
 
+    def __iter__(self) -> Iterator[Volume]:
+        return iter(self._volumes.values())
+
+    def get(self, name: str) -> Volume | None:
+        """The volume of that name."""
+        return self._volumes.get(name)
+
+    def naming(self, namespace: str, claim: str) -> list[Volume]:
+        """The volumes whose claimRef has that name, whatever its UID, in the order of their own names."""
+        named = self._named.get((namespace, claim), {})
+        return [named[name] for name in sorted(named)]
+
+    def has_handle(self, handle: str) -> bool:
+        """Whether a volume of our driver has that handle."""
+        return handle in self._handles
+
     def put(self, volume: Volume) -> None:
         """Know the volume as it is now."""
         self.drop(volume.name)
         self._volumes[volume.name] = volume
+        if volume.driver == DRIVER:
+            self._handles[volume.handle] = self._handles.get(volume.handle, 0) + 1
         if volume.claim_ref is not None:
             self._named.setdefault((volume.claim_ref.namespace, volume.claim_ref.name), {})[volume.name] = volume
         elif _is_free(volume):
@@ -58,6 +83,10 @@ class Index:
         volume = self._volumes.pop(name, None)
         if volume is None:
             return
+        if volume.driver == DRIVER:
+            self._handles[volume.handle] -= 1
+            if not self._handles[volume.handle]:
+                del self._handles[volume.handle]
         if volume.claim_ref is not None:
             key = (volume.claim_ref.namespace, volume.claim_ref.name)
             del self._named[key][name]
@@ -75,9 +104,14 @@ class Index:
     def match(
         self, claim: Claim, *, node: Node | None = None, excluded: frozenset[str] = frozenset(), delay: bool = False
     ) -> Volume | None:
-        """As `match.match` over all volumes."""
-        for name in sorted(self._named.get((claim.namespace, claim.name), ())):
-            volume = self._volumes[name]
+        """
+        The volume that the claim gets as the scheduler asks it, or None. `delay`: its class waits for a consumer.
+
+        A volume reserved for the claim wins over all others; among the rest the smallest that is large enough. With a
+        `node`, only volumes which that node reaches: a reserved one that it does not reach means None, whatever else
+        fits. Source: k8s.io/component-helpers, storage/volume, FindMatchingVolume.
+        """
+        for volume in self.naming(claim.namespace, claim.name):
             failed = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay)
             if volume.belongs_to(claim) and failed in {"", "affinity"}:
                 return volume if node is None or volume.reaches(node.labels) else None
@@ -88,31 +122,40 @@ class Index:
         return _smallest(claim, shelves, node=node, excluded=excluded)
 
     def match_claim(self, claim: Claim, *, delay: bool = False) -> Volume | None:
-        """As `match.match_claim` over all volumes."""
+        """
+        The same as the persistentvolume controller asks it: without a node, by buckets of access modes.
+
+        Buckets with fewer modes come first, so a larger volume with just the mode asked for beats a smaller one that
+        can do more, and even one that is reserved. Source: kubernetes, pkg/controller/volume/persistentvolume, index.go
+        (findBestMatchForClaim).
+        """
+        return next((volume for _, volume in self.buckets(claim, delay=delay)), None)
+
+    def buckets(self, claim: Claim, *, delay: bool = False) -> Iterator[tuple[frozenset[str], Volume]]:
+        """Of each bucket of access modes that has a volume for the claim, the one it would get; the first counts."""
         wanted = frozenset(claim.modes)
         shelves: dict[frozenset[str], list[Shelf]] = {}
-        for modes, shelf in self._shelves.get(_kind(claim), {}).items():
-            if wanted <= (known := modes & _KNOWN):
+        for modes, shelf in self._shelves.get(_kind(claim), {}).items() if not delay else ():
+            if wanted <= (known := modes & KNOWN):
                 shelves.setdefault(known, []).append(shelf)
-        reserved: dict[frozenset[str], list[str]] = {}
-        for name, volume in self._named.get((claim.namespace, claim.name), {}).items():
-            if wanted <= (known := frozenset(volume.modes) & _KNOWN):
-                reserved.setdefault(known, []).append(name)
+        reserved: dict[frozenset[str], Volume] = {}
+        for volume in self.naming(claim.namespace, claim.name):
+            if wanted <= (known := bucket(volume)) and known not in reserved and _is_reserved(volume, claim):
+                reserved[known] = volume
         for known in sorted({*shelves, *reserved}, key=lambda modes: (len(modes), sorted(map(MODES.index, modes)))):
-            for name in sorted(reserved.get(known, ())):
-                volume = self._volumes[name]
-                if volume.belongs_to(claim) and not fails(
-                    claim, volume, node=None, excluded=frozenset(), delay_binding=delay
-                ):
-                    return volume
-            if delay:
-                continue
-            if found := _smallest(claim, shelves.get(known, ()), node=None, excluded=frozenset()):
-                return found
-        return None
+            found = reserved.get(known) or _smallest(claim, shelves[known], node=None, excluded=frozenset())
+            if found is not None:
+                yield known, found
 
 
-_KNOWN = frozenset(MODES)
+def bucket(volume: Volume) -> frozenset[str]:
+    """The access modes by which upstream's index knows the volume: those that it does not know are left out."""
+    return frozenset(volume.modes) & KNOWN
+
+
+def _is_reserved(volume: Volume, claim: Claim) -> bool:
+    """Whether the volume names the claim, and can be bound to it."""
+    return volume.belongs_to(claim) and not fails(claim, volume, node=None, excluded=frozenset(), delay_binding=False)
 
 
 def _smallest(claim: Claim, shelves: Iterable[Shelf], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:

@@ -1,12 +1,10 @@
 """
-Which existing volume fits a claim: upstream's rule, with a reason for each volume that does not.
+Whether a volume fits a claim: upstream's checks, with a reason where it does not. Which one is taken: `index`.
 
 Sources: k8s.io/component-helpers, storage/volume, FindMatchingVolume; kubernetes,
-pkg/controller/volume/persistentvolume, index.go and pv_controller.go (checkVolumeSatisfyClaim). Where upstream's result
-hangs on the order of a map, ours goes by name.
+pkg/controller/volume/persistentvolume, index.go and pv_controller.go (checkVolumeSatisfyClaim).
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from provisioner.binding.decision import Reason
@@ -15,52 +13,7 @@ from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 
 MODES: Final = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-"""The modes that upstream's index knows; others are dropped from a volume's key."""
-
-
-def match(
-    claim: Claim,
-    volumes: Iterable[Volume],
-    *,
-    node: Node | None = None,
-    excluded: frozenset[str] = frozenset(),
-    delay_binding: bool = False,
-) -> Volume | None:
-    """
-    The volume that the claim gets, or None.
-
-    A volume reserved for the claim wins over all others; among the rest the smallest that is large enough. With a
-    `node`, only volumes which that node reaches: a reserved one that it does not reach means None, whatever else fits.
-    """
-    reserved: Volume | None = None
-    best: Volume | None = None
-    for volume in volumes:
-        failed = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
-        if volume.belongs_to(claim):
-            if failed in {"", "affinity"} and (reserved is None or volume.name < reserved.name):
-                reserved = volume
-        elif not failed and (best is None or (volume.capacity, volume.name) < (best.capacity, best.name)):
-            best = volume
-    if reserved is None:
-        return best
-    return reserved if node is None or reserved.reaches(node.labels) else None
-
-
-def match_claim(claim: Claim, volumes: Iterable[Volume], *, delay_binding: bool = False) -> Volume | None:
-    """
-    The same as the persistentvolume controller asks it: without a node, by buckets of access modes.
-
-    Buckets with fewer modes come first, so a larger volume with just the mode asked for beats a smaller one that can do
-    more.
-    """
-    buckets: dict[frozenset[str], list[Volume]] = {}
-    for volume in volumes:
-        buckets.setdefault(frozenset(volume.modes) & frozenset(MODES), []).append(volume)
-    wanted = frozenset(claim.modes)
-    for key in sorted(buckets, key=lambda modes: (len(modes), sorted(map(MODES.index, modes)))):
-        if wanted <= key and (found := match(claim, buckets[key], delay_binding=delay_binding)):
-            return found
-    return None
+"""The modes that upstream's index knows, in its order."""
 
 
 def rejection(

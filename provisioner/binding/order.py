@@ -3,9 +3,8 @@
 from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.match import match_claim
 from provisioner.binding.modify import class_problem as attributes_problem
-from provisioner.binding.siblings import apart
+from provisioner.binding.siblings import apart, beside, own_volume, reached, taken_back
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters, StorageClass
 
@@ -21,9 +20,8 @@ def decide(facts: Facts) -> Decision:
     claim = facts.claim
     if claim.bind_completed or claim.volume_name:
         return _named(facts)
-    for volume in facts.volumes:
-        if volume.belongs_to(claim) and match_claim(claim, [volume]):
-            return Decision(Action.BIND, volume=volume.name)
+    if own := own_volume(facts):
+        return taken_back(facts, own) or Decision(Action.BIND, volume=own.name)
     if claim.deleting:
         return wait("deleting")
     return adopt(facts) or _fit(facts) or _provision(facts)
@@ -31,7 +29,7 @@ def decide(facts: Facts) -> Decision:
 
 def _named(facts: Facts) -> Decision:
     claim = facts.claim
-    volume = next((each for each in facts.volumes if each.name == claim.volume_name), None)
+    volume = facts.named
     if claim.bind_completed:
         if volume is not None and (volume.claim_ref is None or volume.claim_ref.uid == claim.uid):
             return Decision(Action.DONE, (Reason("bound", had=volume.name),), volume=volume.name)
@@ -44,9 +42,7 @@ def _named(facts: Facts) -> Decision:
 
 def _fit(facts: Facts) -> Decision | None:
     """The best fit among what there is; with a class that waits, only once a node is selected."""
-    storage_class = facts.storage_class
-    waits = storage_class is not None and storage_class.waits_for_consumer
-    found = match_claim(facts.claim, facts.volumes, delay_binding=waits)
+    found = facts.volumes.match_claim(facts.claim, delay=facts.waits_for_consumer)
     return Decision(Action.BIND, volume=found.name) if found else None
 
 
@@ -69,14 +65,25 @@ def _provision(facts: Facts) -> Decision:
     if claim.selector is not None:
         return wait("selector-set")
     if storage_class.waits_for_consumer:
-        if not claim.selected_node:
-            return _unselected(facts)
-        if facts.node is None:
-            return wait("node-unknown", wanted=claim.selected_node)
-        if not storage_class.allows(facts.node.labels):
-            return wait("class-topology", wanted=claim.selected_node, had=storage_class.name)
-        if waits_for_sibling := apart(facts, facts.node):
-            return waits_for_sibling
+        return _on_selected_node(facts, storage_class)
+    if waits_for_sibling := beside(facts):
+        return waits_for_sibling
+    allowed = None
+    if facts.siblings or storage_class.allowed_topologies:
+        allowed = frozenset(node.name for node in reached(facts) if storage_class.allows(node.labels))
+    return Decision(Action.PROVISION, (Reason("provisioning"),), candidates=allowed)
+
+
+def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
+    claim = facts.claim
+    if not claim.selected_node:
+        return _unselected(facts)
+    if facts.node is None:
+        return wait("node-unknown", wanted=claim.selected_node)
+    if not storage_class.allows(facts.node.labels):
+        return wait("class-topology", wanted=claim.selected_node, had=storage_class.name)
+    if waits_for_sibling := apart(facts, facts.node):
+        return waits_for_sibling
     return Decision(Action.PROVISION, (Reason("provisioning"),), node=claim.selected_node)
 
 

@@ -18,6 +18,7 @@ from provisioner.controllers.provision import save
 from provisioner.controllers.volume_object import Backing, build, claim_ref
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
+from provisioner.model import history
 from provisioner.model.history import Held, lengthened
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
 from provisioner.model.names import (
@@ -95,6 +96,27 @@ async def expand_former(transport: Transport, router: Expands, *, claim: Object,
     await write_grown(transport, volume, grown)
 
 
+async def take_back(transport: Transport, *, claim: Object, volume_name: str) -> None:
+    """
+    Undo an adoption that is not bound yet: the volume names its holder of before again. Raises Conflict.
+
+    The binder writes the volume's phase before it writes the claim, and does so on the volume as it read it. So where
+    this patch comes first the binder's write fails, and where it comes second, this one. Source: kubernetes,
+    pkg/controller/volume/persistentvolume, pv_controller.go (bind).
+    """
+    volume = await transport.get(VOLUME, volume_name)
+    annotations = volume["metadata"].get("annotations") or {}
+    held = history.read(annotations.get(HISTORY, ""))
+    ref = volume["spec"].get("claimRef") or {}
+    mine = ref.get("uid") == claim["metadata"]["uid"] == (held[-1].claim_uid if held else "")
+    if not mine or len(held) < 2 or volume.get("status", {}).get("phase") == "Bound":
+        raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
+    before = {key: value for key, value in ref.items() if key != "resourceVersion"} | {"uid": held[-2].claim_uid}
+    annotations = annotations | {HISTORY: history.write(held[:-1])}
+    await transport.patch(VOLUME, volume_name, _rewritten(volume, annotations, before))
+    log.info("volume.taken_back", volume=volume_name, claim=claim["metadata"]["name"])
+
+
 def requested(claim: Object) -> Quantity:
     """What the claim asks for."""
     return Quantity.parse(claim["spec"]["resources"]["requests"]["storage"])
@@ -128,10 +150,14 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
         else:
             wanted[key] = value
     wanted[HISTORY] = history_with(labels, before=annotations.get(HISTORY, ""))
+    return _rewritten(volume, wanted, claim_ref(claim))
+
+
+def _rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping[str, str]) -> list[Json]:
     operations: list[tuple[str, str, Any]] = [
         ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
-        ("add", "/metadata/annotations", wanted),
-        ("add", "/spec/claimRef", claim_ref(claim)),
+        ("add", "/metadata/annotations", annotations),
+        ("add", "/spec/claimRef", reference),
     ]
     return [{"op": op, "path": path, "value": value} for op, path, value in operations]
 

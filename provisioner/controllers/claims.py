@@ -5,6 +5,7 @@ This runs in a cluster and in the embedded engine alike. Binding to what is ther
 kube-controller-manager's in a cluster, `provisioner.embedded.binder` here.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -14,9 +15,9 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
-from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild
+from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
 from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.gather import Inventory, gather
+from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
@@ -58,6 +59,10 @@ ELSEWHERE = frozenset({"node-unknown", "sibling-elsewhere"})
 """Reasons to wait that end when the scheduler chooses another node."""
 
 
+MAY_PASS = frozenset({"former-sibling-missing", "former-sibling-deleting", "former-sibling-grows"})
+"""Reasons to wait that mostly end by themselves while a StatefulSet makes the claims of a pod."""
+
+
 class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
     """What this reconciler asks of the driver."""
 
@@ -81,7 +86,7 @@ class Claims:
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself; whatever may unblock it wakes it, too."""
         return {
-            CLAIM: lambda claim: [claim_key(claim)],
+            CLAIM: self._of_claim,
             VOLUME: claim_of_volume,
             STATEFUL_SET: self._of_set,
             STORAGE_CLASS: lambda _: self._pending(),
@@ -89,6 +94,12 @@ class Claims:
             NODE: lambda _: self._pending(),
             NAMESPACE: lambda _: (),
         }
+
+    def _of_claim(self, claim: Json) -> Iterable[Key]:
+        """The claims of one pod are decided together."""
+        key = claim_key(claim)
+        sets = readable(self._caches[STATEFUL_SET].all(key[0]), StatefulSet.of)
+        return {key, *((key[0], name) for each in sets for name in each.beside(key[1]))}
 
     def _of_set(self, stateful_set: Json) -> Iterable[Key]:
         namespace = stateful_set["metadata"]["namespace"]
@@ -123,6 +134,8 @@ class Claims:
         match decision.action:
             case Action.EXPAND | Action.ADOPT | Action.REBUILD | Action.UNDELETE:
                 return await self._give_back(claim, facts, decision)
+            case Action.TAKE_BACK:
+                await take_back(self._transport, claim=claim, volume_name=decision.volume)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
             case Action.WAIT:
@@ -189,7 +202,7 @@ class Claims:
             labels=self._labels(claim, facts),
             mutable=facts.attributes_class.parameters if facts.attributes_class else {},
             node=decision.node,
-            candidates=_candidates(facts),
+            candidates=decision.candidates,
             adopts=facts.storage_class.adopts != "Never" and not facts.claim.forgets,
         )
         message = f"successfully provisioned volume {name}"
@@ -197,7 +210,9 @@ class Claims:
         return Done()
 
     async def _explain(self, claim: Json, decision: Decision) -> None:
-        """Say what blocks the claim; what merely takes its time is the binder's to tell."""
+        """Say what blocks the claim; what merely takes its time is not worth an Event."""
+        if all(reason.code in MAY_PASS for reason in decision.reasons) and _is_young(claim):
+            return
         about_former = any(reason.code.startswith("former") for reason in decision.reasons)
         refused = ("class", "attributes-class", "sibling")
         about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
@@ -262,9 +277,7 @@ class Claims:
         )
 
 
-def _candidates(facts: Facts) -> frozenset[str] | None:
-    """The nodes that the class allows; None when it allows all."""
-    storage_class = facts.storage_class
-    if storage_class is None or not storage_class.allowed_topologies:
-        return None
-    return frozenset(node.name for node in facts.nodes if storage_class.allows(node.labels))
+def _is_young(claim: Object) -> bool:
+    """Whether it has waited for less time than it takes to look at it once more."""
+    created = dt.datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
+    return dt.datetime.now(dt.UTC) - created < dt.timedelta(seconds=FORMER_SECONDS)

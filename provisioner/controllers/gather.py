@@ -6,8 +6,10 @@ from typing import Protocol, TypeVar
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.facts import Facts, Sibling
+from provisioner.binding.facts import Facts
+from provisioner.binding.observed import Observed
 from provisioner.controllers.holding import cluster_uid
+from provisioner.controllers.live_volumes import volumes_in
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
@@ -21,7 +23,7 @@ from provisioner.model.kinds import (
     POD,
     STATEFUL_SET,
     STORAGE_CLASS,
-    VOLUME,
+    Kind,
     Object,
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE
@@ -29,7 +31,6 @@ from provisioner.model.node import Node
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
-from provisioner.model.volume import Volume
 
 log = structlog.get_logger()
 
@@ -48,43 +49,40 @@ class Inventory(Protocol):
 
 async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     """
-    The facts about a claim.
+    The facts about a claim, and about the other claims of its pod.
 
-    The driver is asked only when the class adopts: no other decision hangs on its answer. Raises RpcError.
+    The driver is asked only about claims whose class adopts: no other decision hangs on its answer. Raises RpcError.
     """
-    named = caches[STORAGE_CLASS].get(claim.class_name) if claim.class_name else None
-    storage_class = StorageClass.of(named) if named else None
-    attributes = caches[ATTRIBUTES_CLASS].get(claim.attributes_class) if claim.attributes_class else None
-    namespace = caches[NAMESPACE].get(claim.namespace)
-    namespace_uid = str(namespace["metadata"]["uid"]) if namespace else ""
-    manifests: tuple[Manifest, ...] = ()
-    if storage_class is not None and storage_class.adopts != "Never" and namespace_uid:
-        manifests = await held_before(inventory, namespace=claim.namespace, claim=claim.name)
-    pods = [each for each in readable(caches[POD].all(claim.namespace), Pod.of) if claim.name in each.claims.values()]
-    return Facts(
-        claim=claim,
-        volumes=tuple(readable(caches[VOLUME].all(), Volume.of)),
-        storage_class=storage_class,
-        attributes_class=AttributesClass.of(attributes) if attributes else None,
-        namespace_uid=namespace_uid,
-        stateful_sets=tuple(readable(caches[STATEFUL_SET].all(claim.namespace), StatefulSet.of)),
-        manifests=manifests,
+    held = {}
+    observed = observe(caches, claim.namespace)
+    for each in (claim, *observed.siblings(claim)):
+        if not each.volume_name and observed.adopts(each):
+            held[each.name] = await held_before(inventory, namespace=each.namespace, claim=each.name)
+    return observed.facts(claim, held=held)
+
+
+def observe(caches: Caches, namespace: str) -> Observed:
+    """What the caches say around the claims of a namespace."""
+
+    def one(kind: Kind, view: Callable[[Object], View], within: str = "") -> Callable[[str], View | None]:
+        def find(name: str) -> View | None:
+            found = caches[kind].get(name, within) if name else None
+            return next(iter(readable([found] if found else [], view)), None)
+
+        return find
+
+    home = caches[NAMESPACE].get(namespace)
+    return Observed(
+        volumes=volumes_in(caches),
         nodes=tuple(readable(caches[NODE].all(), Node.of)),
-        pods=tuple(pods),
-        siblings=tuple(_siblings(claim, pods, caches)),
+        namespace_uid=str(home["metadata"]["uid"]) if home else "",
         cluster_uid=cluster_uid(caches),
+        stateful_sets=tuple(readable(caches[STATEFUL_SET].all(namespace), StatefulSet.of)),
+        pods=tuple(readable(caches[POD].all(namespace), Pod.of)),
+        claim=one(CLAIM, Claim.of, namespace),
+        storage_class=one(STORAGE_CLASS, StorageClass.of),
+        attributes_class=one(ATTRIBUTES_CLASS, AttributesClass.of),
     )
-
-
-def _siblings(claim: Claim, pods: Iterable[Pod], caches: Caches) -> Iterable[Sibling]:
-    """The other claims of the pods that mount the claim."""
-    names = {name for pod in pods if not pod.deleting for name in pod.claims.values()} - {claim.name}
-    found = [caches[CLAIM].get(name, claim.namespace) for name in sorted(names)]
-    for sibling in readable((each for each in found if each is not None), Claim.of):
-        named = caches[STORAGE_CLASS].get(sibling.class_name) if sibling.class_name else None
-        yield Sibling(
-            sibling, adopts=any(each.adopts != "Never" for each in readable([named] if named else [], StorageClass.of))
-        )
 
 
 def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[View]:

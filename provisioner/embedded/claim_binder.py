@@ -12,10 +12,11 @@ import structlog
 
 from provisioner.binding.adopt import adopt as former_volume
 from provisioner.binding.control import ClaimStep, claim_step
-from provisioner.binding.match import match
+from provisioner.binding.index import Index
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.keys import claim_key
+from provisioner.controllers.live_volumes import volumes_in
 from provisioner.embedded.bind_writes import reserve, set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -85,7 +86,7 @@ class ClaimBinder:
             claim = Claim.of(found)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        volumes = readable(self._caches[VOLUME].all(), Volume.of)
+        volumes = volumes_in(self._caches)
         classes = readable(self._caches[STORAGE_CLASS].all(), StorageClass.of)
         storage_class = next((each for each in classes if each.name == claim.class_name), None)
         step = claim_step(claim, volumes=volumes, storage_class=storage_class, default_class=default_class(classes))
@@ -99,12 +100,12 @@ class ClaimBinder:
         await self._write(found, claim, step)
         return Done()
 
-    def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: list[Volume]) -> ClaimStep:
+    def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
         """What kube-scheduler does in a cluster: before a volume is made on the node, one that is there is taken."""
         if step.rule != "U4" or step.provisioner == "" or not claim.selected_node:
             return step
         node = self._caches[NODE].get(claim.selected_node)
-        found = match(claim, volumes, node=Node.of(node)) if node else None
+        found = volumes.match(claim, node=Node.of(node)) if node else None
         return ClaimStep("U1", "Bound", bind_to=found) if found else step
 
     async def _write(self, found: Json, claim: Claim, step: ClaimStep) -> None:

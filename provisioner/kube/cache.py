@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 from provisioner.model.kinds import Json, Kind
 
@@ -12,11 +13,25 @@ Place = tuple[str, str]
 """(namespace, name)"""
 
 
+class Follower(Protocol):
+    """What is kept equal to a cache: told of each change when it is made."""
+
+    def put(self, obj: Json) -> None:
+        """The object is new, or changed."""
+
+    def remove(self, place: Place) -> None:
+        """The object that stood there is gone."""
+
+
+AnyFollower = TypeVar("AnyFollower", bound=Follower)
+
+
 class Cache:
     """Objects of one kind. What it hands out is shared: look, do not touch."""
 
     def __init__(self, indexes: Mapping[str, Index] | None = None) -> None:
         self._objects: dict[Place, Json] = {}
+        self._followers: dict[Callable[[], Any], Any] = {}
         self._indexes = dict(indexes or {})
         self._places: dict[str, defaultdict[str, set[Place]]] = {name: defaultdict(set) for name in self._indexes}
 
@@ -39,14 +54,31 @@ class Cache:
     def put(self, obj: Json) -> Json | None:
         """Take an object in; what stood there before."""
         place = place_of(obj)
-        before = self.remove(place)
+        before = self._take_out(place)
         self._objects[place] = obj
         for name in self._indexes:
             self._enter(name, place, obj)
+        for follower in self._followers.values():
+            follower.put(obj)
         return before
 
     def remove(self, place: Place) -> Json | None:
         """Take an object out; what stood there."""
+        before = self._take_out(place)
+        for follower in self._followers.values() if before is not None else ():
+            follower.remove(place)
+        return before
+
+    def follow(self, make: Callable[[], AnyFollower]) -> AnyFollower:
+        """What `make` makes, once, kept equal to this cache from then on."""
+        if make not in self._followers:
+            follower = self._followers[make] = make()
+            for obj in self._objects.values():
+                follower.put(obj)
+        found: AnyFollower = self._followers[make]
+        return found
+
+    def _take_out(self, place: Place) -> Json | None:
         before = self._objects.pop(place, None)
         if before is not None:
             for name in self._indexes:

@@ -58,3 +58,8 @@ class StatefulSet:
             if tail != claim_name and _ORDINAL.fullmatch(tail):
                 return Ordinal(template, self.name, int(tail))
         return None
+
+    def beside(self, claim_name: str) -> tuple[str, ...]:
+        """The names of all claims that the set makes for this one's pod, itself included; none for a stranger's."""
+        found = self.ordinal_of(claim_name)
+        return tuple(f"{each}-{self.name}-{found.number}" for each in self.templates) if found else ()

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from provisioner.binding.control import claim_step
-from provisioner.binding.match import MODES, match
+from provisioner.binding.index import Index
+from provisioner.binding.match import MODES
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import ClaimRef, Volume
@@ -119,7 +120,7 @@ def ours(claims: Sequence[Claim], volumes: Sequence[Volume], storage_class: Stor
     """The pairing that Mooring's binder comes to, which takes claims and equal volumes in the order of their names."""
     left, pairs = {each.name: each for each in volumes}, set()
     for claim in sorted(claims, key=lambda each: each.name):
-        step = claim_step(claim, volumes=left.values(), storage_class=storage_class, default_class=None)
+        step = claim_step(claim, volumes=Index(left.values()), storage_class=storage_class, default_class=None)
         if step.bind_to is not None:
             pairs.add((claim.name, step.bind_to.name))
             left[step.bind_to.name] = _given(step.bind_to, claim)
@@ -129,7 +130,7 @@ def ours(claims: Sequence[Claim], volumes: Sequence[Volume], storage_class: Stor
 def _options(claim: Claim, volumes: Sequence[Volume]) -> Iterator[str]:
     """The volumes that the claim may get now; more than one where upstream leaves it to the order of a map."""
     if claim.volume_name:
-        step = claim_step(claim, volumes=volumes, storage_class=None, default_class=None)
+        step = claim_step(claim, volumes=Index(volumes), storage_class=None, default_class=None)
         if step.bind_to is not None:
             yield step.bind_to.name
         return
@@ -148,7 +149,7 @@ def _equal(claim: Claim, bucket: Sequence[Volume]) -> Iterator[str]:
     """Those that would be taken if their name came first."""
     for volume in bucket:
         renamed = [dataclasses.replace(each, name=FIRST) if each is volume else each for each in bucket]
-        taken = match(claim, renamed)
+        taken = Index(renamed).match(claim)
         if taken is not None and taken.name == FIRST:
             yield volume.name
 

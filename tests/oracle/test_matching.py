@@ -13,7 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.match import match, match_claim, unsatisfied
+from provisioner.binding.index import Index
+from provisioner.binding.match import unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.node import Node
@@ -49,7 +50,7 @@ def test_every_claim_gets_the_volume_that_upstream_gives_it(
 ) -> None:
     """On a node or without one, waiting for it or not, with volumes excluded, and by buckets of access modes."""
     claim, many, node = world
-    ours, had, place = _read(claim), [Volume.of(each) for each in many], Node.of(node)
+    ours, had, place = _read(claim), Index(map(Volume.of, many)), Node.of(node)
     for delay in (False, True):
         for at in (None, node):
             facts: dict[str, Any] = {"Node": at, "DelayBinding": delay, "Excluded": sorted(excluded)}
@@ -57,11 +58,11 @@ def test_every_claim_gets_the_volume_that_upstream_gives_it(
             if ours is None:
                 assert "error" in theirs
                 continue
-            found = match(ours, had, node=place if at else None, excluded=frozenset(excluded), delay_binding=delay)
+            found = had.match(ours, node=place if at else None, excluded=frozenset(excluded), delay=delay)
             assert theirs == ({"volume": found.name} if found else {})
         theirs = upstream.ask("buckets", Claim=claim, Volumes=many, DelayBinding=delay)
         if ours is not None:
-            assert theirs.get("volume", "") == _name(match_claim(ours, had, delay_binding=delay))
+            assert theirs.get("volume", "") == _name(had.match_claim(ours, delay=delay))
 
 
 @given(worlds(), st.randoms(use_true_random=False))
@@ -76,7 +77,7 @@ def test_in_any_order_upstream_takes_a_volume_that_is_as_good(
         return
     shuffled = chance.sample(many, len(many))
     theirs = upstream.ask("match", Claim=claim, Volumes=shuffled, Node=None, DelayBinding=False).get("volume", "")
-    found = match(ours, [Volume.of(each) for each in many])
+    found = Index(map(Volume.of, many)).match(ours)
     by_name = {each["metadata"]["name"]: Volume.of(each) for each in many}
 
     assert bool(theirs) == bool(found)

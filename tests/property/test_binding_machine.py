@@ -16,7 +16,7 @@ from provisioner.binding.adopt import adopt
 from provisioner.binding.control import ClaimRefChange, claim_step, volume_step
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
-from provisioner.binding.match import match
+from provisioner.binding.index import Index
 from provisioner.binding.order import decide
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
@@ -218,14 +218,14 @@ class World(RuleBasedStateMachine):
             return
         wanted = self.claims[name]
         step = claim_step(
-            wanted, volumes=self.volumes.values(), storage_class=CLASSES[wanted.class_name], default_class=None
+            wanted, volumes=Index(self.volumes.values()), storage_class=CLASSES[wanted.class_name], default_class=None
         )
         free = step.bind_to is None or not step.bind_to.belongs_to(wanted)
         if free and step.rule in {"U1", "U3", "U4"} and adopt(self._facts(wanted)) is not None:
             return  # as the embedded binder does: a former volume goes before all others
         bound = step.bind_to
         if step.provisioner and wanted.selected_node:
-            bound = match(wanted, self.volumes.values(), node=node())  # the scheduler's part
+            bound = Index(self.volumes.values()).match(wanted, node=node())  # the scheduler's part
         if bound is not None:
             self.volumes[bound.name] = dataclasses.replace(
                 bound, phase="Bound", claim_ref=ClaimRef("default", name, wanted.uid)
@@ -307,7 +307,7 @@ class World(RuleBasedStateMachine):
     def _facts(self, wanted: Claim) -> Facts:
         return Facts(
             claim=wanted,
-            volumes=tuple(self.volumes.values()),
+            volumes=Index(self.volumes.values()),
             storage_class=CLASSES[wanted.class_name],
             namespace_uid=self.namespace,
             stateful_sets=(web(),) if self.set_is_there else (),

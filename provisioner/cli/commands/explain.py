@@ -11,6 +11,8 @@ import yaml
 
 from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
+from provisioner.binding.observed import Observed
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
 from provisioner.cli.options import Target, with_target
@@ -75,19 +77,22 @@ def _facts(target: Target, obj: Json) -> Facts:
     """The same facts that the controller gathers, but for the driver's manifests, of which only it can ask."""
     claim = Claim.of(obj)
     namespace = target.client.get(NAMESPACE, name=claim.namespace)
-    classes = _all(target, STORAGE_CLASS, StorageClass.of)
-    pods = _all(target, POD, Pod.of)
-    attributes = _all(target, ATTRIBUTES_CLASS, AttributesClass.of) if claim.attributes_class else []
-    return Facts(
-        claim=claim,
-        volumes=tuple(_all(target, VOLUME, Volume.of)),
-        storage_class=next((each for each in classes if each.name == claim.class_name), None),
-        attributes_class=next((each for each in attributes if each.name == claim.attributes_class), None),
-        namespace_uid=namespace["metadata"]["uid"],
-        stateful_sets=tuple(_all(target, STATEFUL_SET, StatefulSet.of)),
+    claims = {each.name: each for each in _all(target, CLAIM, Claim.of)}
+    classes = {each.name: each for each in _all(target, STORAGE_CLASS, StorageClass.of)}
+    asked = any(each.attributes_class for each in claims.values())
+    attributes = {each.name: each for each in (_all(target, ATTRIBUTES_CLASS, AttributesClass.of) if asked else ())}
+    observed = Observed(
+        volumes=Index(_all(target, VOLUME, Volume.of)),
         nodes=tuple(_all(target, NODE, Node.of)),
-        pods=tuple(each for each in pods if claim.name in each.claims.values()),
+        namespace_uid=namespace["metadata"]["uid"],
+        cluster_uid="",
+        stateful_sets=tuple(_all(target, STATEFUL_SET, StatefulSet.of)),
+        pods=tuple(_all(target, POD, Pod.of)),
+        claim=claims.get,
+        storage_class=classes.get,
+        attributes_class=attributes.get,
     )
+    return observed.facts(claim, held={})
 
 
 def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:

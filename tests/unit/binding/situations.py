@@ -15,8 +15,9 @@ from provisioner.binding.control import claim_step, volume_step
 from provisioner.binding.decision import Decision, Reason
 from provisioner.binding.expand import Growth
 from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
-from provisioner.binding.facts import Facts, Sibling
-from provisioner.binding.match import match, match_claim, rejection, unsatisfied
+from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
+from provisioner.binding.match import rejection, unsatisfied
 from provisioner.binding.modify import Modification, modification
 from provisioner.binding.order import decide
 from provisioner.binding.recover import recover
@@ -25,7 +26,7 @@ from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.volume import Volume
 from tests.unit.binding import test_adoption, test_by_hand, test_recover, test_state_machines
 from tests.unit.binding.objects import claim, manifest, node, pod, storage_class, volume, web
-from tests.unit.binding.test_adoption import FORMER, facts
+from tests.unit.binding.test_adoption import FORMER, beside, facts
 
 GOLDEN = Path(__file__).parent / "golden" / "situations.txt"
 ELSEWHERE = {
@@ -70,7 +71,7 @@ def _steps() -> Iterator[Line]:
     for name, (wanted, volumes, cls, *_) in test_state_machines.CLAIM_ROWS.items():
         found = [volume(f"pv{number or ''}", **each) for number, each in enumerate(volumes)]
         default = test_state_machines.DEFAULT
-        yield name, claim_step(claim(**wanted), volumes=found, storage_class=cls, default_class=default)
+        yield name, claim_step(claim(**wanted), volumes=Index(found), storage_class=cls, default_class=default)
     for name, (had, asked, *_) in test_state_machines.VOLUME_ROWS.items():
         yield name, volume_step(volume(**had), claim=None if asked is None else claim(**asked))
     block = volume(ref=("www-web-0", "new"), mode="Block")
@@ -95,8 +96,7 @@ def _worlds() -> Iterator[tuple[str, Facts]]:
     ordinal = dataclasses.replace(other, holder={**other.holder, names.HOLDER_STATEFUL_SET: "web"})
     released = dataclasses.replace(ordinal, holder={**ordinal.holder, names.RELEASED: "now"})
     elsewhere = volume("far", ref=("data-web-0", "old"), phase="Released", affinity=ELSEWHERE)
-    sibling = Sibling(claim("data-web-0", uid="sib"), adopts=True)
-    taken = Sibling(claim("data-web-0", uid="sib", volume="far"), adopts=False)
+    sets = (web(templates=("www", "data")),)
     n2 = node("n2", pool="2")
     yield "bound", facts(claim=claim(volume="pv", bound=True), volumes=(volume(ref=("www-web-0", "new")),))
     yield "bound, forgotten", facts(claim=claim(volume="pv", bound=True), volumes=(volume(),))
@@ -125,16 +125,18 @@ def _worlds() -> Iterator[tuple[str, Facts]]:
     yield "unknown node", facts(claim=claim(node="n7"))
     yield "immediate", facts(claim=claim(), storage_class=storage_class(waits=False))
     yield "new", facts()
-    yield "sibling elsewhere", facts(volumes=(elsewhere,), siblings=(sibling,), nodes=(node(), n2))
-    yield "sibling away", facts(volumes=(elsewhere,), siblings=(sibling,))
-    yield "sibling bound elsewhere", facts(volumes=(volume("x"), elsewhere), siblings=(taken,), nodes=(node(), n2))
-    yield "sibling not adopting", facts(volumes=(elsewhere,), siblings=(dataclasses.replace(sibling, adopts=False),))
+    yield "sibling elsewhere", beside(facts(volumes=(elsewhere,), stateful_sets=sets, nodes=(node(), n2)))
+    yield "sibling away", beside(facts(volumes=(elsewhere,), stateful_sets=sets))
+    bound = facts(volumes=(volume("x"), elsewhere), nodes=(node(), n2))
+    yield "sibling bound elsewhere", beside(bound, claim=claim("data-web-0", uid="sib", volume="far"))
+    never = storage_class(adopt="Never")
+    yield "sibling not adopting", beside(facts(volumes=(elsewhere,), stateful_sets=sets), storage_class=never)
     for key, change in {"of another namespace": {"namespace_uid": "x"}, "not kept": {"policy": "Delete"}}.items():
         kept = volume("far", ref=("data-web-0", "old"), phase="Released", affinity=ELSEWHERE, **change)  # type: ignore[arg-type]
-        yield f"sibling's {key}", facts(volumes=(kept,), siblings=(sibling,))
+        yield f"sibling's {key}", beside(facts(volumes=(kept,), stateful_sets=sets))
     mine = volume("far", ref=("data-web-0", "sib"), affinity=ELSEWHERE)
-    yield "sibling's own", facts(volumes=(mine,), siblings=(dataclasses.replace(sibling, adopts=False),))
-    yield "sibling's, deleting", facts(volumes=(dataclasses.replace(mine, deleting=True),), siblings=(sibling,))
+    yield "sibling's own", beside(facts(volumes=(mine,)), storage_class=never)
+    yield "sibling's, deleting", beside(facts(volumes=(dataclasses.replace(mine, deleting=True),)))
     yield "adopted", facts(volumes=(volume(**FORMER),), manifests=(manifest(),))
     yield "too small", facts(claim=claim(size="2Gi", node="n1"), volumes=(volume(**FORMER),))
     grows = storage_class(expands=True)
@@ -190,11 +192,11 @@ def _rejections() -> Iterator[Line]:
         yield f"{name}, excluded", rejection(asked, one, excluded=frozenset({"pv"}))
         yield f"{name}, with a selector", rejection(picky, one)
         yield f"{name}, named by the claim", unsatisfied(asked, one)
-        larger = volume("x", size="2Gi")
-        yield f"{name}, beside a larger one", match(asked, (larger, one))
-        yield f"{name}, beside a larger one on a node", match(asked, (larger, one), node=node())
-        yield f"{name}, beside a larger one, waiting", match_claim(asked, (larger, one), delay_binding=True)
-        yield f"{name}, by modes", match_claim(asked, (larger, one))
+        both = Index((volume("x", size="2Gi"), one))
+        yield f"{name}, beside a larger one", both.match(asked)
+        yield f"{name}, beside a larger one on a node", both.match(asked, node=node())
+        yield f"{name}, beside a larger one, waiting", both.match_claim(asked, delay=True)
+        yield f"{name}, by modes", both.match_claim(asked)
 
 
 def _by_hand() -> Iterator[Line]:

@@ -1,5 +1,6 @@
 """An ordinal's former volume comes back to it, or the claim waits and says why; strangers get nothing."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import SENTENCES, Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
 from provisioner.binding.order import decide
 from provisioner.model.storage_class import StorageClass
 from tests.unit.binding.objects import NAMESPACE, claim, manifest, node, pod, storage_class, volume, web
@@ -24,7 +26,15 @@ def facts(**others: Any) -> Facts:
         "stateful_sets": (web(),),
         "nodes": (node(),),
     }
-    return Facts(**{**usual, **others})
+    found = {**usual, **others}
+    return Facts(**{**found, "volumes": Index(found.get("volumes", ()))})
+
+
+def beside(known: Facts, claim_name: str = "data-web-0", **others: Any) -> Facts:
+    """The same with one more claim of the pod, of which the test says what is about it."""
+    usual: dict[str, Any] = {"claim": claim(claim_name, uid="sib"), "siblings": (), "pods": ()}
+    sibling = dataclasses.replace(known, **{**usual, **others})
+    return dataclasses.replace(known, siblings=(*known.siblings, sibling))
 
 
 def test_a_former_volume_that_is_too_small_grows_before_it_comes_back() -> None:

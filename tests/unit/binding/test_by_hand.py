@@ -6,11 +6,10 @@ import pytest
 
 from provisioner.binding.by_hand import candidates, cannot_import, cannot_release, cannot_take
 from provisioner.binding.decision import Action
-from provisioner.binding.facts import Sibling
 from provisioner.binding.order import decide
 from provisioner.model.names import FORGET, GIVEN_UID, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
-from tests.unit.binding.objects import claim, manifest, node, storage_class, volume
-from tests.unit.binding.test_adoption import FORMER, facts
+from tests.unit.binding.objects import claim, manifest, node, storage_class, volume, web
+from tests.unit.binding.test_adoption import FORMER, beside, facts
 
 
 def test_whatever_a_claim_of_the_name_held_can_be_chosen() -> None:
@@ -154,7 +153,7 @@ def test_a_sibling_does_not_wait_for_what_was_let_go(gone: str) -> None:
     """The other claim of the pod gets a new volume, wherever its former one is."""
     sibling = claim("data-web-0", uid="sib")
     former = volume(ref=("data-web-0", "old"), phase="Released", affinity=ON_ANOTHER_NODE)
-    known = facts(volumes=(former,), siblings=(Sibling(sibling, adopts=True),))
+    known = beside(facts(volumes=(former,), stateful_sets=(web(templates=("www", "data")),)), claim=sibling)
     assert decide(known).action is Action.WAIT
     if gone == "released":
         former.annotations[RELEASED] = "2026-01-01T00:00:00Z"  # type: ignore[index]

@@ -3,6 +3,7 @@
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
 from provisioner.binding.place import place
 from provisioner.model.inventory import Pool
 from provisioner.model.quantity import Quantity
@@ -13,7 +14,7 @@ from tests.unit.binding.objects import claim, pod, storage_class, volume
 def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
     """The volume that failed the latest check is the most useful one to know."""
     volumes = (volume("taken", ref="other"), volume("small", size="1Mi"), volume("slow", cls="slow"))
-    found = explain_claim(Facts(claim(cls=""), volumes))
+    found = explain_claim(Facts(claim(cls=""), Index(volumes)))
 
     assert [reason.volume for reason in found.rejected] == ["slow", "small", "taken"]
     assert found.rejected[1].sentence == "volume small: it has 1Mi, less than the 1Gi asked for"
@@ -31,7 +32,7 @@ def test_every_check_of_the_matcher_has_a_place_in_the_order_of_misses() -> None
 def test_a_bound_claim_tells_its_volume_and_what_that_is() -> None:
     """Nothing is wrong, and the answer says where the data is."""
     mine = volume(ref=("www-web-0", "new"), phase="Bound")
-    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), (mine,), storage_class()))
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
     assert (True, "it is bound to volume pv (1Gi)", ()) == (found.well, found.sentence, found.rejected)
 
@@ -53,7 +54,7 @@ def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
 
 def test_a_pod_tells_which_claim_it_waits_for() -> None:
     """The first that is not well, with that one's own reason."""
-    waiting = explain_claim(Facts(claim(), (), storage_class()))
+    waiting = explain_claim(Facts(claim(), Index(), storage_class()))
 
     assert "it waits for claim default/www-web-0" in explain_pod(pod(), claims=[waiting]).sentence
     assert "does not exist; create it" in explain_pod(pod(), claims=[], missing=["www-web-0"]).sentence

@@ -7,6 +7,7 @@ import pytest
 from provisioner.binding.expand import Growth, Turn, growth, node_part
 from provisioner.binding.explain import explain_claim, explain_pod
 from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
 from provisioner.model.claim import Claim
 from provisioner.model.quantity import Quantity
 from tests.unit.binding.objects import claim, pod, storage_class, volume
@@ -130,7 +131,7 @@ TOLD = {
 def test_a_claim_that_waits_for_its_size_says_why(code: str) -> None:
     """I7 for bound claims: not well, one sentence, and what the driver said."""
     held = volume(ref=("www-web-0", "new"), phase="Bound")
-    found = explain_claim(Facts(TOLD[code], (held,), GROWS))
+    found = explain_claim(Facts(TOLD[code], Index([held]), GROWS))
 
     assert (False, [code]) == (found.well, [each.code for each in found.reasons])
     assert found.sentence.startswith("it is bound to volume pv; ")
@@ -140,7 +141,7 @@ def test_a_claim_that_waits_for_its_size_says_why(code: str) -> None:
 def test_a_pod_whose_claim_grows_is_well() -> None:
     """It runs on what it has; the growing is told beside it."""
     held = volume(ref=("www-web-0", "new"), phase="Bound")
-    found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(_claim(), (held,), GROWS))])
+    found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(_claim(), Index([held]), GROWS))])
 
     assert found.well
     assert "it grows from 1Gi to 2Gi" in found.sentence

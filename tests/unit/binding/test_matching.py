@@ -1,16 +1,17 @@
 """Which volume a claim gets, check by check (the table of upstream's checks, columns A to F)."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.binding.match import MODES, match, match_claim, rejection, unsatisfied
+from provisioner.binding.index import Index
+from provisioner.binding.match import MODES, rejection, unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
+from tests.unit.binding import plain
 from tests.unit.binding.objects import claim, node, volume
 
 Row = tuple[dict[str, Any], dict[str, Any], str, str]
@@ -67,8 +68,8 @@ def test_a_reserved_volume_fails_where_upstream_says(check: str) -> None:
 
 
 def _assert_outcome(wanted: Claim, had: Volume, without_node: str, with_node: str) -> None:
-    assert (match_claim(wanted, [had]) is None) == bool(without_node)
-    assert (match(wanted, [had], node=N_B) is None) == bool(with_node)
+    assert (Index([had]).match_claim(wanted) is None) == bool(without_node)
+    assert (Index([had]).match(wanted, node=N_B) is None) == bool(with_node)
     reasons = [rejection(wanted, had), rejection(wanted, had, node=N_B)]
     assert [without_node, with_node] == [each.code if each else "" for each in reasons]
 
@@ -100,46 +101,46 @@ def test_the_smallest_volume_that_fits_wins_and_ties_go_by_name() -> None:
     """Upstream takes any of two equals; we always the same."""
     volumes = [volume("d", size="4Gi"), volume("c", size="2Gi"), volume("b", size="2Gi"), volume("a", size="1Gi")]
 
-    assert _name(match_claim(claim(size="1.5Gi"), volumes)) == "b"
-    assert _name(match_claim(claim(size="1.5Gi"), volumes[::-1])) == "b"
+    assert _name(Index(volumes).match_claim(claim(size="1.5Gi"))) == "b"
+    assert _name(Index(volumes[::-1]).match_claim(claim(size="1.5Gi"))) == "b"
 
 
 def test_fewer_modes_beat_a_smaller_size() -> None:
     """Upstream's buckets: a 1Ti volume of just RWO is taken before a 1Gi one that can do ROX as well."""
     volumes = [volume("wide", modes=("ReadWriteOnce", "ReadOnlyMany")), volume("narrow", size="1Ti")]
 
-    assert _name(match_claim(claim(), volumes)) == "narrow"
-    assert _name(match(claim(), volumes, node=N_A)) == "wide"
+    assert _name(Index(volumes).match_claim(claim())) == "narrow"
+    assert _name(Index(volumes).match(claim(), node=N_A)) == "wide"
 
 
 def test_a_reserved_volume_in_a_wider_bucket_loses_in_an_immediate_class() -> None:
     """A consequence of the buckets; in a class that waits, unbound volumes are out and it wins."""
     volumes = [volume("mine", ref="www-web-0", modes=("ReadWriteOnce", "ReadOnlyMany")), volume("free")]
 
-    assert _name(match_claim(claim(), volumes)) == "free"
-    assert _name(match_claim(claim(), volumes, delay_binding=True)) == "mine"
+    assert _name(Index(volumes).match_claim(claim())) == "free"
+    assert _name(Index(volumes).match_claim(claim(), delay=True)) == "mine"
 
 
 def test_a_reserved_volume_that_the_node_cannot_reach_ends_the_search() -> None:
     """No other volume is offered instead of the claim's own."""
     volumes = [volume("mine", ref="www-web-0", affinity=HERE), volume("free")]
 
-    assert match(claim(), volumes, node=N_B) is None
-    assert _name(match(claim(), volumes, node=N_A)) == "mine"
+    assert Index(volumes).match(claim(), node=N_B) is None
+    assert _name(Index(volumes).match(claim(), node=N_A)) == "mine"
 
 
 def test_a_class_that_waits_leaves_unbound_volumes_to_the_scheduler() -> None:
     """Step 9 of upstream's rule."""
     found = rejection(claim(), volume(), delay_binding=True)
 
-    assert match_claim(claim(), [volume()], delay_binding=True) is None
+    assert Index([volume()]).match_claim(claim(), delay=True) is None
     assert found is not None
     assert found.code == "waits-for-consumer"
 
 
 def test_excluded_volumes_are_skipped() -> None:
     """Two claims of one pod do not get the same volume."""
-    assert match(claim(), [volume()], node=N_A, excluded=frozenset({"pv"})) is None
+    assert Index([volume()]).match(claim(), node=N_A, excluded=frozenset({"pv"})) is None
 
 
 AFFINITIES: dict[str, tuple[Any, bool]] = {
@@ -213,52 +214,10 @@ def test_the_matcher_is_the_plain_loop_that_upstream_describes(
     """An independent restatement of the rule, step by step in list order, gives the same volume."""
     volumes = [volume(f"v{number}", **each) for number, each in enumerate(facts)]
 
-    assert _name(_upstream(wanted, volumes, where, waits=waits)) == _name(
-        match(wanted, volumes, node=where, delay_binding=waits)
+    assert _name(plain.match(wanted, volumes, where, waits=waits)) == _name(
+        Index(volumes).match(wanted, node=where, delay=waits)
     )
     if where is None:
-        assert _name(_buckets(wanted, volumes, waits=waits)) == _name(match_claim(wanted, volumes, delay_binding=waits))
-
-
-def _upstream(wanted: Claim, volumes: list[Volume], where: Node | None, *, waits: bool) -> Volume | None:
-    best = None
-    for each in sorted(volumes, key=lambda one: one.name):
-        mine = each.belongs_to(wanted)
-        skips: list[Callable[[], bool]] = [
-            lambda e=each, m=mine: e.claim_ref is not None and not m,  # type: ignore[misc]
-            lambda e=each: e.capacity < wanted.request,  # type: ignore[misc]
-            lambda e=each: e.volume_mode != wanted.volume_mode or e.attributes_class != wanted.attributes_class,  # type: ignore[misc]
-            lambda e=each: e.deleting,  # type: ignore[misc]
-        ]
-        if any(skip() for skip in skips):
-            continue
-        reaches = where is None or each.reaches(where.labels)
-        if mine:
-            return each if reaches else None
-        if (
-            (where is None and waits)
-            or each.phase != "Available"
-            or not reaches
-            or each.class_name != wanted.class_name
-        ):
-            continue
-        if wanted.selector is not None and not wanted.selector.matches(each.labels):
-            continue
-        if where is not None and not set(wanted.modes) <= set(each.modes):
-            continue
-        if best is None or each.capacity < best.capacity:
-            best = each
-    return best
-
-
-def _buckets(wanted: Claim, volumes: list[Volume], *, waits: bool) -> Volume | None:
-    keys = sorted(
-        {tuple(mode for mode in MODES if mode in each.modes) for each in volumes},
-        key=lambda key: (len(key), [MODES.index(m) for m in key]),
-    )
-    for key in keys:
-        if set(wanted.modes) <= set(key):
-            inside = [each for each in volumes if set(each.modes) & set(MODES) == set(key)]
-            if found := _upstream(wanted, inside, None, waits=waits):
-                return found
-    return None
+        assert _name(plain.match_claim(wanted, volumes, waits=waits)) == _name(
+            Index(volumes).match_claim(wanted, delay=waits)
+        )

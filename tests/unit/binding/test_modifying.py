@@ -7,6 +7,7 @@ import pytest
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
 from provisioner.binding.modify import Step, modification
 from provisioner.binding.order import decide
 from provisioner.model.attributes_class import AttributesClass
@@ -75,7 +76,7 @@ TOLD: dict[str, tuple[Claim, AttributesClass | None]] = {
 def test_a_claim_that_waits_for_its_attributes_says_why(code: str) -> None:
     """I7 for bound claims."""
     asked, attributes = TOLD[code]
-    found = explain_claim(Facts(asked, (HELD,), storage_class(), attributes))
+    found = explain_claim(Facts(asked, Index([HELD]), storage_class(), attributes))
 
     assert (False, [code]) == (found.well, [each.code for each in found.reasons])
     assert ("the pool is busy" in found.sentence) == ("failed" in code or "refused" in code)
@@ -86,7 +87,7 @@ def test_no_volume_is_made_without_the_attributes_class_that_it_shall_have() -> 
     asked = claim(vac="gold", node="n1")
 
     def found(attributes: AttributesClass | None) -> tuple[Action, list[str]]:
-        decision = decide(Facts(asked, (), storage_class(), attributes, nodes=(node(),)))
+        decision = decide(Facts(asked, Index(), storage_class(), attributes, nodes=(node(),)))
         return decision.action, [each.code for each in decision.reasons]
 
     assert found(None) == (Action.WAIT, ["attributes-class-unknown"])

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from provisioner.binding.control import ClaimRefChange, claim_step, volume_step
+from provisioner.binding.index import Index
 from provisioner.model.storage_class import StorageClass
 from tests.unit.binding.objects import claim, storage_class, volume
 
@@ -52,7 +53,7 @@ def test_claims_follow_upstreams_rules(row: str) -> None:
     wanted, volumes, cls, rule, phase, reason = CLAIM_ROWS[row]
     found = [volume(f"pv{number or ''}", **each) for number, each in enumerate(volumes)]
 
-    step = claim_step(claim(**wanted), volumes=found, storage_class=cls, default_class=DEFAULT)
+    step = claim_step(claim(**wanted), volumes=Index(found), storage_class=cls, default_class=DEFAULT)
 
     assert (rule, phase, reason) == (step.rule, step.phase, step.event.reason if step.event else "")
     assert (step.bind_to is not None) == (phase == "Bound")

@@ -2,10 +2,10 @@
 
 import copy
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
-from provisioner.kube.cache import Caches
+from provisioner.kube.cache import AnyFollower, Caches
 from provisioner.kube.errors import AlreadyExists, Conflict, NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Listing, WatchEvent
@@ -131,6 +131,13 @@ class _Cache:
 
     def all(self, namespace: str = "") -> list[Json]:
         return self._api.all(self._kind, namespace)
+
+    def follow(self, make: Callable[[], AnyFollower]) -> AnyFollower:
+        """Made anew for each look: it is as it is now."""
+        follower = make()
+        for obj in self.all():
+            follower.put(obj)
+        return follower
 
 
 class _Recorder:

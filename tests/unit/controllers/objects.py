@@ -74,8 +74,8 @@ def volume(
     }
 
 
-def stateful_set(*, replicas: int = 2) -> Json:
-    """The set default/web with the template www."""
+def stateful_set(*templates: str, replicas: int = 2) -> Json:
+    """The set default/web with these templates, or with the one template www."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -85,7 +85,7 @@ def stateful_set(*, replicas: int = 2) -> Json:
             "serviceName": "nginx",
             "selector": {"matchLabels": {"app": "nginx"}},
             "template": {"metadata": {"labels": {"app": "nginx"}}, "spec": {"containers": []}},
-            "volumeClaimTemplates": [{"metadata": {"name": "www"}, "spec": {}}],
+            "volumeClaimTemplates": [{"metadata": {"name": each}, "spec": {}} for each in templates or ("www",)],
         },
     }
 

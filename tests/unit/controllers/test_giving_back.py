@@ -118,6 +118,7 @@ def _other_node() -> Json:
 async def test_siblings_land_together(bound: str, uid: str) -> None:
     """The other claim of the pod has, or is about to adopt, a volume on another node: no volume is made here."""
     api = _api((POD, _pod()), (CLAIM, _sibling(bound)), (VOLUME, _siblings_volume(OTHER, uid)), (NODE, _other_node()))
+    api.put(STATEFUL_SET, stateful_set("www", "logs"))
     driver = FakeDriver()
     await Claims(api, api.caches, api.recorder, router=driver, gives_back=True).reconcile(KEY)
     placed = [each for each in api.all(CLAIM, "default") if SELECTED in each["metadata"].get("annotations", {})]
@@ -153,7 +154,21 @@ async def test_allowed_topologies_bound_where_volumes_are_made() -> None:
     inside["metadata"]["labels"]["zone"] = "b"
     api.put(NODE, inside)
     await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
-    assert frozenset({"n"}) == driver.candidates
+    assert [f"{POOL}.pvc-c1"] == list(driver.living)
+
+
+async def test_a_class_that_does_not_wait_is_bounded_by_its_topologies_too() -> None:
+    """The driver chooses among the nodes that the class allows."""
+    allowed = storage_class() | {
+        "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["b"]}]}],
+        "volumeBindingMode": "Immediate",
+    }
+    inside = _other_node()
+    inside["metadata"]["labels"]["zone"] = "b"
+    api = _api((STORAGE_CLASS, allowed), (NODE, inside))
+    driver = FakeDriver()
+    await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
+    assert frozenset({"m"}) == driver.candidates
 
 
 @pytest.mark.limit("node-loss-waits")

@@ -1,0 +1,136 @@
+"""
+Does the claim have a former volume, and may it have it back? What its siblings can have is judged in `siblings`.
+
+A former volume that may not be taken leaves the claim waiting: it never falls through to an empty volume.
+"""
+
+from dataclasses import dataclass
+
+from provisioner.binding.decision import Action, Decision, Reason, wait
+from provisioner.binding.facts import Facts
+from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster
+from provisioner.binding.index import bucket
+from provisioner.model import names
+from provisioner.model.quantity import Quantity
+from provisioner.model.storage_class import DEFAULT_BACKEND
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What shall happen to the claim, and the former volume that it gets back; None where it waits."""
+
+    decision: Decision
+    former: Former | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether the claim gets nothing for now."""
+        return self.former is None
+
+
+def judge(facts: Facts) -> Judged | None:
+    """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
+    storage_class = facts.storage_class
+    if storage_class is None or storage_class.adopts == "Never" or facts.claim.forgets:
+        return None
+    formers = former_volumes(facts)
+    if not formers:
+        return _of_another_cluster(facts, ordinals_only=storage_class.adopts == "Ordinal")
+    if storage_class.reclaim_policy == "Delete":
+        return Judged(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
+    if storage_class.adopts == "Ordinal" and _is_no_ordinal(facts) and not any(each.is_given for each in formers):
+        held = [former for former in formers if former.ordinal[0]]
+        if not held:
+            return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
+        name, number = held[0].ordinal
+        return Judged(wait("former-ordinal", volume=held[0].name, wanted=name, had=f"{name}-{number}"))
+    former = last_held(formers)
+    if former is None:
+        several = ", ".join(each.name for each in formers)
+        return Judged(wait("former-several", volume=formers[0].name, had=several))
+    return _checked(facts, former)
+
+
+def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Judged | None:
+    """A disk that comes from elsewhere is never passed over, and never taken without somebody's word."""
+    found = of_another_cluster(facts)
+    if found is None or (ordinals_only and names.HOLDER_STATEFUL_SET not in found.holder):
+        return None
+    cluster = found.holder.get(names.HOLDER_CLUSTER_UID, "")
+    return Judged(wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster))
+
+
+def _is_no_ordinal(facts: Facts) -> bool:
+    stateful_set = facts.stateful_set
+    return stateful_set is None or stateful_set.deleting
+
+
+def _checked(facts: Facts, former: Former) -> Judged:
+    """All checks on the one former volume; the first that fails is the reason to wait."""
+    volume, manifest = former.volume, former.manifest
+    failed = _fails(facts, former) or _outbid(facts, former)
+    if failed is not None:
+        return Judged(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
+    if volume is not None and volume.capacity < facts.claim.request:
+        grows = Reason("former-grows", former.name, str(facts.claim.request), str(volume.capacity))
+        return Judged(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
+    if volume is not None:
+        action = Action.ADOPT
+    else:
+        action = Action.UNDELETE if manifest is not None and manifest.in_trash else Action.REBUILD
+    return Judged(Decision(action, volume=former.name, handle=former.handle), former)
+
+
+def _fails(facts: Facts, former: Former) -> Reason | None:
+    claim, volume, manifest = facts.claim, former.volume, former.manifest
+    if volume is not None and volume.deleting:
+        return Reason("former-deleting", former.name)
+    if volume is not None and volume.reclaim_policy != "Retain":
+        return Reason("former-policy", former.name, "Retain", volume.reclaim_policy)
+    capacity = volume.capacity if volume else Quantity.of_bytes(manifest.capacity_bytes if manifest else 0)
+    grows = facts.storage_class is not None and facts.storage_class.allows_expansion
+    if capacity < claim.request and not grows:
+        return Reason("former-small", former.name, str(claim.request), str(capacity))
+    if volume is not None and not frozenset(claim.modes) <= frozenset(volume.modes):
+        return Reason("former-modes", former.name, ", ".join(claim.modes), ", ".join(volume.modes))
+    is_block = (volume.volume_mode == "Block") if volume else manifest is not None and manifest.access_type == "block"
+    if is_block != (claim.volume_mode == "Block"):
+        return Reason("former-volume-mode", former.name, claim.volume_mode, "Block" if is_block else "Filesystem")
+    if failed := _other_class(facts, former):
+        return failed
+    if volume is not None and volume.attributes_class != claim.attributes_class:
+        return Reason("former-attributes-class", former.name, claim.attributes_class, volume.attributes_class)
+    if claim.selector is not None and not claim.selector.matches(volume.labels if volume else {}):
+        return Reason("former-selector", former.name, str(claim.selector))
+    pool = former.handle.partition(".")[0]
+    if not any(node.has_pool(pool) for node in facts.nodes):
+        return Reason("former-pool-away", former.name, pool)
+    return None
+
+
+def _other_class(facts: Facts, former: Former) -> Reason | None:
+    """A volume without an object tells its backend only; one with an object tells its class."""
+    claim, volume, manifest = facts.claim, former.volume, former.manifest
+    if volume is not None and volume.class_name != claim.class_name:
+        return Reason("former-class", former.name, claim.class_name, volume.class_name)
+    parameters = facts.storage_class.parameters if facts.storage_class else {}
+    backend = parameters.get("backend", DEFAULT_BACKEND)
+    if volume is None and manifest is not None and manifest.backend not in {"", backend}:
+        return Reason("former-backend", former.name, backend, manifest.backend)
+    return None
+
+
+def _outbid(facts: Facts, former: Former) -> Reason | None:
+    """
+    Could the binder take another volume although this one names the claim? Fewer access modes win over a reservation.
+
+    Of two with as many modes, it looks through either first. Source: kubernetes,
+    pkg/controller/volume/persistentvolume, index.go (findBestMatchForClaim).
+    """
+    if former.volume is None:
+        return None
+    modes = bucket(former.volume)
+    for others, rival in facts.volumes.buckets(facts.claim, delay=facts.waits_for_consumer):
+        if others != modes and len(others) <= len(modes):
+            return Reason("former-outbid", former.name, ", ".join(former.volume.modes), rival.name)
+    return None

@@ -1,0 +1,72 @@
+"""What was observed in one namespace, put together claim by claim: its own facts, and those of its siblings."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from provisioner.binding.facts import Facts
+from provisioner.binding.index import Index
+from provisioner.model.attributes_class import AttributesClass
+from provisioner.model.claim import Claim
+from provisioner.model.inventory import Manifest
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.storage_class import StorageClass
+
+Held = Mapping[str, tuple[Manifest, ...]]
+"""Claim's name → the manifests whose last holder was a claim of this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The objects around the claims of a namespace; the three calls find one by its name, or None."""
+
+    volumes: Index
+    nodes: tuple[Node, ...]
+    namespace_uid: str
+    cluster_uid: str
+    stateful_sets: tuple[StatefulSet, ...]
+    pods: tuple[Pod, ...]
+    claim: Callable[[str], Claim | None]
+    storage_class: Callable[[str], StorageClass | None]
+    attributes_class: Callable[[str], AttributesClass | None]
+
+    def adopts(self, claim: Claim) -> bool:
+        """Whether the claim's class gives former volumes back, in a namespace whose UID is known."""
+        found = self.storage_class(claim.class_name)
+        return bool(self.namespace_uid) and found is not None and found.adopts != "Never"
+
+    def siblings(self, claim: Claim) -> Sequence[Claim]:
+        """The other claims of the pods that mount the claim, and those that its StatefulSet makes for the same pod."""
+        names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.claims.values()}
+        for each in self.stateful_sets:
+            names.update(() if each.deleting else each.beside(claim.name))
+        found = map(self.claim, sorted(names - {claim.name}))
+        return [each for each in found if each is not None]
+
+    def facts(self, claim: Claim, *, held: Held) -> Facts:
+        """The claim and its surroundings, and those of its siblings."""
+        own = self._alone(claim, held)
+        siblings = tuple(self._alone(each, held) for each in self.siblings(claim))
+        there = {claim.name, *(each.claim.name for each in siblings)}
+        of_the_pod = own.stateful_set.beside(claim.name) if own.stateful_set else ()
+        missing = tuple(name for name in of_the_pod if name not in there)
+        return dataclasses.replace(own, siblings=siblings, missing=missing)
+
+    def _alone(self, claim: Claim, held: Held) -> Facts:
+        return Facts(
+            claim=claim,
+            volumes=self.volumes,
+            storage_class=self.storage_class(claim.class_name),
+            attributes_class=self.attributes_class(claim.attributes_class),
+            namespace_uid=self.namespace_uid,
+            stateful_sets=self.stateful_sets,
+            manifests=held.get(claim.name, ()),
+            nodes=self.nodes,
+            pods=tuple(self._mounting(claim)),
+            cluster_uid=self.cluster_uid,
+        )
+
+    def _mounting(self, claim: Claim) -> Sequence[Pod]:
+        return [each for each in self.pods if claim.name in each.claims.values()]

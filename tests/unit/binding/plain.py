@@ -1,0 +1,63 @@
+"""Which volume a claim gets, restated as the plain loop that upstream describes: what the index is held against."""
+
+from collections.abc import Callable, Iterable
+
+from provisioner.binding.match import MODES
+from provisioner.model.claim import Claim
+from provisioner.model.node import Node
+from provisioner.model.volume import Volume
+
+
+def match(
+    wanted: Claim,
+    volumes: Iterable[Volume],
+    where: Node | None = None,
+    *,
+    excluded: frozenset[str] = frozenset(),
+    waits: bool = False,
+) -> Volume | None:
+    """Step by step, in the order of names; the first of equals stays."""
+    best = None
+    for each in sorted(volumes, key=lambda one: one.name):
+        mine = each.belongs_to(wanted)
+        skips: list[Callable[[], bool]] = [
+            lambda e=each: e.name in excluded,  # type: ignore[misc]
+            lambda e=each, m=mine: e.claim_ref is not None and not m,  # type: ignore[misc]
+            lambda e=each: e.capacity < wanted.request,  # type: ignore[misc]
+            lambda e=each: e.volume_mode != wanted.volume_mode or e.attributes_class != wanted.attributes_class,  # type: ignore[misc]
+            lambda e=each: e.deleting,  # type: ignore[misc]
+        ]
+        if any(skip() for skip in skips):
+            continue
+        reaches = where is None or each.reaches(where.labels)
+        if mine:
+            return each if reaches else None
+        if (
+            (where is None and waits)
+            or each.phase != "Available"
+            or not reaches
+            or each.class_name != wanted.class_name
+        ):
+            continue
+        if wanted.selector is not None and not wanted.selector.matches(each.labels):
+            continue
+        if where is not None and not set(wanted.modes) <= set(each.modes):
+            continue
+        if best is None or each.capacity < best.capacity:
+            best = each
+    return best
+
+
+def match_claim(wanted: Claim, volumes: Iterable[Volume], *, waits: bool = False) -> Volume | None:
+    """Bucket by bucket of access modes, those with fewer first."""
+    volumes = list(volumes)
+    keys = sorted(
+        {tuple(mode for mode in MODES if mode in each.modes) for each in volumes},
+        key=lambda key: (len(key), [MODES.index(m) for m in key]),
+    )
+    for key in keys:
+        if set(wanted.modes) <= set(key):
+            inside = [each for each in volumes if set(each.modes) & set(MODES) == set(key)]
+            if found := match(wanted, inside, waits=waits):
+                return found
+    return None
