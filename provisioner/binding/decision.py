@@ -94,6 +94,10 @@ SENTENCES: Final[dict[str, str]] = {
         "it held the data of ordinal {had}, and the claim is no ordinal of an existing StatefulSet; "
         "create the StatefulSet {wanted}"
     ),
+    "former-other-ordinal": (
+        "it was held under this name, but for pod {had}, and the claim is that of pod {wanted}; if the data belongs to "
+        "it all the same, say so with `mooring adopt`"
+    ),
     "former-deleting": "it is its former volume and is being deleted; it waits until that is over",
     "former-policy": "it is its former volume, and its policy is {had}; set it to Retain to keep it",
     "former-small": (

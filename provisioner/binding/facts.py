@@ -8,7 +8,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
-from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.stateful_set import Ordinal, StatefulSet
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
@@ -53,6 +53,12 @@ class Facts:
         """The set that the claim is an ordinal of; of two whose names make the same claim, the one that stays."""
         owners = [each for each in self.stateful_sets if each.ordinal_of(self.claim.name)]
         return min(owners, key=lambda each: each.deleting, default=None)
+
+    @property
+    def ordinals(self) -> tuple[Ordinal, ...]:
+        """What the claim is, by the StatefulSets that stay; two may make a claim of the same name."""
+        found = (each.ordinal_of(self.claim.name) for each in self.stateful_sets if not each.deleting)
+        return tuple(each for each in found if each)
 
     @property
     def waits_for_consumer(self) -> bool:

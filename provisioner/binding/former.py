@@ -7,12 +7,17 @@ interrupted before anybody had it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from provisioner.binding.facts import Facts
 from provisioner.model import names
 from provisioner.model.inventory import Manifest
 from provisioner.model.node import Node
+from provisioner.model.stateful_set import Ordinal
 from provisioner.model.volume import Volume
+
+UNREADABLE: Final = -1
+"""Stands for an ordinal of which only the set was noted: it equals none that exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +46,16 @@ class Former:
         return held_by == names.GIVEN_UID
 
     @property
-    def ordinal(self) -> tuple[str, str]:
-        """(StatefulSet, ordinal) that it was held for; empty strings for a claim that was no ordinal."""
+    def ordinal(self) -> Ordinal | None:
+        """What it was held for; None for a claim that was no ordinal."""
         notes = self.volume.annotations if self.volume else {}
         labels = self.manifest.holder if self.manifest else {}
-        return (
-            notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, ""),
-            notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, ""),
-        )
+        stateful_set = notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, "")
+        template = notes.get(names.TEMPLATE) or labels.get(names.HOLDER_TEMPLATE, "")
+        number = notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, "")
+        if not stateful_set:
+            return None
+        return Ordinal(template, stateful_set, int(number) if number.isdecimal() else UNREADABLE)
 
     def reached_from(self, node: Node) -> bool:
         """Whether the node can use it."""

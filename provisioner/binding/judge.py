@@ -38,12 +38,11 @@ def judge(facts: Facts) -> Judged | None:
         return _of_another_cluster(facts, ordinals_only=storage_class.adopts == "Ordinal")
     if storage_class.reclaim_policy == "Delete":
         return Judged(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
-    if storage_class.adopts == "Ordinal" and _is_no_ordinal(facts) and not any(each.is_given for each in formers):
-        held = [former for former in formers if former.ordinal[0]]
-        if not held:
-            return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
-        name, number = held[0].ordinal
-        return Judged(wait("former-ordinal", volume=held[0].name, wanted=name, had=f"{name}-{number}"))
+    if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_given for each in formers):
+        for each in formers:
+            if was := each.ordinal:
+                return Judged(wait("former-ordinal", volume=each.name, wanted=was.stateful_set, had=str(was)))
+        return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
     former = last_held(formers)
     if former is None:
         several = ", ".join(each.name for each in formers)
@@ -58,11 +57,6 @@ def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Judged | None:
         return None
     cluster = found.holder.get(names.HOLDER_CLUSTER_UID, "")
     return Judged(wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster))
-
-
-def _is_no_ordinal(facts: Facts) -> bool:
-    stateful_set = facts.stateful_set
-    return stateful_set is None or stateful_set.deleting
 
 
 def _checked(facts: Facts, former: Former) -> Judged:
@@ -83,6 +77,8 @@ def _checked(facts: Facts, former: Former) -> Judged:
 
 def _fails(facts: Facts, former: Former) -> Reason | None:
     claim, volume, manifest = facts.claim, former.volume, former.manifest
+    if facts.ordinals and former.ordinal and former.ordinal not in facts.ordinals and not former.is_given:
+        return Reason("former-other-ordinal", former.name, str(facts.ordinals[0]), str(former.ordinal))
     if volume is not None and volume.deleting:
         return Reason("former-deleting", former.name)
     if volume is not None and volume.reclaim_policy != "Retain":

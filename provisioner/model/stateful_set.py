@@ -18,6 +18,10 @@ class Ordinal:
     stateful_set: str
     number: int
 
+    def __str__(self) -> str:
+        """As its pod is called."""
+        return f"{self.stateful_set}-{self.number}"
+
 
 @dataclass(frozen=True, slots=True)
 class StatefulSet:

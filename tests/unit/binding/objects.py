@@ -18,6 +18,7 @@ from provisioner.model.names import (
     PROVISIONED_BY,
     SELECTED_NODE,
     STATEFUL_SET,
+    TEMPLATE,
 )
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
@@ -102,6 +103,7 @@ def volume(
         annotations[PROVISIONED_BY] = provisioned_by
     if ordinal:
         annotations[STATEFUL_SET], _, annotations[ORDINAL] = ordinal.rpartition("-")
+        annotations[TEMPLATE] = "www"
     metadata: dict[str, Any] = {"name": name, "labels": labels or {}, "annotations": annotations}
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"

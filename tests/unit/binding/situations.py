@@ -93,7 +93,11 @@ def _decisions() -> Iterator[Line]:
 
 def _worlds() -> Iterator[tuple[str, Facts]]:
     other = dataclasses.replace(manifest(), holder={**manifest().holder, names.HOLDER_CLUSTER_UID: "there"})
-    ordinal = dataclasses.replace(other, holder={**other.holder, names.HOLDER_STATEFUL_SET: "web"})
+    noted = {names.HOLDER_STATEFUL_SET: "web", names.HOLDER_TEMPLATE: "www", names.HOLDER_ORDINAL: "0"}
+    ordinal = dataclasses.replace(other, holder={**other.holder, **noted})
+    unclear = dataclasses.replace(manifest(), holder={**manifest().holder, names.HOLDER_STATEFUL_SET: "web"})
+    yield "of an ordinal that was not noted", facts(manifests=(unclear,))
+    yield "of an ordinal that was not noted, of no set", facts(manifests=(unclear,), stateful_sets=())
     released = dataclasses.replace(ordinal, holder={**ordinal.holder, names.RELEASED: "now"})
     elsewhere = volume("far", ref=("data-web-0", "old"), phase="Released", affinity=ELSEWHERE)
     sets = (web(templates=("www", "data")),)

@@ -11,6 +11,7 @@ from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.order import decide
+from provisioner.model import names
 from provisioner.model.storage_class import StorageClass
 from tests.unit.binding.objects import NAMESPACE, claim, manifest, node, pod, storage_class, volume, web
 
@@ -98,6 +99,7 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"stateful_sets": (web(templates=("x",)),)},
         "former-ordinal",
     ),
+    "its ordinal is another set's": ({"ordinal": "b-web-0"}, {}, "former-other-ordinal"),
     "the class contradicts itself": ({}, {"storage_class": storage_class(policy="Delete")}, "class-adopt-delete"),
 }
 
@@ -249,6 +251,23 @@ def test_every_reason_has_a_sentence_that_ends_in_no_placeholder() -> None:
     for code, sentence in SENTENCES.items():
         assert sentence.format(wanted="W", had="H"), code
         assert not sentence.endswith("."), code
+
+
+@pytest.mark.parametrize(
+    ("template", "of_set", "action"),
+    [("a", "b-c", Action.ADOPT), ("a-b", "c", Action.ADOPT), ("a-b-c", "d", Action.WAIT)],
+)
+def test_names_that_two_sets_share_are_told_apart_by_what_was_noted(template: str, of_set: str, action: Action) -> None:
+    """Template `a` of set `b-c` and template `a-b` of set `c` both make a-b-c-0; who held it was one of a living set."""
+    sets = (
+        dataclasses.replace(web(templates=("a",)), name="b-c"),
+        dataclasses.replace(web(templates=("a-b",)), name="c"),
+    )
+    held = volume(ref=("a-b-c-0", "old"), phase="Released")
+    noted = {names.TEMPLATE: template, names.STATEFUL_SET: of_set, names.ORDINAL: "0"}
+    held = dataclasses.replace(held, annotations={**held.annotations, **noted})
+
+    assert decide(facts(claim=claim("a-b-c-0"), volumes=(held,), stateful_sets=sets)).action is action
 
 
 def test_a_class_with_two_mistakes_keeps_its_opt_in() -> None:

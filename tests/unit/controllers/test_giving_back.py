@@ -102,6 +102,7 @@ def _sibling(volume_name: str = "") -> Json:
 def _siblings_volume(pool: str, uid: str) -> Json:
     found = volume(claim_uid=uid)
     found["metadata"]["name"] = "pvc-c9"
+    found["metadata"]["annotations"]["mooring.dev/template"] = "logs"
     found["spec"]["claimRef"]["name"] = "logs-web-0"
     expressions = found["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"]
     expressions[0]["key"] = f"pool.mooring.dev/{pool}"
