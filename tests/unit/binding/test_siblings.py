@@ -204,6 +204,14 @@ def test_without_a_scheduler_claims_of_one_pod_are_made_on_one_node() -> None:
     assert (Action.PROVISION, frozenset({"n2"})) == (decide(known).action, decide(known).candidates)
 
 
+@pytest.mark.limit("claims-before-pods")
+def test_claims_that_nothing_holds_together_are_made_anywhere() -> None:
+    """No set makes them, and no pod mounts them yet."""
+    decision = decide(facts(claim=claim(), storage_class=storage_class(waits=False), stateful_sets=(), nodes=TWO_NODES))
+
+    assert (Action.PROVISION, None) == (decision.action, decision.candidates)
+
+
 @pytest.mark.parametrize(
     ("sibling", "code"),
     [(former("b", "data-web-0", pool="3"), "sibling-waits"), (volume("b", ref=("data-web-0", "sib"), affinity=on_pool("3")), "sibling-away")],
