@@ -44,7 +44,7 @@ sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend 
 
 .PHONY: oracle-test
 oracle-test: $(VENV)/.dev ## Hold the matcher against Kubernetes' own code, in 20,000 cases
-	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q -s
+	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q
 
 .PHONY: cluster
 cluster: $(VENV)/.runtime ## Start a real Kubernetes on this machine; NODES=2, MOORING_KUBERNETES=1.37.2

@@ -60,7 +60,8 @@ class Quantity:
         if found is None:
             raise InvalidQuantity(text)
         sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
-        if not whole and not part and suffix in {"Pi", "Ei"}:
+        bare = not whole and not part
+        if bare and suffix in {"Pi", "Ei"}:
             raise InvalidQuantity(text)  # upstream reads a bare Gi as 0, and refuses these two
         number = Fraction(int((whole + part) or "0"), 10 ** len(part))
         notation = "decimal"
@@ -71,7 +72,7 @@ class Quantity:
             number *= Fraction(10) ** _DECIMAL[suffix]
         else:
             exponent = int(suffix[1:])
-            if abs(exponent) > _EXPONENT_LIMIT:
+            if abs(exponent) > _EXPONENT_LIMIT or (bare and exponent < _DECIMAL["n"]):
                 raise InvalidQuantity(written)
             number *= Fraction(10) ** exponent
             notation = "exponent"

@@ -4,16 +4,22 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.oracle.often import SEED
 from tests.oracle.upstream import Upstream, build
+
+ASKED = pytest.StashKey[int]()
 
 
 @pytest.fixture(scope="session")
-def upstream(request: pytest.FixtureRequest) -> Iterator[Upstream]:
+def upstream(pytestconfig: pytest.Config) -> Iterator[Upstream]:
     """Kubernetes' own answers."""
     found = Upstream(build())
     yield found
+    pytestconfig.stash[ASKED] = found.cases
     found.close()
-    reporter = request.config.pluginmanager.get_plugin("terminalreporter")
-    seed = request.config.getoption("--hypothesis-seed")
-    assert reporter is not None
-    reporter.write_line(f"oracle: {found.cases} cases, hypothesis seed {'of the day' if seed is None else seed}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what was asked."""
+    if ASKED in config.stash:
+        terminalreporter.write_line(f"oracle: {config.stash[ASKED]} cases, MOORING_ORACLE_SEED={SEED}")

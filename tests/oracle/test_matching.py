@@ -5,12 +5,11 @@ Both are given the volumes in the order of their names, for where upstream takes
 What that leaves aside is named in `test_in_any_order_upstream_takes_a_volume_that_is_as_good`.
 """
 
-import os
 import random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioner.binding.index import Index
@@ -21,15 +20,11 @@ from provisioner.model.node import Node
 from provisioner.model.quantity import InvalidQuantity, Quantity
 from provisioner.model.selector import InvalidSelector, LabelSelector
 from provisioner.model.volume import Volume
+from tests.oracle.often import often
 from tests.oracle.upstream import Upstream
 from tests.oracle.worlds import AFFINITY, LABELS, MORE_SIZES, SELECTOR, SIZES, Json, claims, volumes, worlds
 
 pytestmark = [pytest.mark.needs("go"), pytest.mark.timeout(3600)]
-
-EXAMPLES = int(os.environ.get("MOORING_ORACLE_EXAMPLES", "400"))
-"""A world is asked about in seven ways: 400 of them make about 3,000 cases, and the other tests as many again."""
-
-often = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def _name(found: Volume | None) -> str:
@@ -147,7 +142,9 @@ def test_a_selector_selects_what_it_selects_upstream(
 
 
 QUANTITIES = st.one_of(
-    st.sampled_from([*MORE_SIZES, "", ".", "-", "1 Gi", "1gi", "1KI", "0x1", "1e", "1E", "1Ee3", "--1", "٣", "1_000"]),
+    st.sampled_from(
+        [*MORE_SIZES, "", ".", "-", "1 Gi", "1gi", "1KI", "0x1", "1e", "1E", "E-10", "e-9", "1Ee3", "--1", "٣", "1_000"]
+    ),
     st.from_regex(
         r"[+-]?[0-9]{0,21}(\.[0-9]{0,12})?(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei|[eE][+-]?[0-9]{1,2})?", fullmatch=True
     ),

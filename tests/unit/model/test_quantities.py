@@ -39,11 +39,12 @@ GOLDEN: dict[str, tuple[str, int | Fraction]] = {
     "0.0001Ki": ("102400u", Fraction(1024, 10000)),
     "12e-10": ("2e-9", Fraction(2, 10**9)),
     "Gi": ("0", 0),
+    "e-9": ("0", 0),
     "-": ("0", 0),
 }
 
 REFUSED = ["", " 1Gi", "1Gi ", "1_000", "NaN", "Infinity", "\uff11Gi", "1e", "1Kib", "1ki", "1K", "--1", "1..2", "0x10"]
-REFUSED += ["1Ei.", "1Mi5", "1e3Gi", "Pi", "Ei", "five", "1 Gi", "1e99999999", "9" * 5000, f"0.{'1' * 5000}Gi"]
+REFUSED += ["1Ei.", "1Mi5", "1e3Gi", "Pi", "Ei", "E-10", "five", "1 Gi", "1e99999999", "9" * 5000, f"0.{'1' * 5000}Gi"]
 
 SUFFIXES = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "e3", "E-3", "e+2"]
 
