@@ -56,9 +56,8 @@ class Release:
         if not due(volume):
             await self._keep_finalizer(volume)
             return Done()
-        if not await self._claim_is_gone(volume):
-            return Done()
-        return await self._delete(volume)
+        fresh = await self._still_due(volume)
+        return await self._delete(fresh) if fresh is not None else Done()
 
     async def _delete(self, volume: Json) -> Done | RequeueAfter:
         name, uid = volume["metadata"]["name"], volume["metadata"]["uid"]
@@ -78,8 +77,21 @@ class Release:
         log.info("volume.deleted", volume=name, handle=handle)
         return Done()
 
-    async def _claim_is_gone(self, volume: Json) -> bool:
-        """Ask the API itself: a cache that lags must not cost anybody's bytes (I3)."""
+    async def _still_due(self, cached: Json) -> Json | None:
+        """
+        Ask the API itself, for the volume and then for its claim: a cache that lags must not cost anybody's bytes (I3).
+
+        An admin may have turned the policy to Retain since; that counts until the driver is asked.
+        """
+        try:
+            volume = await self._transport.get(VOLUME, cached["metadata"]["name"])
+        except NotFound:
+            return None
+        same = volume["metadata"]["uid"] == cached["metadata"]["uid"]
+        return volume if same and due(volume) and await self._is_nobodys(volume) else None
+
+    async def _is_nobodys(self, volume: Json) -> bool:
+        """Whether its claim is gone, or was bound to another volume while this one was made; that is never undone."""
         ref = volume["spec"].get("claimRef") or {}
         if not ref.get("uid"):
             return False
@@ -87,7 +99,7 @@ class Release:
             claim = await self._transport.get(CLAIM, ref["name"], ref["namespace"])
         except NotFound:
             return True
-        return bool(claim["metadata"]["uid"] != ref["uid"])
+        return claim["metadata"]["uid"] != ref["uid"] or _is_bound_elsewhere(claim, volume)
 
     async def _keep_finalizer(self, volume: Json) -> None:
         """The finalizer stands on volumes with policy Delete only; others may go without us."""
@@ -126,6 +138,10 @@ def due(volume: Object) -> bool:
         return False
     # Without the finalizer a volume that is already being deleted has been dealt with.
     return "deletionTimestamp" not in metadata or PROVISIONER_FINALIZER in (metadata.get("finalizers") or [])
+
+
+def _is_bound_elsewhere(claim: Object, volume: Object) -> bool:
+    return claim["spec"].get("volumeName", "") not in {"", volume["metadata"]["name"]}
 
 
 def _phase(volume: Object) -> str:

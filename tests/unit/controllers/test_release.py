@@ -54,6 +54,35 @@ async def test_a_volume_whose_claim_lives_stays() -> None:
     assert [] == driver.deleted
 
 
+async def test_a_volume_whose_claim_was_bound_to_another_goes() -> None:
+    """I6: a claim names its volume once and for all, so it never had this one, and nobody else will wait for it."""
+    held = volume(phase="Released", policy="Delete", finalizers=KEPT)
+    api, driver = FakeApi((VOLUME, held), (CLAIM, claim(volumeName="another"))), _Driver()
+    await _release(api, driver).reconcile(KEY)
+    assert [HANDLE] == driver.deleted
+    api, driver = FakeApi((VOLUME, held), (CLAIM, claim(volumeName="pvc-c1"))), _Driver()
+    await _release(api, driver).reconcile(KEY)
+    assert [] == driver.deleted
+
+
+async def test_a_volume_turned_to_retain_in_the_last_moment_stays() -> None:
+    """I3: an admin who keeps a released volume is not overtaken by a cache that still says Delete."""
+    held = volume(phase="Released", policy="Delete", finalizers=KEPT)
+    behind, driver = FakeApi((VOLUME, held)), _Driver()
+    held["spec"]["persistentVolumeReclaimPolicy"] = "Retain"
+    api = FakeApi((VOLUME, held))
+    assert Done() == await Release(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    assert ([], []) == (driver.deleted, api.writes)
+
+
+async def test_a_volume_that_went_by_itself_is_left_alone() -> None:
+    """I3: of an object that is gone nobody knows what it said last."""
+    held = volume(phase="Released", policy="Delete", finalizers=KEPT)
+    behind, api, driver = FakeApi((VOLUME, held)), FakeApi(), _Driver()
+    assert Done() == await Release(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    assert [] == driver.deleted
+
+
 async def test_a_claim_made_anew_does_not_hold_the_old_volume() -> None:
     """A claim of the same name with another UID is not the one that the volume belonged to."""
     held = volume(phase="Released", policy="Delete", finalizers=KEPT[1:])
