@@ -147,6 +147,17 @@ SENTENCES: Final[dict[str, str]] = {
         "it is its former volume, and no node reaches both it and volume {had} of claim {wanted}, which the same pod "
         "needs; bring their disks to one node"
     ),
+    "leftover-empty": (
+        "it was made for claim {wanted}, which got volume {had} instead, and nobody ever had it; it goes to the trash"
+    ),
+    "leftover-unproven": (
+        "it was made for claim {wanted}, which seems to have got volume {had} instead and is gone; it is kept, and no "
+        "claim gets it by itself; delete it when it is empty, or give it to a claim with `mooring adopt`"
+    ),
+    "leftover-former": (
+        "it was about to go back to claim {wanted}, which got volume {had} instead; it stays a former volume of that "
+        "claim, with its data; `mooring history` tells which data is in which"
+    ),
     "not-ours": "its driver is {had}, not Mooring",
     "held": "claim {had} has it; delete that first",
     "free": "it belongs to no claim; there is nothing to let go",

@@ -18,6 +18,7 @@ from provisioner.controllers.capacity import Capacity
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
+from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
@@ -150,6 +151,7 @@ class Replica:
             Holders(transport, caches, router=fleet),
             Release(transport, caches, recorder, router=fleet),
             Orphans(transport, caches, router=fleet),
+            Leftovers(transport, caches, recorder, router=fleet),
         ]
 
     def _drivers(self) -> Drivers:

@@ -12,6 +12,7 @@ import structlog
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
+from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
@@ -82,6 +83,7 @@ class Engine:
             Expand(transport, caches, recorder, router=drivers),
             Modify(transport, caches, recorder, router=drivers),
             Orphans(transport, caches, router=drivers),
+            Leftovers(transport, caches, recorder, router=drivers),
             Holders(transport, caches, router=drivers),
             Release(transport, caches, recorder, router=drivers),
             ClaimBinder(transport, caches, recorder, router=drivers),

@@ -58,7 +58,7 @@ HISTORY: Final = "mooring.dev/history"
 RELEASED: Final = "mooring.dev/released"
 """
 Also a holder's label: since when no claim has the volume as its former one any longer. An admin said so, by
-`mooring release`. It keeps its bytes, and its claimRef, so that nobody else gets them.
+`mooring release`, or nobody ever had it. It keeps its bytes, and its claimRef, so that nobody else gets them.
 """
 
 RECOVERED: Final = "mooring.dev/recovered"
@@ -66,6 +66,13 @@ RECOVERED: Final = "mooring.dev/recovered"
 
 GIVEN_UID: Final = "given-by-mooring-import"
 """Stands for a claim's UID where an admin gave the volume to whatever claim comes under that name."""
+
+LEFTOVER_UID: Final = "left-over-says-mooring"
+"""
+Stands for a claim's UID on a volume that nobody ever had, since its claim was bound to another one; no claim gets it.
+
+Written only while that claim was there to prove it; the volume goes to the trash.
+"""
 
 # Annotations of ours on PersistentVolumeClaims
 

@@ -15,7 +15,7 @@ from provisioner.controllers.volume_object import Backing, build
 from provisioner.kube.errors import ApiError
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, Json
-from provisioner.model.names import SELECTED_NODE
+from provisioner.model.names import LEFTOVER_UID, SELECTED_NODE
 from tests.cluster.running import Running
 from tests.unit.deploy.rendering import NAMESPACE, overlay
 
@@ -135,6 +135,7 @@ CHANGED: dict[str, tuple[Json, str]] = {
     "given to another namespace": ({"spec": {"claimRef": {"namespace": "kube-system"}}}, "stays with"),
     "let go for anybody": ({"spec": {"claimRef": None}}, "stays with"),
     "let go for the name": ({"spec": {"claimRef": {"uid": None}}}, "stays with"),
+    "left over though it is a claim's": ({"spec": {"claimRef": {"uid": LEFTOVER_UID}}}, "not left over"),
     "kept no longer": ({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}, "reclaim policy"),
 }
 
@@ -158,12 +159,21 @@ def test_volumes_that_it_may_change(rights: Running, kept: str, case: str) -> No
 
 
 def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
-    """Those whose policy says so."""
+    """Those whose policy says so, and a kept one that is marked as nobody's, which only one without a claim can be."""
     due = _volume(policy="Delete")
     rights.kubectl("create", "-f", "-", text=json.dumps(due))
     name = due["metadata"]["name"]
     try:
         assert "whose policy is Delete" in _try(rights, "delete", "pv", kept)
+        left = _volume(lambda pv: pv["spec"]["claimRef"].pop("uid"))
+        rights.kubectl("create", "-f", "-", text=json.dumps(left))
+        spare = left["metadata"]["name"]
+        assert "whose policy is Delete" in _try(rights, "delete", "pv", spare)
+        mark = json.dumps({"spec": {"claimRef": {"uid": LEFTOVER_UID}}})
+        assert _try(rights, "patch", "pv", spare, "--type=merge", "-p", mark) == ""
+        rights.kubectl("patch", "pv", spare, "--type=merge", "-p", mark)
+        assert _try(rights, "delete", "pv", spare) == ""
+        rights.kubectl("delete", "pv", spare)
         assert _try(rights, "delete", "pv", name) == ""
     finally:
         rights.kubectl("delete", "pv", name, "--wait=false")

@@ -24,7 +24,7 @@ from provisioner.binding.recover import recover
 from provisioner.model import names
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.volume import Volume
-from tests.unit.binding import test_adoption, test_by_hand, test_recover, test_state_machines
+from tests.unit.binding import test_adoption, test_by_hand, test_leftovers, test_recover, test_state_machines
 from tests.unit.binding.objects import claim, manifest, node, pod, storage_class, volume, web
 from tests.unit.binding.test_adoption import FORMER, beside, facts
 
@@ -62,7 +62,7 @@ def told(thing: object) -> str:
 
 def lines() -> Iterator[str]:
     """One for each situation."""
-    for part in (_steps, _decisions, _rejections, _by_hand, _recoveries, _explanations, _changes):
+    for part in (_steps, _decisions, _rejections, _by_hand, _recoveries, _explanations, _changes, _leftovers):
         for name, thing in part():
             yield f"{part.__name__[1:]} / {name}: {told(thing)}"
 
@@ -268,6 +268,12 @@ def _changes() -> Iterator[Line]:
                 for cls in (None, AttributesClass("gold", names.DRIVER, {})):
                     what = modification(asked, held, attributes_class=cls)
                     yield f"{vac}, {state}, {message}, {cls is not None}", what
+
+
+def _leftovers() -> Iterator[Line]:
+    for fate, judged in test_leftovers.JUDGED.items():
+        assert judged is not None
+        yield fate.value, judged.reason
 
 
 if __name__ == "__main__":

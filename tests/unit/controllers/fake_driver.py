@@ -1,10 +1,12 @@
 """A driver in memory, at the Router's seam: volumes, a trash, holders, the same answers as the real one."""
 
+import asyncio
 from collections.abc import Container, Mapping, Sequence
 
 import grpc
 
 from csi.v1 import csi_pb2, inventory_pb2
+from provisioner.model.names import RELEASED
 from provisioner.router import Created, Expanded, FormerVolume, RpcError, VolumeMissing
 from tests.unit.controllers.objects import POOL
 
@@ -16,7 +18,8 @@ class FakeDriver:
     """
     Keeps manifests by handle.
 
-    `error`, when set, is what the next change answers; `node_too`, that filesystems have to grow on the node.
+    `error`, when set, is what the next change answers; `node_too`, that filesystems have to grow on the node. While
+    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for.
     """
 
     def __init__(self) -> None:
@@ -26,6 +29,9 @@ class FakeDriver:
         self.node_too = False
         self.mutable: dict[str, dict[str, str]] = {}
         self.candidates: Container[str] | None = None
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.making: set[str] = set()
         self._clock = 0
 
     async def create_volume(
@@ -51,8 +57,10 @@ class FakeDriver:
         if may_have_former:
             owner = {key: labels[key] for key in OWNER}
             for each in await self.list_manifests(owner):
-                if each.csi_name != name:
+                if each.csi_name != name and RELEASED not in each.holder.labels:
                     raise FormerVolume(each.volume_id, in_trash=False)
+        self.making.add(name)
+        await self.idle.wait()
         handle = f"{POOL}.{name}"
         self.mutable.setdefault(handle, dict(mutable_parameters))
         if handle not in self.living:

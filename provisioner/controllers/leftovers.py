@@ -1,0 +1,161 @@
+"""
+Volumes that lost a race for their claim: a trap for the next claim of that name, and a leak.
+
+The first write is one guarded patch that gives the volume's claimRef a UID again, one that no claim has: from then on
+nobody is bound to it. What is to be collected carries the proof there; it goes to the driver's trash, then its object
+goes.
+"""
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from provisioner.binding.leftover import Fate, Leftover, is_collected, leftover, meant_for
+from provisioner.controllers.gather import readable
+from provisioner.controllers.holders import labels_of
+from provisioner.controllers.holding import cluster_uid
+from provisioner.controllers.volume_object import volume_name
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
+from provisioner.kube.errors import NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model import history
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.history import Held
+from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
+from provisioner.model.names import HISTORY, RELEASED
+from provisioner.model.volume import Volume
+from provisioner.router import DriverAway, RpcError, VolumeMissing
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.5
+
+EVENTS = {
+    Fate.COLLECT: ("Normal", "LeftoverCollected"),
+    Fate.SET_ASIDE: ("Warning", "LeftoverSetAside"),
+    Fate.GIVE_BACK: ("Normal", "AdoptionLost"),
+}
+
+
+class Driver(Protocol):
+    """What this reconciler asks of the driver."""
+
+    async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
+        """Write the holder into the manifest."""
+
+    async def delete_volume(self, handle: str) -> None:
+        """Move the volume to the trash."""
+
+
+class Leftovers:
+    """One reconciler: a volume whose claim was bound to another one."""
+
+    name = "leftovers"
+    workers = 1
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._recorder = recorder
+        self._router = router
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A volume wakes itself, and a claim that names another volume wakes the one that was made for it."""
+        return {VOLUME: lambda volume: [("", volume["metadata"]["name"])], CLAIM: _made_for, NAMESPACE: lambda _: ()}
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Look again at what looks left over, live; then mark it, and collect what is marked so."""
+        cached = self._caches[VOLUME].get(key[1])
+        try:
+            if cached is None or not _is_suspect(Volume.of(cached)):
+                return Done()
+            fresh = await self._transport.get(VOLUME, key[1])
+            volume = Volume.of(fresh)
+            if is_collected(volume):
+                return await self._collect(fresh)
+            meant = meant_for(volume)
+            claim = await self._claim(meant) if meant else None
+        except NotFound:
+            return Done()
+        except InvalidObject as error:
+            raise TerminalError(str(error)) from error
+        found = leftover(volume, claim=claim, others=readable(self._caches[VOLUME].all(), Volume.of))
+        if found is not None:
+            await self._mark(fresh, found)
+        return Done()  # the changed volume wakes this key again
+
+    async def _claim(self, meant: Held) -> Claim | None:
+        """Ask the API itself: a claim that a cache still has may be gone, and another one be in its place."""
+        with contextlib.suppress(NotFound):
+            return Claim.of(await self._transport.get(CLAIM, meant.claim, meant.namespace))
+        return None
+
+    async def _mark(self, volume: Object, found: Leftover) -> None:
+        """Raises Conflict when the volume is no longer as it was judged, such as bound to somebody."""
+        await self._transport.patch(VOLUME, volume["metadata"]["name"], mark(volume, found))
+        kind, reason = EVENTS[found.fate]
+        log.info(
+            "volume.left_over", volume=volume["metadata"]["name"], fate=found.fate.value, why=found.reason.sentence
+        )
+        await self._recorder.record(dict(volume), type=kind, reason=reason, message=found.reason.sentence)
+
+    async def _collect(self, volume: Object) -> Done | RequeueAfter:
+        """The manifest learns first that it is no former volume, or a claim would take it out of the trash again."""
+        metadata, handle = volume["metadata"], volume["spec"]["csi"]["volumeHandle"]
+        try:
+            with contextlib.suppress(VolumeMissing):
+                await self._router.record_holder(handle, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
+            await self._router.delete_volume(handle)
+        except DriverAway as error:
+            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except RpcError as error:
+            message = f"{error.message}; it is tried again"
+            await self._recorder.record(dict(volume), type="Warning", reason="VolumeFailedDelete", message=message)
+            raise
+        with contextlib.suppress(NotFound):
+            await self._transport.delete(
+                VOLUME, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+        log.info("volume.collected", volume=metadata["name"], handle=handle)
+        return Done()
+
+
+def mark(volume: Object, found: Leftover) -> list[Json]:
+    """The JSON patch: whole or not at all, and only on the volume as it was read."""
+    metadata = volume["metadata"]
+    annotations = dict(metadata["annotations"])
+    if found.fate is Fate.GIVE_BACK:
+        annotations[HISTORY] = history.write(found.held)
+    else:
+        annotations[RELEASED] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    meant = history.read(metadata["annotations"][HISTORY])[-1]
+    reference = {
+        "apiVersion": "v1",
+        "kind": CLAIM.name,
+        "namespace": meant.namespace,
+        "name": meant.claim,
+        "uid": found.uid,
+    }
+    operations: list[tuple[str, str, Any]] = [
+        ("test", "/metadata/resourceVersion", metadata["resourceVersion"]),
+        ("add", "/metadata/annotations", annotations),
+        ("add", "/spec/claimRef", reference),
+    ]
+    return [{"op": op, "path": path, "value": value} for op, path, value in operations]
+
+
+def _is_suspect(volume: Volume) -> bool:
+    """Whether it is worth asking the API server; of almost all volumes it is not."""
+    return is_collected(volume) or meant_for(volume) is not None
+
+
+def _made_for(claim: Json) -> Iterable[Key]:
+    made, has = volume_name(claim["metadata"]["uid"]), claim["spec"].get("volumeName")
+    if has and has != made:
+        yield "", made
