@@ -22,7 +22,6 @@ from tests.unit.binding.test_adoption import FORMER, facts
 from tests.unit.controllers import objects
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
-from tests.unit.controllers.objects import POOL
 from tests.unit.controllers.world import NAME, World
 
 
@@ -52,14 +51,7 @@ async def test_a_volume_never_becomes_anybodys(world: World) -> None:
 
 async def test_a_volume_that_was_found_free_once_is_not_free_again(world: World) -> None:
     """The mark of a first, controller-made bind would hand the volume to anybody after a lost race: adoption drops it."""
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "capacity": {"storage": "1Gi"},
-        "csi": {"driver": "csi.mooring.dev", "volumeHandle": f"{POOL}.by-hand"},
-        "persistentVolumeReclaimPolicy": "Retain",
-        "storageClassName": "mooring-directory",
-    }
-    await world.api.create(VOLUME, {"metadata": {"name": "by-hand"}, "spec": spec})
+    await world.make_volume("by-hand")
     await world.phase("by-hand", "Available")
     await world.make_set()
     await world.make_claim()

@@ -46,15 +46,7 @@ async def test_the_former_volume_first_and_the_class_says_delete(world: World) -
     world.driver.idle.clear()
     await world.make_claim(storage_class="mooring-scratch")
     new = await world.being_made()
-    spec = {
-        "accessModes": ["ReadWriteOnce"],
-        "capacity": {"storage": "1Gi"},
-        "claimRef": {"namespace": "default", "name": NAME},
-        "csi": {"driver": "csi.mooring.dev", "volumeHandle": f"{POOL}.by-hand"},
-        "persistentVolumeReclaimPolicy": "Retain",
-        "storageClassName": "mooring-scratch",
-    }
-    await world.api.create(VOLUME, {"metadata": {"name": "by-hand"}, "spec": spec})
+    await world.make_volume("by-hand", storage_class="mooring-scratch", claimRef={"namespace": "default", "name": NAME})
     assert "by-hand" == (await world.bound())["spec"]["volumeName"]
 
     world.driver.idle.set()

@@ -8,6 +8,7 @@ from typing import cast
 
 import yaml
 
+from csi.v1 import inventory_pb2
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
@@ -72,6 +73,27 @@ class World:
                 "spec": {
                     "accessModes": ["ReadWriteOnce"],
                     "resources": {"requests": {"storage": size}},
+                    "storageClassName": storage_class,
+                    **spec,
+                },
+            },
+        )
+
+    async def make_volume(self, name: str, *, storage_class: str = "mooring-directory", **spec: object) -> None:
+        """A volume of our driver that an admin made, bytes and object."""
+        handle = f"{POOL}.{name}"
+        self.driver.living[handle] = inventory_pb2.Manifest(
+            volume_id=handle, csi_name=name, pool_uuid=POOL, state="ready"
+        )
+        await self.api.create(
+            VOLUME,
+            {
+                "metadata": {"name": name},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "capacity": {"storage": "1Gi"},
+                    "csi": {"driver": "csi.mooring.dev", "volumeHandle": handle},
+                    "persistentVolumeReclaimPolicy": "Retain",
                     "storageClassName": storage_class,
                     **spec,
                 },
