@@ -7,7 +7,7 @@ from the start; one that is in the trash is taken out of it first. One that is t
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
@@ -15,7 +15,7 @@ from csi.v1 import inventory_pb2
 from provisioner.controllers.growing import Expands, grow, write_grown
 from provisioner.controllers.holding import annotations_of, history_with
 from provisioner.controllers.provision import save
-from provisioner.controllers.volume_object import Backing, build, claim_ref
+from provisioner.controllers.volume_object import Backing, build, claim_ref, rewritten
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import history
@@ -113,7 +113,7 @@ async def take_back(transport: Transport, *, claim: Object, volume_name: str) ->
         raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
     before = {key: value for key, value in ref.items() if key != "resourceVersion"} | {"uid": held[-2].claim_uid}
     annotations = annotations | {HISTORY: history.write(held[:-1])}
-    await transport.patch(VOLUME, volume_name, _rewritten(volume, annotations, before))
+    await transport.patch(VOLUME, volume_name, rewritten(volume, annotations, before))
     log.info("volume.taken_back", volume=volume_name, claim=claim["metadata"]["name"])
 
 
@@ -150,16 +150,7 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
         else:
             wanted[key] = value
     wanted[HISTORY] = history_with(labels, before=annotations.get(HISTORY, ""))
-    return _rewritten(volume, wanted, claim_ref(claim))
-
-
-def _rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping[str, str]) -> list[Json]:
-    operations: list[tuple[str, str, Any]] = [
-        ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
-        ("add", "/metadata/annotations", annotations),
-        ("add", "/spec/claimRef", reference),
-    ]
-    return [{"op": op, "path": path, "value": value} for op, path, value in operations]
+    return rewritten(volume, wanted, claim_ref(claim))
 
 
 async def rebuild(

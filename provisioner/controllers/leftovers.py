@@ -9,15 +9,15 @@ goes.
 import contextlib
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 
 from provisioner.binding.leftover import Fate, Leftover, is_collected, leftover, meant_for
-from provisioner.controllers.gather import readable
 from provisioner.controllers.holders import labels_of
 from provisioner.controllers.holding import cluster_uid
-from provisioner.controllers.volume_object import volume_name
+from provisioner.controllers.live_volumes import volumes_in
+from provisioner.controllers.volume_object import rewritten, volume_name
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import NotFound
@@ -85,7 +85,7 @@ class Leftovers:
             return Done()
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        found = leftover(volume, claim=claim, others=readable(self._caches[VOLUME].all(), Volume.of))
+        found = leftover(volume, claim=claim, others=volumes_in(self._caches))
         if found is not None:
             await self._mark(fresh, found)
         return Done()  # the changed volume wakes this key again
@@ -142,12 +142,7 @@ def mark(volume: Object, found: Leftover) -> list[Json]:
         "name": meant.claim,
         "uid": found.uid,
     }
-    operations: list[tuple[str, str, Any]] = [
-        ("test", "/metadata/resourceVersion", metadata["resourceVersion"]),
-        ("add", "/metadata/annotations", annotations),
-        ("add", "/spec/claimRef", reference),
-    ]
-    return [{"op": op, "path": path, "value": value} for op, path, value in operations]
+    return rewritten(volume, annotations, reference)
 
 
 def _is_suspect(volume: Volume) -> bool:

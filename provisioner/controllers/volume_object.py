@@ -6,6 +6,7 @@ Only the node affinity differs: it names the pool, the disk's identity, and not 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from provisioner.controllers.holding import annotations_of, history_with
 from provisioner.model.history import Held
@@ -113,3 +114,13 @@ def affinity(pool_uuid: str) -> Json:
     """The nodes that have the pool: an expression on a label, since matchFields alone would match every node."""
     expression = {"key": f"{POOL_LABEL_PREFIX}{pool_uuid}", "operator": "In", "values": [POOL_PRESENT]}
     return {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+
+
+def rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping[str, str]) -> list[Json]:
+    """The JSON patch to other annotations and another claimRef: on the volume as it was read, or not at all."""
+    operations: list[tuple[str, str, Any]] = [
+        ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
+        ("add", "/metadata/annotations", annotations),
+        ("add", "/spec/claimRef", reference),
+    ]
+    return [{"op": op, "path": path, "value": value} for op, path, value in operations]

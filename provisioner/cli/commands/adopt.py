@@ -7,6 +7,7 @@ import click
 from provisioner.binding.by_hand import candidates, cannot_take
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
+from provisioner.controllers.volume_object import claim_ref, rewritten
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json
@@ -77,20 +78,8 @@ def _require_unchanged(target: Target, claim: Claim, volume: Volume) -> None:
 
 def _patch(volume: Json, claim: Json, *, namespace_uid: str) -> list[Json]:
     """Whole or not at all, and only on the volume as it was judged."""
-    metadata = claim["metadata"]
     annotations = dict(volume["metadata"].get("annotations") or {})
     for dropped in (RELEASED, BOUND_BY_CONTROLLER):
         annotations.pop(dropped, None)
     annotations[NAMESPACE_UID] = namespace_uid
-    reference = {
-        "apiVersion": "v1",
-        "kind": CLAIM.name,
-        "namespace": metadata["namespace"],
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-    }
-    return [
-        {"op": "test", "path": "/metadata/resourceVersion", "value": volume["metadata"]["resourceVersion"]},
-        {"op": "add", "path": "/metadata/annotations", "value": annotations},
-        {"op": "add", "path": "/spec/claimRef", "value": reference},
-    ]
+    return rewritten(volume, annotations, claim_ref(claim))

@@ -11,6 +11,7 @@ volume left over from a race (test_races_with_provisioning, test_leftovers).
 
 from provisioner.binding.adopt import adopt
 from provisioner.binding.control import claim_step
+from provisioner.binding.index import Index
 from provisioner.controllers.adopt import still_adoptable
 from provisioner.controllers.recover import inspect
 from provisioner.controllers.release import Release
@@ -108,7 +109,7 @@ def test_two_that_name_each_other_are_bound_unchecked_and_so_never_written_by_us
     going = view(**FORMER, deleting=True)
     mine = view(ref=("www-web-0", "new"), deleting=True)
     named = Claim.of(objects.claim(uid="new", volumeName="pv"))
-    assert "U9" == claim_step(named, volumes=[mine], storage_class=None, default_class=None).rule
+    assert "U9" == claim_step(named, volumes=Index([mine]), storage_class=None, default_class=None).rule
     waits = adopt(facts(volumes=(going,)))
     assert waits is not None
     assert ["former-deleting"] == [reason.code for reason in waits.reasons]

@@ -9,6 +9,7 @@ from itertools import permutations
 import pytest
 
 from provisioner.binding.control import ClaimRefChange, VolumeStep, claim_step, volume_step
+from provisioner.binding.index import Index
 from provisioner.binding.leftover import Fate, leftover
 from provisioner.controllers.adopt import adoption_patch
 from provisioner.model import history
@@ -150,7 +151,7 @@ def test_both_name_the_claim_when_it_is_bound(order: tuple[str, str], waits: boo
     storage_class = StorageClass.of({**objects.storage_class(), "volumeBindingMode": mode})
     volumes = [Volume.of(both[name]) for name in order]
     step = claim_step(
-        Claim.of(objects.claim(uid="c2")), volumes=volumes, storage_class=storage_class, default_class=None
+        Claim.of(objects.claim(uid="c2")), volumes=Index(volumes), storage_class=storage_class, default_class=None
     )
     assert step.bind_to is not None
     assert step.bind_to.name in both
@@ -179,7 +180,7 @@ def test_without_a_controller_a_claim_made_anew_gets_what_was_left_over() -> Non
     newer = Claim.of(objects.claim(uid="c3"))
     storage_class = StorageClass.of(objects.storage_class())
     volumes = [Volume.of(former), Volume.of(empty)]
-    step = claim_step(newer, volumes=volumes, storage_class=storage_class, default_class=None)
+    step = claim_step(newer, volumes=Index(volumes), storage_class=storage_class, default_class=None)
     assert step.bind_to is not None
     assert "pvc-c2" == step.bind_to.name
     # With one, it is set aside before that claim comes.
