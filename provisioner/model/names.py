@@ -67,6 +67,9 @@ RECOVERED: Final = "mooring.dev/recovered"
 GIVEN_UID: Final = "given-by-mooring-import"
 """Stands for a claim's UID where an admin gave the volume to whatever claim comes under that name."""
 
+RELEASED_UID: Final = "let-go-by-mooring-release"
+"""Stands for a claim's UID on a volume that was reserved by name alone, when an admin let it go."""
+
 LEFTOVER_UID: Final = "left-over-says-mooring"
 """
 Stands for a claim's UID on a volume that nobody ever had, since its claim was bound to another one; no claim gets it.

@@ -11,8 +11,8 @@ from provisioner.cli.exits import BAD_INPUT, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
-from provisioner.model.kinds import CLAIM, VOLUME
-from provisioner.model.names import RELEASED
+from provisioner.model.kinds import CLAIM, VOLUME, Json
+from provisioner.model.names import RELEASED, RELEASED_UID
 from provisioner.model.volume import Volume
 
 
@@ -40,11 +40,11 @@ def command(*, volume_name: str, dry_run: bool, target: Target) -> None:
         return
     if not dry_run:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body: Json = {"metadata": {"resourceVersion": volume.resource_version, "annotations": {RELEASED: now}}}
+        if volume.claim_ref is not None and not volume.claim_ref.uid:
+            body["spec"] = {"claimRef": {"uid": RELEASED_UID}}  # the binder gives a name alone to whoever bears it
         target.client.call(
-            "PATCH",
-            VOLUME.path("", volume.name),
-            body={"metadata": {"resourceVersion": volume.resource_version, "annotations": {RELEASED: now}}},
-            content_type="application/merge-patch+json",
+            "PATCH", VOLUME.path("", volume.name), body=body, content_type="application/merge-patch+json"
         )
     sys.stdout.write(f"{said}{' (dry run)' if dry_run else ''}\n")
 

@@ -8,7 +8,7 @@ import yaml
 
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.names import DRIVER, FORGET, HISTORY, RELEASED
+from provisioner.model.names import DRIVER, FORGET, HISTORY, RELEASED, RELEASED_UID
 from tests.unit.cli.conftest import Mooring
 
 POOL = "11111111-1111-1111-1111-111111111111"
@@ -82,6 +82,20 @@ def test_a_released_volume_is_marked_and_can_be_given_back(mooring: Mooring, for
     assert mooring("adopt", "www-web-0", "--volume", former).code == 0
     assert RELEASED not in _volume(mooring)["metadata"]["annotations"]
     assert mooring("release", former).code == 1, "the claim has it now"
+
+
+def test_a_volume_reserved_by_name_alone_is_kept_from_that_name(mooring: Mooring, former: str, tmp_path: Path) -> None:
+    """The binder would give it to the next claim that bears it."""
+    reserved = json.loads(mooring("get", "pv", former, "-o", "json").out)
+    del reserved["spec"]["claimRef"]["uid"]
+    file = tmp_path / "reserved.yaml"
+    file.write_text(yaml.safe_dump({**reserved, "metadata": {"name": "reserved"}}), encoding="utf-8")
+    assert mooring("apply", "-f", str(file)).code == 0
+
+    assert mooring("release", "reserved").code == 0
+    kept = json.loads(mooring("get", "pv", "reserved", "-o", "json").out)
+    assert kept["spec"]["claimRef"]["uid"] == RELEASED_UID
+    assert mooring("adopt", "www-web-0", "--volume", "reserved").code == 0
 
 
 def test_forget_marks_the_claim_with_its_own_uid(mooring: Mooring, former: str) -> None:

@@ -28,6 +28,7 @@ FROZEN = {
     "RELEASED": "mooring.dev/released",
     "RECOVERED": "mooring.dev/recovered",
     "GIVEN_UID": "given-by-mooring-import",
+    "RELEASED_UID": "let-go-by-mooring-release",
     "LEFTOVER_UID": "left-over-says-mooring",
     "FORGET": "mooring.dev/forget",
     "PROVISIONER_FINALIZER": "external-provisioner.volume.kubernetes.io/finalizer",
