@@ -32,7 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ[MARK] = uuid.uuid4().hex
     private = tempfile.mkdtemp(prefix="mooring-")
     Path(private).chmod(0o755)  # so that tests which drop their privileges can reach their files
-    os.environ["TMPDIR"] = tempfile.tempdir = private
+    patch = pytest.MonkeyPatch()
+    patch.setenv("TMPDIR", private)
+    patch.setattr(tempfile, "tempdir", private)
+    config.add_cleanup(patch.undo)  # another run in this process makes a directory of its own
     if config.option.basetemp is None:
         config.option.basetemp = f"{private}/{TESTS}"  # a unix socket's path has room for 107 bytes only
 

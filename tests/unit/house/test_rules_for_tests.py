@@ -50,3 +50,16 @@ def test_a_clean_test_passes_and_a_failing_one_still_reports_what_it_left(tmp_pa
 
     assert "1 failed, 1 error" in both.stdout
     assert "left behind" in both.stdout
+
+
+def test_a_second_run_in_one_process_has_room_for_its_files(tmp_path: Path) -> None:
+    """What a run set for itself is put back when it ends, so that whoever runs pytest again and again can."""
+    file = tmp_path / "test_innocent.py"
+    file.write_text("def test_innocent(tmp_path):\n    pass\n", encoding="utf-8")
+    options = ["-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]
+    code = f"import pytest; print([int(pytest.main({options!r})) for _ in range(2)])"
+    argv = [sys.executable, "-c", code]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    assert "[0, 0]" in done.stdout, done.stdout + done.stderr
