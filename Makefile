@@ -46,6 +46,10 @@ sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend 
 oracle-test: $(VENV)/.dev ## Hold the matcher against Kubernetes' own code, in 20,000 cases
 	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q
 
+.PHONY: mutants
+mutants: $(VENV)/.dev ## Break the decisions in every small way, and list what no test notices; ONLY=PATTERN
+	@$(BIN)/python hack/mutants $(if $(ONLY),'$(ONLY)')
+
 .PHONY: cluster
 cluster: $(VENV)/.runtime ## Start a real Kubernetes on this machine; NODES=2, MOORING_KUBERNETES=1.37.2
 	@hack/cluster/run up --nodes $(or $(NODES),2)
@@ -87,4 +91,4 @@ proto: $(VENV)/.dev ## Make the stubs in csi/v1 from proto/
 
 .PHONY: clean
 clean: ## Remove the virtual environment and every cache of the checkout
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache mutants

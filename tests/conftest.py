@@ -18,6 +18,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "MOORING_TEST_RUN"
@@ -25,6 +26,15 @@ MARK = "MOORING_TEST_RUN"
 
 TESTS = "t"
 """Directory of this run that pytest makes and clears."""
+
+settings.register_profile(
+    "mutants",  # of `make mutants`: the same examples each time, however slow the machine, and the first failure is enough
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
