@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.binding.expand import growth
@@ -19,6 +20,9 @@ NEAREST_FIRST = (
     "waits-for-consumer", "deleting", "former-claim", "other-claim", "excluded",
 )  # fmt: skip
 """A volume that fails a later check of the matcher came nearer to fitting; these are the checks, last first."""
+
+SIZE_NOTES: Final = {"accounted": "size only accounted", "enforced": "size enforced"}
+"""What the volume's context says about its size, for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +94,12 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
 
 
 def _where(volume: Volume) -> str:
-    """Size, backend and pool, as the volume itself tells."""
-    backend = volume.volume_attributes.get("mooring.dev/backend", "")
-    if not backend:
-        return f" ({volume.capacity})"
-    pool = volume.volume_attributes.get("mooring.dev/pool", "")
-    size = volume.volume_attributes.get("mooring.dev/size", "")
-    note = ", size only accounted" if size == "accounted" else ", size enforced"
-    return f" ({volume.capacity}, {backend} in pool {pool}{note})"
+    """Size, backend and pool, as far as the volume itself tells."""
+    told = volume.volume_attributes
+    backend, pool = told.get("mooring.dev/backend"), told.get("mooring.dev/pool")
+    size = SIZE_NOTES.get(told.get("mooring.dev/size", ""))
+    place = f"{backend} in pool {pool}" if backend and pool else backend
+    return f" ({', '.join(each for each in (str(volume.capacity), place, size) if each)})"
 
 
 def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
@@ -122,9 +124,9 @@ def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
 def _fate(volume: Volume) -> str:
     if volume.reclaim_policy == "Delete":
         return "its policy is Delete, so it goes to the trash"
-    ordinal = volume.annotations.get(names.ORDINAL)
-    if ordinal is not None:
-        owner = f"{volume.annotations.get(names.STATEFUL_SET, '')}-{ordinal}"
+    notes = volume.annotations
+    if names.STATEFUL_SET in notes and names.ORDINAL in notes:
+        owner = f"{notes[names.STATEFUL_SET]}-{notes[names.ORDINAL]}"
         return f"its data is kept, and goes to ordinal {owner} when that comes back"
     return "its data is kept"
 

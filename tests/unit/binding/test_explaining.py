@@ -1,10 +1,14 @@
 """What people read when they ask why."""
 
+import dataclasses
+import itertools
+
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.place import place
+from provisioner.model import names
 from provisioner.model.inventory import Pool
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
@@ -52,6 +56,16 @@ def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
     assert "is another (UID new)" in other.sentence
 
 
+def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
+    """Neither that its size is enforced, nor which pool has it, nor an ordinal of no set."""
+    bare = dataclasses.replace(volume(), volume_attributes={"mooring.dev/backend": "loop"})
+    setless, gone = {names.ORDINAL: "0"}, volume(ref=("www-web-0", "old"), phase="Released")
+
+    assert explain_volume(bare, claim=None).sentence.endswith("may take it (1Gi, loop)")
+    fate = explain_volume(dataclasses.replace(gone, annotations=setless), claim=None).sentence
+    assert fate == "its claim default/www-web-0 is gone; its data is kept"
+
+
 def test_a_pod_tells_which_claim_it_waits_for() -> None:
     """The first that is not well, with that one's own reason."""
     waiting = explain_claim(Facts(claim(), Index(), storage_class()))
@@ -73,7 +87,17 @@ def test_a_new_volume_goes_where_most_room_is_left() -> None:
     size = Quantity.parse("1Gi")
 
     assert place(size, parameters=ClassParameters(), pools=pools) == pools[1]
+    assert place(Quantity.parse("7Gi"), parameters=ClassParameters(), pools=pools) == pools[1], "it just fits"
     assert place(size, parameters=ClassParameters(pool="a"), pools=pools) == pools[0]
     assert place(Quantity.parse("8Gi"), parameters=ClassParameters(), pools=pools) == Reason(
         "pool-full", wanted="8Gi", had="7Gi"
     )
+    assert place(size, parameters=ClassParameters(), pools=[]) == Reason("pool-full", wanted="1Gi", had="0")
+
+
+def test_of_pools_with_as_much_room_the_first_by_node_and_name_is_taken() -> None:
+    """The order in which pools are known changes nothing."""
+    equal = [Pool("1", name, node, 10, 5, ("directory",)) for node, name in (("n1", "b"), ("n2", "a"), ("n1", "c"))]
+
+    for pools in itertools.permutations(equal):
+        assert place(Quantity.parse("1"), parameters=ClassParameters(), pools=pools) == equal[0]
