@@ -160,4 +160,4 @@ def volume_step(volume: Volume, *, claim: Claim | None) -> VolumeStep:
 
 
 def _released(volume: Volume) -> str:
-    return volume.phase if volume.phase in {"Released", "Failed"} else "Released"
+    return "Failed" if volume.phase == "Failed" else "Released"
