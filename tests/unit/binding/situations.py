@@ -12,8 +12,8 @@ from typing import Any
 from provisioner.binding.adopt import adopt
 from provisioner.binding.by_hand import cannot_import, cannot_release, cannot_take
 from provisioner.binding.control import claim_step, volume_step
-from provisioner.binding.decision import Decision, Reason
-from provisioner.binding.expand import Growth
+from provisioner.binding.decision import SENTENCES, Decision, Reason
+from provisioner.binding.expand import Growth, growth, node_part
 from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
@@ -24,7 +24,14 @@ from provisioner.binding.recover import recover
 from provisioner.model import names
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.volume import Volume
-from tests.unit.binding import test_adoption, test_by_hand, test_leftovers, test_recover, test_state_machines
+from tests.unit.binding import (
+    test_adoption,
+    test_by_hand,
+    test_growing,
+    test_leftovers,
+    test_recover,
+    test_state_machines,
+)
 from tests.unit.binding.objects import claim, manifest, node, pod, storage_class, volume, web
 from tests.unit.binding.test_adoption import FORMER, beside, facts
 
@@ -62,9 +69,27 @@ def told(thing: object) -> str:
 
 def lines() -> Iterator[str]:
     """One for each situation."""
-    for part in (_steps, _decisions, _rejections, _by_hand, _recoveries, _explanations, _changes, _leftovers):
+    parts = (
+        _sentences,
+        _steps,
+        _decisions,
+        _rejections,
+        _by_hand,
+        _recoveries,
+        _explanations,
+        _growths,
+        _changes,
+        _leftovers,
+    )
+    for part in parts:
         for name, thing in part():
             yield f"{part.__name__[1:]} / {name}: {told(thing)}"
+
+
+def _sentences() -> Iterator[Line]:
+    """Also those that only controllers give."""
+    for code in SENTENCES:
+        yield code, Reason(code, "VOLUME", "WANTED", "HAD")
 
 
 def _steps() -> Iterator[Line]:
@@ -208,7 +233,8 @@ def _by_hand() -> Iterator[Line]:
         yield code, cannot_take(claim(**asked), volume(**{**FORMER, **had}))
     yield "nobody's", cannot_take(claim(), volume())
     yield "of another namespace", cannot_take(dataclasses.replace(claim(), namespace="x"), volume(**FORMER))
-    yield "several modes", cannot_take(claim(modes=("ReadWriteMany", "ReadOnlyMany")), volume(**FORMER))
+    several = volume(**FORMER, modes=("ReadWriteOnce", "ReadOnlyMany"))
+    yield "several modes", cannot_take(claim(modes=("ReadWriteMany", "ReadOnlyMany")), several)
     for code, change in test_by_hand.NOT_IMPORTED.items():
         asked = {"claim": claim(), "storage_class": storage_class(), "volumes": [], "class_name": "fast", **change}
         key, about = "default/www-web-0", (asked["claim"], asked["storage_class"], asked["volumes"])
@@ -227,6 +253,7 @@ def _recoveries() -> Iterator[Line]:
         cluster = test_recover.NEW if name == "a stranger's" else test_recover.OLD
         for each in recover(found, test_recover.now(), cluster=cluster):
             yield f"{name}, {each.manifest.csi_name}", each.reason
+    yield "copied", recover([test_recover.lost()] * 2, test_recover.now(), cluster=test_recover.OLD)[0].reason
     for one, here, code in test_recover.LEFT:
         yield code, recover([one], here, cluster=test_recover.OLD)[0].reason
 
@@ -237,6 +264,8 @@ def _explanations() -> Iterator[Line]:
         for live in (None, claim(), claim(volume="pv")):
             shown = dataclasses.replace(volume(**change), volume_attributes=attributes if live is None else {})
             yield f"{name}, {live and (live.volume_name or 'unbound')}", explain_volume(shown, claim=live)
+    partly = {"mooring.dev/backend": "loop", "mooring.dev/size": "enforced"}
+    yield "of an unknown pool", explain_volume(dataclasses.replace(volume(), volume_attributes=partly), claim=None)
     accounted = {**attributes, "mooring.dev/size": "accounted"}
     yield "accounted", explain_volume(dataclasses.replace(volume(), volume_attributes=accounted), claim=None)
     for policy in ("Retain", "Delete"):
@@ -245,13 +274,28 @@ def _explanations() -> Iterator[Line]:
             yield f"{phase}, {policy}", explain_volume(gone, claim=None)
     fine, waits = Explanation("claim a", "Bound", well=True, sentence="fine"), explain_claim(facts(claim=claim()))
     grows = Explanation("claim b", "Bound", well=False, sentence="it grows", reasons=(Reason("growing"),))
-    for name, claims in {"fine": (fine,), "waits": (fine, waits, waits), "grows": (fine, grows)}.items():
+    for name, claims in {"fine": (fine,), "waits": (fine, waits, waits), "grows": (fine, grows, grows)}.items():
         for placed, ready in (("", False), ("n1", False), ("n1", True)):
             yield f"{name}, {placed}, {ready}", explain_pod(pod(node_name=placed, ready=ready), claims=claims)
     yield "missing", explain_pod(pod(node_name="n1", ready=True), claims=(fine,), missing=("x", "y"))
     rows = facts(claim=claim(), volumes=tuple(volume(key, **change) for key, change in VARIANTS.items()))
     yield "nearest miss first", explain_claim(rows)
     yield "a deleting set", explain_claim(facts(volumes=(volume(**FORMER),), stateful_sets=(web(deleting=True),)))
+
+
+def _growths() -> Iterator[Line]:
+    for request, state, allocated, refused, has, *_ in test_growing.STATES:
+        held = volume(size=has, ref=("www-web-0", "new"), phase="Bound")
+        row = f"{request}, {state}, {allocated}, {refused}, {has}"
+        for kind in ("", "ControllerResizeError", "NodeResizeError"):
+            asked = test_growing.bound(request, state=state, allocated=allocated, error=kind and "no", kind=kind)
+            yield f"{row}, {kind}", growth(asked, held, storage_class=test_growing.GROWS, refused=refused)
+        node = node_part(test_growing.bound(request, state=state, allocated=allocated), held)
+        yield f"{row}, on the node", node and str(node)
+    held = volume(ref=("www-web-0", "new"), phase="Bound")
+    for code, asked in test_growing.TOLD.items():
+        yield code, growth(asked, held, storage_class=test_growing.GROWS)
+    yield "growth-class", growth(test_growing.bound(), held, storage_class=storage_class())
 
 
 def _changes() -> Iterator[Line]:

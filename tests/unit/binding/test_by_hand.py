@@ -13,12 +13,15 @@ from tests.unit.binding.test_adoption import FORMER, beside, facts
 
 
 def test_whatever_a_claim_of_the_name_held_can_be_chosen() -> None:
-    """Released ones and those of a namespace made anew are among them; what another claim held is not."""
+    """Released ones and those of a namespace made anew are among them; what another held, or nobody yet, is not."""
     old = volume("old", **FORMER)
     elsewhere = volume("elsewhere", **FORMER, namespace_uid="another")
     others = volume("others", ref=("www-web-1", "x"))
+    reserved, mine = volume("reserved", ref="www-web-0"), volume("mine", ref=("www-web-0", "new"))
+    foreign = volume("foreign", **FORMER, driver="local.csi.example")
 
-    assert [each.name for each in candidates(claim(), [others, old, elsewhere, volume("free")])] == ["elsewhere", "old"]
+    found = candidates(claim(), [others, old, elsewhere, volume("free"), reserved, mine, foreign])
+    assert [each.name for each in found] == ["elsewhere", "old"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

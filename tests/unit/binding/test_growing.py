@@ -15,8 +15,15 @@ from tests.unit.binding.objects import claim, pod, storage_class, volume
 GROWS = storage_class(expands=True)
 
 
-def _claim(
-    size: str = "2Gi", *, has: str = "1Gi", state: str = "", allocated: str = "", error: str = "", **others: Any
+def bound(
+    size: str = "2Gi",
+    *,
+    has: str = "1Gi",
+    state: str = "",
+    allocated: str = "",
+    error: str = "",
+    kind: str = "ControllerResizeError",
+    **others: Any,
 ) -> Claim:
     """A claim bound to volume `pv`, which asks for `size`."""
     status: dict[str, Any] = {"capacity": {"storage": has}}
@@ -25,7 +32,7 @@ def _claim(
     if allocated:
         status["allocatedResources"] = {"storage": allocated}
     if error:
-        status["conditions"] = [{"type": "ControllerResizeError", "status": "True", "message": error}]
+        status["conditions"] = [{"type": kind, "status": "True", "message": error}]
     return claim(**{"size": size, "volume": "pv", "bound": True, "phase": "Bound", "status": status, **others})
 
 
@@ -36,19 +43,19 @@ def _grows(asked: Claim, *, has: str = "1Gi", refused: bool = False, uid: str = 
 
 def test_a_claim_that_asks_for_more_grows_to_what_it_asks_for() -> None:
     """The class allows it, and claim and volume name each other."""
-    found = _grows(_claim())
+    found = _grows(bound())
 
     assert (Turn.CONTROLLER, Quantity.parse("2Gi")) == (found.turn, found.size)
 
 
 NOTHING: dict[str, tuple[Claim, dict[str, Any]]] = {
-    "it has what it asks for": (_claim("1Gi"), {}),
-    "it is not bound": (_claim(phase="Pending"), {}),
-    "it is lost": (_claim(phase="Lost"), {}),
-    "it is being deleted": (_claim(deleting=True), {}),
-    "the volume is another's": (_claim(), {"uid": "other"}),
-    "it names another volume": (_claim(volume="other"), {}),
-    "the volume is of another driver": (_claim(), {"driver": "other"}),
+    "it has what it asks for": (bound("1Gi"), {}),
+    "it is not bound": (bound(phase="Pending"), {}),
+    "it is lost": (bound(phase="Lost"), {}),
+    "it is being deleted": (bound(deleting=True), {}),
+    "the volume is another's": (bound(), {"uid": "other"}),
+    "it names another volume": (bound(volume="other"), {}),
+    "the volume is of another driver": (bound(), {"driver": "other"}),
 }
 
 
@@ -64,13 +71,13 @@ def test_a_class_that_does_not_allow_it_lets_nothing_grow_but_what_has_begun() -
     """I7: the claim says so; what the driver was asked for already, or the volume has already, goes on."""
     held = volume(ref=("www-web-0", "new"), phase="Bound")
     larger = volume(ref=("www-web-0", "new"), phase="Bound", size="2Gi")
-    begun = _claim(state="ControllerResizeInProgress", allocated="2Gi")
+    begun = bound(state="ControllerResizeInProgress", allocated="2Gi")
 
-    waits = growth(_claim(), held, storage_class=storage_class())
+    waits = growth(bound(), held, storage_class=storage_class())
 
     assert (Turn.USER, ["growth-class"]) == (waits.turn, [each.code for each in waits.reasons])
     assert growth(begun, held, storage_class=storage_class()).turn is Turn.CONTROLLER
-    assert growth(_claim(), larger, storage_class=storage_class()).turn is Turn.CONTROLLER
+    assert growth(bound(), larger, storage_class=storage_class()).turn is Turn.CONTROLLER
 
 
 STATES: list[tuple[str, str, str, bool, str, Turn, str]] = [
@@ -95,7 +102,7 @@ def test_what_was_begun_is_finished_unless_it_was_refused(case: tuple[str, str, 
     """As KEP-1790 has it: a smaller request takes over only when nothing of the larger one can be going on."""
     request, state, allocated, refused, has, turn, size = case
 
-    found = _grows(_claim(request, state=state, allocated=allocated), has=has, refused=refused)
+    found = _grows(bound(request, state=state, allocated=allocated), has=has, refused=refused)
 
     assert (turn, Quantity.parse(size)) == (found.turn, found.size)
 
@@ -111,19 +118,27 @@ def test_what_was_begun_is_finished_unless_it_was_refused(case: tuple[str, str, 
         ("ControllerResizeInProgress", "2Gi", None),
     ],
 )
-def test_the_node_acts_when_the_volume_is_larger_than_the_claim(state: str, has: str, size: str | None) -> None:
+def test_the_node_acts_when_the_volume_is_larger_than_thebound(state: str, has: str, size: str | None) -> None:
     """Also for a volume that grew before the claim was bound to it; never while the controller is at it."""
-    found = node_part(_claim(state=state), volume(size=has, ref=("www-web-0", "new"), phase="Bound"))
+    found = node_part(bound(state=state), volume(size=has, ref=("www-web-0", "new"), phase="Bound"))
 
     assert found == (Quantity.parse(size) if size else None)
 
 
+def test_a_claim_whose_status_tells_no_size_yet_has_what_its_volume_has() -> None:
+    """It was bound a moment ago: neither the volume nor its filesystem has to grow."""
+    fresh, held = bound(has="0"), volume(size="2Gi", ref=("www-web-0", "new"), phase="Bound")
+
+    assert growth(fresh, held, storage_class=GROWS).turn is Turn.NOBODY
+    assert node_part(fresh, held) is None
+
+
 TOLD = {
-    "growing": _claim(),
-    "growth-failed": _claim(state="ControllerResizeInProgress", allocated="2Gi", error="the pool is busy"),
-    "growth-refused": _claim(state="ControllerResizeInfeasible", allocated="2Gi", error="the pool is full"),
-    "growth-node": _claim(state="NodeResizePending", allocated="1Gi"),
-    "growth-node-refused": _claim(state="NodeResizeInfeasible", allocated="2Gi"),
+    "growing": bound(),
+    "growth-failed": bound(state="ControllerResizeInProgress", allocated="2Gi", error="the pool is busy"),
+    "growth-refused": bound(state="ControllerResizeInfeasible", allocated="2Gi", error="the pool is full"),
+    "growth-node": bound(state="NodeResizePending", allocated="1Gi"),
+    "growth-node-refused": bound(state="NodeResizeInfeasible", allocated="2Gi"),
 }
 
 
@@ -141,7 +156,7 @@ def test_a_claim_that_waits_for_its_size_says_why(code: str) -> None:
 def test_a_pod_whose_claim_grows_is_well() -> None:
     """It runs on what it has; the growing is told beside it."""
     held = volume(ref=("www-web-0", "new"), phase="Bound")
-    found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(_claim(), Index([held]), GROWS))])
+    found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(bound(), Index([held]), GROWS))])
 
     assert found.well
     assert "it grows from 1Gi to 2Gi" in found.sentence

@@ -1,6 +1,7 @@
 """Which volumes get their objects back from their pools, and which are left with a reason."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -87,6 +88,28 @@ def test_two_volumes_of_one_claim_are_never_guessed_between() -> None:
     assert codes(*both) == {"a": "recover-several", "b": "recover-several"}
     assert codes(*both, chosen=["a"]) == {"a": "", "b": "recover-several"}
     assert codes(*both, cluster=None, chosen=["a"]) == {"a": ""}, "chosen alone, nothing else is meant"
+
+
+def test_volumes_are_told_of_by_claim_and_name() -> None:
+    """In whatever order the pools are read, the list is the same, and what belongs together stands together."""
+    sorted_ones = [
+        labelled(lost("z", claim_name="b"), HOLDER_NAMESPACE="a"),
+        labelled(lost("y", claim_name="a"), HOLDER_NAMESPACE="b"),
+        labelled(lost("b", claim_name="c"), HOLDER_NAMESPACE="b"),
+        labelled(lost("c", claim_name="c"), HOLDER_NAMESPACE="b"),
+    ]
+
+    for manifests in itertools.permutations(sorted_ones):
+        told = recover(manifests, now(), cluster=OLD)
+        assert [each.manifest for each in told] == sorted_ones
+
+
+def test_what_is_not_asked_for_still_raises_doubts() -> None:
+    """This cluster's own volume of the claim may be the later one, although only the lost cluster's are recovered."""
+    theirs, mine, third = lost("a"), lost("b", cluster=NEW), lost("c", cluster="third")
+
+    assert codes(theirs, mine) == {"a": "recover-several"}
+    assert codes(theirs, third) == {"a": ""}
 
 
 def test_a_disk_and_its_copy_are_left() -> None:
