@@ -21,7 +21,7 @@ NEAREST_FIRST = (
 )  # fmt: skip
 """A volume that fails a later check of the matcher came nearer to fitting; these are the checks, last first."""
 
-SIZE_NOTES: Final = {"accounted": "size only accounted", "enforced": "size enforced"}
+SIZE_NOTES: Final[dict[str | None, str]] = {"accounted": "size only accounted", "enforced": "size enforced"}
 """What the volume's context says about its size, for people."""
 
 
@@ -97,7 +97,7 @@ def _where(volume: Volume) -> str:
     """Size, backend and pool, as far as the volume itself tells."""
     told = volume.volume_attributes
     backend, pool = told.get("mooring.dev/backend"), told.get("mooring.dev/pool")
-    size = SIZE_NOTES.get(told.get("mooring.dev/size", ""))
+    size = SIZE_NOTES.get(told.get("mooring.dev/size"))
     place = f"{backend} in pool {pool}" if backend and pool else backend
     return f" ({', '.join(each for each in (str(volume.capacity), place, size) if each)})"
 

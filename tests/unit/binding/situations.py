@@ -295,6 +295,8 @@ def _growths() -> Iterator[Line]:
     held = volume(ref=("www-web-0", "new"), phase="Bound")
     for code, asked in test_growing.TOLD.items():
         yield code, growth(asked, held, storage_class=test_growing.GROWS)
+    both = dataclasses.replace(test_growing.bound(), attributes_class="gold")
+    yield "explained, with another change", explain_claim(Facts(both, (held,), test_growing.GROWS))
     yield "growth-class", growth(test_growing.bound(), held, storage_class=storage_class())
 
 

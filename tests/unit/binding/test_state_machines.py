@@ -82,6 +82,14 @@ VOLUME_ROWS: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str, Cl
     "V8c a user had": (
         {"ref": ("www-web-0", "new")}, {"volume": "pv2"}, "V8c", "Available", ClaimRefChange.KEEP_NAME, False,
     ),
+    "V8c it was provisioned, and its policy is Retain": (
+        {"ref": ("www-web-0", "new"), "provisioned_by": "x"}, {"volume": "pv2"},
+        "V8c", "Available", ClaimRefChange.KEEP_NAME, False,
+    ),
+    "V8c its policy is Delete, and it was made by hand": (
+        {"ref": ("www-web-0", "new"), "policy": "Delete"}, {"volume": "pv2"},
+        "V8c", "Available", ClaimRefChange.KEEP_NAME, False,
+    ),
 }  # fmt: skip
 
 
