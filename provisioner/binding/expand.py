@@ -66,7 +66,7 @@ def growth(claim: Claim, volume: Volume | None, *, storage_class: StorageClass |
     size = _size(claim, refused=refused)
     begun = claim.resize_status != ""
     if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS} and volume.capacity >= size:
-        return Growth(Turn.NODE, volume.capacity, (_reason("growth-node", claim, volume.capacity),))
+        return Growth(Turn.NODE, volume.capacity, (_from_to("growth-node", claim, volume.capacity),))
     grows_by_itself = volume.capacity >= claim.request
     if not begun and not grows_by_itself and storage_class is not None and not storage_class.allows_expansion:
         return Growth(Turn.USER, size, (Reason("growth-class", had=storage_class.name),))
@@ -105,15 +105,16 @@ def _size(claim: Claim, *, refused: bool) -> Quantity:
 
 def _why(claim: Claim, size: Quantity) -> Reason:
     if claim.resize_status == NODE_INFEASIBLE:
-        return _reason("growth-node-refused", claim, size, claim.conditions.get(NODE_ERROR, ""))
+        said = claim.conditions.get(NODE_ERROR, "the node does not say why")
+        return Reason("growth-node-refused", wanted=str(size), had=said)
     if CONTROLLER_ERROR in claim.conditions and claim.allocated == size:
         code = "growth-refused" if claim.resize_status == INFEASIBLE else "growth-failed"
-        return _reason(code, claim, size, claim.conditions[CONTROLLER_ERROR])
-    return _reason("growing", claim, size)
+        return Reason(code, wanted=str(size), had=claim.conditions[CONTROLLER_ERROR])
+    return _from_to("growing", claim, size)
 
 
-def _reason(code: str, claim: Claim, size: Quantity, had: str = "") -> Reason:
-    return Reason(code, wanted=str(size), had=had or str(claim.capacity))
+def _from_to(code: str, claim: Claim, size: Quantity) -> Reason:
+    return Reason(code, wanted=str(size), had=str(claim.capacity))
 
 
 def node_part(claim: Claim, volume: Volume) -> Quantity | None:

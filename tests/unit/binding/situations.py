@@ -297,6 +297,7 @@ def _growths() -> Iterator[Line]:
         yield code, growth(asked, held, storage_class=test_growing.GROWS)
     both = dataclasses.replace(test_growing.bound(), attributes_class="gold")
     yield "explained, with another change", explain_claim(Facts(both, (held,), test_growing.GROWS))
+    yield "explained, and not allowed", explain_claim(Facts(test_growing.bound(), (held,), storage_class()))
     yield "growth-class", growth(test_growing.bound(), held, storage_class=storage_class())
 
 

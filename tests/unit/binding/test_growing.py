@@ -107,6 +107,14 @@ def test_what_was_begun_is_finished_unless_it_was_refused(case: tuple[str, str, 
     assert (turn, Quantity.parse(size)) == (found.turn, found.size)
 
 
+def test_nothing_counts_as_refused_that_is_not_told_so() -> None:
+    """The driver may be at it: the larger size that was begun stays the aim."""
+    begun = bound("2Gi", state="ControllerResizeInProgress", allocated="9Gi")
+    held = volume(ref=("www-web-0", "new"), phase="Bound")
+
+    assert growth(begun, held, storage_class=GROWS).size == Quantity.parse("9Gi")
+
+
 @pytest.mark.parametrize(
     ("state", "has", "size"),
     [
