@@ -73,6 +73,10 @@ def _claim(manifest: Manifest) -> tuple[str, str]:
     return manifest.holder.get(names.HOLDER_NAMESPACE, ""), manifest.holder.get(names.HOLDER_CLAIM, "")
 
 
+_Home = tuple[str | None, str | None]
+"""A cluster, and a namespace's name in it."""
+
+
 class _Doubts:
     """What makes it uncertain whose a volume is."""
 
@@ -82,21 +86,21 @@ class _Doubts:
         self.names = {each.name for each in now.volumes}
         self.owners: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         """Claim → the volumes that count as its former ones, with an object or without."""
-        self.namespaces: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
-        """(cluster, namespace's name) → its UIDs: more than one when it was made anew there."""
+        self.namespaces: defaultdict[_Home, set[str]] = defaultdict(set)
+        """Where it was held → the namespace's UIDs: more than one when it was made anew there."""
         for volume in now.volumes:
             if volume.claim_ref is not None and names.RELEASED not in volume.annotations:
                 self.owners[volume.claim_ref.namespace, volume.claim_ref.name].append(volume.name)
         for each in manifests:
             if not each.ready or each.in_trash or names.RELEASED in each.holder:
                 continue
-            self.namespaces[_home(each)].add(each.holder.get(names.HOLDER_NAMESPACE_UID, ""))
+            self.namespaces[_home(each)].add(each.holder.get(names.HOLDER_NAMESPACE_UID, "unknown"))
             if each.handle not in self.handles:
                 self.owners[_claim(each)].append(each.csi_name)
 
 
-def _home(manifest: Manifest) -> tuple[str, str]:
-    return manifest.holder.get(names.HOLDER_CLUSTER_UID, ""), manifest.holder.get(names.HOLDER_NAMESPACE, "")
+def _home(manifest: Manifest) -> _Home:
+    return manifest.holder.get(names.HOLDER_CLUSTER_UID), manifest.holder.get(names.HOLDER_NAMESPACE)
 
 
 def _against(manifest: Manifest, now: Surroundings, doubts: _Doubts, *, is_chosen: bool) -> Reason | None:
@@ -114,7 +118,7 @@ def _against(manifest: Manifest, now: Surroundings, doubts: _Doubts, *, is_chose
         return Reason("recover-name", name)
     if not manifest.holder.get(names.HOLDER_ACCESS_MODES):
         return Reason("recover-modes", name)
-    class_name = manifest.holder.get(names.HOLDER_CLASS, "")
+    class_name = manifest.holder.get(names.HOLDER_CLASS)
     if class_name and class_name not in now.classes:
         return Reason("recover-class", name, wanted=class_name)
     if names.RELEASED in manifest.holder:
@@ -132,8 +136,8 @@ def _doubt(manifest: Manifest, now: Surroundings, doubts: _Doubts) -> Reason | N
     others = sorted(each for each in doubts.owners[namespace, claim] if each != name)
     if others:
         return Reason("recover-several", name, f"{namespace}/{claim}", ", ".join(others))
-    cluster, theirs = manifest.holder.get(names.HOLDER_CLUSTER_UID, ""), doubts.namespaces[_home(manifest)]
-    if cluster == now.uid and theirs != {now.namespaces[namespace]}:
+    theirs = doubts.namespaces[_home(manifest)]
+    if manifest.holder.get(names.HOLDER_CLUSTER_UID) == now.uid and theirs != {now.namespaces[namespace]}:
         return Reason("recover-stranger", name, namespace)
     if len(theirs) > 1:
         return Reason("recover-namespaces", name, namespace, ", ".join(sorted(theirs)))

@@ -253,6 +253,9 @@ def _recoveries() -> Iterator[Line]:
         cluster = test_recover.NEW if name == "a stranger's" else test_recover.OLD
         for each in recover(found, test_recover.now(), cluster=cluster):
             yield f"{name}, {each.manifest.csi_name}", each.reason
+    unknown = test_recover.labelled(second, HOLDER_NAMESPACE_UID=None)
+    for each in recover((first, unknown), test_recover.now(), cluster=test_recover.OLD):
+        yield f"an unknown namespace, {each.manifest.csi_name}", each.reason
     yield "copied", recover([test_recover.lost()] * 2, test_recover.now(), cluster=test_recover.OLD)[0].reason
     for one, here, code in test_recover.LEFT:
         yield code, recover([one], here, cluster=test_recover.OLD)[0].reason

@@ -62,6 +62,7 @@ LEFT = [
     (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-there"),
     (lost(ready=False), now(), "recover-unfinished"),
     (labelled(lost(), HOLDER_CLAIM=None), now(), "recover-nobody"),
+    (labelled(lost(), HOLDER_NAMESPACE=None), now(), "recover-nobody"),
     (lost(), now(volume("pv", driver="other.example.com")), "recover-name"),
     (labelled(lost(), HOLDER_ACCESS_MODES=None), now(), "recover-modes"),
     (lost(), now(classes=()), "recover-class"),
@@ -91,8 +92,10 @@ def test_two_volumes_of_one_claim_are_never_guessed_between() -> None:
 
 
 def test_volumes_are_told_of_by_claim_and_name() -> None:
-    """In whatever order the pools are read, the list is the same, and what belongs together stands together."""
+    """In whatever order the pools are read, the list is the same; what nobody is known to have had comes first."""
     sorted_ones = [
+        labelled(lost("y", claim_name="x"), HOLDER_NAMESPACE=None),
+        labelled(lost("x"), HOLDER_NAMESPACE="a", HOLDER_CLAIM=None),
         labelled(lost("z", claim_name="b"), HOLDER_NAMESPACE="a"),
         labelled(lost("y", claim_name="a"), HOLDER_NAMESPACE="b"),
         labelled(lost("b", claim_name="c"), HOLDER_NAMESPACE="b"),
@@ -110,6 +113,40 @@ def test_what_is_not_asked_for_still_raises_doubts() -> None:
 
     assert codes(theirs, mine) == {"a": "recover-several"}
     assert codes(theirs, third) == {"a": ""}
+
+
+def test_a_volume_of_an_unknown_cluster_is_shown_and_not_taken_for_anothers() -> None:
+    """It comes back when somebody says that the cluster is none, or names the volume."""
+    unknown = labelled(lost(), HOLDER_CLUSTER_UID=None)
+
+    assert codes(unknown, cluster=None) == codes(unknown, cluster="") == codes(unknown, chosen=["pv"]) == {"pv": ""}
+    assert codes(unknown) == {}
+
+
+def test_what_was_never_finished_or_lies_in_the_trash_raises_no_doubt() -> None:
+    """Nobody can have written into the one, and somebody gave up the other; what comes after them is looked at."""
+    others = (lost("b", ready=False), lost("c", in_trash=True))
+
+    assert codes(*others, lost("a")) == {"a": "", "b": "recover-unfinished", "c": "recover-trash"}
+    assert codes(*others, lost("a"), lost("d"))["a"] == "recover-several"
+
+
+def test_namespaces_are_the_same_only_by_name_and_cluster() -> None:
+    """Each cluster, and each name, has UIDs of its own; a UID that was never written down is one more."""
+    first = lost("a", namespace_uid="1")
+    second, third = (lost(name, namespace_uid="2", claim_name=name) for name in "bc")
+    far = labelled(third, HOLDER_CLUSTER_UID="third")
+    here = now(namespaces={"default": "is", "other": "is"})
+
+    assert codes(first, far, cluster=None) == {"a": "", "c": ""}
+    assert codes(first, labelled(second, HOLDER_NAMESPACE="other"), here=here) == {"a": "", "b": ""}
+    assert codes(second, third) == {"b": "", "c": ""}
+    assert codes(first, labelled(second, HOLDER_NAMESPACE_UID=None))["a"] == "recover-namespaces"
+
+
+def test_a_volume_without_a_class_needs_none() -> None:
+    """The claim named no class, and was bound by hand or by its size."""
+    assert codes(labelled(lost(), HOLDER_CLASS=None), here=now(classes=())) == {"pv": ""}
 
 
 def test_a_disk_and_its_copy_are_left() -> None:
