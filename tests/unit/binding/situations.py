@@ -299,8 +299,8 @@ def _growths() -> Iterator[Line]:
     for code, asked in test_growing.TOLD.items():
         yield code, growth(asked, held, storage_class=test_growing.GROWS)
     both = dataclasses.replace(test_growing.bound(), attributes_class="gold")
-    yield "explained, with another change", explain_claim(Facts(both, (held,), test_growing.GROWS))
-    yield "explained, and not allowed", explain_claim(Facts(test_growing.bound(), (held,), storage_class()))
+    yield "explained, with another change", explain_claim(Facts(both, Index([held]), test_growing.GROWS))
+    yield "explained, and not allowed", explain_claim(Facts(test_growing.bound(), Index([held]), storage_class()))
     yield "growth-class", growth(test_growing.bound(), held, storage_class=storage_class())
 
 
