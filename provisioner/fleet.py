@@ -54,7 +54,8 @@ class Fleet:
     Drivers by node. They may come and go at any time; make it inside a running event loop, and close it.
 
     What a driver said is remembered when it goes away. `expected` names the nodes that have pools as far as the API
-    knows: while one of them was never heard, nobody can say that a claim had no volume before.
+    knows: while one of them was never heard, nobody can say that a claim had no volume before. What the driver of a
+    node that is `gone` said counts no longer.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Fleet:
         drivers: Mapping[str, Router] | None = None,
         *,
         expected: Callable[[], Iterable[str]] = tuple,
+        gone: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._members: dict[str, Member] = {node: Member(router) for node, router in (drivers or {}).items()}
         self._expected = expected
+        self._gone = gone
 
     def nodes(self) -> Sequence[str]:
         """The nodes that have a driver."""
@@ -126,6 +129,10 @@ class Fleet:
         if member is None or member.answers:
             return frozenset()
         return frozenset(uuid for each in self._answering() for uuid in each.has)
+
+    def reporting(self, pool: str) -> Sequence[str]:
+        """The nodes whose drivers answer and have the pool's disk: more than one for a copied disk."""
+        return sorted(node for node, each in self._members.items() if each.answers and pool in each.has)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """All pools of all drivers that answer."""
@@ -291,7 +298,8 @@ class Fleet:
                     "Start the driver there, or delete the Node object when the node is gone for good"
                 )
                 raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
-        return [(node, member) for node, member in self._members.items() if node not in found and member.heard]
+        silent = ((node, member) for node, member in self._members.items() if node not in found and member.heard)
+        return [(node, member) for node, member in silent if not self._gone(node)]
 
     async def _each(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
         """Ask all at once; one that is away is left out. Raises RpcError when nobody else could know."""

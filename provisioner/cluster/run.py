@@ -20,6 +20,7 @@ from provisioner.controllers.expand import Expand
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
+from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
@@ -89,7 +90,7 @@ class Replica:
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._problem = "it has not spoken to the API server yet"
         self._failed = ""
-        self.fleet = Fleet(expected=self._nodes_with_pools)
+        self.fleet = Fleet(expected=self._nodes_with_pools, gone=lambda node: self._caches[NODE].get(node) is None)
 
     def healthy(self) -> str:
         """Why this process should be started again; "" when it need not."""
@@ -150,6 +151,7 @@ class Replica:
             Modify(transport, caches, recorder, router=fleet),
             Holders(transport, caches, router=fleet),
             Release(transport, caches, recorder, router=fleet),
+            NodeLoss(transport, caches, recorder, drivers=fleet, grace=self._settings.node_loss_grace),
             Orphans(transport, caches, router=fleet),
             Leftovers(transport, caches, recorder, router=fleet),
         ]

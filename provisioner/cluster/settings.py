@@ -6,7 +6,11 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
-    """`kubeconfig` None means: as the pod's ServiceAccount. `http_host` "" means: no health endpoint."""
+    """
+    `kubeconfig` None means: as the pod's ServiceAccount. `http_host` "" means: no health endpoint.
+
+    `node_loss_grace`: seconds that a Node is gone before claims of classes that say `onNodeLoss: Release` are let go.
+    """
 
     namespace: str
     driver_service: str
@@ -14,4 +18,5 @@ class ControllerSettings:
     kubeconfig: Path | None
     http_host: str
     http_port: int
+    node_loss_grace: float
     log_format: str

@@ -16,7 +16,7 @@ from provisioner.kube.errors import NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind, Object
-from provisioner.model.names import DRIVER, PROVISIONED_BY, PROVISIONER_FINALIZER
+from provisioner.model.names import DRIVER, LOST_SINCE, PROVISIONED_BY, PROVISIONER_FINALIZER, RELEASED
 from provisioner.router import DriverAway, RpcError
 
 log = structlog.get_logger()
@@ -132,8 +132,15 @@ def ours(volume: Object) -> bool:
 
 
 def due(volume: Object) -> bool:
-    """Whether the API objects say that the volume is to be deleted."""
+    """
+    Whether the API objects say that the volume is to be deleted.
+
+    One that was released, by an admin or because its node was gone, is kept until its object is deleted.
+    """
     metadata = volume["metadata"]
+    kept = {RELEASED, LOST_SINCE} & (metadata.get("annotations") or {}).keys()
+    if kept and "deletionTimestamp" not in metadata:
+        return False
     if _phase(volume) != "Released" or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
         return False
     # Without the finalizer a volume that is already being deleted has been dealt with.

@@ -61,6 +61,15 @@ Also a holder's label: since when no claim has the volume as its former one any 
 `mooring release`, or nobody ever had it. It keeps its bytes, and its claimRef, so that nobody else gets them.
 """
 
+LAST_NODE: Final = "mooring.dev/last-node"
+"""
+``<name>/<uid>`` of the Node that had the volume's pool last. Only on volumes whose class says `onNodeLoss: Release`:
+once the pool's label is gone with the Node, nothing else tells which Node that was.
+"""
+
+LOST_SINCE: Final = "mooring.dev/lost-since"
+"""When that Node was first seen to be gone (RFC 3339, UTC). It stands here so that a new leader does not begin anew."""
+
 RECOVERED: Final = "mooring.dev/recovered"
 """When the object was written anew from the volume's manifest, by `mooring recover` or `mooring import`."""
 

@@ -111,6 +111,11 @@ class StorageClass:
         """The parameter `adopt`, read on its own: a class with another mistake must not lose its opt-in."""
         return self.parameters.get("adopt", "Never") if self.ours else "Never"
 
+    @property
+    def releases_on_node_loss(self) -> bool:
+        """The parameter `onNodeLoss`, read on its own as well."""
+        return self.ours and self.parameters.get("onNodeLoss") == "Release"
+
 
 def _term(term: Object) -> Mapping[str, tuple[str, ...]]:
     """One of `allowedTopologies`, which are ORed; what is inside is ANDed."""

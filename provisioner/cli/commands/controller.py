@@ -27,6 +27,14 @@ class HostPort(click.ParamType[tuple[str, int]]):
 @click.option("--identity", default=socket.gethostname, help="Its name in the Lease.  [default: the host's name]")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Outside a cluster: how to reach it.")
 @click.option("--http-endpoint", type=HostPort(), help="Where /healthz and /readyz are, for example 0.0.0.0:9811.")
+@click.option(
+    "--node-loss-grace",
+    type=click.IntRange(min=0),
+    default=300,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a Node is gone before `onNodeLoss: Release` counts.",
+)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def command(
     *,
@@ -35,6 +43,7 @@ def command(
     identity: str,
     kubeconfig: Path | None,
     http_endpoint: tuple[str, int] | None,
+    node_loss_grace: int,
     log_format: str,
 ) -> int:
     """
@@ -56,6 +65,7 @@ def command(
             kubeconfig=kubeconfig,
             http_host=host,
             http_port=port,
+            node_loss_grace=node_loss_grace,
             log_format=log_format,
         )
     )

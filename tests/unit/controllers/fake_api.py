@@ -5,7 +5,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, cast
 
-from provisioner.kube.cache import AnyFollower, Caches
+from provisioner.kube.cache import AnyFollower, Caches, Index
 from provisioner.kube.errors import AlreadyExists, Conflict, NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Listing, WatchEvent
@@ -46,10 +46,13 @@ class FakeApi:
     async def list(
         self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> Listing:
-        """All objects of the kind in the namespace; selectors are left to those who need them."""
-        assert not label_selector
+        """All objects of the kind in the namespace, or those that have a label; other selectors are not needed here."""
+        assert "=" not in label_selector
         assert not field_selector.startswith("metadata")
-        return Listing(items=self.all(kind, namespace), resource_version="0")
+        items = self.all(kind, namespace)
+        if label_selector:
+            items = [each for each in items if label_selector in (each["metadata"].get("labels") or {})]
+        return Listing(items=items, resource_version="0")
 
     def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
         """No test here watches."""
@@ -117,14 +120,22 @@ class FakeApi:
 class _Caches:
     def __init__(self, api: FakeApi) -> None:
         self._api = api
+        self._caches: dict[Kind, _Cache] = {}
 
     def __getitem__(self, kind: Kind) -> "_Cache":
-        return _Cache(self._api, kind)
+        return self._caches.setdefault(kind, _Cache(self._api, kind))
 
 
 class _Cache:
     def __init__(self, api: FakeApi, kind: Kind) -> None:
         self._api, self._kind = api, kind
+        self._indexes: dict[str, Index] = {}
+
+    def add_index(self, name: str, index: Index) -> None:
+        self._indexes[name] = index
+
+    def by(self, index: str, value: str) -> list[Json]:
+        return [each for each in self.all() if value in self._indexes[index](each)]
 
     def get(self, name: str, namespace: str = "") -> Json | None:
         return copy.deepcopy(self._api.objects.get(_place(self._kind, name, namespace)))

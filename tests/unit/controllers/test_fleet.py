@@ -186,6 +186,31 @@ async def test_an_absent_driver_is_remembered() -> None:
     assert "p2.pvc-c2" == await _create(fleet, "b")
 
 
+async def test_what_a_node_that_is_gone_said_counts_no_longer() -> None:
+    """Its driver leaves after its Node did; a claim that was let go would wait for it for ever."""
+    a, b = _Driver("p1"), _Driver("p2")
+    a.manifests = [_manifest("p1")]
+    gone: set[str] = set()
+    fleet = Fleet({"a": cast(Router, a), "b": cast(Router, b)}, gone=gone.__contains__)
+    await fleet.look_around()
+    a.away = True
+    with pytest.raises(FormerVolume):
+        await _create(fleet, "b")
+    gone.add("a")
+    assert "p2.pvc-c2" == await _create(fleet, "b")
+
+
+async def test_only_drivers_that_answer_report_a_pool() -> None:
+    """What one said before it went is no report; a copied disk is reported by both."""
+    a, b = _Driver("p1"), _Driver("p1")
+    fleet = _fleet(a=a, b=b)
+    await fleet.look_around()
+    assert (["a", "b"], []) == (fleet.reporting("p1"), fleet.reporting("p2"))
+    a.away = True
+    await fleet.look_around()
+    assert ["b"] == fleet.reporting("p1")
+
+
 @pytest.mark.limit("unheard-driver")
 async def test_a_driver_that_was_never_heard_makes_everybody_wait() -> None:
     """I2: it has a pool, as the API knows, and nobody can say what is in it."""

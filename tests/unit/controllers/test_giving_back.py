@@ -170,12 +170,3 @@ async def test_a_class_that_does_not_wait_is_bounded_by_its_topologies_too() -> 
     driver = FakeDriver()
     await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
     assert frozenset({"m"}) == driver.candidates
-
-
-@pytest.mark.limit("node-loss-waits")
-async def test_a_claim_on_a_lost_node_is_not_let_go() -> None:
-    """Whatever the class says of node loss, a bound claim whose node is gone stays as it is."""
-    api = _api((STORAGE_CLASS, storage_class(onNodeLoss="Release")), (VOLUME, volume()), on="gone", pools=())
-    api.put(CLAIM, claim(phase="Bound", volumeName="pvc-c1"))
-    await Claims(api, api.caches, api.recorder, router=FakeDriver(), gives_back=True).reconcile(KEY)
-    assert [] == api.writes

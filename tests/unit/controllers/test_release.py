@@ -6,7 +6,7 @@ import pytest
 from provisioner.controllers.release import Release
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, VOLUME
-from provisioner.model.names import PROVISIONER_FINALIZER, VOLUME_PROTECTION
+from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED, VOLUME_PROTECTION
 from provisioner.router import DriverAway, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.objects import HANDLE, claim, volume
@@ -44,6 +44,20 @@ async def test_a_retained_volume_stays() -> None:
     api, driver = FakeApi((VOLUME, volume(phase="Released"))), _Driver()
     assert Done() == await _release(api, driver).reconcile(KEY)
     assert ([], []) == (driver.deleted, api.writes)
+
+
+@pytest.mark.parametrize("note", [RELEASED, LOST_SINCE])
+async def test_what_was_let_go_is_kept_until_its_object_is_deleted(note: str) -> None:
+    """I3: nobody deleted that claim, or an admin wants the data kept; deleting the object says that it is over."""
+    lost = volume(phase="Released", policy="Delete", finalizers=KEPT[1:])
+    lost["metadata"]["annotations"][note] = "2026-01-01T00:00:00Z"
+    api, driver = FakeApi((VOLUME, lost)), _Driver()
+    assert Done() == await _release(api, driver).reconcile(KEY)
+    assert ([], []) == (driver.deleted, api.writes)
+    await api.delete(VOLUME, "pvc-c1")
+    await _release(api, driver).reconcile(KEY)
+    assert [HANDLE] == driver.deleted
+    assert not api.all(VOLUME)
 
 
 async def test_a_volume_whose_claim_lives_stays() -> None:

@@ -21,7 +21,7 @@ def test_every_class_and_parameter_stands_in_the_readme() -> None:
     missing = [each["metadata"]["name"] for each in shipped_classes() if f"`{each['metadata']['name']}`" not in readme]
     missing += [key for key in KEYS if f"`{key}`" not in readme]
     assert missing == []
-    for key in ("backend", "provisioning", "adopt"):
+    for key in ("backend", "provisioning", "adopt", "onNodeLoss"):
         assert all(f"`{value}`" in readme for value in CHOICES[key])
 
 

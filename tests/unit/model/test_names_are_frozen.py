@@ -26,6 +26,8 @@ FROZEN = {
     "ORDINAL": "mooring.dev/ordinal",
     "HISTORY": "mooring.dev/history",
     "RELEASED": "mooring.dev/released",
+    "LAST_NODE": "mooring.dev/last-node",
+    "LOST_SINCE": "mooring.dev/lost-since",
     "RECOVERED": "mooring.dev/recovered",
     "GIVEN_UID": "given-by-mooring-import",
     "RELEASED_UID": "let-go-by-mooring-release",

@@ -1,0 +1,121 @@
+"""
+What becomes of a volume whose node is gone: its claim waits, unless its class says `onNodeLoss: Release`.
+
+A volume follows its pool, and a Node's label says who has that. So a volume is lost only when nobody has the pool, and
+the Node that had it last is no more. A Node that is there loses nothing: be it not ready, or without its disk.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from provisioner.binding.decision import Reason
+from provisioner.model.claim import Claim
+from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
+from provisioner.model.node import Node
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+
+
+class Step(enum.Enum):
+    """What to do next about one volume."""
+
+    NOTHING = "nothing"
+    NOTE_NODE = "note node"
+    """Write down which Node has the pool, and that the volume is not lost."""
+    NOTE_LOSS = "note loss"
+    """Write down that the volume is lost from now on."""
+    NOTE_RETURN = "note return"
+    """It is not lost, or nobody asked to let it go: take the note of the loss away."""
+    WAIT = "wait"
+    """It is lost, and its node may still come back."""
+    LET_GO = "let go"
+    """Delete its claim; the StatefulSet makes it anew."""
+    LEAVE = "leave"
+    """Nobody would make the claim anew: whether it is deleted is for its owner to say."""
+    RELEASE = "release"
+    """Its claim is gone: mark it, so that it is nobody's former volume any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """
+    A volume and who could have its pool, observed at one moment.
+
+    `claim` is the one that the volume's claimRef names, by UID, and None when that is gone. `made_anew` tells whether
+    it is an ordinal of a StatefulSet that stays. `reported` is True when some driver says it has the pool, be it a
+    copy that is used nowhere. `seconds` have passed since the loss was noted; None when it was not.
+    """
+
+    volume: Volume
+    storage_class: StorageClass | None
+    nodes: tuple[Node, ...] = ()
+    claim: Claim | None = None
+    made_anew: bool = False
+    reported: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """The next step; `seconds` to wait until the one after, or the `node` to note."""
+
+    step: Step
+    seconds: float = 0.0
+    node: str = ""
+
+
+def fate(seen: Loss, *, grace: float) -> Fate:
+    """What to do about the volume, where a Node may be gone for `grace` seconds before that counts."""
+    volume = seen.volume
+    if volume.deleting or RELEASED in volume.annotations:
+        return Fate(Step.NOTHING)
+    noted = LOST_SINCE in volume.annotations
+    if seen.storage_class is None or not seen.storage_class.releases_on_node_loss or not volume.pool_uuid:
+        return Fate(Step.NOTE_RETURN if noted else Step.NOTHING)
+    having = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
+    if len(having) == 1 and volume.annotations.get(LAST_NODE) != note_of(having[0]):
+        return Fate(Step.NOTE_NODE, node=note_of(having[0]))
+    if having or seen.reported or not _is_gone(volume, seen.nodes):
+        return Fate(Step.NOTE_RETURN if noted else Step.NOTHING)
+    if seen.seconds is None:
+        return Fate(Step.NOTE_LOSS)
+    if seen.seconds < grace:
+        return Fate(Step.WAIT, seconds=grace - seen.seconds)
+    return Fate(_let_go(seen))
+
+
+def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
+    """
+    Whether the Node that had the pool last is no more.
+
+    Not while another of its name is there without any pool: that may be the same machine, which registered anew and
+    has not mounted its disk. With a pool of its own it is another machine.
+    """
+    name, _, uid = volume.annotations.get(LAST_NODE, "").partition("/")
+    return bool(uid) and not any(node.uid == uid or (node.name == name and not node.pools) for node in nodes)
+
+
+def _let_go(seen: Loss) -> Step:
+    if seen.volume.claim_ref is None or not seen.volume.claim_ref.uid:
+        return Step.NOTHING
+    if seen.claim is None:
+        return Step.RELEASE
+    if seen.claim.deleting:
+        return Step.NOTHING
+    return Step.LET_GO if seen.made_anew else Step.LEAVE
+
+
+def note_of(node: Node) -> str:
+    """The Node as an annotation tells of it; no name and no UID has a slash in it."""
+    return f"{node.name}/{node.uid}"
+
+
+def lost(volume: Volume) -> Reason | None:
+    """That the volume's node is gone, for people; None while that is not noted."""
+    since = volume.annotations.get(LOST_SINCE)
+    return Reason("node-lost", volume.name, had=f"{last_node(volume)} ({since})") if since else None
+
+
+def last_node(volume: Volume) -> str:
+    """Name of the Node that had the volume's pool last."""
+    return volume.annotations.get(LAST_NODE, "").partition("/")[0]

@@ -1,0 +1,55 @@
+"""
+A claim deleted so that its StatefulSet makes it anew, and the pods that wait for it.
+
+The rights for both are given by a component that is not installed by itself. Without them the API says Forbidden.
+"""
+
+import contextlib
+
+import structlog
+
+from provisioner.kube.errors import Conflict, Forbidden, NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, POD, STATEFUL_SET, Json
+from provisioner.model.pod import Pod
+
+log = structlog.get_logger()
+
+
+async def delete_claim(transport: Transport, claim: Claim) -> None:
+    """Delete this very claim, and none that was made anew meanwhile. Raises Forbidden."""
+    with contextlib.suppress(NotFound, Conflict):
+        await transport.delete(CLAIM, claim.name, namespace=claim.namespace, uid=claim.uid)
+        log.info("claim.let_go", namespace=claim.namespace, claim=claim.name, claim_uid=claim.uid)
+
+
+async def delete_waiting_pods(transport: Transport, *, namespace: str, claim: str) -> list[Json]:
+    """
+    Delete the pods of StatefulSets that wait for a claim which is gone; those that may not be deleted.
+
+    A set makes a claim anew together with its pod, and does not look for claims in between.
+    Source: kubernetes, pkg/controller/statefulset, stateful_set.go (it watches no claims).
+    """
+    with contextlib.suppress(NotFound):
+        await transport.get(CLAIM, claim, namespace)
+        return []  # made anew already
+    kept = []
+    for each in (await transport.list(POD, namespace=namespace)).items:
+        if not _waits(each, claim):
+            continue
+        metadata = each["metadata"]
+        try:
+            with contextlib.suppress(NotFound, Conflict):
+                await transport.delete(POD, metadata["name"], namespace=namespace, uid=metadata["uid"])
+                log.info("pod.made_anew", namespace=namespace, pod=metadata["name"], claim=claim)
+        except Forbidden:
+            kept.append(each)
+    return kept
+
+
+def _waits(obj: Json, claim: str) -> bool:
+    """Whether the pod is one of a StatefulSet, mounts the claim, and is on no node."""
+    pod = Pod.of(obj)
+    owners = {each.get("kind") for each in obj["metadata"].get("ownerReferences") or () if each.get("controller")}
+    return claim in pod.claims.values() and not pod.node_name and not pod.deleting and STATEFUL_SET.name in owners

@@ -1,0 +1,97 @@
+"""What is known about a volume whose node may be gone: from the caches, and before it is let go from the API itself."""
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from provisioner.binding.loss import Loss, last_node
+from provisioner.kube.cache import Caches
+from provisioner.kube.errors import NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
+from provisioner.model.names import LOST_SINCE, POOL_LABEL_PREFIX
+from provisioner.model.node import Node
+from provisioner.model.stateful_set import StatefulSet
+from provisioner.model.storage_class import StorageClass
+from provisioner.model.volume import Volume
+
+
+class Drivers(Protocol):
+    """What is asked of the drivers."""
+
+    def reporting(self, pool: str) -> Sequence[str]:
+        """The nodes whose drivers say that they have the pool, be it a copy or not."""
+
+
+def look(found: Json, caches: Caches, drivers: Drivers) -> Loss:
+    """As the caches have it. Raises InvalidObject."""
+    volume = Volume.of(found)
+    label = f"{POOL_LABEL_PREFIX}{volume.pool_uuid}"
+    nodes = [
+        each
+        for each in caches[NODE].all()
+        if each["metadata"]["name"] == last_node(volume) or label in (each["metadata"].get("labels") or {})
+    ]
+    ref = volume.claim_ref
+    return _loss(
+        volume,
+        nodes,
+        claim=caches[CLAIM].get(ref.name, ref.namespace) if ref else None,
+        storage_class=caches[STORAGE_CLASS].get(volume.class_name),
+        sets=caches[STATEFUL_SET].all(ref.namespace) if ref else (),
+        drivers=drivers,
+    )
+
+
+async def look_live(transport: Transport, name: str, drivers: Drivers) -> tuple[Json, Loss]:
+    """As the API server has it now, and the volume's object. Raises NotFound for the volume or its class."""
+    found = await transport.get(VOLUME, name)
+    volume = Volume.of(found)
+    claim, sets, ref = None, [], volume.claim_ref
+    if ref is not None:
+        with contextlib.suppress(NotFound):
+            claim = await transport.get(CLAIM, ref.name, ref.namespace)
+        sets = (await transport.list(STATEFUL_SET, namespace=ref.namespace)).items
+    storage_class = await transport.get(STORAGE_CLASS, volume.class_name)
+    nodes = (await transport.list(NODE, label_selector=f"{POOL_LABEL_PREFIX}{volume.pool_uuid}")).items
+    with contextlib.suppress(NotFound):
+        nodes.append(await transport.get(NODE, last_node(volume)))
+    return found, _loss(volume, nodes, claim=claim, storage_class=storage_class, sets=sets, drivers=drivers)
+
+
+def _loss(
+    volume: Volume,
+    nodes: Iterable[Json],
+    *,
+    claim: Json | None,
+    storage_class: Json | None,
+    sets: Iterable[Json],
+    drivers: Drivers,
+) -> Loss:
+    ref = volume.claim_ref
+    holder = Claim.of(claim) if claim else None
+    stay = [each for each in map(StatefulSet.of, sets) if not each.deleting]
+    return Loss(
+        volume=volume,
+        storage_class=StorageClass.of(storage_class) if storage_class else None,
+        nodes=tuple(map(Node.of, nodes)),
+        claim=holder if holder and ref and holder.uid == ref.uid else None,
+        made_anew=ref is not None and any(each.ordinal_of(ref.name) for each in stay),
+        reported=bool(drivers.reporting(volume.pool_uuid)),
+        seconds=_seconds(volume.annotations.get(LOST_SINCE, "")),
+    )
+
+
+def _seconds(since: str) -> float | None:
+    """
+    Since then; None for no time at all, and for one to come: some clock was wrong, and the wait begins anew.
+
+    An aware time is needed: one without a zone is nobody's note.
+    """
+    try:
+        passed = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(since)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return passed if passed >= 0 else None

@@ -1,0 +1,180 @@
+"""
+Volumes whose node is gone, of classes that say `onNodeLoss: Release`: their claims are let go, their data is kept.
+
+All that is known between two looks stands on the PersistentVolume, and so survives a change of the leader. What the
+caches say is asked of the API itself once more before anything is let go. The old volume is marked last: until then the
+claim that the StatefulSet made anew waits for it, so that nothing is decided twice.
+"""
+
+import contextlib
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+
+import structlog
+
+from provisioner.binding.loss import Fate, Loss, Step, fate, last_node
+from provisioner.controllers.announcer import Announcer
+from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
+from provisioner.controllers.loss_facts import Drivers, look, look_live
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
+from provisioner.kube.errors import Forbidden, NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.names import LAST_NODE, LOST_SINCE, POOL_LABEL_PREFIX, RELEASED
+from provisioner.model.volume import Volume
+
+log = structlog.get_logger()
+
+CONFIRM_SECONDS = 1.0
+SLOWLY_SECONDS = 60.0
+"""Between two tries of what stays refused until an admin does something."""
+
+FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.RELEASE})
+"""What is not decided on caches alone."""
+
+OF_POOL, OF_NODE = "pool", "last node"
+"""Indexes of volumes."""
+
+
+class NodeLoss:
+    """One reconciler: a volume, and whether the node that has it is gone for good."""
+
+    name = "node-loss"
+    workers = 2
+
+    def __init__(
+        self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Drivers, grace: float
+    ) -> None:
+        """`grace`: for how many seconds a node has to be gone."""
+        self._transport = transport
+        self._caches = caches
+        self._announcer = Announcer(recorder)
+        self._drivers = drivers
+        self._grace = grace
+        caches[VOLUME].add_index(OF_POOL, lambda volume: [Volume.of(volume).pool_uuid])
+        caches[VOLUME].add_index(OF_NODE, lambda volume: [last_node(Volume.of(volume))])
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A volume wakes itself; so do the node that has or had it, its claim, and its class."""
+        return {
+            VOLUME: lambda volume: [("", volume["metadata"]["name"])],
+            NODE: self._of_node,
+            CLAIM: lambda claim: [("", claim["spec"]["volumeName"])] if claim["spec"].get("volumeName") else (),
+            STORAGE_CLASS: self._of_class,
+            STATEFUL_SET: lambda _: (),
+        }
+
+    def _of_node(self, node: Json) -> Iterable[Key]:
+        found = self._caches[VOLUME].by(OF_NODE, node["metadata"]["name"])
+        for label in node["metadata"].get("labels") or {}:
+            if label.startswith(POOL_LABEL_PREFIX):
+                found += self._caches[VOLUME].by(OF_POOL, label.removeprefix(POOL_LABEL_PREFIX))
+        return [("", volume["metadata"]["name"]) for volume in found]
+
+    def _of_class(self, storage_class: Json) -> Iterable[Key]:
+        name = storage_class["metadata"]["name"]
+        return [
+            ("", volume["metadata"]["name"])
+            for volume in self._caches[VOLUME].all()
+            if volume["spec"].get("storageClassName") == name
+        ]
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """Look, decide, and before anything is let go look again at what the API itself says."""
+        found = self._caches[VOLUME].get(key[1])
+        if found is None:
+            return Done()
+        try:
+            seen = look(found, self._caches, self._drivers)
+            decided = fate(seen, grace=self._grace)
+            if decided.step in FINAL:
+                found, seen = await look_live(self._transport, key[1], self._drivers)
+                if fate(seen, grace=self._grace) != decided:
+                    return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+        except InvalidObject as error:
+            raise TerminalError(str(error)) from error
+        return await self._act(found, seen, decided)
+
+    async def _act(self, found: Json, seen: Loss, decided: Fate) -> Done | RequeueAfter:
+        match decided.step:
+            case Step.NOTE_NODE:
+                await self._annotate(found, {LAST_NODE: decided.node, LOST_SINCE: None})
+            case Step.NOTE_RETURN:
+                await self._annotate(found, {LOST_SINCE: None})
+            case Step.NOTE_LOSS:
+                await self._annotate(found, {LOST_SINCE: _now()})
+                await self._tell(seen, "NodeLost", f"if it stays away for {self._grace:g} s, the claim is let go")
+            case Step.WAIT:
+                return RequeueAfter(decided.seconds, "the node may come back")
+            case Step.LET_GO:
+                return await self._let_go(seen)
+            case Step.LEAVE:
+                await self._tell(seen, "ClaimKept", f"no StatefulSet makes the claim anew; {_by_hand(seen)}")
+                return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
+            case Step.RELEASE:
+                await self._release(found, seen)
+        return Done()
+
+    async def _let_go(self, seen: Loss) -> Done | RequeueAfter:
+        assert seen.claim is not None  # noqa: S101 - there is nothing to let go without one
+        try:
+            await delete_claim(self._transport, seen.claim)
+        except Forbidden as error:
+            why = (
+                "the controller may not delete claims; install deploy/components/release-on-node-loss (Helm: "
+                f"releaseOnNodeLoss=true), or {_by_hand(seen)}"
+            )
+            await self._tell(seen, "ClaimKept", why)
+            return RequeueAfter(SLOWLY_SECONDS, error.message)
+        await self._tell(seen, "ClaimReleased", "the claim is let go, and its StatefulSet makes it anew")
+        return Done()  # the claim wakes this key when it is gone
+
+    async def _release(self, found: Json, seen: Loss) -> None:
+        """The pods first: once the volume is marked, nothing here looks after them."""
+        ref = seen.volume.claim_ref
+        assert ref is not None  # noqa: S101 - nobody else is let go of a volume
+        for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
+            message = f"it waits for claim {ref.name}, which is gone; `kubectl -n {ref.namespace} delete pod "
+            message += f"{pod['metadata']['name']}` has its StatefulSet make both anew"
+            await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
+        await self._annotate(found, {RELEASED: _now(), LOST_SINCE: None})
+        message = (
+            f"its node {last_node(seen.volume)} is gone, and claims named {ref} no longer get it back; its data is "
+            f"kept, and `mooring adopt {ref.name} -n {ref.namespace} --volume {seen.volume.name}` gives it back"
+        )
+        await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
+        log.info("volume.released", volume=seen.volume.name, claim=str(ref), node=last_node(seen.volume))
+
+    async def _tell(self, seen: Loss, reason: str, what: str) -> None:
+        """On the claim, where people look."""
+        if seen.claim is None:
+            return
+        volume = seen.volume
+        message = f"node {last_node(volume)}, which has volume {volume.name}, is gone from the cluster, and no other "
+        message += f"has its disk: {what} (StorageClass {volume.class_name}: onNodeLoss: Release). The volume is kept"
+        claim = self._caches[CLAIM].get(seen.claim.name, seen.claim.namespace)
+        if claim is not None and claim["metadata"]["uid"] == seen.claim.uid:
+            await self._announcer.say(claim, warning=True, reason=reason, message=message)
+
+    async def _annotate(self, volume: Json, annotations: Mapping[str, str | None]) -> None:
+        """On the volume as it was judged. Raises Conflict."""
+        metadata = volume["metadata"]
+        patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
+        with contextlib.suppress(NotFound):
+            await self._transport.patch(VOLUME, metadata["name"], patch)
+
+
+def _by_hand(seen: Loss) -> str:
+    """The commands that let the claim go."""
+    assert seen.claim is not None  # noqa: S101 - there is nothing to let go without one
+    return (
+        f"let it go with `kubectl -n {seen.claim.namespace} delete pvc {seen.claim.name} --wait=false`, then delete "
+        "the pod that waits for it"
+    )
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,136 @@
+"""A node that is gone: what waits, what is let go, and what is never let go."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from provisioner.binding.loss import Fate, Loss, Step, fate
+from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
+from provisioner.model.node import Node
+from provisioner.model.volume import Volume
+from tests.unit.binding.objects import POOL, claim, node, storage_class, volume
+
+GRACE = 300.0
+RELEASES = storage_class(parameters={"onNodeLoss": "Release"})
+WAITS = storage_class()
+HAD_IT = {LAST_NODE: "n1/n1"}
+LOST = HAD_IT | {LOST_SINCE: "2026-01-01T00:00:00Z"}
+HELD = claim(uid="old", volume="pv", bound=True, phase="Bound")
+
+
+def _volume(**annotations: str) -> Volume:
+    made = volume(ref=("www-web-0", "old"), phase="Bound")
+    return dataclasses.replace(made, annotations={**made.annotations, **annotations})
+
+
+def _node(name: str, *, uid: str = "", pool: str = "") -> Node:
+    """A node, with no pool unless one is named."""
+    made = node(name, pool=pool or "x")
+    labels = {key: value for key, value in made.labels.items() if pool or not key.startswith("pool.")}
+    return dataclasses.replace(made, uid=uid or name, labels=labels)
+
+
+LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=HELD, made_anew=True, seconds=GRACE)
+
+STEPS: dict[str, tuple[Loss, Fate]] = {
+    # what was seen: what comes next
+    "the class says Wait": (dataclasses.replace(LONG_LOST, storage_class=WAITS), Fate(Step.NOTE_RETURN)),
+    "the class is gone": (dataclasses.replace(LONG_LOST, storage_class=None), Fate(Step.NOTE_RETURN)),
+    "a class that waits gets no notes": (Loss(_volume(), WAITS, (_node("n1", pool=POOL),)), Fate(Step.NOTHING)),
+    "its node is there": (
+        Loss(_volume(), RELEASES, (_node("n1", pool=POOL),)),
+        Fate(Step.NOTE_NODE, node="n1/n1"),
+    ),
+    "that is written down": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1", pool=POOL),)), Fate(Step.NOTHING)),
+    "its disk moved": (
+        Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),)),
+        Fate(Step.NOTE_NODE, node="n2/n2"),
+    ),
+    "its node has another UID, and the disk": (
+        Loss(_volume(**LOST), RELEASES, (_node("n1", uid="b", pool=POOL),)),
+        Fate(Step.NOTE_NODE, node="n1/b"),
+    ),
+    "its disk is not mounted": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1"),)), Fate(Step.NOTHING)),
+    "only another of its disks is mounted": (
+        dataclasses.replace(LONG_LOST, nodes=(_node("n1", pool="another"),)),
+        Fate(Step.NOTE_RETURN),
+    ),
+    "two nodes have it": (
+        Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL), _node("n3", pool=POOL))),
+        Fate(Step.NOTHING),
+    ),
+    "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Fate(Step.NOTE_RETURN)),
+    "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Fate(Step.NOTE_LOSS)),
+    "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Fate(Step.NOTE_LOSS)),
+    "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Fate(Step.WAIT, seconds=200.0)),
+    "for long": (LONG_LOST, Fate(Step.LET_GO)),
+    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, made_anew=False), Fate(Step.LEAVE)),
+    "the claim is going": (
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
+        Fate(Step.NOTHING),
+    ),
+    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Fate(Step.RELEASE)),
+    "it was released": (dataclasses.replace(LONG_LOST, volume=_volume(**LOST, **{RELEASED: "x"})), Fate(Step.NOTHING)),
+    "it belongs to nobody": (
+        dataclasses.replace(LONG_LOST, volume=dataclasses.replace(_volume(**LOST), claim_ref=None), claim=None),
+        Fate(Step.NOTHING),
+    ),
+    "who had it last is not known": (
+        Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=HELD, made_anew=True, seconds=GRACE),
+        Fate(Step.NOTE_RETURN),
+    ),
+    "its node registered anew, without the disk": (
+        dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b"),)),
+        Fate(Step.NOTE_RETURN),
+    ),
+    "another machine, with another disk, has the name": (
+        dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b", pool="another"),)),
+        Fate(Step.LET_GO),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_a_lost_volume_is_let_go_in_steps(case: str) -> None:
+    """Each step follows from what is there, and from what the volume itself says of before."""
+    seen, expected = STEPS[case]
+
+    assert expected == fate(seen, grace=GRACE)
+
+
+nodes = st.builds(
+    _node,
+    st.sampled_from(["n1", "n2"]),
+    uid=st.sampled_from(["n1", "n2", "b"]),
+    pool=st.sampled_from(["", POOL, "another"]),
+)
+notes = st.fixed_dictionaries(
+    {LAST_NODE: st.sampled_from(["n1/n1", "n1/n1", "n2/b", "", "x", "/", "n1/"])},
+    optional={LOST_SINCE: st.just("x")},
+)
+worlds = st.builds(
+    Loss,
+    volume=notes.map(lambda found: _volume(**found)),
+    storage_class=st.sampled_from([RELEASES, RELEASES, WAITS, None]),
+    nodes=st.lists(nodes, max_size=2).map(tuple),
+    claim=st.sampled_from([HELD, None]),
+    made_anew=st.booleans(),
+    reported=st.sampled_from([False, False, True]),
+    seconds=st.sampled_from([None, 0.0, GRACE - 1, GRACE, 2 * GRACE]),
+)
+
+
+@settings(max_examples=400)
+@given(worlds)
+def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
+    """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
+    if fate(seen, grace=GRACE).step not in {Step.LET_GO, Step.RELEASE}:
+        return
+    assert seen.storage_class is RELEASES
+    assert seen.volume.annotations[LAST_NODE].partition("/")[2] not in {"", *(each.uid for each in seen.nodes)}
+    assert not seen.reported
+    assert not any(each.has_pool(POOL) for each in seen.nodes)
+    assert seen.seconds is not None
+    assert seen.seconds >= GRACE

@@ -1,0 +1,276 @@
+"""Volumes of a node that is gone: notes, letting go, and marking, on a server that remembers what was written."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from provisioner.controllers.let_go import delete_claim
+from provisioner.controllers.node_loss import NodeLoss
+from provisioner.kube.control import Done, RequeueAfter
+from provisioner.kube.errors import Forbidden
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.names import CLAIM_PROTECTION, LAST_NODE, LOST_SINCE, RELEASED
+from tests.unit.controllers.fake_api import FakeApi
+from tests.unit.controllers.objects import POOL, claim, node, stateful_set, storage_class, volume
+
+KEY = ("", "pvc-c1")
+GRACE = 300
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+class _Drivers:
+    """Those that report the pool."""
+
+    def __init__(self, *reporting: str) -> None:
+        self._reporting = reporting
+
+    def reporting(self, pool: str) -> Sequence[str]:
+        assert pool == POOL
+        return self._reporting
+
+
+class _Api(FakeApi):
+    """One that refuses to delete objects of some kinds."""
+
+    refuses: tuple[Kind, ...] = ()
+
+    async def delete(self, kind: Kind, name: str, **options: Any) -> None:
+        if kind in self.refuses:
+            raise Forbidden(403, "Forbidden", f"{kind.plural} {name!r} is forbidden")
+        await super().delete(kind, name, **options)
+
+
+def _api(*objects: tuple[Kind, Json], release: bool = True, notes: Mapping[str, str] | None = None) -> _Api:
+    """A bound claim and its pod; the volume has the notes."""
+    noted = volume()
+    noted["metadata"]["annotations"] |= notes or {}
+    parameters = {"onNodeLoss": "Release"} if release else {}
+    return _Api(
+        (VOLUME, noted),
+        (CLAIM, claim(phase="Bound", volumeName="pvc-c1")),
+        (STORAGE_CLASS, storage_class(**parameters)),
+        (STATEFUL_SET, stateful_set()),
+        *objects,
+    )
+
+
+def _lost(*objects: tuple[Kind, Json]) -> _Api:
+    """One whose node has been gone for long."""
+    return _api(*objects, notes={LAST_NODE: "n/node1", LOST_SINCE: LONG_AGO})
+
+
+def _pod(name: str = "web-0", *, on: str = "", owner: str = "StatefulSet") -> tuple[Kind, Json]:
+    spec: Json = {"volumes": [{"name": "www", "persistentVolumeClaim": {"claimName": "www-web-0"}}]}
+    if on:
+        spec["nodeName"] = on
+    owners = [{"kind": owner, "name": "web", "uid": "s1", "controller": True}]
+    return POD, {"metadata": {"name": name, "namespace": "default", "ownerReferences": owners}, "spec": spec}
+
+
+def _loss(api: FakeApi, *reporting: str) -> NodeLoss:
+    return NodeLoss(api, api.caches, api.recorder, drivers=_Drivers(*reporting), grace=GRACE)
+
+
+def _notes(api: FakeApi) -> dict[str, str]:
+    annotations = api.all(VOLUME)[0]["metadata"]["annotations"]
+    return {key: annotations[key] for key in (LAST_NODE, LOST_SINCE, RELEASED) if key in annotations}
+
+
+async def test_the_node_is_written_down_while_it_is_there() -> None:
+    """Once: the Node's name and UID, on volumes that may be released some day."""
+    api = _api((NODE, node(POOL)))
+    await _loss(api).reconcile(KEY)
+    await _loss(api).reconcile(KEY)
+    assert {LAST_NODE: "n/node1"} == _notes(api)
+    assert 1 == len(api.writes)
+
+
+async def test_a_class_that_waits_leaves_no_trace() -> None:
+    """The default: neither notes nor Events, whether the node is there or not."""
+    for there in ([(NODE, node(POOL))], []):
+        api = _api(*there, release=False)
+        assert Done() == await _loss(api).reconcile(KEY)
+        assert ([], []) == (api.writes, api.events)
+
+
+async def test_the_loss_is_noted_and_told() -> None:
+    """The note stays for another leader; the claim says what will come."""
+    api = _api(notes={LAST_NODE: "n/node1"})
+    await _loss(api).reconcile(KEY)
+    since = dt.datetime.fromisoformat(_notes(api)[LOST_SINCE])
+    assert dt.timedelta(0) <= dt.datetime.now(dt.UTC) - since < dt.timedelta(minutes=1)
+    [(kind, reason, message)] = api.events
+    assert ("Warning", "NodeLost") == (kind, reason)
+    assert "node n, which has volume pvc-c1" in message
+    assert "for 300 s" in message
+
+
+async def test_the_grace_is_waited_for() -> None:
+    """As long as is left of it by the note, whoever wrote that."""
+    since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=100)
+    api = _api(notes={LAST_NODE: "n/node1", LOST_SINCE: since.isoformat()})
+    result = await _loss(api).reconcile(KEY)
+    assert isinstance(result, RequeueAfter)
+    assert 0 < result.seconds <= 200
+    assert [] == api.writes
+
+
+async def test_a_note_from_the_future_is_written_anew() -> None:
+    """Some clock was wrong; the wait begins again, and is never cut short."""
+    api = _api(notes={LAST_NODE: "n/node1", LOST_SINCE: "9999-01-01T00:00:00Z"})
+    await _loss(api).reconcile(KEY)
+    assert _notes(api)[LOST_SINCE] < "9999"
+
+
+async def test_a_node_that_comes_back_in_time_has_lost_nothing() -> None:
+    """Its disk in another node, too; that one is noted then."""
+    back = node(POOL)
+    back["metadata"] |= {"name": "m", "uid": "node2"}
+    for there, noted in ((node(POOL), "n/node1"), (back, "m/node2")):
+        api = _lost((NODE, there))
+        await _loss(api).reconcile(KEY)
+        assert {LAST_NODE: noted} == _notes(api)
+        assert 1 == len(api.all(CLAIM))
+
+
+async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
+    """While a finalizer holds the claim nothing is marked; then the waiting pod goes, and nobody else."""
+    api = _lost(_pod(), _pod("other", on="n2"), _pod("bare", owner="Job"))
+    held = api.all(CLAIM)[0]
+    held["metadata"]["finalizers"] = [CLAIM_PROTECTION]
+    api.put(CLAIM, held)
+    await _loss(api).reconcile(KEY)
+    await _loss(api).reconcile(KEY)
+    assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
+    assert RELEASED not in _notes(api)
+
+    await api.patch(CLAIM, "www-web-0", {"metadata": {"finalizers": None}}, namespace="default")
+    await _loss(api).reconcile(KEY)
+    assert [("delete", POD.plural, "web-0"), ("patch", VOLUME.plural, "pvc-c1")] == api.writes[2:]
+    assert {LAST_NODE, RELEASED} == _notes(api).keys()
+    assert ["ClaimReleased", "VolumeReleased"] == [reason for _, reason, _ in api.events]
+    assert "mooring adopt www-web-0 -n default --volume pvc-c1" in api.events[-1][2]
+
+
+async def test_only_the_claim_that_was_judged_is_deleted() -> None:
+    """One of its name that came since the last look has another UID, and is not touched."""
+    api = _lost()
+    judged = Claim.of(api.all(CLAIM)[0])
+    api.put(CLAIM, claim(uid="c2"))
+    await delete_claim(api, judged)
+    assert [] == api.writes
+
+
+async def test_a_claim_made_anew_meanwhile_is_left_alone() -> None:
+    """It has another UID: neither it nor its pod is deleted, and the old volume is marked."""
+    api = _lost(_pod())
+    api.put(CLAIM, claim(uid="c2"))
+    await _loss(api).reconcile(KEY)
+    assert [("patch", VOLUME.plural, "pvc-c1")] == api.writes
+    assert RELEASED in _notes(api)
+
+
+async def test_what_was_released_is_not_looked_at_again() -> None:
+    """Also when its node comes back: what that means is for an admin to say."""
+    api = _lost()
+    api.put(CLAIM, claim(uid="c2"))
+    await _loss(api).reconcile(KEY)
+    done = list(api.writes)
+    api.put(NODE, node(POOL))
+    await _loss(api).reconcile(KEY)
+    assert done == api.writes
+
+
+@pytest.mark.limit("node-loss-word")
+async def test_a_node_that_was_deleted_is_taken_for_gone() -> None:
+    """Its pod may still run there, for all that anybody knows; a Node that is there, ready or not, keeps its claims."""
+    api = _lost(_pod("former", on="n"))
+    await _loss(api).reconcile(KEY)
+    assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
+    api = _lost(
+        _pod("former", on="n"), (NODE, node() | {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}})
+    )
+    await _loss(api).reconcile(KEY)
+    assert [] == [each for each in api.writes if each[0] == "delete"]
+
+
+LATE: dict[str, tuple[Kind, Json]] = {
+    "the node is there": (NODE, node()),
+    "a node has the pool": (NODE, node(POOL) | {"metadata": node(POOL)["metadata"] | {"name": "m", "uid": "node2"}}),
+    "the class says Wait": (STORAGE_CLASS, storage_class()),
+    "the claim is another": (CLAIM, claim(uid="c2")),
+}
+
+
+@pytest.mark.parametrize("case", LATE)
+async def test_the_api_itself_has_the_last_word(case: str) -> None:
+    """What the caches do not know yet keeps the claim; then it is looked at again."""
+    behind, api = _lost(), _lost()
+    api.put(*LATE[case])
+    loss = NodeLoss(api, behind.caches, api.recorder, drivers=_Drivers(), grace=GRACE)
+    assert isinstance(await loss.reconcile(KEY), RequeueAfter)
+    assert [] == api.writes
+
+
+async def test_a_disk_that_a_driver_reports_is_not_lost() -> None:
+    """Though no Node has its label: of a copied disk that is taken away from both."""
+    api = _lost()
+    await _loss(api, "m", "o").reconcile(KEY)
+    assert 1 == len(api.all(CLAIM))
+    assert {LAST_NODE: "n/node1"} == _notes(api)
+
+
+async def test_without_the_right_the_claim_says_what_to_do() -> None:
+    """Both ways out; it is tried again, slowly, and said once."""
+    api = _lost(_pod())
+    api.refuses = (CLAIM, POD)
+    loss = _loss(api)
+    for _ in range(2):
+        result = await loss.reconcile(KEY)
+        assert isinstance(result, RequeueAfter)
+        assert result.seconds >= 60
+    [(kind, reason, message)] = api.events
+    assert ("Warning", "ClaimKept") == (kind, reason)
+    for word in ("pvc-c1", "node n,", "release-on-node-loss", "kubectl -n default delete pvc www-web-0"):
+        assert word in message
+    assert [] == api.writes
+
+
+async def test_a_claim_deleted_by_hand_needs_no_right() -> None:
+    """The volume is marked; the pod, which may not be deleted either, says what to do."""
+    api = _lost(_pod())
+    del api.objects[CLAIM.plural, "default", "www-web-0"]
+    api.refuses = (CLAIM, POD)
+    await _loss(api).reconcile(KEY)
+    assert RELEASED in _notes(api)
+    assert ["ClaimReleased", "VolumeReleased"] == [reason for _, reason, _ in api.events]
+    assert "kubectl -n default delete pod web-0" in api.events[0][2]
+
+
+@pytest.mark.limit("node-loss-sets")
+async def test_a_claim_that_nobody_makes_anew_is_left() -> None:
+    """Deleting the claim of a Deployment would end it for good; its owner is told instead."""
+    going = stateful_set()
+    going["metadata"]["deletionTimestamp"] = LONG_AGO
+    for sets in ([], [going]):
+        api = _lost()
+        del api.objects[STATEFUL_SET.plural, "default", "web"]
+        for each in sets:
+            api.put(STATEFUL_SET, each)
+        await _loss(api).reconcile(KEY)
+        assert [] == api.writes
+        [(_, reason, message)] = api.events
+        assert "ClaimKept" == reason
+        assert "no StatefulSet makes the claim anew" in message
+
+
+async def test_a_node_wakes_the_volumes_that_it_has_or_had() -> None:
+    """By its labels, and by its name in their notes."""
+    api = _api(notes={LAST_NODE: "m/x"})
+    wakes = _loss(api).watches()[NODE]
+    assert [KEY] == list(wakes(node(POOL)))
+    assert [] == list(wakes(node()))
+    assert [KEY] == list(wakes({"metadata": {"name": "m"}}))
