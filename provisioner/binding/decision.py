@@ -90,6 +90,10 @@ SENTENCES: Final[dict[str, str]] = {
     ),
     "attributes-class-unknown": "VolumeAttributesClass {wanted} does not exist; create it, or ask for another",
     "attributes-class-foreign": "VolumeAttributesClass {wanted} is meant for driver {had}; ask for another",
+    "node-lost": (
+        "the node {wanted} that has it has been gone since {had}; unless that or its disk comes back soon, the claim "
+        "is let go, as its class says (onNodeLoss: Release), and the volume is kept"
+    ),
     "former-ordinal": (
         "it held the data of ordinal {had}, and the claim is no ordinal of an existing StatefulSet; "
         "create the StatefulSet {wanted}"

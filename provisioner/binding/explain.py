@@ -7,6 +7,7 @@ from typing import Final
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
+from provisioner.binding.loss import noted_loss
 from provisioner.binding.match import rejection
 from provisioner.binding.modify import modification
 from provisioner.binding.order import decide
@@ -66,10 +67,11 @@ def explain_claim(facts: Facts) -> Explanation:
 
 
 def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
-    """What a bound claim asks for and does not have yet."""
+    """What a bound claim asks for and does not have yet, or is about to lose."""
     volume = facts.named
     grows = growth(facts.claim, volume, storage_class=facts.storage_class).reasons
-    return grows + modification(facts.claim, volume, attributes_class=facts.attributes_class).reasons
+    modifies = modification(facts.claim, volume, attributes_class=facts.attributes_class).reasons
+    return noted_loss(volume) + grows + modifies
 
 
 def _claim_sentence(facts: Facts, decision: Decision) -> str:
@@ -122,6 +124,8 @@ def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
 
 
 def _fate(volume: Volume) -> str:
+    if names.RELEASED in volume.annotations:
+        return "it was released, and its data is kept until the volume is deleted"
     if volume.reclaim_policy == "Delete":
         return "its policy is Delete, so it goes to the trash"
     notes = volume.annotations

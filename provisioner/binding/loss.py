@@ -110,10 +110,10 @@ def note_of(node: Node) -> str:
     return f"{node.name}/{node.uid}"
 
 
-def lost(volume: Volume) -> Reason | None:
-    """That the volume's node is gone, for people; None while that is not noted."""
-    since = volume.annotations.get(LOST_SINCE)
-    return Reason("node-lost", volume.name, had=f"{last_node(volume)} ({since})") if since else None
+def noted_loss(volume: Volume | None) -> tuple[Reason, ...]:
+    """That the volume's node is gone, for people, once that is noted."""
+    since = volume.annotations.get(LOST_SINCE) if volume else None
+    return (Reason("node-lost", wanted=last_node(volume), had=since),) if volume and since else ()
 
 
 def last_node(volume: Volume) -> str:

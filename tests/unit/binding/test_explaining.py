@@ -10,6 +10,7 @@ from provisioner.binding.index import Index
 from provisioner.binding.place import place
 from provisioner.model import names
 from provisioner.model.inventory import Pool
+from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
 from tests.unit.binding.objects import claim, pod, storage_class, volume
@@ -39,6 +40,24 @@ def test_a_bound_claim_tells_its_volume_and_what_that_is() -> None:
     found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
     assert (True, "it is bound to volume pv (1Gi)", ()) == (found.well, found.sentence, found.rejected)
+
+
+def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
+    """With the code that scripts rely on, and what will come."""
+    notes = {LAST_NODE: "n1/uid", LOST_SINCE: "2026-01-01T00:00:00Z"}
+    mine = dataclasses.replace(volume(ref=("www-web-0", "new"), phase="Bound"), annotations=notes)
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), (mine,), storage_class()))
+
+    assert (False, ["node-lost"]) == (found.well, [each.code for each in found.reasons])
+    assert "the node n1 that has it has been gone since 2026-01-01T00:00:00Z" in found.sentence
+
+
+def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:
+    """Whatever its policy: it is kept until somebody deletes it."""
+    doomed = volume(ref=("www-web-0", "old"), phase="Released", policy="Delete")
+    kept = dataclasses.replace(doomed, annotations={RELEASED: "2026-01-01T00:00:00Z"})
+
+    assert "its data is kept until the volume is deleted" in explain_volume(kept, claim=None).sentence
 
 
 def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
