@@ -7,7 +7,7 @@ from typing import Final
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
-from provisioner.binding.loss import noted_loss
+from provisioner.binding.loss_told import noted_loss
 from provisioner.binding.match import rejection
 from provisioner.binding.modify import modification
 from provisioner.binding.order import decide

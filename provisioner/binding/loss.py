@@ -8,7 +8,6 @@ the Node that had it last is no more. A Node that is there loses nothing: be it 
 import enum
 from dataclasses import dataclass
 
-from provisioner.binding.decision import Reason
 from provisioner.model.claim import Claim
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
@@ -31,7 +30,7 @@ class Step(enum.Enum):
     LET_GO = "let go"
     """Delete its claim; the StatefulSet makes it anew."""
     LEAVE = "leave"
-    """Nobody would make the claim anew: whether it is deleted is for its owner to say."""
+    """Letting it go would help nobody: whether it is deleted is for its owner to say."""
     RELEASE = "release"
     """Its claim is gone: mark it, so that it is nobody's former volume any longer."""
 
@@ -42,8 +41,9 @@ class Loss:
     A volume and who could have its pool, observed at one moment.
 
     `claim` is the one that the volume's claimRef names, by UID, and None when that is gone. `made_anew` tells whether
-    it is an ordinal of a StatefulSet that stays. `reported` is True when some driver says it has the pool, be it a
-    copy that is used nowhere. `seconds` have passed since the loss was noted; None when it was not.
+    it is an ordinal of a StatefulSet that stays. `held_by` is another claim of that ordinal whose volume nobody has
+    either, and which waits: the pod would not start without it. `reported` is True when some driver says it has the
+    pool, be it a copy that is used nowhere. `seconds` have passed since the loss was noted; None when it was not.
     """
 
     volume: Volume
@@ -51,6 +51,7 @@ class Loss:
     nodes: tuple[Node, ...] = ()
     claim: Claim | None = None
     made_anew: bool = False
+    held_by: str = ""
     reported: bool = False
     seconds: float | None = None
 
@@ -102,18 +103,12 @@ def _let_go(seen: Loss) -> Step:
         return Step.RELEASE
     if seen.claim.deleting:
         return Step.NOTHING
-    return Step.LET_GO if seen.made_anew else Step.LEAVE
+    return Step.LET_GO if seen.made_anew and not seen.held_by else Step.LEAVE
 
 
 def note_of(node: Node) -> str:
     """The Node as an annotation tells of it; no name and no UID has a slash in it."""
     return f"{node.name}/{node.uid}"
-
-
-def noted_loss(volume: Volume | None) -> tuple[Reason, ...]:
-    """That the volume's node is gone, for people, once that is noted."""
-    since = volume.annotations.get(LOST_SINCE) if volume else None
-    return (Reason("node-lost", wanted=last_node(volume), had=since),) if volume and since else ()
 
 
 def last_node(volume: Volume) -> str:

@@ -25,6 +25,27 @@ class Drivers(Protocol):
         """The nodes whose drivers say that they have the pool, be it a copy or not."""
 
 
+def held_by(claim: Claim | None, caches: Caches) -> str:
+    """Another claim of the same ordinal, whose volume no node has and whose class does not let it go; "" for none."""
+    if claim is None:
+        return ""
+    owners = map(StatefulSet.of, caches[STATEFUL_SET].all(claim.namespace))
+    places = [(each, ordinal) for each in owners if (ordinal := each.ordinal_of(claim.name))]
+    names = (f"{template}-{each.name}-{ordinal.number}" for each, ordinal in places for template in each.templates)
+    return next((name for name in names if _waits(caches[CLAIM].get(name, claim.namespace), caches)), "")
+
+
+def _waits(claim: Json | None, caches: Caches) -> bool:
+    found = caches[VOLUME].get(Claim.of(claim).volume_name) if claim else None
+    if found is None:
+        return False
+    volume = Volume.of(found)
+    named = caches[STORAGE_CLASS].get(volume.class_name)
+    if named is not None and StorageClass.of(named).releases_on_node_loss:
+        return False
+    return not any(volume.reaches(each["metadata"].get("labels") or {}) for each in caches[NODE].all())
+
+
 def look(found: Json, caches: Caches, drivers: Drivers) -> Loss:
     """As the caches have it. Raises InvalidObject."""
     volume = Volume.of(found)

@@ -7,15 +7,17 @@ claim that the StatefulSet made anew waits for it, so that nothing is decided tw
 """
 
 import contextlib
+import dataclasses
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from provisioner.binding import loss_told
 from provisioner.binding.loss import Fate, Loss, Step, fate, last_node
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
-from provisioner.controllers.loss_facts import Drivers, look, look_live
+from provisioner.controllers.loss_facts import Drivers, held_by, look, look_live
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
@@ -94,6 +96,8 @@ class NodeLoss:
                 found, seen = await look_live(self._transport, key[1], self._drivers)
                 if fate(seen, grace=self._grace) != decided:
                     return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+                seen = dataclasses.replace(seen, held_by=held_by(seen.claim, self._caches))
+                decided = fate(seen, grace=self._grace)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         return await self._act(found, seen, decided)
@@ -106,16 +110,16 @@ class NodeLoss:
                 await self._annotate(found, {LOST_SINCE: None})
             case Step.NOTE_LOSS:
                 await self._annotate(found, {LOST_SINCE: _now()})
-                await self._tell(seen, "NodeLost", f"if it stays away for {self._grace:g} s, the claim is let go")
+                await self._tell(seen, "NodeLost", loss_told.lost(seen, grace=self._grace))
             case Step.WAIT:
                 return RequeueAfter(decided.seconds, "the node may come back")
             case Step.LET_GO:
                 return await self._let_go(seen)
             case Step.LEAVE:
-                await self._tell(seen, "ClaimKept", f"no StatefulSet makes the claim anew; {_by_hand(seen)}")
+                await self._tell(seen, "ClaimKept", loss_told.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
             case Step.RELEASE:
-                await self._release(found, seen)
+                await self._release(found, seen.volume)
         return Done()
 
     async def _let_go(self, seen: Loss) -> Done | RequeueAfter:
@@ -123,38 +127,27 @@ class NodeLoss:
         try:
             await delete_claim(self._transport, seen.claim)
         except Forbidden as error:
-            why = (
-                "the controller may not delete claims; install deploy/components/release-on-node-loss (Helm: "
-                f"releaseOnNodeLoss=true), or {_by_hand(seen)}"
-            )
-            await self._tell(seen, "ClaimKept", why)
+            await self._tell(seen, "ClaimKept", loss_told.forbidden(seen))
             return RequeueAfter(SLOWLY_SECONDS, error.message)
-        await self._tell(seen, "ClaimReleased", "the claim is let go, and its StatefulSet makes it anew")
+        await self._tell(seen, "ClaimReleased", loss_told.let_go(seen))
         return Done()  # the claim wakes this key when it is gone
 
-    async def _release(self, found: Json, seen: Loss) -> None:
+    async def _release(self, found: Json, volume: Volume) -> None:
         """The pods first: once the volume is marked, nothing here looks after them."""
-        ref = seen.volume.claim_ref
+        ref = volume.claim_ref
         assert ref is not None  # noqa: S101 - nobody else is let go of a volume
         for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
-            message = f"it waits for claim {ref.name}, which is gone; `kubectl -n {ref.namespace} delete pod "
-            message += f"{pod['metadata']['name']}` has its StatefulSet make both anew"
+            message = loss_told.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
             await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
         await self._annotate(found, {RELEASED: _now(), LOST_SINCE: None})
-        message = (
-            f"its node {last_node(seen.volume)} is gone, and claims named {ref} no longer get it back; its data is "
-            f"kept, and `mooring adopt {ref.name} -n {ref.namespace} --volume {seen.volume.name}` gives it back"
-        )
+        message = loss_told.released(volume)
         await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
-        log.info("volume.released", volume=seen.volume.name, claim=str(ref), node=last_node(seen.volume))
+        log.info("volume.released", volume=volume.name, claim=str(ref), node=last_node(volume))
 
-    async def _tell(self, seen: Loss, reason: str, what: str) -> None:
+    async def _tell(self, seen: Loss, reason: str, message: str) -> None:
         """On the claim, where people look."""
         if seen.claim is None:
             return
-        volume = seen.volume
-        message = f"node {last_node(volume)}, which has volume {volume.name}, is gone from the cluster, and no other "
-        message += f"has its disk: {what} (StorageClass {volume.class_name}: onNodeLoss: Release). The volume is kept"
         claim = self._caches[CLAIM].get(seen.claim.name, seen.claim.namespace)
         if claim is not None and claim["metadata"]["uid"] == seen.claim.uid:
             await self._announcer.say(claim, warning=True, reason=reason, message=message)
@@ -165,15 +158,6 @@ class NodeLoss:
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
         with contextlib.suppress(NotFound):
             await self._transport.patch(VOLUME, metadata["name"], patch)
-
-
-def _by_hand(seen: Loss) -> str:
-    """The commands that let the claim go."""
-    assert seen.claim is not None  # noqa: S101 - there is nothing to let go without one
-    return (
-        f"let it go with `kubectl -n {seen.claim.namespace} delete pvc {seen.claim.name} --wait=false`, then delete "
-        "the pod that waits for it"
-    )
 
 
 def _now() -> str:

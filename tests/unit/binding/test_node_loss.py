@@ -67,6 +67,7 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
     "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Fate(Step.WAIT, seconds=200.0)),
     "for long": (LONG_LOST, Fate(Step.LET_GO)),
     "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, made_anew=False), Fate(Step.LEAVE)),
+    "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, held_by="x"), Fate(Step.LEAVE)),
     "the claim is going": (
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
         Fate(Step.NOTHING),

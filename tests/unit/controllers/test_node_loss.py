@@ -264,7 +264,29 @@ async def test_a_claim_that_nobody_makes_anew_is_left() -> None:
         assert [] == api.writes
         [(_, reason, message)] = api.events
         assert "ClaimKept" == reason
-        assert "no StatefulSet makes the claim anew" in message
+        assert "no StatefulSet makes it anew" in message
+
+
+async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> None:
+    """An empty volume beside one that still waits starts no pod, and parts the ordinal's data when the node returns."""
+    two = stateful_set()
+    two["spec"]["volumeClaimTemplates"].append({"metadata": {"name": "logs"}, "spec": {}})
+    other, logs = volume(), claim(uid="c9", volumeName="pvc-c9", storageClassName="waits")
+    other["metadata"] |= {"name": "pvc-c9", "uid": "v9"}
+    other["spec"]["storageClassName"] = "waits"
+    logs["metadata"]["name"] = "logs-web-0"
+    api = _lost((STATEFUL_SET, two), (CLAIM, logs), (VOLUME, other))
+    await _loss(api).reconcile(KEY)
+    assert [] == api.writes
+    [(_, reason, message)] = api.events
+    assert "ClaimKept" == reason
+    assert "its pod needs claim logs-web-0, too" in message
+
+    releases = storage_class(onNodeLoss="Release")
+    releases["metadata"]["name"] = "waits"
+    api.put(STORAGE_CLASS, releases)
+    await _loss(api).reconcile(KEY)
+    assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
 
 
 async def test_a_node_wakes_the_volumes_that_it_has_or_had() -> None:
