@@ -55,7 +55,7 @@ def test_values_of_the_chart_are_ones_that_it_has() -> None:
     text = (ROOT / "docs" / "guide" / "any-cluster.md").read_text(encoding="utf-8")
     settings = re.findall(r"--set (\w[\w.]*=[\w/.-]+)", text)
 
-    assert len(settings) == 2
+    assert len(settings) == 3
     for setting in settings:
         assert charted("--set", setting)
 
