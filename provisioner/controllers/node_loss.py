@@ -38,7 +38,7 @@ FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.RELEASE})
 """What is not decided on caches alone."""
 
 OF_POOL, OF_NODE = "pool", "last node"
-"""Indexes of volumes."""
+"""Indexes of volumes; those without a handle or a note are under no value."""
 
 
 class NodeLoss:
@@ -56,8 +56,10 @@ class NodeLoss:
         self._announcer = Announcer(recorder)
         self._drivers = drivers
         self._grace = grace
-        caches[VOLUME].add_index(OF_POOL, lambda volume: [Volume.of(volume).pool_uuid])
-        caches[VOLUME].add_index(OF_NODE, lambda volume: [last_node(Volume.of(volume))])
+        caches[VOLUME].add_index(OF_POOL, lambda volume: [volume["spec"]["csi"]["volumeHandle"].partition(".")[0]])
+        caches[VOLUME].add_index(
+            OF_NODE, lambda volume: [volume["metadata"]["annotations"][LAST_NODE].partition("/")[0]]
+        )
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A volume wakes itself; so do the node that has or had it, its claim, and its class."""

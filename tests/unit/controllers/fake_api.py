@@ -1,5 +1,6 @@
 """An API server in memory, as far as the storage controllers look: a fake at our own seam, the Transport."""
 
+import contextlib
 import copy
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -135,7 +136,11 @@ class _Cache:
         self._indexes[name] = index
 
     def by(self, index: str, value: str) -> list[Json]:
-        return [each for each in self.all() if value in self._indexes[index](each)]
+        found = []
+        for each in self.all():
+            with contextlib.suppress(KeyError):  # as the real one does
+                found += [each] if value in self._indexes[index](each) else []
+        return found
 
     def get(self, name: str, namespace: str = "") -> Json | None:
         return copy.deepcopy(self._api.objects.get(_place(self._kind, name, namespace)))
