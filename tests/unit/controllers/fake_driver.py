@@ -22,7 +22,8 @@ class FakeDriver:
     `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pool: str = POOL) -> None:
+        self.pool = pool
         self.living: dict[str, inventory_pb2.Manifest] = {}
         self.trash: dict[str, inventory_pb2.Manifest] = {}
         self.error: RpcError | None = None
@@ -61,13 +62,13 @@ class FakeDriver:
                     raise FormerVolume(each.volume_id, in_trash=False)
         self.making.add(name)
         await self.idle.wait()
-        handle = f"{POOL}.{name}"
+        handle = f"{self.pool}.{name}"
         self.mutable.setdefault(handle, dict(mutable_parameters))
         if handle not in self.living:
             self.living[handle] = inventory_pb2.Manifest(
                 volume_id=handle,
                 csi_name=name,
-                pool_uuid=POOL,
+                pool_uuid=self.pool,
                 capacity_bytes=required_bytes,
                 access_type="mount",
                 state="ready",
@@ -103,7 +104,7 @@ class FakeDriver:
 
     async def list_pools(self) -> list[inventory_pb2.Pool]:
         """See Router."""
-        return [inventory_pb2.Pool(uuid=POOL, name="local")]
+        return [inventory_pb2.Pool(uuid=self.pool, name="local", backends=["directory"])]
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
         """See Router."""
