@@ -14,6 +14,9 @@ from provisioner.model.node import Node
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
+AGAIN_SECONDS = 5.0
+"""Until a driver is asked about again, whose Node is gone, and which still says that it has the pool."""
+
 
 class Step(enum.Enum):
     """What to do next about one volume."""
@@ -31,8 +34,10 @@ class Step(enum.Enum):
     """Delete its claim; the StatefulSet makes it anew."""
     LEAVE = "leave"
     """Letting it go would help nobody: whether it is deleted is for its owner to say."""
+    PROMPT = "prompt"
+    """Its claim is gone, and its StatefulSet did not make it anew yet: delete the pod that waits for it."""
     RELEASE = "release"
-    """Its claim is gone: mark it, so that it is nobody's former volume any longer."""
+    """A new claim waits for it: mark it, so that it is nobody's former volume any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +45,19 @@ class Loss:
     """
     A volume and who could have its pool, observed at one moment.
 
-    `claim` is the one that the volume's claimRef names, by UID, and None when that is gone. `made_anew` tells whether
-    it is an ordinal of a StatefulSet that stays. `held_by` is another claim of that ordinal whose volume nobody has
-    either, and which waits: the pod would not start without it. `reported` is True when some driver says it has the
-    pool, be it a copy that is used nowhere. `seconds` have passed since the loss was noted; None when it was not.
+    `claim` is the one that the volume's claimRef names, by UID, and None when that is gone; `successor` tells whether
+    another of its name is there. `made_anew` tells whether it is an ordinal that a StatefulSet wants now: what nobody
+    wants is not let go, and finds its volume should the node return first. `held_by` is another claim of that ordinal
+    whose volume nobody has either, and which waits: the pod would not start without it. `reported` is True when some
+    driver says it has the pool, be it a copy that is used nowhere. `seconds` have passed since the loss was noted; None
+    when it was not.
     """
 
     volume: Volume
     storage_class: StorageClass | None
     nodes: tuple[Node, ...] = ()
     claim: Claim | None = None
+    successor: bool = False
     made_anew: bool = False
     held_by: str = ""
     reported: bool = False
@@ -76,8 +84,10 @@ def fate(seen: Loss, *, grace: float) -> Fate:
     having = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
     if len(having) == 1 and volume.annotations.get(LAST_NODE) != note_of(having[0]):
         return Fate(Step.NOTE_NODE, node=note_of(having[0]))
-    if having or seen.reported or not _is_gone(volume, seen.nodes):
+    if having or not _is_gone(volume, seen.nodes):
         return Fate(Step.NOTE_RETURN if noted else Step.NOTHING)
+    if seen.reported:
+        return Fate(Step.NOTE_RETURN) if noted else Fate(Step.WAIT, seconds=AGAIN_SECONDS)
     if seen.seconds is None:
         return Fate(Step.NOTE_LOSS)
     if seen.seconds < grace:
@@ -100,7 +110,7 @@ def _let_go(seen: Loss) -> Step:
     if seen.volume.claim_ref is None or not seen.volume.claim_ref.uid:
         return Step.NOTHING
     if seen.claim is None:
-        return Step.RELEASE
+        return Step.RELEASE if seen.successor else Step.PROMPT if seen.made_anew else Step.NOTHING
     if seen.claim.deleting:
         return Step.NOTHING
     return Step.LET_GO if seen.made_anew and not seen.held_by else Step.LEAVE

@@ -24,7 +24,7 @@ def let_go(seen: Loss) -> str:
 
 def left(seen: Loss) -> str:
     """Letting the claim go would help nobody."""
-    why = f"its pod needs claim {seen.held_by}, too, which waits" if seen.held_by else "no StatefulSet makes it anew"
+    why = f"its pod needs claim {seen.held_by}, too, which waits" if seen.held_by else "no StatefulSet wants it now"
     return _about(seen, f"the claim is kept, as {why}; {_by_hand(seen)}")
 
 

@@ -77,8 +77,9 @@ async def look_live(transport: Transport, name: str, drivers: Drivers) -> tuple[
         sets = (await transport.list(STATEFUL_SET, namespace=ref.namespace)).items
     storage_class = await transport.get(STORAGE_CLASS, volume.class_name)
     nodes = (await transport.list(NODE, label_selector=f"{POOL_LABEL_PREFIX}{volume.pool_uuid}")).items
-    with contextlib.suppress(NotFound):
-        nodes.append(await transport.get(NODE, last_node(volume)))
+    if last_node(volume):
+        with contextlib.suppress(NotFound):
+            nodes.append(await transport.get(NODE, last_node(volume)))
     return found, _loss(volume, nodes, claim=claim, storage_class=storage_class, sets=sets, drivers=drivers)
 
 
@@ -92,14 +93,15 @@ def _loss(
     drivers: Drivers,
 ) -> Loss:
     ref = volume.claim_ref
-    holder = Claim.of(claim) if claim else None
-    stay = [each for each in map(StatefulSet.of, sets) if not each.deleting]
+    found = Claim.of(claim) if claim else None
+    same = found is not None and ref is not None and found.uid == ref.uid
     return Loss(
         volume=volume,
         storage_class=StorageClass.of(storage_class) if storage_class else None,
         nodes=tuple(map(Node.of, nodes)),
-        claim=holder if holder and ref and holder.uid == ref.uid else None,
-        made_anew=ref is not None and any(each.ordinal_of(ref.name) for each in stay),
+        claim=found if same else None,
+        successor=found is not None and not same and not found.deleting,
+        made_anew=ref is not None and any(ref.name in StatefulSet.of(each).claims() for each in sets),
         reported=bool(drivers.reporting(volume.pool_uuid)),
         seconds=_seconds(volume.annotations.get(LOST_SINCE, "")),
     )

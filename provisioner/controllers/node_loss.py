@@ -18,14 +18,15 @@ from provisioner.binding.loss import Fate, Loss, Step, fate, last_node
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
 from provisioner.controllers.loss_facts import Drivers, held_by, look, look_live
+from provisioner.controllers.loss_wakes import Wakes
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.errors import InvalidObject
-from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
-from provisioner.model.names import LAST_NODE, LOST_SINCE, POOL_LABEL_PREFIX, RELEASED
+from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
+from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
 
 log = structlog.get_logger()
@@ -34,11 +35,8 @@ CONFIRM_SECONDS = 1.0
 SLOWLY_SECONDS = 60.0
 """Between two tries of what stays refused until an admin does something."""
 
-FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.RELEASE})
+FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.PROMPT, Step.RELEASE})
 """What is not decided on caches alone."""
-
-OF_POOL, OF_NODE = "pool", "last node"
-"""Indexes of volumes; those without a handle or a note are under no value."""
 
 
 class NodeLoss:
@@ -56,35 +54,11 @@ class NodeLoss:
         self._announcer = Announcer(recorder)
         self._drivers = drivers
         self._grace = grace
-        caches[VOLUME].add_index(OF_POOL, lambda volume: [volume["spec"]["csi"]["volumeHandle"].partition(".")[0]])
-        caches[VOLUME].add_index(
-            OF_NODE, lambda volume: [volume["metadata"]["annotations"][LAST_NODE].partition("/")[0]]
-        )
+        self._wakes = Wakes(caches[VOLUME])
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself; so do the node that has or had it, its claim, and its class."""
-        return {
-            VOLUME: lambda volume: [("", volume["metadata"]["name"])],
-            NODE: self._of_node,
-            CLAIM: lambda claim: [("", claim["spec"]["volumeName"])] if claim["spec"].get("volumeName") else (),
-            STORAGE_CLASS: self._of_class,
-            STATEFUL_SET: lambda _: (),
-        }
-
-    def _of_node(self, node: Json) -> Iterable[Key]:
-        found = self._caches[VOLUME].by(OF_NODE, node["metadata"]["name"])
-        for label in node["metadata"].get("labels") or {}:
-            if label.startswith(POOL_LABEL_PREFIX):
-                found += self._caches[VOLUME].by(OF_POOL, label.removeprefix(POOL_LABEL_PREFIX))
-        return [("", volume["metadata"]["name"]) for volume in found]
-
-    def _of_class(self, storage_class: Json) -> Iterable[Key]:
-        name = storage_class["metadata"]["name"]
-        return [
-            ("", volume["metadata"]["name"])
-            for volume in self._caches[VOLUME].all()
-            if volume["spec"].get("storageClassName") == name
-        ]
+        """See Wakes."""
+        return self._wakes.watches()
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Look, decide, and before anything is let go look again at what the API itself says."""
@@ -120,6 +94,9 @@ class NodeLoss:
             case Step.LEAVE:
                 await self._tell(seen, "ClaimKept", loss_told.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
+            case Step.PROMPT:
+                await self._prompt(seen.volume)
+                return RequeueAfter(SLOWLY_SECONDS, "its set makes the claim anew")
             case Step.RELEASE:
                 await self._release(found, seen.volume)
         return Done()
@@ -134,17 +111,18 @@ class NodeLoss:
         await self._tell(seen, "ClaimReleased", loss_told.let_go(seen))
         return Done()  # the claim wakes this key when it is gone
 
-    async def _release(self, found: Json, volume: Volume) -> None:
-        """The pods first: once the volume is marked, nothing here looks after them."""
+    async def _prompt(self, volume: Volume) -> None:
         ref = volume.claim_ref
         assert ref is not None  # noqa: S101 - nobody else is let go of a volume
         for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
             message = loss_told.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
             await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
+
+    async def _release(self, found: Json, volume: Volume) -> None:
         await self._annotate(found, {RELEASED: _now(), LOST_SINCE: None})
         message = loss_told.released(volume)
         await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
-        log.info("volume.released", volume=volume.name, claim=str(ref), node=last_node(volume))
+        log.info("volume.released", volume=volume.name, claim=str(volume.claim_ref), node=last_node(volume))
 
     async def _tell(self, seen: Loss, reason: str, message: str) -> None:
         """On the claim, where people look."""

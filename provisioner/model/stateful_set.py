@@ -1,6 +1,7 @@
 """A StatefulSet, as far as claims care."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,12 @@ class StatefulSet:
             templates=tuple(Fields("template", each).text("metadata.name") for each in templates),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
         )
+
+    def claims(self) -> Iterator[str]:
+        """The names of the claims that it wants now; none when it is being deleted."""
+        if not self.deleting:
+            for number in range(self.start, self.start + self.replicas):
+                yield from (f"{template}-{self.name}-{number}" for template in self.templates)
 
     def ordinal_of(self, claim_name: str) -> Ordinal | None:
         """

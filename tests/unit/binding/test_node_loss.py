@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.loss import Fate, Loss, Step, fate
+from provisioner.binding.loss import AGAIN_SECONDS, Fate, Loss, Step, fate
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
@@ -62,6 +62,10 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
         Fate(Step.NOTHING),
     ),
     "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Fate(Step.NOTE_RETURN)),
+    "its driver still answers": (
+        Loss(_volume(**HAD_IT), RELEASES, claim=HELD, reported=True),
+        Fate(Step.WAIT, seconds=AGAIN_SECONDS),
+    ),
     "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Fate(Step.NOTE_LOSS)),
     "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Fate(Step.NOTE_LOSS)),
     "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Fate(Step.WAIT, seconds=200.0)),
@@ -72,7 +76,12 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
         Fate(Step.NOTHING),
     ),
-    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Fate(Step.RELEASE)),
+    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Fate(Step.PROMPT)),
+    "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Fate(Step.RELEASE)),
+    "the claim is gone, and nobody wants it": (
+        dataclasses.replace(LONG_LOST, claim=None, made_anew=False),
+        Fate(Step.NOTHING),
+    ),
     "it was released": (dataclasses.replace(LONG_LOST, volume=_volume(**LOST, **{RELEASED: "x"})), Fate(Step.NOTHING)),
     "it belongs to nobody": (
         dataclasses.replace(LONG_LOST, volume=dataclasses.replace(_volume(**LOST), claim_ref=None), claim=None),
@@ -117,6 +126,7 @@ worlds = st.builds(
     storage_class=st.sampled_from([RELEASES, RELEASES, WAITS, None]),
     nodes=st.lists(nodes, max_size=2).map(tuple),
     claim=st.sampled_from([HELD, None]),
+    successor=st.booleans(),
     made_anew=st.booleans(),
     reported=st.sampled_from([False, False, True]),
     seconds=st.sampled_from([None, 0.0, GRACE - 1, GRACE, 2 * GRACE]),
@@ -127,7 +137,7 @@ worlds = st.builds(
 @given(worlds)
 def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
-    if fate(seen, grace=GRACE).step not in {Step.LET_GO, Step.RELEASE}:
+    if fate(seen, grace=GRACE).step not in {Step.LET_GO, Step.PROMPT, Step.RELEASE}:
         return
     assert seen.storage_class is RELEASES
     assert seen.volume.annotations[LAST_NODE].partition("/")[2] not in {"", *(each.uid for each in seen.nodes)}

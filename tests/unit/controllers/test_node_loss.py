@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.controllers.let_go import delete_claim
+from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
 from provisioner.controllers.node_loss import NodeLoss
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden
@@ -137,7 +137,7 @@ async def test_a_node_that_comes_back_in_time_has_lost_nothing() -> None:
 
 
 async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
-    """While a finalizer holds the claim nothing is marked; then the waiting pod goes, and nobody else."""
+    """While a finalizer holds the claim nothing is marked; then the waiting pod goes, and nobody else; then it is made anew."""
     api = _lost(_pod(), _pod("other", on="n2"), _pod("bare", owner="Job"))
     held = api.all(CLAIM)[0]
     held["metadata"]["finalizers"] = [CLAIM_PROTECTION]
@@ -149,10 +149,25 @@ async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
 
     await api.patch(CLAIM, "www-web-0", {"metadata": {"finalizers": None}}, namespace="default")
     await _loss(api).reconcile(KEY)
-    assert [("delete", POD.plural, "web-0"), ("patch", VOLUME.plural, "pvc-c1")] == api.writes[2:]
+    assert [("delete", POD.plural, "web-0")] == api.writes[2:]
+    assert RELEASED not in _notes(api)
+
+    api.put(CLAIM, claim(uid="c2"))
+    await _loss(api).reconcile(KEY)
+    assert [("patch", VOLUME.plural, "pvc-c1")] == api.writes[3:]
     assert {LAST_NODE, RELEASED} == _notes(api).keys()
     assert ["ClaimReleased", "VolumeReleased"] == [reason for _, reason, _ in api.events]
     assert "mooring adopt www-web-0 -n default --volume pvc-c1" in api.events[-1][2]
+
+
+async def test_what_nobody_wants_back_stays_as_it_is() -> None:
+    """An ordinal that was scaled away keeps its claim, or its former volume, and finds it should the node return first."""
+    api = _lost()
+    api.put(STATEFUL_SET, stateful_set(replicas=0))
+    await _loss(api).reconcile(KEY)
+    del api.objects[CLAIM.plural, "default", "www-web-0"]
+    assert Done() == await _loss(api).reconcile(KEY)
+    assert [] == api.writes
 
 
 async def test_only_the_claim_that_was_judged_is_deleted() -> None:
@@ -162,6 +177,24 @@ async def test_only_the_claim_that_was_judged_is_deleted() -> None:
     api.put(CLAIM, claim(uid="c2"))
     await delete_claim(api, judged)
     assert [] == api.writes
+
+
+async def test_a_pod_whose_claim_is_there_is_left_alone() -> None:
+    """Also when that came since the last look: the pod starts with it."""
+    api = _lost(_pod())
+    api.put(CLAIM, claim(uid="c2"))
+    assert [] == await delete_waiting_pods(api, namespace="default", claim="www-web-0")
+    assert [] == api.writes
+
+
+async def test_a_claim_that_is_going_takes_nothing_over() -> None:
+    """Of the same name, and not the one that had the volume: it is waited for."""
+    api = _lost()
+    going = claim(uid="c2")
+    going["metadata"]["deletionTimestamp"] = LONG_AGO
+    api.put(CLAIM, going)
+    await _loss(api).reconcile(KEY)
+    assert RELEASED not in _notes(api)
 
 
 async def test_a_claim_made_anew_meanwhile_is_left_alone() -> None:
@@ -240,14 +273,16 @@ async def test_without_the_right_the_claim_says_what_to_do() -> None:
 
 
 async def test_a_claim_deleted_by_hand_needs_no_right() -> None:
-    """The volume is marked; the pod, which may not be deleted either, says what to do."""
+    """The pod, which may not be deleted either, says what to do; when the claim is there anew, the volume is marked."""
     api = _lost(_pod())
     del api.objects[CLAIM.plural, "default", "www-web-0"]
     api.refuses = (CLAIM, POD)
     await _loss(api).reconcile(KEY)
-    assert RELEASED in _notes(api)
-    assert ["ClaimReleased", "VolumeReleased"] == [reason for _, reason, _ in api.events]
+    assert ["ClaimReleased"] == [reason for _, reason, _ in api.events]
     assert "kubectl -n default delete pod web-0" in api.events[0][2]
+    api.put(CLAIM, claim(uid="c2"))
+    await _loss(api).reconcile(KEY)
+    assert RELEASED in _notes(api)
 
 
 @pytest.mark.limit("node-loss-sets")
@@ -264,7 +299,7 @@ async def test_a_claim_that_nobody_makes_anew_is_left() -> None:
         assert [] == api.writes
         [(_, reason, message)] = api.events
         assert "ClaimKept" == reason
-        assert "no StatefulSet makes it anew" in message
+        assert "no StatefulSet wants it now" in message
 
 
 async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> None:
@@ -296,3 +331,13 @@ async def test_a_node_wakes_the_volumes_that_it_has_or_had() -> None:
     assert [KEY] == list(wakes(node(POOL)))
     assert [] == list(wakes(node()))
     assert [KEY] == list(wakes({"metadata": {"name": "m"}}))
+
+
+async def test_a_claim_of_the_name_and_its_set_wake_the_volume() -> None:
+    """A claim that was made anew names no volume yet; a set that is scaled up wants its ordinals back."""
+    api = _lost()
+    wakes = _loss(api).watches()
+    assert [KEY] == list(wakes[CLAIM](claim(uid="c2")))
+    assert [KEY] == list(wakes[STATEFUL_SET](stateful_set(replicas=1)))
+    assert [] == list(wakes[STATEFUL_SET](stateful_set(replicas=0)))
+    assert [KEY] == list(wakes[STORAGE_CLASS](storage_class()))

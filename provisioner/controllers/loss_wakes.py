@@ -1,0 +1,49 @@
+"""Which volumes are looked at anew when a node, a claim, a set or a class changes, without a look at all volumes."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from provisioner.controllers.keys import claim_key, claim_of_volume
+from provisioner.kube.cache import Cache
+from provisioner.kube.control import Key
+from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.names import LAST_NODE, POOL_LABEL_PREFIX
+from provisioner.model.stateful_set import StatefulSet
+
+OF_POOL, OF_NODE, OF_CLAIM, OF_CLASS = "pool", "last node", "claim", "class"
+"""Indexes; volumes without a handle, a note and so on are under no value."""
+
+
+class Wakes:
+    """The volumes of a cache, by what may change their fate."""
+
+    def __init__(self, volumes: Cache) -> None:
+        self._volumes = volumes
+        volumes.add_index(OF_POOL, lambda volume: [volume["spec"]["csi"]["volumeHandle"].partition(".")[0]])
+        volumes.add_index(OF_NODE, lambda volume: [volume["metadata"]["annotations"][LAST_NODE].partition("/")[0]])
+        volumes.add_index(OF_CLAIM, lambda volume: ["/".join(key) for key in claim_of_volume(volume)])
+        volumes.add_index(OF_CLASS, lambda volume: [volume["spec"]["storageClassName"]])
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A volume wakes itself; so do its node, claims of its claim's name, their set and its class."""
+        return {
+            VOLUME: lambda volume: [("", volume["metadata"]["name"])],
+            NODE: self._of_node,
+            CLAIM: lambda claim: self._found(OF_CLAIM, "/".join(claim_key(claim))),
+            STATEFUL_SET: self._of_set,
+            STORAGE_CLASS: lambda storage_class: self._found(OF_CLASS, storage_class["metadata"]["name"]),
+        }
+
+    def _of_node(self, node: Json) -> Iterable[Key]:
+        """What it has, by its labels, and what it had, by the notes on the volumes."""
+        yield from self._found(OF_NODE, node["metadata"]["name"])
+        for label in node["metadata"].get("labels") or {}:
+            if label.startswith(POOL_LABEL_PREFIX):
+                yield from self._found(OF_POOL, label.removeprefix(POOL_LABEL_PREFIX))
+
+    def _of_set(self, obj: Json) -> Iterable[Key]:
+        owner = StatefulSet.of(obj)
+        for name in owner.claims():
+            yield from self._found(OF_CLAIM, f"{owner.namespace}/{name}")
+
+    def _found(self, index: str, value: str) -> list[Key]:
+        return [("", volume["metadata"]["name"]) for volume in self._volumes.by(index, value)]
