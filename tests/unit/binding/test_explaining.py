@@ -46,7 +46,7 @@ def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
     """With the code that scripts rely on, and what will come."""
     notes = {LAST_NODE: "n1/uid", LOST_SINCE: "2026-01-01T00:00:00Z"}
     mine = dataclasses.replace(volume(ref=("www-web-0", "new"), phase="Bound"), annotations=notes)
-    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), (mine,), storage_class()))
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
     assert (False, ["node-lost"]) == (found.well, [each.code for each in found.reasons])
     assert "the node n1 that has it has been gone since 2026-01-01T00:00:00Z" in found.sentence
