@@ -72,6 +72,9 @@ def beside(facts: Facts) -> Decision | None:
     if having and not reached(facts):
         name, theirs = next(iter(having.items()))
         return wait("sibling-away", had=f"{theirs.name} of claim {name}")
+    for name in facts.missing:
+        if name < facts.claim.name:
+            return wait("after-sibling", wanted=name)
     for sibling in facts.siblings:
         is_served_at_once = sibling.storage_class and sibling.storage_class.ours and not sibling.waits_for_consumer
         if is_served_at_once and sibling.claim.name not in having and sibling.claim.name < facts.claim.name:

@@ -32,8 +32,9 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.health import CannotListen, serving
 from provisioner.kube.lease import Lease
 from provisioner.kube.transport import KubeTransport
-from provisioner.model.kinds import NODE
+from provisioner.model.kinds import NODE, POD
 from provisioner.model.names import POOL_LABEL_PREFIX
+from provisioner.model.pod import kept
 
 log = structlog.get_logger()
 
@@ -85,7 +86,7 @@ class Replica:
     def __init__(self, settings: ControllerSettings, transport: KubeTransport) -> None:
         self._settings = settings
         self._transport = transport
-        self._caches = Caches()
+        self._caches = Caches(keep={POD: kept})
         self._recorder = Recorder(transport, COMPONENT)
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._problem = "it has not spoken to the API server yet"

@@ -20,12 +20,13 @@ from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import history
 from provisioner.model.history import Held, lengthened
-from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json, Object
+from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Object
 from provisioner.model.names import (
     BOUND_BY_CONTROLLER,
     DRIVER,
     HISTORY,
     HOLDER_CLAIM_UID,
+    HOLDER_NAMESPACE_UID,
     HOLDER_STATEFUL_SET,
     RELEASED,
 )
@@ -48,11 +49,15 @@ async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, s
     """
     Ask the API itself, not a cache, whether the claim may adopt now; the fresh claim, or None when it may not.
 
-    A claim of this name with this UID proves that every older claim of this name is gone.
+    A claim of this name with this UID proves that every older claim of this name is gone, and the UID of its namespace
+    that it is no stranger's.
     """
     metadata = claim["metadata"]
     try:
         fresh = await transport.get(CLAIM, metadata["name"], metadata["namespace"])
+        home = await transport.get(NAMESPACE, metadata["namespace"])
+        if home["metadata"]["uid"] != labels[HOLDER_NAMESPACE_UID]:
+            return None
         if needs_set:
             owner = await transport.get(STATEFUL_SET, labels[HOLDER_STATEFUL_SET], metadata["namespace"])
             if "deletionTimestamp" in owner["metadata"]:

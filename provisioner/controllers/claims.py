@@ -34,6 +34,7 @@ from provisioner.model.kinds import (
     CLAIM,
     NAMESPACE,
     NODE,
+    POD,
     STATEFUL_SET,
     STORAGE_CLASS,
     VOLUME,
@@ -42,6 +43,7 @@ from provisioner.model.kinds import (
     Object,
 )
 from provisioner.model.names import DRIVER
+from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.router import DriverAway, FormerVolume, RpcError, State
 
@@ -87,7 +89,8 @@ class Claims:
         """A claim wakes itself; whatever may unblock it wakes it, too."""
         return {
             CLAIM: self._of_claim,
-            VOLUME: claim_of_volume,
+            VOLUME: self._of_volume,
+            POD: self._of_pod,
             STATEFUL_SET: self._of_set,
             STORAGE_CLASS: lambda _: self._pending(),
             ATTRIBUTES_CLASS: lambda _: self._pending(),
@@ -96,10 +99,23 @@ class Claims:
         }
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
-        """The claims of one pod are decided together."""
-        key = claim_key(claim)
-        sets = readable(self._caches[STATEFUL_SET].all(key[0]), StatefulSet.of)
-        return {key, *((key[0], name) for each in sets for name in each.beside(key[1]))}
+        return self._with_siblings(claim_key(claim))
+
+    def _of_volume(self, volume: Json) -> Iterable[Key]:
+        return {each for key in claim_of_volume(volume) for each in self._with_siblings(key)}
+
+    def _of_pod(self, pod: Json) -> Iterable[Key]:
+        namespace = pod["metadata"]["namespace"]
+        claims = [name for each in readable([pod], Pod.of) for name in each.claims.values()]
+        return [key for key in self._pending(namespace) if key[1] in claims]
+
+    def _with_siblings(self, key: Key) -> set[Key]:
+        """The claim, and those of the same pod: they are decided together."""
+        namespace, name = key
+        sets = readable(self._caches[STATEFUL_SET].all(namespace), StatefulSet.of)
+        pods = (each.claims.values() for each in readable(self._caches[POD].all(namespace), Pod.of))
+        beside = {one for each in sets for one in each.beside(name)}
+        return {key, *((namespace, one) for one in beside.union(*(claims for claims in pods if name in claims)))}
 
     def _of_set(self, stateful_set: Json) -> Iterable[Key]:
         namespace = stateful_set["metadata"]["namespace"]
@@ -125,6 +141,8 @@ class Claims:
             return await self._waits(found, error)
         if facts.storage_class is None or not facts.storage_class.ours:
             return Done()
+        if not facts.namespace_uid:
+            return RequeueAfter(CONFIRM_SECONDS, "whose namespace it is is not known yet")
         try:
             return await self._act(found, facts, decide(facts))
         except RpcError as error:
@@ -142,7 +160,7 @@ class Claims:
                 await self._explain(claim, decision)
                 if self._gives_back and any(reason.code in ELSEWHERE for reason in decision.reasons):
                     await give_back(self._transport, claim, why=decision.sentence)
-                if any(reason.code.startswith("former") for reason in decision.reasons):
+                if any(reason.code.startswith(("former", "sibling", "after-sibling")) for reason in decision.reasons):
                     return RequeueAfter(
                         FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
                     )
@@ -203,7 +221,7 @@ class Claims:
             mutable=facts.attributes_class.parameters if facts.attributes_class else {},
             node=decision.node,
             candidates=decision.candidates,
-            adopts=facts.storage_class.adopts != "Never" and not facts.claim.forgets,
+            adopts=_may_have_former(facts),
         )
         message = f"successfully provisioned volume {name}"
         await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
@@ -217,9 +235,7 @@ class Claims:
         refused = ("class", "attributes-class", "sibling")
         about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
         if about_former:
-            metadata = claim["metadata"]
-            message = f"{decision.sentence}; no empty volume is made meanwhile"
-            message += f" (`mooring forget {metadata['name']} -n {metadata['namespace']}` has one made)"
+            message = f"{decision.sentence}; no empty volume is made meanwhile{_way_out(claim, decision)}"
             await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)
         elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
             await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
@@ -275,6 +291,23 @@ class Claims:
             policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
             attributes_class=facts.claim.attributes_class,
         )
+
+
+def _may_have_former(facts: Facts) -> bool:
+    """Whether the fence has to look for a former volume; a plain claim has none where only ordinals adopt."""
+    adopts = facts.storage_class.adopts if facts.storage_class else "Never"
+    return not facts.claim.forgets and (adopts == "Claim" or (adopts == "Ordinal" and bool(facts.ordinals)))
+
+
+def _way_out(claim: Object, decision: Decision) -> str:
+    """The command by which a new volume is made all the same; none where waiting ends by itself."""
+    reason, metadata = decision.reasons[0], claim["metadata"]
+    if reason.code in MAY_PASS:
+        return ""
+    command = f"mooring forget {reason.wanted if reason.code == 'former-sibling' else metadata['name']}"
+    if reason.code == "former-apart":
+        command += f"`, or `mooring forget {reason.wanted}"
+    return f" (`{command}`, in namespace {metadata['namespace']}, has one made)"
 
 
 def _is_young(claim: Object) -> bool:

@@ -9,6 +9,9 @@ from provisioner.model.kinds import Json, Kind
 Index = Callable[[Json], Iterable[str]]
 """From an object to the values under which it shall be found."""
 
+Keep = Callable[[Json], Json]
+"""From an object to the parts of it that anybody looks at."""
+
 Place = tuple[str, str]
 """(namespace, name)"""
 
@@ -29,7 +32,9 @@ AnyFollower = TypeVar("AnyFollower", bound=Follower)
 class Cache:
     """Objects of one kind. What it hands out is shared: look, do not touch."""
 
-    def __init__(self, indexes: Mapping[str, Index] | None = None) -> None:
+    def __init__(self, indexes: Mapping[str, Index] | None = None, *, keep: Keep | None = None) -> None:
+        """With `keep`, only what that leaves of an object is kept."""
+        self._keep = keep
         self._objects: dict[Place, Json] = {}
         self._followers: dict[Callable[[], Any], Any] = {}
         self._indexes = dict(indexes or {})
@@ -53,6 +58,7 @@ class Cache:
 
     def put(self, obj: Json) -> Json | None:
         """Take an object in; what stood there before."""
+        obj = self._keep(obj) if self._keep else obj
         place = place_of(obj)
         before = self._take_out(place)
         self._objects[place] = obj
@@ -104,13 +110,16 @@ class Cache:
 class Caches:
     """One cache for each kind, made when it is first asked for."""
 
-    def __init__(self, indexes: Mapping[Kind, Mapping[str, Index]] | None = None) -> None:
+    def __init__(
+        self, indexes: Mapping[Kind, Mapping[str, Index]] | None = None, *, keep: Mapping[Kind, Keep] | None = None
+    ) -> None:
         self._indexes = dict(indexes or {})
+        self._keep = dict(keep or {})
         self._caches: dict[Kind, Cache] = {}
 
     def __getitem__(self, kind: Kind) -> Cache:
         if kind not in self._caches:
-            self._caches[kind] = Cache(self._indexes.get(kind))
+            self._caches[kind] = Cache(self._indexes.get(kind), keep=self._keep.get(kind))
         return self._caches[kind]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provisioner.model.fields import Fields
-from provisioner.model.kinds import Object
+from provisioner.model.kinds import Json, Object
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +40,15 @@ class Pod:
             ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
         )
+
+
+def kept(obj: Object) -> Json:
+    """The parts of a pod that are read here: a cluster has many pods, and most of each is of no use to storage."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    named = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+    claims = [each for each in spec.get("volumes") or () if each.get("persistentVolumeClaim")]
+    return {
+        "metadata": {key: metadata[key] for key in named if key in metadata},
+        "spec": {"nodeName": spec.get("nodeName") or "", "volumes": claims},
+        "status": {key: value for key, value in (obj.get("status") or {}).items() if key in {"phase", "conditions"}},
+    }

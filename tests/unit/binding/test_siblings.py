@@ -204,6 +204,15 @@ def test_without_a_scheduler_claims_of_one_pod_are_made_on_one_node() -> None:
     assert (Action.PROVISION, frozenset({"n2"})) == (decide(known).action, decide(known).candidates)
 
 
+def test_without_a_scheduler_a_claim_that_the_set_has_yet_to_make_is_waited_for() -> None:
+    """The one that is first by name gets its volume first, be it there yet or not."""
+    now = storage_class(waits=False)
+    known = facts(claim=claim(), storage_class=now, stateful_sets=SETS, missing=("data-web-0",))
+    first = facts(claim=claim("data-web-0"), storage_class=now, stateful_sets=SETS, missing=("www-web-0",))
+
+    assert ("after-sibling", Action.PROVISION) == (code_of(known), decide(first).action)
+
+
 @pytest.mark.limit("claims-before-pods")
 def test_claims_that_nothing_holds_together_are_made_anywhere() -> None:
     """No set makes them, and no pod mounts them yet."""

@@ -7,10 +7,10 @@ from provisioner.controllers.adopt import adopt, adoption_patch, confirm, rebuil
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.kinds import CLAIM, STATEFUL_SET, VOLUME, Json
+from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER, HISTORY, HOLDER_NAMESPACE_UID, HOLDER_STATEFUL_SET, RELEASED
 from tests.unit.controllers.fake_api import FakeApi
-from tests.unit.controllers.objects import HANDLE, claim, stateful_set, storage_class, volume
+from tests.unit.controllers.objects import HANDLE, claim, namespace, stateful_set, storage_class, volume
 
 LABELS = {
     HOLDER_NAMESPACE_UID: "n1",
@@ -82,17 +82,20 @@ async def test_a_volume_that_changed_is_judged_again(changed: Json) -> None:
 
 
 async def test_confirmation_wants_the_claim_and_its_set_alive() -> None:
-    """A claim that is gone, bound or another one, or whose set is gone, adopts nothing."""
+    """A claim that is gone, bound or another one, whose set is gone or whose namespace was made anew, adopts nothing."""
     cached = claim(uid="c2")
-    alive = [(CLAIM, claim(uid="c2")), (STATEFUL_SET, stateful_set())]
+    home = (NAMESPACE, namespace())
+    alive = [(CLAIM, claim(uid="c2")), (STATEFUL_SET, stateful_set()), home]
     assert await confirm(FakeApi(*alive), claim=cached, labels=LABELS, needs_set=True)
     assert not await confirm(FakeApi(*alive[1:]), claim=cached, labels=LABELS, needs_set=True)
-    assert not await confirm(FakeApi(*alive[:1]), claim=cached, labels=LABELS, needs_set=True)
-    assert await confirm(FakeApi(*alive[:1]), claim=cached, labels=LABELS, needs_set=False)
-    newer = [(CLAIM, claim(uid="c3")), alive[1]]
+    assert not await confirm(FakeApi(alive[0], home), claim=cached, labels=LABELS, needs_set=True)
+    assert await confirm(FakeApi(alive[0], home), claim=cached, labels=LABELS, needs_set=False)
+    newer = [(CLAIM, claim(uid="c3")), *alive[1:]]
     assert not await confirm(FakeApi(*newer), claim=cached, labels=LABELS, needs_set=True)
-    taken = [(CLAIM, claim(uid="c2", volumeName="pv")), alive[1]]
+    taken = [(CLAIM, claim(uid="c2", volumeName="pv")), *alive[1:]]
     assert not await confirm(FakeApi(*taken), claim=cached, labels=LABELS, needs_set=True)
+    anew = [*alive[:2], (NAMESPACE, namespace(uid="n2"))]
+    assert not await confirm(FakeApi(*anew), claim=cached, labels=LABELS, needs_set=True)
 
 
 async def test_a_volume_is_written_anew_from_its_manifest() -> None:

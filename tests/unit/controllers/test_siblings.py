@@ -4,11 +4,14 @@ import datetime as dt
 
 import pytest
 
-from provisioner.controllers.claims import Claims
+from provisioner.binding.decision import Action, Decision, Reason
+from provisioner.controllers.claims import Claims, _way_out
+from provisioner.kube.control import RequeueAfter
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import HISTORY
+from provisioner.model.pod import kept
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume
@@ -95,8 +98,45 @@ async def test_a_claim_that_the_set_is_about_to_make_is_worth_no_event(age: int,
     assert events == len(api.events)
 
 
-def test_a_claim_wakes_those_of_the_same_pod() -> None:
+@pytest.mark.parametrize(("kind", "changed"), [(CLAIM, _claim("logs")), (VOLUME, _volume("logs"))])
+def test_a_claim_or_its_volume_wakes_the_claims_of_the_same_pod(kind: Kind, changed: Json) -> None:
     """They have waited for it."""
     api = _api()
-    woken = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()[CLAIM](_claim("logs"))
+    woken = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()[kind](changed)
     assert set(KEYS.values()) == set(woken)
+
+
+def _pod() -> Json:
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": f"{name}-web-0"}} for name in KEYS]
+    return {"metadata": {"name": "p", "namespace": "default", "uid": "p"}, "spec": {"volumes": volumes}}
+
+
+def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
+    """It wakes them when it comes, and then each of them the others."""
+    api = _api(*((CLAIM, _claim(each)) for each in KEYS), (POD, kept(_pod())))
+    api.put(STATEFUL_SET, stateful_set("other"))
+    watches = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()
+    assert set(KEYS.values()) == set(watches[POD](_pod())) == set(watches[CLAIM](_claim("logs")))
+
+
+@pytest.mark.parametrize(
+    ("code", "offered"),
+    [
+        ("former-sibling-missing", ""),
+        ("former-sibling", "mooring forget logs-web-0"),
+        ("former-apart", "mooring forget www-web-0`, or `mooring forget logs-web-0"),
+        ("former-policy", "mooring forget www-web-0"),
+    ],
+)
+def test_the_way_out_never_costs_a_good_volume_where_waiting_is_enough(code: str, offered: str) -> None:
+    """What blocks is the sibling's volume, so that it is the sibling that may get a new one."""
+    said = _way_out(_claim("www"), Decision(Action.WAIT, (Reason(code, "pv", "logs-web-0", "x"),)))
+    assert said == (f" (`{offered}`, in namespace default, has one made)" if offered else "")
+
+
+async def test_no_new_volume_is_asked_for_before_the_namespace_is_known() -> None:
+    """Its UID is what tells a former volume from a stranger's."""
+    api = _api((CLAIM, _claim("www")))
+    del api.objects[NAMESPACE.plural, "", "default"]
+    result = await Claims(api, api.caches, api.recorder, router=FakeDriver()).reconcile(KEYS["www"])
+    assert isinstance(result, RequeueAfter)
