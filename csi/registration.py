@@ -133,7 +133,8 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
     async def _wait(self, seconds: float) -> None:
         """For news, or so long."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
         if not self._ending:
             self._news.clear()
 

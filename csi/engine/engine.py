@@ -1,6 +1,7 @@
 """All parts of the engine together: what the services call."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
@@ -192,10 +193,9 @@ class Engine:
             except OSError as error:
                 log.error("purge.failed", problem=str(error))
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._purge_seconds)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._purge_seconds):
+                    await self._wake.wait()
 
     async def _on(self, handle: str, request: object, work: Callable[[], Awaitable[None]]) -> None:
         entry = self.find(handle)

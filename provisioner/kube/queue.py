@@ -1,6 +1,7 @@
 """Keys to be reconciled: each at most once in the queue, never by two workers at once, and none is lost."""
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 from collections import deque
@@ -77,10 +78,10 @@ class WorkQueue(Generic[K]):
                 return key
             self._wake.clear()
             timeout = self._later[0][0] - loop.time() if self._later else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except TimeoutError:
-                continue
+            # Not wait_for: in Python 3.11 that loses a cancellation which comes together with the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._wake.wait()
 
     def done(self, key: K) -> None:
         """The work on it is over; if it was added meanwhile, it comes again."""

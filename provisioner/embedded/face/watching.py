@@ -106,7 +106,8 @@ async def _lines(context: Context, wanted: Wish, form: "_Form", request: web.Req
         if loop.time() >= end or request.transport is None or request.transport.is_closing():
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(bell.wait(), max(min(end, bookmark_at) - loop.time(), 0.001))
+            async with asyncio.timeout(max(min(end, bookmark_at) - loop.time(), 0.001)):
+                await bell.wait()
 
 
 def _in_view(wanted: Wish, obj: Json) -> bool:

@@ -63,3 +63,19 @@ async def test_of_two_delays_the_shorter_counts() -> None:
     async with asyncio.timeout(5):
         assert await queue.get() == "a"
     assert len(queue) == 0
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_worker_that_is_told_to_end_ends_even_when_a_key_comes_at_that_moment(turns: int) -> None:
+    """Whatever turn of the loop it is told in; the key stays for another worker."""
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add_after("later", 60)
+    worker = asyncio.create_task(queue.get())
+    await asyncio.sleep(0.01)
+    queue.add("a")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    ended = worker.cancel()
+
+    done = await asyncio.gather(worker, return_exceptions=True)
+    assert isinstance(done[0], asyncio.CancelledError) == ended
