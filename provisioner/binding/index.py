@@ -55,8 +55,8 @@ class Index:
 
     def naming(self, namespace: str, claim: str) -> list[Volume]:
         """The volumes whose claimRef has that name, whatever its UID, in the order of their own names."""
-        named = self._named.get((namespace, claim), {})
-        return [named[name] for name in sorted(named)]
+        named = self._named.get((namespace, claim))
+        return [named[name] for name in sorted(named)] if named else []
 
     def has_handle(self, handle: str) -> bool:
         """Whether a volume of our driver has that handle."""
@@ -142,7 +142,7 @@ class Index:
         for volume in self.naming(claim.namespace, claim.name):
             if wanted <= (known := bucket(volume)) and known not in reserved and _is_reserved(volume, claim):
                 reserved[known] = volume
-        for known in sorted({*shelves, *reserved}, key=lambda modes: (len(modes), sorted(map(MODES.index, modes)))):
+        for known in _in_upstreams_order({*shelves, *reserved}):
             found = reserved.get(known) or _smallest(claim, shelves[known], node=None, excluded=frozenset())
             if found is not None:
                 yield known, found
@@ -151,6 +151,13 @@ class Index:
 def bucket(volume: Volume) -> frozenset[str]:
     """The access modes by which upstream's index knows the volume: those that it does not know are left out."""
     return frozenset(volume.modes) & KNOWN
+
+
+def _in_upstreams_order(keys: set[frozenset[str]]) -> Iterable[frozenset[str]]:
+    """Fewer modes first; mostly there is one key only, and nothing to sort."""
+    if len(keys) < 2:
+        return keys
+    return sorted(keys, key=lambda modes: (len(modes), sorted(map(MODES.index, modes))))
 
 
 def _is_reserved(volume: Volume, claim: Claim) -> bool:
