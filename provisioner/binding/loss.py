@@ -111,8 +111,8 @@ def _let_go(seen: Loss) -> Step:
         return Step.NOTHING
     if seen.claim is None:
         return Step.RELEASE if seen.successor else Step.PROMPT if seen.made_anew else Step.NOTHING
-    if seen.claim.deleting:
-        return Step.NOTHING
+    if seen.claim.deleting or seen.claim.volume_name != seen.volume.name:
+        return Step.NOTHING  # bound to another one while this was made, it has lost nothing: that one is not to go
     return Step.LET_GO if seen.made_anew and not seen.held_by else Step.LEAVE
 
 

@@ -76,6 +76,14 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
         Fate(Step.NOTHING),
     ),
+    "the claim has another volume": (
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="other")),
+        Fate(Step.NOTHING),
+    ),
+    "the claim has no volume yet": (
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="")),
+        Fate(Step.NOTHING),
+    ),
     "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Fate(Step.PROMPT)),
     "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Fate(Step.RELEASE)),
     "the claim is gone, and nobody wants it": (

@@ -179,6 +179,14 @@ async def test_only_the_claim_that_was_judged_is_deleted() -> None:
     assert [] == api.writes
 
 
+async def test_a_claim_that_is_bound_to_another_volume_keeps_that() -> None:
+    """I3: the volume on the lost node was made for it, and lost the race; the one that it has is whole."""
+    api = _lost(_pod())
+    api.put(CLAIM, claim(phase="Bound", volumeName="pvc-c9"))
+    assert Done() == await _loss(api).reconcile(KEY)
+    assert ([], []) == (api.writes, api.events)
+
+
 async def test_a_pod_whose_claim_is_there_is_left_alone() -> None:
     """Also when that came since the last look: the pod starts with it."""
     api = _lost(_pod())
