@@ -23,11 +23,11 @@ class Step(enum.Enum):
 
     NOTHING = "nothing"
     NOTE_NODE = "note node"
-    """Write down which Node has the pool, and that the volume is not lost."""
+    """Write down which Node has the pool."""
     NOTE_LOSS = "note loss"
     """Write down that the volume is lost from now on."""
     NOTE_RETURN = "note return"
-    """It is not lost, or nobody asked to let it go: take the note of the loss away."""
+    """It is not lost any longer, or its class does not let go any longer: take the note of the loss away."""
     WAIT = "wait"
     """It is lost, and its node may still come back."""
     LET_GO = "let go"
@@ -37,7 +37,7 @@ class Step(enum.Enum):
     PROMPT = "prompt"
     """Its claim is gone, and its StatefulSet did not make it anew yet: delete the pod that waits for it."""
     RELEASE = "release"
-    """A new claim waits for it: mark it, so that it is nobody's former volume any longer."""
+    """A new claim waits for it, or it would be deleted: mark it as kept, and nobody's former volume any longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +80,18 @@ def fate(seen: Loss, *, grace: float) -> Fate:
         return Fate(Step.NOTHING)
     noted = LOST_SINCE in volume.annotations
     if seen.storage_class is None or not seen.storage_class.releases_on_node_loss or not volume.pool_uuid:
-        return Fate(Step.NOTE_RETURN if noted else Step.NOTHING)
+        return Fate(_end_loss(seen) if noted else Step.NOTHING)
     having = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
+    if noted and (having or seen.reported or not _is_gone(volume, seen.nodes)):
+        return Fate(_end_loss(seen))
     if len(having) == 1 and volume.annotations.get(LAST_NODE) != note_of(having[0]):
         return Fate(Step.NOTE_NODE, node=note_of(having[0]))
     if having or not _is_gone(volume, seen.nodes):
-        return Fate(Step.NOTE_RETURN if noted else Step.NOTHING)
+        return Fate(Step.NOTHING)
     if seen.reported:
-        return Fate(Step.NOTE_RETURN) if noted else Fate(Step.WAIT, seconds=AGAIN_SECONDS)
+        return Fate(Step.WAIT, seconds=AGAIN_SECONDS)
+    if not noted and seen.claim is None and volume.reclaim_policy == "Delete":
+        return Fate(Step.NOTHING)  # its owner deleted the claim before anything was lost
     if seen.seconds is None:
         return Fate(Step.NOTE_LOSS)
     if seen.seconds < grace:
@@ -104,6 +108,20 @@ def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
     """
     name, _, uid = volume.annotations.get(LAST_NODE, "").partition("/")
     return bool(uid) and not any(node.uid == uid or (node.name == name and not node.pools) for node in nodes)
+
+
+def _end_loss(seen: Loss) -> Step:
+    """
+    The note of the loss keeps a volume whose policy is Delete from being deleted.
+
+    Whether a claim that went meanwhile was let go, or deleted by its owner, nobody can tell: such a volume stays kept.
+    """
+    ref = seen.volume.claim_ref
+    if seen.volume.reclaim_policy != "Delete" or ref is None or not ref.uid:
+        return Step.NOTE_RETURN
+    if seen.claim is None:
+        return Step.RELEASE
+    return Step.NOTHING if seen.claim.deleting else Step.NOTE_RETURN
 
 
 def _let_go(seen: Loss) -> Step:

@@ -45,8 +45,8 @@ def released(volume: Volume) -> str:
     ref = volume.claim_ref
     assert ref is not None  # noqa: S101 - nobody else is let go of a volume
     return (
-        f"its node {last_node(volume)} is gone, and claims named {ref} no longer get it back; its data is kept, and "
-        f"`mooring adopt {ref.name} -n {ref.namespace} --volume {volume.name}` gives it back"
+        f"its claim went while node {last_node(volume)} was gone, and claims named {ref} no longer get it back; "
+        f"its data is kept, and `mooring adopt {ref.name} -n {ref.namespace} --volume {volume.name}` gives it back"
     )
 
 

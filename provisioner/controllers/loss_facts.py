@@ -67,15 +67,16 @@ def look(found: Json, caches: Caches, drivers: Drivers) -> Loss:
 
 
 async def look_live(transport: Transport, name: str, drivers: Drivers) -> tuple[Json, Loss]:
-    """As the API server has it now, and the volume's object. Raises NotFound for the volume or its class."""
+    """As the API server has it now, and the volume's object. Raises NotFound for the volume."""
     found = await transport.get(VOLUME, name)
     volume = Volume.of(found)
-    claim, sets, ref = None, [], volume.claim_ref
+    claim, storage_class, sets, ref = None, None, [], volume.claim_ref
     if ref is not None:
         with contextlib.suppress(NotFound):
             claim = await transport.get(CLAIM, ref.name, ref.namespace)
         sets = (await transport.list(STATEFUL_SET, namespace=ref.namespace)).items
-    storage_class = await transport.get(STORAGE_CLASS, volume.class_name)
+    with contextlib.suppress(NotFound):
+        storage_class = await transport.get(STORAGE_CLASS, volume.class_name)
     nodes = (await transport.list(NODE, label_selector=f"{POOL_LABEL_PREFIX}{volume.pool_uuid}")).items
     if last_node(volume):
         with contextlib.suppress(NotFound):

@@ -35,8 +35,8 @@ CONFIRM_SECONDS = 1.0
 SLOWLY_SECONDS = 60.0
 """Between two tries of what stays refused until an admin does something."""
 
-FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.PROMPT, Step.RELEASE})
-"""What is not decided on caches alone."""
+FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.PROMPT, Step.RELEASE, Step.NOTE_RETURN})
+"""What is not decided on caches alone: without the note of its loss a volume may be deleted."""
 
 
 class NodeLoss:
@@ -81,7 +81,7 @@ class NodeLoss:
     async def _act(self, found: Json, seen: Loss, decided: Fate) -> Done | RequeueAfter:
         match decided.step:
             case Step.NOTE_NODE:
-                await self._annotate(found, {LAST_NODE: decided.node, LOST_SINCE: None})
+                await self._annotate(found, {LAST_NODE: decided.node})
             case Step.NOTE_RETURN:
                 await self._annotate(found, {LOST_SINCE: None})
             case Step.NOTE_LOSS:

@@ -20,8 +20,8 @@ LOST = HAD_IT | {LOST_SINCE: "2026-01-01T00:00:00Z"}
 HELD = claim(uid="old", volume="pv", bound=True, phase="Bound")
 
 
-def _volume(**annotations: str) -> Volume:
-    made = volume(ref=("www-web-0", "old"), phase="Bound")
+def _volume(*, policy: str = "Retain", **annotations: str) -> Volume:
+    made = volume(ref=("www-web-0", "old"), phase="Bound", policy=policy)
     return dataclasses.replace(made, annotations={**made.annotations, **annotations})
 
 
@@ -45,11 +45,15 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
     ),
     "that is written down": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1", pool=POOL),)), Fate(Step.NOTHING)),
     "its disk moved": (
-        Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),)),
+        Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL),)),
         Fate(Step.NOTE_NODE, node="n2/n2"),
     ),
+    "its disk was lost, and moved": (
+        Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),), claim=HELD),
+        Fate(Step.NOTE_RETURN),
+    ),
     "its node has another UID, and the disk": (
-        Loss(_volume(**LOST), RELEASES, (_node("n1", uid="b", pool=POOL),)),
+        Loss(_volume(**HAD_IT), RELEASES, (_node("n1", uid="b", pool=POOL),)),
         Fate(Step.NOTE_NODE, node="n1/b"),
     ),
     "its disk is not mounted": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1"),)), Fate(Step.NOTHING)),
@@ -67,6 +71,12 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
         Fate(Step.WAIT, seconds=AGAIN_SECONDS),
     ),
     "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Fate(Step.NOTE_LOSS)),
+    "its claim was deleted before": (Loss(_volume(policy="Delete", **HAD_IT), RELEASES), Fate(Step.NOTHING)),
+    "its claim was deleted before, and it is kept anyway": (Loss(_volume(**HAD_IT), RELEASES), Fate(Step.NOTE_LOSS)),
+    "the note of what was let go cannot be read": (
+        Loss(_volume(policy="Delete", **LOST), RELEASES),
+        Fate(Step.NOTE_LOSS),
+    ),
     "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Fate(Step.NOTE_LOSS)),
     "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Fate(Step.WAIT, seconds=200.0)),
     "for long": (LONG_LOST, Fate(Step.LET_GO)),
@@ -108,6 +118,42 @@ STEPS: dict[str, tuple[Loss, Fate]] = {
         Fate(Step.LET_GO),
     ),
 }
+
+
+SCRATCH = dataclasses.replace(LONG_LOST, volume=_volume(policy="Delete", **LOST), claim=None)
+"""Of a policy that deletes what no claim has; its claim went while the node was gone."""
+
+BACK: dict[str, Loss] = {
+    "its node": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),)),
+    "its disk, in another node": dataclasses.replace(SCRATCH, nodes=(_node("n2", pool=POOL),)),
+    "its node, without the disk": dataclasses.replace(SCRATCH, nodes=(_node("n1"),)),
+    "a driver that reports it": dataclasses.replace(SCRATCH, reported=True),
+    "no class": dataclasses.replace(SCRATCH, storage_class=None),
+    "a class that waits": dataclasses.replace(SCRATCH, storage_class=WAITS),
+    "a set that was scaled down, and its node": dataclasses.replace(
+        SCRATCH, made_anew=False, nodes=(_node("n1", pool=POOL),)
+    ),
+    "its node, soon": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),), seconds=None),
+}
+
+
+@pytest.mark.parametrize("case", BACK)
+def test_what_was_let_go_is_kept_whatever_its_policy(case: str) -> None:
+    """I3: nobody deleted that claim. Before the note of the loss goes the mark is there; a claim that is still going is awaited."""
+    back = BACK[case]
+    going = dataclasses.replace(HELD, deleting=True)
+
+    assert Fate(Step.RELEASE) == fate(back, grace=GRACE)
+    assert Fate(Step.NOTHING) == fate(dataclasses.replace(back, claim=going), grace=GRACE)
+    assert Fate(Step.NOTE_RETURN) == fate(dataclasses.replace(back, claim=HELD), grace=GRACE)
+
+
+@pytest.mark.parametrize("case", BACK)
+def test_what_is_kept_anyway_is_its_ordinals_own_again(case: str) -> None:
+    """The policy says Retain: it was not marked yet, so that a claim made anew finds it."""
+    back = dataclasses.replace(BACK[case], volume=_volume(**LOST))
+
+    assert Fate(Step.NOTE_RETURN) == fate(back, grace=GRACE)
 
 
 @pytest.mark.parametrize("case", STEPS)
@@ -153,3 +199,13 @@ def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     assert not any(each.has_pool(POOL) for each in seen.nodes)
     assert seen.seconds is not None
     assert seen.seconds >= GRACE
+
+
+@settings(max_examples=400)
+@given(worlds)
+def test_no_step_makes_due_what_was_let_go(seen: Loss) -> None:
+    """I3: whatever changes meanwhile, the note of the loss leaves a volume of policy Delete only with the mark, or its claim there."""
+    lost = dataclasses.replace(seen.volume, reclaim_policy="Delete", annotations={**seen.volume.annotations, **LOST})
+    gone = dataclasses.replace(seen, volume=lost, claim=None)
+
+    assert Step.NOTE_RETURN is not fate(gone, grace=GRACE).step

@@ -8,6 +8,7 @@ import pytest
 
 from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
 from provisioner.controllers.node_loss import NodeLoss
+from provisioner.controllers.release import due
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden
 from provisioner.model.claim import Claim
@@ -131,7 +132,8 @@ async def test_a_node_that_comes_back_in_time_has_lost_nothing() -> None:
     back["metadata"] |= {"name": "m", "uid": "node2"}
     for there, noted in ((node(POOL), "n/node1"), (back, "m/node2")):
         api = _lost((NODE, there))
-        await _loss(api).reconcile(KEY)
+        for _ in range(2):
+            await _loss(api).reconcile(KEY)
         assert {LAST_NODE: noted} == _notes(api)
         assert 1 == len(api.all(CLAIM))
 
@@ -158,6 +160,49 @@ async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
     assert {LAST_NODE, RELEASED} == _notes(api).keys()
     assert ["ClaimReleased", "VolumeReleased"] == [reason for _, reason, _ in api.events]
     assert "mooring adopt www-web-0 -n default --volume pvc-c1" in api.events[-1][2]
+
+
+def _scratch(*objects: tuple[Kind, Json], claim_there: bool) -> _Api:
+    """A lost volume whose policy is Delete, and no pod."""
+    api = _lost(*objects)
+    lost = api.all(VOLUME)[0]
+    lost["spec"]["persistentVolumeReclaimPolicy"] = "Delete"
+    lost["status"]["phase"] = "Released"
+    api.put(VOLUME, lost)
+    if not claim_there:
+        del api.objects[CLAIM.plural, "default", "www-web-0"]
+    return api
+
+
+async def test_a_node_that_returns_after_its_claim_went_costs_no_data() -> None:
+    """I3: policy Delete; at no time between the two, and on no stale word, is the volume due for the trash."""
+    behind = _scratch((NODE, node(POOL)), claim_there=True)
+    api = _scratch((NODE, node(POOL)), claim_there=False)
+    loss = NodeLoss(api, behind.caches, api.recorder, drivers=_Drivers("n"), grace=GRACE)
+    await loss.reconcile(KEY)
+    assert not due(api.all(VOLUME)[0])
+
+    await _loss(api, "n").reconcile(KEY)
+    assert RELEASED in _notes(api)
+    assert not due(api.all(VOLUME)[0])
+
+
+async def test_a_class_that_is_deleted_after_its_claim_went_costs_no_data() -> None:
+    """I3: nobody is left to say that the volume is kept, and it is."""
+    api = _scratch(claim_there=False)
+    del api.objects[STORAGE_CLASS.plural, "", "mooring-directory"]
+    await _loss(api).reconcile(KEY)
+    assert RELEASED in _notes(api)
+    assert not due(api.all(VOLUME)[0])
+
+
+async def test_a_node_that_returns_before_its_claim_went_ends_the_exception() -> None:
+    """What its owner deletes afterwards goes to the trash, as its policy says."""
+    api = _scratch((NODE, node(POOL)), claim_there=True)
+    await _loss(api, "n").reconcile(KEY)
+    assert {LAST_NODE: "n/node1"} == _notes(api)
+    del api.objects[CLAIM.plural, "default", "www-web-0"]
+    assert due(api.all(VOLUME)[0])
 
 
 async def test_what_nobody_wants_back_stays_as_it_is() -> None:
