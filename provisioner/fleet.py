@@ -34,14 +34,18 @@ _RESERVED = "mooring.dev/"
 
 @dataclass(slots=True)
 class Member:
-    """One node's driver, and what it said last. Without a router it is away."""
+    """One node's driver, and what it said last: None what it never told. Without a router it is away."""
 
     router: Router | None
     answers: bool = False
-    heard: bool = False
     pools: list["inventory_pb2.Pool"] = field(default_factory=list)
-    manifests: list["inventory_pb2.Manifest"] = field(default_factory=list)
-    trash: list["inventory_pb2.TrashEntry"] = field(default_factory=list)
+    manifests: list["inventory_pb2.Manifest"] | None = None
+    trash: list["inventory_pb2.TrashEntry"] | None = None
+
+    @property
+    def heard(self) -> bool:
+        """Whether all is known that may be a claim's former volume."""
+        return self.manifests is not None and self.trash is not None
 
     @property
     def has(self) -> frozenset[str]:
@@ -108,11 +112,23 @@ class Fleet:
 
     async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
         """The node's pools; one that another node reports, too, has a problem on both. Raises RpcError."""
+        return [self._judged(pool) for pool in await self._reported(node)]
+
+    async def _reported(self, node: str) -> "list[inventory_pb2.Pool]":
+        """The node's pools as its driver says. What it said before counts until it fails to answer. Raises RpcError."""
         member, router = self._living(node)
-        member.answers = False
-        member.pools = await router.list_pools()
-        member.answers = True
-        return [self._judged(pool) for pool in member.pools]
+        try:
+            member.pools = await router.list_pools()
+        except RpcError:
+            member.answers = False
+            raise
+        member.answers = member.router is router  # it may have left meanwhile
+        return member.pools
+
+    async def _all_pools(self) -> "dict[str, list[inventory_pb2.Pool]]":
+        """By node; judged when all have answered, or else the first of two copies would pass."""
+        found = await self._each(self._reported)
+        return {node: [self._judged(pool) for pool in pools] for node, pools in found.items()}
 
     def _judged(self, pool: "inventory_pb2.Pool") -> "inventory_pb2.Pool":
         nodes = self._nodes_of(pool.uuid)
@@ -136,8 +152,7 @@ class Fleet:
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """All pools of all drivers that answer."""
-        found = await self._each(self.pools_on)
-        return [pool for pools in found.values() for pool in pools]
+        return [pool for pools in (await self._all_pools()).values() for pool in pools]
 
     async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise there. Raises RpcError."""
@@ -206,7 +221,7 @@ class Fleet:
         self, required_bytes: int, parameters: Mapping[str, str], candidates: Container[str] | None
     ) -> str:
         """The node of the pool with the most room. Raises RpcError."""
-        found = await self._each(self.pools_on)
+        found = await self._all_pools()
         own = {key: value for key, value in parameters.items() if not key.startswith(_RESERVED)}
         pools = [
             pool_view(pool, node=node)
@@ -263,7 +278,8 @@ class Fleet:
 
         found = await self._each(ask)
         for node, member in self._silent(found):
-            found[node] = [each for each in member.manifests if _has(each, labels) and not self._is_elsewhere(each)]
+            kept = (each for each in member.manifests or () if not self._is_elsewhere(each))
+            found[node] = [each for each in kept if _has(each, labels)]
         return [each for manifests in found.values() for each in manifests]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
@@ -273,12 +289,12 @@ class Fleet:
             member, router = self._living(node)
             found = await router.list_trash(labels)
             if not labels:
-                member.trash, member.heard = found, True
+                member.trash = found
             return found
 
         found = await self._each(ask)
         for node, member in self._silent(found):
-            kept = (each for each in member.trash if not self._is_elsewhere(each.manifest))
+            kept = (each for each in member.trash or () if not self._is_elsewhere(each.manifest))
             found[node] = [each for each in kept if _has(each.manifest, labels)]
         return [each for entries in found.values() for each in entries]
 
@@ -290,7 +306,7 @@ class Fleet:
         return [each for each in self._members.values() if each.answers]
 
     def _silent(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
-        """Those that did not answer, but did before. Raises DriverAway for one that never did."""
+        """Those that did not answer now. Raises DriverAway for one that has pools and never told all."""
         for node in self._expected():
             if node not in found and not (node in self._members and self._members[node].heard):
                 message = (
@@ -298,7 +314,7 @@ class Fleet:
                     "Start the driver there, or delete the Node object when the node is gone for good"
                 )
                 raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
-        silent = ((node, member) for node, member in self._members.items() if node not in found and member.heard)
+        silent = ((node, member) for node, member in self._members.items() if node not in found)
         return [(node, member) for node, member in silent if not self._gone(node)]
 
     async def _each(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
@@ -325,7 +341,7 @@ class Fleet:
             return next(iter(self._members))
         with contextlib.suppress(DriverAway):
             return self._node_of(uuid)
-        await self._each(self.pools_on)
+        await self._each(self._reported)
         return self._node_of(uuid)
 
     def _nodes_of(self, uuid: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Several drivers as one: who is asked, what is remembered of the absent, and the fence before an empty volume."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,12 +19,14 @@ GI = 1 << 30
 
 
 class _Driver:
-    """A driver with one pool, which may be away."""
+    """A driver with one pool, which may be away, cannot tell its manifests, or is held up while it tells its pools."""
 
     def __init__(self, *pools: str, room: int = GI) -> None:
         self.pools = list(pools)
         self.room = room
         self.away = False
+        self.slow = False
+        self.held: asyncio.Event | None = None
         self.manifests: list[inventory_pb2.Manifest] = []
         self.trash: list[inventory_pb2.Manifest] = []
         self.made: list[str] = []
@@ -34,6 +37,8 @@ class _Driver:
             raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
 
     async def list_pools(self) -> list[inventory_pb2.Pool]:
+        if self.held is not None:
+            await self.held.wait()
         self._answer()
         return [
             inventory_pb2.Pool(uuid=uuid, name="main", available_bytes=self.room, backends=["directory", "loop"])
@@ -42,6 +47,8 @@ class _Driver:
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
         self._answer()
+        if self.slow:
+            raise DriverAway(code=grpc.StatusCode.DEADLINE_EXCEEDED, message="too slow")
         return [each for each in self.manifests if (labels or {}).items() <= dict(each.holder.labels).items()]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
@@ -209,6 +216,78 @@ async def test_only_drivers_that_answer_report_a_pool() -> None:
     a.away = True
     await fleet.look_around()
     assert ["b"] == fleet.reporting("p1")
+
+
+async def test_a_question_on_its_way_makes_no_driver_silent() -> None:
+    """What a driver said last counts until it fails to answer, however many questions overlap."""
+    a, b = _Driver("p1"), _Driver("p1")
+    fleet = _fleet(a=a, b=b)
+    await fleet.look_around()
+    a.held = asyncio.Event()
+    slow = asyncio.create_task(fleet.pools_on("a"))
+    await asyncio.sleep(0)
+    assert ["a", "b"] == fleet.reporting("p1")
+    [twin] = await fleet.pools_on("b")
+    assert "copy of the other" in twin.problem
+    a.away = True
+    a.held.set()
+    with pytest.raises(DriverAway):
+        await slow
+    assert ["b"] == fleet.reporting("p1")
+
+
+@pytest.mark.parametrize("late", ["a", "b"])
+async def test_copies_are_judged_when_all_have_answered(late: str) -> None:
+    """Also the first time: the faster twin of a cloned disk is no better than the other, and gets no volume."""
+    drivers = {"a": _Driver("p1"), "b": _Driver("p1")}
+    drivers[late].held = held = asyncio.Event()
+    fleet = _fleet(**drivers)
+    asking = asyncio.create_task(fleet.list_pools())
+    making = asyncio.create_task(_create(fleet, adopts=False))
+    for _ in range(9):
+        await asyncio.sleep(0)
+    held.set()
+    assert all("copy of the other" in pool.problem for pool in await asking)
+    with pytest.raises(RpcError):
+        await making
+    assert [] == drivers["a"].made + drivers["b"].made
+
+
+async def test_an_answer_that_comes_after_its_driver_left_is_not_its_word() -> None:
+    """Nobody would ask it again, and what it reports would never be lost."""
+    a, b = _Driver("p1"), _Driver("p2")
+    a.held = asyncio.Event()
+    fleet = _fleet(a=a, b=b)
+    asking = asyncio.create_task(fleet.pools_on("a"))
+    await asyncio.sleep(0)
+    fleet.leave("a")
+    a.held.set()
+    await asking
+    assert [] == fleet.reporting("p1")
+
+
+@pytest.mark.limit("unheard-driver")
+async def test_a_driver_is_heard_when_it_told_both_manifests_and_trash() -> None:
+    """I2: of one that told its trash alone nobody can say which volumes it has."""
+    a, b = _Driver("p1"), _Driver("p2")
+    a.manifests, a.slow = [_manifest("p1")], True
+    fleet = Fleet({"a": cast(Router, a), "b": cast(Router, b)}, expected=lambda: ["a", "b"])
+    await fleet.look_around()
+    a.away = True
+    with pytest.raises(DriverAway, match="node a has a pool"):
+        await _create(fleet, "b")
+    assert [] == b.made
+
+
+async def test_what_half_a_driver_told_counts() -> None:
+    """I2: its manifests are known though its trash is not, and nobody expects it."""
+    a, b = _Driver("p1"), _Driver("p2")
+    a.manifests = [_manifest("p1")]
+    fleet = _fleet(a=a, b=b)
+    await fleet.list_manifests()
+    a.away = True
+    with pytest.raises(FormerVolume):
+        await _create(fleet, "b")
 
 
 @pytest.mark.limit("unheard-driver")
