@@ -48,9 +48,9 @@ class Loss:
     `claim` is the one that the volume's claimRef names, by UID, and None when that is gone; `successor` tells whether
     another of its name is there. `made_anew` tells whether it is an ordinal that a StatefulSet wants now: what nobody
     wants is not let go, and finds its volume should the node return first. `held_by` is another claim of that ordinal
-    whose volume nobody has either, and which waits: the pod would not start without it. `reported` is True when some
-    driver says it has the pool, be it a copy that is used nowhere. `seconds` have passed since the loss was noted; None
-    when it was not.
+    that waits for a volume which nobody has either, its own or its former one: the pod would not start without it.
+    `reported` is True when some driver says it has the pool, be it a copy that is used nowhere. `seconds` have passed
+    since the loss was noted; None when it was not.
     """
 
     volume: Volume

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from provisioner.binding.loss import Loss, last_node
+from provisioner.controllers.loss_wakes import OF_CLAIM
 from provisioner.kube.cache import Caches
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
-from provisioner.model.names import LOST_SINCE, POOL_LABEL_PREFIX
+from provisioner.model.names import LOST_SINCE, POOL_LABEL_PREFIX, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
@@ -26,22 +27,31 @@ class Drivers(Protocol):
 
 
 def held_by(claim: Claim | None, caches: Caches) -> str:
-    """Another claim of the same ordinal, whose volume no node has and whose class does not let it go; "" for none."""
+    """Another claim of the same ordinal that waits for a volume that no Node reaches; "" for none."""
     if claim is None:
         return ""
     owners = map(StatefulSet.of, caches[STATEFUL_SET].all(claim.namespace))
-    places = [(each, ordinal) for each in owners if (ordinal := each.ordinal_of(claim.name))]
-    names = (f"{template}-{each.name}-{ordinal.number}" for each, ordinal in places for template in each.templates)
-    return next((name for name in names if _waits(caches[CLAIM].get(name, claim.namespace), caches)), "")
+    names = (name for each in owners for name in each.beside(claim.name))
+    return next((name for name in names if _waits(claim.namespace, name, caches)), "")
 
 
-def _waits(claim: Json | None, caches: Caches) -> bool:
-    found = caches[VOLUME].get(Claim.of(claim).volume_name) if claim else None
-    if found is None:
-        return False
-    volume = Volume.of(found)
+def _waits(namespace: str, name: str, caches: Caches) -> bool:
+    """Whether the claim's volume, or when it has none a former one that it will wait for, is out of reach."""
+    claim = caches[CLAIM].get(name, namespace)
+    if claim is not None and (bound := Claim.of(claim).volume_name):
+        found = caches[VOLUME].get(bound)
+        return found is not None and _is_stuck(Volume.of(found), caches)
+    former = map(Volume.of, caches[VOLUME].by(OF_CLAIM, f"{namespace}/{name}"))
+    return any(_is_stuck(each, caches, former=True) for each in former if RELEASED not in each.annotations)
+
+
+def _is_stuck(volume: Volume, caches: Caches, *, former: bool = False) -> bool:
+    """Whether no Node reaches it, and its class neither lets it go nor, of a former one, makes another instead."""
     named = caches[STORAGE_CLASS].get(volume.class_name)
-    if named is not None and StorageClass.of(named).releases_on_node_loss:
+    storage_class = StorageClass.of(named) if named is not None else None
+    if storage_class is not None and (
+        storage_class.releases_on_node_loss or (former and storage_class.adopts == "Never")
+    ):
         return False
     return not any(volume.reaches(each["metadata"].get("labels") or {}) for each in caches[NODE].all())
 

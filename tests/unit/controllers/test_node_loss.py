@@ -377,6 +377,50 @@ async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> N
     assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
 
 
+def _two_templates(*, phase: str, **parameters: str) -> tuple[_Api, Json]:
+    """The set has a second template, of a class with these parameters, whose claim is not there; and its former volume."""
+    kept = storage_class(**parameters)
+    kept["metadata"]["name"] = "waits"
+    former = volume(phase=phase, claim_uid="c8")
+    former["metadata"] |= {"name": "pvc-c8", "uid": "v8"}
+    former["spec"]["storageClassName"] = "waits"
+    former["spec"]["claimRef"]["name"] = "logs-web-0"
+    api = _lost((STATEFUL_SET, stateful_set("www", "logs")), (STORAGE_CLASS, kept), (VOLUME, former))
+    return api, former
+
+
+@pytest.mark.parametrize("there", [False, True])
+async def test_a_former_volume_on_the_lost_node_holds_its_ordinal_back(there: bool) -> None:
+    """Its claim, missing or unbound, will wait for it, as a bound one would."""
+    api, _ = _two_templates(phase="Released")
+    if there:
+        logs = claim(uid="c9", storageClassName="waits")
+        logs["metadata"]["name"] = "logs-web-0"
+        api.put(CLAIM, logs)
+    await _loss(api).reconcile(KEY)
+    assert [] == api.writes
+    assert "its pod needs claim logs-web-0, too" in api.events[0][2]
+
+
+async def test_only_what_a_claim_will_wait_for_holds_its_ordinal_back() -> None:
+    """Not a volume that was released, nor one of a class that releases or gives nothing back; nor one that the claim has none of."""
+    released, marked = _two_templates(phase="Released")
+    marked["metadata"]["annotations"][RELEASED] = LONG_AGO
+    released.put(VOLUME, marked)
+    elsewhere, _ = _two_templates(phase="Released")
+    logs, other = claim(uid="c9", phase="Bound", volumeName="pvc-c9"), volume(claim_uid="c9")
+    logs["metadata"]["name"] = other["spec"]["claimRef"]["name"] = "logs-web-0"
+    other["metadata"] |= {"name": "pvc-c9", "uid": "v9"}
+    del other["spec"]["nodeAffinity"]
+    elsewhere.put(CLAIM, logs)
+    elsewhere.put(VOLUME, other)
+    releases, _ = _two_templates(phase="Released", onNodeLoss="Release")
+    never, _ = _two_templates(phase="Released", adopt="Never")
+    for api in (released, elsewhere, releases, never):
+        await _loss(api).reconcile(KEY)
+        assert ("delete", CLAIM.plural, "www-web-0") == api.writes[0]
+
+
 async def test_a_node_wakes_the_volumes_that_it_has_or_had() -> None:
     """By its labels, and by its name in their notes."""
     api = _api(notes={LAST_NODE: "m/x"})
