@@ -10,11 +10,12 @@ from typing import Protocol
 import structlog
 
 from provisioner.controllers.holding import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
+from provisioner.controllers.keys import OF_POOL, pools_of_node, pools_of_volume
 from provisioner.controllers.release import ours
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
-from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Kind, Object
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME, Json, Kind, Object
 from provisioner.model.names import (
     HISTORY,
     HOLDER_ACCESS_MODES,
@@ -34,6 +35,8 @@ from provisioner.router import DriverAway
 log = structlog.get_logger()
 
 DRIVER_AWAY_SECONDS = 0.5
+DISK_AWAY_SECONDS = 60.0
+"""Between two tries to tell of a volume that no pod uses: its disk may stay away, and each try asks all drivers."""
 
 
 class Records(Protocol):
@@ -54,14 +57,22 @@ class Holders:
         self._caches = caches
         self._router = router
         self._acknowledged: dict[str, Mapping[str, str]] = {}
+        caches[VOLUME].add_index(OF_POOL, pools_of_volume)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself, its claim wakes it, and so does a set that the claim turns out to be an ordinal of."""
+        """A volume wakes itself; so do its claim, that one's set, and, for a marked volume, the node of its disk."""
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             CLAIM: lambda claim: [("", claim["spec"]["volumeName"])] if claim["spec"].get("volumeName") else (),
             STATEFUL_SET: self._of_set,
+            NODE: self._of_node,
         }
+
+    def _of_node(self, node: Json) -> Iterable[Key]:
+        for uuid in pools_of_node(node):
+            for volume in self._caches[VOLUME].by(OF_POOL, uuid):
+                if {RELEASED, RECOVERED} & (volume["metadata"].get("annotations") or {}).keys():
+                    yield "", volume["metadata"]["name"]
 
     def _of_set(self, stateful_set: Json) -> Iterable[Key]:
         namespace, owner = stateful_set["metadata"]["namespace"], StatefulSet.of(stateful_set)
@@ -79,11 +90,11 @@ class Holders:
         annotations = volume["metadata"].get("annotations") or {}
         if not ours(volume) or not ref.get("uid"):
             return Done()
-        if RELEASED in annotations:
-            return await self._tell(volume, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
-        if volume.get("status", {}).get("phase") != "Bound":
-            if RECOVERED in annotations:
-                return await self._tell(volume, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
+        bound = volume.get("status", {}).get("phase") == "Bound"
+        if RELEASED in annotations or (RECOVERED in annotations and not bound):
+            labels = labels_of(volume, cluster_uid=cluster_uid(self._caches))
+            return await self._tell(volume, labels, again=DISK_AWAY_SECONDS)
+        if not bound:
             return Done()
         claim = self._caches[CLAIM].get(ref["name"], ref["namespace"])
         namespace = self._caches[NAMESPACE].get(ref["namespace"])
@@ -105,16 +116,16 @@ class Holders:
             }
             await self._transport.patch(VOLUME, key[1], patch)
             return Done()  # the changed volume wakes this key again
-        return await self._tell(volume, labels)
+        return await self._tell(volume, labels, again=DRIVER_AWAY_SECONDS)
 
-    async def _tell(self, volume: Object, labels: Mapping[str, str]) -> Done | RequeueAfter:
+    async def _tell(self, volume: Object, labels: Mapping[str, str], *, again: float) -> Done | RequeueAfter:
         """Let the driver write it down, once."""
         name = volume["metadata"]["name"]
         if self._acknowledged.get(name) != labels:
             try:
                 await self._router.record_holder(volume["spec"]["csi"]["volumeHandle"], labels)
             except DriverAway as error:
-                return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+                return RequeueAfter(again, error.message)
             self._acknowledged[name] = labels
             log.info("holder.recorded", volume=name, claim=labels.get(HOLDER_CLAIM))
         return Done()

@@ -1,9 +1,13 @@
-"""Work queue keys of claims, and which objects wake which claim."""
+"""Work queue keys of claims, which objects wake which claim, and which volumes are in which pool."""
 
 from collections.abc import Iterable
 
 from provisioner.kube.control import Key
 from provisioner.model.kinds import Json, Object
+from provisioner.model.names import POOL_LABEL_PREFIX
+
+OF_POOL = "pool"
+"""Index of volumes, by `pools_of_volume`."""
 
 
 def claim_key(claim: Object) -> Key:
@@ -16,3 +20,15 @@ def claim_of_volume(volume: Json) -> Iterable[Key]:
     ref = volume["spec"].get("claimRef") or {}
     if ref.get("name"):
         yield ref["namespace"], ref["name"]
+
+
+def pools_of_volume(volume: Json) -> Iterable[str]:
+    """UUID of the pool that has it. Raises KeyError for a volume without a handle."""
+    yield volume["spec"]["csi"]["volumeHandle"].partition(".")[0]
+
+
+def pools_of_node(node: Json) -> Iterable[str]:
+    """UUIDs of the pools that it has, by its labels."""
+    for label in node["metadata"].get("labels") or {}:
+        if label.startswith(POOL_LABEL_PREFIX):
+            yield label.removeprefix(POOL_LABEL_PREFIX)

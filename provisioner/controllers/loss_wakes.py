@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from provisioner.controllers.keys import claim_key, claim_of_volume
+from provisioner.controllers.keys import OF_POOL, claim_key, claim_of_volume, pools_of_node, pools_of_volume
 from provisioner.kube.cache import Cache
 from provisioner.kube.control import Key
 from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
-from provisioner.model.names import LAST_NODE, POOL_LABEL_PREFIX
+from provisioner.model.names import LAST_NODE
 from provisioner.model.stateful_set import StatefulSet
 
-OF_POOL, OF_NODE, OF_CLAIM, OF_CLASS = "pool", "last node", "claim", "class"
+OF_NODE, OF_CLAIM, OF_CLASS = "last node", "claim", "class"
 """Indexes; volumes without a handle, a note and so on are under no value."""
 
 
@@ -18,7 +18,7 @@ class Wakes:
 
     def __init__(self, volumes: Cache) -> None:
         self._volumes = volumes
-        volumes.add_index(OF_POOL, lambda volume: [volume["spec"]["csi"]["volumeHandle"].partition(".")[0]])
+        volumes.add_index(OF_POOL, pools_of_volume)
         volumes.add_index(OF_NODE, lambda volume: [volume["metadata"]["annotations"][LAST_NODE].partition("/")[0]])
         volumes.add_index(OF_CLAIM, lambda volume: ["/".join(key) for key in claim_of_volume(volume)])
         volumes.add_index(OF_CLASS, lambda volume: [volume["spec"]["storageClassName"]])
@@ -36,9 +36,8 @@ class Wakes:
     def _of_node(self, node: Json) -> Iterable[Key]:
         """What it has, by its labels, and what it had, by the notes on the volumes."""
         yield from self._found(OF_NODE, node["metadata"]["name"])
-        for label in node["metadata"].get("labels") or {}:
-            if label.startswith(POOL_LABEL_PREFIX):
-                yield from self._found(OF_POOL, label.removeprefix(POOL_LABEL_PREFIX))
+        for uuid in pools_of_node(node):
+            yield from self._found(OF_POOL, uuid)
 
     def _of_set(self, obj: Json) -> Iterable[Key]:
         owner = StatefulSet.of(obj)

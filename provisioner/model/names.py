@@ -58,7 +58,8 @@ HISTORY: Final = "mooring.dev/history"
 RELEASED: Final = "mooring.dev/released"
 """
 Also a holder's label: since when no claim has the volume as its former one any longer. An admin said so, by
-`mooring release`, or nobody ever had it. It keeps its bytes, and its claimRef, so that nobody else gets them.
+`mooring release`; or its node was lost, and its class says `onNodeLoss: Release`; or nobody ever had it. It keeps its
+bytes, and its claimRef, so that nobody else gets them.
 """
 
 LAST_NODE: Final = "mooring.dev/last-node"

@@ -1,11 +1,19 @@
 """Who holds a volume, as labels."""
 
+from collections.abc import Mapping
+
+import grpc
+import pytest
+
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.holding import annotations_of, holder_labels
-from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME
+from provisioner.kube.control import Done, RequeueAfter
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME
+from provisioner.model.names import RECOVERED, RELEASED
+from provisioner.router import DriverAway
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
-from tests.unit.controllers.objects import claim, namespace, stateful_set, volume
+from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, volume
 
 
 def _labels(*, sets: bool, before: dict[str, str]) -> dict[str, str]:
@@ -65,3 +73,36 @@ async def test_a_set_that_comes_after_its_claim_makes_it_an_ordinal() -> None:
     other = stateful_set()
     other["metadata"]["name"] = "db"
     assert [] == list(holders.watches()[STATEFUL_SET](other))
+
+
+class _Away(FakeDriver):
+    """One that does not answer."""
+
+    async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
+        raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=f"no driver has {handle} for {labels}")
+
+
+@pytest.mark.parametrize("mark", [RELEASED, RECOVERED])
+async def test_a_mark_waits_for_its_disk_without_asking_all_the_time(mark: str) -> None:
+    """A lost node may never come back; the Node that gets the disk wakes the volume, and no other does."""
+    marked = volume(phase="Released")
+    marked["metadata"]["annotations"][mark] = "2026-01-01T00:00:00Z"
+    api = FakeApi((VOLUME, marked))
+    holders = Holders(api, api.caches, router=_Away())
+    wakes = holders.watches()[NODE]
+    result = await holders.reconcile(("", "pvc-c1"))
+    assert isinstance(result, RequeueAfter)
+    assert result.seconds >= 60
+    assert [("", "pvc-c1")] == list(wakes(node(POOL)))
+    assert [] == list(wakes(node("another")))
+
+
+async def test_a_bound_volume_is_told_soon() -> None:
+    """Its driver was there a moment ago; its Node has no news when only the driver restarts."""
+    bound = claim(phase="Bound", volumeName="pvc-c1")
+    api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, volume()), (STATEFUL_SET, stateful_set()))
+    holders = Holders(api, api.caches, router=_Away())
+    assert Done() == await holders.reconcile(("", "pvc-c1"))  # the annotations come first
+    result = await holders.reconcile(("", "pvc-c1"))
+    assert isinstance(result, RequeueAfter)
+    assert result.seconds <= 1
