@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from provisioner.binding import loss_told
 from provisioner.binding.adopt import adopt
 from provisioner.binding.by_hand import cannot_import, cannot_release, cannot_take
 from provisioner.binding.control import claim_step, volume_step
@@ -17,6 +18,8 @@ from provisioner.binding.expand import Growth, growth, node_part
 from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
+from provisioner.binding.loss import Loss
+from provisioner.binding.loss_told import noted_loss
 from provisioner.binding.match import rejection, unsatisfied
 from provisioner.binding.modify import Modification, modification
 from provisioner.binding.order import decide
@@ -80,6 +83,7 @@ def lines() -> Iterator[str]:
         _growths,
         _changes,
         _leftovers,
+        _losses,
     )
     for part in parts:
         for name, thing in part():
@@ -324,6 +328,23 @@ def _leftovers() -> Iterator[Line]:
     for fate, judged in test_leftovers.JUDGED.items():
         assert judged is not None
         yield fate.value, judged.reason
+
+
+def _losses() -> Iterator[Line]:
+    """What people are told when a node is gone."""
+    gone = volume(ref=("www-web-0", "new"), phase="Bound")
+    lost = dataclasses.replace(gone, annotations={names.LAST_NODE: "n1/uid", names.LOST_SINCE: "2026-01-01T00:00:00Z"})
+    seen = Loss(lost, storage_class())
+    yield "noted", noted_loss(lost)
+    yield "not noted", noted_loss(gone)
+    yield "no volume", noted_loss(None)
+    yield "lost", loss_told.lost(seen, grace=300.0)
+    yield "let go", loss_told.let_go(seen)
+    yield "kept for a sibling", loss_told.left(dataclasses.replace(seen, held_by="data-web-0"))
+    yield "kept without a set", loss_told.left(seen)
+    yield "forbidden", loss_told.forbidden(seen)
+    yield "a pod that stays", loss_told.waits_for_claim("default", pod="web-0", claim="www-web-0")
+    yield "released", loss_told.released(lost)
 
 
 if __name__ == "__main__":
