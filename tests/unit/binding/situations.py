@@ -325,7 +325,7 @@ def _changes() -> Iterator[Line]:
 
 
 def _leftovers() -> Iterator[Line]:
-    for fate, judged in test_leftovers.JUDGED.items():
+    for fate, judged in test_leftovers.judged().items():
         assert judged is not None
         yield fate.value, judged.reason
 
@@ -338,6 +338,7 @@ def _losses() -> Iterator[Line]:
     yield "noted", noted_loss(lost)
     yield "not noted", noted_loss(gone)
     yield "no volume", noted_loss(None)
+    yield "noted without its node", noted_loss(dataclasses.replace(lost, annotations={names.LOST_SINCE: "now"}))
     yield "lost", loss_told.lost(seen, grace=300.0)
     yield "let go", loss_told.let_go(seen)
     yield "kept for a sibling", loss_told.left(dataclasses.replace(seen, held_by="data-web-0"))

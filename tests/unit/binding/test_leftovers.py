@@ -125,20 +125,22 @@ def test_when_its_claim_is_gone_a_reservation_by_name_may_be_an_admins(others: t
     assert leftover(free, claim=None, others=(free, other)) is None
 
 
-JUDGED: dict[Fate, Leftover | None] = {
-    Fate.COLLECT: _judge(lost()),
-    Fate.GIVE_BACK: _judge(lost("a", "new", name="pvc-a")),
-    Fate.SET_ASIDE: leftover(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
-}
+def judged() -> dict[Fate, Leftover | None]:
+    """One of each fate."""
+    return {
+        Fate.COLLECT: _judge(lost()),
+        Fate.GIVE_BACK: _judge(lost("a", "new", name="pvc-a")),
+        Fate.SET_ASIDE: leftover(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
+    }
 
 
 @pytest.mark.parametrize("fate", Fate)
 def test_no_claim_of_that_name_is_bound_to_it_any_more(fate: Fate) -> None:
     """Also not one of a namespace of that name made anew, whose tenant is a stranger."""
-    judged = JUDGED[fate]
-    assert judged is not None
-    assert fate is judged.fate
-    after = dataclasses.replace(lost(), claim_ref=ClaimRef("default", "www-web-0", judged.uid))
+    found = judged()[fate]
+    assert found is not None
+    assert fate is found.fate
+    after = dataclasses.replace(lost(), claim_ref=ClaimRef("default", "www-web-0", found.uid))
     assert not after.belongs_to(claim(uid="stranger"))
     assert None is leftover(after, claim=claim(**BOUND), others=())
 

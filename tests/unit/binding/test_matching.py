@@ -138,6 +138,16 @@ def test_a_class_that_waits_leaves_unbound_volumes_to_the_scheduler() -> None:
     assert found.code == "waits-for-consumer"
 
 
+def test_a_selector_takes_nothing_that_the_node_cannot_reach() -> None:
+    """Also where the labels alone leave fewer volumes to look at than the node does."""
+    labelled = [volume("far", labels={"a": "b"}, affinity=HERE), volume("near", labels={"a": "b"}, size="2Gi")]
+    index = Index([*labelled, *(volume(f"v{number}") for number in range(9))])
+    asked = claim(selector={"matchLabels": {"a": "b"}})
+
+    assert _name(index.match(asked, node=N_B)) == "near"
+    assert _name(index.match(asked, node=N_A)) == "far"
+
+
 def test_excluded_volumes_are_skipped() -> None:
     """Two claims of one pod do not get the same volume."""
     assert Index([volume()]).match(claim(), node=N_A, excluded=frozenset({"pv"})) is None
