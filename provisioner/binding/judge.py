@@ -24,7 +24,7 @@ class Judged:
 
     @property
     def waits(self) -> bool:
-        """Whether the claim gets nothing for now."""
+        """Whether the claim gets nothing yet."""
         return self.former is None
 
 
