@@ -1,5 +1,7 @@
 """The index gives the answers of the plain loop, whatever was put, changed and dropped before."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,7 +11,7 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.oracle.worlds import LABELS, Json, claims, volumes
-from tests.unit.binding import plain
+from tests.unit.binding import objects, plain
 
 NAMES = [f"v{number}" for number in range(6)]
 EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in NAMES)), max_size=12)
@@ -57,3 +59,55 @@ def test_an_index_that_was_emptied_keeps_nothing(events: list[str | Json]) -> No
         index.drop(name)
 
     assert (len(index), index._shelves, index._named, index._handles) == (0, {}, {}, {})
+
+
+HERE, THERE = (
+    {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]}
+    for zone in ("a", "b")
+)
+LIKELY = st.lists(
+    st.fixed_dictionaries(
+        {
+            "size": st.sampled_from(["1Gi", "2Gi", "3Gi"]),
+            "modes": st.sampled_from([("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany"), ("ReadWriteMany",)]),
+            "affinity": st.sampled_from([None, HERE, HERE, THERE]),
+            "labels": st.dictionaries(st.sampled_from(["disk", "rack"]), st.sampled_from(["a", "b"])),
+        },
+        optional={"ref": st.sampled_from(["www-web-0", "other"])},
+    ),
+    min_size=4,
+    max_size=12,
+)
+SELECTORS = st.lists(
+    st.one_of(
+        st.fixed_dictionaries({"key": st.sampled_from(["disk", "rack"]), "operator": st.sampled_from(["Exists", "DoesNotExist"])}),
+        st.fixed_dictionaries(
+            {
+                "key": st.sampled_from(["disk", "rack"]),
+                "operator": st.sampled_from(["In", "In", "NotIn"]),
+                "values": st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=2),
+            }
+        ),
+    ),
+    max_size=2,
+)  # fmt: skip
+
+
+@given(
+    LIKELY, st.one_of(st.none(), SELECTORS), st.sets(st.integers(0, 11), max_size=4), st.sampled_from(["1Gi", "2Gi"])
+)
+@settings(max_examples=400, deadline=None)
+def test_among_many_that_fit_it_takes_the_one_that_the_plain_loop_takes(
+    likely: list[dict[str, Any]], expressions: list[Json] | None, without: set[int], size: str
+) -> None:
+    """Most volumes are of the claim's own kind here, so that selector, node and exclusions are what decides."""
+    known = [objects.volume(f"v{number:02}", **facts) for number, facts in enumerate(likely)]
+    selector = None if expressions is None else {"matchExpressions": expressions}
+    claim, index = objects.claim(size=size, selector=selector), Index(known)
+    excluded = frozenset(f"v{number:02}" for number in without)
+
+    for waits in (False, True):
+        assert index.match_claim(claim, delay=waits) == plain.match_claim(claim, known, waits=waits)
+        for at in (None, objects.node(zone="a"), objects.node(zone="b")):
+            found = plain.match(claim, known, at, excluded=excluded, waits=waits)
+            assert index.match(claim, node=at, excluded=excluded, delay=waits) == found

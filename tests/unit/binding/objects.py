@@ -1,5 +1,6 @@
 """Short ways to write down claims, volumes and classes for the tests of the brain."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from provisioner.model.claim import Claim
@@ -135,6 +136,7 @@ def storage_class(
     parameters: dict[str, str] | None = None,
     default: bool = False,
     expands: bool = False,
+    topologies: Sequence[Object] | None = None,
 ) -> StorageClass:
     """A class, of ours by default."""
     mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
@@ -145,6 +147,7 @@ def storage_class(
             "reclaimPolicy": policy,
             "volumeBindingMode": "WaitForFirstConsumer" if waits else "Immediate",
             "allowVolumeExpansion": expands,
+            **({"allowedTopologies": topologies} if topologies else {}),
             "parameters": {"adopt": adopt, **(parameters or {})},
         }
     )

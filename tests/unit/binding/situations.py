@@ -53,6 +53,7 @@ def told(thing: object) -> str:
         Reason: lambda each: f"{each.code}|{each.volume}|{each.wanted}|{each.had}| {each.sentence}",
         Decision: lambda each: (
             f"{each.action.value}|{each.volume}|{each.handle}|{each.node}| {'; '.join(map(told, each.reasons))}"
+            + (f" of {sorted(each.candidates)}" if each.candidates is not None else "")
         ),
         Explanation: lambda each: (
             f"{each.subject}|{each.state}|{each.well}| {each.sentence} "
@@ -175,6 +176,24 @@ def _worlds() -> Iterator[tuple[str, Facts]]:
     grows = storage_class(expands=True)
     yield "grows", facts(claim=claim(size="2Gi", node="n1"), volumes=(volume(**FORMER),), storage_class=grows)
     yield "from its pool", facts(manifests=(manifest(),))
+    raw, block = claim(mode="Block", node="n1"), dataclasses.replace(manifest(), access_type="block")
+    loops = storage_class(parameters={"backend": "loop"})
+    yield "raw", facts(claim=raw, volumes=(volume(**FORMER, mode="Block"),))
+    yield "raw, and it is not", facts(claim=raw, volumes=(volume(**FORMER),))
+    yield "raw, from its pool", facts(claim=raw, manifests=(block,))
+    yield "from its pool, raw", facts(manifests=(block,))
+    yield "on a loop device", facts(manifests=(manifest(backend="loop"),), storage_class=loops)
+    yield "of a backend that was not noted", facts(manifests=(manifest(backend=""),))
+    labelled = claim(selector={"matchLabels": {"a": "b"}}, node="n1")
+    yield "with its labels", facts(claim=labelled, volumes=(volume(**FORMER, labels={"a": "b"}),))
+    two = claim(modes=("ReadWriteMany", "ReadOnlyMany"), node="n1")
+    yield "two modes", facts(claim=two, volumes=(volume(**FORMER, modes=("ReadWriteOnce", "ReadOnlyMany")),))
+    yield "scratch", facts(storage_class=storage_class(adopt="Never", policy="Delete"))
+    zones = [{"matchLabelExpressions": [{"key": "zone", "values": ["a"]}]}]
+    bounded = {waits: storage_class(waits=waits, topologies=zones) for waits in (True, False)}
+    yield "its node is left out", facts(storage_class=bounded[True])
+    yield "its node is in", facts(storage_class=bounded[True], nodes=(node(zone="a"),))
+    yield "bounded, without a scheduler", facts(claim=claim(), storage_class=bounded[False], nodes=(node(zone="a"), n2))
     yield "from the trash", facts(manifests=(manifest(in_trash=True),))
     yield "several", facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)))
     later = (manifest("a", since="2026-01-01"), manifest("b", since="2026-01-02"))
