@@ -33,6 +33,7 @@ from tests.unit.binding import (
     test_growing,
     test_leftovers,
     test_recover,
+    test_siblings,
     test_state_machines,
 )
 from tests.unit.binding.objects import claim, manifest, node, pod, storage_class, volume, web
@@ -85,6 +86,7 @@ def lines() -> Iterator[str]:
         _changes,
         _leftovers,
         _losses,
+        _siblings,
     )
     for part in parts:
         for name, thing in part():
@@ -347,6 +349,20 @@ def _leftovers() -> Iterator[Line]:
     for fate, judged in test_leftovers.judged().items():
         assert judged is not None
         yield fate.value, judged.reason
+
+
+def _siblings() -> Iterator[Line]:
+    for why, (volumes, others, _) in test_siblings.TOGETHER.items():
+        yield why, decide(test_siblings.pod_of_two(*volumes, **others))
+    alone = facts(volumes=(test_siblings.WWW,), stateful_sets=test_siblings.SETS, missing=("data-web-0", "x-web-0"))
+    yield "missing", decide(alone)
+    yield "taken back", decide(test_siblings.pod_of_two(test_siblings.adopted(), test_siblings.BLOCKED))
+    yield "first of two at once", decide(test_siblings.immediate(asked="a-web-0"))
+    yield "second of two at once", decide(test_siblings.immediate())
+    yield (
+        "second, and the first is missing",
+        decide(facts(claim=claim(), storage_class=storage_class(waits=False), missing=("data-web-0",))),
+    )
 
 
 def _losses() -> Iterator[Line]:
