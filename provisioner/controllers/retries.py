@@ -18,7 +18,7 @@ class Retries:
         self._pauses: dict[str, tuple[object, float, float]] = {}
 
     def left(self, about: str, wish: object) -> float:
-        """Seconds until the wish may be tried again; 0 for now."""
+        """Seconds until the wish may be tried again; 0 means at once."""
         before, _, until = self._pauses.get(about, (None, 0.0, 0.0))
         return max(0.0, until - asyncio.get_running_loop().time()) if before == wish else 0.0
 
