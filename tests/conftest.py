@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from tests import sweeps
 
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "MOORING_TEST_RUN"
@@ -27,6 +30,18 @@ MARK = "MOORING_TEST_RUN"
 TESTS = "t"
 """Directory of this run that pytest makes and clears."""
 
+LONG = {("tests", each) for each in ("machine", "oracle", "property", "sanity")}
+"""Folders with tests that take many seconds each."""
+
+PARENT = pytest.StashKey[str]()
+REPORT_LINES = pytest.StashKey[list[str]]()
+
+settings.register_profile(
+    "tests",  # how long an example takes says how busy the machine is, and nothing of the code
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("tests")
 settings.register_profile(
     "mutants",  # of `make mutants`: the same examples each time, however slow the machine, and the first failure is enough
     derandomize=True,
@@ -38,16 +53,62 @@ settings.register_profile(
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this run a mark of its own and a directory of its own, with a short path, for everything temporary."""
+    """
+    Give this run a mark of its own and a directory of its own, with a short path, for everything temporary.
+
+    With pytest-xdist each worker is a run of its own in this respect: what a test leaves behind is looked for among
+    what its own worker started, so that tests side by side do not see each other's.
+    """
+    worker = _worker(config)
     os.environ[MARK] = uuid.uuid4().hex
-    private = tempfile.mkdtemp(prefix="mooring-")
+    config.stash[PARENT] = worker["parent"] if worker else tempfile.gettempdir()
+    private = tempfile.mkdtemp(prefix="mooring-", dir=config.stash[PARENT])
     Path(private).chmod(0o755)  # so that tests which drop their privileges can reach their files
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", private)
     patch.setattr(tempfile, "tempdir", private)
     config.add_cleanup(patch.undo)  # another run in this process makes a directory of its own
-    if config.option.basetemp is None:
+    if config.option.basetemp is None or worker:
         config.option.basetemp = f"{private}/{TESTS}"  # a unix socket's path has room for 107 bytes only
+    config.stash[REPORT_LINES] = []
+    if config.option.hypothesis_seed is None:
+        config.option.hypothesis_seed = str(sweeps.SEED)
+
+
+def _worker(config: pytest.Config) -> dict[str, str] | None:
+    """What the process that started the workers told this one; None outside of a worker."""
+    found: dict[str, str] | None = getattr(config, "workerinput", None)
+    return found
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where the temporary directory of its run belongs: beside this process's, not in it."""
+    node.workerinput["parent"] = node.config.stash[PARENT]
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand a worker's report lines to the process that prints them."""
+    if _worker(session.config):
+        session.config.workeroutput["report_lines"] = session.config.stash[REPORT_LINES]  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take a worker's report lines; one that crashed has none."""
+    node.config.stash[REPORT_LINES] += getattr(node, "workeroutput", {}).get("report_lines", [])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what tests measured and counted."""
+    for line in (*config.stash[REPORT_LINES], sweeps.described()):
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def report_lines(pytestconfig: pytest.Config) -> list[str]:
+    """Lines with figures, counts and seeds, which are printed at the end of the run."""
+    return pytestconfig.stash[REPORT_LINES]
 
 
 def pytest_unconfigure() -> None:
@@ -76,8 +137,14 @@ def _lacking(capability: str) -> str:
     return found.get(capability, "")
 
 
+def _takes_long(item: pytest.Item) -> bool:
+    return item.path.is_relative_to(ROOT) and item.path.relative_to(ROOT).parts[:2] in LONG
+
+
+@pytest.hookimpl(trylast=True)  # after the random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Turn what a test needs and the machine lacks into a skip that says so."""
+    """Turn what a test needs and the machine lacks into a skip that says so; put what takes long first."""
+    items.sort(key=lambda item: not _takes_long(item))  # else a worker starts a long test when the others are done
     for item in items:
         for marker in item.iter_markers("needs"):
             for capability in marker.args:

@@ -33,6 +33,7 @@ from provisioner.model.names import (
     STATEFUL_SET,
 )
 from provisioner.model.volume import ClaimRef, Volume
+from tests.sweeps import times
 from tests.unit.binding.objects import POOL, claim, node, storage_class, volume, web
 
 NAMES = ("www-web-0", "www-web-1")
@@ -403,5 +404,5 @@ class World(RuleBasedStateMachine):
             assert had in self.disks
 
 
-World.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+World.TestCase.settings = settings(max_examples=times(200), stateful_step_count=25, deadline=None)
 TestWorld = World.TestCase

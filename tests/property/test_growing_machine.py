@@ -27,6 +27,7 @@ from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity
 from provisioner.router import Expanded, RpcError, capability
+from tests.sweeps import times
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.flaky_api import FlakyApi
 from tests.unit.controllers.objects import HANDLE, claim, storage_class, volume
@@ -170,5 +171,5 @@ async def _surviving(work: "Awaitable[Any]") -> None:
         await work
 
 
-Growing.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Growing.TestCase.settings = settings(max_examples=times(100), stateful_step_count=30, deadline=None)
 TestGrowing = Growing.TestCase

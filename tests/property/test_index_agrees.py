@@ -11,6 +11,7 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.oracle.worlds import LABELS, Json, claims, volumes
+from tests.sweeps import times
 from tests.unit.binding import objects, plain
 
 NAMES = [f"v{number}" for number in range(6)]
@@ -18,7 +19,7 @@ EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in 
 
 
 @given(EVENTS, claims(), LABELS, st.sets(st.sampled_from(NAMES), max_size=3))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=times(400), deadline=None)
 def test_an_index_answers_as_the_plain_loop_does(
     events: list[str | Json], asked: Json, labels: dict[str, str], excluded: set[str]
 ) -> None:
@@ -48,7 +49,7 @@ def test_an_index_answers_as_the_plain_loop_does(
 
 
 @given(EVENTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 def test_an_index_that_was_emptied_keeps_nothing(events: list[str | Json]) -> None:
     """No list, no key: it does not grow with what has come and gone."""
     index = Index()
@@ -96,7 +97,7 @@ SELECTORS = st.lists(
 @given(
     LIKELY, st.one_of(st.none(), SELECTORS), st.sets(st.integers(0, 11), max_size=4), st.sampled_from(["1Gi", "2Gi"])
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=times(400), deadline=None)
 def test_among_many_that_fit_it_takes_the_one_that_the_plain_loop_takes(
     likely: list[dict[str, Any]], expressions: list[Json] | None, without: set[int], size: str
 ) -> None:

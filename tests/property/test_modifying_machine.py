@@ -20,6 +20,7 @@ from provisioner.controllers.modify import Modify
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json
 from provisioner.router import RpcError
+from tests.sweeps import times
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.flaky_api import FlakyApi
 from tests.unit.controllers.objects import HANDLE, claim, volume
@@ -119,5 +120,5 @@ class Modifying(RuleBasedStateMachine):
             assert current == self.api.all(VOLUME)[0]["spec"]["volumeAttributesClassName"]
 
 
-Modifying.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
+Modifying.TestCase.settings = settings(max_examples=times(100), stateful_step_count=25, deadline=None)
 TestModifying = Modifying.TestCase

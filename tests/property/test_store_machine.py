@@ -20,6 +20,7 @@ from provisioner.embedded.store.errors import Refused
 from provisioner.embedded.store.lifecycle import DeleteOptions
 from provisioner.embedded.store.store import Store
 from provisioner.model.kinds import ATTRIBUTES_CLASS, LEASE, Kind
+from tests.sweeps import times
 
 Json = dict[str, Any]
 Key = tuple[Kind, str, str]
@@ -232,4 +233,4 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 TestStoreMachine = StoreMachine.TestCase
-TestStoreMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestStoreMachine.settings = settings(max_examples=times(40), stateful_step_count=40, deadline=None)

@@ -18,6 +18,7 @@ from provisioner.embedded.store.schema import Shape
 from provisioner.embedded.store.store import Store
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
+from tests.sweeps import times
 
 ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, -1, 0, 3, 1.5, "", "x", "1Gi", "Retain", "2026-01-01T00:00:00Z", [], {}, [None], [{}]]
@@ -89,7 +90,7 @@ def store() -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=times(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_odd_requests_are_refused_or_kept_whole(store: Store, kind: Kind, data: st.DataObject) -> None:
     """A patch with odd fields is refused with a 4xx, or gives an object that can be shown and written again."""

@@ -10,6 +10,7 @@ from provisioner.binding.loss import AGAIN_SECONDS, Fate, Loss, Step, fate
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
+from tests.sweeps import times
 from tests.unit.binding.objects import POOL, claim, node, storage_class, volume
 
 GRACE = 300.0
@@ -187,7 +188,7 @@ worlds = st.builds(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=times(400))
 @given(worlds)
 def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
@@ -201,7 +202,7 @@ def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     assert seen.seconds >= GRACE
 
 
-@settings(max_examples=400)
+@settings(max_examples=times(400))
 @given(worlds)
 def test_no_step_makes_due_what_was_let_go(seen: Loss) -> None:
     """I3: whatever changes meanwhile, the note of the loss leaves a volume of policy Delete only with the mark, or its claim there."""

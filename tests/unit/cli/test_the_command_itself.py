@@ -14,6 +14,8 @@ from provisioner.cli.main import mooring as group
 from tests.conftest import ROOT
 from tests.unit.cli.conftest import Mooring
 
+pytestmark = pytest.mark.process
+
 HEAVY = ("kubernetes", "grpc", "aiohttp", "cryptography", "pydantic", "structlog")
 
 

@@ -8,13 +8,14 @@ from provisioner.kube.cache import Caches
 from provisioner.model.kinds import VOLUME
 from provisioner.model.volume import Volume
 from tests.oracle.worlds import Json, volumes
+from tests.sweeps import times
 
 NAMES = [f"v{number}" for number in range(4)]
 EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in NAMES)), max_size=12)
 
 
 @given(EVENTS, EVENTS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=times(100), deadline=None)
 def test_the_index_has_what_the_cache_has_whenever_it_was_first_asked_for(
     before: list[str | Json], after: list[str | Json]
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.process
+
 CULPRITS = {
     # what a test does: what its failure says
     "a process": ("subprocess.Popen(['sleep', '2'], start_new_session=True)", "left behind: {'processes'"),
@@ -18,13 +20,13 @@ CULPRITS = {
 }
 
 
-def _run(code: str, scratch: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def _run(code: str, scratch: Path, *flags: str, **environment: str) -> subprocess.CompletedProcess[str]:
     file = scratch / "test_culprit.py"
     text = f"import subprocess, tempfile, pytest\n\n\ndef test_culprit():\n    {code}\n"
     file.write_text(text, encoding="utf-8")
     argv = [sys.executable, "-m", "pytest", "-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", str(file)]
     return subprocess.run(
-        [*argv, "--rootdir", str(scratch), "-p", "no:cacheprovider"],
+        [*argv, "--rootdir", str(scratch), "-p", "no:cacheprovider", *flags],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(scratch), **environment},
         capture_output=True,
@@ -41,6 +43,19 @@ def test_what_breaks_a_rule_fails(tmp_path: Path, culprit: str) -> None:
 
     assert done.returncode == 1, done.stdout
     assert said in done.stdout
+
+
+def test_what_breaks_a_rule_fails_in_a_worker_too(tmp_path: Path) -> None:
+    """Each worker looks for what its own tests left, and the run's directories are gone when nothing is left."""
+    done = _run("subprocess.Popen(['sleep', '2'], start_new_session=True)", tmp_path, "-n", "2", CI="true")
+    assert done.returncode == 1, done.stdout
+    assert "left behind: {'processes'" in done.stdout
+
+    assert _run("tempfile.mkdtemp(); tempfile.mkdtemp()", tmp_path, "-n", "2").returncode == 1
+    before = set(tmp_path.iterdir())
+    clean = _run("pass", tmp_path, "-n", "2")
+    assert clean.returncode == 0, clean.stdout
+    assert before == set(tmp_path.iterdir())
 
 
 def test_a_clean_test_passes_and_a_failing_one_still_reports_what_it_left(tmp_path: Path) -> None:

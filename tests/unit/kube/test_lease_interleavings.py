@@ -12,6 +12,7 @@ from provisioner.embedded.store.store import Store
 from provisioner.kube.lease import Lease
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import LEASE, NAMESPACE, Json, Kind
+from tests.sweeps import times
 from tests.unit.controllers.fake_api import FakeApi, Patch
 from tests.unit.kube.test_transport import kubeconfig
 
@@ -160,7 +161,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=times(300))
 def test_two_never_hold_it_whatever_is_on_its_way(steps: list[tuple[str, str, float]]) -> None:
     """Requests pass in any order, candidates are suspended at any point, and once somebody deletes the Lease."""
 

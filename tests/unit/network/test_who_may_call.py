@@ -30,6 +30,8 @@ from tests.unit.network.certificates import (
 )
 from tests.unit.services.driver import Driver
 
+pytestmark = pytest.mark.process
+
 OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.process
+
 
 def generate(out: Path, *, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Make the stubs of a checkout in a directory, with the generators of the Python that runs the tests."""

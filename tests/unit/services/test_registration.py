@@ -16,6 +16,8 @@ from tests.conftest import ROOT
 from tests.unit.services.driver import SECONDS, Driver, running
 from tests.unit.services.kubelet import INTERVAL, Kubelet, dead, listening, logged, until
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def kubelet(tmp_path: Path) -> Kubelet:

@@ -16,7 +16,10 @@ import pytest
 
 from csi.v1 import csi_pb2, inventory_pb2
 from tests.conftest import ROOT
+from tests.sweeps import SEED, times
 from tests.unit.services.driver import SECONDS, Driver, running
+
+pytestmark = pytest.mark.process
 
 POOL_INIT = ("pool-init", "POOL", "--name", "p")
 GOOD = ("--endpoint", "unix://DIR/csi.sock", "--node-id", "n", "--pool", "POOL")
@@ -116,11 +119,9 @@ def test_the_socket_is_for_its_owner_alone(driver: Driver) -> None:
 @pytest.mark.timeout(600)
 def test_kill_9_at_any_moment_and_a_retry_converges(tmp_path: Path, backend: str) -> None:
     """I5: what was acknowledged is there, what was interrupted is finished by the retry; I6: at the end nothing is left."""
-    seed = int(os.environ.get("MOORING_SEED", random.randrange(10**6)))  # noqa: S311 # printed, to be repeated
-    print(f"MOORING_SEED={seed}")  # noqa: T201 # as above
-    chance = random.Random(seed)  # noqa: S311 # as above
+    chance = random.Random(f"{SEED} {backend}")  # noqa: S311 # to be repeated
     with running(tmp_path) as driver:
-        for number in range(3):
+        for number in range(times(3)):
             handle = ""
             for step in ("create", "stage", "publish", "unpublish", "unstage", "delete"):
                 handle = _retried(driver, step, f"v{number}", handle, backend, chance)
