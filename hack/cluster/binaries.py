@@ -6,6 +6,8 @@ Kubernetes has no module that one could simply depend on: its go.mod replaces it
 does not carry. So its module is written here: the same replacements, by the published modules of the same release.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -117,12 +119,17 @@ def _write_module(go: str, version: str) -> Path:
 
 
 def ready(version: str) -> Path:
-    """Build what is missing; return one folder with a link to every program."""
-    missing = [one for one in sets(version) if one.missing()]
-    if missing:
-        go = _go()
-        for one in missing:
-            _build(go, one)
+    """Build what is missing, one caller at a time; return one folder with a link to every program."""
+    with _alone():
+        missing = [one for one in sets(version) if one.missing()]
+        if missing:
+            go = _go()
+            for one in missing:
+                _build(go, one)
+        return _linked(version)
+
+
+def _linked(version: str) -> Path:
     folder = cache() / "bin" / f"cluster-{_key(*(one.folder.name.encode() for one in sets(version)))}"
     if not folder.exists():
         making = folder.with_suffix(f".{os.getpid()}")
@@ -132,6 +139,14 @@ def ready(version: str) -> Path:
                 (making / program).symlink_to(one.folder / program)
         making.rename(folder)
     return folder
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    cache().mkdir(parents=True, exist_ok=True)
+    with (cache() / ".build.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def built(version: str) -> bool:

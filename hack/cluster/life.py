@@ -39,6 +39,12 @@ def running(name: str = NAME) -> Cluster | None:
     return cluster if cluster is not None and outside.root_process(cluster) is not None else None
 
 
+def names() -> list[str]:
+    """The names of all clusters that have a folder here, whether they run or not."""
+    folder = cache() / "clusters"
+    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
 def _found(name: str, nodes: int) -> Cluster | None:
     there = running(name)
     if there is not None and there.size < nodes:

@@ -15,44 +15,48 @@ from tests.cluster.installing import install, uninstall
 from tests.cluster.running import Running
 from tests.cluster.sets import until
 
+BEFORE = pytest.StashKey[set[str]]()
+
+
+def _cluster_name(worker: str) -> str:
+    """The cluster of a worker of pytest-xdist: each has one of its own. Without workers it is the developer's."""
+    return life.NAME if worker == "master" else f"{life.NAME}-{worker}"
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Note which clusters were there before."""
+    before: set[str] = set(life.names())
+    session.config.stash[BEFORE] = before
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take down the clusters of workers that ended without doing so themselves, as when the run is interrupted."""
+    if hasattr(config, "workerinput") or BEFORE not in config.stash:
+        return
+    before = config.stash[BEFORE]
+    for name in life.names():
+        if name not in before and name.startswith(f"{life.NAME}-gw"):
+            life.down(name)
+
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Running]:
+def cluster(worker_id: str) -> Iterator[Running]:
     """A cluster with two nodes that are ready; taken down at the end if it was started here."""
-    ours = life.running() is None
+    name = _cluster_name(worker_id)
+    ours = life.running(name) is None
     try:
-        yield Running(life.up(nodes=2))
+        yield Running(life.up(name, nodes=2))
     finally:
         if ours:
-            life.down()
-
-
-FIGURES = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Figures are kept until the end."""
-    config.stash[FIGURES] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what was measured."""
-    for figure in config.stash[FIGURES]:
-        terminalreporter.write_line(figure)
+            life.down(name)
 
 
 @pytest.fixture(scope="session")
-def figures(pytestconfig: pytest.Config) -> list[str]:
-    """Sentences with figures, which are printed at the end."""
-    return pytestconfig.stash[FIGURES]
-
-
-@pytest.fixture(scope="session")
-def mooring(cluster: Running, figures: list[str]) -> Iterator[Running]:
+def mooring(cluster: Running, report_lines: list[str]) -> Iterator[Running]:
     """A cluster with Mooring on it, the image built and the manifests as they are."""
     try:
         seconds = install(cluster)
-        figures.append(f"installed: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
+        report_lines.append(f"installed: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
         yield cluster
     finally:
         uninstall(cluster)

@@ -101,7 +101,7 @@ def _wait(url: str, token: str, certificate: bytes, log: Path) -> None:
         time.sleep(0.3)
 
 
-def test_both_servers_keep_the_contract(kubeconfig: Path, figures: list[str]) -> None:
+def test_both_servers_keep_the_contract(kubeconfig: Path, report_lines: list[str]) -> None:
     """Each test of tests/contract passes on the embedded server and on this kube-apiserver."""
     argv = [sys.executable, "-m", "pytest", "-q", "tests/contract", "-p", "no:cacheprovider"]
     done = subprocess.run(
@@ -116,4 +116,4 @@ def test_both_servers_keep_the_contract(kubeconfig: Path, figures: list[str]) ->
     found = re.search(r"(\d+) passed", done.stdout)
     assert found is not None
     assert int(found[1]) % 2 == 0, "each test runs on both"
-    figures.append(f"contract: {done.stdout.strip().splitlines()[-1]}, half of them on kube-apiserver")
+    report_lines.append(f"contract: {done.stdout.strip().splitlines()[-1]}, half of them on kube-apiserver")

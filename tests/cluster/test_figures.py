@@ -57,7 +57,7 @@ class Watch:
         self._process.stdout.close()
 
 
-def test_a_claim_is_bound_within_a_second(mooring: Running, namespace: str, figures: list[str]) -> None:
+def test_a_claim_is_bound_within_a_second(mooring: Running, namespace: str, report_lines: list[str]) -> None:
     """From its selected node on; the median of twenty that come one after the other."""
     watch = Watch(mooring, namespace)
     try:
@@ -69,7 +69,7 @@ def test_a_claim_is_bound_within_a_second(mooring: Running, namespace: str, figu
     assert CLAIMS == len(bound(mooring, namespace))
     took = sorted(watch.bound[name] - watch.selected[name] for name in watch.bound)
     median = statistics.median(took)
-    figures.append(
+    report_lines.append(
         f"bound: {median:.2f} s after the selected node, median of {CLAIMS} (from {took[0]:.2f} to {took[-1]:.2f})"
     )
     assert median <= PROMISED_SECONDS

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import os
 import random
-import secrets
 import time
 import uuid
 from collections import defaultdict
@@ -26,14 +25,15 @@ from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+from tests import sweeps
 from tests.cluster.matching_worlds import World, allowed, ours, world
 from tests.cluster.running import Running
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 
 Json = dict[str, Any]
-WORLDS = int(os.environ.get("MOORING_WORLDS", "300"))
-SEED = int(os.environ.get("MOORING_WORLDS_SEED", "0")) or secrets.randbelow(1 << 31) + 1
+WORLDS = int(os.environ.get("MOORING_WORLDS", "120"))
+SEED = int(os.environ.get("MOORING_WORLDS_SEED", "0")) or sweeps.SEED
 AT_ONCE = 16
 PATIENCE = 120.0
 QUIET_SECONDS = 20.0
@@ -185,12 +185,12 @@ def _told(worlds: list[World], found: dict[str, Any], may: dict[str, Any]) -> st
     return f"{wrong.name} is {set(found[wrong.name])}, and may be {[set(each) for each in may[wrong.name]]}\n{objects}"
 
 
-def test_every_world_ends_as_our_matcher_allows(cluster: Running, tmp_path: Path, figures: list[str]) -> None:
+def test_every_world_ends_as_our_matcher_allows(cluster: Running, tmp_path: Path, report_lines: list[str]) -> None:
     """Whatever order the claims are taken in, no pairing is one that ours could not come to, and ours is one of them."""
     chance, space = random.Random(SEED), f"worlds-{uuid.uuid4().hex[:6]}"  # noqa: S311 - no secret
     worlds = [world(chance, name=f"{space}-{number}", namespace=space) for number in range(WORLDS)]
     pairs, free, seconds = asyncio.run(_bind(_kubeconfig(cluster, tmp_path), worlds, chance))
-    figures.append(
+    report_lines.append(
         f"black box (seed {SEED}): {pairs} pairs in {WORLDS} worlds, made by kube-controller-manager in {seconds:.0f} s, all "
         f"of them such as ours may be; {free} worlds could have ended in more than one way"
     )
