@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint hack/constraints.txt
+PYTEST := $(BIN)/python -m pytest
+WORKERS ?= 4
+# Much of a test is waiting for a disk, a process or a socket: four workers keep two cores busy.
+SIDE_BY_SIDE = -n $(WORKERS) --dist load --maxschedchunk 4
 
 .DEFAULT_GOAL := help
 
@@ -32,11 +36,15 @@ demo: $(VENV)/.runtime ## Run the main job on this machine, without a cluster, a
 .PHONY: test
 test: $(VENV)/.dev ## Run every test that needs no cluster, csi-sanity included
 	@$(BIN)/python hack/capabilities
-	@$(BIN)/python -m pytest
+	@$(PYTEST) $(SIDE_BY_SIDE)
 
 .PHONY: quick
-quick: $(VENV)/.dev ## Run only the tests that need no root and take seconds
-	@$(BIN)/python -m pytest -q tests/unit
+quick: $(VENV)/.dev ## Run only the unit tests that need no root, no disk and no other program
+	@$(PYTEST) -q $(SIDE_BY_SIDE) -m 'not needs and not process' tests/unit
+
+.PHONY: test-of
+test-of: $(VENV)/.dev ## Run the tests of one source file; FILE=provisioner/binding/match.py
+	@$(BIN)/python hack/test-of $(FILE)
 
 .PHONY: sanity
 sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend and filesystem
@@ -44,7 +52,7 @@ sanity: $(VENV)/.dev ## Run csi-sanity against the real driver, on each backend 
 
 .PHONY: oracle-test
 oracle-test: $(VENV)/.dev ## Hold the matcher against Kubernetes' own code, in 20,000 cases
-	@MOORING_ORACLE_EXAMPLES=2600 $(BIN)/python -m pytest tests/oracle -q
+	@MOORING_SWEEP=full MOORING_ORACLE_EXAMPLES=2600 $(PYTEST) $(SIDE_BY_SIDE) tests/oracle -q
 
 .PHONY: mutants
 mutants: $(VENV)/.dev ## Break the decisions in every small way, and list what no test notices; ONLY=PATTERN
@@ -61,12 +69,16 @@ cluster-down: $(VENV)/.runtime ## Take it down and leave nothing behind
 .PHONY: cluster-test
 cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on the running cluster or on one of their own
 	@hack/cluster/run build >/dev/null
-	@$(BIN)/python -m pytest tests/cluster -p no:randomly
+	@$(PYTEST) tests/cluster -p no:randomly -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: adoption-soak
 adoption-soak: $(VENV)/.dev ## Let 200 rounds of everything happen to StatefulSets on a real Kubernetes, and check their disks
 	@hack/cluster/run build >/dev/null
-	@MOORING_SOAK_ROUNDS=$(or $(ROUNDS),200) $(BIN)/python -m pytest tests/cluster/test_adoption_soak.py -p no:randomly
+	@MOORING_SOAK_ROUNDS=$(or $(ROUNDS),200) $(PYTEST) tests/cluster/test_adoption_soak.py -p no:randomly
+
+.PHONY: nightly
+nightly: $(VENV)/.dev ## Run all that is long, resume where it was cut off, write one report; ONLY="JOB..."
+	@$(BIN)/python hack/nightly $(ONLY)
 
 .PHONY: bench-match
 bench-match: $(VENV)/.dev ## Time the matcher against the function that Kubernetes calls
