@@ -18,7 +18,6 @@ from csi.engine.volumes import Volumes, unsupported
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import mounts
-from csi.host.ownership import give_to_group
 
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
 
@@ -47,13 +46,9 @@ class Node:
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
 
-        group = request.capability.group
-
         def act() -> None:
             write_record(entry.home, wanted)
             backend.stage(entry.home, shape, staging=path, mount_flags=flags)
-            if group is not None and "ro" not in flags:
-                give_to_group(path, group)
 
         entry.record = wanted
         await self._workers.run(act)
@@ -81,7 +76,7 @@ class Node:
         if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
-        wanted = Publication(request.target, request.read_only, capability.mode, capability.flags, capability.group)
+        wanted = Publication(request.target, request.read_only, capability.mode, capability.flags)
         for each in entry.record.publications:
             if not await self._is_published(entry, each.target):
                 continue
@@ -104,8 +99,6 @@ class Node:
                 read_only=request.read_only,
                 mount_flags=capability.flags,
             )
-            if capability.group is not None and not request.read_only:
-                give_to_group(Path(request.target), capability.group)
 
         entry.record = record
         await self._workers.run(act)

@@ -17,7 +17,6 @@ class Publication(msgspec.Struct, frozen=True):
     read_only: bool
     mode: str
     flags: tuple[str, ...] = ()
-    group: int | None = None
 
 
 class NodeRecord(msgspec.Struct, frozen=True):

@@ -29,8 +29,6 @@ class Capability:
     mode: str
     fs_type: str = ""
     flags: tuple[str, ...] = ()
-    group: int | None = None
-    """The numeric group that may read and write everything on the volume; None: nobody asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ TEXT_LIMIT: Final = 128
 PATH_LIMIT: Final = 4095
 MAP_LIMIT: Final = 4096
 FLAGS_LIMIT: Final = 4096
-LARGEST_GROUP: Final = 2**32 - 2
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -57,16 +56,9 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
     if sum(len(flag.encode()) for flag in value.mount.mount_flags) > FLAGS_LIMIT:
         raise InvalidArgument(f"mount_flags have more than {FLAGS_LIMIT} bytes in all")
     flags = tuple(value.mount.mount_flags)
-    return Capability(access_type, mode, value.mount.fs_type, flags, _group(value.mount.volume_mount_group))
-
-
-def _group(value: str) -> int | None:
-    """A numeric group; None where nobody asked for one."""
-    if not value:
-        return None
-    if not (value.isascii() and value.isdecimal()) or int(value) > LARGEST_GROUP:
-        raise InvalidArgument(f"volume_mount_group {value!r} is not the number of a group")
-    return int(value)
+    if value.mount.volume_mount_group:
+        raise InvalidArgument("volume_mount_group is not supported: kubelet gives files to the pod's fsGroup itself")
+    return Capability(access_type, mode, value.mount.fs_type, flags)
 
 
 def capabilities(values: Iterable[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:

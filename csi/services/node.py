@@ -15,7 +15,6 @@ _RPCS: Final = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
     csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_STATS,
     csi_pb2.NodeServiceCapability.RPC.EXPAND_VOLUME,
-    csi_pb2.NodeServiceCapability.RPC.VOLUME_MOUNT_GROUP,
     csi_pb2.NodeServiceCapability.RPC.GET_VOLUME_HEALTH,
     csi_pb2.NodeServiceCapability.RPC.GET_STORAGE_HEALTH,
     csi_pb2.NodeServiceCapability.RPC.SINGLE_NODE_MULTI_WRITER,

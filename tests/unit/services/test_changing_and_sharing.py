@@ -1,7 +1,5 @@
 """What may change while a volume lives, who may use it, and how its filesystem is made."""
 
-import os
-import stat
 import subprocess
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from csi.engine.mkfs_options import refused_option
 from csi.v1 import csi_pb2, inventory_pb2
 from tests.unit.services.driver import SECONDS, Driver, capability, code
-from tests.unit.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, XFS, Kind, each, serving
+from tests.unit.services.kinds import BTRFS, EXT4, MIB, XFS, Kind, each, serving
 
 
 def _modify(driver: Driver, handle: str, **parameters: str) -> str:
@@ -61,49 +59,12 @@ def test_mutable_parameters_at_creation_win_over_the_classs(driver: Driver) -> N
     assert _mutable(driver) == {"trashRetention": "1h"}
 
 
-@each(DIRECTORY, EXT4)
-def test_a_mount_group_can_read_and_write_everything_on_the_volume(tmp_path: Path, kind: Kind) -> None:
-    """Whatever was there before; links are not followed, and what is made later is the group's, too."""
-    use = capability(group="4711")
-    outside = tmp_path / "outside"
-    outside.touch(mode=0o600)
-    with serving(tmp_path, kind) as driver:
-        handle = kind.create(driver)
-        staging = driver.stage(handle)
-        deep = staging / "deep" / "deeper"
-        deep.mkdir(parents=True, mode=0o700)
-        (deep / "file").touch(mode=0o600)
-        (deep / "link").symlink_to(outside)
-        driver.unstage(handle)
-        driver.stage(handle, use=use)
-        path = driver.publish(handle, use=use)
+def test_fs_groups_are_left_to_kubelet(driver: Driver) -> None:
+    """Kubelet keeps to fsGroupChangePolicy, and tells it no driver: so the driver does not offer to do it."""
+    answer = driver.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=SECONDS)
+    kind = csi_pb2.NodeServiceCapability.RPC
 
-        found = (path / "deep/deeper/file").stat()
-        assert (found.st_gid, found.st_mode & 0o060) == (4711, 0o060)
-        for directory in (path, path / "deep", path / "deep/deeper"):
-            assert directory.stat().st_gid == 4711
-            assert directory.stat().st_mode & 0o2070 == 0o2070
-        (path / "later").touch()
-        assert (path / "later").stat().st_gid == 4711
-        assert outside.stat().st_gid != 4711
-        assert stat.S_IMODE(outside.stat().st_mode) == 0o600
-        _write_as(path / "deep/deeper/file", group=4711)
-        driver.unpublish(handle, path)
-        driver.unstage(handle)
-
-
-def _write_as(path: Path, *, group: int) -> None:
-    """As somebody who has only that group, through a descriptor of the directory: the way there is root's alone."""
-    directory = os.open(path.parent, os.O_PATH)
-    try:
-        subprocess.run(
-            ["setpriv", "--reuid=4712", "--regid=4712", f"--groups={group}", "sh", "-c", f"echo mine > {path.name}"],
-            cwd=f"/proc/self/fd/{directory}",
-            pass_fds=[directory],
-            check=True,
-        )
-    finally:
-        os.close(directory)
+    assert kind.VOLUME_MOUNT_GROUP not in {each.rpc.type for each in answer.capabilities}
 
 
 @each(EXT4)

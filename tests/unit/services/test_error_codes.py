@@ -61,7 +61,7 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "create with a source": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, volume_content_source=R.VolumeContentSource()), "INVALID_ARGUMENT", "no source"),
     "create raw and mounted at once": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[*CAP, raw()]), "INVALID_ARGUMENT", "not both"),
     "create for many nodes": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(Mode.MULTI_NODE_MULTI_WRITER)]), "INVALID_ARGUMENT", "one node"),
-    "create with a group that is none": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(group="staff")]), "INVALID_ARGUMENT", "not the number of a group"),
+    "create with a mount group": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(group="4711")]), "INVALID_ARGUMENT", "volume_mount_group is not supported"),
     "capacity with an unknown parameter": ("controller", "GetCapacity", R.GetCapacityRequest(parameters={"sise": "1"}), "INVALID_ARGUMENT", "valid are"),
     "node health without an id": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
     "node health of what is not there": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
