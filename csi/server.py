@@ -41,6 +41,7 @@ async def serve(settings: Settings) -> None:
         node_id=settings.node_id,
         workers=settings.workers,
         purge_seconds=settings.purge_seconds,
+        state=settings.socket.parent,
     )
     try:
         engine.load(pools)

@@ -1,46 +1,16 @@
 """Showing an image through a loop device: as a mounted filesystem, or as the raw device."""
 
-import os
-import stat
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
-from csi.backends import bindings, images
+from csi.backends import bindings, images, mount_facts
 from csi.backends.protocol import Shape, Usage
 from csi.host import files, filesystems, loopdev, mounts, superblocks
-from csi.host.errors import MountFailed
+from csi.host.errors import AlreadyMounted
 from csi.host.loopdev import Loop
 
-DETACH_SECONDS: Final = 5.0
-DETACH_STEP: Final = 0.005
 
-
-class _Image:
-    """What both have in common: the devices over an image, and how they go."""
-
-    def detach(self, home: Path, shape: Shape) -> None:
-        """Wait for the devices to go; one that is still mounted is refused."""
-        image, tag = home / "image", loopdev.tag_of(shape.volume_id)
-        deadline = time.monotonic() + DETACH_SECONDS
-        while found := loopdev.find(image, tag=tag):
-            nodes = {str(loop.path) for loop in found}
-            if (used := next((each for each in mounts.table() if each.source in nodes), None)) is not None:
-                raise MountFailed(f"volume {shape.volume_id} is still mounted at {used.target}; unmount it first")
-            if time.monotonic() > deadline:
-                raise MountFailed(f"volume {shape.volume_id}: {found[0].path} stays attached; something has it open")
-            for loop in found:
-                loopdev.detach(loop)
-            time.sleep(DETACH_STEP)
-
-    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        del home, shape
-        bindings.unpublish(target=target)
-
-
-class MountedImage(_Image):
+class MountedImage:
     """The filesystem is mounted; the device goes with the mount, so neither a crash nor a lazy unmount leaks one."""
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
@@ -48,7 +18,7 @@ class MountedImage(_Image):
         if mounts.is_mount(staging):
             if self.is_staged(home, shape, staging=staging):
                 return
-            raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
+            raise AlreadyMounted(f"volume {shape.volume_id}: something else is mounted at {staging}")
         image = images.require(home, shape, at_least=shape.size_bytes)
         if superblocks.remembers_errors(image, fs_type=shape.fs_type):
             filesystems.check(image)
@@ -65,11 +35,6 @@ class MountedImage(_Image):
         """While it is in use."""
         filesystems.grow(fs_type=shape.fs_type, device=loop.path, target=path)
 
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Unmount it and see that the device is gone."""
-        mounts.unmount(staging)
-        self.detach(home, shape)
-
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
     ) -> None:
@@ -79,7 +44,7 @@ class MountedImage(_Image):
 
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """The filesystem there comes from a device of ours over this image."""
-        loop = _device_below(staging)
+        loop = mount_facts.device_at(staging)
         return loop is not None and loopdev.is_over(loop, home / "image", tag=loopdev.tag_of(shape.volume_id))
 
     def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
@@ -98,22 +63,7 @@ class MountedImage(_Image):
         )
 
 
-def _device_below(path: Path) -> Loop | None:
-    """
-    The loop device whose filesystem is mounted there.
-
-    A file's device number tells, but not on btrfs, which has numbers of its own: there the table's source is asked.
-    """
-    if not mounts.is_mount(path):
-        return None
-    device = path.stat().st_dev
-    if os.major(device) == loopdev.MAJOR:
-        return loopdev.loop_at(Path(f"/dev/loop{os.minor(device)}"))
-    there = mounts.at(path)
-    return loopdev.loop_at(Path(there.source)) if there and there.source.startswith("/dev/loop") else None
-
-
-class RawImage(_Image):
+class RawImage:
     """
     The device itself is shown, bound to a file.
 
@@ -130,11 +80,6 @@ class RawImage(_Image):
     def grow(self, shape: Shape, loop: Loop, *, path: Path) -> None:
         """The device has grown, and there is nothing on it that we know."""
 
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Detach it."""
-        del staging
-        self.detach(home, shape)
-
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
     ) -> None:
@@ -142,9 +87,9 @@ class RawImage(_Image):
         del staging, mount_flags
         loop = loopdev.attach(home / "image", tag=loopdev.tag_of(shape.volume_id), read_only=read_only)
         if mounts.is_mount(target):
-            if target.stat().st_rdev == loop.path.stat().st_rdev:
+            if mount_facts.device_at(target) == loop:
                 return
-            raise MountFailed(f"something else is mounted at {target} already")
+            raise AlreadyMounted(f"something else is mounted at {target} already")
         bindings.make_target(target, file=True)
         mounts.bind(loop.path, target)
 
@@ -156,24 +101,10 @@ class RawImage(_Image):
 
     def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
         """A device of ours over this image is bound there."""
-        if not mounts.is_mount(target):
-            return False
-        try:
-            there = target.stat()
-        except FileNotFoundError:
-            return False
-        found = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id))
-        return stat.S_ISBLK(there.st_mode) and there.st_rdev in {loop.path.stat().st_rdev for loop in found}
+        loop = mount_facts.device_at(target)
+        return loop is not None and loopdev.is_over(loop, home / "image", tag=loopdev.tag_of(shape.volume_id))
 
     def usage(self, shape: Shape, *, path: Path) -> Usage:
         """Only its size is known."""
         del path
         return Usage(shape.size_bytes, None, None, None, None, None)
-
-    def detach(self, home: Path, shape: Shape) -> None:
-        """As for any image; a device that is still bound somewhere is refused, though no mount names it as source."""
-        rdevs = {loop.path.stat().st_rdev for loop in loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id))}
-        for each in mounts.table():
-            if rdevs and each.root.startswith("/loop") and each.target.stat().st_rdev in rdevs:
-                raise MountFailed(f"volume {shape.volume_id} is still shown at {each.target}; unpublish it first")
-        super().detach(home, shape)

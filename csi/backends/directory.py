@@ -4,14 +4,14 @@ Volumes as plain directories: fast, and shared with the pool's filesystem.
 On btrfs each is a subvolume with a quota, and the kernel refuses writes past its size; elsewhere it is only accounted.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends import bindings
+from csi.backends import bindings, mount_facts
+from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Ailment, Shape, Usage
 from csi.host import files, mounts, subvolumes
-from csi.host.errors import HostError, MountFailed
+from csi.host.errors import AlreadyMounted, HostError
 
 
 class Directory:
@@ -67,13 +67,8 @@ class Directory:
         if mounts.is_mount(staging):
             if self.is_staged(home, shape, staging=staging):
                 return
-            raise MountFailed(f"volume {shape.volume_id}: something else is mounted at {staging}")
+            raise AlreadyMounted(f"volume {shape.volume_id}: something else is mounted at {staging}")
         mounts.bind(data, staging, options=mount_flags)
-
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Unbind it."""
-        del home, shape
-        mounts.unmount(staging)
 
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
@@ -82,22 +77,13 @@ class Directory:
         del home, shape
         bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
 
-    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        del home, shape
-        bindings.unpublish(target=target)
-
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """A bind mount shows the very same directory."""
         return self.is_published(home, shape, target=staging)
 
     def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
         """As above."""
-        del shape
-        try:
-            return mounts.is_mount(target) and os.path.samestat(target.stat(), (home / "data").stat())
-        except FileNotFoundError:
-            return False
+        return mount_facts.is_mounted(target, Identity(shape.volume_id, home.name, home))
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
         """

@@ -4,8 +4,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends import bindings, images
+from csi.backends import bindings, images, teardown
 from csi.backends.devices import MountedImage, RawImage
+from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Ailment, Shape, Usage
 from csi.host import filesystems, loopdev
 
@@ -68,20 +69,12 @@ class Loop:
         """Attach the image, with direct I/O where that works, and mount it unless it is raw."""
         self._shown[shape.access_type].stage(home, shape, staging=staging, mount_flags=mount_flags)
 
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Undo it and see that the device is gone."""
-        self._shown[shape.access_type].unstage(home, shape, staging=staging)
-
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
     ) -> None:
         """A directory, or a device."""
         shown = self._shown[shape.access_type]
         shown.publish(home, shape, staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
-
-    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
-        """Unbind it and remove the mount point."""
-        self._shown[shape.access_type].unpublish(home, shape, target=target)
 
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """See the access type."""
@@ -102,7 +95,7 @@ class Loop:
 
     def detach(self, home: Path, shape: Shape) -> None:
         """Let go of the devices; one that something else still holds is refused."""
-        self._shown[shape.access_type].detach(home, shape)
+        teardown.detach(Identity(shape.volume_id, home.name, home))
 
 
 def _may_mount_devices() -> bool:

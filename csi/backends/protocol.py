@@ -50,7 +50,8 @@ class Backend(Protocol):
     """
     One way of keeping volumes.
 
-    `home` is the volume's directory in its pool and exists. Methods raise HostError or one of its kinds.
+    `home` is the volume's directory in its pool and exists. Methods raise HostError or one of its kinds. Taking
+    away from a path is the same for all and needs no backend: see `teardown`.
     """
 
     name: str
@@ -85,9 +86,6 @@ class Backend(Protocol):
     def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
         """Let the volume that is staged or published at `path` take up its size while it is in use."""
 
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Undo it; not staged is fine."""
-
     def publish(
         self,
         home: Path,
@@ -99,9 +97,6 @@ class Backend(Protocol):
         mount_flags: Sequence[str],
     ) -> None:
         """Show the staged volume at `target`, which is made; its parent exists."""
-
-    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
-        """Take it away from there, and the mount point; never what lies below a mount point."""
 
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
         """Whether this volume is ready at `staging`, whoever staged it."""

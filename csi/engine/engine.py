@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 from typing import TypeVar
 
 import msgspec
@@ -16,12 +17,13 @@ from csi.engine.expansion import Expansion
 from csi.engine.imports import Importing, Imports
 from csi.engine.ledger import Ledger, Measured, measure
 from csi.engine.manifest import Manifest
-from csi.engine.node import Node
+from csi.engine.node import NO_VOLUME, Node
+from csi.engine.node_record import FOLDER, NodeRecords
 from csi.engine.pools import Pool
 from csi.engine.requests import Creation, Ending, Enlarging, Publishing, Staging
 from csi.engine.singleflight import SingleFlight
 from csi.engine.trash import Trash
-from csi.engine.volume_ids import id_of
+from csi.engine.volume_ids import id_of, parse_handle
 from csi.engine.volumes import Volumes
 from csi.engine.workers import Workers
 from csi.errors import FailedPrecondition, NotFound
@@ -34,7 +36,16 @@ T = TypeVar("T")
 class Engine:
     """The driver without its protocol. Methods raise CsiError, or HostError where the machine did not obey."""
 
-    def __init__(self, *, backends: dict[str, Backend], node_id: str, workers: int, purge_seconds: float) -> None:
+    def __init__(
+        self,
+        *,
+        backends: dict[str, Backend],
+        node_id: str,
+        workers: int,
+        purge_seconds: float,
+        state: Path | None = None,
+    ) -> None:
+        """`state` is the directory of the driver's own state, beside its socket; None keeps that in memory only."""
         self.node_id = node_id
         self.backends = backends
         self.catalog = Catalog()
@@ -46,7 +57,9 @@ class Engine:
             self.catalog, self.ledger, self._trash, self._workers, backends=backends, node_id=node_id
         )
         self._imports = Imports(self.catalog, self.ledger, self._volumes, self._workers)
-        self._node = Node(self.catalog, self._volumes, self._workers)
+        records = NodeRecords(state / FOLDER if state is not None else None)
+        own_paths = () if state is None else (state.resolve(),)
+        self._node = Node(self.catalog, self._volumes, self._workers, records=records, own_paths=own_paths)
         self._expansion = Expansion(self._volumes, self._node, self.ledger, self._trash, self._workers)
         self._purge_seconds = purge_seconds
         self._wake = asyncio.Event()
@@ -61,6 +74,7 @@ class Engine:
         self.ledger.note(pool, measured)
         self.catalog.admit(pool, contents)
         for entry in contents.entries:
+            self._node.admit(entry)
             self._expansion.settle(entry)
 
     async def create(self, request: Creation) -> Entry:
@@ -86,6 +100,7 @@ class Engine:
         backend, shape = self.backends[entry.manifest.backend], entry.manifest.shape
         await self._workers.run(lambda: backend.detach(entry.home, shape))
         await self._trash.put(entry)
+        await self._node.forget(handle)
         self._wake.set()
 
     async def enlarge(self, request: Enlarging) -> Entry:
@@ -198,8 +213,11 @@ class Engine:
                     await self._wake.wait()
 
     async def _on(self, handle: str, request: object, work: Callable[[], Awaitable[None]]) -> None:
-        entry = self.find(handle)
-        await self._flight.run(entry.manifest.id, request, work)
+        """Run one call on a volume at a time. Taking away works for a volume that is not known any more, too."""
+        parsed = parse_handle(handle)
+        if parsed is None:
+            raise NotFound(NO_VOLUME.format(handle))
+        await self._flight.run(parsed.id, request, work)
 
     async def stop(self) -> None:
         """Take no more work and finish what is running."""

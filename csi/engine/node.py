@@ -1,34 +1,56 @@
 """
 Staging and publishing on this node.
 
-Each step is written down before it is done, and every answer looks at the mount table: after a crash the record may
-promise more than there is, never less.
+Every answer about what is mounted comes from the mount table. Records (`node_record`) say how a volume was mounted;
+they are written before a mount is made and after it was taken away, and neither waits for the pool's disk.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from csi.backends import mount_facts, teardown
+from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Usage
+from csi.backends.teardown import Removal
 from csi.engine.catalog import Catalog, Entry
-from csi.engine.node_record import NodeRecord, Publication, write_record
+from csi.engine.node_record import NodeRecord, NodeRecords, Publication
 from csi.engine.requests import SINGLE_WRITER, Capability, Publishing, Staging
+from csi.engine.volume_ids import Handle, parse_handle
 from csi.engine.volumes import Volumes, unsupported
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from csi.host import mounts
+from csi.host import loopdev, mounts
+from csi.host.errors import AlreadyMounted, UnsafePath
 
+NO_VOLUME: Final = "volume {} does not exist on this node"
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
 
 
 class Node:
     """The engine behind the Node service."""
 
-    def __init__(self, catalog: Catalog, volumes: Volumes, workers: Workers) -> None:
+    def __init__(
+        self, catalog: Catalog, volumes: Volumes, workers: Workers, *, records: NodeRecords, own_paths: Sequence[Path]
+    ) -> None:
+        """`own_paths` are directories of the driver itself, besides its pools, that nothing is mounted over."""
         self._catalog = catalog
         self._volumes = volumes
         self._workers = workers
+        self._records = records
+        self._own_paths = own_paths
+
+    def admit(self, entry: Entry) -> None:
+        """Give a volume that was just read its record; one that a former version kept in the pool is taken over."""
+        self._records.take_over(entry.manifest.handle, entry.record, entry.home)
+        entry.record = self._records.get(entry.manifest.handle)
+
+    async def forget(self, handle: str) -> None:
+        """Drop the record of a deleted volume."""
+        self._records.forget(handle)
+        await self._workers.run(lambda: self._records.write(handle))
 
     async def stage(self, request: Staging) -> None:
         """Mount once for the node."""
@@ -43,36 +65,40 @@ class Node:
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
         if not path.is_dir():
             raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
+        self._refuse_own(path)
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
-
-        def act() -> None:
-            write_record(entry.home, wanted)
-            backend.stage(entry.home, shape, staging=path, mount_flags=flags)
-
-        entry.record = wanted
-        await self._workers.run(act)
+        await self._keep(request.handle, wanted)
+        try:
+            await self._workers.run(lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags))
+        except (AlreadyMounted, UnsafePath):
+            await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
+            raise
 
     async def unstage(self, handle: str, staging: str) -> None:
         """Unmount; not staged is fine."""
-        entry = self._known(handle)
-        backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        shown = [each.target for each in entry.record.publications if await self._is_published(entry, each.target)]
-        if shown:
-            raise FailedPrecondition(f"volume {handle} is still published at {shown[0]}; unpublish it first")
+        volume = await self._removable(handle, staging)
+        record = self._records.get(handle)
+        published = [each.target for each in record.publications]
+        if shown := await self._workers.look(lambda: mount_facts.found_at(published, volume)):
+            raise FailedPrecondition(f"volume {handle} is still published at {shown}; unpublish it first")
+        elsewhere = record.staging not in {"", staging}
+        removal = Removal(volume, Path(staging), recorded=record.staging == staging, others=self._others(handle))
+        devices = not elsewhere and self._may_have_devices(handle)
 
         def act() -> None:
-            if backend.is_staged(entry.home, shape, staging=Path(staging)):
-                backend.unstage(entry.home, shape, staging=Path(staging))
-            write_record(entry.home, NodeRecord())
+            teardown.unmount(removal)
+            if devices:
+                teardown.detach(volume)
 
         await self._workers.run(act)
-        entry.record = NodeRecord()
+        await self._keep(handle, record.unstaged(staging))
 
     async def publish(self, request: Publishing) -> None:
-        """Show the staged volume at a target, by the access-mode table of the specification."""
+        """Mount the staged volume at a target, by the access-mode table of the specification."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
+        self._refuse_own(Path(request.target))
         if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
@@ -88,38 +114,39 @@ class Node:
         kept = entry.record.without(request.target)
         record = msgspec.structs.replace(kept, publications=(*kept.publications, wanted))
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-
-        def act() -> None:
-            write_record(entry.home, record)
-            backend.publish(
-                entry.home,
-                shape,
-                staging=Path(request.staging),
-                target=Path(request.target),
-                read_only=request.read_only,
-                mount_flags=capability.flags,
+        before = entry.record
+        await self._keep(request.handle, record)
+        try:
+            await self._workers.run(
+                lambda: backend.publish(
+                    entry.home,
+                    shape,
+                    staging=Path(request.staging),
+                    target=Path(request.target),
+                    read_only=request.read_only,
+                    mount_flags=capability.flags,
+                )
             )
-
-        entry.record = record
-        await self._workers.run(act)
+        except (AlreadyMounted, UnsafePath):
+            await self._keep(request.handle, before)  # as in stage
+            raise
 
     async def unpublish(self, handle: str, target: str) -> None:
-        """Take it away from the target; not there is fine."""
-        entry = self._known(handle)
-        backend, shape, path = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, Path(target)
-        recorded = any(each.target == target for each in entry.record.publications)
-        record = entry.record.without(target)
-
-        def act() -> None:
-            foreign = mounts.is_mount(path) and not backend.is_published(entry.home, shape, target=path)
-            if foreign and not recorded:
-                raise FailedPrecondition(f"what is mounted at {target} is not volume {handle}; it is left alone")
-            if recorded or not foreign:
-                backend.unpublish(entry.home, shape, target=path)
-            write_record(entry.home, record)
-
-        await self._workers.run(act)
-        entry.record = record
+        """Unmount it from the target; not there is fine."""
+        volume = await self._removable(handle, target)
+        record = self._records.get(handle)
+        if record.staging == target and await self._workers.look(lambda: bool(mount_facts.found_at([target], volume))):
+            raise FailedPrecondition(f"volume {handle} is staged at {target}, not published; unstage it there")
+        recorded = record.published(target)
+        removal = Removal(
+            volume,
+            Path(target),
+            recorded=recorded,
+            mount_point=recorded or target in record.mount_points,
+            others=self._others(handle),
+        )
+        await self._workers.run(lambda: teardown.unpublish(removal))
+        await self._keep(handle, record.without(target))
 
     async def usage(self, handle: str, path: str) -> Usage:
         """How full it is, where it is staged or published."""
@@ -138,12 +165,24 @@ class Node:
         return entry
 
     async def in_use(self, entry: Entry) -> str:
-        """A path at which this node shows the volume; "" when there is none."""
-        record = entry.record
-        for each in record.publications:
-            if await self._is_published(entry, each.target):
-                return each.target
-        return record.staging if record.staging and await self._is_staged(entry, record.staging) else ""
+        """
+        Return a path at which this node uses the volume; "" when there is none.
+
+        The whole mount table is searched, whatever the record says. A raw volume is also in use while a device of ours
+        is over its image: an open device needs no mount.
+        """
+        volume, record = _identity(entry), entry.record
+        recorded = [record.staging, *(each.target for each in record.publications)]
+        raw, loop = entry.manifest.access_type == "block", entry.manifest.backend == "loop"
+
+        def search() -> str:
+            used = mount_facts.used_at(volume, devices=loop) or mount_facts.found_at(filter(None, recorded), volume)
+            if used:
+                return used
+            devices = loopdev.find(entry.home / "image", tag=volume.tag) if raw else []
+            return str(devices[0].path) if devices else ""
+
+        return await self._workers.look(search)
 
     async def _is_staged(self, entry: Entry, path: str) -> bool:
         """For a raw volume the path itself shows nothing: there the record tells where."""
@@ -156,10 +195,58 @@ class Node:
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
         return await self._workers.look(lambda: backend.is_published(entry.home, shape, target=Path(path)))
 
+    async def _keep(self, handle: str, record: NodeRecord) -> None:
+        """Use this record from now on, and put it on the disk as well as possible."""
+        self._records.keep(handle, record)
+        if (entry := self._catalog.get(handle)) is not None:
+            entry.record = self._records.get(handle)
+        await self._workers.run(lambda: self._records.write(handle))
+
+    async def _removable(self, handle: str, path: str) -> Identity:
+        """
+        Identify a volume that is to be taken away; it need not exist any more.
+
+        Raises NotFound for a handle that nothing knows: no volume, pool or record, and no mount at the path.
+        """
+        parsed = parse_handle(handle)
+        if parsed is None:
+            raise NotFound(NO_VOLUME.format(handle))
+        volume = self._identify(handle, parsed)
+        if volume.home is None and not self._records.knows(handle):
+            if not await self._workers.look(lambda: mount_facts.found_at([path], volume)):
+                raise NotFound(NO_VOLUME.format(handle))
+            self._records.keep(handle, NodeRecord())  # known from now on, so that the call can be repeated
+        return volume
+
+    def _identify(self, handle: str, parsed: Handle) -> Identity:
+        pool = next((pool for pool in self._catalog.pools if pool.uuid == parsed.pool), None)
+        return Identity(handle, parsed.id, pool.volumes / parsed.id if pool is not None else None)
+
+    def _others(self, handle: str) -> list[Identity]:
+        """Known volumes of the same id in other pools."""
+        parsed = parse_handle(handle)
+        same = [self._catalog.get(f"{pool.uuid}.{parsed.id}") for pool in self._catalog.pools if parsed is not None]
+        return [_identity(entry) for entry in same if entry is not None and entry.manifest.handle != handle]
+
+    def _may_have_devices(self, handle: str) -> bool:
+        """Whether loop devices may be over the volume: also where nothing is known of it."""
+        entry = self._catalog.get(handle)
+        return entry is None or entry.manifest.backend == "loop"
+
+    def _refuse_own(self, path: Path) -> None:
+        """Raise InvalidArgument where a mount would hide a directory of the driver, or be made inside a pool."""
+        where = mounts.resolved_parent(path)
+        pools = [pool.path for pool in self._catalog.pools]
+        for own in (*pools, *self._own_paths):
+            if own.is_relative_to(where) or (own in pools and where.is_relative_to(own)):
+                raise InvalidArgument(
+                    f"{path} is, holds or is in {own}, which is the driver's own; choose another path"
+                )
+
     def _known(self, handle: str) -> Entry:
         entry = self._catalog.get(handle)
         if entry is None:
-            raise NotFound(f"volume {handle} does not exist on this node")
+            raise NotFound(NO_VOLUME.format(handle))
         return entry
 
     def _ready(self, handle: str) -> Entry:
@@ -174,3 +261,7 @@ class Node:
             raise InvalidArgument(f"volume {entry.manifest.handle} is a {entry.manifest.access_type} volume")
         if problem := unsupported(capability, backend):
             raise FailedPrecondition(problem)
+
+
+def _identity(entry: Entry) -> Identity:
+    return Identity(entry.manifest.handle, entry.manifest.id, entry.home)

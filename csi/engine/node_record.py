@@ -1,17 +1,32 @@
-"""Where this node shows a volume: written before acting, so that a crash forgets no mount; truth is the mount table."""
+"""
+Where this node has a volume mounted, by handle, in a directory beside the driver's socket.
+
+The mount table is the truth; a record adds what the table cannot tell: with which access mode and flags, and which
+mount points are ours to remove. Records are not in the pool, whose disk may be full or gone when they have to change,
+and none is needed to take a volume away. One that cannot be written is kept in memory and logged.
+"""
 
 from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
+from csi.engine.volume_ids import parse_handle
 from csi.host import files
+from csi.host.errors import HostError
+
+log = structlog.get_logger()
 
 FILE: Final = "node.json"
+"""The record's name in a volume's directory, where former versions kept it."""
+
+FOLDER: Final = "node-records"
+BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """One target path and how the volume is shown there."""
+    """One target path and how the volume is published there."""
 
     target: str
     read_only: bool
@@ -20,26 +35,124 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class NodeRecord(msgspec.Struct, frozen=True):
-    """The staging path ("" when not staged), how it is staged, and the targets."""
+    """
+    The staging path ("" when not staged), how it is staged, and the targets.
+
+    `boot` is the kernel's boot id; `mount_points` are targets from before the machine started again.
+    """
 
     staging: str = ""
     flags: tuple[str, ...] = ()
     publications: tuple[Publication, ...] = ()
+    mount_points: tuple[str, ...] = ()
+    boot: str = ""
 
     def without(self, target: str) -> "NodeRecord":
-        """The record after an unpublish."""
+        """Return the record after an unpublish."""
         kept = tuple(each for each in self.publications if each.target != target)
-        return msgspec.structs.replace(self, publications=kept)
+        mount_points = tuple(each for each in self.mount_points if each != target)
+        return msgspec.structs.replace(self, publications=kept, mount_points=mount_points)
+
+    def unstaged(self, staging: str) -> "NodeRecord":
+        """Return the record after an unstage at that path; staged elsewhere, it stays as it is."""
+        return self if self.staging != staging else msgspec.structs.replace(self, staging="", flags=())
+
+    def published(self, target: str) -> bool:
+        """Whether the volume was published there since the machine started."""
+        return any(each.target == target for each in self.publications)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it says nothing."""
+        return not (self.staging or self.publications or self.mount_points)
+
+    def in_boot(self, boot: str) -> "NodeRecord":
+        """Return what the record is worth in this boot: mounts do not outlive one, mount points do."""
+        if not self.boot or self.boot == boot:
+            return msgspec.structs.replace(self, boot=boot)
+        targets = dict.fromkeys([*self.mount_points, *(each.target for each in self.publications)])
+        return NodeRecord(mount_points=tuple(targets), boot=boot)
+
+
+class NodeRecords:
+    """All records of this node. `folder` None keeps them in memory only."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._boot = BOOT_ID.read_text(encoding="ascii").strip()
+        self._records: dict[str, NodeRecord] = {}
+        self._known: set[str] = set()
+        self._load()
+
+    def get(self, handle: str) -> NodeRecord:
+        """Return the volume's record; an empty one where there is none."""
+        return self._records.get(handle, NodeRecord())
+
+    def knows(self, handle: str) -> bool:
+        """Whether this driver has, or since its start had, a record of the volume."""
+        return handle in self._known
+
+    def keep(self, handle: str, record: NodeRecord) -> None:
+        """Use this record from now on; `write` puts it on the disk."""
+        self._known.add(handle)
+        self._records[handle] = msgspec.structs.replace(record, boot=self._boot)
+        if record.empty:
+            del self._records[handle]
+
+    def forget(self, handle: str) -> None:
+        """Know nothing of the volume any more; `write` removes its record from the disk."""
+        self._records.pop(handle, None)
+        self._known.discard(handle)
+
+    def write(self, handle: str) -> None:
+        """Put the record on the disk as it is now. Blocks; an error is logged, for no record is needed."""
+        if self.folder is None:
+            return
+        path, record = self.folder / f"{handle}.json", self.get(handle)
+        try:
+            if record.empty:
+                path.unlink(missing_ok=True)
+            else:
+                self.folder.mkdir(mode=files.PRIVATE, exist_ok=True)
+                files.write_atomic(path, msgspec.json.encode(record), durable=False)
+        except (OSError, HostError) as error:
+            log.warning("node_record.not_written", volume=handle, error=str(error))
+
+    def take_over(self, handle: str, former: NodeRecord, home: Path) -> None:
+        """Use a record that a former version kept in the pool, once: it is written here and removed there. Blocks."""
+        if former.empty:
+            return
+        if not self.knows(handle):
+            self.keep(handle, former)
+            self.write(handle)
+        try:
+            (home / FILE).unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("node_record.not_removed", volume=handle, error=str(error))
+
+    def _load(self) -> None:
+        try:
+            found = sorted(self.folder.glob("*.json")) if self.folder is not None else []
+        except OSError as error:
+            log.warning("node_records.unreadable", path=str(self.folder), error=str(error))
+            return
+        for path in found:
+            handle = path.name.removesuffix(".json")
+            record = _read(path)
+            if parse_handle(handle) is not None and record is not None:
+                self.keep(handle, record.in_boot(self._boot))
 
 
 def read_record(home: Path) -> NodeRecord:
-    """What was written last; nothing where there is none or it cannot be read, for mounts speak for themselves."""
+    """Return what a former version wrote into the pool; an empty record where there is none or it cannot be read."""
+    return _read(home / FILE) or NodeRecord()
+
+
+def _read(path: Path) -> NodeRecord | None:
     try:
-        return msgspec.json.decode((home / FILE).read_bytes(), type=NodeRecord)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return NodeRecord()
-
-
-def write_record(home: Path, record: NodeRecord) -> None:
-    """Replace the record; a power cut takes the mounts with it, so it need not outlive one."""
-    files.write_atomic(home / FILE, msgspec.json.encode(record), durable=False)
+        return msgspec.json.decode(path.read_bytes(), type=NodeRecord)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError) as error:
+        log.warning("node_record.unreadable", path=str(path), error=str(error))
+        return None

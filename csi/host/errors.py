@@ -6,6 +6,8 @@ HostError
     CommandTimeout      it did not end within the limit of its kind
     CommandMissing      it is not installed
     MountFailed         mount(2) or umount2(2) said no
+        AlreadyMounted      another mount is at the path
+        StillInUse          a mount or a device is still used, so it cannot be taken away yet
     NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
     NotWhileMounted     it can be done only while the volume is not in use
     NoLoopDevice        the kernel gives no loop device
@@ -41,6 +43,14 @@ class CommandMissing(HostError):
 
 class MountFailed(HostError):
     """The kernel refused to mount or unmount."""
+
+
+class AlreadyMounted(MountFailed):
+    """Another mount is at the path, and is left alone."""
+
+
+class StillInUse(MountFailed):
+    """A mount or a device is still used; take away what uses it first."""
 
 
 class NotBlank(HostError):

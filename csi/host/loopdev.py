@@ -161,11 +161,17 @@ def _attached() -> list[Loop]:
 
 
 def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
-    """Whether the device is ours and over this very image."""
+    """
+    Return whether the device is ours and over this very image.
+
+    Where the image cannot be looked at, as on a disk that fails, the tag alone tells: it names one volume of one pool.
+    """
     try:
         wanted = image.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError:
+        return loop.tag == tag
     return loop.tag == tag and loop.file == (wanted.st_dev, wanted.st_ino)
 
 

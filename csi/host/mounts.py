@@ -1,20 +1,23 @@
 """
 Mounts, by system call and by the kernel's own table.
 
-`os.path.ismount` does not see a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The calls go
-through ctypes because a process start for each mount costs more than the mount (docs/adr/0002).
+`os.path.ismount` does not see a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The table
+also answers when the mounted filesystem no longer does: a path is not mounted only when it does not exist (ENOENT,
+ENOTDIR) or the kernel says so; any other error of stat is resolved by the table. The calls go through ctypes because a
+process start for each mount costs more than the mount (docs/adr/0002).
 """
 
 import ctypes
+import errno
 import os
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from csi.host.errors import MountFailed
+from csi.host.errors import MountFailed, StillInUse
 
 MS_RDONLY: Final = 1
 MS_REMOUNT: Final = 32
@@ -42,6 +45,7 @@ PER_MOUNT: Final = frozenset({"ro", "nosuid", "nodev", "noexec", "noatime", "nod
 
 _AT_FDCWD: Final = -100
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
+_AT_STATX_DONT_SYNC: Final = 0x4000
 _MOUNT_ROOT: Final = 0x2000
 _STATX_BYTES: Final = 256
 _ESCAPE: Final = re.compile(r"\\([0-7]{3})")
@@ -89,32 +93,73 @@ def unescape(text: str) -> str:
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a directory is, as the table writes it: its filesystem's device, and the path from its root."""
+
+    device: tuple[int, int]
+    root: str
+
+
 def table() -> tuple[Mount, ...]:
     """All mounts that this process sees, in the order they were made."""
-    return tuple(parse(line) for line in _lines())
+    return tuple(_parsed(_lines()))
 
 
 def _lines() -> list[str]:
     return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
 
 
+def _parsed(lines: Sequence[str]) -> Iterator[Mount]:
+    """Skip a line that cannot be parsed: a filesystem may print what it likes into its options, also a newline."""
+    for line in lines:
+        try:
+            yield parse(line)
+        except (ValueError, IndexError):
+            continue
+
+
 def at(path: Path) -> Mount | None:
-    """The topmost mount at exactly this path, or None. Only lines that name it are taken apart: the table is long."""
-    wanted = path.parent.resolve() / path.name
+    """Return the topmost mount at exactly this path, or None. Only lines that name it are parsed: the table is long."""
+    wanted = resolved_parent(path)
     last = f"{escape(path.name)} "
-    found = [parse(line) for line in _lines() if last in line]
+    found = list(_parsed([line for line in _lines() if last in line]))
     return next((mount for mount in reversed(found) if mount.target == wanted), None)
+
+
+def resolved_parent(path: Path) -> Path:
+    """Resolve links above the path, not the path itself; as written where a parent cannot be looked at."""
+    try:
+        return path.parent.resolve() / path.name
+    except OSError:
+        return path
+
+
+def place_of(path: Path) -> Place | None:
+    """
+    Return the place of a path that need not exist, from the table alone; None where no mount covers it.
+
+    `path` is absolute and without links, as a pool's path is.
+    """
+    above = {escape(str(each)): each for each in (path, *path.parents)}
+    lines = [line for line in _lines() if (line.split(" ", 5) + [""] * 6)[4] in above]
+    covering = max(reversed(list(_parsed(lines))), key=lambda mount: len(mount.target.parts), default=None)
+    if covering is None:
+        return None
+    rest = path.relative_to(covering.target).parts
+    return Place(covering.device, str(Path(covering.root, *rest)))
 
 
 def is_mount(path: Path) -> bool:
     """
-    Whether something is mounted at exactly this path, asked of the kernel at once and without the table.
+    Return whether something is mounted at exactly this path: by statx, and by the table where statx cannot tell.
 
     Source: statx(2), STATX_ATTR_MOUNT_ROOT, in Linux since 5.8.
     """
     buffer = ctypes.create_string_buffer(_STATX_BYTES)
-    if _libc.statx(_AT_FDCWD, os.fsencode(path), _AT_SYMLINK_NOFOLLOW, 0, buffer) != 0:
-        return False
+    how = _AT_SYMLINK_NOFOLLOW | _AT_STATX_DONT_SYNC
+    if _libc.statx(_AT_FDCWD, os.fsencode(path), how, 0, buffer) != 0:
+        return ctypes.get_errno() not in {errno.ENOENT, errno.ENOTDIR} and at(path) is not None
     attributes, known = struct.unpack_from("=Q", buffer, 8)[0], struct.unpack_from("=Q", buffer, 56)[0]
     if not known & _MOUNT_ROOT:
         return at(path) is not None
@@ -169,12 +214,21 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Take away everything that is mounted at the path; nothing there is fine. Raises MountFailed."""
+    """Unmount everything at the path; nothing there is fine. Raises MountFailed, StillInUse."""
     while is_mount(target):
-        if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) != 0:
-            problem = ctypes.get_errno()
-            hint = "; something still uses it" if problem == 16 else ""
-            raise MountFailed(f"{target} cannot be unmounted: {os.strerror(problem)}{hint}")
+        unmount_top(target)
+
+
+def unmount_top(target: Path) -> None:
+    """Unmount the topmost mount at the path; nothing there is fine. Raises MountFailed, StillInUse."""
+    if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) == 0:
+        return
+    problem = ctypes.get_errno()
+    if problem == errno.EBUSY:
+        raise StillInUse(f"{target} cannot be unmounted: {os.strerror(problem)}; something still uses it")
+    if problem in {errno.EINVAL, errno.ENOENT} and at(target) is None:
+        return
+    raise MountFailed(f"{target} cannot be unmounted: {os.strerror(problem)}")
 
 
 def _mount(source: str, target: Path, *, fs_type: str = "", flags: int = 0, data: str = "") -> None:

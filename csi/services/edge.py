@@ -10,7 +10,7 @@ import grpc.aio
 import structlog
 
 from csi import errors
-from csi.host.errors import HostError, NoLoopDevice, NoSpace, NotWhileMounted
+from csi.host.errors import AlreadyMounted, HostError, NoLoopDevice, NoSpace, NotWhileMounted, StillInUse, UnsafePath
 
 log = structlog.get_logger()
 
@@ -31,6 +31,9 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NoLoopDevice: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotWhileMounted: grpc.StatusCode.FAILED_PRECONDITION,
+    AlreadyMounted: grpc.StatusCode.FAILED_PRECONDITION,
+    StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
+    UnsafePath: grpc.StatusCode.FAILED_PRECONDITION,
     HostError: grpc.StatusCode.INTERNAL,
 }
 """The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""

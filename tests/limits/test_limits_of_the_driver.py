@@ -65,7 +65,7 @@ def test_a_directory_takes_more_than_its_size(tmp_path: Path) -> None:
         (staging / "big").write_bytes(b"x" * 2 * MIB)
         usage = directory.usage(home, shape, path=staging)
     finally:
-        directory.unstage(home, shape, staging=staging)
+        mounts.unmount(staging)
 
     assert (directory.enforces_size(tmp_path), usage.available_bytes) == (False, 0)
     assert (usage.used_bytes or 0) >= 2 * MIB
@@ -97,7 +97,8 @@ def test_a_thin_volume_on_a_disk_that_others_filled_fails_on_sync(tmp_path: Path
                 _fill(staging / "data")
         finally:
             (disk / "stranger").unlink(missing_ok=True)
-            loop.unstage(home, shape, staging=staging)
+            mounts.unmount(staging)
+            loop.detach(home, shape)
     finally:
         mounts.unmount(disk)
 

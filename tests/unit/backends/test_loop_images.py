@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from csi.backends import teardown
 from csi.backends.loop import Loop
+from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Shape
+from csi.backends.teardown import Removal
 from csi.host import filesystems, loopdev, mounts, superblocks
 from csi.host.errors import HostError, MountFailed, NoSpace, NotBlank
 
@@ -96,8 +99,8 @@ def test_a_volume_takes_its_size_and_not_a_byte_more(home: Path) -> None:
         with pytest.raises(MountFailed, match="still mounted"):
             loop.detach(home, shape)
     finally:
-        loop.unstage(home, shape, staging=staging)
-    loop.unstage(home, shape, staging=staging)
+        _unstage(home, shape, staging)
+    _unstage(home, shape, staging)
 
     assert loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id)) == []
 
@@ -116,6 +119,12 @@ def test_a_device_is_ours_by_tag_and_inode_not_by_its_path(home: Path) -> None:
         assert loopdev.find(home / "image", tag=tag) == []
         assert len(loopdev.find(home / "moved", tag=tag)) == 1
     assert loopdev.find(home / "moved", tag=tag) == []
+
+
+def _unstage(home: Path, shape: Shape, staging: Path) -> None:
+    volume = Identity(shape.volume_id, home.name, home)
+    teardown.unmount(Removal(volume, staging))
+    teardown.detach(volume)
 
 
 def test_something_else_at_the_staging_path_is_refused(home: Path) -> None:
@@ -144,7 +153,7 @@ def test_a_filesystem_that_remembers_errors_is_checked_before_it_is_mounted(home
     subprocess.run(["debugfs", "-w", "-R", "ssv state 2", str(home / "image")], check=True, capture_output=True)
     assert superblocks.remembers_errors(home / "image", fs_type="ext4")
     Loop().stage(home, shape, staging=staging, mount_flags=[])
-    Loop().unstage(home, shape, staging=staging)
+    _unstage(home, shape, staging)
 
     assert not superblocks.remembers_errors(home / "image", fs_type="ext4")
 

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from csi.backends import teardown
 from csi.backends.directory import Directory
 from csi.backends.loop import Loop
+from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Backend, Shape
+from csi.backends.teardown import Removal
 from csi.host import commands, filesystems, loopdev
 from csi.host.errors import NoLoopDevice
 
@@ -54,8 +57,9 @@ def test_only_making_a_filesystem_starts_a_program(
     backend.publish(home, shape, staging=staging, target=target, read_only=False, mount_flags=[])
     backend.usage(home, shape, path=target)
     backend.ailments(home, shape, path=staging)
-    backend.unpublish(home, shape, target=target)
-    backend.unstage(home, shape, staging=staging)
+    volume = Identity(shape.volume_id, home.name, home)
+    teardown.unpublish(Removal(volume, target))
+    teardown.unmount(Removal(volume, staging))
     backend.detach(home, shape)
 
     assert started == []

@@ -71,15 +71,9 @@ class Paper:
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Not mounted here."""
 
-    def unstage(self, home: Path, shape: Shape, *, staging: Path) -> None:
-        """Not mounted here."""
-
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
     ) -> None:
-        """Not mounted here."""
-
-    def unpublish(self, home: Path, shape: Shape, *, target: Path) -> None:
         """Not mounted here."""
 
     def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:

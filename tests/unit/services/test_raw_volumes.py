@@ -148,7 +148,7 @@ def test_what_is_below_an_unpublished_device_is_left_alone(driver: Driver) -> No
     target.mkdir()
     (target / "precious").touch()
 
-    assert code(lambda: driver.publish(handle, use=RAW.use)) == "INTERNAL"
+    assert code(lambda: driver.publish(handle, use=RAW.use)) == "FAILED_PRECONDITION"
     assert (target / "precious").exists()
     (target / "precious").unlink()
     target.rmdir()

@@ -1,0 +1,120 @@
+"""
+Which volume a mount is of, by the kernel's mount table and the loop devices' own status.
+
+This is the one place that decides it. No file of the volume, of its pool or of the mounted filesystem is looked at, so
+that the answer is the same on a disk that is full, failing or gone, and after somebody removed the volume's directory.
+"""
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from csi.host import loopdev, mounts
+from csi.host.loopdev import Loop
+from csi.host.mounts import Mount
+
+DELETED: Final = "//deleted"
+"""What the table appends to the root of a mount whose directory was removed."""
+
+DEVICE_FILESYSTEMS: Final = frozenset({"devtmpfs", "tmpfs"})
+_DEVICE: Final = re.compile(r"(?:/[^/]+)*/loop([0-9]{1,7})(?://deleted)?", re.ASCII)
+_SOURCE: Final = re.compile(r"/dev/loop([0-9]{1,7})", re.ASCII)
+
+
+class Match(enum.IntEnum):
+    """How surely a mount is of a volume."""
+
+    NONE = 0
+    LIKELY = 1
+    """It names the volume, but not on the disk that the pool is on now: the disk or the directory is gone."""
+    EXACT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A volume as the table can name it: its handle, its id, and its directory where the pool's path is known."""
+
+    handle: str
+    volume_id: str
+    home: Path | None
+
+    @property
+    def tag(self) -> str:
+        """What its loop devices carry; it names the pool, too."""
+        return loopdev.tag_of(self.handle)
+
+
+def match(mount: Mount, volume: Identity) -> Match:
+    """Return how surely the mount is of the volume."""
+    loop = _loop_below(mount)
+    if loop is not None and loop.tag == volume.tag:
+        return Match.EXACT
+    return match_directory(mount, volume, mounts.place_of(volume.home) if volume.home is not None else None)
+
+
+def match_directory(mount: Mount, volume: Identity, place: mounts.Place | None) -> Match:
+    """Match the mount of a volume's ``data``; `place` is where the volume's directory is now, if that is known."""
+    root = mount.root.removesuffix(DELETED)
+    if place is not None and mount.device == place.device and mount.root == f"{place.root}/data":
+        return Match.EXACT
+    return Match.LIKELY if root.endswith(f"/volumes/{volume.volume_id}/data") else Match.NONE
+
+
+def loop_number(mount: Mount) -> int | None:
+    """
+    Return the number of the loop device that is mounted, or is bound as a device; None where neither is.
+
+    btrfs has device numbers of its own: there the source tells.
+    """
+    if mount.fs_type in DEVICE_FILESYSTEMS and (bound := _DEVICE.fullmatch(mount.root)):
+        return int(bound[1])
+    if mount.device[0] == loopdev.MAJOR:
+        return mount.device[1]
+    source = _SOURCE.fullmatch(mount.source)
+    return int(source[1]) if source and mount.fs_type not in DEVICE_FILESYSTEMS else None
+
+
+def _loop_below(mount: Mount) -> Loop | None:
+    number = loop_number(mount)
+    return loopdev.loop_at(Path(f"/dev/loop{number}")) if number is not None else None
+
+
+def is_mounted(target: Path, volume: Identity) -> bool:
+    """Return whether the volume, as its pool has it now, is mounted at the path."""
+    there = mounts.at(target) if mounts.is_mount(target) else None
+    return there is not None and match(there, volume) is Match.EXACT
+
+
+def device_at(target: Path) -> Loop | None:
+    """Return the loop device that is mounted or bound at the path, or None."""
+    there = mounts.at(target) if mounts.is_mount(target) else None
+    return _loop_below(there) if there is not None else None
+
+
+def found_at(targets: Iterable[str], volume: Identity) -> str:
+    """Return the first of the paths at which the volume is likely to be mounted; "" when there is none."""
+    for target in targets:
+        there = mounts.at(Path(target)) if mounts.is_mount(Path(target)) else None
+        if there is not None and match(there, volume):
+            return target
+    return ""
+
+
+def used_at(volume: Identity, *, devices: bool) -> str:
+    """
+    Return a path at which the volume or a part of it is mounted, from the whole table; "" when there is none.
+
+    `devices` is whether loop devices may be over it.
+    """
+    place = mounts.place_of(volume.home) if volume.home is not None else None
+    names = {loop.path.name for loop in loopdev.tagged(volume.tag)} if devices else set()
+    for mount in mounts.table():
+        root = f"{mount.root.removesuffix(DELETED)}/"
+        if place is not None and mount.device == place.device and root.startswith(f"{place.root}/data/"):
+            return str(mount.target)
+        if f"loop{loop_number(mount)}" in names:
+            return str(mount.target)
+    return ""

@@ -1,0 +1,106 @@
+"""
+Taking volumes away from paths, the same for every backend: unmount first, by the mount table.
+
+Nothing is read from or written to the pool's disk, and no record is needed: what is mounted at the path says whose it
+is. Records only add which mount points are ours to remove. All functions may be repeated at any time.
+"""
+
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from csi.backends import mount_facts
+from csi.backends.mount_facts import Identity, Match
+from csi.host import loopdev, mounts
+from csi.host.errors import AlreadyMounted, HostError, StillInUse, UnsafePath
+
+DETACH_SECONDS: Final = 5.0
+DETACH_STEP: Final = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """
+    What is known of a volume at a path.
+
+    `recorded`: the volume was mounted here since this machine started. `mount_point`: we created the mount point, maybe
+    before that. `others` are volumes of the same id in other pools: what is surely one of theirs is not taken away.
+    """
+
+    volume: Identity
+    path: Path
+    recorded: bool = False
+    mount_point: bool = False
+    others: Sequence[Identity] = ()
+
+
+def unpublish(removal: Removal) -> None:
+    """
+    Unmount the volume from a target and remove the mount point.
+
+    Raises AlreadyMounted where another mount is there, and UnsafePath where files are there that are not ours; both are
+    left alone. Nothing there, or an empty directory or file that we did not create, is fine, and left alone, too.
+    """
+    ours = unmount(removal) or removal.mount_point
+    try:
+        _remove_mount_point(removal.path, ours=ours)
+    except OSError as error:
+        raise HostError(f"the mount point {removal.path} cannot be removed: {error.strerror}") from error
+
+
+def _remove_mount_point(path: Path, *, ours: bool) -> None:
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    directory = stat.S_ISDIR(found.st_mode)
+    if not (directory and not any(path.iterdir())) and not (stat.S_ISREG(found.st_mode) and not found.st_size):
+        message = "holds files that are not the volume's" if directory else "is not a mount point of the volume"
+        raise UnsafePath(f"{path} {message}; it is left alone. Move it away, then repeat the call")
+    if ours:
+        path.rmdir() if directory else path.unlink()
+
+
+def unmount(removal: Removal) -> bool:
+    """Unmount every mount of the volume at the path; whether there was one. Raises AlreadyMounted, StillInUse."""
+    found = False
+    while mounts.is_mount(removal.path) and (there := mounts.at(removal.path)) is not None:
+        if not _is_ours(there, removal):
+            if found:
+                return found
+            message = f"what is mounted at {removal.path} is not volume {removal.volume.handle}; it is left alone"
+            raise AlreadyMounted(message)
+        mounts.unmount_top(removal.path)
+        found = True
+    return found
+
+
+def _is_ours(mount: mounts.Mount, removal: Removal) -> bool:
+    surely = mount_facts.match(mount, removal.volume)
+    if surely is Match.EXACT:
+        return True
+    if any(mount_facts.match(mount, other) is Match.EXACT for other in removal.others):
+        return False
+    return surely is Match.LIKELY or removal.recorded
+
+
+def detach(volume: Identity) -> None:
+    """
+    Wait for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
+
+    They are found by their tag alone, which names the volume and its pool: the image may be gone with its disk.
+    """
+    deadline = time.monotonic() + DETACH_SECONDS
+    while found := loopdev.tagged(volume.tag):
+        names = {loop.path.name for loop in found}
+        used = (each for each in mounts.table() if f"loop{mount_facts.loop_number(each)}" in names)
+        if (mount := next(used, None)) is not None:
+            raise StillInUse(f"volume {volume.handle} is still mounted at {mount.target}; unmount it first")
+        if time.monotonic() > deadline:
+            raise StillInUse(f"volume {volume.handle}: {found[0].path} stays attached; something has it open")
+        for loop in found:
+            loopdev.detach(loop)
+        time.sleep(DETACH_STEP)
