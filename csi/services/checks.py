@@ -12,6 +12,8 @@ TEXT_LIMIT: Final = 128
 PATH_LIMIT: Final = 4095
 MAP_LIMIT: Final = 4096
 FLAGS_LIMIT: Final = 4096
+NAME_LIMIT: Final = 255
+_MODES: Final = {number: name for name, number in csi_pb2.VolumeCapability.AccessMode.Mode.items()}
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -34,6 +36,8 @@ def path(value: str, field: str) -> str:
         raise InvalidArgument(f"{field} has more than {PATH_LIMIT} bytes")
     if not value.startswith("/") or "\0" in value or ".." in value.split("/"):
         raise InvalidArgument(f"{field} must be an absolute path without ..")
+    if any(len(name.encode()) > NAME_LIMIT for name in value.split("/")):
+        raise InvalidArgument(f"{field} has a name of more than {NAME_LIMIT} bytes in it")
     return value.rstrip("/") or "/"
 
 
@@ -50,7 +54,10 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
     access_type = value.WhichOneof("access_type")
     if not present or access_type is None:
         raise InvalidArgument("volume_capability is missing, or has no access type")
-    mode = csi_pb2.VolumeCapability.AccessMode.Mode.Name(value.access_mode.mode)
+    mode = _MODES.get(value.access_mode.mode)
+    if mode is None:
+        known = ", ".join(name for name in _MODES.values() if name != "UNKNOWN")
+        raise InvalidArgument(f"access mode {value.access_mode.mode} is unknown; known are {known}")
     if mode == "UNKNOWN":
         raise InvalidArgument("volume_capability has no access mode")
     if sum(len(flag.encode()) for flag in value.mount.mount_flags) > FLAGS_LIMIT:
