@@ -15,6 +15,7 @@ from csi.backends import mount_facts, teardown
 from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Usage
 from csi.backends.teardown import Removal
+from csi.engine import mount_options
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.node_record import NodeRecord, NodeRecords, Publication
 from csi.engine.requests import SINGLE_WRITER, Capability, Publishing, Staging
@@ -259,7 +260,8 @@ class Node:
         backend = self._volumes.backend(entry.manifest.backend)
         if capability.access_type != entry.manifest.access_type:
             raise InvalidArgument(f"volume {entry.manifest.handle} is a {entry.manifest.access_type} volume")
-        if problem := unsupported(capability, backend):
+        problem = unsupported(capability, backend) or mount_options.refused(entry.manifest.fs_type, capability.flags)
+        if problem:
             raise FailedPrecondition(problem)
 
 

@@ -10,6 +10,7 @@ import structlog
 from csi.backends.protocol import Backend
 from csi.engine import ledger as ledgers
 from csi.engine import manifest as manifests
+from csi.engine import mount_options
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.ledger import Ledger
 from csi.engine.manifest import Holder, Manifest
@@ -212,15 +213,21 @@ def check_capabilities(capabilities: tuple[Capability, ...], request: Creation, 
         if problem := unsupported(each, backend):
             raise InvalidArgument(problem)
     (access_type,) = kinds
-    if access_type == "block" or not backend.fs_types():
-        return access_type, ""
+    fs_type = "" if access_type == "block" or not backend.fs_types() else _fs_type(capabilities, request, backend)
+    for each in capabilities:
+        if problem := mount_options.refused(fs_type, each.flags):
+            raise InvalidArgument(problem)
+    return access_type, fs_type
+
+
+def _fs_type(capabilities: tuple[Capability, ...], request: Creation, backend: Backend) -> str:
     asked = {request.parameters.fs_type, *(each.fs_type for each in capabilities)} - {""}
     if len(asked) > 1:
         raise InvalidArgument(f"the filesystems {', '.join(sorted(asked))} are asked for at once")
     fs_type = asked.pop() if asked else backend.fs_types()[0]
     if fs_type not in backend.fs_types():
         raise InvalidArgument(f"filesystem {fs_type} is not offered; {', '.join(backend.fs_types())} is")
-    return access_type, fs_type
+    return fs_type
 
 
 def unsupported(capability: Capability, backend: Backend) -> str:

@@ -30,17 +30,42 @@ FLAGS: Final = {
     "nodev": 4,
     "noexec": 8,
     "sync": 16,
+    "mand": 64,
     "dirsync": 128,
+    "nosymfollow": 256,
     "noatime": 1024,
     "nodiratime": 2048,
+    "silent": 1 << 15,
     "relatime": 1 << 21,
+    "iversion": 1 << 23,
     "strictatime": 1 << 24,
     "lazytime": 1 << 25,
 }
 """Mount options that are flags of mount(2); any other is left to the filesystem."""
 
-DEFAULTS: Final = frozenset({"rw", "suid", "dev", "exec", "async", "defaults", "atime", "diratime"})
-PER_MOUNT: Final = frozenset({"ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime", "relatime"})
+DEFAULTS: Final = frozenset(
+    {
+        "rw",
+        "suid",
+        "dev",
+        "exec",
+        "async",
+        "defaults",
+        "atime",
+        "diratime",
+        "norelatime",
+        "nostrictatime",
+        "nolazytime",
+        "symfollow",
+        "noiversion",
+        "loud",
+        "nomand",
+    }
+)
+"""Mount options that ask for what a mount has anyway."""
+
+_TIMES: Final = frozenset({"noatime", "nodiratime", "relatime", "strictatime"})
+PER_MOUNT: Final = frozenset({"ro", "nosuid", "nodev", "noexec", "nosymfollow"}) | _TIMES
 """Options that a bind mount can have apart from its filesystem."""
 
 _AT_FDCWD: Final = -100

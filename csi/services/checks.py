@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from csi.engine import mount_options
 from csi.engine.requests import Capability
 from csi.errors import InvalidArgument
 from csi.v1 import csi_pb2
@@ -62,7 +63,7 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
         raise InvalidArgument("volume_capability has no access mode")
     if sum(len(flag.encode()) for flag in value.mount.mount_flags) > FLAGS_LIMIT:
         raise InvalidArgument(f"mount_flags have more than {FLAGS_LIMIT} bytes in all")
-    flags = tuple(value.mount.mount_flags)
+    flags = mount_options.effective(value.mount.mount_flags)
     if value.mount.volume_mount_group:
         raise InvalidArgument("volume_mount_group is not supported: kubelet gives files to the pod's fsGroup itself")
     return Capability(access_type, mode, value.mount.fs_type, flags)

@@ -4,6 +4,7 @@ from typing import Final
 
 from google.protobuf import wrappers_pb2
 
+from csi.engine import mount_options
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
 from csi.engine.paging import page
@@ -85,7 +86,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         manifest = self._engine.find(volume_id).manifest
         backend = self._engine.backends[manifest.backend]
         for each in capabilities:
-            problem = unsupported(each, backend)
+            problem = unsupported(each, backend) or mount_options.refused(manifest.fs_type, each.flags)
             if not problem and each.access_type != manifest.access_type:
                 problem = f"volume {volume_id} is a {manifest.access_type} volume"
             if problem:

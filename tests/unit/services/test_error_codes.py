@@ -65,6 +65,7 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "validate an access mode of the future": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=[capability(99)]), "INVALID_ARGUMENT", "access mode 99 is unknown"),
     "stage with an access mode of the future": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=capability(99)), "INVALID_ARGUMENT", "access mode 99 is unknown"),
     "unpublish from a path with a long name": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE, target_path="/" + "a" * 256), "INVALID_ARGUMENT", "255"),
+    "create with a dangerous mount option": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(flags=["errors=panic"])]), "INVALID_ARGUMENT", "'errors=panic' is not possible"),
     "create with a mount group": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(group="4711")]), "INVALID_ARGUMENT", "volume_mount_group is not supported"),
     "capacity with an unknown parameter": ("controller", "GetCapacity", R.GetCapacityRequest(parameters={"sise": "1"}), "INVALID_ARGUMENT", "valid are"),
     "node health without an id": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
