@@ -52,6 +52,8 @@ def match(mount: Mount, volume: Identity) -> Match:
     loop = _loop_below(mount)
     if loop is not None and loop.tag == volume.tag:
         return Match.EXACT
+    if loop is not None and loop.may_be_over(volume.volume_id):
+        return Match.LIKELY
     return match_directory(mount, volume, mounts.place_of(volume.home) if volume.home is not None else None)
 
 
@@ -110,7 +112,7 @@ def used_at(volume: Identity, *, devices: bool) -> str:
     `devices` is whether loop devices may be over it.
     """
     place = mounts.place_of(volume.home) if volume.home is not None else None
-    names = {loop.path.name for loop in loopdev.tagged(volume.tag)} if devices else set()
+    names = {loop.path.name for loop in loopdev.of_volume(volume.volume_id, tag=volume.tag)} if devices else set()
     for mount in mounts.table():
         root = f"{mount.root.removesuffix(DELETED)}/"
         if place is not None and mount.device == place.device and root.startswith(f"{place.root}/data/"):

@@ -91,10 +91,10 @@ def detach(volume: Identity) -> None:
     """
     Wait for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
 
-    They are found by their tag alone, which names the volume and its pool: the image may be gone with its disk.
+    They are found by their tag, which names the volume and its pool: the image may be gone with its disk.
     """
     deadline = time.monotonic() + DETACH_SECONDS
-    while found := loopdev.tagged(volume.tag):
+    while found := loopdev.of_volume(volume.volume_id, tag=volume.tag):
         names = {loop.path.name for loop in found}
         used = (each for each in mounts.table() if f"loop{mount_facts.loop_number(each)}" in names)
         if (mount := next(used, None)) is not None:

@@ -73,6 +73,7 @@ class Engine:
         """Serve the volumes of a pool from now on."""
         self.ledger.note(pool, measured)
         self.catalog.admit(pool, contents)
+        self._node.admit_pool(pool)
         for entry in contents.entries:
             self._node.admit(entry)
             self._expansion.settle(entry)

@@ -18,6 +18,7 @@ from csi.backends.teardown import Removal
 from csi.engine import mount_options
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.node_record import NodeRecord, NodeRecords, Publication
+from csi.engine.pools import Pool
 from csi.engine.requests import SINGLE_WRITER, Capability, Publishing, Staging
 from csi.engine.volume_ids import Handle, parse_handle
 from csi.engine.volumes import Volumes, unsupported
@@ -42,6 +43,10 @@ class Node:
         self._workers = workers
         self._records = records
         self._own_paths = own_paths
+
+    def admit_pool(self, pool: Pool) -> None:
+        """Remember a pool that is served: its volumes can be taken away when it is gone."""
+        self._records.keep_pool(pool.uuid)
 
     def admit(self, entry: Entry) -> None:
         """Give a volume that was just read its record; one that a former version kept in the pool is taken over."""
@@ -213,7 +218,8 @@ class Node:
         if parsed is None:
             raise NotFound(NO_VOLUME.format(handle))
         volume = self._identify(handle, parsed)
-        if volume.home is None and not self._records.knows(handle):
+        known = self._records.knows_pool(parsed.pool) or self._records.knows(handle)
+        if volume.home is None and not known:
             if not await self._workers.look(lambda: mount_facts.found_at([path], volume)):
                 raise NotFound(NO_VOLUME.format(handle))
             self._records.keep(handle, NodeRecord())  # known from now on, so that the call can be repeated

@@ -6,6 +6,7 @@ mount points are ours to remove. Records are not in the pool, whose disk may be 
 and none is needed to take a volume away. One that cannot be written is kept in memory and logged.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +23,9 @@ FILE: Final = "node.json"
 """The record's name in a volume's directory, where former versions kept it."""
 
 FOLDER: Final = "node-records"
+POOLS: Final = "pools"
+"""Beside the records: the UUIDs of all pools that this node served, one a line."""
+
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -82,6 +86,7 @@ class NodeRecords:
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
         self._records: dict[str, NodeRecord] = {}
         self._known: set[str] = set()
+        self._pools: set[str] = set()
         self._load()
 
     def get(self, handle: str) -> NodeRecord:
@@ -91,6 +96,18 @@ class NodeRecords:
     def knows(self, handle: str) -> bool:
         """Whether this driver has, or since its start had, a record of the volume."""
         return handle in self._known
+
+    def knows_pool(self, uuid: str) -> bool:
+        """Whether this node ever served the pool: then a handle in it is not a stranger's, whatever became of it."""
+        return uuid in self._pools
+
+    def keep_pool(self, uuid: str) -> None:
+        """Remember that this node served the pool. Blocks; an error is logged."""
+        if uuid in self._pools:
+            return
+        self._pools.add(uuid)
+        if self.folder is not None:
+            self._try_write(self.folder / POOLS, "".join(f"{each}\n" for each in sorted(self._pools)).encode())
 
     def keep(self, handle: str, record: NodeRecord) -> None:
         """Use this record from now on; `write` puts it on the disk."""
@@ -109,14 +126,7 @@ class NodeRecords:
         if self.folder is None:
             return
         path, record = self.folder / f"{handle}.json", self.get(handle)
-        try:
-            if record.empty:
-                path.unlink(missing_ok=True)
-            else:
-                self.folder.mkdir(mode=files.PRIVATE, exist_ok=True)
-                files.write_atomic(path, msgspec.json.encode(record), durable=False)
-        except (OSError, HostError) as error:
-            log.warning("node_record.not_written", volume=handle, error=str(error))
+        self._try_write(path, None if record.empty else msgspec.json.encode(record))
 
     def take_over(self, handle: str, former: NodeRecord, home: Path) -> None:
         """Use a record that a former version kept in the pool, once: it is written here and removed there. Blocks."""
@@ -130,12 +140,25 @@ class NodeRecords:
         except OSError as error:
             log.warning("node_record.not_removed", volume=handle, error=str(error))
 
+    def _try_write(self, path: Path, content: bytes | None) -> None:
+        try:
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.parent.mkdir(mode=files.PRIVATE, exist_ok=True)
+                files.write_atomic(path, content, durable=False)
+        except (OSError, HostError) as error:
+            log.warning("node_record.not_written", path=str(path), error=str(error))
+
     def _load(self) -> None:
         try:
             found = sorted(self.folder.glob("*.json")) if self.folder is not None else []
         except OSError as error:
             log.warning("node_records.unreadable", path=str(self.folder), error=str(error))
             return
+        with contextlib.suppress(OSError, ValueError):
+            if self.folder is not None:
+                self._pools.update((self.folder / POOLS).read_text(encoding="ascii").split())
         for path in found:
             handle = path.name.removesuffix(".json")
             record = _read(path)

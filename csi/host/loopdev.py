@@ -40,13 +40,23 @@ _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 
 @dataclass(frozen=True, slots=True)
 class Loop:
-    """An attached device: its path, how it works, whose it is, and the device and inode of the file below it."""
+    """
+    An attached device: its path, how it works, whose it is, and the device and inode of the file below it.
+
+    The kernel looks at that file before it tells any of this, so on a disk that fails it does not. Then the tag is "",
+    and `backing` is the path of the file, as the kernel remembers it; else `backing` is "".
+    """
 
     path: Path
     direct_io: bool
     read_only: bool
     tag: str
     file: tuple[int, int]
+    backing: str = ""
+
+    def may_be_over(self, volume_id: str) -> bool:
+        """Whether the device, of which only the path is known, is over the image of a volume of this id."""
+        return self.backing.endswith(f"/volumes/{volume_id}/image")
 
 
 def tag_of(volume_id: str) -> str:
@@ -139,12 +149,17 @@ def _node(number: int) -> Path:
 
 def find(image: Path, *, tag: str) -> list[Loop]:
     """Our devices over this very image, whoever attached them before."""
-    return [loop for loop in tagged(tag) if is_over(loop, image, tag=tag)]
+    return [loop for loop in _attached() if is_over(loop, image, tag=tag)]
 
 
 def tagged(tag: str) -> list[Loop]:
     """All devices that carry the tag, whatever file they are over; that file may have been deleted."""
     return [loop for loop in _attached() if loop.tag == tag]
+
+
+def of_volume(volume_id: str, *, tag: str) -> list[Loop]:
+    """All devices of a volume: by their tag, or on a disk that fails by the path of the image."""
+    return [loop for loop in _attached() if loop.tag == tag or loop.may_be_over(volume_id)]
 
 
 def over(image: Path) -> list[Loop]:
@@ -166,6 +181,8 @@ def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
 
     Where the image cannot be looked at, as on a disk that fails, the tag alone tells: it names one volume of one pool.
     """
+    if loop.backing:
+        return loop.backing == str(image)
     try:
         wanted = image.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -183,10 +200,21 @@ def loop_at(path: Path) -> Loop | None:
         return None  # it was detached while we looked
     try:
         return _loop(device, path)
-    except OSError:
-        return None  # as above
+    except OSError as error:
+        return None if error.errno in {errno.ENXIO, errno.ENOTTY} else _loop_on_failing_disk(path)
     finally:
         os.close(device)
+
+
+def _loop_on_failing_disk(path: Path) -> Loop | None:
+    """Return what sysfs tells, which asks no disk."""
+    about = Path("/sys/block", path.name)
+    try:
+        backing = (about / "loop/backing_file").read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
+        read_only = (about / "ro").read_text(encoding="ascii").strip() == "1"
+    except OSError:
+        return None  # detached meanwhile, or no loop device
+    return Loop(path, False, read_only, "", (0, 0), backing.removesuffix(" (deleted)"))  # unknown
 
 
 def refresh(loop: Loop) -> None:

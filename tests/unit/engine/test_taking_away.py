@@ -1,8 +1,10 @@
 """Taking away needs nothing from the pool's disk, and no record; what is in use is in the mount table."""
 
 import contextlib
+import fcntl
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from csi.engine.requests import Capability, Creation, Parameters, Publishing, St
 from csi.errors import CsiError, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
 from csi.host.errors import AlreadyMounted, HostError, UnsafePath
+from tests.unit.services.kinds import disk
 
 pytestmark = pytest.mark.needs("root")
 MODE = "SINGLE_NODE_WRITER"
@@ -55,7 +58,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """Everything below is unmounted at the end."""
+    """A disk that is a tmpfs. Everything below is unmounted at the end."""
     home = tmp_path.resolve()
     for name in ("disk", "staging", "state"):
         (home / name).mkdir()
@@ -66,6 +69,21 @@ def place(tmp_path: Path) -> Iterator[Place]:
         for mount in reversed(mounts.table()):
             if mount.target.is_relative_to(home):
                 subprocess.run(["umount", "-l", str(mount.target)], check=False)
+
+
+@pytest.fixture
+def xfs_place(tmp_path: Path) -> Iterator[Place]:
+    """A disk with xfs, which can be shut down as after an I/O error."""
+    home = tmp_path.resolve()
+    for name in ("staging", "state"):
+        (home / name).mkdir()
+    with disk(home / "disk", "xfs", 320 << 20):
+        try:
+            yield Place(home, make_pool(home / "disk", name="p", capacity_bytes=None, known={}))
+        finally:
+            for mount in reversed(mounts.table()):
+                if mount.target.is_relative_to(home / "staging") or mount.target.is_relative_to(home / "target"):
+                    subprocess.run(["umount", "-l", str(mount.target)], check=False)
 
 
 async def _mounted(engine: Engine, place: Place, *, backend: str = "directory", access_type: str = "mount") -> str:
@@ -145,6 +163,50 @@ async def test_a_disk_that_became_read_only_lets_go_of_its_volumes(place: Place)
 
     assert place.mounted() == set()
     assert sorted(place.pool.path.rglob("*")) == before
+    await engine.stop()
+
+
+XFS_SHUT_DOWN = 0x8004587D
+"""XFS_IOC_GOINGDOWN"""
+
+
+@pytest.mark.needs("xfs", "loop")
+@pytest.mark.parametrize(("backend", "access_type"), KINDS)
+async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backend: str, access_type: str) -> None:
+    """Every call on its files fails, the kernel's own on a loop device's image too; without a record, as well."""
+    place = xfs_place
+    engine = place.engine(place.pool)
+    handle = await _mounted(engine, place, backend=backend, access_type=access_type)
+    root = os.open(place.pool.path, os.O_RDONLY)
+    try:
+        fcntl.ioctl(root, XFS_SHUT_DOWN, struct.pack("=I", 2))
+    finally:
+        os.close(root)
+    with pytest.raises(FailedPrecondition, match="in use at"):
+        await engine.delete(handle)
+    await engine.stop()
+    shutil.rmtree(place.home / "state" / FOLDER)
+    engine = place.engine()
+
+    await _take_away(engine, place, handle)
+
+    assert place.mounted() == set()
+    assert [
+        each for each in loopdev.of_volume("v", tag=loopdev.tag_of(handle)) if str(place.home) in each.backing
+    ] == []
+    await engine.stop()
+
+
+async def test_a_call_can_be_repeated_after_a_restart_without_the_disk(place: Place) -> None:
+    """The answer may have been lost: a volume of a pool that this node served is taken away already, not unknown."""
+    engine = place.engine(place.pool)
+    handle = await _mounted(engine, place)
+    _unmount_disk(place)
+    await _take_away(engine, place, handle)
+    await engine.stop()
+    engine = place.engine()
+
+    await _take_away(engine, place, handle)
     await engine.stop()
 
 
