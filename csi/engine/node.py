@@ -69,7 +69,7 @@ class Node:
         differs = record.staging == request.staging and record.flags != request.capability.flags
         if differs and await self._is_staged(entry, request.staging):
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
-        if not path.is_dir():
+        if path.is_symlink() or not path.is_dir():  # mount(2) would follow the link
             raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
         self._refuse_own(path)
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)

@@ -307,6 +307,23 @@ async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place,
     await engine.stop()
 
 
+async def test_no_mount_follows_a_link(place: Place) -> None:
+    """It may lead to the driver's own directories, or anywhere; both calls refuse one, and nothing is mounted."""
+    engine = place.engine(place.pool)
+    handle = await _mounted(engine, place)
+    before, use, link = place.mounted(), Capability("mount", MODE), place.home / "link"
+    link.symlink_to(place.pool.path)
+    with pytest.raises(UnsafePath):
+        await engine.publish(Publishing(handle, str(place.staging), str(link), use, read_only=False))
+    await _take_away(engine, place, handle)
+    with pytest.raises(InvalidArgument):
+        await engine.stage(Staging(handle, str(link), use))
+
+    assert place.mounted() | {str(place.staging), str(place.target)} == before
+    assert link.is_symlink()
+    await engine.stop()
+
+
 async def test_a_mount_never_hides_files_and_a_refused_target_stays_as_it_is(place: Place) -> None:
     """A target that holds files is refused; the unpublish that follows removes nothing."""
     engine = place.engine(place.pool)
