@@ -1,0 +1,64 @@
+"""Which volume a line of the mount table is of: decided from the line and the place of the pool, nothing else."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csi.backends.mount_facts import Identity, Match, loop_number, match_directory
+from csi.host.mounts import Mount, Place
+
+IDS = st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True)
+ROOTS = st.sampled_from(["", "/pool", "/a b/pool", "/volumes/x/data"])
+DEVICES = st.tuples(st.integers(0, 300), st.integers(0, 300))
+
+
+def _mount(root: str, device: tuple[int, int] = (8, 1), *, fs_type: str = "ext4", source: str = "/dev/sda1") -> Mount:
+    return Mount(1, device, root, Path("/target"), frozenset(), fs_type, source, frozenset())
+
+
+def _volume(volume_id: str) -> Identity:
+    return Identity(f"11111111-1111-1111-1111-111111111111.{volume_id}", volume_id, None)
+
+
+@given(IDS, ROOTS, DEVICES)
+def test_a_directory_is_surely_the_volumes_only_where_its_pool_is_now(
+    volume_id: str, root: str, device: tuple[int, int]
+) -> None:
+    """On another device, removed, or with its pool gone it only names the volume; that is enough to take it away."""
+    home = f"{root}/volumes/{volume_id}"
+    volume, place, data = _volume(volume_id), Place(device, home), f"{home}/data"
+
+    assert match_directory(_mount(data, device), volume, place) is Match.EXACT
+    assert match_directory(_mount(data, (device[0] + 1, device[1])), volume, place) is Match.LIKELY
+    assert match_directory(_mount(f"{data}//deleted", device), volume, place) is Match.LIKELY
+    assert match_directory(_mount(data, device), volume, None) is Match.LIKELY
+
+
+@given(IDS, IDS, ROOTS)
+def test_no_other_directory_is_the_volumes(volume_id: str, other: str, root: str) -> None:
+    """Neither another volume's, nor one inside the volume, nor the directory above it."""
+    home = f"{root}/volumes/{volume_id}"
+    place = Place((8, 1), home)
+    others = [
+        home,
+        f"{home}/data/sub",
+        f"{home}/data2",
+        f"{root}/volumes/{other}x/data",
+        f"{root}/trash/{volume_id}.1/data",
+    ]
+
+    for each in others:
+        if each != f"{home}/data":
+            assert match_directory(_mount(each), _volume(volume_id), place) is Match.NONE
+
+
+@given(st.integers(0, 9_999_999))
+def test_a_loop_device_is_found_in_whatever_way_it_is_mounted(number: int) -> None:
+    """As a filesystem's device, as the source of a btrfs, and bound as a device, also after its node was removed."""
+    assert loop_number(_mount("/", (7, number))) == number
+    assert loop_number(_mount("/", (0, 40), fs_type="btrfs", source=f"/dev/loop{number}")) == number
+    for root in (f"/loop{number}", f"/loop{number}//deleted"):
+        assert loop_number(_mount(root, (0, 5), fs_type="devtmpfs", source="devtmpfs")) == number
+    assert loop_number(_mount(f"/loop{number}/data", (0, 5), fs_type="devtmpfs", source="devtmpfs")) is None
+    assert loop_number(_mount("/", (8, 1))) is None
