@@ -10,7 +10,7 @@ from pathlib import Path
 from csi.backends import bindings, mount_facts
 from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Ailment, Shape, Usage
-from csi.host import files, mounts, subvolumes
+from csi.host import files, mounts, subvolumes, trees
 from csi.host.errors import AlreadyMounted, HostError
 
 
@@ -119,7 +119,7 @@ class Directory:
     def _used(self, home: Path, shape: Shape) -> int:
         if shape.enforced:
             return subvolumes.quota(self._data(home, shape)).used
-        return files.disk_bytes(home / "data")
+        return trees.disk_bytes(home / "data")
 
     def _data(self, home: Path, shape: Shape) -> Path:
         data = home / "data"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csi.backends.loop import SECTOR
 from csi.errors import FailedPrecondition, InvalidArgument, NotFound
-from csi.host import files, filesystems, loopdev, mounts
+from csi.host import filesystems, loopdev, mounts, trees
 from csi.host.errors import NotBlank
 
 DIRECTORY, LOOP = "directory", "loop"
@@ -44,7 +44,7 @@ def examine(path: Path, *, raw: bool) -> Existing:
         if raw:
             raise InvalidArgument(f"{path} is a directory, and a raw block volume takes an image")
         _require_unmounted(path)
-        return Existing(DIRECTORY, "mount", "data", 0, files.disk_bytes(path))
+        return Existing(DIRECTORY, "mount", "data", 0, trees.disk_bytes(path))
     if not stat.S_ISREG(found.st_mode):
         raise InvalidArgument(f"{path} is neither a directory nor a file; a link is not followed")
     return _image(path, found, raw=raw)

@@ -11,7 +11,7 @@ from typing import Final
 from csi.engine.catalog import Catalog
 from csi.engine.pools import Pool
 from csi.errors import OutOfRange, ResourceExhausted
-from csi.host import files
+from csi.host import files, trees
 
 SHARE: Final = 95
 """Per cent of the disk that may be promised; the rest is for the filesystem itself and for whoever shares it."""
@@ -33,8 +33,8 @@ class Measured:
 
 def measure(pool: Pool) -> Measured:
     """Look at the disk; takes as long as there are files."""
-    stored = {home.name: files.disk_bytes(home) for home in pool.volumes.iterdir()}
-    return Measured(files.filesystem_space(pool.path).available, stored, files.disk_bytes(pool.trash))
+    stored = {home.name: trees.disk_bytes(home) for home in pool.volumes.iterdir()}
+    return Measured(files.filesystem_space(pool.path).available, stored, trees.disk_bytes(pool.trash))
 
 
 class Ledger:

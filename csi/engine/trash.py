@@ -20,7 +20,7 @@ from csi.engine.pools import Pool
 from csi.engine.requests import seconds
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, CsiError, NotFound
-from csi.host import files
+from csi.host import files, trees
 from csi.host.errors import HostError
 
 log = structlog.get_logger()
@@ -123,7 +123,7 @@ class Trash:
         for trashed in [each for each in await self.all() if each.pool.uuid == pool.uuid]:
             if gained >= wanted:
                 break
-            stored = await self._workers.look(lambda path=trashed.path: files.disk_bytes(path))  # type: ignore[misc]
+            stored = await self._workers.look(lambda path=trashed.path: trees.disk_bytes(path))  # type: ignore[misc]
             await self._remove(pool, trashed.path)
             gained, went = gained + stored, True
         return went

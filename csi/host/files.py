@@ -2,10 +2,12 @@
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +16,9 @@ from csi.host.errors import NoSpace, UnsafePath
 
 PRIVATE: Final = 0o700
 """Mode of our directories: a volume's data is for whoever mounts it, not for whoever is logged in."""
+
+BATCH: Final = 1000
+"""Names that a removal reads at a time."""
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -36,19 +41,23 @@ def filesystem_space(path: Path) -> Space:
     return Space(found.f_blocks * size, found.f_bfree * size, found.f_bavail * size, found.f_files, found.f_ffree)
 
 
-def disk_bytes(path: Path) -> int:
-    """Bytes that a file or a whole tree occupies on the disk; holes do not count, links are not followed."""
-    total, pending = 0, [path]
-    while pending:
-        here = pending.pop()
-        try:
-            found = here.lstat()
-            total += found.st_blocks * 512
-            if stat.S_ISDIR(found.st_mode):
-                pending += here.iterdir()
-        except FileNotFoundError:
-            continue  # it went while we looked
-    return total
+def read_small(path: Path, *, most: int) -> bytes:
+    """
+    Read a file of ours whole. Raises OSError where it cannot be read.
+
+    Raises UnsafePath for what is no regular file, or is larger than `most` bytes: reading it could hang, or not end.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafePath(f"{path} is not a regular file; move it away and restore it from a backup")
+        if found.st_size > most:
+            raise UnsafePath(f"{path} has {found.st_size} bytes, more than {most}; restore it from a backup")
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(most)
+    finally:
+        os.close(descriptor)
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: bool = True) -> None:
@@ -169,21 +178,26 @@ def _remove_entry(parent: int, name: str, *, device: int) -> None:
         return
     top = _open_directory(name, parent)
     try:
-        moved = 0
-        while entries := os.listdir(top):  # noqa: PTH208 # a path would be resolved again
-            for entry in entries:
-                moved = _flatten(top, entry, device=device, moved=moved)
+        while batch := _batch(top):
+            for entry in batch:
+                _flatten(top, entry, device=device)
     finally:
         os.close(top)
     os.rmdir(name, dir_fd=parent)
 
 
-def _flatten(top: int, name: str, *, device: int, moved: int) -> int:
+def _batch(directory: int) -> list[str]:
+    """Names of some entries: memory does not grow with their number."""
+    with os.scandir(directory) as entries:
+        return [entry.name for entry in islice(entries, BATCH)]
+
+
+def _flatten(top: int, name: str, *, device: int) -> None:
     """Remove one entry; the directories in it move up to `top` and are met there again."""
     found = os.stat(name, dir_fd=top, follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
         os.unlink(name, dir_fd=top)
-        return moved
+        return
     directory = _open_directory(name, top)
     try:
         elsewhere = os.fstat(directory).st_dev != device
@@ -191,25 +205,23 @@ def _flatten(top: int, name: str, *, device: int, moved: int) -> int:
         if elsewhere and not subvolume:
             raise UnsafePath(f"{name} is on another filesystem, mounted there; nothing in it is touched")
         if not subvolume:
-            moved = _empty(directory, top, moved)
+            _empty(directory, top)
     finally:
         os.close(directory)
     if subvolume:  # not before it is closed: it would never be gone
         subvolumes.destroy(name, top)
     else:
         os.rmdir(name, dir_fd=top)
-    return moved
 
 
-def _empty(directory: int, top: int, moved: int) -> int:
-    with os.scandir(directory) as entries:
-        for entry in list(entries):
-            if entry.is_dir(follow_symlinks=False):
-                moved += 1
-                _move_up(entry.name, directory, f".removed-{os.getpid()}-{moved}", top)
+def _empty(directory: int, top: int) -> None:
+    while batch := _batch(directory):
+        for name in batch:
+            if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+                # a random name: one that is counted would meet those of a removal that was cut off, or a tenant's
+                _move_up(name, directory, f".removed-{secrets.token_hex(16)}", top)
             else:
-                os.unlink(entry.name, dir_fd=directory)
-    return moved
+                os.unlink(name, dir_fd=directory)
 
 
 def _move_up(name: str, directory: int, new: str, top: int) -> None:

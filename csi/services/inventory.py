@@ -13,7 +13,7 @@ from csi.engine.paging import page
 from csi.engine.pools import Pool
 from csi.engine.trash import Trashed
 from csi.errors import InvalidArgument
-from csi.host.files import disk_bytes
+from csi.host.trees import disk_bytes
 from csi.services import checks
 from csi.services.controller import context_of
 from csi.services.edge import rpc

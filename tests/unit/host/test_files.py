@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi.host import files
+from csi.host import files, trees
 from csi.host.errors import UnsafePath
 
 NAMES = st.text("abc.", min_size=1, max_size=3).filter(lambda name: name not in {".", ".."})
@@ -116,4 +116,4 @@ def test_holes_and_links_do_not_count_as_stored(tmp_path: Path) -> None:
         file.truncate(100 << 20)
     (tmp_path / "link").symlink_to("/usr")
 
-    assert files.disk_bytes(tmp_path) < 1 << 20
+    assert trees.disk_bytes(tmp_path) < 1 << 20

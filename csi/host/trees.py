@@ -1,0 +1,217 @@
+"""
+Walks over trees that a tenant wrote: by descriptor, in bounded memory, without crossing a mount.
+
+The rule for every walk: paths are never built, so their length does not matter; memory and descriptors have limits that
+no tree exceeds; what cannot be read is skipped. A walk never ends with an error because of what is in the tree.
+Source of openat2 and its flags: Linux, include/uapi/linux/openat2.h.
+"""
+
+import ctypes
+import errno
+import os
+import struct
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+MOST_OPEN: Final = 24
+"""Directories of one walk that are read while they are open, from the top; deeper ones are open one at a time."""
+
+MOST_NAMES: Final = 50_000
+"""Names and levels that one walk keeps below its open directories; directories beyond that are skipped."""
+
+CHECK_EVERY: Final = 1000
+"""Entries between two looks at whether the walk shall stop."""
+
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""How directories are opened: links are refused, and nothing is waited for."""
+
+_OPENAT2: Final = 437
+_NO_XDEV: Final = 1
+_NO_SYMLINKS: Final = 4
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Stopped(Exception):
+    """The caller asked for the end of the walk."""
+
+
+class Found(NamedTuple):
+    """
+    One file or directory. `directory` is an open descriptor, valid until the walk goes on.
+
+    `name` is the file in that directory; "" stands for the directory itself, which comes before what is in it.
+    """
+
+    directory: int
+    name: str
+    status: os.stat_result
+
+
+def walk(top: int) -> Iterator[Found]:
+    """
+    Yield the open directory `top` and all that is below it on the same mount. Links are yielded and not followed.
+
+    The caller keeps `top` open and closes it. A directory that is moved meanwhile may be missed in part.
+    """
+    opened = [_Open(os.dup(top))]
+    try:
+        yield opened[0].itself
+        while opened:
+            here = opened[-1]
+            entry = here.next()
+            if entry is None:
+                opened.pop().close()
+            elif not _is_directory(entry):
+                yield from _file(here.itself, entry)
+            elif (deeper := enter(here.itself.directory, entry.name)) is None:
+                continue
+            elif len(opened) < MOST_OPEN:
+                opened.append(_Open(deeper))
+                yield opened[-1].itself
+            else:
+                yield from _deep(deeper)
+    finally:
+        for each in opened:
+            each.close()
+
+
+def _deep(here: int) -> Iterator[Found]:
+    """Yield a directory and what is below it with one descriptor at a time; takes over the descriptor."""
+    levels: list[tuple[tuple[int, int], list[str]]] = []
+    held = 0
+    try:
+        while True:
+            names = yield from _level(here, MOST_NAMES - held)
+            levels.append((_identity(here), names))
+            held += len(names) + 1
+            deeper = None
+            while deeper is None:
+                while not levels[-1][1]:
+                    levels.pop()
+                    held -= 1
+                    above = enter(here, "..") if levels else None
+                    if above is None:
+                        return
+                    os.close(here)
+                    here = above
+                    if _identity(here) != levels[-1][0]:
+                        return  # moved while it was walked
+                held -= 1
+                deeper = enter(here, levels[-1][1].pop()) if held < MOST_NAMES else None
+            os.close(here)
+            here = deeper
+    finally:
+        os.close(here)
+
+
+def _level(here: int, most: int) -> Generator[Found, None, list[str]]:
+    """Yield a directory and its files; return the names of at most so many directories in it."""
+    opened = _Open(os.dup(here))
+    names: list[str] = []
+    try:
+        yield Found(here, "", opened.itself.status)
+        while (entry := opened.next()) is not None:
+            if not _is_directory(entry):
+                yield from _file(Found(here, "", opened.itself.status), entry)
+            elif len(names) < most:
+                names.append(entry.name)
+    finally:
+        opened.close()
+    return names
+
+
+class _Open:
+    """A directory that is open and read as it is walked, so that its entries need no memory; owns the descriptor."""
+
+    def __init__(self, directory: int) -> None:
+        self.itself = Found(directory, "", os.fstat(directory))
+        self._entries: os._ScandirIterator[str] | None = None  # the only name of this type
+
+    def next(self) -> "os.DirEntry[str] | None":
+        """Return the next entry; None at the end, and where the directory cannot be read."""
+        try:
+            if self._entries is None:
+                self._entries = os.scandir(self.itself.directory)
+            return next(self._entries, None)
+        except OSError:
+            return None
+
+    def close(self) -> None:
+        """Let go of both descriptors."""
+        if self._entries is not None:
+            self._entries.close()
+        os.close(self.itself.directory)
+
+
+def _is_directory(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False
+
+
+def _file(directory: Found, entry: "os.DirEntry[str]") -> Iterator[Found]:
+    """Yield a file, unless it cannot be read or something is mounted on it."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return
+    if status.st_dev == directory.status.st_dev:
+        yield Found(directory.directory, entry.name, status)
+
+
+def enter(directory: int, name: str) -> int | None:
+    """Open a directory in an open one; None where it cannot be opened, is a link, or something is mounted on it."""
+    how = struct.pack("=QQQ", DIRECTORY, 0, _NO_XDEV | _NO_SYMLINKS)
+    descriptor: int = _libc.syscall(_OPENAT2, directory, os.fsencode(name), how, len(how))
+    if descriptor >= 0:
+        return descriptor
+    if ctypes.get_errno() not in {errno.ENOSYS, errno.EPERM}:
+        return None
+    return _enter_by_device(directory, name)  # Linux before 5.6, or a filter that does not know the call
+
+
+def _enter_by_device(directory: int, name: str) -> int | None:
+    try:
+        descriptor = os.open(name, DIRECTORY, dir_fd=directory)
+    except OSError:
+        return None
+    if os.fstat(descriptor).st_dev == os.fstat(directory).st_dev:
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+def _identity(directory: int) -> tuple[int, int]:
+    found = os.fstat(directory)
+    return found.st_dev, found.st_ino
+
+
+def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
+    """
+    Return the bytes that a file or a whole tree occupies on the disk; 0 where it cannot be read.
+
+    Holes do not count. An inode with several names counts once: each name has its share, so that it is counted once
+    also when its names are in several trees. What the walk skips is not counted: the result is never too large for a
+    tree that stays as it is. Raises Stopped when `stop` says so.
+    """
+    try:
+        status = path.lstat()
+        top = os.open(path, DIRECTORY)
+    except NotADirectoryError:
+        return status.st_blocks * 512 // max(1, status.st_nlink)
+    except OSError:
+        return 0
+    by_names: Counter[int] = Counter()
+    try:
+        for number, found in enumerate(walk(top)):
+            by_names[1 if not found.name else max(1, found.status.st_nlink)] += found.status.st_blocks
+            if number % CHECK_EVERY == 0 and stop():
+                raise Stopped
+    except OSError:
+        pass  # the disk failed under the walk: what was read until then counts
+    finally:
+        os.close(top)
+    return sum(blocks * 512 // names for names, blocks in by_names.items())

@@ -1,0 +1,180 @@
+"""No tree that a tenant writes ends a walk, or costs more than a bounded amount of memory and descriptors."""
+
+import os
+import subprocess
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csi.host import files, mounts, trees
+from csi.host.errors import UnsafePath
+
+DEPTH = 600
+SHAPES = st.recursive(
+    st.integers(0, 3), lambda inner: st.dictionaries(st.text("ab", min_size=1, max_size=2), inner, max_size=3)
+)
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A chain of directories whose path is longer than any path may be, with a file of 8 KiB at its end."""
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(DEPTH):
+        os.mkdir("d" * 8, dir_fd=here)
+        deeper = os.open("d" * 8, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = deeper
+    file = os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here)
+    os.write(file, b"x" * 8192)
+    os.fsync(file)
+    os.close(file)
+    os.close(here)
+    yield tmp_path
+    files.remove_tree(tmp_path, tmp_path / ("d" * 8))
+
+
+def _open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def _names(top: Path) -> list[str]:
+    directory = os.open(top, os.O_RDONLY)
+    try:
+        return [found.name for found in trees.walk(directory)]
+    finally:
+        os.close(directory)
+
+
+def test_a_tree_deeper_than_any_path_is_walked_with_few_descriptors(deep: Path) -> None:
+    """Neither the length of paths nor a limit on open files ends a walk."""
+    directory, most, found = os.open(deep, os.O_RDONLY), 0, []
+    before = _open_files()
+    for number, each in enumerate(trees.walk(directory)):
+        found.append(each.name)
+        if number % 100 == 0:
+            most = max(most, _open_files() - before)
+    os.close(directory)
+
+    assert (len(found), found[-1]) == (DEPTH + 2, "file")
+    assert most <= 2 * trees.MOST_OPEN + 4
+    assert _open_files() == before - 1
+
+
+@given(SHAPES, st.integers(1, 3))
+@settings(max_examples=30, deadline=None)
+def test_a_walk_meets_everything_once(
+    tmp_path_factory: pytest.TempPathFactory, shape: int | dict[str, object], most_open: int
+) -> None:
+    """Whatever the shape, and however few directories are kept open."""
+    top = tmp_path_factory.mktemp("tree")
+    _grow(top, shape)
+    before, trees.MOST_OPEN = trees.MOST_OPEN, most_open  # type: ignore[misc] # as it is for a deep tree
+    try:
+        met = _names(top)
+    finally:
+        trees.MOST_OPEN = before  # type: ignore[misc]
+
+    assert sorted(filter(None, met)) == sorted(name for _, _, names in os.walk(top) for name in names)
+    assert met.count("") == sum(1 for _ in os.walk(top))
+
+
+def _grow(directory: Path, shape: object) -> None:
+    if isinstance(shape, dict):
+        for name, inner in shape.items():
+            (directory / name).mkdir()
+            _grow(directory / name, inner)
+    else:
+        for number in range(int(str(shape))):
+            (directory / f"{number}").touch()
+
+
+def test_memory_does_not_grow_with_the_number_of_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond the limit is skipped, and that is all."""
+    for number in range(600):
+        (tmp_path / f"{number:0100d}").mkdir()
+    _names(tmp_path)
+    tracemalloc.start()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    count = sum(1 for _ in trees.walk(directory))
+    os.close(directory)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert (count, most < 100_000) == (601, True)
+    monkeypatch.setattr(trees, "MOST_OPEN", 1)
+    monkeypatch.setattr(trees, "MOST_NAMES", 10)
+    (tmp_path / "all").mkdir()
+    for each in [path for path in tmp_path.iterdir() if path.name != "all"]:
+        each.rename(tmp_path / "all" / each.name)
+    assert 2 <= _names(tmp_path).count("") <= 13
+
+
+def test_an_inode_counts_once_however_many_names_it_has(tmp_path: Path) -> None:
+    """Databases take snapshots by hard links; also when the names are in several trees."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a" / "0").write_bytes(os.urandom(1 << 20))
+    empty = trees.disk_bytes(tmp_path / "b")
+    for number in range(7):
+        (tmp_path / "ab"[number % 2] / f"{number + 1}").hardlink_to(tmp_path / "a" / "0")
+    subprocess.run(["sync", "-f", str(tmp_path)], check=True)
+
+    assert 1 << 20 <= trees.disk_bytes(tmp_path) <= (1 << 20) + 5 * max(empty, 4096)
+    parts = [trees.disk_bytes(tmp_path / name) for name in ("a", "b")]
+    assert 1 << 20 <= sum(parts) <= (1 << 20) + 4 * max(empty, 4096)
+
+
+@pytest.mark.needs("root")
+def test_a_walk_stays_on_its_mount(tmp_path: Path) -> None:
+    """What is mounted in a volume, on a directory or a file, is not the volume's, and may not even answer."""
+    for name in ("tree/in", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "other" / "secret").touch()
+    (tmp_path / "tree" / "file").touch()
+    mounts.bind(tmp_path / "other", tmp_path / "tree" / "in")
+    try:
+        assert _names(tmp_path / "tree") == ["", "file"]
+    finally:
+        mounts.unmount(tmp_path / "tree" / "in")
+
+
+def test_what_cannot_be_read_counts_nothing(tmp_path: Path) -> None:
+    """A tree that is gone is no error: it may go at any time."""
+    assert trees.disk_bytes(tmp_path / "gone") == 0
+    (tmp_path / "loop").symlink_to("loop")
+    assert trees.disk_bytes(tmp_path / "loop") < 8192
+
+
+def test_a_walk_ends_when_it_shall(tmp_path: Path) -> None:
+    """The driver may have to stop."""
+    with pytest.raises(trees.Stopped):
+        trees.disk_bytes(tmp_path, stop=lambda: True)
+
+
+def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
+    """Anything else may hang the reader, or fill its memory."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "large").write_bytes(b"x" * 100)
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name in ("fifo", "large", "link", "."):
+        with pytest.raises((OSError, UnsafePath)):
+            files.read_small(tmp_path / name, most=99)
+    assert files.read_small(tmp_path / "large", most=100) == b"x" * 100
+
+
+def test_a_removal_that_was_cut_off_is_finished_whoever_left_which_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver is process 1 in each of its containers; a tenant may have taken any name as well."""
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(files, "BATCH", 2)
+    for left in range(1, 5):
+        (tmp_path / "doomed" / f".removed-1-{left}" / "full").mkdir(parents=True)
+    (tmp_path / "doomed" / "a" / "b" / "c").mkdir(parents=True)
+    files.remove_tree(tmp_path, tmp_path / "doomed")
+
+    assert list(tmp_path.iterdir()) == []
