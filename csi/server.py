@@ -35,7 +35,9 @@ async def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises BadEnvironment before anything is served."""
     _prepare_socket(settings)
     refuse_rival(settings.kubelet)
-    pools = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
+    opened = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
+    if not settings.pool_folders:
+        opened.require_any()
     engine = Engine(
         backends=backends(),
         node_id=settings.node_id,
@@ -43,10 +45,8 @@ async def serve(settings: Settings) -> None:
         purge_seconds=settings.purge_seconds,
         state=settings.socket.parent,
     )
-    try:
-        engine.load(pools)
-    except OSError as error:
-        raise BadEnvironment(f"the pools cannot be read: {error}") from None
+    engine.load(opened.pools)
+    await engine.settle_first()
     servers = [await _on_socket(settings, engine)]
     log.info(
         "driver.serving",
@@ -54,8 +54,8 @@ async def serve(settings: Settings) -> None:
         pools=[pool.name for pool in engine.catalog.pools],
         pid=os.getpid(),
     )
-    discovery = Discovery(engine, settings.pool_folders)
-    await discovery.look()
+    discovery = Discovery(engine, settings.pool_folders, paths=settings.pools, known_file=settings.known_pools)
+    await discovery.look_safely()
     keeping = [asyncio.create_task(engine.purge_for_ever()), asyncio.create_task(discovery.keep())]
     try:
         if settings.network is not None:

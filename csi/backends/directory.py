@@ -10,7 +10,7 @@ from pathlib import Path
 from csi.backends import bindings, mount_facts
 from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Ailment, Shape, Usage
-from csi.host import files, mounts, subvolumes, trees
+from csi.host import files, mounts, subvolumes
 from csi.host.errors import AlreadyMounted, HostError
 
 
@@ -89,12 +89,13 @@ class Directory:
         """
         What the directory occupies, against the size it was promised.
 
-        More than was promised may be used where nothing enforces it; the room available is also bounded by the pool's.
+        Where nothing enforces it the engine knows what is used: only a walk could tell. The room available is also
+        bounded by the pool's.
         """
         del path
         space = files.filesystem_space(home)
-        used = self._used(home, shape)
-        available = max(0, min(shape.size_bytes - used, space.available))
+        used = subvolumes.quota(self._data(home, shape)).used if shape.enforced else None
+        available = max(0, min(shape.size_bytes - (used or 0), space.available))
         if not space.inodes:  # btrfs makes them as it goes
             return Usage(shape.size_bytes, used, available, None, None, None)
         return Usage(
@@ -102,24 +103,16 @@ class Directory:
         )
 
     def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
-        """Gone, too big, or unwritable."""
+        """Gone, or unwritable."""
+        del shape
         if not (home / "data").is_dir():
             message = f"{home / 'data'} is gone, and what was in it; restore it from a backup"
             return [Ailment("DATA_LOSS", "DirectoryMissing", message)]
-        found = bindings.read_only_ailments(path)
-        if not shape.enforced and (used := self._used(home, shape)) > shape.size_bytes:
-            message = f"{used} bytes are in it, and {shape.size_bytes} were promised; expand it, or remove something"
-            found.append(Ailment("DEGRADED", "MoreThanPromised", message))
-        return found
+        return bindings.read_only_ailments(path)
 
     def detach(self, home: Path, shape: Shape) -> None:
         """Nothing holds a directory once it is unmounted."""
         del home, shape
-
-    def _used(self, home: Path, shape: Shape) -> int:
-        if shape.enforced:
-            return subvolumes.quota(self._data(home, shape)).used
-        return trees.disk_bytes(home / "data")
 
     def _data(self, home: Path, shape: Shape) -> Path:
         data = home / "data"

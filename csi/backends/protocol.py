@@ -105,7 +105,11 @@ class Backend(Protocol):
         """Whether what is mounted at `target` is this volume, whoever mounted it."""
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
-        """How full it is, looked at through `path`, where it is staged or published."""
+        """
+        How full it is, looked at through `path`, where it is staged or published.
+
+        Walks over no tree: a mounted volume that only a walk could measure has None as used; the engine fills it in.
+        """
 
     def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
         """What is wrong with its bytes, and with what is mounted at `path`; changes nothing and starts no program."""

@@ -1,7 +1,10 @@
 """Every volume of every pool, in memory, as its manifest says; a disk is read once, when its pool is admitted."""
 
+import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -12,6 +15,9 @@ from csi.engine.pools import Pool
 from csi.engine.volume_ids import Handle, parse_handle
 
 log = structlog.get_logger()
+
+DATA: Final = ("data", "image")
+"""Names of a volume's bytes in its directory."""
 
 
 @dataclass(slots=True)
@@ -36,21 +42,36 @@ class Contents:
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
-def read_contents(pool: Pool) -> Contents:
-    """Read all manifests. One that cannot be read makes its volume damaged, and harms no other. Raises OSError."""
+def read_contents(pool: Pool, *, backends: Collection[str]) -> Contents:
+    """
+    Read all manifests. One that cannot be trusted makes its volume damaged, and harms no other.
+
+    Raises OSError where the pool itself cannot be read. `backends` are the names of those that this driver has.
+    """
     contents = Contents()
     for home in sorted(pool.volumes.iterdir()):
         try:
-            found = manifests.read(home)
-            if found.id != home.name or found.pool != pool.uuid:
-                raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
-            contents.entries.append(Entry(pool, found, read_record(home)))
+            contents.entries.append(Entry(pool, _trusted(home, pool, backends), read_record(home)))
         except FileNotFoundError:
             continue  # an intent that was never written down: nothing was promised
-        except (Damaged, NotADirectoryError) as error:
+        except (Damaged, OSError) as error:
             contents.damaged[home] = str(error)
-            log.error("volume.damaged", path=str(home), problem=str(error))
     return contents
+
+
+def _trusted(home: Path, pool: Pool, backends: Collection[str]) -> Manifest:
+    """Raises Damaged, and FileNotFoundError for a directory in which nothing was begun."""
+    try:
+        found = manifests.read(home)
+    except FileNotFoundError:
+        if any(os.path.lexists(home / name) for name in DATA):
+            raise Damaged(f"{home / manifests.FILE} is missing, and there is data beside it; restore it") from None
+        raise
+    if found.id != home.name or found.pool != pool.uuid or parse_handle(found.handle) is None:
+        raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
+    if found.backend not in backends:
+        raise Damaged(f"{home} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}")
+    return found
 
 
 class Catalog:
@@ -61,6 +82,10 @@ class Catalog:
         self.away: dict[str, str] = {}
         """UUIDs of the pools whose disk is not there, and what is known of that."""
         self.damaged: dict[Path, str] = {}
+        self.refused: dict[Path, str] = {}
+        """Paths that should be pools and are not served, and why."""
+        self.stuck: set[Path] = set()
+        """Entries of the trash that could not be removed: what they occupy cannot be given to others."""
         self._entries: dict[str, Entry] = {}
 
     @property
@@ -72,7 +97,11 @@ class Catalog:
         """Know a pool and its volumes; a former one of the same UUID is forgotten, but for volumes in use."""
         self.pools = (*(each for each in self.pools if each.uuid != pool.uuid), pool)
         self.away.pop(pool.uuid, None)
-        self.damaged |= contents.damaged
+        for home, problem in contents.damaged.items():
+            if self.damaged.get(home) != problem:
+                log.error("volume.damaged", path=str(home), problem=problem)
+        read = {home: each for home, each in self.damaged.items() if home.parent != pool.volumes}
+        self.damaged = read | contents.damaged
         for entry in contents.entries:
             if entry.manifest.handle not in self._entries:
                 self.put(entry)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
@@ -15,8 +16,9 @@ from csi.engine import manifest as manifests
 from csi.engine.catalog import Catalog, Contents, Entry, read_contents
 from csi.engine.expansion import Expansion
 from csi.engine.imports import Importing, Imports
-from csi.engine.ledger import Ledger, Measured, measure
+from csi.engine.ledger import Ledger, Measured, lower_bound
 from csi.engine.manifest import Manifest
+from csi.engine.measuring import Measuring
 from csi.engine.node import NO_VOLUME, Node
 from csi.engine.node_record import FOLDER, NodeRecords
 from csi.engine.pools import Pool
@@ -31,6 +33,9 @@ from csi.errors import FailedPrecondition, NotFound
 log = structlog.get_logger()
 
 T = TypeVar("T")
+
+SETTLE_SECONDS: Final = 2.0
+"""How long the start waits for expansions that a crash cut off."""
 
 
 class Engine:
@@ -52,9 +57,16 @@ class Engine:
         self.ledger = Ledger(self.catalog)
         self._workers = Workers(workers)
         self._flight = SingleFlight()
+        self.measuring = Measuring(self.catalog, self.ledger, self._workers)
         self._trash = Trash(self.catalog, self._workers)
         self._volumes = Volumes(
-            self.catalog, self.ledger, self._trash, self._workers, backends=backends, node_id=node_id
+            self.catalog,
+            self.ledger,
+            self._trash,
+            self._workers,
+            measuring=self.measuring,
+            backends=backends,
+            node_id=node_id,
         )
         self._imports = Imports(self.catalog, self.ledger, self._volumes, self._workers)
         records = NodeRecords(state / FOLDER if state is not None else None)
@@ -62,21 +74,31 @@ class Engine:
         self._node = Node(self.catalog, self._volumes, self._workers, records=records, own_paths=own_paths)
         self._expansion = Expansion(self._volumes, self._node, self.ledger, self._trash, self._workers)
         self._purge_seconds = purge_seconds
-        self._wake = asyncio.Event()
+        self._problems: dict[str, str] = {}
+        self._wake: dict[str, asyncio.Event] = {}
 
     def load(self, pools: Iterable[Pool]) -> None:
-        """Read what is on the disks; before serving. Raises OSError."""
+        """Read what is on the disks, before serving; a pool that cannot be read is left to be looked for again."""
         for pool in pools:
-            self.admit(pool, read_contents(pool), measure(pool))
+            try:
+                self.admit(*self.read(pool))
+            except OSError as error:
+                self.catalog.refused[pool.path] = f"pool {pool.name} cannot be read: {error}; look at its disk"
+                log.error("pool.refused", path=str(pool.path), error=str(error))
+
+    def read(self, pool: Pool) -> tuple[Pool, Contents, Measured]:
+        """Read what has to be known before a pool is served: manifests, and no tree. Raises OSError."""
+        return pool, read_contents(pool, backends=self.backends), lower_bound(pool)
 
     def admit(self, pool: Pool, contents: Contents, measured: Measured) -> None:
         """Serve the volumes of a pool from now on."""
-        self.ledger.note(pool, measured)
         self.catalog.admit(pool, contents)
+        self.ledger.note(pool, measured)
+        self.catalog.refused.pop(pool.path, None)
         self._node.admit_pool(pool)
         for entry in contents.entries:
             self._node.admit(entry)
-            self._expansion.settle(entry)
+        self._changed()
 
     async def create(self, request: Creation) -> Entry:
         """CreateVolume."""
@@ -102,7 +124,7 @@ class Engine:
         await self._workers.run(lambda: backend.detach(entry.home, shape))
         await self._trash.put(entry)
         await self._node.forget(handle)
-        self._wake.set()
+        self._changed()
 
     async def enlarge(self, request: Enlarging) -> Entry:
         """ControllerExpandVolume."""
@@ -140,8 +162,14 @@ class Engine:
         await self._on(handle, Ending("unpublish", handle, target), lambda: self._node.unpublish(handle, target))
 
     async def usage(self, handle: str, path: str) -> Usage:
-        """NodeGetVolumeStats; waits for nothing that is going on."""
-        return await self._node.usage(handle, path)
+        """NodeGetVolumeStats; waits for nothing that is going on, and walks over no tree but measured ones."""
+        usage = await self._node.usage(handle, path)
+        entry = self.find(handle)
+        if usage.used_bytes is not None or usage.available_bytes is None:
+            return usage
+        stored = await self.measuring.stored(entry) or 0
+        free = max(0, min(usage.total_bytes - stored, usage.available_bytes))
+        return replace(usage, used_bytes=stored, available_bytes=free)
 
     def find(self, handle: str) -> Entry:
         """The volume. Raises NotFound."""
@@ -168,15 +196,23 @@ class Engine:
 
         return await self._flight.run(self.find(handle).manifest.id, request, rewrite)
 
-    async def health(self, handle: str) -> list[Ailment]:
-        """What is wrong with one volume."""
+    async def health(self, handle: str, *, measured_before: bool = False) -> list[Ailment]:
+        """What is wrong with one volume; `measured_before` takes what was measured last, and waits for nothing new."""
         entry = self.find(handle)
-        return await self._workers.look(lambda: health.of_volume(entry, self.backends[entry.manifest.backend]))
+        stored = self.measuring.last(entry)
+        if entry.manifest.enforced:
+            stored = None
+        elif not measured_before:
+            stored = await self.measuring.stored(entry)
+        return await self._workers.look(lambda: health.of_volume(entry, self.backends[entry.manifest.backend], stored))
 
     async def storage_health(self) -> list[Ailment]:
         """What is wrong with the pools."""
         return await self._workers.look(
-            lambda: [each for pool in self.catalog.pools for each in health.of_pool(pool, self.catalog)]
+            lambda: [
+                *health.of_refused(self.catalog),
+                *(each for pool in self.catalog.pools for each in health.of_pool(pool, self.catalog)),
+            ]
         )
 
     async def look(self, work: Callable[[], T]) -> T:
@@ -200,18 +236,49 @@ class Engine:
         return await self._flight.run(handle.partition(".")[2] or handle, Ending("undelete", handle), take)
 
     async def purge_for_ever(self) -> None:
-        """Empty the trash in time and look at the disks, until cancelled."""
+        """Empty the trash in time, measure the disks and finish expansions, until cancelled; none waits for another."""
+        await asyncio.gather(
+            self._repeat("trash", self._trash.purge_expired),
+            self._repeat("measuring", self.measuring.round),
+            self._repeat("expansions", self.settle),
+        )
+
+    async def _repeat(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Work in rounds, sooner when something changed."""
+        wake = self._wake.setdefault(name, asyncio.Event())
         while True:
-            try:
-                await self._trash.purge_expired()
-                for pool in self.catalog.here:
-                    await self._volumes.measure(pool)
-            except OSError as error:
-                log.error("purge.failed", problem=str(error))
-            self._wake.clear()
+            wake.clear()
+            await self._guarded(name, work)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._purge_seconds):
-                    await self._wake.wait()
+                    await wake.wait()
+
+    def _changed(self) -> None:
+        """Begin the next rounds now."""
+        for each in self._wake.values():
+            each.set()
+
+    async def _guarded(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
+        """Do one round; an error ends it and nothing else, and is reported when it is a new one."""
+        try:
+            await work()
+            self._problems.pop(name, None)
+        except Exception as error:
+            if self._problems.get(name) != repr(error):
+                log.exception("round.failed", round=name, error=repr(error))
+            self._problems[name] = repr(error)
+
+    async def settle_first(self) -> None:
+        """Before serving: finish what a crash cut off where that is quick; the rest is finished later."""
+        settling = asyncio.ensure_future(self._guarded("expansions", self.settle))
+        await asyncio.wait([settling], timeout=SETTLE_SECONDS)
+
+    async def settle(self) -> None:
+        """Finish expansions that a crash cut off; what is going on now is finished by itself."""
+        for entry in self.catalog.all():
+            if entry.manifest.grows_to and not self._flight.is_running(entry.manifest.id):
+                work = lambda entry=entry: self._expansion.settle(entry)  # noqa: E731
+                await self._flight.run(entry.manifest.id, ("settle", entry.manifest.handle), work)
 
     async def _on(self, handle: str, request: object, work: Callable[[], Awaitable[None]]) -> None:
         """Run one call on a volume at a time. Taking away works for a volume that is not known any more, too."""

@@ -1,8 +1,8 @@
 """
 Making volumes larger: write the intent, act, mark done.
 
-The promise is made first, so that nobody else gets the room meanwhile. What a crash cuts off is finished when the
-driver starts again. Taking up the size where the volume is mounted is a step of its own, and staging does it, too.
+The promise is made first, so that nobody else gets the room meanwhile. What a crash cuts off is finished after
+the driver starts again. Taking up the size where the volume is mounted is a step of its own, and staging does it, too.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ from csi.engine.sizes import exact_size
 from csi.engine.trash import Trash
 from csi.engine.volumes import Volumes
 from csi.engine.workers import Workers
-from csi.errors import FailedPrecondition, Internal, OutOfRange, ResourceExhausted
+from csi.errors import CsiError, FailedPrecondition, Internal, OutOfRange, ResourceExhausted, Unavailable
 from csi.host.errors import HostError, NoSpace
 
 log = structlog.get_logger()
@@ -35,6 +35,7 @@ class Expansion:
         self._ledger = ledger
         self._trash = trash
         self._workers = workers
+        self._problems: dict[str, str] = {}
 
     async def enlarge(self, request: Enlarging, entry: Entry) -> Entry:
         """At least the required size; a volume that has it is left alone. Raises CsiError, and then it is as before."""
@@ -55,10 +56,11 @@ class Expansion:
             )
         if manifest.size_bytes >= size:
             return entry
+        await self._workers.look(lambda: _require_whole(self._volumes, entry))
         await self._promise(entry, size)
         try:
             await self._workers.run(lambda: manifests.write(entry.home, entry.manifest))
-            await self._trash.make_room(entry.pool, self._ledger.shortfall(entry.pool))
+            await self._trash.make_room(entry.pool, await self._volumes.shortfall(entry.pool))
             await self._workers.run(lambda: _finish(self._volumes, entry))
         except (HostError, OSError) as error:
             entry.manifest = manifest
@@ -74,7 +76,7 @@ class Expansion:
         more = size - entry.manifest.promised_bytes
         try:
             self._ledger.require_more(entry.pool, more, total=size)
-        except (ResourceExhausted, OutOfRange):
+        except (ResourceExhausted, OutOfRange, Unavailable):
             await self._volumes.measure(entry.pool)
             self._ledger.require_more(entry.pool, more, total=size)
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=size)
@@ -95,16 +97,39 @@ class Expansion:
         await self._workers.run(lambda: backend.grow(entry.home, shape, path=where))
         return manifest
 
-    def settle(self, entry: Entry) -> None:
-        """At the start, before serving: finish an expansion that a crash cut off, or take back its promise."""
-        if not entry.manifest.grows_to:
-            return
+    async def settle(self, entry: Entry) -> None:
+        """
+        Finish an expansion that a crash cut off, or take back its promise.
+
+        Where the disk takes not even that, the promise stays as it is until the next round. Raises nothing.
+        """
+
+        def act() -> None:
+            try:
+                _require_whole(self._volumes, entry)
+                _finish(self._volumes, entry)
+            except (CsiError, HostError, OSError) as error:
+                back = msgspec.structs.replace(entry.manifest, grows_to=0)
+                manifests.write(entry.home, back)
+                entry.manifest = back
+                log.error("expansion.given_up", volume=back.handle, error=str(error))
+
+        handle = entry.manifest.handle
         try:
-            _finish(self._volumes, entry)
+            await self._workers.run(act)
+            self._problems.pop(handle, None)
         except (HostError, OSError) as error:
-            log.error("expansion.given-up", volume=entry.manifest.handle, problem=str(error))
-            entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=0)
-            manifests.write(entry.home, entry.manifest)
+            if self._problems.get(handle) != str(error):
+                log.error("expansion.remains_open", volume=handle, error=str(error))
+            self._problems[handle] = str(error)
+
+
+def _require_whole(volumes: Volumes, entry: Entry) -> None:
+    """Raise FailedPrecondition for a volume that lost data: growing would fill its end with zeros and hide that."""
+    before = msgspec.structs.replace(entry.manifest, grows_to=0)
+    for each in volumes.backend(before.backend).ailments(entry.home, before.shape, path=None):
+        if each.status == "DATA_LOSS":
+            raise FailedPrecondition(f"volume {before.handle} has lost data and does not grow: {each.message}")
 
 
 def _finish(volumes: Volumes, entry: Entry) -> None:

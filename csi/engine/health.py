@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from csi.backends.protocol import Ailment, Backend
 from csi.engine.catalog import Catalog, Entry
-from csi.engine.pools import FILE, Identity, Pool
+from csi.engine.manifest import UNREADABLE
+from csi.engine.pools import Pool, read_identity
 from csi.host import files
+from csi.host.errors import HostError
 
 FULL_SHARE: Final = 100
 """A pool is full when less than one part in so many of its disk is free."""
@@ -20,8 +20,12 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[Ailment]:
     if problem := gone(pool):
         return [Ailment("STORAGE_UNREACHABLE", "PoolGone", problem)]
     found = []
-    space = files.filesystem_space(pool.path)
-    if os.statvfs(pool.path).f_flag & os.ST_RDONLY:
+    try:
+        space, flags = files.filesystem_space(pool.path), os.statvfs(pool.path).f_flag
+    except OSError as error:
+        message = f"pool {pool.name} cannot be read: {error.strerror}; look at its disk"
+        return [Ailment("STORAGE_UNREACHABLE", "PoolFailing", message)]
+    if flags & os.ST_RDONLY:
         message = (
             f"pool {pool.name}: its disk at {pool.path} takes no more writes; look for its errors in the kernel's log"
         )
@@ -36,23 +40,37 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[Ailment]:
     return found
 
 
-def of_volume(entry: Entry, backend: Backend) -> list[Ailment]:
-    """Its pool, its bytes, and what is mounted of it."""
+def of_refused(catalog: Catalog) -> list[Ailment]:
+    """Report the pools that are not served, all in one: CSI wants each reason once."""
+    problems = [problem for _, problem in sorted(catalog.refused.items())]
+    if not problems:
+        return []
+    message = f"{len(problems)} pools are not served; the first: {problems[0]}"
+    return [Ailment("STORAGE_UNREACHABLE", "PoolRefused", message)]
+
+
+def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[Ailment]:
+    """Its pool, its bytes, and what is mounted of it. `stored`: the bytes in it where nothing holds it to its size."""
     if problem := gone(entry.pool):
         return [Ailment("INACCESSIBLE", "PoolGone", problem)]
     staging = Path(entry.record.staging) if entry.record.staging else None
+    size = entry.manifest.size_bytes
     try:
-        return backend.ailments(entry.home, entry.manifest.shape, path=staging)
-    except OSError as error:
-        message = f"{entry.home} cannot be read: {error.strerror}; look at the disk of pool {entry.pool.name}"
+        found = backend.ailments(entry.home, entry.manifest.shape, path=staging)
+    except (OSError, HostError, ValueError) as error:
+        message = f"{entry.home} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
         return [Ailment("INACCESSIBLE", "DiskFailing", message)]
+    if stored is not None and stored > size:
+        message = f"{stored} bytes are in it, and {size} were promised; expand it, or remove something"
+        found.append(Ailment("DEGRADED", "MoreThanPromised", message))
+    return found
 
 
 def gone(pool: Pool) -> str:
     """Why the pool is not where it was, in one sentence; "" when it is."""
     try:
-        identity = msgspec.json.decode((pool.path / FILE).read_bytes(), type=Identity)
-    except (OSError, msgspec.MsgspecError):
+        identity = read_identity(pool.path)
+    except UNREADABLE:
         return f"{pool.path} is not pool {pool.name} any more: its disk is not mounted, or broken; mount it again"
     if identity.uuid != pool.uuid:
         return f"{pool.path} is another pool now ({identity.uuid}); mount the disk of pool {pool.name} there again"

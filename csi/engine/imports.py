@@ -72,7 +72,7 @@ class Imports:
     async def _intend(self, request: Importing) -> Entry:
         """Look at it, promise its size, and write that down."""
         pool, source = self._source(request)
-        found = await self._workers.look(lambda: examine(source, raw=request.raw))
+        found = await self._workers.walk(f"import-{pool.uuid}", lambda: examine(source, raw=request.raw))
         if problem := self._volumes.backend(found.backend).problem():
             raise FailedPrecondition(problem)
         if problem := self._catalog.problem_at(pool, id_of(request.name)):
@@ -115,6 +115,7 @@ class Imports:
         """I4: what it occupies already is on the disk, and counts as soon as it is ours."""
         brings = 0 if pool.capacity_bytes is not None else found.used_bytes * SHARE // 100
         if (available := self._ledger.available(pool) + brings) < size:
+            self._ledger.refuse_for_now(pool)
             raise ResourceExhausted(
                 f"pool {pool.name} can promise {available} more bytes, and {size} are asked for; delete volumes there"
             )

@@ -1,16 +1,21 @@
 """
 What pools may still promise: never more than they can keep (no overcommit).
 
-A pool promises its configured capacity, or 95 % of what is free plus what our own bytes occupy. Trash counts as free:
-it is purged when a promise needs the room. All in bytes.
+A pool promises its configured capacity, or 95 % of what is free plus what our own bytes occupy; until that is measured,
+a lower bound of it, so that nothing waits for the measurement but what does not fit into the bound. Trash counts as
+free: it is purged when a promise needs the room. All in bytes.
 """
 
-from dataclasses import dataclass, field
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
-from csi.engine.catalog import Catalog
+from csi.engine.catalog import Catalog, Entry
 from csi.engine.pools import Pool
-from csi.errors import OutOfRange, ResourceExhausted
+from csi.engine.trash_names import deleted_at
+from csi.errors import OutOfRange, ResourceExhausted, Unavailable
 from csi.host import files, trees
 
 SHARE: Final = 95
@@ -19,22 +24,60 @@ SHARE: Final = 95
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One look at a pool's disk."""
+    """
+    One measurement of a pool's disk.
+
+    `free` is what an ordinary user may take, `used` what is taken by anybody. `stored` is by volume id, `trashed` by
+    the entry's name. `complete` false is a lower bound, for which no tree was walked.
+    """
 
     free: int
+    used: int
     stored: dict[str, int] = field(default_factory=dict)
-    trash: int = 0
+    trashed: dict[str, int] = field(default_factory=dict)
+    complete: bool = True
+
+    @property
+    def trash(self) -> int:
+        """What the whole trash occupies."""
+        return sum(self.trashed.values())
 
     @property
     def reachable(self) -> int:
-        """Free, or ours."""
-        return self.free + sum(self.stored.values()) + self.trash
+        """Free, or ours; what is ours is no more than what is used, however often a file's blocks are shared."""
+        return self.free + min(self.used, sum(self.stored.values()) + self.trash)
 
 
-def measure(pool: Pool) -> Measured:
-    """Look at the disk; takes as long as there are files."""
-    stored = {home.name: trees.disk_bytes(home) for home in pool.volumes.iterdir()}
-    return Measured(files.filesystem_space(pool.path).available, stored, trees.disk_bytes(pool.trash))
+def lower_bound(pool: Pool) -> Measured:
+    """Measure without a walk: trees and trash as nothing, images by their blocks. Raises OSError."""
+    space = files.filesystem_space(pool.path)
+    images = {home.name: _image_bytes(home / "image") for home in pool.volumes.iterdir()}
+    return Measured(space.available, space.total - space.free, images, complete=False)
+
+
+def _image_bytes(image: Path) -> int:
+    try:
+        found = image.lstat()
+    except OSError:
+        return 0
+    return found.st_blocks * 512 if stat.S_ISREG(found.st_mode) else 0
+
+
+def measure(pool: Pool, *, stop: Callable[[], bool] = lambda: False) -> Measured:
+    """
+    Measure all trees of a pool; takes as long as there are files. Raises OSError for a disk that fails.
+
+    What is free is the lesser of before and after the walk, so that bytes that go meanwhile do not count twice.
+    """
+    before = files.filesystem_space(pool.path)
+    stored = {home.name: trees.disk_bytes(home, stop=stop) for home in pool.volumes.iterdir()}
+    trashed = {
+        entry.name: trees.disk_bytes(entry, stop=stop)
+        for entry in pool.trash.iterdir()
+        if deleted_at(entry.name) is not None
+    }
+    after = files.filesystem_space(pool.path)
+    return Measured(min(before.available, after.available), after.total - after.free, stored, trashed)
 
 
 class Ledger:
@@ -43,16 +86,52 @@ class Ledger:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._measured: dict[str, Measured] = {}
+        self._late: set[str] = set()
 
     def note(self, pool: Pool, measured: Measured) -> None:
         """Remember a look at the disk."""
-        self._measured[pool.uuid] = measured
+        self._measured[pool.uuid] = self._of_known(pool, measured)
+        if measured.complete:
+            self._late.discard(pool.uuid)
+
+    def _of_known(self, pool: Pool, measured: Measured) -> Measured:
+        """Leave out volumes that are not known and trash that stays: what they occupy is not ours to promise."""
+        known = {entry.manifest.id for entry in self._catalog.of_pool(pool)}
+        stuck = self._catalog.stuck
+        return replace(
+            measured,
+            stored={name: size for name, size in measured.stored.items() if name in known},
+            trashed={name: size for name, size in measured.trashed.items() if pool.trash / name not in stuck},
+        )
+
+    def is_complete(self, pool: Pool) -> bool:
+        """Whether the pool was measured, and not only estimated from below."""
+        return self._measured[pool.uuid].complete
+
+    def give_up(self, pool: Pool) -> None:
+        """Measuring takes too long: refuse for good what does not fit into the lower bound."""
+        self._late.add(pool.uuid)
+
+    def stored(self, entry: Entry) -> int | None:
+        """Return the bytes that a volume occupied when its pool was measured last; None when it was not."""
+        measured = self._measured.get(entry.pool.uuid)
+        if measured is None or not measured.complete:
+            return None
+        return measured.stored.get(entry.manifest.id)
 
     def capacity(self, pool: Pool) -> int:
         """What the pool may promise in all."""
         if pool.capacity_bytes is not None:
             return pool.capacity_bytes
         return self._measured[pool.uuid].reachable * SHARE // 100
+
+    def refuse_for_now(self, pool: Pool) -> None:
+        """Raise Unavailable where measuring may show that there is more."""
+        if pool.capacity_bytes is None and not self.is_complete(pool) and pool.uuid not in self._late:
+            raise Unavailable(
+                f"pool {pool.name} is still measuring what its volumes occupy; until then it can promise "
+                f"{self.available(pool)} more bytes; try again"
+            )
 
     def promised(self, pool: Pool) -> int:
         """What it has promised to volumes, made or being made."""
@@ -66,8 +145,14 @@ class Ledger:
         """What the trash occupied at the last look."""
         return self._measured[pool.uuid].trash
 
+    def stored_in_trash(self, pool: Pool, name: str) -> int:
+        """Return what one entry of the trash occupied when it was measured last; 0 for one that came since."""
+        return self._measured[pool.uuid].trashed.get(name, 0)
+
     def require(self, pool: Pool, size: int) -> None:
         """Raise OutOfRange for what the pool could never promise, ResourceExhausted for what it cannot now."""
+        if size > self.available(pool):
+            self.refuse_for_now(pool)
         if size > self.capacity(pool):
             message = f"pool {pool.name} can promise {self.capacity(pool)} bytes in all, and {size} are asked for"
             raise OutOfRange(message) if pool.capacity_bytes is not None else ResourceExhausted(message)
@@ -83,6 +168,8 @@ class Ledger:
 
         It cannot move to another pool: what this one could never promise is out of range, whatever sets the bound.
         """
+        if total > self.capacity(pool) or more > self.available(pool):
+            self.refuse_for_now(pool)
         if total > self.capacity(pool):
             raise OutOfRange(
                 f"pool {pool.name} can promise {self.capacity(pool)} bytes in all, and {total} are asked for"
@@ -93,11 +180,11 @@ class Ledger:
                 f"delete volumes there"
             )
 
-    def shortfall(self, pool: Pool) -> int:
-        """Bytes that the trash must give back so that all promises can be kept."""
+    def shortfall(self, pool: Pool, free: int) -> int:
+        """Return the bytes that the trash must give back so that all promises can be kept; `free` is so now."""
         measured = self._measured[pool.uuid]
         kept = sum(
             min(entry.manifest.promised_bytes, measured.stored.get(entry.manifest.id, 0))
             for entry in self._catalog.of_pool(pool)
         )
-        return max(0, self.promised(pool) - kept - files.filesystem_space(pool.path).available)
+        return max(0, self.promised(pool) - kept - free)

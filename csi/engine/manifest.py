@@ -11,10 +11,27 @@ from typing import Final, Literal
 import msgspec
 
 from csi.backends.protocol import Shape
+from csi.engine.sizes import LARGEST
 from csi.host import files
+from csi.host.errors import HostError
 
 SCHEMA: Final = 1
 FILE: Final = "manifest.json"
+
+MOST_BYTES: Final = 16 << 20
+"""Size of a manifest that is still read."""
+
+MOST_HOLDERS: Final = 64
+"""Former holders that a manifest keeps, the newest ones."""
+
+MOST_TEXT: Final = 64 << 10
+"""Bytes of all names, parameters and labels of a manifest without its former holders."""
+
+
+UNREADABLE: Final = (OSError, HostError, ValueError, RuntimeError)
+"""What reading and decoding a file raise: msgspec's errors are ValueErrors, too deep nesting a RuntimeError."""
+
+_MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class Holder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +101,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The same volume in new hands; the same hands change nothing."""
         if self.holder is not None and self.holder.labels == labels:
             return self
-        ledger = [*self.ledger, self.holder] if self.holder is not None else self.ledger
+        ledger = [*self.ledger, self.holder][-MOST_HOLDERS:] if self.holder is not None else self.ledger
         return msgspec.structs.replace(self, holder=Holder(labels, now), ledger=ledger)
 
 
@@ -93,17 +110,43 @@ class Damaged(Exception):
 
 
 def read(home: Path) -> Manifest:
-    """The manifest of a volume's directory; raises Damaged, and FileNotFoundError where there is none."""
+    """
+    Return the manifest in a volume's directory. Raises FileNotFoundError where there is none.
+
+    Raises Damaged for every other reason not to trust it, and nothing else, whatever is in its place.
+    """
     path = home / FILE
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except msgspec.MsgspecError as error:
+        found = msgspec.json.decode(files.read_small(path, most=MOST_BYTES), type=Manifest)
+    except FileNotFoundError:
+        raise
+    except UNREADABLE as error:
         raise Damaged(
             f"{path} cannot be read: {error}; restore it from a backup, the data beside it is untouched"
         ) from None
     if found.schema != SCHEMA:
         raise Damaged(f"{path} has schema version {found.schema}; this driver knows {SCHEMA}")
+    found = msgspec.structs.replace(found, ledger=found.ledger[-MOST_HOLDERS:])
+    if problem := implausible(found):
+        raise Damaged(f"{path}: {problem}; restore it from a backup, the data beside it is untouched")
     return found
+
+
+def implausible(manifest: Manifest) -> str:
+    """Return what in a manifest no driver can have written; "" when there is nothing."""
+    if not 0 < manifest.size_bytes <= LARGEST or not 0 <= manifest.grows_to <= LARGEST:
+        return f"a size of {manifest.size_bytes} bytes, to become {manifest.grows_to}, is not possible"
+    holders = [*manifest.ledger, *([manifest.holder] if manifest.holder else [])]
+    for moment in (manifest.created, *(each.since for each in holders)):
+        try:
+            datetime.strptime(moment, _MOMENT).replace(tzinfo=UTC)
+        except ValueError:
+            return f"{moment[:40]!r} is not a time"
+    if len(msgspec.json.encode(msgspec.structs.replace(manifest, ledger=[]))) > MOST_TEXT:
+        return f"its names, parameters and labels have more than {MOST_TEXT} bytes"
+    if any(len(msgspec.json.encode(each)) > MOST_TEXT for each in holders):
+        return f"a holder has more than {MOST_TEXT} bytes"
+    return ""
 
 
 def write(home: Path, manifest: Manifest) -> None:
@@ -114,4 +157,4 @@ def write(home: Path, manifest: Manifest) -> None:
 
 def now() -> str:
     """The present moment, in the manifest's form, which sorts by time."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.now(UTC).strftime(_MOMENT)

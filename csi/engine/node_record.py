@@ -28,6 +28,9 @@ POOLS: Final = "pools"
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
+MOST_BYTES: Final = 1 << 20
+"""Size of a record that is still read."""
+
 
 class Publication(msgspec.Struct, frozen=True):
     """One target path and how the volume is published there."""
@@ -173,9 +176,9 @@ def read_record(home: Path) -> NodeRecord:
 
 def _read(path: Path) -> NodeRecord | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=NodeRecord)
+        return msgspec.json.decode(files.read_small(path, most=MOST_BYTES), type=NodeRecord)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, HostError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         log.warning("node_record.unreadable", path=str(path), error=str(error))
         return None

@@ -3,29 +3,70 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
+
+import structlog
 
 from csi.errors import Aborted, InvalidArgument
 
+log = structlog.get_logger()
+
+
+class Message(Protocol):
+    """What a list shows of an entry: a protobuf message."""
+
+    def ByteSize(self) -> int:  # noqa: N802 # protobuf's name
+        """Return its size on the wire."""
+
+
 T = TypeVar("T")
+Shown = TypeVar("Shown", bound=Message)
 
 LARGEST_PAGE: Final = 1000
-"""Keeps an answer below the 4 MiB that gRPC clients take by default."""
+"""Entries of one page."""
+
+LARGEST_ANSWER: Final = 3 << 20
+"""Bytes of one page, which keeps an answer below the 4 MiB that gRPC clients take by default."""
 
 
-def page(items: Sequence[T], *, key: Callable[[T], str], size: int, token: str) -> tuple[list[T], str]:
+def page(
+    items: Sequence[T], *, key: Callable[[T], str], size: int, token: str, render: Callable[[T], Shown | None]
+) -> tuple[list[Shown], str]:
     """
-    One page of `items`, which are in the order of `key`, and the token of the next one ("" after the last).
+    Return one page of `items`, which are in the order of `key`, and the token of the next one ("" after the last).
 
+    `render` gives what is shown of an item; None, or an error, leaves it out, so that no entry ever fails a list.
     `size` 0 leaves it to us. Raises InvalidArgument for a negative size, Aborted for a token that is not ours.
     """
     if size < 0:
         raise InvalidArgument("max_entries must not be negative")
     after = _decode(token) if token else ""
-    rest = [item for item in items if key(item) > after]
     count = min(size or LARGEST_PAGE, LARGEST_PAGE)
-    shown = rest[:count]
-    return shown, _encode(key(shown[-1])) if len(rest) > count else ""
+    shown: list[Shown] = []
+    total, last = 0, ""
+    for item in items:
+        if (name := key(item)) <= after:
+            continue
+        rendered = _rendered(name, item, render)
+        if rendered is not None:
+            total += rendered.ByteSize()
+            if shown and (len(shown) >= count or total > LARGEST_ANSWER):
+                return shown, _encode(last)
+            shown.append(rendered)
+        last = name
+    return shown, ""
+
+
+def _rendered(name: str, item: T, render: Callable[[T], Shown | None]) -> Shown | None:
+    try:
+        rendered = render(item)
+    except Exception as error:
+        log.exception("list.entry_left_out", entry=name, error=repr(error))
+        return None
+    if rendered is not None and rendered.ByteSize() > LARGEST_ANSWER:
+        log.error("list.entry_left_out", entry=name, error=f"it has more than {LARGEST_ANSWER} bytes")
+        return None
+    return rendered
 
 
 def _encode(last: str) -> str:

@@ -4,14 +4,17 @@ Pools: directories that carry their own identity, so that a disk is never mistak
 A path whose pool we knew and that is empty now means that its disk is not mounted; nothing is made there.
 """
 
+import os
+import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from csi.engine.sizes import LARGEST
 from csi.errors import BadEnvironment
 from csi.host import files
 from csi.host.errors import HostError
@@ -19,6 +22,14 @@ from csi.host.errors import HostError
 SCHEMA: Final = 1
 FILE: Final = "pool.json"
 ROOMS: Final = ("volumes", "trash")
+MOST_BYTES: Final = 64 << 10
+"""Size of a ``pool.json`` that is still read."""
+
+MOST_NAME: Final = 253
+"""Characters of a pool's name."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
 IGNORED: Final = frozenset({"lost+found"})
 
 
@@ -51,31 +62,64 @@ class Pool:
         return self.path / "trash"
 
 
-def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> tuple[Pool, ...]:
+@dataclass(slots=True)
+class Opened:
+    """The pools that can be served, and why others cannot; `known` are the UUIDs of paths that were pools before."""
+
+    pools: list[Pool] = field(default_factory=list)
+    problems: dict[Path, str] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)
+
+    def require_any(self) -> None:
+        """Raise BadEnvironment when no path is a pool or ever was one: a mistake, and no disk that will come."""
+        before = any(os.path.realpath(path) in self.known for path in self.problems)
+        if self.problems and not self.pools and not before:
+            raise BadEnvironment(next(iter(self.problems.values())))
+
+
+def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> Opened:
     """
-    Open all pools, or raise BadEnvironment with one sentence.
+    Open all pools; one that cannot be opened harms no other. Raises BadEnvironment only where `known_file` is unusable.
 
     With `init_empty`, an empty directory that was never a pool becomes one, named ``local`` or after its directory. One
     that does not exist is not made: it may be the place of a disk that is not mounted.
     """
-    known = _read_known(known_file)
-    pools: list[Pool] = []
+    opened = Opened(known=read_known(known_file))
+    before = dict(opened.known)
     for path in paths:
-        if init_empty and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in known:
-            make_pool(path, name="local" if not pools else path.name, capacity_bytes=None, known=known)
-        pool = open_pool(path, known)
-        twin = next((each for each in pools if each.uuid == pool.uuid), None)
-        if twin is not None:
-            raise BadEnvironment(
-                f"{twin.path} and {path} are both pool {pool.uuid}: one is a copy of the other; leave one of them out"
+        try:
+            if init_empty and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in opened.known:
+                name = "local" if not opened.pools else path.name
+                make_pool(path, name=name, capacity_bytes=None, known=opened.known)
+            pool = open_pool(path, opened.known)
+        except (BadEnvironment, OSError, RuntimeError) as error:
+            opened.problems[path] = str(error) if isinstance(error, BadEnvironment) else f"pool {path}: {error}"
+            continue
+        duplicate = next((each for each in opened.pools if each.uuid == pool.uuid), None)
+        if duplicate is not None:
+            opened.problems[path] = (
+                f"{duplicate.path} and {path} are both pool {pool.uuid}: one is a copy of the other; "
+                f"leave one of them out"
             )
-        pools.append(pool)
-    known |= {str(pool.path): pool.uuid for pool in pools}
+            continue
+        opened.pools.append(pool)
+        opened.known[str(pool.path)] = pool.uuid
+    if opened.known != before:
+        write_known(known_file, opened.known)
+    return opened
+
+
+def write_known(known_file: Path, known: Mapping[str, str]) -> None:
+    """Remember which paths are which pools. Raises BadEnvironment."""
     try:
         files.write_atomic(known_file, msgspec.json.format(msgspec.json.encode(known)) + b"\n")
     except (OSError, HostError) as error:
         raise BadEnvironment(f"{known_file} cannot be written: {error}") from None
-    return tuple(pools)
+
+
+def read_identity(path: Path) -> Identity:
+    """Read ``pool.json`` of a pool's directory. Raises one of UNREADABLE."""
+    return msgspec.json.decode(files.read_small(path / FILE, most=MOST_BYTES), type=Identity)
 
 
 def make_pool(path: Path, *, name: str, capacity_bytes: int | None, known: Mapping[str, str]) -> Pool:
@@ -105,10 +149,13 @@ def make_pool(path: Path, *, name: str, capacity_bytes: int | None, known: Mappi
 
 def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
     """Open the pool at a path, whose UUID has to be the `known` one. Raises BadEnvironment."""
-    resolved = path.resolve()
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise BadEnvironment(f"pool {path} cannot be used: {error}") from None
     before = known.get(str(resolved))
     try:
-        identity = msgspec.json.decode((resolved / FILE).read_bytes(), type=Identity)
+        identity = read_identity(resolved)
         for room in ROOMS:
             files.make_directory(resolved / room)
     except (FileNotFoundError, NotADirectoryError):
@@ -117,10 +164,14 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
                 f"{path} should be pool {before} but is not: its disk is not mounted; mount it"
             ) from None
         raise BadEnvironment(f"{path} is not a pool; make one with: mooring pool init {path} --name NAME") from None
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         raise BadEnvironment(f"{resolved / FILE} cannot be read: {error}; restore it from a backup") from None
     except (OSError, HostError) as error:
         raise BadEnvironment(f"pool {path} cannot be used: {error}") from None
+    if not _UUID.fullmatch(identity.uuid) or not 0 < len(identity.name) <= MOST_NAME:
+        raise BadEnvironment(f"{resolved / FILE} has no UUID, or an odd name; restore it from a backup")
+    if identity.capacity_bytes is not None and not 0 <= identity.capacity_bytes <= LARGEST:
+        raise BadEnvironment(f"{resolved / FILE} has a capacity of {identity.capacity_bytes} bytes; restore it")
     if identity.schema != SCHEMA:
         raise BadEnvironment(f"{resolved / FILE} has schema version {identity.schema}; this driver knows {SCHEMA}")
     if before and before != identity.uuid:
@@ -131,12 +182,13 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
     return Pool(resolved, identity.uuid, identity.name, identity.capacity_bytes)
 
 
-def _read_known(known_file: Path) -> dict[str, str]:
+def read_known(known_file: Path) -> dict[str, str]:
+    """Return the UUIDs of the paths that were pools before. Raises BadEnvironment."""
     try:
         return msgspec.json.decode(known_file.read_bytes(), type=dict[str, str])
     except FileNotFoundError:
         return {}
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadEnvironment(
             f"{known_file} cannot be read: {error}; remove it once every pool's disk is mounted"
         ) from None

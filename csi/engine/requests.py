@@ -13,6 +13,12 @@ MODES: Final = ("SINGLE_NODE_WRITER", "SINGLE_NODE_READER_ONLY", SINGLE_WRITER, 
 HOLDER_PREFIX: Final = "mooring.dev/"
 IGNORED_PREFIX: Final = "csi.storage.k8s.io/"
 FS_TYPE: Final = "csi.storage.k8s.io/fstype"
+LONGEST_RETENTION: Final = 100 * 365 * 24 * 3600
+"""Seconds that a volume stays in the trash at the most: longer ones lead past the times that protobuf knows."""
+
+DIGITS: Final = 12
+"""Digits of one number in a duration."""
+
 _CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "thick")}
 _FREE: Final = frozenset({"pool", "trashRetention", "mkfsOptions", FS_TYPE})
 _LOOP_ONLY: Final = ("provisioning", "mkfsOptions", FS_TYPE)
@@ -138,8 +144,10 @@ def seconds(duration: str) -> int:
     rest, total = duration, 0
     for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
         number, found, after = rest.partition(unit)
-        if found and number.isascii() and number.isdecimal():
+        if found and number.isascii() and number.isdecimal() and len(number) <= DIGITS:
             total, rest = total + int(number) * factor, after
     if rest or not duration:
-        raise InvalidArgument(f"trashRetention: {duration!r} is not a duration; write for example 30m, 24h or 0s")
+        raise InvalidArgument(f"trashRetention: {duration[:40]!r} is not a duration; write for example 30m, 24h or 0s")
+    if total > LONGEST_RETENTION:
+        raise InvalidArgument(f"trashRetention: {duration} is longer than {LONGEST_RETENTION // 3600}h; write less")
     return total

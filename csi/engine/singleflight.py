@@ -56,6 +56,10 @@ class SingleFlight:
         if error is not None and not isinstance(error, CsiError):
             log.error("operation.failed", volume=volume, error=repr(error))
 
+    def is_running(self, volume: str) -> bool:
+        """Whether something is going on with the volume."""
+        return volume in self._running
+
     def __len__(self) -> int:
         return len(self._running)
 

@@ -5,7 +5,10 @@ An entry is ``trash/<id>.<unix seconds>``. One that is being purged is renamed f
 never taken for one that could come back.
 """
 
+import os
+import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,15 +20,16 @@ from csi.engine.catalog import Catalog, Entry
 from csi.engine.manifest import Damaged, Manifest
 from csi.engine.node_record import FILE as NODE_RECORD
 from csi.engine.pools import Pool
-from csi.engine.requests import seconds
+from csi.engine.requests import LONGEST_RETENTION, seconds
+from csi.engine.trash_names import PURGING, deleted_at
 from csi.engine.workers import Workers
-from csi.errors import AlreadyExists, CsiError, NotFound
+from csi.errors import AlreadyExists, CsiError, Internal, NotFound
 from csi.host import files, trees
 from csi.host.errors import HostError
 
 log = structlog.get_logger()
 
-PURGING: Final = ".purging-"
+_DURATION: Final = re.compile(r"(?:[0-9]+[hms])+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Trash:
     def __init__(self, catalog: Catalog, workers: Workers) -> None:
         self._catalog = catalog
         self._workers = workers
+        self._reported: dict[Path, str] = {}
 
     async def put(self, entry: Entry) -> None:
         """Move a volume here. What is in the way (a volume of that id deleted in the same second) waits a little."""
@@ -70,17 +75,38 @@ class Trash:
         return await self._workers.look(self._read)
 
     def _read(self) -> list[Trashed]:
-        found = []
-        for pool in self._catalog.here:
-            for path in pool.trash.iterdir():
-                _, dot, moment = path.name.rpartition(".")
-                if path.name.startswith(PURGING) or not dot or not moment.isdecimal():
-                    continue
-                try:
-                    found.append(Trashed(pool, path, manifests.read(path), int(moment)))
-                except (Damaged, OSError) as error:
-                    log.warning("trash.unreadable", path=str(path), problem=str(error))
+        found = [each for pool in self._catalog.here for each in self._read_pool(pool)]
         return sorted(found, key=lambda each: (each.deleted, each.path.name))
+
+    def _read_pool(self, pool: Pool) -> Iterator[Trashed]:
+        """Yield what can be understood; anything else stays where it is, and is reported once."""
+        for path in self._listed(pool):
+            if path.name.startswith(PURGING):
+                continue
+            moment = deleted_at(path.name)
+            try:
+                if moment is None:
+                    raise Damaged(f"{path} does not have the form <id>.<seconds>; move it away")
+                manifest = manifests.read(path)
+                if manifest.id != path.name.rpartition(".")[0] or manifest.pool != pool.uuid:
+                    raise Damaged(f"{path} holds the manifest of volume {manifest.handle}; move it away")
+                yield Trashed(pool, path, manifest, moment)
+            except (Damaged, OSError) as error:
+                self._report("trash.unreadable", path, str(error))
+
+    def _listed(self, pool: Pool) -> list[Path]:
+        try:
+            return list(pool.trash.iterdir())
+        except OSError as error:
+            self._report("trash.unreadable", pool.trash, str(error))
+            return []
+
+    def _report(self, event: str, path: Path, problem: str) -> None:
+        """Log a problem once, not in each round."""
+        if self._reported.get(path) != problem:
+            log.error(event, path=str(path), error=problem)
+            self._reported = {known: each for known, each in self._reported.items() if os.path.lexists(known)}
+            self._reported[path] = problem
 
     async def undelete(self, handle: str) -> Entry:
         """Take the newest volume of this handle back. Raises NotFound, AlreadyExists."""
@@ -97,23 +123,38 @@ class Trash:
         return entry
 
     async def purge(self, handle: str = "") -> int:
-        """Remove one handle's entries, or all; how many went."""
-        found = [each for each in await self.all() if not handle or each.manifest.handle == handle]
-        for trashed in found:
-            await self._remove(trashed.pool, trashed.path)
+        """
+        Remove one handle's entries, or all, those whose removal was cut off as well; how many went.
+
+        Raises Internal when one of them stays: it takes its room for as long as it is there.
+        """
+        found = [(each.pool, each.path) for each in await self.all() if not handle or each.manifest.handle == handle]
+        found += [
+            (pool, path)
+            for pool, path in await self._workers.look(self._cut_off)
+            if not handle or path.name.removeprefix(PURGING).rpartition(".")[0] == handle.partition(".")[2]
+        ]
+        stuck = [problem for pool, path in found if (problem := await self._remove(pool, path))]
+        if stuck:
+            raise Internal(f"{len(stuck)} of {len(found)} entries of the trash stay: {stuck[0]}")
         return len(found)
+
+    def _cut_off(self) -> list[tuple[Pool, Path]]:
+        """Entries whose removal began: they never come back, whoever removes them."""
+        return [
+            (pool, path)
+            for pool in self._catalog.here
+            for path in self._listed(pool)
+            if path.name.startswith(PURGING) and deleted_at(path.name) is not None
+        ]
 
     async def purge_expired(self) -> int:
         """Remove what has been here long enough, and finish what a crash interrupted."""
-        count = 0
-        for pool in self._catalog.here:
-            for path in [each for each in pool.trash.iterdir() if each.name.startswith(PURGING)]:
-                await self._remove(pool, path)
-        for trashed in await self.all():
-            if trashed.purge_after <= time.time():
-                await self._remove(trashed.pool, trashed.path)
-                count += 1
-        return count
+        for pool, path in await self._workers.look(self._cut_off):
+            await self._remove(pool, path)
+        expired = [each for each in await self.all() if each.purge_after <= time.time()]
+        stuck = [each for each in expired if await self._remove(each.pool, each.path)]
+        return len(expired) - len(stuck)
 
     async def make_room(self, pool: Pool, wanted: int) -> bool:
         """Purge oldest first until so many bytes are free again; whether anything went."""
@@ -123,31 +164,38 @@ class Trash:
         for trashed in [each for each in await self.all() if each.pool.uuid == pool.uuid]:
             if gained >= wanted:
                 break
-            stored = await self._workers.look(lambda path=trashed.path: trees.disk_bytes(path))  # type: ignore[misc]
-            await self._remove(pool, trashed.path)
-            gained, went = gained + stored, True
+            path = trashed.path
+            stored = await self._workers.run(lambda path=path: trees.disk_bytes(path))  # type: ignore[misc]
+            if not await self._remove(pool, path):
+                gained, went = gained + stored, True
         return went
 
-    async def _remove(self, pool: Pool, path: Path) -> None:
+    async def _remove(self, pool: Pool, path: Path) -> str:
+        """Remove an entry; why it stays, "" when it is gone."""
+        doomed = path.with_name(PURGING + path.name.removeprefix(PURGING))
+
         def remove() -> None:
-            doomed = path
-            if not path.name.startswith(PURGING):
-                doomed = path.with_name(PURGING + path.name)
+            if path != doomed:
                 files.rename_durably(path, doomed)
             files.remove_tree(pool.path, doomed)
 
         try:
             await self._workers.run(remove)
             log.info("trash.purged", entry=path.name)
+            self._catalog.stuck.discard(doomed)
         except FileNotFoundError:
-            return  # somebody else purged it
+            return ""  # somebody else purged it
         except (HostError, OSError) as error:
-            log.error("trash.stuck", path=str(path), problem=str(error))
+            self._report("trash.stuck", doomed, str(error))
+            self._catalog.stuck.add(doomed)
+            return f"{path.name}: {error}"
+        return ""
 
 
 def retention(manifest: Manifest) -> int:
-    """Seconds that a volume stays in the trash."""
+    """Return the seconds that a volume stays in the trash; the longest time where more was once accepted."""
+    text = manifest.settings.get("trashRetention", "24h")
     try:
-        return seconds(manifest.settings.get("trashRetention", "24h"))
+        return seconds(text)
     except CsiError:
-        return 24 * 3600
+        return LONGEST_RETENTION if _DURATION.fullmatch(text) else 24 * 3600

@@ -1,6 +1,5 @@
 """Making volumes: write the intent, act, mark ready. A crash in between is finished by the retry."""
 
-import contextlib
 import uuid
 from collections.abc import Callable
 
@@ -8,12 +7,12 @@ import msgspec
 import structlog
 
 from csi.backends.protocol import Backend
-from csi.engine import ledger as ledgers
 from csi.engine import manifest as manifests
 from csi.engine import mount_options
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.ledger import Ledger
 from csi.engine.manifest import Holder, Manifest
+from csi.engine.measuring import Measuring
 from csi.engine.mkfs_options import refused_option
 from csi.engine.pools import Pool
 from csi.engine.requests import MODES, Capability, Creation
@@ -21,7 +20,15 @@ from csi.engine.sizes import compatible, exact_size
 from csi.engine.trash import Trash
 from csi.engine.volume_ids import id_of
 from csi.engine.workers import Workers
-from csi.errors import AlreadyExists, FailedPrecondition, Internal, InvalidArgument, OutOfRange, ResourceExhausted
+from csi.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    OutOfRange,
+    ResourceExhausted,
+    Unavailable,
+)
 from csi.host import files
 from csi.host.errors import HostError, NoSpace
 
@@ -38,6 +45,7 @@ class Volumes:
         trash: Trash,
         workers: Workers,
         *,
+        measuring: Measuring,
         backends: dict[str, Backend],
         node_id: str,
     ) -> None:
@@ -45,6 +53,7 @@ class Volumes:
         self._ledger = ledger
         self._trash = trash
         self._workers = workers
+        self._measuring = measuring
         self._backends = backends
         self._node_id = node_id
 
@@ -132,36 +141,44 @@ class Volumes:
         best = max(pools, key=lambda pool: (self._ledger.available(pool), pool.name))
         try:
             self._ledger.require(best, size)
-        except (ResourceExhausted, OutOfRange):
+        except (ResourceExhausted, OutOfRange, Unavailable):
             await self.measure(best)
             self._ledger.require(best, size)
         return best
 
     async def measure(self, pool: Pool) -> None:
-        """Look at the pool's disk."""
-        self._ledger.note(pool, await self._workers.look(lambda: ledgers.measure(pool)))
+        """Measure the pool's disk again where that is quick; else the last measurement stays, and a new one goes on."""
+        await self._measuring.refresh(pool)
+
+    async def shortfall(self, pool: Pool) -> int:
+        """Return the bytes that the trash must give back so that all promises can be kept."""
+        free = (await self._workers.run(lambda: files.filesystem_space(pool.path))).available
+        return self._ledger.shortfall(pool, free)
 
     async def _make(self, entry: Entry) -> None:
-        backend = self.backend(entry.manifest.backend)
-        await self._trash.make_room(entry.pool, self._ledger.shortfall(entry.pool))
-        shape = entry.manifest.shape
-        try:
-            await self._workers.run(lambda: backend.create(entry.home, shape))
-        except NoSpace:
-            if not await self._trash.make_room(entry.pool, shape.size_bytes):
-                await self._undo(entry)
-                raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
-            await self._or_undo(entry, lambda: backend.create(entry.home, shape))
-        except HostError as error:
-            await self._undo(entry)
-            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+        """Create the bytes and acknowledge them. Where that fails nothing is left, and no bytes stay reserved."""
+        backend, shape = self.backend(entry.manifest.backend), entry.manifest.shape
         ready = msgspec.structs.replace(entry.manifest, state="ready")
+
+        def create() -> None:
+            backend.create(entry.home, shape)
 
         def acknowledge() -> None:
             manifests.write(entry.home, ready)
             files.sync_directory(entry.home.parent)
 
-        await self._workers.run(acknowledge)
+        try:
+            await self._trash.make_room(entry.pool, await self.shortfall(entry.pool))
+            await self._workers.run(create)
+        except NoSpace:
+            if not await self._trash.make_room(entry.pool, shape.size_bytes):
+                await self._undo(entry)
+                raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
+            await self._or_undo(entry, create)
+        except (HostError, OSError) as error:
+            await self._undo(entry)
+            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+        await self._or_undo(entry, acknowledge)
         entry.manifest = ready
 
     async def _or_undo(self, entry: Entry, work: Callable[[], None]) -> None:
@@ -176,10 +193,12 @@ class Volumes:
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
 
     async def _undo(self, entry: Entry) -> None:
-        """Only what was never ready: nobody can have written into it."""
-        with contextlib.suppress(HostError, OSError):
+        """Only what was never ready: nobody can have written into it. Frees the promise, even if the disk fails."""
+        try:
             await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home))
-            self._catalog.drop(entry.manifest.handle)
+        except (HostError, OSError) as error:
+            log.error("volume.remains", volume=entry.manifest.handle, path=str(entry.home), error=str(error))
+        self._catalog.drop(entry.manifest.handle)
 
     def _compare(self, manifest: Manifest, request: Creation) -> None:
         """An existing volume must be just what is asked for."""

@@ -103,10 +103,13 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
         """Volumes that are ready, by pages."""
         ready = [entry for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
-        shown, token = page(
-            ready, key=lambda entry: entry.manifest.handle, size=request.max_entries, token=request.starting_token
+        entries, token = page(
+            ready,
+            key=lambda entry: entry.manifest.handle,
+            size=request.max_entries,
+            token=request.starting_token,
+            render=lambda entry: csi_pb2.ListVolumesResponse.Entry(volume=volume_of(entry, self._engine)),
         )
-        entries = [csi_pb2.ListVolumesResponse.Entry(volume=volume_of(entry, self._engine)) for entry in shown]
         return csi_pb2.ListVolumesResponse(entries=entries, next_token=token)
 
     @rpc
@@ -176,18 +179,25 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         handle = checks.text(request.volume_id, "volume_id")
         return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._engine))
 
+    async def _health_if_there(self, handle: str) -> csi_pb2.VolumeHealth | None:
+        try:
+            return await health_of(handle, self._engine, measured_before=True)
+        except NotFound:
+            return None  # it was deleted meanwhile
+
     @rpc
     async def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """Those that are not well, by pages of volumes that were looked at."""
         handles = [entry.manifest.handle for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
-        found = [await health_of(handle, self._engine) for handle in handles]
+        found = [each for handle in handles if (each := await self._health_if_there(handle)) is not None]
         shown, token = page(
             [each for each in found if each.health_statuses],
             key=lambda each: each.volume_id,
             size=request.max_entries,
             token=request.starting_token,
+            render=lambda each: each,
         )
         return csi_pb2.ControllerListVolumeHealthResponse(entries=shown, next_token=token)
 

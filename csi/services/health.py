@@ -5,10 +5,10 @@ from csi.engine.engine import Engine
 from csi.v1 import csi_pb2
 
 
-async def health_of(handle: str, engine: Engine) -> csi_pb2.VolumeHealth:
+async def health_of(handle: str, engine: Engine, *, measured_before: bool = False) -> csi_pb2.VolumeHealth:
     """One volume: no entries when it is well. Raises NotFound."""
     entries: dict[tuple[str, str], csi_pb2.VolumeHealth.VolumeHealthEntry] = {}
-    for each in await engine.health(handle):
+    for each in await engine.health(handle, measured_before=measured_before):
         status = csi_pb2.VolumeHealthErrorType.Value(each.status)
         entry = csi_pb2.VolumeHealth.VolumeHealthEntry(status=status, reason=each.reason, message=each.message)
         entries.setdefault(_kind(each), entry)  # CSI wants each status and reason once

@@ -13,7 +13,6 @@ from csi.engine.paging import page
 from csi.engine.pools import Pool
 from csi.engine.trash import Trashed
 from csi.errors import InvalidArgument
-from csi.host.trees import disk_bytes
 from csi.services import checks
 from csi.services.controller import context_of
 from csi.services.edge import rpc
@@ -30,10 +29,12 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
         """All pools."""
         usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
-        pools = [self._pool(pool, usable) for pool in self._engine.catalog.pools]
+        known, away = self._engine.catalog.pools, dict(self._engine.catalog.away)
+        problems = await self._engine.look(lambda: [away.get(pool.uuid) or gone(pool) for pool in known])
+        pools = [self._pool(pool, usable, problem) for pool, problem in zip(known, problems, strict=True)]
         return inventory_pb2.ListPoolsResponse(pools=pools)
 
-    def _pool(self, pool: Pool, usable: list[str]) -> inventory_pb2.Pool:
+    def _pool(self, pool: Pool, usable: list[str], problem: str) -> inventory_pb2.Pool:
         ledger = self._engine.ledger
         return inventory_pb2.Pool(
             uuid=pool.uuid,
@@ -44,7 +45,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             available_bytes=ledger.available(pool),
             trash_bytes=ledger.trash(pool),
             backends=usable,
-            problem=self._engine.catalog.away.get(pool.uuid) or gone(pool),
+            problem=problem,
         )
 
     @rpc
@@ -52,10 +53,13 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         """Live volumes whose holder has the labels."""
         wanted = dict(request.labels)
         found = [entry for entry in self._engine.catalog.all() if _has(entry.manifest, wanted)]
-        shown, token = page(
-            found, key=lambda entry: entry.manifest.handle, size=request.page_size, token=request.page_token
+        manifests, token = page(
+            found,
+            key=lambda entry: entry.manifest.handle,
+            size=request.page_size,
+            token=request.page_token,
+            render=self._manifest,
         )
-        manifests = [self._manifest(entry) for entry in shown]
         return inventory_pb2.ListManifestsResponse(manifests=manifests, next_page_token=token)
 
     @rpc
@@ -74,9 +78,9 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         wanted = dict(request.labels)
         found = [each for each in await self._engine.trash.all() if _has(each.manifest, wanted)]
         found.sort(key=_trash_key)
-        shown, token = page(found, key=_trash_key, size=request.page_size, token=request.page_token)
-        stored = await self._engine.look(lambda: [disk_bytes(each.path) for each in shown])
-        entries = [self._trashed(each, size) for each, size in zip(shown, stored, strict=True)]
+        entries, token = page(
+            found, key=_trash_key, size=request.page_size, token=request.page_token, render=self._trashed
+        )
         return inventory_pb2.ListTrashResponse(entries=entries, next_page_token=token)
 
     @rpc
@@ -127,12 +131,12 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             created=_moment(manifest.created),
         )
 
-    def _trashed(self, trashed: Trashed, stored_bytes: int) -> inventory_pb2.TrashEntry:
+    def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:
         return inventory_pb2.TrashEntry(
             manifest=self._manifest(Entry(trashed.pool, trashed.manifest)),
             deleted=timestamp_pb2.Timestamp(seconds=trashed.deleted),
             purge_after=timestamp_pb2.Timestamp(seconds=trashed.purge_after),
-            stored_bytes=stored_bytes,
+            stored_bytes=self._engine.ledger.stored_in_trash(trashed.pool, trashed.path.name),
         )
 
 

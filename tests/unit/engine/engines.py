@@ -23,6 +23,8 @@ class Paper:
         self.may_go.set()
         self.started = threading.Event()
         self.no_space = 0
+        self.ill: list[Ailment] = []
+        self.fails: Exception | None = None
 
     def problem(self) -> str:
         """It works."""
@@ -54,6 +56,8 @@ class Paper:
         if self.no_space:
             self.no_space -= 1
             raise NoSpace("the disk is full")
+        if self.fails is not None:
+            raise self.fails
         (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
 
     def enlarge(self, home: Path, shape: Shape) -> None:
@@ -87,14 +91,14 @@ class Paper:
         return False
 
     def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
-        """It is well."""
+        """As it was told."""
         del home, shape, path
-        return []
+        return list(self.ill)
 
     def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
-        """As if empty."""
+        """Only the engine knows what is used."""
         del home, path
-        return Usage(shape.size_bytes, 0, shape.size_bytes, None, None, None)
+        return Usage(shape.size_bytes, None, shape.size_bytes, None, None, None)
 
     def detach(self, home: Path, shape: Shape) -> None:
         """Nothing holds it."""
@@ -108,9 +112,9 @@ def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> t
     backends: dict[str, Backend] = {"directory": paper}
     known = path.with_name("known.json")
     pools = (
-        open_pools([path], known_file=known, init_empty=False)
+        open_pools([path], known_file=known, init_empty=False).pools
         if (path / "pool.json").exists()
-        else (make_pool(path, name="p", capacity_bytes=capacity, known={}),)
+        else [make_pool(path, name="p", capacity_bytes=capacity, known={})]
     )
     engine = Engine(backends=backends, node_id="n", workers=workers, purge_seconds=60)
     engine.load(pools)

@@ -1,5 +1,6 @@
 """Disks that come and go while the driver runs."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import pytest
 
 from csi.engine.discovery import Discovery
 from csi.engine.engine import Engine
+from csi.engine.ledger import Measured
 from csi.engine.node_record import NodeRecord
-from csi.engine.pools import make_pool
+from csi.engine.pools import Pool, make_pool
 from csi.errors import NotFound, ResourceExhausted
 from tests.unit.engine.engines import creation, engine_of
 
@@ -115,3 +117,59 @@ async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
     await discovery.look()
     await discovery.look()
     assert ["p", "good"] == [pool.name for pool in engine.catalog.here]
+
+
+@pytest.mark.parametrize("remembered", [False, True])
+async def test_a_path_that_is_no_pool_yet_is_looked_for_again(tmp_path: Path, *, remembered: bool) -> None:
+    """A disk that comes late is served without a restart; a wrong one in its place is not. Both are reported."""
+    known = tmp_path / "known.json"
+    engine, _ = engine_of(tmp_path / "p")
+    late = make_pool(tmp_path / "late", name="late", capacity_bytes=None, known={})
+    known.write_text(json.dumps({str(late.path): "another" if remembered else late.uuid}), encoding="utf-8")
+    (tmp_path / "late").rename(tmp_path / "away")
+    discovery = Discovery(engine, [], paths=[tmp_path / "p", tmp_path / "late"], known_file=known)
+    await discovery.look()
+    (problem,) = await engine.storage_health()
+    assert (problem.status, problem.reason) == ("STORAGE_UNREACHABLE", "PoolRefused")
+    assert "its disk is not mounted" in problem.message
+    (tmp_path / "away").rename(tmp_path / "late")
+    await discovery.look()
+    assert [pool.name for pool in engine.catalog.here] == (["p"] if remembered else ["p", "late"])
+    assert bool(await engine.storage_health()) == remembered
+    await engine.stop()
+
+
+async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the start and later: EIO of one disk is no matter for another."""
+    engine, _ = engine_of(tmp_path / "p")
+    other = make_pool(tmp_path / "other", name="other", capacity_bytes=None, known={})
+
+    def fail(pool: Pool) -> Measured:
+        raise OSError(5, f"Input/output error: {pool.name}")
+
+    with monkeypatch.context() as failing:
+        failing.setattr("csi.engine.engine.lower_bound", fail)
+        engine.load([other])
+        discovery = Discovery(engine, [], paths=[other.path])
+        await discovery.look()
+        assert [pool.name for pool in engine.catalog.here] == ["p"]
+        assert "Input/output error" in engine.catalog.refused[other.path]
+    await discovery.look()
+    assert [pool.name for pool in engine.catalog.here] == ["p", "other"]
+    assert engine.catalog.refused == {}
+    await engine.stop()
+
+
+async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I9: no disk ends the loop that looks for disks."""
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [])
+
+    def fail(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("csi.engine.discovery._problems", fail)
+    await discovery.look_safely()
+    await engine.stop()

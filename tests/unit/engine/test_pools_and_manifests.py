@@ -1,15 +1,21 @@
 """Pools carry their own identity, manifests all that is needed; what cannot be read is reported and left alone."""
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from csi.engine.catalog import Catalog, read_contents
-from csi.engine.manifest import Damaged, Holder, Manifest, read, write
+from csi.engine.manifest import MOST_HOLDERS, Damaged, Holder, Manifest, read, write
 from csi.engine.pools import Pool, make_pool, open_pools
 from csi.errors import BadEnvironment
+
+BACKENDS = ("directory", "loop")
+T1, T2 = "2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z"
 
 
 def _manifest(pool: Pool, name: str = "v", **changes: object) -> Manifest:
@@ -40,10 +46,10 @@ def test_an_empty_directory_becomes_a_pool_only_when_asked(tmp_path: Path) -> No
     (tmp_path / "a").mkdir()
     known = tmp_path / "known.json"
     with pytest.raises(BadEnvironment, match="mooring pool init"):
-        open_pools([tmp_path / "a"], known_file=known, init_empty=False)
+        open_pools([tmp_path / "a"], known_file=known, init_empty=False).require_any()
 
-    (first,) = open_pools([tmp_path / "a"], known_file=known, init_empty=True)
-    (again,) = open_pools([tmp_path / "a"], known_file=known, init_empty=True)
+    (first,) = open_pools([tmp_path / "a"], known_file=known, init_empty=True).pools
+    (again,) = open_pools([tmp_path / "a"], known_file=known, init_empty=True).pools
 
     assert (first.uuid, first.name) == (again.uuid, "local")
 
@@ -51,7 +57,7 @@ def test_an_empty_directory_becomes_a_pool_only_when_asked(tmp_path: Path) -> No
 def test_a_path_that_does_not_exist_is_never_made_a_pool(tmp_path: Path) -> None:
     """It may be the place of a disk that is not mounted."""
     with pytest.raises(BadEnvironment):
-        open_pools([tmp_path / "gone"], known_file=tmp_path / "known.json", init_empty=True)
+        open_pools([tmp_path / "gone"], known_file=tmp_path / "known.json", init_empty=True).require_any()
 
     assert not (tmp_path / "gone").exists()
 
@@ -64,8 +70,10 @@ def test_a_known_pool_that_is_missing_means_its_disk_is_not_mounted(tmp_path: Pa
     shutil.rmtree(path)
     path.mkdir()
 
-    with pytest.raises(BadEnvironment, match="its disk is not mounted"):
-        open_pools([path], known_file=known, init_empty=True)
+    opened = open_pools([path], known_file=known, init_empty=True)
+    opened.require_any()
+    assert opened.pools == []
+    assert "its disk is not mounted" in opened.problems[path]
     assert list(path.iterdir()) == []
 
 
@@ -77,8 +85,9 @@ def test_another_disk_at_a_known_path_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(path)
     _pool(path)
 
-    with pytest.raises(BadEnvironment, match="another disk is mounted"):
-        open_pools([path], known_file=known, init_empty=True)
+    opened = open_pools([path], known_file=known, init_empty=True)
+    assert opened.pools == []
+    assert "another disk is mounted" in opened.problems[path]
 
 
 def test_two_pools_of_one_uuid_are_refused(tmp_path: Path) -> None:
@@ -86,8 +95,10 @@ def test_two_pools_of_one_uuid_are_refused(tmp_path: Path) -> None:
     _pool(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
 
-    with pytest.raises(BadEnvironment, match="one is a copy of the other"):
-        open_pools([tmp_path / "a", tmp_path / "b"], known_file=tmp_path / "known.json", init_empty=False)
+    paths = [tmp_path / "a", tmp_path / "b"]
+    opened = open_pools(paths, known_file=tmp_path / "known.json", init_empty=False)
+    assert [pool.path for pool in opened.pools] == paths[:1]
+    assert "one is a copy of the other" in opened.problems[tmp_path / "b"]
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"uuid": 1, "name": "x"}', '{"schema": 9, "uuid": "u", "name": "x"}'])
@@ -97,7 +108,7 @@ def test_an_identity_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -
     (tmp_path / "a" / "pool.json").write_text(text, encoding="utf-8")
 
     with pytest.raises(BadEnvironment, match=r"pool\.json"):
-        open_pools([tmp_path / "a"], known_file=tmp_path / "known.json", init_empty=True)
+        open_pools([tmp_path / "a"], known_file=tmp_path / "known.json", init_empty=True).require_any()
     assert (tmp_path / "a" / "pool.json").read_text(encoding="utf-8") == text
 
 
@@ -114,11 +125,11 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     pool = _pool(tmp_path / "a")
     home = pool.volumes / "v"
     home.mkdir()
-    written = _manifest(pool).held_by({"who": "a"}, now="t1").held_by({"who": "b"}, now="t2")
+    written = _manifest(pool).held_by({"who": "a"}, now=T1).held_by({"who": "b"}, now=T2)
     write(home, written)
 
     assert read(home) == written
-    assert (written.holder, written.ledger) == (Holder({"who": "b"}, "t2"), [Holder({"who": "a"}, "t1")])
+    assert (written.holder, written.ledger) == (Holder({"who": "b"}, T2), [Holder({"who": "a"}, T1)])
     assert written.held_by({"who": "b"}, now="t3") is written
 
 
@@ -140,7 +151,7 @@ def test_a_damaged_manifest_is_reported_and_harms_no_other(tmp_path: Path, damag
     file.write_text(json.dumps({**facts, **changed}) if changed else damage, encoding="utf-8")
     catalog = Catalog()
 
-    catalog.admit(pool, read_contents(pool))
+    catalog.admit(pool, read_contents(pool, backends=BACKENDS))
 
     assert [entry.manifest.id for entry in catalog.all()] == ["good"]
     assert catalog.problem_at(pool, "bad")
@@ -153,3 +164,103 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
 
     with pytest.raises(Damaged, match="the data beside it is untouched"):
         read(tmp_path)
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _changed(**changes: object) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+
+    return change
+
+
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "zeros": lambda path: path.write_bytes(bytes(4096)),
+    "not UTF-8": lambda path: path.write_bytes(path.read_bytes().replace(b'"bad"', b'"\xe2ad"')),
+    "nested": lambda path: path.write_bytes(b"[" * 200_000),
+    "too large": lambda path: os.truncate(path, 1 << 40),
+    "a link": _link,
+    "a pipe": _pipe,
+    "a directory": _directory,
+    "missing": Path.unlink,
+    "a negative size": _changed(size_bytes=-1),
+    "a huge size": _changed(size_bytes=1 << 70),
+    "a huge expansion": _changed(grows_to=1 << 62),
+    "no time": _changed(created="yesterday"),
+    "a time before all": _changed(created="0000-00-00T00:00:00Z"),
+    "a holder without time": _changed(holder={"labels": {}, "since": "x"}),
+    "a backend of another driver": _changed(backend="zvol"),
+    "a lone surrogate": _changed(parameters={"x": "\ud800"}),
+    "parameters without end": _changed(parameters={"x": "y" * 100_000}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_whatever_is_in_the_place_of_a_manifest_only_its_volume_is_damaged(tmp_path: Path, damage: str) -> None:
+    """I9: the pool is read, the volume is reported once, its bytes stay, and nothing is created in its place."""
+    pool = _pool(tmp_path / "a")
+    for name in ("good", "bad"):
+        (pool.volumes / name / "data").mkdir(parents=True)
+        write(pool.volumes / name, _manifest(pool, name))
+    DAMAGE[damage](pool.volumes / "bad" / "manifest.json")
+    catalog = Catalog()
+
+    catalog.admit(pool, read_contents(pool, backends=BACKENDS))
+
+    assert [entry.manifest.id for entry in catalog.all()] == ["good"]
+    assert catalog.problem_at(pool, "bad")
+    assert (pool.volumes / "bad" / "data").is_dir()
+
+
+@pytest.mark.parametrize("damage", [_link, _pipe, _directory, lambda path: path.write_bytes(b"\xff")])
+def test_whatever_is_in_the_place_of_a_node_record_its_volume_is_served(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    """The mount table knows what is mounted."""
+    pool = _pool(tmp_path / "a")
+    (pool.volumes / "v").mkdir()
+    write(pool.volumes / "v", _manifest(pool))
+    (pool.volumes / "v" / "node.json").touch()
+    damage(pool.volumes / "v" / "node.json")
+
+    assert [entry.manifest.id for entry in read_contents(pool, backends=BACKENDS).entries] == ["v"]
+
+
+@pytest.mark.parametrize("damage", [_link, _pipe, _directory, Path.unlink, lambda path: path.write_bytes(b"\xff")])
+def test_one_pool_that_cannot_be_opened_harms_no_other(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    """It is reported with its path."""
+    for name in "ab":
+        _pool(tmp_path / name)
+    damage(tmp_path / "a" / "pool.json")
+    paths = [tmp_path / "a", tmp_path / "b"]
+
+    opened = open_pools(paths, known_file=tmp_path / "known.json", init_empty=False)
+    opened.require_any()
+
+    assert [pool.path.name for pool in opened.pools] == ["b"]
+    assert list(opened.problems) == paths[:1]
+
+
+def test_the_former_holders_that_a_manifest_keeps_are_bounded(tmp_path: Path) -> None:
+    """The newest ones; a manifest with more is read, too."""
+    manifest = _manifest(_pool(tmp_path / "a"))
+    for number in range(MOST_HOLDERS + 9):
+        manifest = manifest.held_by({"who": f"{number}"}, now=T1)
+    assert [each.labels["who"] for each in manifest.ledger] == [f"{number + 8}" for number in range(MOST_HOLDERS)]
+    write(tmp_path, msgspec.structs.replace(manifest, ledger=[*manifest.ledger, *manifest.ledger]))
+
+    assert read(tmp_path) == manifest

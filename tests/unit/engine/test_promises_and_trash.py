@@ -3,14 +3,31 @@
 import asyncio
 import os
 from pathlib import Path
+from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csi.engine.requests import Enlarging
-from csi.engine.trash import PURGING
-from csi.errors import AlreadyExists, NotFound, OutOfRange, ResourceExhausted
+from csi.backends.protocol import Ailment
+from csi.engine import manifest as manifests
+from csi.engine.engine import Engine
+from csi.engine.requests import LONGEST_RETENTION, Enlarging
+from csi.engine.trash_names import PURGING
+from csi.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    ResourceExhausted,
+)
+from csi.host import files
+from csi.host.errors import HostError, NoSpace
+from csi.services.inventory import Inventory
+from csi.v1 import inventory_pb2
 from tests.unit.engine.engines import creation, engine_of
 
 MIB = 1 << 20
@@ -210,3 +227,105 @@ def test_nothing_in_a_pool_is_open_to_others(tmp_path: Path) -> None:
     ours = [tmp_path / "p" / "volumes", tmp_path / "p" / "trash", *(tmp_path / "p" / "volumes").glob("*")]
     ours += [tmp_path / "p" / "pool.json", *(tmp_path / "p" / "volumes").glob("*/manifest.json")]
     assert [path for path in ours if path.stat().st_mode & 0o077] == []
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), HostError("no"), NoSpace("full")])
+async def test_a_disk_that_fails_while_a_volume_is_created_keeps_no_bytes_reserved(
+    tmp_path: Path, error: Exception
+) -> None:
+    """Whatever the backend raises: no entry and no directory is left, and the next volume may have all of the pool."""
+    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    paper.fails = error
+    with pytest.raises((Internal, ResourceExhausted)):
+        await engine.create(creation("a", CAPACITY))
+    paper.fails = None
+
+    assert (engine.catalog.all(), list((tmp_path / "p" / "volumes").iterdir())) == ([], [])
+    await engine.create(creation("b", CAPACITY))
+    await engine.stop()
+
+
+@pytest.mark.parametrize("name", ["odd", "odd.x", "odd.99999999999999999999", "a.1", ".1", "link.1", "pipe.1"])
+async def test_an_odd_entry_of_the_trash_is_left_alone_and_harms_no_list(tmp_path: Path, name: str) -> None:
+    """I9: the others are listed and purged, and what we do not understand does not count as room for others."""
+    engine, _ = engine_of(tmp_path / "p")
+    entry = await engine.create(creation("a"))
+    await engine.delete(entry.manifest.handle)
+    trash = tmp_path / "p" / "trash"
+    (trash / name).mkdir()
+    if name == "link.1":
+        (trash / name / "manifest.json").symlink_to("/dev/zero")
+    elif name == "pipe.1":
+        os.mkfifo(trash / name / "manifest.json")
+
+    answer = await _list_trash(engine)
+    assert [each.manifest.csi_name for each in answer.entries] == ["a"]
+    assert await engine.trash.purge() == 1
+    assert [each.name for each in trash.iterdir()] == [name]
+    await engine.stop()
+
+
+async def test_a_retention_of_any_length_harms_no_list(tmp_path: Path) -> None:
+    """A longer one than is accepted now was accepted before: it is as long as it can be."""
+    engine, _ = engine_of(tmp_path / "p")
+    for text in ("99999999999999999999h", "9" * 5000 + "h", "1000000h"):
+        with pytest.raises(InvalidArgument, match="trashRetention"):
+            creation("a", trashRetention=text)
+        entry = await engine.create(creation("a"))
+        changed = msgspec.structs.replace(entry.manifest, mutable_parameters={"trashRetention": text})
+        manifests.write(entry.home, changed)
+        await engine.delete(entry.manifest.handle)
+
+        (listed,) = (await _list_trash(engine)).entries
+        assert listed.purge_after.seconds - listed.deleted.seconds == LONGEST_RETENTION
+        await engine.trash.purge()
+    await engine.stop()
+
+
+async def _list_trash(engine: Engine) -> inventory_pb2.ListTrashResponse:
+    inventory: Any = Inventory(engine)
+    return cast("inventory_pb2.ListTrashResponse", await inventory.ListTrash(inventory_pb2.ListTrashRequest(), None))
+
+
+async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller hears of it, the next round tries again, and nobody is promised what it occupies."""
+    engine, _ = engine_of(tmp_path / "p")
+    (pool,) = engine.catalog.pools
+    entry = await engine.create(creation("a"))
+    await engine.delete(entry.manifest.handle)
+    with monkeypatch.context() as failing:
+        failing.setattr(files, "remove_tree", _refuse)
+        with pytest.raises(Internal, match="Operation not permitted"):
+            await engine.trash.purge(entry.manifest.handle)
+        await engine.measuring.round()
+        assert engine.ledger.trash(pool) == 0
+        with pytest.raises(Internal):
+            await engine.trash.purge()
+
+    await engine.trash.purge_expired()
+    assert (list(pool.trash.iterdir()), engine.catalog.stuck) == ([], set())
+    await engine.stop()
+
+
+def _refuse(root: Path, path: Path) -> None:
+    raise OSError(1, f"Operation not permitted: {path} in {root}")
+
+
+async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
+    """Growing would fill the lost end with zeros and clear the alarm; a cut-off expansion is given up, too."""
+    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await engine.create(creation("a", MIB))
+    paper.ill = [Ailment("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    with pytest.raises(FailedPrecondition, match="its end is gone"):
+        await engine.enlarge(Enlarging(entry.manifest.handle, 2 * MIB, 0))
+    manifests.write(entry.home, msgspec.structs.replace(entry.manifest, grows_to=2 * MIB))
+    await engine.stop()
+
+    again, paper = engine_of(tmp_path / "p")
+    paper.ill = [Ailment("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    await again.settle()
+    manifest = again.find(entry.manifest.handle).manifest
+    assert (manifest.size_bytes, manifest.grows_to) == (MIB, 0)
+    await again.stop()

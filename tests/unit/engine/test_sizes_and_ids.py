@@ -1,9 +1,11 @@
 """Which size a volume gets, and which id: pure rules."""
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
+from csi.engine import paging
 from csi.engine.paging import page
 from csi.engine.sizes import BLOCK, compatible, exact_size
 from csi.engine.volume_ids import Handle, id_of, parse_handle
@@ -87,15 +89,20 @@ def test_what_is_no_handle_names_no_volume(text: str) -> None:
     assert parse_handle(text) is None
 
 
+def _shown(value: str) -> StringValue:
+    return StringValue(value=value)
+
+
 @given(st.lists(st.text("abc", min_size=1, max_size=3), unique=True), st.integers(1, 5), st.data())
 def test_pages_together_are_the_list_even_while_it_changes(items: list[str], size: int, data: st.DataObject) -> None:
     """What was there all the time is seen once, whatever comes and goes between two pages."""
     items.sort()
-    stays, seen, token = set(items), [], ""
+    stays, token = set(items), ""
+    seen: list[str] = []
     while True:
-        shown, token = page(items, key=str, size=size, token=token)
+        shown, token = page(items, key=str, size=size, token=token, render=_shown)
         assert len(shown) <= size
-        seen += shown
+        seen += [each.value for each in shown]
         if not token:
             break
         one_goes: bool = data.draw(st.booleans())
@@ -112,6 +119,24 @@ def test_pages_together_are_the_list_even_while_it_changes(items: list[str], siz
 def test_a_token_that_is_not_ours_aborts(token: str) -> None:
     """The caller has to start again."""
     with pytest.raises(Aborted):
-        page(["a"], key=str, size=1, token=token)
+        page(["a"], key=str, size=1, token=token, render=_shown)
     with pytest.raises(InvalidArgument):
-        page(["a"], key=str, size=-1, token="")
+        page(["a"], key=str, size=-1, token="", render=_shown)
+
+
+def test_no_entry_fails_a_list_and_no_page_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """I9: what cannot be shown is left out, and pages end before gRPC's limit; together they have the rest."""
+    monkeypatch.setattr(paging, "LARGEST_ANSWER", 100)
+
+    def render(item: str) -> StringValue:
+        if item == "odd":
+            raise OverflowError(item)
+        return _shown(item * (1000 if item == "large" else 20))
+
+    seen, token, pages = "", "", 0
+    while pages == 0 or token:
+        shown, token = page(["a", "b", "c", "d", "large", "odd", "z"], key=str, size=0, token=token, render=render)
+        assert sum(each.ByteSize() for each in shown) <= 100
+        seen, pages = seen + "".join(each.value[0] for each in shown), pages + 1
+
+    assert (seen, pages) == ("abcdz", 2)

@@ -1,0 +1,135 @@
+"""
+Measuring what pools and volumes occupy, beside everything else: nothing but the measurement waits for a walk.
+
+Each pool is walked in a lane of its own, so that a disk that hangs is alone. Whoever asks waits for a moment, and then
+takes what was measured last.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import structlog
+
+from csi.engine import ledger as ledgers
+from csi.engine.catalog import Catalog, Entry
+from csi.engine.ledger import Ledger
+from csi.engine.pools import Pool
+from csi.engine.workers import Workers
+from csi.host import trees
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+PATIENCE_SECONDS: Final = 2.0
+"""How long a request that would be refused waits for a new measurement."""
+
+STATS_PATIENCE_SECONDS: Final = 0.2
+"""How long stats wait for one."""
+
+DEADLINE_SECONDS: Final = 600.0
+"""After so long without a first measurement a pool refuses what does not fit, instead of asking to try again."""
+
+REST: Final = 10
+"""A walk is repeated no sooner than so many times as long as it took: a tenth of the time is spent on walks at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """The bytes that a volume occupied, when that was known (monotonic clock), and the seconds that the walk took."""
+
+    stored: int
+    moment: float
+    took: float
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it is too early to walk again."""
+        return time.monotonic() - self.moment < self.took * REST
+
+
+class Measuring:
+    """Measurements that are going on and those that are done. Used on the event loop only."""
+
+    def __init__(self, catalog: Catalog, ledger: Ledger, workers: Workers) -> None:
+        self._catalog = catalog
+        self._ledger = ledger
+        self._workers = workers
+        self._running: dict[str, asyncio.Future[None]] = {}
+        self._uses: dict[str, _Use] = {}
+        self._rest: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+
+    async def refresh(self, pool: Pool) -> None:
+        """Measure a pool again, unless it rests; wait for that, but not long."""
+        if self._ledger.is_complete(pool) and time.monotonic() < self._rest.get(pool.uuid, 0):
+            return
+        await self._patiently(pool.uuid, lambda: self._measure(pool), PATIENCE_SECONDS)
+
+    async def stored(self, entry: Entry) -> int | None:
+        """Return what a volume occupies, by a new measurement if that is quick, else the last; None without any."""
+        handle = entry.manifest.handle
+        use = self._uses.get(handle)
+        if use is None or not use.is_fresh:
+            await self._patiently(handle, lambda: self._measure_volume(entry), STATS_PATIENCE_SECONDS)
+            use = self._uses.get(handle)
+        return use.stored if use is not None else self._ledger.stored(entry)
+
+    def last(self, entry: Entry) -> int | None:
+        """Return what a volume occupied when it was measured last."""
+        use = self._uses.get(entry.manifest.handle)
+        return use.stored if use is not None else self._ledger.stored(entry)
+
+    async def round(self) -> None:
+        """Measure all pools that do not rest, side by side; a disk that hangs is left to its own."""
+        handles = {entry.manifest.handle for entry in self._catalog.all()}
+        self._uses = {handle: use for handle, use in self._uses.items() if handle in handles}
+        for pool in self._catalog.here:
+            since = self._since.setdefault(pool.uuid, time.monotonic())
+            if not self._ledger.is_complete(pool) and time.monotonic() - since > DEADLINE_SECONDS:
+                self._ledger.give_up(pool)
+        await asyncio.gather(*(self.refresh(pool) for pool in self._catalog.here))
+
+    async def _patiently(self, key: str, work: Callable[[], Awaitable[None]], patience: float) -> None:
+        """Join the measurement of this key, or begin it; it goes on when we do not wait any longer."""
+        if (running := self._running.get(key)) is None:
+            running = self._running[key] = asyncio.ensure_future(self._guarded(key, work))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await asyncio.shield(running)
+
+    async def _guarded(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Report what goes wrong, once; the last measurement stays in force."""
+        try:
+            await work()
+            self._problems.pop(key, None)
+        except trees.Stopped:
+            return
+        except Exception as error:
+            if self._problems.get(key) != repr(error):
+                log.exception("measuring.failed", key=key, error=repr(error))
+            self._problems[key] = repr(error)
+        finally:
+            del self._running[key]
+
+    async def _measure(self, pool: Pool) -> None:
+        started = time.monotonic()
+        stop = self._workers.stopping.is_set
+        measured = await self._workers.walk(pool.uuid, lambda: ledgers.measure(pool, stop=stop))
+        took = time.monotonic() - started
+        self._rest[pool.uuid] = time.monotonic() + took * REST
+        self._ledger.note(pool, measured)
+
+    async def _measure_volume(self, entry: Entry) -> None:
+        started = time.monotonic()
+        stop = self._workers.stopping.is_set
+        stored = await self._workers.walk(
+            f"volumes-{entry.pool.uuid}", lambda: trees.disk_bytes(entry.home / "data", stop=stop)
+        )
+        now = time.monotonic()
+        self._uses[entry.manifest.handle] = _Use(stored, now, now - started)
