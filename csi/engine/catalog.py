@@ -61,6 +61,8 @@ def read_contents(pool: Pool, *, backends: Collection[str]) -> Contents:
 
 def _trusted(home: Path, pool: Pool, backends: Collection[str]) -> Manifest:
     """Raises Damaged, and FileNotFoundError for a directory in which nothing was begun."""
+    if home.is_symlink():
+        raise Damaged(f"{home} is a link, which is not followed; move the volume's directory there")
     try:
         found = manifests.read(home)
     except FileNotFoundError:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol, TypeVar
 
@@ -9,7 +10,12 @@ import structlog
 
 from csi.errors import Aborted, InvalidArgument
 
+MOST_REPORTED: Final = 1000
+"""Entries left out of which it is remembered that they were reported."""
+
 log = structlog.get_logger()
+
+_left_out: deque[str] = deque(maxlen=MOST_REPORTED)
 
 
 class Message(Protocol):
@@ -60,13 +66,16 @@ def page(
 def _rendered(name: str, item: T, render: Callable[[T], Shown | None]) -> Shown | None:
     try:
         rendered = render(item)
-    except Exception as error:
-        log.exception("list.entry_left_out", entry=name, error=repr(error))
-        return None
-    if rendered is not None and rendered.ByteSize() > LARGEST_ANSWER:
-        log.error("list.entry_left_out", entry=name, error=f"it has more than {LARGEST_ANSWER} bytes")
-        return None
-    return rendered
+    except Exception as error:  # noqa: BLE001 # reported below, once: lists are asked for every few seconds
+        problem = repr(error)
+    else:
+        if rendered is None or rendered.ByteSize() <= LARGEST_ANSWER:
+            return rendered
+        problem = f"it has more than {LARGEST_ANSWER} bytes"
+    if name not in _left_out:
+        log.error("list.entry_left_out", entry=name, error=problem)
+        _left_out.append(name)
+    return None
 
 
 def _encode(last: str) -> str:

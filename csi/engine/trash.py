@@ -5,6 +5,7 @@ An entry is ``trash/<id>.<unix seconds>``. One that is being purged is renamed f
 never taken for one that could come back.
 """
 
+import contextlib
 import os
 import re
 import time
@@ -60,7 +61,8 @@ class Trash:
         pool, home = entry.pool, entry.home
 
         def move() -> None:
-            (home / NODE_RECORD).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # whatever is in its place: a deleted volume is mounted nowhere
+                (home / NODE_RECORD).unlink()
             moment = int(time.time())
             while (pool.trash / f"{entry.manifest.id}.{moment}").exists():
                 moment += 1

@@ -210,11 +210,10 @@ def _nodes(wanted: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
     return tuple(segments[TOPOLOGY] for segments in places)
 
 
-def context_of(entry: Entry, engine: Engine) -> dict[str, str]:
+def context_of(entry: Entry) -> dict[str, str]:
     """The volume context: constant facts for people and programs."""
-    backend = engine.backends[entry.manifest.backend]
     return {
-        "mooring.dev/backend": backend.name,
+        "mooring.dev/backend": entry.manifest.backend,
         "mooring.dev/pool": entry.pool.name,
         "mooring.dev/size": "enforced" if entry.manifest.enforced else "accounted",
     }
@@ -225,6 +224,6 @@ def volume_of(entry: Entry, engine: Engine) -> csi_pb2.Volume:
     return csi_pb2.Volume(
         volume_id=entry.manifest.handle,
         capacity_bytes=entry.manifest.size_bytes,
-        volume_context=context_of(entry, engine),
+        volume_context=context_of(entry),
         accessible_topology=[csi_pb2.Topology(segments={TOPOLOGY: engine.node_id})],
     )

@@ -124,7 +124,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             fs_uuid=manifest.fs_uuid,
             access_type=manifest.access_type,
             parameters=manifest.parameters,
-            volume_context=context_of(entry, self._engine),
+            volume_context=context_of(entry),
             state=manifest.state,
             holder=_holder(manifest.holder) if manifest.holder else None,
             ledger=[_holder(each) for each in manifest.ledger],

@@ -264,3 +264,15 @@ def test_the_former_holders_that_a_manifest_keeps_are_bounded(tmp_path: Path) ->
     write(tmp_path, msgspec.structs.replace(manifest, ledger=[*manifest.ledger, *manifest.ledger]))
 
     assert read(tmp_path) == manifest
+
+
+def test_a_link_in_the_place_of_a_volume_is_reported(tmp_path: Path) -> None:
+    """It is not followed, wherever it leads."""
+    pool = _pool(tmp_path / "a")
+    (tmp_path / "elsewhere").mkdir()
+    write(tmp_path / "elsewhere", _manifest(pool))
+    (pool.volumes / "v").symlink_to(tmp_path / "elsewhere")
+
+    contents = read_contents(pool, backends=BACKENDS)
+
+    assert (contents.entries, list(contents.damaged)) == ([], [pool.volumes / "v"])

@@ -329,3 +329,28 @@ async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
     manifest = again.find(entry.manifest.handle).manifest
     assert (manifest.size_bytes, manifest.grows_to) == (MIB, 0)
     await again.stop()
+
+
+async def test_whatever_is_in_the_place_of_a_node_record_its_volume_can_be_deleted(tmp_path: Path) -> None:
+    """And restored, and purged."""
+    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await engine.create(creation("a"))
+    (entry.home / "node.json").mkdir()
+    await engine.delete(entry.manifest.handle)
+    await engine.undelete(entry.manifest.handle)
+    await engine.delete(entry.manifest.handle)
+
+    assert await engine.trash.purge() == 1
+    await engine.stop()
+
+
+async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> None:
+    """A backend that this driver does not have is no reason to hide what is there."""
+    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await engine.create(creation("a"))
+    manifests.write(entry.home, msgspec.structs.replace(entry.manifest, backend="zvol"))
+    await engine.delete(entry.manifest.handle)
+
+    (listed,) = (await _list_trash(engine)).entries
+    assert listed.manifest.backend == "zvol"
+    await engine.stop()
