@@ -1,7 +1,7 @@
 """What every backend can do. All methods block, may be repeated at any time, and finish what a crash interrupted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -35,6 +35,11 @@ class Usage:
     total_inodes: int | None
     used_inodes: int | None
     free_inodes: int | None
+
+    def filled(self, stored: int) -> "Usage":
+        """Return it with so many bytes used, as a walk measured them; they may be more than the total."""
+        available = max(0, min(self.total_bytes - stored, self.available_bytes or 0))
+        return replace(self, used_bytes=stored, available_bytes=available)
 
 
 @dataclass(frozen=True, slots=True)

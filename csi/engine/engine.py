@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -167,9 +166,7 @@ class Engine:
         entry = self.find(handle)
         if usage.used_bytes is not None or usage.available_bytes is None:
             return usage
-        stored = await self.measuring.stored(entry) or 0
-        free = max(0, min(usage.total_bytes - stored, usage.available_bytes))
-        return replace(usage, used_bytes=stored, available_bytes=free)
+        return usage.filled(await self.measuring.stored(entry) or 0)
 
     def find(self, handle: str) -> Entry:
         """The volume. Raises NotFound."""
