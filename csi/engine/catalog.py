@@ -1,13 +1,14 @@
 """Every volume of every pool, in memory, as its manifest says; a disk is read once, when its pool is admitted."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from csi.backends.protocol import Backend
 from csi.engine import manifest as manifests
 from csi.engine.manifest import Damaged, Manifest
 from csi.engine.node_record import NodeRecord, read_record
@@ -42,11 +43,11 @@ class Contents:
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
-def read_contents(pool: Pool, *, backends: Collection[str]) -> Contents:
+def read_contents(pool: Pool, *, backends: Mapping[str, Backend]) -> Contents:
     """
     Read all manifests. One that cannot be trusted makes its volume damaged, and harms no other.
 
-    Raises OSError where the pool itself cannot be read. `backends` are the names of those that this driver has.
+    Raises OSError where the pool itself cannot be read. `backends` are those that this driver has, by name.
     """
     contents = Contents()
     for home in sorted(pool.volumes.iterdir()):
@@ -59,7 +60,7 @@ def read_contents(pool: Pool, *, backends: Collection[str]) -> Contents:
     return contents
 
 
-def _trusted(home: Path, pool: Pool, backends: Collection[str]) -> Manifest:
+def _trusted(home: Path, pool: Pool, backends: Mapping[str, Backend]) -> Manifest:
     """Raises Damaged, and FileNotFoundError for a directory in which nothing was begun."""
     if home.is_symlink():
         raise Damaged(f"{home} is a link, which is not followed; move the volume's directory there")
@@ -73,6 +74,9 @@ def _trusted(home: Path, pool: Pool, backends: Collection[str]) -> Manifest:
         raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
     if found.backend not in backends:
         raise Damaged(f"{home} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}")
+    backend = backends[found.backend]
+    if found.fs_type not in {"", *backend.fs_types()} or found.access_type not in backend.access_types:
+        raise Damaged(f"{home}: backend {backend.name} has no {found.access_type} volume with {found.fs_type[:40]!r}")
     return found
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from csi.backends import backends
 from csi.engine.catalog import Catalog, read_contents
 from csi.engine.manifest import MOST_HOLDERS, Damaged, Holder, Manifest, read, write
 from csi.engine.pools import Pool, make_pool, open_pools
 from csi.errors import BadEnvironment
 
-BACKENDS = ("directory", "loop")
+BACKENDS = backends()
 T1, T2 = "2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z"
 
 
@@ -204,6 +205,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a time before all": _changed(created="0000-00-00T00:00:00Z"),
     "a holder without time": _changed(holder={"labels": {}, "since": "x"}),
     "a backend of another driver": _changed(backend="zvol"),
+    "an unknown filesystem": _changed(backend="loop", fs_type="ext5"),
+    "a raw directory": _changed(access_type="block"),
     "a lone surrogate": _changed(parameters={"x": "\ud800"}),
     "parameters without end": _changed(parameters={"x": "y" * 100_000}),
 }
