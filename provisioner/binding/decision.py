@@ -57,6 +57,18 @@ SENTENCES: Final[dict[str, str]] = {
         "use Retain, or adopt: Never"
     ),
     "selector-set": "it has a selector, and a new volume cannot be made to match one; remove the selector",
+    "source-unserved": (
+        "its data source is {wanted}, and Mooring does not restore snapshots or clone claims yet; it waits, and no "
+        "empty volume is created for it; create the claim without a data source to have one"
+    ),
+    "source-namespace": (
+        "its data source {wanted} is in another namespace (dataSourceRef.namespace), which is not supported; create "
+        "the claim with a source of its own namespace"
+    ),
+    "source-populator": (
+        "its data source is {wanted}; Mooring creates nothing and expects that an external populator provisions the "
+        "volume; install the populator of that kind if there is none"
+    ),
     "first-consumer": "its class waits for the first pod that uses it, and no pod does; create the pod",
     "unscheduled": "its class waits until pod {had} is scheduled to a node",
     "node-name": "pod {had} sets spec.nodeName, which goes around the scheduler; use nodeSelector instead",

@@ -5,6 +5,8 @@ from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.modify import class_problem as attributes_problem
 from provisioner.binding.siblings import apart, beside, own_volume, reached, taken_back
+from provisioner.model.claim import Claim
+from provisioner.model.data_source import Populator
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters, StorageClass
 
@@ -58,6 +60,8 @@ def _provision(facts: Facts) -> Decision:
         return Decision(
             Action.NOT_OURS, (Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner),)
         )
+    if not_empty := _from_source(claim):
+        return not_empty
     if problem := class_problem(storage_class):
         return Decision(Action.WAIT, (problem,))
     if problem := attributes_problem(claim.attributes_class, facts.attributes_class):
@@ -72,6 +76,20 @@ def _provision(facts: Facts) -> Decision:
     if facts.siblings or storage_class.allowed_topologies:
         allowed = frozenset(node.name for node in reached(facts) if storage_class.allows(node.labels))
     return Decision(Action.PROVISION, (Reason("provisioning"),), candidates=allowed)
+
+
+def _from_source(claim: Claim) -> Decision | None:
+    """Make no empty volume for a claim with a data source: wait, or leave it to its populator; None without one."""
+    source = claim.data_source
+    if source is None:
+        return None
+    match source.populator:
+        case Populator.NOBODY:
+            return wait("source-namespace", wanted=str(source))
+        case Populator.DRIVER:
+            return wait("source-unserved", wanted=str(source))
+        case Populator.EXTERNAL:
+            return Decision(Action.NOT_OURS, (Reason("source-populator", wanted=str(source)),))
 
 
 def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:

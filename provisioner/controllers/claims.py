@@ -156,6 +156,8 @@ class Claims:
                 await take_back(self._transport, claim=claim, volume_name=decision.volume)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
+            case Action.NOT_OURS:
+                await self._left_to_populator(claim, decision)
             case Action.WAIT:
                 await self._explain(claim, decision)
                 if self._gives_back and any(reason.code in ELSEWHERE for reason in decision.reasons):
@@ -227,12 +229,17 @@ class Claims:
         await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
         return Done()
 
+    async def _left_to_populator(self, claim: Json, decision: Decision) -> None:
+        """Record an Event for a claim whose volume an external populator creates, as external-provisioner does."""
+        if any(reason.code == "source-populator" for reason in decision.reasons):
+            await self._announcer.say(claim, warning=False, reason="Provisioning", message=decision.sentence)
+
     async def _explain(self, claim: Json, decision: Decision) -> None:
         """Say what blocks the claim; what merely takes its time is not worth an Event."""
         if all(reason.code in MAY_PASS for reason in decision.reasons) and _is_young(claim):
             return
         about_former = any(reason.code.startswith("former") for reason in decision.reasons)
-        refused = ("class", "attributes-class", "sibling")
+        refused = ("class", "attributes-class", "sibling", "source")
         about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
         if about_former:
             message = f"{decision.sentence}; no empty volume is made meanwhile{_way_out(claim, decision)}"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provisioner.model import names
+from provisioner.model.data_source import DataSource
 from provisioner.model.fields import Fields
 from provisioner.model.kinds import Object
 from provisioner.model.quantity import ZERO, Quantity
@@ -32,6 +33,7 @@ class Claim:
     volume_mode: str
     attributes_class: str
     selector: LabelSelector | None
+    data_source: DataSource | None
     volume_name: str
     phase: str
     deleting: bool
@@ -71,6 +73,7 @@ class Claim:
             volume_mode=fields.text("spec.volumeMode", "Filesystem"),
             attributes_class=fields.text("spec.volumeAttributesClassName"),
             selector=fields.read("spec.selector", LabelSelector.of),
+            data_source=DataSource.of_claim(fields),
             volume_name=fields.text("spec.volumeName"),
             phase=fields.text("status.phase", "Pending"),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,

@@ -42,6 +42,8 @@ def claim(
     bound: bool = False,
     by_controller: bool = False,
     selector: Object | None = None,
+    source: Object | None = None,
+    source_field: str = "dataSourceRef",
     mode: str = "Filesystem",
     vac: str = "",
     node: str = "",
@@ -71,6 +73,8 @@ def claim(
         spec["volumeName"] = volume
     if selector is not None:
         spec["selector"] = selector
+    if source is not None:
+        spec[source_field] = source
     if vac:
         spec["volumeAttributesClassName"] = vac
     return Claim.of({"metadata": metadata, "spec": spec, "status": {"phase": phase, **(status or {})}})

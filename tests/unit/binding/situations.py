@@ -30,6 +30,7 @@ from provisioner.model.volume import Volume
 from tests.unit.binding import (
     test_adoption,
     test_by_hand,
+    test_data_sources,
     test_growing,
     test_leftovers,
     test_recover,
@@ -154,6 +155,8 @@ def _worlds() -> Iterator[tuple[str, Facts]]:
     foreign = AttributesClass("gold", "other.example", {})
     yield "foreign attributes", facts(claim=claim(vac="gold", node="n1"), attributes_class=foreign)
     yield "a selector", facts(claim=claim(selector={"matchLabels": {"a": "b"}}, node="n1"))
+    for key, (source, *_) in test_data_sources.CASES.items():
+        yield f"source: {key}", facts(claim=claim(source=source, node="n1"))
     yield "no consumer", facts(claim=claim())
     yield "a consumer that ends", facts(claim=claim(), pods=(dataclasses.replace(pod(), deleting=True),))
     yield "unscheduled", facts(claim=claim(), pods=(pod(), pod("web-9")))

@@ -283,3 +283,29 @@ async def test_a_class_that_contradicts_itself_is_refused(world: World) -> None:
     await world.make_claim(storage_class="odd")
     assert "contradict each other" in await world.said("ProvisioningFailed")
     assert {} == world.driver.living
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize(
+    ("group", "kind", "reason"),
+    [
+        ("snapshot.storage.k8s.io", "VolumeSnapshot", "ProvisioningFailed"),
+        ("", "PersistentVolumeClaim", "ProvisioningFailed"),
+        ("hello.example.com", "Hello", "Provisioning"),
+    ],
+)
+async def test_a_claim_with_a_source_gets_an_event_and_no_empty_volume(
+    world: World, group: str, kind: str, reason: str, *, waits: bool
+) -> None:
+    """Nothing is asked of the driver for it; other claims are served meanwhile."""
+    name = "mooring-directory"
+    if not waits:
+        found = await world.api.get(STORAGE_CLASS, name)
+        name = "at-once"
+        immediate = {**found, "metadata": {"name": name}, "volumeBindingMode": "Immediate"}
+        await world.api.create(STORAGE_CLASS, immediate)
+    await world.make_claim(storage_class=name, dataSourceRef={"apiGroup": group, "kind": kind, "name": "src"})
+
+    assert "src" in await world.said(reason)
+    assert not world.driver.making
+    assert (await world.api.get(CLAIM, NAME, "default"))["status"]["phase"] == "Pending"

@@ -1,0 +1,63 @@
+"""
+The data source of a claim: what its volume shall be populated from, and who populates it.
+
+The one rule: a claim with a data source is never given a new, empty volume. Its former volume comes first (`binding`),
+and volumes that exist are matched without a look at the source, as upstream's binder does. Instead of an empty volume,
+the claim waits or is left to a populator, by kind.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from provisioner.model.fields import Fields
+from provisioner.model.kinds import Object
+
+_KINDS: Final = {("snapshot.storage.k8s.io", "VolumeSnapshot"), ("", "PersistentVolumeClaim")}
+"""The kinds that a CSI driver populates itself: (API group, kind). Source: external-provisioner, pkg/controller."""
+
+
+class Populator(enum.Enum):
+    """Who fills a volume from a data source."""
+
+    DRIVER = "driver"
+    """The CSI driver, by CreateVolume with a volume_content_source."""
+    EXTERNAL = "external"
+    """A controller of its own (a volume populator), which also makes the volume."""
+    NOBODY = "nobody"
+    """The source is in another namespace; that would need a ReferenceGrant, which is not evaluated here."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """One object that a claim refers to. `api_group` is "" for the core group, `namespace` "" for the claim's own."""
+
+    api_group: str
+    kind: str
+    name: str
+    namespace: str = ""
+
+    @classmethod
+    def of_claim(cls, fields: Fields) -> "DataSource | None":
+        """
+        Read `spec.dataSourceRef`, or `spec.dataSource` where that is not set; None without either.
+
+        The API server copies one to the other where it can. Raises InvalidObject.
+        """
+        return fields.read("spec.dataSourceRef", cls.of) or fields.read("spec.dataSource", cls.of)
+
+    @classmethod
+    def of(cls, obj: Object) -> "DataSource":
+        """Read a TypedLocalObjectReference or a TypedObjectReference; raises InvalidObject."""
+        fields = Fields("data source", obj)
+        return cls(fields.text("apiGroup"), fields.text("kind"), fields.text("name"), fields.text("namespace"))
+
+    @property
+    def populator(self) -> Populator:
+        """Who fills a volume from it."""
+        if self.namespace:
+            return Populator.NOBODY
+        return Populator.DRIVER if (self.api_group, self.kind) in _KINDS else Populator.EXTERNAL
+
+    def __str__(self) -> str:
+        return f"{self.kind}{'.' if self.api_group else ''}{self.api_group} {self.name}"
