@@ -23,7 +23,7 @@ _CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "t
 _FREE: Final = frozenset({"pool", "trashRetention", "mkfsOptions", FS_TYPE})
 _LOOP_ONLY: Final = ("provisioning", "mkfsOptions", FS_TYPE)
 _MUTABLE: Final = frozenset({"trashRetention"})
-_OTHERS: Final = frozenset({"adopt", "onNodeLoss"})
+_OTHERS: Final = frozenset({"adopt", "onNodeLoss", "onNamespaceRecreated"})
 """Parameters that mean something to the controller alone."""
 
 

@@ -139,6 +139,18 @@ SENTENCES: Final[dict[str, str]] = {
     "former-pool-away": (
         "it is its former volume, and no node has its pool {wanted} now; bring back the node or mount the disk"
     ),
+    "former-namespace": (
+        "a claim of this name had it ({had}) in an earlier namespace of this name, or in one that was not recorded; it "
+        "may be another tenant's, so an admin decides: `mooring adopt {wanted}` gives it to the claim"
+    ),
+    "former-namespace-object": (
+        "a claim of this name had it ({had}) in an earlier namespace of this name, and it has no PersistentVolume now; "
+        "it may be another tenant's, so an admin decides: `mooring recover --volume {wanted}` gives it to the claim"
+    ),
+    "fresh-namespace": (
+        "the namespace was deleted and recreated, and the class {wanted} says onNamespaceRecreated: Fresh; the volume "
+        "that a claim of this name had before is left as it is ({had})"
+    ),
     "former-several": (
         "it is one of several former volumes ({had}), and which was last cannot be told; choose one with "
         "`mooring adopt`"

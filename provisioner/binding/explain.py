@@ -91,7 +91,8 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
         return f"its former volume {decision.volume} comes back to it from {where}"
     if decision.action is Action.PROVISION:
         node = f" on node {decision.node}" if decision.node else ""
-        return f"a new volume of {claim.request} is being made for it{node}"
+        more = (each.sentence for each in decision.reasons if each.code != "provisioning")
+        return "; ".join((f"a new volume of {claim.request} is being made for it{node}", *more))
     return decision.sentence
 
 

@@ -1,8 +1,8 @@
 """
 The volumes that a claim of this name held before, and which of them was last.
 
-A stranger's volume, of a namespace of the same name made anew, is no former volume at all; nor is one whose making was
-interrupted before anybody had it.
+One of a namespace of the same name that was deleted and recreated may be another tenant's: it is never returned by
+itself, and never passed over in silence. One whose making was interrupted before anybody had it is no former volume.
 """
 
 from collections.abc import Sequence
@@ -75,9 +75,25 @@ class Former:
 
 def former_volumes(facts: Facts) -> Sequence[Former]:
     """Every volume that a claim of this name, in this very namespace, held before; in the order of their names."""
+    return _held(facts, here=True)
+
+
+def of_recreated_namespace(facts: Facts) -> Sequence[Former]:
+    """
+    Every volume that a claim of this name held in an earlier namespace of this name, in the order of their names.
+
+    One of which the namespace's UID was never recorded counts as such: whose it is cannot be told.
+    """
+    return _held(facts, here=False)
+
+
+def _held(facts: Facts, *, here: bool) -> Sequence[Former]:
+    """`here`: in this very namespace, by its UID; else in another one of the same name, in this cluster."""
     claim = facts.claim
-    manifests = [each for each in facts.manifests if names.RELEASED not in each.holder]
-    held = [each for each in manifests if each.ready and _same_owner(facts, each)]
+    manifests = [each for each in facts.manifests if names.RELEASED not in each.holder and each.ready]
+    held = [each for each in manifests if _of_claim(facts, each) and _held_here(facts, each) is here]
+    if not here and facts.cluster_uid:
+        held = [each for each in held if each.holder.get(names.HOLDER_CLUSTER_UID) in {None, "", facts.cluster_uid}]
     # A volume made anew under the handle of one in the trash goes before that.
     by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
     found = [
@@ -86,7 +102,7 @@ def former_volumes(facts: Facts) -> Sequence[Former]:
         if volume.driver == names.DRIVER
         and volume.claim_ref is not None
         and volume.claim_ref.uid not in {"", claim.uid}
-        and volume.annotations.get(names.NAMESPACE_UID) == facts.namespace_uid
+        and (volume.namespace_uid == facts.namespace_uid) is here
         and names.RELEASED not in volume.annotations
     ]
     found += [
@@ -117,13 +133,14 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
     return max(found, key=lambda each: each.since, default=None) if facts.cluster_uid else None
 
 
-def _same_owner(facts: Facts, manifest: Manifest) -> bool:
+def _of_claim(facts: Facts, manifest: Manifest) -> bool:
     holder = manifest.holder
-    return (
-        holder.get(names.HOLDER_NAMESPACE_UID) == facts.namespace_uid
-        and holder.get(names.HOLDER_NAMESPACE) == facts.claim.namespace
-        and holder.get(names.HOLDER_CLAIM) == facts.claim.name
-    )
+    held_by = (holder.get(names.HOLDER_NAMESPACE), holder.get(names.HOLDER_CLAIM))
+    return held_by == (facts.claim.namespace, facts.claim.name)
+
+
+def _held_here(facts: Facts, manifest: Manifest) -> bool:
+    return manifest.holder.get(names.HOLDER_NAMESPACE_UID) == facts.namespace_uid
 
 
 def last_held(formers: Sequence[Former]) -> Former | None:

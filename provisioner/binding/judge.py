@@ -4,15 +4,16 @@ Does the claim have a former volume, and may it have it back? What its siblings 
 A former volume that may not be taken leaves the claim waiting: it never falls through to an empty volume.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster
+from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster, of_recreated_namespace
 from provisioner.binding.index import bucket
 from provisioner.model import names
 from provisioner.model.quantity import Quantity
-from provisioner.model.storage_class import DEFAULT_BACKEND
+from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ def judge(facts: Facts) -> Judged | None:
         return None
     formers = former_volumes(facts)
     if not formers:
-        return _of_another_cluster(facts, ordinals_only=storage_class.adopts == "Ordinal")
+        return _of_recreated_namespace(facts, storage_class) or _of_another_cluster(
+            facts, ordinals_only=storage_class.adopts == "Ordinal"
+        )
     if storage_class.reclaim_policy == "Delete":
         return Judged(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
     if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_given for each in formers):
@@ -45,9 +48,41 @@ def judge(facts: Facts) -> Judged | None:
         return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
     former = last_held(formers)
     if former is None:
-        several = ", ".join(each.name for each in formers)
-        return Judged(wait("former-several", volume=formers[0].name, had=several))
+        return Judged(wait("former-several", volume=formers[0].name, had=_names(formers)))
     return _checked(facts, former)
+
+
+def passed_over(facts: Facts) -> Reason | None:
+    """Return why a claim gets a new volume although an earlier namespace has one of its name; None when it does not."""
+    storage_class = facts.storage_class
+    if storage_class is None or not storage_class.fresh_in_recreated_namespace or facts.claim.forgets:
+        return None
+    found = () if former_volumes(facts) else _recreated(facts, storage_class)
+    return Reason("fresh-namespace", wanted=storage_class.name, had=_names(found)) if found else None
+
+
+def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Judged | None:
+    """Wait for an admin's decision: the namespace was deleted and recreated, and may be another tenant's now."""
+    found = _recreated(facts, storage_class)
+    if not found or storage_class.fresh_in_recreated_namespace:
+        return None
+    first = next((each for each in found if each.volume is not None), found[0])
+    if first.volume is not None:
+        return Judged(wait("former-namespace", volume=first.name, wanted=facts.claim.name, had=_names(found)))
+    return Judged(wait("former-namespace-object", volume=first.name, wanted=first.name, had=_names(found)))
+
+
+def _recreated(facts: Facts, storage_class: StorageClass) -> Sequence[Former]:
+    """The volumes of earlier namespaces that the class would return; a plain claim has none where ordinals adopt."""
+    if storage_class.adopts == "Never":
+        return ()
+    found = of_recreated_namespace(facts)
+    concerns = storage_class.adopts == "Claim" or facts.ordinals or any(each.ordinal or each.is_given for each in found)
+    return found if concerns else ()
+
+
+def _names(formers: Sequence[Former]) -> str:
+    return ", ".join(each.name for each in formers)
 
 
 def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Judged | None:

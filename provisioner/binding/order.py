@@ -3,6 +3,7 @@
 from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
+from provisioner.binding.judge import passed_over
 from provisioner.binding.modify import class_problem as attributes_problem
 from provisioner.binding.siblings import apart, beside, own_volume, reached, taken_back
 from provisioner.model.claim import Claim
@@ -75,7 +76,7 @@ def _provision(facts: Facts) -> Decision:
     allowed = None
     if facts.siblings or storage_class.allowed_topologies:
         allowed = frozenset(node.name for node in reached(facts) if storage_class.allows(node.labels))
-    return Decision(Action.PROVISION, (Reason("provisioning"),), candidates=allowed)
+    return Decision(Action.PROVISION, _new(facts), candidates=allowed)
 
 
 def _from_source(claim: Claim) -> Decision | None:
@@ -102,7 +103,13 @@ def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
         return wait("class-topology", wanted=claim.selected_node, had=storage_class.name)
     if waits_for_sibling := apart(facts, facts.node):
         return waits_for_sibling
-    return Decision(Action.PROVISION, (Reason("provisioning"),), node=claim.selected_node)
+    return Decision(Action.PROVISION, _new(facts), node=claim.selected_node)
+
+
+def _new(facts: Facts) -> tuple[Reason, ...]:
+    """The reasons of a new volume: also that an older one is left where it is, where the class says so."""
+    older = passed_over(facts)
+    return (Reason("provisioning"), older) if older else (Reason("provisioning"),)
 
 
 def _unselected(facts: Facts) -> Decision:

@@ -227,6 +227,9 @@ class Claims:
         )
         message = f"successfully provisioned volume {name}"
         await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
+        for reason in decision.reasons:
+            if reason.code == "fresh-namespace":
+                await self._announcer.say(claim, warning=False, reason="NamespaceRecreated", message=reason.sentence)
         return Done()
 
     async def _left_to_populator(self, claim: Json, decision: Decision) -> None:

@@ -18,10 +18,14 @@ CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "provisioning": ("thin", "thick"),
     "adopt": ("Never", "Ordinal", "Claim"),
     "onNodeLoss": ("Wait", "Release"),
+    "onNamespaceRecreated": ("Wait", "Fresh"),
 }
 LOOP_ONLY: Final = (FS_TYPE, "mkfsOptions", "provisioning")
 DEFAULT_BACKEND: Final = "directory"
-KEYS: Final = ("backend", "pool", FS_TYPE, "mkfsOptions", "provisioning", "adopt", "trashRetention", "onNodeLoss")
+KEYS: Final = (
+    "backend", "pool", FS_TYPE, "mkfsOptions", "provisioning", "adopt", "trashRetention", "onNodeLoss",
+    "onNamespaceRecreated",
+)  # fmt: skip
 _DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?", re.ASCII)
 
 
@@ -115,6 +119,11 @@ class StorageClass:
     def releases_on_node_loss(self) -> bool:
         """The parameter `onNodeLoss`, read on its own as well."""
         return self.ours and self.parameters.get("onNodeLoss") == "Release"
+
+    @property
+    def fresh_in_recreated_namespace(self) -> bool:
+        """Whether a claim of a recreated namespace gets a new volume instead of waiting for an admin's decision."""
+        return self.ours and self.parameters.get("onNamespaceRecreated") == "Fresh"
 
 
 def _term(term: Object) -> Mapping[str, tuple[str, ...]]:

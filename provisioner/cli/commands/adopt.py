@@ -7,6 +7,7 @@ import click
 from provisioner.binding.by_hand import candidates, cannot_take
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
+from provisioner.cli.ordinals import claims_meant
 from provisioner.controllers.volume_object import claim_ref, rewritten
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
@@ -16,43 +17,68 @@ from provisioner.model.volume import Volume
 
 
 @click.command("adopt")
-@click.argument("claim_name", metavar="CLAIM")
+@click.argument("name", metavar="CLAIM")
 @click.option("--volume", "volume_name", help="Which one; needed when the claim has several former volumes.")
+@click.option("--all", "of_set", is_flag=True, help="CLAIM is a StatefulSet: all its claims that wait.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @with_target
-def command(*, claim_name: str, volume_name: str | None, dry_run: bool, target: Target) -> None:
+def command(*, name: str, volume_name: str | None, of_set: bool, dry_run: bool, target: Target) -> None:
     """
     Give a claim its former volume back where Mooring asks first.
 
-    That is when there are several, when it was released, or when it belonged to a namespace of the same name that has
-    been made anew. The data in the volume stays as it is.
+    That is when there are several, when it was released, or when it belonged to a namespace of the same name that was
+    deleted and recreated since. The data in the volume stays as it is.
     """
-    claim_object = target.client.get(CLAIM, namespace=target.namespace, name=claim_name)
+    if of_set and volume_name:
+        raise CommandFailed("--volume is for one claim, and --all for all of a StatefulSet", code=USAGE)
     try:
-        claim = Claim.of(claim_object)
-        volume_object = _chosen(target, claim, volume_name)
-        volume = Volume.of(volume_object)
+        pairs = _pairs(target, claims_meant(target, name, of_set=of_set), volume_name, skip=of_set)
     except InvalidObject as error:
         raise CommandFailed(str(error), code=BAD_INPUT) from None
-    if reason := cannot_take(claim, volume):
-        raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.sentence}")
-    _require_unchanged(target, claim, volume)
-    said = f"volume {volume.name} given to claim {claim.key}"
-    if dry_run:
-        sys.stdout.write(f"{said} (dry run)\n")
-        return
-    namespace = target.client.get(NAMESPACE, name=claim.namespace)
+    if not pairs:
+        raise CommandFailed(f"no waiting claim of StatefulSet {target.namespace}/{name} has a former volume")
+    for claim, volume in pairs:
+        if not dry_run:
+            _give(target, claim, volume)
+        said = f"volume {volume['metadata']['name']} given to claim {Claim.of(claim).key}"
+        sys.stdout.write(f"{said}{' (dry run)' if dry_run else ''}\n")
+
+
+def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip: bool) -> list[tuple[Json, Json]]:
+    """
+    Each claim and the volume that it gets, all checked before the first is written.
+
+    With `skip`, claims without any former volume are left out. Raises CommandFailed and InvalidObject.
+    """
+    found = []
+    for each in claims:
+        claim = Claim.of(each)
+        volume_object = _chosen(target, claim, volume_name)
+        if volume_object is None:
+            if skip:
+                continue
+            raise CommandFailed(f"claim {claim.key} has no former volume; `mooring get pv` shows all there are")
+        volume = Volume.of(volume_object)
+        if reason := cannot_take(claim, volume):
+            raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.sentence}")
+        found.append((each, volume_object))
+    return found
+
+
+def _give(target: Target, claim: Json, volume: Json) -> None:
+    """Write it, on the claim and the volume as they were checked. Raises CommandFailed and Refused."""
+    _require_unchanged(target, Claim.of(claim), Volume.of(volume))
+    namespace = target.client.get(NAMESPACE, name=claim["metadata"]["namespace"])
     target.client.call(
         "PATCH",
-        VOLUME.path("", volume.name),
-        body=_patch(volume_object, claim_object, namespace_uid=namespace["metadata"]["uid"]),
+        VOLUME.path("", volume["metadata"]["name"]),
+        body=_patch(volume, claim, namespace_uid=namespace["metadata"]["uid"]),
         content_type="application/json-patch+json",
     )
-    sys.stdout.write(f"{said}\n")
 
 
-def _chosen(target: Target, claim: Claim, name: str | None) -> Json:
-    """The volume that is meant. Raises CommandFailed when that cannot be told."""
+def _chosen(target: Target, claim: Claim, name: str | None) -> Json | None:
+    """The volume that is meant; None when the claim has none. Raises CommandFailed when that cannot be told."""
     if name:
         return target.client.get(VOLUME, name=name)
     items = target.client.get(VOLUME).get("items") or []
@@ -65,7 +91,7 @@ def _chosen(target: Target, claim: Claim, name: str | None) -> Json:
             code=USAGE,
         )
     if not found:
-        raise CommandFailed(f"claim {claim.key} has no former volume; `mooring get pv` shows all there are")
+        return None
     return next(each for each in items if each["metadata"]["name"] == found[0].name)
 
 

@@ -118,6 +118,11 @@ def _decisions() -> Iterator[Line]:
         yield f"{name}, without its object", decide(facts(manifests=(bare,), **others))
     for name, others in test_adoption.STRANGERS.items():
         yield name, decide(facts(**others))
+    for name, (others, _) in test_adoption.RECREATED.items():
+        known = {**others, "namespace_uid": "recreated"}
+        fresh = storage_class(parameters={"onNamespaceRecreated": "Fresh"})
+        yield f"recreated namespace: {name}", decide(facts(**known))
+        yield f"recreated namespace, fresh: {name}", explain_claim(facts(**{**known, "storage_class": fresh}))
     for name, fact in _worlds():
         yield name, decide(fact)
         yield f"{name}, adopted", adopt(fact)

@@ -117,13 +117,10 @@ def test_a_former_volume_that_may_not_be_taken_leaves_the_claim_waiting(why: str
 
 
 STRANGERS: dict[str, dict[str, Any]] = {
-    "of a namespace made anew": {"volumes": (volume(**FORMER, namespace_uid="another"),)},
-    "of no known namespace": {"volumes": (volume(**FORMER, namespace_uid=""),)},
     "of another driver": {"volumes": (volume(**FORMER, driver="other"),)},
     "of another claim": {"volumes": (volume(ref=("www-web-1", "old")),)},
     "in a class that never adopts": {"volumes": (volume(**FORMER),), "storage_class": storage_class(adopt="Never")},
     "of a plain claim where only ordinals are adopted": {"volumes": (volume(**FORMER),), "stateful_sets": ()},
-    "manifest of another namespace": {"manifests": (manifest(),), "namespace_uid": "another"},
     "whose making was interrupted": {"manifests": (manifest(ready=False),)},
     "whose making was interrupted, in the trash": {"manifests": (manifest(ready=False, in_trash=True),)},
     "manifest of its own": {"manifests": (manifest(uid="new"),)},
@@ -137,6 +134,58 @@ def test_what_is_not_its_own_is_no_former_volume(whose: str) -> None:
 
     assert adopt(observed) is None
     assert decide(observed).action is Action.PROVISION
+
+
+RECREATED: dict[str, tuple[dict[str, Any], str]] = {
+    "a volume": ({"volumes": (volume(**FORMER, namespace_uid="another"),)}, "former-namespace"),
+    "a volume of a namespace that was not recorded": (
+        {"volumes": (volume(**FORMER, namespace_uid=""),)},
+        "former-namespace",
+    ),
+    "a volume and a manifest": (
+        {"volumes": (volume("a", **FORMER, namespace_uid="another"),), "manifests": (manifest("b"),)},
+        "former-namespace",
+    ),
+    "a volume without its object": ({"manifests": (manifest(),)}, "former-namespace-object"),
+    "a volume in the trash": ({"manifests": (manifest(in_trash=True),)}, "former-namespace-object"),
+}
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("what", RECREATED)
+def test_what_was_held_before_the_namespace_was_recreated_makes_the_claim_wait(what: str, waits: bool) -> None:
+    """It may be another tenant's: neither returned by itself nor passed over; an admin decides."""
+    had, code = RECREATED[what]
+    known = facts(**{**had, "namespace_uid": "recreated", "storage_class": storage_class(waits=waits)})
+
+    assert (Action.WAIT, [code]) == (decide(known).action, [each.code for each in decide(known).reasons])
+    assert decide(known).sentence == explain_claim(known).sentence
+    forgotten = dataclasses.replace(known.claim, annotations={**known.claim.annotations, names.FORGET: "new"})
+    assert decide(dataclasses.replace(known, claim=forgotten)).action is Action.PROVISION
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("what", RECREATED)
+def test_a_class_can_say_that_a_recreated_namespace_starts_afresh(what: str, waits: bool) -> None:
+    """onNamespaceRecreated: Fresh: a new volume, and the reasons name those that are left where they are."""
+    fresh = storage_class(waits=waits, parameters={"onNamespaceRecreated": "Fresh"})
+    known = facts(**{**RECREATED[what][0], "namespace_uid": "recreated", "storage_class": fresh})
+
+    decision = decide(known)
+
+    assert (Action.PROVISION, "fresh-namespace") == (decision.action, decision.reasons[-1].code)
+    assert decision.reasons[-1].sentence in explain_claim(known).sentence
+    own = facts(volumes=(volume(**FORMER),), storage_class=fresh)
+    assert decide(own).action is Action.ADOPT, "what was held in this very namespace comes back all the same"
+
+
+def test_a_scratch_claim_of_a_recreated_namespace_gets_a_new_volume() -> None:
+    """adopt: Never means that nothing is ever returned; so does a plain claim where only ordinals are adopted."""
+    stranger = volume(**FORMER, namespace_uid="another")
+
+    for change in ({"storage_class": storage_class(adopt="Never")}, {"stateful_sets": ()}):
+        decision = decide(facts(volumes=(stranger,), **change))
+        assert [each.code for each in decision.reasons] == ["provisioning"]
 
 
 def test_a_plain_claim_adopts_in_a_class_that_says_so() -> None:

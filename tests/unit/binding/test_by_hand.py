@@ -145,10 +145,11 @@ def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
     decision = decide(stranger)
     assert (decision.action, [each.code for each in decision.reasons]) == (Action.WAIT, ["former-cluster"])
     assert "of another cluster (old-cluster)" in decision.sentence
-    same = facts(manifests=(brought,), cluster_uid="old-cluster", namespace_uid="made-anew")
-    assert decide(same).action is Action.PROVISION, "a namespace made anew in the same cluster is another owner"
-    unknown = facts(manifests=(brought,), namespace_uid="made-anew", nodes=(node(),))
-    assert decide(unknown).action is Action.PROVISION
+    for cluster in ("old-cluster", ""):
+        same = decide(facts(manifests=(brought,), cluster_uid=cluster, namespace_uid="recreated", nodes=(node(),)))
+        assert [each.code for each in same.reasons] == ["former-namespace-object"], (
+            "of this cluster, or of which is unknown"
+        )
 
 
 @pytest.mark.parametrize("gone", ["released", "forgotten"])

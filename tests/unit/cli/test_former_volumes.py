@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -105,6 +106,63 @@ def test_forget_marks_the_claim_with_its_own_uid(mooring: Mooring, former: str) 
 
     assert said.out == f"claim default/www-web-0 gets a new volume; left as they are: {former}\n"
     assert claim["metadata"]["annotations"][FORGET] == claim["metadata"]["uid"]
+
+
+@pytest.fixture
+def of_set(mooring: Mooring, former: str, tmp_path: Path) -> str:
+    """The set that the waiting claim is of, with a second claim of it that never had a volume; the set's name."""
+    template = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    labels = {"app": "web"}
+    stateful_set = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "web"},
+        "spec": {
+            "serviceName": "web",
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}},
+            "volumeClaimTemplates": [{"metadata": {"name": "www"}, "spec": template}],
+        },
+    }
+    others = [
+        {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name}, "spec": template}
+        for name in ("www-web-1", "www-other-0")
+    ]
+    file = tmp_path / "set.yaml"
+    file.write_text(yaml.safe_dump_all([stateful_set, *others]), encoding="utf-8")
+    assert mooring("apply", "-f", str(file)).code == 0
+    assert former
+    return "web"
+
+
+def test_adopt_all_gives_the_claims_of_a_set_theirs(mooring: Mooring, former: str, of_set: str) -> None:
+    """A claim of the set that never had a volume is left out, and so are those of others."""
+    dry = mooring("adopt", "--all", of_set, "--dry-run")
+    assert (dry.code, dry.out) == (0, f"volume {former} given to claim default/www-web-0 (dry run)\n")
+    assert mooring("adopt", of_set, "--all", "--volume", former).code == 2
+
+    assert mooring("adopt", "--all", of_set).code == 0
+    claim = json.loads(mooring("get", "pvc", "www-web-0", "-o", "json").out)
+    assert _volume(mooring)["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
+    again = mooring("adopt", "--all", of_set)
+    assert (again.code, "no waiting claim" in again.err) == (1, True)
+
+
+def test_forget_all_marks_the_claims_of_a_set_that_wait(mooring: Mooring, former: str, of_set: str) -> None:
+    """Each with its own UID; a set that does not exist is an error."""
+    said = mooring("forget", "--all", of_set)
+    claims = {each["metadata"]["name"]: each["metadata"] for each in _claims(mooring)}
+
+    assert said.code == 0
+    assert said.out.splitlines()[0] == f"claim default/www-web-0 gets a new volume; left as they are: {former}"
+    marked = {name for name, each in claims.items() if (each.get("annotations") or {}).get(FORGET) == each["uid"]}
+    assert marked == {"www-web-0", "www-web-1"}
+    assert mooring("forget", "--all", "nothing").code == 1
+
+
+def _claims(mooring: Mooring) -> list[Any]:
+    found: list[Any] = json.loads(mooring("get", "pvc", "-o", "json").out)["items"]
+    return found
 
 
 def _volume(mooring: Mooring) -> dict[str, dict[str, dict[str, str]]]:

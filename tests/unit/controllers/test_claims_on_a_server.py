@@ -5,6 +5,7 @@ import pytest
 
 from provisioner.controllers import claims
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Kind
+from provisioner.model.names import HOLDER_NAMESPACE_UID, NAMESPACE_UID
 from provisioner.router import RpcError
 from tests.unit.controllers.objects import POOL
 from tests.unit.controllers.world import NAME, World
@@ -309,3 +310,42 @@ async def test_a_claim_with_a_source_gets_an_event_and_no_empty_volume(
     assert "src" in await world.said(reason)
     assert not world.driver.making
     assert (await world.api.get(CLAIM, NAME, "default"))["status"]["phase"] == "Pending"
+
+
+async def _held_before_the_namespace_was_recreated(world: World, storage_class: str) -> str:
+    """Let a claim have a volume, and let the namespace be another one since; the volume's name."""
+    await world.make_set()
+    await world.make_claim(storage_class=storage_class)
+    volume = str((await world.bound())["spec"]["volumeName"])
+    await world.drop_claim()
+    await world.phase(volume, "Released")
+    await world.api.patch(VOLUME, volume, {"metadata": {"annotations": {NAMESPACE_UID: "earlier"}}})
+    world.driver.living[f"{POOL}.{volume}"].holder.labels[HOLDER_NAMESPACE_UID] = "earlier"
+    return volume
+
+
+async def test_a_claim_of_a_recreated_namespace_waits_until_an_admin_decides(world: World) -> None:
+    """The Event names both ways out; the claim gets no empty volume, and its data once it is given to it."""
+    volume = await _held_before_the_namespace_was_recreated(world, "mooring-directory")
+    await world.make_claim()
+
+    said = await world.said("FormerVolumeBlocked")
+    assert "`mooring adopt www-web-0`" in said
+    assert "`mooring forget www-web-0`" in said
+    assert (await world.api.get(CLAIM, NAME, "default"))["status"]["phase"] == "Pending"
+    assert 1 == len(world.driver.living)
+    await world.give(volume)
+    assert volume == (await world.bound())["spec"]["volumeName"]
+
+
+async def test_a_class_gives_claims_of_a_recreated_namespace_new_volumes(world: World) -> None:
+    """onNamespaceRecreated: Fresh, with an Event; the older volume stays as it is."""
+    found = await world.api.get(STORAGE_CLASS, "mooring-directory")
+    parameters = {**found["parameters"], "onNamespaceRecreated": "Fresh"}
+    await world.api.create(STORAGE_CLASS, {**found, "metadata": {"name": "fresh"}, "parameters": parameters})
+    volume = await _held_before_the_namespace_was_recreated(world, "fresh")
+    await world.make_claim(storage_class="fresh")
+
+    assert volume != (await world.bound())["spec"]["volumeName"]
+    assert volume in await world.said("NamespaceRecreated")
+    assert f"{POOL}.{volume}" in world.driver.living
