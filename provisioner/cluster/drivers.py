@@ -15,6 +15,7 @@ from provisioner.cluster.trust import Trust
 from provisioner.controllers.announcer import Announcer
 from provisioner.fleet import Fleet
 from provisioner.kube.errors import ApiError
+from provisioner.kube.loops import forever
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import ENDPOINT_SLICE, NODE, Json
 from provisioner.router import Router, RpcError
@@ -65,12 +66,14 @@ class Drivers:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except ApiError as error:
-                log.warning("drivers.unknown", error=error.message)
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        await forever("drivers", self._turn)
+
+    async def _turn(self) -> None:
+        try:
+            await self.look()
+        except ApiError as error:
+            log.warning("drivers.unknown", error=error.message)
+        await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def look(self) -> None:
         """Connect to drivers that came or moved, and let go of those that went. Raises ApiError."""

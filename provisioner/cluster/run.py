@@ -31,6 +31,7 @@ from provisioner.kube.errors import ApiError, BadKubeconfig
 from provisioner.kube.events import Recorder
 from provisioner.kube.health import CannotListen, serving
 from provisioner.kube.lease import Lease
+from provisioner.kube.loops import forever
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import NODE, POD
 from provisioner.model.names import POOL_LABEL_PREFIX
@@ -170,9 +171,12 @@ class Replica:
 
     async def _look_around(self) -> None:
         """Every replica keeps in mind what each driver has: a leader may end together with the node that it knew."""
-        while True:
+
+        async def turn() -> None:
             await self.fleet.look_around()
             await asyncio.sleep(LOOK_AROUND_SECONDS)
+
+        await forever("inventory", turn)
 
     async def _without_rival(self) -> None:
         while True:
@@ -180,6 +184,9 @@ class Replica:
                 self._problem = await rival(self._transport, now=dt.datetime.now(dt.UTC))
             except ApiError as error:
                 self._problem = f"the API server does not answer: {error.message}"
+            except Exception as error:  # one odd object ends no controller
+                self._problem = f"whether another provisioner is there cannot be told: {error!r}"
+                log.exception("rival.unreadable", error=repr(error))
             if not self._problem:
                 return
             log.warning("controller.refuses", why=self._problem)
@@ -189,8 +196,12 @@ class Replica:
         found = ""
         while not found:
             await asyncio.sleep(RIVAL_SECONDS)
-            with contextlib.suppress(ApiError):
+            try:
                 found = await rival(self._transport, now=dt.datetime.now(dt.UTC))
+            except ApiError as error:
+                log.info("rival.unknown", error=error.message)
+            except Exception as error:  # one odd object ends no controller
+                log.exception("rival.unreadable", error=repr(error))
         return found
 
     def _nodes_with_pools(self) -> list[str]:

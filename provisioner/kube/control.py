@@ -14,6 +14,7 @@ import structlog
 
 from provisioner.kube.cache import Caches
 from provisioner.kube.errors import ApiError, Conflict, NotFound
+from provisioner.kube.loops import forever
 from provisioner.kube.queue import WorkQueue
 from provisioner.kube.reflector import Reflector
 from provisioner.kube.transport import Transport
@@ -105,29 +106,33 @@ class ControlPlane:
 
 
 async def _work(controller: Controller, queue: WorkQueue[Key]) -> None:
-    while True:
-        key = await queue.get()
-        try:
-            result = await controller.reconcile(key)
-        except Conflict:
-            queue.add_after(key, CONFLICT_SECONDS)
-        except TerminalError as error:
-            queue.forget(key)
-            log.warning("reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
-        except Exception as error:  # one bad object never stops the rest
-            delay = queue.retry(key)
-            log.log(
-                20 if isinstance(error, NotFound) else 30,
-                "reconcile.failed",
-                controller=controller.name,
-                key="/".join(key),
-                error=str(error) or repr(error),
-                again_in=round(delay, 2),
-                exc_info=None if isinstance(error, ApiError | InvalidObject) else error,
-            )
-        else:
-            queue.forget(key)
-            if isinstance(result, RequeueAfter):
-                queue.add_after(key, result.seconds)
-        finally:
-            queue.done(key)
+    """One worker of a controller, for ever: whatever a key does, the others are served."""
+    await forever(f"worker of {controller.name}", lambda: _work_once(controller, queue))
+
+
+async def _work_once(controller: Controller, queue: WorkQueue[Key]) -> None:
+    key = await queue.get()
+    try:
+        result = await controller.reconcile(key)
+    except Conflict:
+        queue.add_after(key, CONFLICT_SECONDS)
+    except TerminalError as error:
+        queue.forget(key)
+        log.warning("reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
+    except Exception as error:  # one bad object never stops the rest
+        delay = queue.retry(key)
+        log.log(
+            20 if isinstance(error, NotFound) else 30,
+            "reconcile.failed",
+            controller=controller.name,
+            key="/".join(key),
+            error=str(error) or repr(error),
+            again_in=round(delay, 2),
+            exc_info=None if isinstance(error, ApiError | InvalidObject) else error,
+        )
+    else:
+        queue.forget(key)
+        if isinstance(result, RequeueAfter):
+            queue.add_after(key, result.seconds)
+    finally:
+        queue.done(key)

@@ -119,6 +119,9 @@ class Lease:
         except ApiError as error:
             log.warning("lease.unreachable", lease=self._name, error=error.message)
             return False
+        except Exception as error:  # an answer that cannot be read is no reason to end: the Lease runs out by itself
+            log.exception("lease.unreadable", lease=self._name, error=repr(error))
+            return False
 
     async def _take(self) -> bool:
         asked_at = self._clock()

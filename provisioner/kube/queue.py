@@ -7,6 +7,8 @@ import itertools
 from collections import deque
 from typing import Generic, TypeVar
 
+from provisioner.kube.loops import backoff
+
 K = TypeVar("K")
 
 FIRST_RETRY = 0.05
@@ -54,7 +56,7 @@ class WorkQueue(Generic[K]):
     def retry(self, key: K) -> float:
         """After a delay that doubles with every failure; the delay in seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        delay: float = min(LAST_RETRY, FIRST_RETRY * 2.0 ** (failures - 1))
+        delay = backoff(failures, first=FIRST_RETRY, longest=LAST_RETRY)
         self.add_after(key, delay)
         return delay
 

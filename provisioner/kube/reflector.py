@@ -8,6 +8,7 @@ import structlog
 
 from provisioner.kube.cache import Cache, place_of
 from provisioner.kube.errors import ApiError, Gone
+from provisioner.kube.loops import backoff
 from provisioner.kube.transport import Transport, WatchEvent
 from provisioner.model.kinds import Json, Kind
 
@@ -54,9 +55,12 @@ class Reflector:
                 log.warning("watch.failed", kind=self._kind.plural, status=error.status, error=error.message)
                 if error.status:  # without an answer nothing is known to be wrong with the place we had reached
                     self._version = ""
+            except Exception as error:  # no bug and no answer ends the watch of a kind: start again from a list
+                log.exception("watch.failed", kind=self._kind.plural, error=repr(error))
+                self._version = ""
             self._failures = self._failures + 1 if loop.time() - started < SHORT_LIFE else 0
             if self._failures:
-                ceiling = min(LONGEST_BACKOFF, SHORTEST_BACKOFF * 2 ** min(self._failures, 20))
+                ceiling = backoff(self._failures + 1, first=SHORTEST_BACKOFF, longest=LONGEST_BACKOFF)
                 await asyncio.sleep(random.uniform(SHORTEST_BACKOFF, ceiling))  # noqa: S311 # jitter, no secret
 
     async def _list(self) -> None:
