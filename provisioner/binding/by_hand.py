@@ -43,8 +43,16 @@ def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
         return Reason("former-policy", volume.name, "Retain", volume.reclaim_policy)
     if not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
-    given = dataclasses.replace(volume, claim_ref=dataclasses.replace(ref, uid=claim.uid))
+    # Its VolumeAttributesClass is the controller's to change, which then adopts it: `changes_hands_later`.
+    given = dataclasses.replace(
+        volume, claim_ref=dataclasses.replace(ref, uid=claim.uid), attributes_class=claim.attributes_class
+    )
     return rejection(claim, given)
+
+
+def changes_hands_later(claim: Claim, volume: Volume) -> bool:
+    """Whether the binder would not take the volume as it is, so that the controller has to modify it first."""
+    return claim.attributes_class != volume.attributes_class
 
 
 def cannot_import(

@@ -129,9 +129,6 @@ SENTENCES: Final[dict[str, str]] = {
         "it is its former volume, and its backend is {had}; make the claim with a class of backend {had} instead of "
         "{wanted}"
     ),
-    "former-attributes-class": (
-        "it is its former volume, and its VolumeAttributesClass is {had}, not {wanted}; ask for the one it has"
-    ),
     "former-outbid": (
         "it is its former volume, and the binder would take volume {had} instead, which has fewer access modes; ask "
         "for {wanted}"
@@ -243,6 +240,7 @@ class Decision:
     An action and why. `volume` is a volume's name, `handle` a volume handle where there is no such object yet.
 
     A new volume is made on `node`, or with "" on one of the nodes that are `candidates`, where None means all.
+    `modifies`: a former volume is given the attributes that the claim asks for before it comes back.
     """
 
     action: Action
@@ -251,6 +249,7 @@ class Decision:
     handle: str = ""
     node: str = ""
     candidates: frozenset[str] | None = None
+    modifies: bool = False
 
     @property
     def sentence(self) -> str:

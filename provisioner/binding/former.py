@@ -57,6 +57,13 @@ class Former:
             return None
         return Ordinal(template, stateful_set, int(number) if number.isdecimal() else UNREADABLE)
 
+    @property
+    def attributes_class(self) -> str:
+        """The VolumeAttributesClass in force; "" for none."""
+        if self.volume is not None:
+            return self.volume.attributes_class
+        return self.manifest.holder.get(names.HOLDER_ATTRIBUTES_CLASS, "") if self.manifest else ""
+
     def reached_from(self, node: Node) -> bool:
         """Whether the node can use it."""
         if self.volume is not None:
@@ -144,7 +151,9 @@ def _held_here(facts: Facts, manifest: Manifest) -> bool:
 
 
 def last_held(formers: Sequence[Former]) -> Former | None:
-    """The one held last; None when that cannot be told, for any of them."""
+    """The one that an admin gave to the claim, or else held last; None when that cannot be told, for any of them."""
+    given = [each for each in formers if each.is_given]
+    formers = given or formers
     if len(formers) == 1:
         return formers[0]
     last = max(formers, key=lambda former: former.since)

@@ -11,6 +11,8 @@ from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster, of_recreated_namespace
 from provisioner.binding.index import bucket
+from provisioner.binding.modify import changes_attributes
+from provisioner.binding.modify import class_problem as attributes_problem
 from provisioner.model import names
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass
@@ -100,6 +102,7 @@ def _checked(facts: Facts, former: Former) -> Judged:
     failed = _fails(facts, former) or _outbid(facts, former)
     if failed is not None:
         return Judged(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
+    modifies = changes_attributes(facts.claim, former)
     if volume is not None and volume.capacity < facts.claim.request:
         grows = Reason("former-grows", former.name, str(facts.claim.request), str(volume.capacity))
         return Judged(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
@@ -107,7 +110,7 @@ def _checked(facts: Facts, former: Former) -> Judged:
         action = Action.ADOPT
     else:
         action = Action.UNDELETE if manifest is not None and manifest.in_trash else Action.REBUILD
-    return Judged(Decision(action, volume=former.name, handle=former.handle), former)
+    return Judged(Decision(action, volume=former.name, handle=former.handle, modifies=modifies), former)
 
 
 def _fails(facts: Facts, former: Former) -> Reason | None:
@@ -129,8 +132,10 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
         return Reason("former-volume-mode", former.name, claim.volume_mode, "Block" if is_block else "Filesystem")
     if failed := _other_class(facts, former):
         return failed
-    if volume is not None and volume.attributes_class != claim.attributes_class:
-        return Reason("former-attributes-class", former.name, claim.attributes_class, volume.attributes_class)
+    if changes_attributes(claim, former) and (
+        problem := attributes_problem(claim.attributes_class, facts.attributes_class)
+    ):
+        return problem
     if claim.selector is not None and not claim.selector.matches(volume.labels if volume else {}):
         return Reason("former-selector", former.name, str(claim.selector))
     pool = former.handle.partition(".")[0]

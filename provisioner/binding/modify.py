@@ -10,6 +10,7 @@ from typing import Final
 
 from provisioner.binding.decision import Reason
 from provisioner.binding.expand import are_bound
+from provisioner.binding.former import Former
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.names import DRIVER
@@ -71,6 +72,15 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
     if problem := class_problem(wanted, attributes_class):
         return Modification(Step.WAIT, (problem,))
     return Modification(Step.MODIFY, (_why(claim),))
+
+
+def changes_attributes(claim: Claim, former: Former) -> bool:
+    """
+    Whether the former volume is to be given the attributes that the claim asks for, before it comes back.
+
+    A claim that asks for none takes what the volume has: a class cannot be taken away, only another be given.
+    """
+    return claim.attributes_class not in {"", former.attributes_class}
 
 
 def _why(claim: Claim) -> Reason:

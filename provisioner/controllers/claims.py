@@ -15,7 +15,7 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
-from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
+from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, keep_attributes, rebuild, take_back
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back
@@ -67,6 +67,9 @@ MAY_PASS = frozenset({"former-sibling-missing", "former-sibling-deleting", "form
 
 class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
     """What this reconciler asks of the driver."""
+
+    async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
+        """Give the volume these mutable parameters."""
 
 
 class Claims:
@@ -175,14 +178,26 @@ class Claims:
         fresh = await confirm(self._transport, claim=claim, labels=labels, needs_set=needs_set)
         if fresh is None:
             return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
-        if decision.action is Action.EXPAND:
-            return await self._expand_former(fresh, decision)
+        try:
+            if decision.action is Action.EXPAND:
+                await expand_former(self._transport, self._router, claim=fresh, volume_name=decision.volume)
+                return Done()  # the changed volume wakes the claim, which then adopts it
+            if decision.action is Action.ADOPT and await keep_attributes(
+                self._transport, claim=fresh, volume_name=decision.volume
+            ):
+                return Done()  # and so does the changed claim
+            if decision.action is not Action.UNDELETE:
+                await self._modify_former(facts, decision)
+        except RpcError as error:
+            return await self._former_refused(fresh, decision, error)
         if decision.action is Action.ADOPT:
             await adopt(self._transport, claim=fresh, volume_name=decision.volume, labels=labels)
         else:
             manifest = await self._manifest(decision)
             if manifest is None:
                 return RequeueAfter(CONFIRM_SECONDS, "the manifest is gone")
+            if decision.action is Action.UNDELETE:  # one in the trash cannot be modified
+                await self._modify_former(facts, decision)
             storage_class = self._class(facts)
             await rebuild(self._transport, manifest=manifest, claim=fresh, storage_class=storage_class, labels=labels)
             if manifest.capacity_bytes < facts.claim.request.ceil_bytes:
@@ -191,18 +206,25 @@ class Claims:
         await self._announcer.say(claim, warning=False, reason="VolumeAdopted", message=message)
         return Done()
 
-    async def _expand_former(self, fresh: Json, decision: Decision) -> Done | RequeueAfter:
-        """The changed volume wakes the claim, which then adopts it; a refused size is told as what blocks the claim."""
-        try:
-            await expand_former(self._transport, self._router, claim=fresh, volume_name=decision.volume)
-        except RpcError as error:
-            if not error.final:
-                raise
-            message = f"{decision.sentence}; but that is refused: {error.message}; ask for less, or make room"
-            message += "; no empty volume is made meanwhile"
-            await self._announcer.say(fresh, warning=True, reason="FormerVolumeBlocked", message=message)
-            return RequeueAfter(INFEASIBLE_SECONDS if error.infeasible else FAILED_SECONDS, error.message)
-        return Done()
+    async def _modify_former(self, facts: Facts, decision: Decision) -> None:
+        """Give the former volume the attributes that the claim asks for, before it comes back; raises RpcError."""
+        if decision.modifies and facts.attributes_class is not None:
+            await self._router.modify_volume(decision.handle, facts.attributes_class.parameters)
+
+    async def _former_refused(self, fresh: Json, decision: Decision, error: RpcError) -> RequeueAfter:
+        """Record what keeps the former volume from becoming what the claim asks for; raises what may pass by itself."""
+        if not error.final:
+            raise error
+        why = f"{decision.sentence}; but that is refused" if decision.reasons else "it cannot be changed"
+        message = f"{why}: {error.message}; ask for less, or make room; no empty volume is made meanwhile"
+        if decision.modifies:
+            message = (
+                f"volume {decision.volume}: it is its former volume, and cannot have the attributes of "
+                f"VolumeAttributesClass {fresh['spec'].get('volumeAttributesClassName')}: {error.message}; ask for "
+                "another class; no empty volume is made meanwhile"
+            )
+        await self._announcer.say(fresh, warning=True, reason="FormerVolumeBlocked", message=message)
+        return RequeueAfter(INFEASIBLE_SECONDS if error.infeasible else FAILED_SECONDS, error.message)
 
     async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":
         if decision.action is Action.UNDELETE:

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from provisioner.binding.by_hand import candidates, cannot_take
+from provisioner.binding.by_hand import candidates, cannot_take, changes_hands_later
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import claims_meant
@@ -12,7 +12,7 @@ from provisioner.controllers.volume_object import claim_ref, rewritten
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json
-from provisioner.model.names import BOUND_BY_CONTROLLER, NAMESPACE_UID, RELEASED
+from provisioner.model.names import BOUND_BY_CONTROLLER, GIVEN_UID, NAMESPACE_UID, RELEASED
 from provisioner.model.volume import Volume
 
 
@@ -92,7 +92,8 @@ def _chosen(target: Target, claim: Claim, name: str | None) -> Json | None:
         )
     if not found:
         return None
-    return next(each for each in items if each["metadata"]["name"] == found[0].name)
+    chosen: Json = next(each for each in items if each["metadata"]["name"] == found[0].name)
+    return chosen
 
 
 def _require_unchanged(target: Target, claim: Claim, volume: Volume) -> None:
@@ -108,4 +109,7 @@ def _patch(volume: Json, claim: Json, *, namespace_uid: str) -> list[Json]:
     for dropped in (RELEASED, BOUND_BY_CONTROLLER):
         annotations.pop(dropped, None)
     annotations[NAMESPACE_UID] = namespace_uid
-    return rewritten(volume, annotations, claim_ref(claim))
+    reference = claim_ref(claim)
+    if changes_hands_later(Claim.of(claim), Volume.of(volume)):
+        reference = {key: value for key, value in reference.items() if key != "resourceVersion"} | {"uid": GIVEN_UID}
+    return rewritten(volume, annotations, reference)

@@ -12,6 +12,7 @@ from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.order import decide
 from provisioner.model import names
+from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.storage_class import StorageClass
 from tests.unit.binding.objects import NAMESPACE, claim, manifest, node, pod, storage_class, volume, web
 
@@ -86,7 +87,16 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "its pool is on no node": ({}, {"nodes": (node(pool="another"),)}, "former-pool-away"),
     "no node is known": ({}, {"nodes": ()}, "former-pool-away"),
     "its class is another": ({"cls": "slow"}, {}, "former-class"),
-    "its attributes class is another": ({"vac": "gold"}, {"claim": claim(vac="silver")}, "former-attributes-class"),
+    "its new attributes class is unknown": (
+        {"vac": "gold"},
+        {"claim": claim(vac="silver")},
+        "attributes-class-unknown",
+    ),
+    "its new attributes class is another driver's": (
+        {"vac": "gold"},
+        {"claim": claim(vac="silver"), "attributes_class": AttributesClass("silver", "other.example", {})},
+        "attributes-class-foreign",
+    ),
     "the binder would take another": (
         {"modes": ("ReadWriteOnce", "ReadOnlyMany")},
         {"storage_class": storage_class(waits=False)},
@@ -113,7 +123,7 @@ def test_a_former_volume_that_may_not_be_taken_leaves_the_claim_waiting(why: str
 
     assert (Action.WAIT, [code]) == (decision.action, [reason.code for reason in decision.reasons])
     assert "none" not in decision.reasons[0].sentence
-    assert "pv" in decision.reasons[0].sentence or code.startswith("class-")
+    assert "pv" in decision.reasons[0].sentence or code.startswith(("class-", "attributes-class-"))
 
 
 STRANGERS: dict[str, dict[str, Any]] = {
@@ -134,6 +144,25 @@ def test_what_is_not_its_own_is_no_former_volume(whose: str) -> None:
 
     assert adopt(observed) is None
     assert decide(observed).action is Action.PROVISION
+
+
+@pytest.mark.parametrize(
+    ("had", "asked", "modifies"),
+    [("gold", "silver", True), ("", "silver", True), ("silver", "silver", False), ("gold", "", False)],
+)
+def test_a_changed_attributes_class_does_not_keep_the_volume_away(had: str, asked: str, modifies: bool) -> None:
+    """It comes back, and is modified to what the claim asks for; a claim that asks for none takes what there is."""
+    silver = AttributesClass("silver", names.DRIVER, {"trashRetention": "1h"})
+    known = {"claim": claim(vac=asked, node="n1"), "attributes_class": silver if asked else None}
+    bare = manifest()
+    if had:
+        bare = dataclasses.replace(bare, holder={**bare.holder, names.HOLDER_ATTRIBUTES_CLASS: had})
+
+    adopted = decide(facts(volumes=(volume(**FORMER, vac=had),), **known))
+    rebuilt = decide(facts(manifests=(bare,), **known))
+
+    assert (Action.ADOPT, modifies) == (adopted.action, adopted.modifies)
+    assert (Action.REBUILD, modifies) == (rebuilt.action, rebuilt.modifies)
 
 
 RECREATED: dict[str, tuple[dict[str, Any], str]] = {

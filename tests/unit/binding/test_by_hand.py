@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.by_hand import candidates, cannot_import, cannot_release, cannot_take
+from provisioner.binding.by_hand import candidates, cannot_import, cannot_release, cannot_take, changes_hands_later
 from provisioner.binding.decision import Action
 from provisioner.binding.order import decide
 from provisioner.model.names import FORGET, GIVEN_UID, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
@@ -34,7 +34,6 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "former-modes": ({"modes": ("ReadWriteMany",)}, {}),
     "capacity": ({"size": "2Gi"}, {}),
     "volume-mode": ({}, {"mode": "Block"}),
-    "attributes-class": ({"vac": "gold"}, {}),
 }
 
 
@@ -53,6 +52,17 @@ def test_another_class_or_a_selector_does_not_keep_a_claim_from_its_volume() -> 
     picky = claim(cls="slow", selector={"matchLabels": {"a": "b"}})
 
     assert cannot_take(picky, volume(**FORMER)) is None
+
+
+def test_a_volume_of_another_attributes_class_is_taken_and_changed_by_the_controller() -> None:
+    """The binder would not take it as it is; so it is only marked as given, until it was modified."""
+    asks = claim(vac="gold")
+
+    assert cannot_take(asks, volume(**FORMER)) is None
+    assert changes_hands_later(asks, volume(**FORMER))
+    assert not changes_hands_later(asks, volume(**FORMER, vac="gold"))
+    given = volume(ref=("www-web-0", GIVEN_UID), vac="gold")
+    assert decide(facts(volumes=(given, volume("other", **FORMER, vac="gold")), claim=asks)).action is Action.ADOPT
 
 
 NOT_IMPORTED: dict[str, dict[str, Any]] = {

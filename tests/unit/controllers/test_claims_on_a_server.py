@@ -349,3 +349,24 @@ async def test_a_class_gives_claims_of_a_recreated_namespace_new_volumes(world: 
     assert volume != (await world.bound())["spec"]["volumeName"]
     assert volume in await world.said("NamespaceRecreated")
     assert f"{POOL}.{volume}" in world.driver.living
+
+
+@pytest.mark.parametrize(("asked", "gets", "retention"), [("gold", "gold", "90h"), ("", "silver", "1h")])
+async def test_an_ordinal_whose_attributes_class_changed_gets_its_volume_back(
+    world: World, asked: str, gets: str, retention: str
+) -> None:
+    """It is modified to what the new claim asks for; a claim that asks for none takes the class that it has."""
+    for name, time in (("silver", "1h"), ("gold", "90h")):
+        attributes = {"driverName": "csi.mooring.dev", "parameters": {"trashRetention": time}}
+        await world.api.create(ATTRIBUTES_CLASS, {"metadata": {"name": name}, **attributes})
+    await world.make_set()
+    await world.make_claim(volumeAttributesClassName="silver")
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.make_claim(**({"volumeAttributesClassName": asked} if asked else {}))
+
+    claim = await world.bound()
+    assert volume == claim["spec"]["volumeName"]
+    assert gets == claim["status"]["currentVolumeAttributesClassName"]
+    assert gets == (await world.api.get(VOLUME, volume))["spec"]["volumeAttributesClassName"]
+    assert [{"trashRetention": retention}] == list(world.driver.mutable.values())
