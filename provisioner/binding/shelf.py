@@ -18,7 +18,7 @@ class Shelf:
     labels: LabelLists = field(default_factory=LabelLists)
     by_affinity: dict[NodeSelector | None, list[Entry]] = field(default_factory=dict)
     by_label: dict[tuple[str, str], list[NodeSelector]] = field(default_factory=dict)
-    """Affinities that ask for one label with one value, by that."""
+    """Affinities of one term that asks for a label with one value, beside whatever else it asks, by the first such."""
     others: list[NodeSelector] = field(default_factory=list)
 
     def put(self, entry: Entry, affinity: NodeSelector | None) -> None:
@@ -47,7 +47,8 @@ class Shelf:
             yield self.by_affinity[None]
         for label in node.labels.items():
             for affinity in self.by_label.get(label, ()):
-                yield self.by_affinity[affinity]
+                if affinity.matches(node.labels):
+                    yield self.by_affinity[affinity]
         for affinity in self.others:
             if affinity.matches(node.labels):
                 yield self.by_affinity[affinity]
@@ -66,8 +67,8 @@ class Shelf:
 
 
 def _single_label(affinity: NodeSelector) -> tuple[str, str] | None:
-    """The one label and value that the affinity asks for; None for anything else it may ask."""
-    if len(affinity.terms) != 1 or affinity.terms[0].broken or len(affinity.terms[0].expressions) != 1:
+    """A label and its value without which no node matches the affinity; None where there is no such."""
+    if len(affinity.terms) != 1 or affinity.terms[0].broken:
         return None
-    (asked,) = affinity.terms[0].expressions
-    return (asked.key, asked.values[0]) if asked.operator == "In" and len(asked.values) == 1 else None
+    asked = (each for each in affinity.terms[0].expressions if each.operator == "In" and len(each.values) == 1)
+    return next(((each.key, each.values[0]) for each in asked), None)

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.controllers.volume_object import REAL_NODE
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import AlreadyExists, NotFound
@@ -141,7 +142,10 @@ def foreign(objects: Iterable[Object]) -> str:
 
 
 def _object(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json:
-    digest = hashlib.sha256(f"{class_name}\0{pool.uuid}".encode()).hexdigest()[:16]
+    topology = {"matchLabels": {f"{POOL_LABEL_PREFIX}{pool.uuid}": POOL_PRESENT}, "matchExpressions": [dict(REAL_NODE)]}
+    # The topology of an object cannot be changed, so that it is part of the name.
+    told = "\0".join((class_name, pool.uuid, REAL_NODE["key"]))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
     return {
         "metadata": {
             "name": f"mooring-{digest}",
@@ -149,7 +153,7 @@ def _object(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json
             "labels": {DRIVER_LABEL: DRIVER, MANAGER_LABEL: MANAGER},
         },
         "storageClassName": class_name,
-        "nodeTopology": {"matchLabels": {f"{POOL_LABEL_PREFIX}{pool.uuid}": POOL_PRESENT}},
+        "nodeTopology": topology,
         "capacity": str(Quantity.of_bytes(max(pool.available_bytes, 0))),
     }
 

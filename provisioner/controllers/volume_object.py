@@ -6,7 +6,7 @@ Only the node affinity differs: it names the pool, the disk's identity, and not 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from provisioner.controllers.holding import annotations_of, history_with
 from provisioner.model.history import Held
@@ -18,12 +18,17 @@ from provisioner.model.names import (
     POOL_PRESENT,
     PROVISIONED_BY,
     PROVISIONER_FINALIZER,
+    TEMPLATE_NODE,
 )
 from provisioner.model.quantity import Quantity
 
 IDENTITY_ATTRIBUTE = "storage.kubernetes.io/csiProvisionerIdentity"
 DELETION_SECRET_NAME = "volume.kubernetes.io/provisioner-deletion-secret-name"  # noqa: S105 - an annotation's name
 DELETION_SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-namespace"  # noqa: S105 - as above
+
+
+REAL_NODE: Final = {"key": TEMPLATE_NODE, "operator": "DoesNotExist"}
+"""Requirement of a label selector or of a node selector: no node that cluster-autoscaler imagines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +116,13 @@ def build(
 
 
 def affinity(pool_uuid: str) -> Json:
-    """The nodes that have the pool: an expression on a label, since matchFields alone would match every node."""
-    expression = {"key": f"{POOL_LABEL_PREFIX}{pool_uuid}", "operator": "In", "values": [POOL_PRESENT]}
-    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+    """
+    Return the node affinity that means the nodes with the pool: real ones, and none that cluster-autoscaler imagines.
+
+    Expressions on labels, since matchFields alone would match every node. It can never be changed later.
+    """
+    pool = {"key": f"{POOL_LABEL_PREFIX}{pool_uuid}", "operator": "In", "values": [POOL_PRESENT]}
+    return {"required": {"nodeSelectorTerms": [{"matchExpressions": [pool, dict(REAL_NODE)]}]}}
 
 
 def rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping[str, str]) -> list[Json]:

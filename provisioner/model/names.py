@@ -24,6 +24,13 @@ capacity objects."""
 
 POOL_PRESENT: Final = "present"
 
+TEMPLATE_NODE: Final = "cluster-autoscaler.kubernetes.io/template-node"
+"""
+Node label of cluster-autoscaler on the nodes that it imagines; no such node has the pool whose label it copied.
+
+So node affinity and capacity objects ask that it does not exist. Source: cluster-autoscaler, simulator/node_info_utils.
+"""
+
 # Reserved CreateVolume parameters: who holds the volume. The driver keeps them as opaque labels.
 
 HOLDER_CLUSTER_UID: Final = "mooring.dev/cluster-uid"

@@ -108,6 +108,10 @@ CREATED: dict[str, tuple[Change, str]] = {
     "for nobody": (lambda pv: pv["spec"].pop("claimRef"), "for which claim"),
     "for any claim of the name": (lambda pv: pv["spec"]["claimRef"].pop("uid"), "for which claim"),
     "on every node": (lambda pv: pv["spec"].pop("nodeAffinity"), "name the pool"),
+    "on nodes that cluster-autoscaler imagines, too": (
+        lambda pv: pv["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"][0]["matchExpressions"].pop(),
+        "cluster-autoscaler",
+    ),
     "on a node without the pool": (
         _set(
             "spec.nodeAffinity.required.nodeSelectorTerms",

@@ -15,10 +15,11 @@ ONE_LABEL: dict[str, list[Any]] = {
     "n is 1": [{"matchExpressions": [N1]}],
     "n is 2": [{"matchExpressions": [N2]}],
     "m is 1": [{"matchExpressions": [M1]}],
+    "two labels": [{"matchExpressions": [N1, M1]}],
+    "n is 1, and no t": [{"matchExpressions": [{"key": "t", "operator": "DoesNotExist"}, N1]}],
 }
 OTHERS: dict[str, list[Any]] = {
     "one of two values": [{"matchExpressions": [{"key": "n", "operator": "In", "values": ["1", "2"]}]}],
-    "two labels": [{"matchExpressions": [N1, M1]}],
     "one of two terms": [{"matchExpressions": [N1]}, {"matchExpressions": [M1]}],
     "n is not 1": [{"matchExpressions": [{"key": "n", "operator": "NotIn", "values": ["1"]}]}],
     "n is there": [{"matchExpressions": [{"key": "n", "operator": "Exists"}]}],
@@ -32,7 +33,16 @@ VOLUMES = [
     for name, terms in AFFINITIES.items()
     for size in (2, 1, 3)
 ]
-NODES = [{}, {"n": "1"}, {"n": "2"}, {"n": "3"}, {"m": "1"}, {"n": "1", "m": "1"}, {"n": "2", "m": "1"}]
+NODES = [
+    {},
+    {"n": "1"},
+    {"n": "2"},
+    {"n": "3"},
+    {"m": "1"},
+    {"n": "1", "m": "1"},
+    {"n": "2", "m": "1"},
+    {"n": "1", "t": "x"},
+]
 
 
 def _entry(each: Volume) -> Entry:

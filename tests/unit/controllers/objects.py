@@ -3,6 +3,7 @@
 from typing import Any
 
 from provisioner.model.kinds import Json
+from provisioner.model.names import TEMPLATE_NODE
 
 POOL = "0b9f6a52-5d53-4d3f-8ac5-70f3ad2c4a11"
 HANDLE = f"{POOL}.pvc-c1"
@@ -60,7 +61,8 @@ def volume(
                     "nodeSelectorTerms": [
                         {
                             "matchExpressions": [
-                                {"key": f"pool.mooring.dev/{POOL}", "operator": "In", "values": ["present"]}
+                                {"key": f"pool.mooring.dev/{POOL}", "operator": "In", "values": ["present"]},
+                                {"key": TEMPLATE_NODE, "operator": "DoesNotExist"},
                             ]
                         }
                     ]

@@ -1,8 +1,12 @@
 """What the scheduler is told of the room in pools."""
 
+import pytest
+
 from csi.v1 import inventory_pb2
 from provisioner.controllers.capacity import ALL, Capacity, foreign
+from provisioner.controllers.volume_object import affinity
 from provisioner.model.kinds import CSI_STORAGE_CAPACITY, STORAGE_CLASS, Json
+from provisioner.model.selector import LabelSelector, NodeSelector
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.objects import POOL, storage_class
 
@@ -93,3 +97,25 @@ async def test_objects_of_others_are_left_alone() -> None:
     )
     mine = {"metadata": {**other["metadata"], "labels": {**labels, "csi.storage.k8s.io/managed-by": "mooring"}}}
     assert "" == foreign([mine])
+
+
+@pytest.mark.limit("template-nodes")
+async def test_nodes_that_cluster_autoscaler_imagines_have_no_pool() -> None:
+    """
+    A template node carries a copy of a real node's labels: neither capacity nor a volume's affinity may match it.
+
+    On the real node both match, whatever other labels it has.
+    """
+    api = FakeApi((STORAGE_CLASS, _class("any")))
+    await Capacity(api, api.caches, drivers=_Drivers(_pool()), namespace="m").reconcile(ALL)
+    [capacity] = api.all(CSI_STORAGE_CAPACITY, "m")
+    topology = LabelSelector.of(capacity["nodeTopology"])
+    reached = NodeSelector.of(affinity(POOL)["required"])
+    real = {f"pool.mooring.dev/{POOL}": "present", "kubernetes.io/hostname": "n"}
+    imagined = {**real, "kubernetes.io/hostname": "template-1", "cluster-autoscaler.kubernetes.io/template-node": ""}
+
+    for selector in (topology, reached):
+        assert selector.matches(real)
+        assert selector.matches({**real, "cluster-autoscaler.kubernetes.io/other": "x"})
+        assert not selector.matches(imagined)
+        assert not selector.matches({"kubernetes.io/hostname": "n"})

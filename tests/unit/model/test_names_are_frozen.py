@@ -8,6 +8,7 @@ FROZEN = {
     "NODE_TOPOLOGY": "topology.mooring.dev/node",
     "POOL_LABEL_PREFIX": "pool.mooring.dev/",
     "POOL_PRESENT": "present",
+    "TEMPLATE_NODE": "cluster-autoscaler.kubernetes.io/template-node",
     "HOLDER_CLUSTER_UID": "mooring.dev/cluster-uid",
     "HOLDER_NAMESPACE": "mooring.dev/namespace",
     "HOLDER_NAMESPACE_UID": "mooring.dev/namespace-uid",
