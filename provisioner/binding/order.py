@@ -67,7 +67,7 @@ def _provision(facts: Facts) -> Decision:
         return Decision(Action.WAIT, (problem,))
     if problem := attributes_problem(claim.attributes_class, facts.attributes_class):
         return Decision(Action.WAIT, (problem,))
-    if claim.selector is not None:
+    if claim.selector is not None and claim.selector.requirements:  # an empty one selects every volume
         return wait("selector-set")
     if storage_class.waits_for_consumer:
         return _on_selected_node(facts, storage_class)

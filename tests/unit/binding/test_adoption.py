@@ -307,7 +307,7 @@ ORDER: dict[str, tuple[dict[str, Any], Action, str]] = {
     ),
     "somebody else's class": ({"storage_class": storage_class(provisioner="other")}, Action.NOT_OURS, "class-foreign"),
     "a wrong parameter": ({"storage_class": storage_class(parameters={"x": "y"})}, Action.WAIT, "class-parameters"),
-    "a selector": ({"claim": claim(selector={}, node="n1")}, Action.WAIT, "selector-set"),
+    "a selector": ({"claim": claim(selector={"matchLabels": {"a": "b"}}, node="n1")}, Action.WAIT, "selector-set"),
     "a contradiction": ({"storage_class": storage_class(policy="Delete")}, Action.WAIT, "class-adopt-delete"),
     "it names a volume that is not there": ({"claim": claim(volume="x")}, Action.WAIT, "volume-unknown"),
     "its volume is gone": ({"claim": claim(bound=True, volume="x")}, Action.WAIT, "lost"),

@@ -1,18 +1,22 @@
 """Which volume a claim gets, check by check (the table of upstream's checks, columns A to F)."""
 
+import dataclasses
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.binding.decision import Action
+from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.match import MODES, rejection, unsatisfied
+from provisioner.binding.order import decide
 from provisioner.model.claim import Claim
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.unit.binding import plain
-from tests.unit.binding.objects import claim, node, volume
+from tests.unit.binding.objects import claim, node, storage_class, volume
 
 Row = tuple[dict[str, Any], dict[str, Any], str, str]
 
@@ -231,3 +235,16 @@ def test_the_matcher_is_the_plain_loop_that_upstream_describes(
         assert _name(plain.match_claim(wanted, volumes, waits=waits)) == _name(
             Index(volumes).match_claim(wanted, delay=waits)
         )
+
+
+@pytest.mark.parametrize("selector", [{}, {"matchLabels": {}}, {"matchExpressions": []}, {"matchLabels": None}])
+def test_an_empty_selector_selects_every_volume_also_a_new_one(selector: dict[str, Any]) -> None:
+    """Upstream's binder takes it to match all; so a volume that is made for the claim matches, too."""
+    wanted = claim("lone", selector=selector, node="n1")
+    immediate = storage_class(waits=False)
+    known = Facts(claim=wanted, storage_class=immediate, nodes=(node(),))
+
+    assert decide(known).action is Action.PROVISION
+    assert Index([volume("free", labels={"a": "b"})]).match_claim(wanted) is not None
+    picky = claim("lone", selector={"matchLabels": {"a": "b"}}, node="n1")
+    assert decide(dataclasses.replace(known, claim=picky)).reasons[0].code == "selector-set"
