@@ -34,8 +34,10 @@ class Judged:
 def judge(facts: Facts) -> Judged | None:
     """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
     storage_class = facts.storage_class
-    if storage_class is None or storage_class.adopts == "Never" or facts.claim.forgets:
+    if storage_class is None or facts.claim.forgets:
         return None
+    if storage_class.adopts == "Never":
+        return _given(facts)
     formers = former_volumes(facts)
     if not formers:
         return _of_recreated_namespace(facts, storage_class) or _of_another_cluster(
@@ -48,6 +50,16 @@ def judge(facts: Facts) -> Judged | None:
             if was := each.ordinal:
                 return Judged(wait("former-ordinal", volume=each.name, wanted=was.stateful_set, had=str(was)))
         return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
+    return _last(facts, formers)
+
+
+def _given(facts: Facts) -> Judged | None:
+    """Return what an admin gave to the claim of this name: that counts in a class that never adopts by itself, too."""
+    formers = [each for each in former_volumes(facts) if each.is_given and each.volume is not None]
+    return _last(facts, formers) if formers else None
+
+
+def _last(facts: Facts, formers: Sequence[Former]) -> Judged:
     former = last_held(formers)
     if former is None:
         return Judged(wait("former-several", volume=formers[0].name, had=_names(formers)))

@@ -20,6 +20,7 @@ from provisioner.kube.transport import Transport
 from provisioner.model import names
 from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import NAMESPACE, STORAGE_CLASS, VOLUME, Json, Object
+from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 log = structlog.get_logger()
@@ -85,7 +86,12 @@ async def inspect(transport: Transport, drivers: Drivers) -> Inspected:
 
 
 def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, namespace_uid: str) -> Json:
-    """The object. Its policy is Retain, whatever it was: nobody but an admin shall decide over data found again."""
+    """
+    Return the object. Its policy is Retain, whatever it was: an admin alone shall decide over data found again.
+
+    In a class that adopts by itself, the claim of that name adopts it. In one that never does, the recovery is the
+    admin's word that the claim of that name gets it, and the object says so.
+    """
     holder = manifest.holder.labels
     spec: Json = {
         "accessModes": holder[names.HOLDER_ACCESS_MODES].split(","),
@@ -95,7 +101,7 @@ def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, names
     reference = {
         "namespace": holder[names.HOLDER_NAMESPACE],
         "name": holder[names.HOLDER_CLAIM],
-        "uid": holder.get(names.HOLDER_CLAIM_UID) or FORMER,
+        "uid": names.GIVEN_UID if _never_adopts(storage_class) else holder.get(names.HOLDER_CLAIM_UID) or FORMER,
         "resourceVersion": "",
     }
     volume = build(
@@ -118,3 +124,8 @@ def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, names
     if names.RELEASED in holder:
         annotations[names.RELEASED] = holder[names.RELEASED]
     return volume
+
+
+def _never_adopts(storage_class: Object) -> bool:
+    found = StorageClass.of(storage_class)
+    return found.ours and found.adopts == "Never"

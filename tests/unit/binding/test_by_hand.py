@@ -111,6 +111,20 @@ def test_what_an_admin_gave_is_adopted_by_a_claim_that_is_no_ordinal() -> None:
     assert decide(facts(claim=lone, volumes=(volume(ref=("lone", "old")),))).action is Action.PROVISION
 
 
+@pytest.mark.parametrize("waits", [True, False])
+def test_what_an_admin_gave_comes_back_in_a_class_that_never_adopts(waits: bool) -> None:
+    """The admin's word counts, whatever the class does by itself; several of them leave the claim waiting."""
+    scratch = storage_class(adopt="Never", policy="Delete", waits=waits)
+    given = [volume(name, ref=("www-web-0", GIVEN_UID), phase="Released") for name in ("pv", "pw")]
+    known = {"storage_class": scratch, "stateful_sets": ()}
+
+    assert decide(facts(volumes=(given[0], volume("other", **FORMER)), **known)).volume == "pv"
+    assert decide(facts(volumes=given, **known)).reasons[0].code == "former-several"
+    assert decide(facts(volumes=(volume(**FORMER),), **known)).action is Action.PROVISION
+    released = volume("pv", ref=("www-web-0", GIVEN_UID), deleting=True)
+    assert decide(facts(volumes=(released,), **known)).reasons[0].code == "former-deleting"
+
+
 def test_a_volume_that_somebody_has_is_not_let_go() -> None:
     """Nor is one of another driver, or one that is nobody's."""
     held = volume(ref=("www-web-0", "new"), phase="Bound")

@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 from provisioner.controllers import claims
+from provisioner.controllers.recover import inspect
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Kind
 from provisioner.model.names import HOLDER_NAMESPACE_UID, NAMESPACE_UID
 from provisioner.router import RpcError
@@ -370,3 +371,21 @@ async def test_an_ordinal_whose_attributes_class_changed_gets_its_volume_back(
     assert gets == claim["status"]["currentVolumeAttributesClassName"]
     assert gets == (await world.api.get(VOLUME, volume))["spec"]["volumeAttributesClassName"]
     assert [{"trashRetention": retention}] == list(world.driver.mutable.values())
+
+
+async def test_an_undeleted_scratch_volume_goes_to_the_claim_of_its_name(world: World) -> None:
+    """Its class gives nothing back by itself; that an admin took it out of the trash says that it shall."""
+    await world.make_set()
+    await world.make_claim(storage_class="mooring-scratch")
+    volume = (await world.bound())["spec"]["volumeName"]
+    await world.drop_claim()
+    await world.trashed(volume)
+    await world.gone(volume)
+    seen = await inspect(world.api, world.driver)
+    await seen.restore(world.api, world.driver, seen.manifests[0])
+    await world.make_volume("free", storage_class="mooring-scratch")
+    await world.make_claim(storage_class="mooring-scratch")
+
+    assert volume == (await world.bound())["spec"]["volumeName"]
+    kept = await world.api.get(VOLUME, volume)
+    assert "Retain" == kept["spec"]["persistentVolumeReclaimPolicy"]
