@@ -9,6 +9,7 @@ import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+import grpc
 import structlog
 
 from csi.v1 import inventory_pb2
@@ -23,6 +24,7 @@ from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
 from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.provision import Creates, provision
+from provisioner.controllers.retries import Retries
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -52,7 +54,10 @@ log = structlog.get_logger()
 DRIVER_AWAY_SECONDS = 0.5
 BACKGROUND_SECONDS = 1.0
 FAILED_SECONDS = 5.0
-INFEASIBLE_SECONDS = 60.0
+INFEASIBLE_SECONDS = 300.0
+"""The longest pause before the same is asked again of a driver that refused it; anything else is asked at once."""
+ROOM_SECONDS = 30.0
+"""The same where there was no room: other volumes go without waking this claim."""
 CONFIRM_SECONDS = 0.2
 FORMER_SECONDS = 15.0
 
@@ -72,6 +77,10 @@ class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
         """Give the volume these mutable parameters."""
 
 
+class FormerRefused(RpcError):
+    """The driver refused to change a former volume into what its claim asks for."""
+
+
 class Claims:
     """One reconciler: a pending claim of one of our classes."""
 
@@ -86,6 +95,7 @@ class Claims:
         self._caches = caches
         self._announcer = Announcer(recorder)
         self._router = router
+        self._retries = Retries()
         self._gives_back = gives_back
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
@@ -146,10 +156,16 @@ class Claims:
             return Done()
         if not facts.namespace_uid:
             return RequeueAfter(CONFIRM_SECONDS, "whose namespace it is is not known yet")
+        decision = decide(facts)
+        asked = _asked(facts, decision)
+        if pause := self._retries.left(claim.uid, asked):
+            return RequeueAfter(pause, "the same was refused a moment ago")
         try:
-            return await self._act(found, facts, decide(facts))
+            done = await self._act(found, facts, decision)
         except RpcError as error:
-            return await self._failed(found, facts, error)
+            return await self._failed(found, facts, asked, error)
+        self._retries.forget(claim.uid)
+        return done
 
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         match decision.action:
@@ -189,7 +205,7 @@ class Claims:
             if decision.action is not Action.UNDELETE:
                 await self._modify_former(facts, decision)
         except RpcError as error:
-            return await self._former_refused(fresh, decision, error)
+            raise _former_refused(fresh, decision, error) from error
         if decision.action is Action.ADOPT:
             await adopt(self._transport, claim=fresh, volume_name=decision.volume, labels=labels)
         else:
@@ -210,21 +226,6 @@ class Claims:
         """Give the former volume the attributes that the claim asks for, before it comes back; raises RpcError."""
         if decision.modifies and facts.attributes_class is not None:
             await self._router.modify_volume(decision.handle, facts.attributes_class.parameters)
-
-    async def _former_refused(self, fresh: Json, decision: Decision, error: RpcError) -> RequeueAfter:
-        """Record what keeps the former volume from becoming what the claim asks for; raises what may pass by itself."""
-        if not error.final:
-            raise error
-        why = f"{decision.sentence}; but that is refused" if decision.reasons else "it cannot be changed"
-        message = f"{why}: {error.message}; ask for less, or make room; no empty volume is made meanwhile"
-        if decision.modifies:
-            message = (
-                f"volume {decision.volume}: it is its former volume, and cannot have the attributes of "
-                f"VolumeAttributesClass {fresh['spec'].get('volumeAttributesClassName')}: {error.message}; ask for "
-                "another class; no empty volume is made meanwhile"
-            )
-        await self._announcer.say(fresh, warning=True, reason="FormerVolumeBlocked", message=message)
-        return RequeueAfter(INFEASIBLE_SECONDS if error.infeasible else FAILED_SECONDS, error.message)
 
     async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":
         if decision.action is Action.UNDELETE:
@@ -272,20 +273,29 @@ class Claims:
         elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
             await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
 
-    async def _failed(self, claim: Json, facts: Facts, error: RpcError) -> Done | RequeueAfter:
+    async def _failed(self, claim: Json, facts: Facts, asked: object, error: RpcError) -> Done | RequeueAfter:
         """The table of external-provisioner: what the driver's code means for the next try."""
         if isinstance(error, DriverAway):
             return await self._away(claim, facts, error)
         if error.state is State.BACKGROUND:
             return RequeueAfter(BACKGROUND_SECONDS, error.message)
-        reason = "FormerVolumeBlocked" if isinstance(error, FormerVolume) else "ProvisioningFailed"
-        await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
-        log.warning("claim.failed", claim="/".join(claim_key(claim)), code=error.code.name, error=error.message)
+        about_former = isinstance(error, FormerVolume | FormerRefused)
+        reason = "FormerVolumeBlocked" if about_former else "ProvisioningFailed"
+        is_new = await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
+        name = "/".join(claim_key(claim))
+        (log.warning if is_new else log.debug)("claim.failed", claim=name, code=error.code.name, error=error.message)
         if error.state is State.RESCHEDULE and self._gives_back and facts.claim.selected_node:
             await give_back(self._transport, claim, why=error.message)
             return Done()
-        seconds = INFEASIBLE_SECONDS if error.state is State.INFEASIBLE else FAILED_SECONDS
-        return RequeueAfter(seconds, error.message)
+        comes_and_goes = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        pause = self._retries.failed(
+            facts.claim.uid,
+            asked,
+            slowly=error.infeasible,
+            first=FAILED_SECONDS,
+            last=ROOM_SECONDS if comes_and_goes else INFEASIBLE_SECONDS,
+        )
+        return RequeueAfter(pause, error.message)
 
     async def _away(self, claim: Json, facts: Facts, error: DriverAway) -> Done | RequeueAfter:
         """
@@ -323,6 +333,33 @@ class Claims:
             policy=facts.storage_class.reclaim_policy if facts.storage_class else "Retain",
             attributes_class=facts.claim.attributes_class,
         )
+
+
+def _asked(facts: Facts, decision: Decision) -> object:
+    """Return all that a refusal of the driver depends on: once any of it differs, it is asked again at once."""
+    claim, storage_class, attributes = facts.claim, facts.storage_class, facts.attributes_class
+    pools = frozenset().union(*(node.pools for node in facts.nodes))
+    return (
+        decision,
+        (claim.request, claim.modes, claim.volume_mode, claim.forgets),
+        tuple(storage_class.parameters.items()) if storage_class else (),
+        tuple(attributes.parameters.items()) if attributes else (),
+        (pools, len(facts.volumes)),
+    )
+
+
+def _former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError:
+    """Return the error that says what keeps the former volume from coming back, or the same where that may pass."""
+    if not error.final:
+        return error
+    if decision.modifies:
+        wanted = claim["spec"].get("volumeAttributesClassName")
+        why = f"volume {decision.volume}: it is its former volume, and cannot be given VolumeAttributesClass {wanted}"
+    else:
+        why = f"{decision.sentence}; but that is refused"
+    way_out = "ask for another class" if decision.modifies else "ask for less, or make room"
+    message = f"{why}: {error.message}; {way_out}; no empty volume is made meanwhile"
+    return FormerRefused(code=error.code, message=message)
 
 
 def _may_have_former(facts: Facts) -> bool:

@@ -7,6 +7,10 @@ LAST_SECONDS = 60.0
 """Also the pause after an answer that will stay the same until somebody changes something."""
 
 
+MOST = 4096
+"""Objects that are remembered; the one that failed longest ago is forgotten first."""
+
+
 class Retries:
     """
     Pauses by object and wish: one that wishes for something else need not wait.
@@ -26,11 +30,21 @@ class Retries:
         """Whether the wish has failed before."""
         return about in self._pauses and self._pauses[about][0] == wish
 
-    def failed(self, about: str, wish: object, *, slowly: bool) -> float:
-        """Note the failure; the pause from now, which doubles each time."""
-        before, pause, _ = self._pauses.get(about, (None, 0.0, 0.0))
-        pause = min(LAST_SECONDS, pause * 2) if before == wish and pause else FIRST_SECONDS
-        pause = LAST_SECONDS if slowly else pause
+    def failed(
+        self, about: str, wish: object, *, slowly: bool, first: float | None = None, last: float | None = None
+    ) -> float:
+        """
+        Note the failure; the pause from now in seconds, which doubles each time from `first` to `last`.
+
+        `slowly`: the longest at once.
+        """
+        first = FIRST_SECONDS if first is None else first
+        last = LAST_SECONDS if last is None else last
+        before, pause, _ = self._pauses.pop(about, (None, 0.0, 0.0))
+        pause = min(last, pause * 2) if before == wish and pause else first
+        pause = last if slowly else pause
+        while len(self._pauses) >= MOST:
+            del self._pauses[next(iter(self._pauses))]
         self._pauses[about] = (wish, pause, asyncio.get_running_loop().time() + pause)
         return pause
 

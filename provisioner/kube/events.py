@@ -1,6 +1,7 @@
 """Events: what happened to an object, for the people who look at it. The same thing again is counted, not repeated."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 
 import structlog
@@ -15,6 +16,18 @@ LONGEST = 1024
 """Upstream cuts a message there."""
 
 
+_AMOUNT = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?:[KMGTPE]i?|m|s|h)?(?![\w-])")
+
+
+def without_amounts(message: str) -> str:
+    """
+    Return the message with every number that stands alone, such as ``10Gi`` or ``4096``, as a placeholder.
+
+    Two messages that differ in amounts alone report the same thing: one Event, and not one for each byte count.
+    """
+    return _AMOUNT.sub("#", message)
+
+
 class Recorder:
     """Writes Events as `component`. An Event that cannot be written is logged and never stops the work."""
 
@@ -26,7 +39,7 @@ class Recorder:
         """Tell about `obj`: `type` is Normal or Warning, `reason` one word in CamelCase."""
         metadata = obj["metadata"]
         namespace = metadata.get("namespace") or "default"
-        told = "\0".join((self._component, metadata.get("uid", ""), type, reason, message))
+        told = "\0".join((self._component, metadata.get("uid", ""), type, reason, without_amounts(message)))
         name = f"{metadata['name'][:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
@@ -35,7 +48,7 @@ class Recorder:
             except NotFound:
                 await self._transport.create(EVENT, self._event(obj, name, namespace, now, type, reason, message))
             else:
-                change = {"count": seen.get("count", 1) + 1, "lastTimestamp": now}
+                change = {"count": seen.get("count", 1) + 1, "lastTimestamp": now, "message": message[:LONGEST]}
                 await self._transport.patch(EVENT, name, change, namespace=namespace)
         except ApiError as error:
             log.warning("event.lost", reason=reason, object=metadata["name"], error=error.message)
