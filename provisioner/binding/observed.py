@@ -45,16 +45,22 @@ class Observed:
         found = map(self.claim, sorted(names - {claim.name}))
         return [each for each in found if each is not None]
 
-    def facts(self, claim: Claim, *, held: Held) -> Facts:
-        """The claim and its surroundings, and those of its siblings."""
-        own = self._alone(claim, held)
-        siblings = tuple(self._alone(each, held) for each in self.siblings(claim))
-        there = {claim.name, *(each.claim.name for each in siblings)}
+    def facts(self, claim: Claim, *, held: Held, siblings: Sequence[Claim] | None = None) -> Facts:
+        """
+        The claim and its surroundings, and those of its siblings.
+
+        `siblings` are those of the method of that name, where they are known already.
+        """
+        mounting = self._by_claim()
+        own = self._alone(claim, held, mounting)
+        beside = self.siblings(claim) if siblings is None else siblings
+        siblings_facts = tuple(self._alone(each, held, mounting) for each in beside)
+        there = {claim.name, *(each.claim.name for each in siblings_facts)}
         of_the_pod = own.stateful_set.beside(claim.name) if own.stateful_set else ()
         missing = tuple(name for name in of_the_pod if name not in there)
-        return dataclasses.replace(own, siblings=siblings, missing=missing)
+        return dataclasses.replace(own, siblings=siblings_facts, missing=missing)
 
-    def _alone(self, claim: Claim, held: Held) -> Facts:
+    def _alone(self, claim: Claim, held: Held, mounting: Mapping[str, Sequence[Pod]]) -> Facts:
         return Facts(
             claim=claim,
             volumes=self.volumes,
@@ -64,9 +70,17 @@ class Observed:
             stateful_sets=self.stateful_sets,
             manifests=held.get(claim.name, ()),
             nodes=self.nodes,
-            pods=tuple(self._mounting(claim)),
+            pods=tuple(mounting.get(claim.name, ())),
             cluster_uid=self.cluster_uid,
         )
+
+    def _by_claim(self) -> Mapping[str, Sequence[Pod]]:
+        """Claim's name → the pods that mount it; once for all claims, since a pod may have a hundred."""
+        found: dict[str, list[Pod]] = {}
+        for each in self.pods:
+            for name in dict.fromkeys(each.claims.values()):
+                found.setdefault(name, []).append(each)
+        return found
 
     def _mounting(self, claim: Claim) -> Sequence[Pod]:
         return [each for each in self.pods if claim.name in each.claims.values()]

@@ -63,18 +63,21 @@ def beside(facts: Facts) -> Decision | None:
     """
     Wait while nobody can tell on which node a new volume would be beside those of the siblings; else None.
 
-    For a class that does not wait for a consumer: no scheduler chooses one node for the pod. So one claim after the
-    other gets its volume, in the order of their names.
+    For a class that does not wait for a consumer: no scheduler chooses one node for the pod. So the first claim by name
+    gets its volume first, and once that leaves one node, all others at the same time.
     """
     if waits := _waits_for(facts):
         return waits
     having = {sibling.claim.name: theirs for sibling, theirs in _has_or_gets(facts)}
-    if having and not reached(facts):
+    where = reached(facts) if having else ()
+    if having and not where:
         name, theirs = next(iter(having.items()))
         return wait("sibling-away", had=f"{theirs.name} of claim {name}")
     for name in facts.missing:
         if name < facts.claim.name:
             return wait("after-sibling", wanted=name)
+    if len(where) == 1:
+        return None
     for sibling in facts.siblings:
         is_served_at_once = sibling.storage_class and sibling.storage_class.ours and not sibling.waits_for_consumer
         if is_served_at_once and sibling.claim.name not in having and sibling.claim.name < facts.claim.name:
@@ -93,7 +96,8 @@ def _waits_for(facts: Facts) -> Decision | None:
 
 def reached(facts: Facts) -> Sequence[Node]:
     """The nodes from which the volumes of all siblings are reached."""
-    return [node for node in facts.nodes if all(theirs.reached_from(node) for _, theirs in _has_or_gets(facts))]
+    volumes = [theirs for _, theirs in _has_or_gets(facts)]
+    return [node for node in facts.nodes if all(theirs.reached_from(node) for theirs in volumes)]
 
 
 def _alone(facts: Facts, former: Former) -> Reason | None:

@@ -1,6 +1,6 @@
 """All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
@@ -36,6 +36,9 @@ log = structlog.get_logger()
 
 View = TypeVar("View")
 
+FEW = 4
+"""Claims of one pod that the drivers are asked about one by one: that is less than all of a large namespace."""
+
 
 class Inventory(Protocol):
     """What the driver knows about volumes and their holders."""
@@ -51,14 +54,14 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     """
     The facts about a claim, and about the other claims of its pod.
 
-    The driver is asked only about claims whose class adopts: no other decision hangs on its answer. Raises RpcError.
+    The driver is asked only about claims whose class adopts: no other decision hangs on its answer. It is asked a
+    few times at most, however many claims the pod has. Raises RpcError.
     """
-    held = {}
     observed = observe(caches, claim.namespace)
-    for each in (claim, *observed.siblings(claim)):
-        if not each.volume_name and observed.adopts(each):
-            held[each.name] = await held_before(inventory, namespace=each.namespace, claim=each.name)
-    return observed.facts(claim, held=held)
+    siblings = observed.siblings(claim)
+    asked = [each.name for each in (claim, *siblings) if not each.volume_name and observed.adopts(each)]
+    held = await held_before(inventory, namespace=claim.namespace, claims=asked)
+    return observed.facts(claim, held=held, siblings=siblings)
 
 
 def observe(caches: Caches, namespace: str) -> Observed:
@@ -96,12 +99,24 @@ def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[
     return found
 
 
-async def held_before(inventory: Inventory, *, namespace: str, claim: str) -> tuple[Manifest, ...]:
-    """The manifests, in the trash or not, whose last holder was a claim of this name in a namespace of this name."""
-    labels = {HOLDER_NAMESPACE: namespace, HOLDER_CLAIM: claim}
-    living = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
-    trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
-    return (*living, *trashed)
+async def held_before(
+    inventory: Inventory, *, namespace: str, claims: Sequence[str]
+) -> dict[str, tuple[Manifest, ...]]:
+    """
+    By claim, the manifests, in the trash or not, whose last holder had its name in a namespace of this name.
+
+    Up to `FEW` claims are asked for one by one, more of them by their namespace, at once.
+    """
+    home = {HOLDER_NAMESPACE: namespace}
+    questions = [home | {HOLDER_CLAIM: each} for each in claims] if len(claims) <= FEW else [home]
+    found: dict[str, list[Manifest]] = {name: [] for name in claims}
+    for labels in questions:
+        living = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
+        trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
+        for each in (*living, *trashed):
+            if (name := each.holder.get(HOLDER_CLAIM, "")) in found:
+                found[name].append(each)
+    return {name: tuple(manifests) for name, manifests in found.items()}
 
 
 def view(manifest: "inventory_pb2.Manifest", *, in_trash: bool) -> Manifest:

@@ -1,0 +1,118 @@
+"""A pod may have a hundred claims: deciding about one of them costs one look at each, and few questions."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from csi.v1 import inventory_pb2
+from provisioner.binding import siblings
+from provisioner.binding.decision import Action
+from provisioner.binding.facts import Facts
+from provisioner.binding.judge import Judged, judge
+from provisioner.binding.order import decide
+from provisioner.controllers.gather import FEW, gather
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
+from provisioner.model.volume import Volume
+from tests.unit.controllers.fake_api import FakeApi
+from tests.unit.controllers.fake_driver import FakeDriver
+from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume
+
+
+class _Counting(FakeDriver):
+    """Counts the questions."""
+
+    questions = 0
+
+    async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
+        self.questions += 1
+        return await super().list_manifests(labels)
+
+
+def _claims(count: int) -> list[Json]:
+    found = []
+    for number in range(count):
+        each = claim(uid=f"uid{number}")
+        each["metadata"]["name"] = f"t{number}-web-0"
+        found.append(each)
+    return found
+
+
+def _volume_of(each: Json) -> Json:
+    found = volume(claim_uid="old")
+    name = each["metadata"]["name"]
+    found["metadata"]["name"] = f"pvc-{name}"
+    found["metadata"]["annotations"]["mooring.dev/template"] = name.partition("-")[0]
+    found["spec"]["claimRef"]["name"] = name
+    found["spec"]["csi"]["volumeHandle"] = f"{POOL}.pvc-{name}"
+    return found
+
+
+async def _facts(count: int, *, held: bool, nodes: int = 1) -> tuple[Facts, _Counting]:
+    claims = _claims(count)
+    owner = stateful_set()
+    templates = [each["metadata"]["name"].partition("-")[0] for each in claims]
+    owner["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": each}} for each in templates]
+    api = FakeApi(
+        (NAMESPACE, namespace()),
+        (STORAGE_CLASS, storage_class() | {"volumeBindingMode": "Immediate"}),
+        (STATEFUL_SET, owner),
+        *((CLAIM, each) for each in claims),
+        *((VOLUME, _volume_of(each)) for each in claims if held),
+    )
+    for number in range(nodes):
+        each = node(POOL) if not number else node()
+        each["metadata"] |= {"name": f"n{number}", "uid": f"n{number}"}
+        api.put(NODE, each)
+    driver = _Counting()
+    return await gather(Claim.of(claims[0]), api.caches, driver), driver
+
+
+@pytest.mark.parametrize(("count", "questions"), [(1, 1), (FEW, FEW), (FEW + 1, 1), (100, 1)])
+async def test_the_drivers_are_asked_a_few_times_at_most(count: int, questions: int) -> None:
+    """About one claim after the other while they are few, else about the namespace at once."""
+    found, driver = await _facts(count, held=False)
+
+    assert count - 1 == len(found.siblings)
+    assert questions == driver.questions
+
+
+@pytest.mark.parametrize("held", [True, False])
+async def test_each_sibling_is_judged_a_few_times_for_one_decision(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In proportion to the claims, whatever the number of nodes."""
+    calls = 0
+
+    def counting(facts: Any) -> Judged | None:
+        nonlocal calls
+        calls += 1
+        return judge(facts)
+
+    monkeypatch.setattr(siblings, "judge", counting)
+    found, _ = await _facts(100, held=held, nodes=20)
+    decision = decide(found)
+
+    assert decision.action is (Action.ADOPT if held else Action.PROVISION)
+    assert calls <= 4 * 100
+
+
+async def test_once_one_claim_has_its_node_the_others_need_not_wait_for_each_other() -> None:
+    """Without a scheduler the first by name comes first; where its volume leaves one node, all follow at once."""
+    found, _ = await _facts(3, held=False, nodes=2)
+    last = found.siblings[-1]
+    others = (found, *found.siblings[:-1])
+
+    def with_others(*, first_has: bool) -> Facts:
+        beside = []
+        for number, each in enumerate(others):
+            own = _volume_of({"metadata": {"name": each.claim.name}})
+            own["spec"]["claimRef"]["uid"] = each.claim.uid
+            if first_has and not number:
+                each.volumes.put(Volume.of(own))
+            beside.append(dataclasses.replace(each, siblings=(), missing=()))
+        return dataclasses.replace(last, siblings=tuple(beside))
+
+    assert decide(with_others(first_has=False)).reasons[0].code == "after-sibling"
+    after = decide(with_others(first_has=True))
+    assert (Action.PROVISION, frozenset({"n0"})) == (after.action, after.candidates)
