@@ -22,7 +22,7 @@ from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
-from provisioner.controllers.keys import claim_key, claim_of_volume
+from provisioner.controllers.keys import claim_key, claim_of_volume, concerns_siblings
 from provisioner.controllers.provision import Creates, provision
 from provisioner.controllers.retries import Retries
 from provisioner.kube.cache import Caches
@@ -96,6 +96,8 @@ class Claims:
         self._announcer = Announcer(recorder)
         self._router = router
         self._retries = Retries()
+        self._seen: dict[Key, object] = {}
+        """Claim → what its siblings were woken for last; for claims that exist."""
         self._gives_back = gives_back
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
@@ -112,7 +114,16 @@ class Claims:
         }
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
-        return self._with_siblings(claim_key(claim))
+        """Itself, and its siblings where they are concerned: not each time that a controller notes something on it."""
+        key = claim_key(claim)
+        if self._caches[CLAIM].get(key[1], key[0]) is None:
+            self._seen.pop(key, None)
+            return self._with_siblings(key)
+        concerns = concerns_siblings(claim)
+        if self._seen.get(key) == concerns:
+            return [key]
+        self._seen[key] = concerns
+        return self._with_siblings(key)
 
     def _of_volume(self, volume: Json) -> Iterable[Key]:
         return {each for key in claim_of_volume(volume) for each in self._with_siblings(key)}

@@ -1,5 +1,6 @@
 """All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -68,6 +69,7 @@ def observe(caches: Caches, namespace: str) -> Observed:
     """What the caches say around the claims of a namespace."""
 
     def one(kind: Kind, view: Callable[[Object], View], within: str = "") -> Callable[[str], View | None]:
+        @functools.cache  # claims of one pod name the same class
         def find(name: str) -> View | None:
             found = caches[kind].get(name, within) if name else None
             return next(iter(readable([found] if found else [], view)), None)

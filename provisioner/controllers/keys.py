@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from provisioner.kube.control import Key
 from provisioner.model.kinds import Json, Object
-from provisioner.model.names import POOL_LABEL_PREFIX
+from provisioner.model.names import BIND_COMPLETED, CLASS_BETA, FORGET, POOL_LABEL_PREFIX
 
 OF_POOL = "pool"
 """Index of volumes, by `pools_of_volume`."""
@@ -32,3 +32,11 @@ def pools_of_node(node: Json) -> Iterable[str]:
     for label in node["metadata"].get("labels") or {}:
         if label.startswith(POOL_LABEL_PREFIX):
             yield label.removeprefix(POOL_LABEL_PREFIX)
+
+
+def concerns_siblings(claim: Object) -> object:
+    """Return all of a claim that a decision about the other claims of its pod may look at."""
+    metadata = claim["metadata"]
+    annotations = metadata.get("annotations") or {}
+    notes = tuple(annotations.get(each) for each in (FORGET, CLASS_BETA, BIND_COMPLETED))
+    return metadata.get("uid"), metadata.get("deletionTimestamp"), notes, claim.get("spec")

@@ -12,6 +12,7 @@ from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
 from provisioner.binding.judge import Judged, judge
 from provisioner.binding.order import decide
+from provisioner.controllers.claims import Claims
 from provisioner.controllers.gather import FEW, gather
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
@@ -116,3 +117,24 @@ async def test_once_one_claim_has_its_node_the_others_need_not_wait_for_each_oth
     assert decide(with_others(first_has=False)).reasons[0].code == "after-sibling"
     after = decide(with_others(first_has=True))
     assert (Action.PROVISION, frozenset({"n0"})) == (after.action, after.candidates)
+
+
+async def test_siblings_are_woken_by_what_concerns_them_alone() -> None:
+    """A note of a controller on one of a hundred claims wakes that one; its volume, its end and its wishes wake all."""
+    claims = _claims(3)
+    owner = stateful_set()
+    owner["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": f"t{number}"}} for number in range(3)]
+    api = FakeApi((STATEFUL_SET, owner), *((CLAIM, each) for each in claims))
+    wake = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()[CLAIM]
+    one = claims[0]
+    metadata = one["metadata"]
+    noted = {**one, "metadata": {**metadata, "annotations": {"volume.kubernetes.io/selected-node": "n"}}}
+    pending = {**noted, "status": {"phase": "Pending"}}
+    forgets = {**noted, "metadata": {**metadata, "annotations": {"mooring.dev/forget": "x"}}}
+    bound = {**noted, "spec": {**one["spec"], "volumeName": "pv"}}
+    ends = {**bound, "metadata": {**metadata, "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+
+    woken = [len(set(wake(each))) for each in (one, one, noted, pending, forgets, bound, bound, ends)]
+    assert woken == [3, 1, 1, 1, 3, 3, 1, 3]
+    await api.delete(CLAIM, metadata["name"], namespace="default")
+    assert len(set(wake(ends))) == 3, "gone for good"
