@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
@@ -30,6 +31,7 @@ class Client:
 
     def __init__(self, server: Server) -> None:
         self.server = server
+        self._announced = server.engine
 
     def get(
         self,
@@ -70,7 +72,15 @@ class Client:
         content_type: str = "application/json",
         accept: str = "",
     ) -> Json:
-        """Any request; raises Refused, and CommandFailed when nobody answers."""
+        """
+        Any request; raises Refused, and CommandFailed when nobody answers.
+
+        Before the first one that may change something on a cluster, the server is named on stderr.
+        """
+        if method != "GET" and not self._announced:
+            self._announced = True
+            sys.stderr.write(f"mooring: changing objects on {self.server.url} ({self._origin()})\n")
+            sys.stderr.flush()
         with closing(self._connect(timeout=TIMEOUT_SECONDS)) as connection:
             answer = self._send(
                 connection, method, path, query=query, body=body, content_type=content_type, accept=accept
@@ -117,11 +127,19 @@ class Client:
             raise self._unreachable(error) from None
 
     def _unreachable(self, error: Exception) -> CommandFailed:
+        way_on = (
+            "start the engine with `mooring up`, or name a cluster with --kubeconfig or --context"
+            if self.server.engine
+            else "look whether it runs, or name another server with --kubeconfig, --context or --state"
+        )
         return CommandFailed(
-            f"nothing answers at {self.server.url} ({error}); start the engine with `mooring up`, "
-            f"or name another server with --kubeconfig (this one is from {self.server.kubeconfig})",
+            f"nothing answers at {self.server.url} ({error}), and nothing was done elsewhere; {way_on} "
+            f"(this one is {self._origin()})",
             code=UNREACHABLE,
         )
+
+    def _origin(self) -> str:
+        return f"context {self.server.context_name} of {self.server.kubeconfig}"
 
 
 def _refusal(status: int, content: bytes) -> Refused:

@@ -11,13 +11,17 @@ from typing import Any
 
 import yaml
 
-from provisioner.cli.exits import BAD_INPUT, UNREACHABLE, CommandFailed
+from provisioner.cli.exits import BAD_INPUT, UNREACHABLE, USAGE, CommandFailed
 from provisioner.embedded.settings import default_state
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server's address, how to trust it, and who we are. `kubeconfig` is where all this stands."""
+    """
+    A server's address, how to trust it, and who we are.
+
+    `kubeconfig` is the file that has the context, `context_name`. `engine`: it is the embedded engine, no cluster.
+    """
 
     url: str
     authority: bytes
@@ -27,6 +31,8 @@ class Server:
     key: bytes
     namespace: str
     kubeconfig: Path
+    context_name: str = ""
+    engine: bool = False
 
     def context(self) -> ssl.SSLContext:
         """For HTTPS."""
@@ -42,65 +48,114 @@ class Server:
         return context
 
 
-def find(*, kubeconfig: Path | None, state: Path | None) -> Path:
+@dataclass(frozen=True, slots=True)
+class Source:
     """
-    The kubeconfig to use.
+    Where the server is named.
 
-    In this order: --kubeconfig; the engine's in --state or MOORING_STATE; the engine's in the default state directory,
-    if it is there; KUBECONFIG; ``~/.kube/config``.
+    Several files are merged as kubectl merges those of KUBECONFIG; `required` means that a missing one is an error.
+    `engine` says that the server is the embedded engine of a state directory, and no cluster.
     """
+
+    files: tuple[Path, ...]
+    context: str = ""
+    engine: bool = False
+    required: bool = False
+
+
+def find(
+    environ: Mapping[str, str],
+    *,
+    kubeconfig: Path | None = None,
+    context: str = "",
+    state: Path | None = None,
+    plugin: bool = False,
+) -> Source:
+    """
+    Decide which server is meant. This is the one place that says so.
+
+    The server is always one that the user named: --kubeconfig or --context name a cluster, --state names an engine, and
+    so does MOORING_STATE for `mooring`. When nothing is named, `mooring` means the engine of the default state
+    directory, running or not, and `kubectl mooring` (`plugin`) means what kubectl means. There is no falling through
+    from one to another. Raises CommandFailed when two are named.
+    """
+    if state is not None and (kubeconfig is not None or context):
+        raise CommandFailed("--state names an engine, --kubeconfig and --context name a cluster: say one", code=USAGE)
     if kubeconfig is not None:
-        return kubeconfig
-    if state is None and "MOORING_STATE" in os.environ:
-        state = default_state(os.environ, uid=os.geteuid())
-    if state is not None:
-        return state / "kubeconfig"
-    usual = default_state(os.environ, uid=os.geteuid()) / "kubeconfig"
-    if usual.exists():
-        return usual
-    named = os.environ.get("KUBECONFIG", "").partition(os.pathsep)[0]
-    elsewhere = Path(named) if named else Path(os.environ.get("HOME", "/"), ".kube", "config")
-    return elsewhere if elsewhere.exists() else usual
+        return Source((kubeconfig,), context, required=True)
+    if context or (plugin and state is None):
+        return Source(_as_kubectl(environ), context)
+    return Source(((state or default_state(environ, uid=os.geteuid())) / "kubeconfig",), engine=True, required=True)
 
 
-def read(path: Path) -> Server:
-    """Read the current context. Raises CommandFailed."""
+def _as_kubectl(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """The files that kubectl reads. Source: kubernetes, client-go/tools/clientcmd/loader.go."""
+    named = dict.fromkeys(Path(each) for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each)
+    return tuple(named) or (Path(environ.get("HOME", "/"), ".kube", "config"),)
+
+
+def read(source: Source) -> Server:
+    """Read the chosen context, else the current one. Raises CommandFailed."""
+    configs = [(path, config) for path in source.files if (config := _load(path, source)) is not None]
+    if not configs:
+        files = os.pathsep.join(map(str, source.files))
+        message = f"no server is named: {files} does not exist; name one with --kubeconfig, or an engine with --state"
+        raise CommandFailed(message, code=UNREACHABLE)
+    at = configs[0][0]
     try:
-        config = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 # safe
-    except FileNotFoundError:
-        message = f"no engine has run here ({path} does not exist); start one with `mooring up`, or name a --kubeconfig"
-        raise CommandFailed(message, code=UNREACHABLE) from None
-    except (OSError, yaml.YAMLError) as error:
-        raise CommandFailed(f"{path} cannot be read: {error}", code=BAD_INPUT) from None
-    try:
-        context = _named(config, "context", config["current-context"])
-        cluster = _named(config, "cluster", context["cluster"])
-        user = _named(config, "user", context["user"])
+        chosen = source.context
+        for path, config in configs:
+            if not chosen and (chosen := str(config.get("current-context") or "")):
+                at = path
+        at, context = _named(configs, "context", chosen)
+        where, cluster = _named(configs, "cluster", context["cluster"])
+        who, user = _named(configs, "user", context["user"]) if context.get("user") else (at, {})
         if unknown := {"exec", "auth-provider"} & user.keys():
             message = (
-                f"{path}: users that sign in by {unknown.pop()} are not supported here; use kubectl for that cluster"
+                f"{who}: users that sign in by {unknown.pop()} are not supported here; use kubectl for that cluster"
             )
             raise CommandFailed(message, code=BAD_INPUT)
         return Server(
             url=str(cluster["server"]).rstrip("/"),
-            authority=_bytes(cluster, "certificate-authority", path),
+            authority=_bytes(cluster, "certificate-authority", where),
             insecure=bool(cluster.get("insecure-skip-tls-verify")),
-            token=_token(user, path),
-            certificate=_bytes(user, "client-certificate", path),
-            key=_bytes(user, "client-key", path),
+            token=_token(user, who),
+            certificate=_bytes(user, "client-certificate", who),
+            key=_bytes(user, "client-key", who),
             namespace=str(context.get("namespace") or "default"),
-            kubeconfig=path,
+            kubeconfig=at,
+            context_name=chosen,
+            engine=source.engine,
         )
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        raise CommandFailed(f"{path} is not a kubeconfig that can be used: {error!r}", code=BAD_INPUT) from None
+    except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise CommandFailed(f"{at} is not a kubeconfig that can be used: {error!r}", code=BAD_INPUT) from None
 
 
-def _named(config: Any, kind: str, name: str) -> dict[str, Any]:
-    found = next(each for each in [*config[f"{kind}s"], None] if each is None or each["name"] == name)
-    if found is None:
-        raise KeyError(f"{kind} {name}")
-    entry: dict[str, Any] = found[kind] or {}
-    return entry
+def _load(path: Path, source: Source) -> Any:
+    """One file; None for a missing one that need not be there."""
+    try:
+        return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 # safe
+    except FileNotFoundError:
+        if not source.required:
+            return None
+        if not source.engine:
+            raise CommandFailed(f"{path} does not exist", code=BAD_INPUT) from None
+        message = (
+            f"no engine has run here ({path} does not exist); start one with `mooring up`, "
+            "or name a cluster with --kubeconfig or --context"
+        )
+        raise CommandFailed(message, code=UNREACHABLE) from None
+    except (OSError, yaml.YAMLError) as error:
+        raise CommandFailed(f"{path} cannot be read: {error}", code=BAD_INPUT) from None
+
+
+def _named(configs: list[tuple[Path, Any]], kind: str, name: str) -> tuple[Path, dict[str, Any]]:
+    """The entry of that name, and the file it stands in; the first file that has it wins."""
+    for path, config in configs:
+        for each in config.get(f"{kind}s") or ():
+            if each["name"] == name:
+                return path, each[kind] or {}
+    raise KeyError(f"{kind} {name}")
 
 
 def _bytes(entry: Mapping[str, Any], key: str, kubeconfig: Path) -> bytes:

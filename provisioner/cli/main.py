@@ -8,11 +8,13 @@ import importlib
 import keyword
 import os
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
 
 from provisioner.cli.exits import INTERRUPTED, OK, USAGE, CommandFailed
+from provisioner.cli.program import COMMAND, PLUGIN
 
 COMMANDS: Final = {
     "up": "Run the engine on this machine, without a cluster.",
@@ -69,13 +71,14 @@ def mooring() -> None:
 
 def main() -> None:
     """Run the command and end the process."""
-    sys.exit(run(sys.argv[1:]))
+    as_plugin = Path(sys.argv[0]).name.startswith("kubectl-")
+    sys.exit(run(sys.argv[1:], name=PLUGIN if as_plugin else COMMAND))
 
 
-def run(arguments: list[str]) -> int:
-    """Run the command; its exit code."""
+def run(arguments: list[str], *, name: str = COMMAND) -> int:
+    """Run the command under one of its names, those of `program`; its exit code."""
     try:
-        result = mooring.main(arguments, prog_name="mooring", standalone_mode=False)
+        result = mooring.main(arguments, prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code

@@ -1,6 +1,7 @@
 """Options that many commands share, and what they lead to."""
 
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Any
 
 import click
 
-from provisioner.cli import kubeconfig
 from provisioner.cli.client import Client
 from provisioner.cli.exits import USAGE, CommandFailed
+from provisioner.cli.kubeconfig import find, read
+from provisioner.cli.program import PLUGIN
 from provisioner.model.kinds import KINDS, Kind, kind_named
 
 
@@ -34,27 +36,39 @@ def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def with_target(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command a `target`, from --state, --kubeconfig and -n."""
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that name a server: --kubeconfig, --context and --state, as `kubeconfig`, `context` and `state`."""
+    command = state_option(command)
+    command = click.option("--context", default="", help="A context of the kubeconfig, as for kubectl.")(command)
+    return click.option("--kubeconfig", type=click.Path(path_type=Path), help="Another server's kubeconfig.")(command)
 
-    @click.option("--kubeconfig", type=click.Path(path_type=Path), help="Another server's kubeconfig.")
-    @state_option
+
+def with_target(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give the command a `target`, from --state, --kubeconfig, --context and -n."""
+
+    @server_options
     @click.option("-n", "--namespace", help="The namespace; default as the kubeconfig says.")
     @functools.wraps(command)
-    def with_it(*args: Any, kubeconfig: Path | None, state: Path | None, namespace: str | None, **others: Any) -> Any:
-        return command(*args, target=target_of(kubeconfig=kubeconfig, state=state, namespace=namespace), **others)
+    def with_it(
+        *args: Any, kubeconfig: Path | None, context: str, state: Path | None, namespace: str | None, **others: Any
+    ) -> Any:
+        target = target_of(kubeconfig=kubeconfig, context=context, state=state, namespace=namespace)
+        return command(*args, target=target, **others)
 
     return with_it
 
 
-def target_of(*, kubeconfig: Path | None, state: Path | None, namespace: str | None) -> Target:
+def target_of(*, kubeconfig: Path | None, context: str, state: Path | None, namespace: str | None) -> Target:
     """The server that the options mean."""
-    server = _read(kubeconfig, state)
+    found = find(os.environ, kubeconfig=kubeconfig, context=context, state=state, plugin=is_plugin())
+    server = read(found)
     return Target(Client(server), namespace or server.namespace)
 
 
-def _read(path: Path | None, state: Path | None) -> kubeconfig.Server:
-    return kubeconfig.read(kubeconfig.find(kubeconfig=path, state=state))
+def is_plugin() -> bool:
+    """Whether the command runs as `kubectl mooring`."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.find_root().info_name == PLUGIN
 
 
 def kind_or_fail(word: str) -> Kind:

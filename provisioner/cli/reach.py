@@ -2,10 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandFailed
+from provisioner.cli.options import is_plugin
 from provisioner.cluster.visit import visit as visit_cluster
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
 from provisioner.embedded.visit import visit as visit_engine
@@ -16,21 +18,26 @@ from provisioner.logs import configure
 from provisioner.router import DriverAway, RpcError
 
 IN_A_POD = "KUBERNETES_SERVICE_HOST"
+IN_CONTROLLER = "kubectl -n mooring-system exec deployment/mooring-controller -- mooring ..."
 
 
 @contextlib.asynccontextmanager
 async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
     """The API server and the drivers. Raises CommandFailed for whatever cannot be reached, or breaks off."""
     configure("text")
+    if is_plugin() and state is None:
+        message = f"this needs the drivers, which only the controller's pod reaches: {IN_CONTROLLER}; or say --state"
+        raise CommandFailed(message, code=BAD_ENVIRONMENT)
     paths = StatePaths(state or default_state(os.environ, uid=os.geteuid()))
-    in_a_pod = IN_A_POD in os.environ and state is None
+    cluster = state is None and _is_controller_pod(os.environ, paths)
+    if cluster:
+        sys.stderr.write("mooring: this works on the cluster that this pod belongs to\n")
     try:
-        async with visit_cluster() if in_a_pod else visit_engine(paths) as reached:
+        async with visit_cluster() if cluster else visit_engine(paths) as reached:
             yield reached
     except BadEnvironment as error:
         raise CommandFailed(
-            f"{error}. In a cluster, run this in the controller's pod: "
-            "kubectl -n mooring-system exec deployment/mooring-controller -- mooring ...",
+            f"{error}. In a cluster, run this in the controller's pod: {IN_CONTROLLER}",
             code=BAD_ENVIRONMENT,
         ) from None
     except BadKubeconfig as error:
@@ -39,3 +46,8 @@ async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Fleet]
         raise CommandFailed(error.message, code=UNREACHABLE) from None
     except (ApiError, RpcError) as error:
         raise CommandFailed(error.message, code=FAILED) from None
+
+
+def _is_controller_pod(environ: Mapping[str, str], paths: StatePaths) -> bool:
+    """Whether the cluster is meant: in a pod where no engine was named or ever ran (a pod of a build may have one)."""
+    return IN_A_POD in environ and "MOORING_STATE" not in environ and not paths.kubeconfig.exists()

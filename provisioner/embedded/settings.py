@@ -83,6 +83,11 @@ class StatePaths:
         return self.state / "holder.json"
 
     @property
+    def log(self) -> Path:
+        """What an engine in the background writes."""
+        return self.state / "engine.log"
+
+    @property
     def driver(self) -> Path:
         """Directory of the driver's socket and of what it knows about pools."""
         return self.state / "driver"

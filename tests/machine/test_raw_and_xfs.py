@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +17,17 @@ NAMES = ("raw-disk-0", "files-disk-0")
 def _apply(engine: Living) -> None:
     subprocess.run(
         [sys.executable, "-m", "provisioner.cli.main", "apply", "-f", str(ROOT / "examples/raw-block.yaml")],
-        env=os.environ | {"KUBECONFIG": str(engine.state / "kubeconfig")},
+        env=os.environ | {"MOORING_STATE": str(engine.state)},
         check=True,
         capture_output=True,
     )
     engine.ready_pods("disk-0")
+
+
+def _path(engine: Living, volume: str) -> Path:
+    """What `mooring path` prints."""
+    argv = [sys.executable, "-m", "provisioner.cli.main", "path", "disk-0", volume, "--state", str(engine.state)]
+    return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
 
 
 def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: Living) -> None:
@@ -28,7 +35,7 @@ def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: Living) -> N
     _apply(engine)
     places = engine.state / "pods/default/disk-0"
     (places / "files/token").write_text("mine", encoding="utf-8")
-    with (places / "raw").open("rb+") as device:
+    with _path(engine, "raw").open("rb+") as device:
         device.write(b"raw and mine")
     for name in NAMES:
         engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": {"storage": "1Gi"}}}})

@@ -1,11 +1,17 @@
-"""`mooring up`: the engine, in the foreground."""
+"""`mooring up`: the engine, in the foreground or, with --detach, in the background."""
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
-from provisioner.embedded.settings import UpSettings, default_state
+from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, MEANINGS, OK, CommandFailed
+from provisioner.cli.waiting import until
+from provisioner.embedded.settings import BadEnvironment, UpSettings, default_state
+
+START_SECONDS = 120.0
+"""How long `--detach` waits for the API; a driver with many volumes takes seconds."""
 
 
 @click.command("up")
@@ -15,8 +21,10 @@ from provisioner.embedded.settings import UpSettings, default_state
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; chosen once by default.")
 @click.option("--purge-interval", type=click.FloatRange(min=0.05), default=60.0, help="Seconds between looks at trash.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
+@click.option("--detach", is_flag=True, help="Return when the API is ready, and leave the engine running.")
 def command(
     *,
+    detach: bool,
     state: Path | None,
     pools: tuple[Path, ...],
     node_name: str,
@@ -27,19 +35,34 @@ def command(
     """
     Run the engine on this machine, without a cluster.
 
-    It stays in the foreground; SIGINT or SIGTERM unmounts all volumes and ends it. Without root it runs in a user
-    namespace of its own, with directory volumes only.
+    It stays in the foreground, unless --detach is given; SIGINT or SIGTERM unmounts all volumes and ends it. Without
+    root it runs in a user namespace of its own, with directory volumes only.
     """
+    where = (state or default_state(os.environ, uid=os.geteuid())).absolute()
+    settings = UpSettings(
+        state=str(where),
+        pools=tuple(str(pool.absolute()) for pool in pools),
+        node_name=node_name,
+        port=port,
+        purge_interval=purge_interval,
+        log_format=log_format,
+    )
+    if detach:
+        return _detached(settings)
     from provisioner.embedded.up import run  # noqa: PLC0415 # the help needs no engine
 
-    where = (state or default_state(os.environ, uid=os.geteuid())).absolute()
-    return run(
-        UpSettings(
-            state=str(where),
-            pools=tuple(str(pool.absolute()) for pool in pools),
-            node_name=node_name,
-            port=port,
-            purge_interval=purge_interval,
-            log_format=log_format,
-        )
-    )
+    return run(settings)
+
+
+def _detached(settings: UpSettings) -> int:
+    """Start the engine in the background, and wait for it."""
+    from provisioner.embedded import detached  # noqa: PLC0415 # the help needs no engine
+
+    try:
+        sentence = detached.run(settings, lambda missing: until(missing, seconds=START_SECONDS))
+    except BadEnvironment as error:
+        raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
+    except detached.StartFailed as error:
+        raise CommandFailed(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
+    sys.stderr.write(f"{sentence}\n")
+    return OK

@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 from provisioner.cli.exits import CommandFailed
-from provisioner.cli.options import state_option, target_of
+from provisioner.cli.options import server_options, target_of
 
 
 @click.command("version")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Another server's kubeconfig.")
-@state_option
+@server_options
 @click.option("--client", "client_only", is_flag=True, help="Do not ask a server.")
 @click.option("-o", "--output", type=click.Choice(["json"]), help="As data.")
-def command(*, kubeconfig: Path | None, state: Path | None, client_only: bool, output: str | None) -> None:
+def command(
+    *, kubeconfig: Path | None, context: str, state: Path | None, client_only: bool, output: str | None
+) -> None:
     """Print versions."""
     try:
         ours = version("mooring-csi")
@@ -25,7 +26,8 @@ def command(*, kubeconfig: Path | None, state: Path | None, client_only: bool, o
     server = None
     if not client_only:
         try:
-            answer = target_of(kubeconfig=kubeconfig, state=state, namespace=None).client.call("GET", "/version")
+            target = target_of(kubeconfig=kubeconfig, context=context, state=state, namespace=None)
+            answer = target.client.call("GET", "/version")
             server = answer.get("gitVersion")
         except CommandFailed:
             server = None

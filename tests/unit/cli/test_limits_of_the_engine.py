@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from provisioner.cli.client import Client, Refused
-from provisioner.cli.kubeconfig import read
+from provisioner.cli.kubeconfig import Source, read
 from provisioner.model.kinds import POD, SERVICE, Json
 from tests.unit.cli.conftest import Mooring
 
@@ -16,7 +16,7 @@ CONTAINER: Json = {"name": "c", "image": "i"}
 @pytest.fixture
 def client(state: Path) -> Client:
     """Straight to the server."""
-    return Client(read(state / "kubeconfig"))
+    return Client(read(Source((state / "kubeconfig",))))
 
 
 @pytest.mark.limit("api-kinds")

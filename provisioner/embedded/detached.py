@@ -1,0 +1,104 @@
+"""The engine in the background: start it, and return when its API can be used."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings
+
+STOP_SECONDS = 30.0
+"""How long a start that is given up has for unmounting what it mounted."""
+
+
+class StartFailed(Exception):
+    """The engine ended instead of becoming ready; the text is what it wrote, `code` its exit code."""
+
+    def __init__(self, text: str, *, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """An engine that was started in a session of its own; its log begins at `offset` of the log file."""
+
+    process: "subprocess.Popen[bytes]"
+    paths: StatePaths
+    offset: int
+
+    def missing(self) -> str:
+        """What is still missing, "" when the API is ready. Raises StartFailed."""
+        code = self.process.poll()
+        if code is not None:
+            raise StartFailed(self._written() or "the engine ended without a word", code=code or 1)
+        return "" if _ready_engine(self.paths) == self.process.pid else "the engine is starting"
+
+    def give_up(self) -> None:
+        """End an engine that did not become ready, or is no longer wanted."""
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def _written(self) -> str:
+        """The last line of this start, without the name that the command itself puts before it."""
+        with self.paths.log.open("rb") as log:
+            log.seek(self.offset)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("mooring: ") if lines else ""
+
+
+def start(settings: UpSettings) -> Background:
+    """Start the engine in a session of its own, writing to its log file. Raises BadEnvironment."""
+    paths = settings.paths
+    try:
+        paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
+        descriptor = os.open(paths.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise BadEnvironment(f"cannot make {paths.log}: {error.strerror}; choose another place with --state") from error
+    argv = [sys.executable, "-m", "provisioner.embedded", msgspec.json.encode(settings).decode()]
+    try:
+        offset = os.fstat(descriptor).st_size
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True
+        )
+    finally:
+        os.close(descriptor)
+    return Background(process, paths, offset)
+
+
+def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
+    """
+    Start the engine and wait until its API is ready; the sentence for the person who did.
+
+    `wait` looks at what is missing until it is "", or raises; then the engine is ended, as nobody would know of it.
+    Raises BadEnvironment and StartFailed.
+    """
+    background = start(settings)
+    try:
+        wait(background.missing)
+    except BaseException:
+        background.give_up()
+        raise
+    paths = settings.paths
+    port = paths.port_file.read_text(encoding="ascii").strip()
+    return (
+        f"ready: the API listens on https://127.0.0.1:{port}; KUBECONFIG={paths.kubeconfig}; its log is {paths.log}; "
+        f"`kill {background.process.pid}` ends it"
+    )
+
+
+def _ready_engine(paths: StatePaths) -> int:
+    """The process id of the engine that is ready there, else 0; it is written after everything has started."""
+    try:
+        holder = msgspec.json.decode(Path(paths.holder).read_bytes())
+        return int(holder["pid"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return 0

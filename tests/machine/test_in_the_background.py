@@ -1,0 +1,63 @@
+"""`mooring up --detach`, and the lines of the README as a newcomer pastes them."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.machine.living import Living
+
+pytestmark = pytest.mark.needs("root")
+
+
+@pytest.fixture
+def pasted(tmp_path: Path) -> Iterator[tuple[Living, dict[str, str]]]:
+    """An engine that only the pasted lines start, and their environment."""
+    living = Living(tmp_path / "s")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    try:
+        yield living, os.environ | {"MOORING_STATE": str(living.state), "KUBECONFIG": "/none", "PATH": path}
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            pid = json.loads((living.state / "holder.json").read_bytes())["pid"]
+            os.kill(pid, signal.SIGTERM)
+            living.until(lambda: not _runs(pid), "the engine in the background has ended")
+        for mount in reversed(living.remains()["mounts"]):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+
+
+def _runs(pid: int) -> bool:
+    """A process that has ended keeps its number until it is waited for, and its command line no longer."""
+    try:
+        return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
+    except FileNotFoundError:
+        return False
+
+
+def _run(environment: dict[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
+
+
+def test_the_lines_of_the_readme_can_be_pasted_at_once(pasted: tuple[Living, dict[str, str]]) -> None:
+    """Each of them ends with 0 without waiting for a person, and all reach the engine that the first one started."""
+    living, environment = pasted
+    block = re.search(r"```\n(mooring up.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    assert shutil.which("mooring", path=environment["PATH"])
+
+    done = _run(environment, "bash", "-e", "-c", block[1])
+
+    assert done.returncode == 0, done.stderr
+    assert f"KUBECONFIG={living.state}/kubeconfig" in done.stderr
+    assert f"{living.state}/pods/default/web-0/www" in done.stdout.splitlines()
+    again = _run(environment, "mooring", "up", "--detach")
+    assert (again.returncode, again.stderr.count("another engine already runs")) == (78, 1)
