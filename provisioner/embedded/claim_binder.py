@@ -15,6 +15,7 @@ from provisioner.binding.control import ClaimStep, claim_step
 from provisioner.binding.index import Index
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
+from provisioner.controllers.give_back import give_back
 from provisioner.controllers.keys import claim_key
 from provisioner.controllers.live_volumes import volumes_in
 from provisioner.embedded.bind_writes import reserve, set_phase
@@ -66,6 +67,7 @@ class ClaimBinder:
             CLAIM: lambda claim: [claim_key(claim)],
             VOLUME: self._of_volume,
             STORAGE_CLASS: lambda _: self._pending(),
+            NODE: lambda node: [] if self._caches[NODE].get(node["metadata"]["name"]) else self._pending(),
         }
 
     def _of_volume(self, volume: Json) -> Iterable[Key]:
@@ -86,6 +88,9 @@ class ClaimBinder:
             claim = Claim.of(found)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
+        if self._node_is_gone(claim):
+            await self._reschedule(found, claim)
+            return Done()
         volumes = volumes_in(self._caches)
         classes = readable(self._caches[STORAGE_CLASS].all(), StorageClass.of)
         storage_class = next((each for each in classes if each.name == claim.class_name), None)
@@ -99,6 +104,21 @@ class ClaimBinder:
                 return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         await self._write(found, claim, step)
         return Done()
+
+    def _node_is_gone(self, claim: Claim) -> bool:
+        """Whether the claim waits for a volume on a node that does not exist."""
+        waits = not claim.volume_name and not claim.deleting
+        return bool(claim.selected_node) and waits and self._caches[NODE].get(claim.selected_node) is None
+
+    async def _reschedule(self, found: Json, claim: Claim) -> None:
+        """
+        Let the scheduler select another node, which it does as soon as a pod mounts the claim.
+
+        Source: sig-storage-lib-external-provisioner, controller (the selected node is not found).
+        """
+        message = f"the selected node {claim.selected_node} does not exist; another one is selected for the claim's pod"
+        await self._announcer.say(found, warning=True, reason="SelectedNodeNotFound", message=message)
+        await give_back(self._transport, found, why=message)
 
     def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
         """What kube-scheduler does in a cluster: before a volume is made on the node, one that is there is taken."""
