@@ -136,12 +136,21 @@ def _fate(volume: Volume) -> str:
     return "its data is kept"
 
 
-def explain_pod(pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[str] = ()) -> Explanation:
-    """Whether the pod's volumes are there. `missing` are the names of claims that do not exist."""
+def explain_pod(
+    pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[str] = (), refusal: str = ""
+) -> Explanation:
+    """
+    Whether the pod's volumes are there.
+
+    `missing` are the names of claims that do not exist; `refusal` says why the claim of an ephemeral volume may not be
+    used (`ClaimVolume.refusal`).
+    """
     subject = f"pod {pod.namespace}/{pod.name}"
     unwell = [claim for claim in claims if claim.state != "Bound"]
     changing = [claim for claim in claims if claim.state == "Bound" and not claim.well]
-    if missing:
+    if refusal:
+        sentence = refusal
+    elif missing:
         sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
     elif unwell:
         sentence = f"it waits for {unwell[0].subject}: {unwell[0].sentence}"
@@ -153,4 +162,4 @@ def explain_pod(pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[st
         sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
         sentence += "".join(f"; {claim.subject}: {claim.sentence}" for claim in changing)
     reasons = tuple(reason for claim in (*unwell, *changing) for reason in claim.reasons)
-    return Explanation(subject, pod.phase, pod.ready and not missing, sentence, reasons)
+    return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, sentence, reasons)

@@ -39,7 +39,7 @@ class Observed:
 
     def siblings(self, claim: Claim) -> Sequence[Claim]:
         """The other claims of the pods that mount the claim, and those that its StatefulSet makes for the same pod."""
-        names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.claims.values()}
+        names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.lasting}
         for each in self.stateful_sets:
             names.update(() if each.deleting else each.beside(claim.name))
         found = map(self.claim, sorted(names - {claim.name}))
@@ -83,4 +83,4 @@ class Observed:
         return found
 
     def _mounting(self, claim: Claim) -> Sequence[Pod]:
-        return [each for each in self.pods if claim.name in each.claims.values()]
+        return [each for each in self.pods if claim.name in each.lasting]

@@ -137,7 +137,7 @@ class Claims:
         """The claim, and those of the same pod: they are decided together."""
         namespace, name = key
         sets = readable(self._caches[STATEFUL_SET].all(namespace), StatefulSet.of)
-        pods = (each.claims.values() for each in readable(self._caches[POD].all(namespace), Pod.of))
+        pods = (each.lasting for each in readable(self._caches[POD].all(namespace), Pod.of))
         beside = {one for each in sets for one in each.beside(name)}
         return {key, *((namespace, one) for one in beside.union(*(claims for claims in pods if name in claims)))}
 

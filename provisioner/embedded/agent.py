@@ -17,7 +17,7 @@ from provisioner.embedded import pod_status
 from provisioner.embedded.node import timestamp
 from provisioner.embedded.node_calls import Mounting
 from provisioner.embedded.node_growth import NodeGrowth
-from provisioner.embedded.pod_volumes import Missing, Wanted, claim_names, wanted_volumes
+from provisioner.embedded.pod_volumes import Missing, Wanted, wanted_volumes
 from provisioner.embedded.records import MountRecord, PodRecord, Records
 from provisioner.embedded.settings import StatePaths
 from provisioner.kube.cache import Caches
@@ -26,6 +26,7 @@ from provisioner.kube.errors import ApiError, Conflict, NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json, Kind
+from provisioner.model.pod import claims_of
 from provisioner.router import DriverAway, RpcError, VolumeMissing, capability
 
 log = structlog.get_logger()
@@ -84,7 +85,7 @@ class Agent:
     def _of_claim(self, claim: Json) -> Iterable[Key]:
         namespace, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
         for pod in self._caches[POD].all(namespace):
-            if any(each == name for _, each, _ in claim_names(pod)):
+            if any(each.claim == name for each in claims_of(pod)):
                 yield namespace, pod["metadata"]["name"]
 
     def _of_volume(self, volume: Json) -> Iterable[Key]:
@@ -93,20 +94,32 @@ class Agent:
         return self._of_claim(claim) if claim else ()
 
     def _of_node(self, node: Json) -> Iterable[Key]:
-        if node["metadata"]["name"] == self._node:
+        name = node["metadata"]["name"]
+        if name == self._node:
             yield from {(record.namespace, record.pod) for record in self._records}
+            return
+        for pod in self._caches[POD].all():
+            if pod["spec"].get("nodeName") == name:
+                yield pod["metadata"]["namespace"], pod["metadata"]["name"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Make what is mounted under this name equal to what the pod of this name wants."""
+        """
+        Make what is mounted under this name equal to what the pod of this name wants.
+
+        A pod whose node does not exist ends, as with the pod garbage collector of a cluster: there is one node here,
+        and it may have had another name.
+        """
         namespace, name = key
         pod = self._caches[POD].get(name, namespace)
         uid = pod["metadata"]["uid"] if pod else ""
-        going = pod is not None and "deletionTimestamp" in pod["metadata"]
+        node = pod["spec"].get("nodeName") or "" if pod else ""
+        lost = node not in ("", self._node) and self._caches[NODE].get(node) is None
+        going = pod is not None and (lost or "deletionTimestamp" in pod["metadata"])
         try:
             for record in self._records.of_pod(namespace, name):
                 if record.uid != uid or going:
-                    await self._tear_down(record)
-            if pod is None or pod["spec"].get("nodeName") != self._node:
+                    await self._end(record)
+            if pod is None or (node != self._node and not going):
                 return Done()
             if going:
                 await self._let_go(pod)
@@ -184,25 +197,44 @@ class Agent:
                     raise
 
     async def _tear_down(self, record: PodRecord) -> None:
-        """Unmount everything of one pod; each step may be repeated, and the record goes last."""
+        """
+        Unmount everything of one pod; each step may be repeated, and the record goes last.
+
+        A volume is unstaged when nothing of it is published any more: a pod may mount one claim as several volumes.
+        """
         self._mounted.discard(record.uid)
         for mount in record.mounts:
             async with self._locks[mount.volume_object]:
                 target = self._target(record, mount.volume)
                 await _unless_unknown(self._calls.unpublish(handle=mount.handle, target=target), target)
-                users = [each.uid for each in self._records.of_volume(mount.volume_object)]
-                if users == [record.uid]:
-                    staging = self._paths.staging / mount.volume_object
-                    await _unless_unknown(self._calls.unstage(handle=mount.handle, staging=staging), staging)
-                    _remove_empty(staging)
                 _remove_empty(target, target.parent, target.parent.parent)
+        for volume_object, handle in {mount.volume_object: mount.handle for mount in record.mounts}.items():
+            async with self._locks[volume_object]:
+                users = [each.uid for each in self._records.of_volume(volume_object)]
+                if users == [record.uid]:
+                    staging = self._paths.staging / volume_object
+                    await _unless_unknown(self._calls.unstage(handle=handle, staging=staging), staging)
+                    _remove_empty(staging)
         await asyncio.to_thread(self._records.forget, record.uid)
         log.info("pod.unmounted", namespace=record.namespace, pod=record.pod, volumes=len(record.mounts))
+
+    async def _end(self, record: PodRecord) -> None:
+        """Unmount everything of one pod; a failure is recorded as an Event of the pod, as a failure to mount is."""
+        try:
+            await self._tear_down(record)
+        except DriverAway:
+            raise
+        except RpcError as error:
+            metadata = {"namespace": record.namespace, "name": record.pod, "uid": record.uid}
+            pod = {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata}
+            message = f"a volume could not be unmounted, so the pod cannot end yet: {error.message}"
+            await self._recorder.record(pod, type="Warning", reason="FailedUnMount", message=message)
+            raise
 
     async def _let_go(self, pod: Json) -> None:
         """The pod's volumes are gone: so may the pod, if it is still the same one."""
         metadata = pod["metadata"]
-        if metadata.get("deletionGracePeriodSeconds") == 0:
+        if metadata.get("deletionGracePeriodSeconds") == 0 and "deletionTimestamp" in metadata:
             return  # done before; what keeps it is a finalizer
         with contextlib.suppress(NotFound, Conflict):
             await self._transport.delete(
@@ -216,7 +248,7 @@ class Agent:
         for pod in listing.items:
             metadata = pod["metadata"]
             directory = self._paths.pods / metadata["namespace"] / metadata["name"]
-            gone = [name for name, _, _ in claim_names(pod) if str(directory / name) not in mounts]
+            gone = [each.name for each in claims_of(pod) if str(directory / each.name) not in mounts]
             if gone and pod_status.is_ready(pod):
                 await self._write_status(pod, pod_status.unmounted(pod, reason="VolumesNotMounted", now=timestamp()))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from provisioner.model.kinds import Json, Object
 from provisioner.model.names import DRIVER
+from provisioner.model.pod import ClaimVolume, claims_of
 
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 """A DNS-1123 subdomain: such a name cannot leave the directory it is put into."""
@@ -34,18 +35,6 @@ class Missing:
     final: bool = False
 
 
-def claim_names(pod: Object) -> list[tuple[str, str, bool]]:
-    """(volume, claim, read-only) for each claim the pod names; volumes of other kinds are not ours to mount."""
-    found = []
-    for volume in pod.get("spec", {}).get("volumes") or []:
-        source = volume.get("persistentVolumeClaim")
-        if source:
-            found.append((volume["name"], source["claimName"], bool(source.get("readOnly"))))
-        elif "ephemeral" in volume:  # its claim is named after pod and volume (storage/ephemeral of component-helpers)
-            found.append((volume["name"], f"{pod['metadata']['name']}-{volume['name']}", False))
-    return found
-
-
 def wanted_volumes(
     pod: Object, *, claim: Callable[[str], Json | None], volume: Callable[[str], Json | None]
 ) -> list[Wanted] | Missing:
@@ -54,22 +43,22 @@ def wanted_volumes(
     metadata = pod["metadata"]
     if not all(NAME.fullmatch(part) for part in (metadata["namespace"], metadata["name"])):
         return Missing("the pod's name cannot be used as a directory name", final=True)
-    for name, claim_name, read_only in claim_names(pod):
-        one = _wanted(name, claim_name, read_only=read_only, found=(claim(claim_name), volume))
+    for each in claims_of(pod):
+        found = claim(each.claim)
+        if refusal := each.refusal(pod, found):
+            return Missing(refusal)
+        assert found is not None  # noqa: S101 # a claim that is not there is refused
+        one = _wanted(each, found, volume)
         if isinstance(one, Missing):
             return one
         wanted.append(one)
     return wanted
 
 
-def _wanted(
-    name: str, claim_name: str, *, read_only: bool, found: tuple[Json | None, Callable[[str], Json | None]]
-) -> Wanted | Missing:
-    claim, volume_of = found
+def _wanted(mount: ClaimVolume, claim: Object, volume_of: Callable[[str], Json | None]) -> Wanted | Missing:
+    name, claim_name = mount.name, mount.claim
     if not NAME.fullmatch(name):
         return Missing(f"the volume name {name!r} cannot be used as a directory name", final=True)
-    if claim is None:
-        return Missing(f"claim {claim_name} does not exist")
     volume_name = claim["spec"].get("volumeName", "")
     if claim.get("status", {}).get("phase") != "Bound" or not volume_name:
         return Missing(f"claim {claim_name} is not bound")
@@ -94,5 +83,5 @@ def _wanted(
         fs_type=source.get("fsType", ""),
         mount_flags=tuple(spec.get("mountOptions") or ()),
         context=tuple(sorted((source.get("volumeAttributes") or {}).items())),
-        read_only=read_only or bool(source.get("readOnly")),
+        read_only=mount.read_only or bool(source.get("readOnly")),
     )

@@ -8,8 +8,63 @@ from provisioner.model.kinds import Json, Object
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimVolume:
+    """
+    One volume of a pod that comes from a claim.
+
+    The claim of an `ephemeral` volume is created for the pod, and is the pod's only when the pod owns it.
+    """
+
+    name: str
+    claim: str
+    read_only: bool = False
+    ephemeral: bool = False
+
+    def refusal(self, pod: Object, claim: Object | None) -> str:
+        """Why the pod may not use `claim`, the object of that name, for this volume; "" when it may."""
+        if claim is None:
+            if self.ephemeral:
+                return f'persistentvolumeclaim "{self.claim}" is yet to be created for the ephemeral volume {self.name}'
+            return f'persistentvolumeclaim "{self.claim}" not found'
+        if self.ephemeral and controller_uid(claim) != pod["metadata"]["uid"]:
+            return (
+                f'persistentvolumeclaim "{self.claim}" was not created for this pod (the pod is not its owner), so it '
+                f"is not mounted as the ephemeral volume {self.name}; delete that claim, or rename the volume"
+            )
+        return ""
+
+
+def claims_of(pod: Object) -> tuple[ClaimVolume, ...]:
+    """
+    Which claims the pod mounts: those that it names, and those of its generic ephemeral volumes.
+
+    This is the one place that says so. Raises InvalidObject. Source: KEP-1698; kubernetes, component-helpers,
+    storage/ephemeral (the claim's name, and that its owner is checked).
+    """
+    found = []
+    for each in Fields("pod", pod).objects("spec.volumes"):
+        volume = Fields("pod volume", each)
+        name = volume.text("name")
+        if claim := volume.text("persistentVolumeClaim.claimName"):
+            found.append(ClaimVolume(name, claim, read_only=volume.flag("persistentVolumeClaim.readOnly")))
+        elif volume.raw("ephemeral") is not None:
+            found.append(ClaimVolume(name, f"{pod['metadata']['name']}-{name}", ephemeral=True))
+    return tuple(found)
+
+
+def controller_uid(obj: Object) -> str:
+    """The UID of the object's controller; "" when it has none."""
+    references = obj["metadata"].get("ownerReferences") or []
+    return next((str(each["uid"]) for each in references if each.get("controller")), "")
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
-    """The pod and the claims it mounts: `claims` maps the pod's volume name to the claim's name."""
+    """
+    The pod and the claims it mounts: `claims` maps the pod's volume name to the claim's name.
+
+    The claims of the volumes in `ephemeral` go with the pod, so that they have no siblings to be adopted with.
+    """
 
     namespace: str
     name: str
@@ -19,23 +74,26 @@ class Pod:
     phase: str
     ready: bool
     deleting: bool
+    ephemeral: frozenset[str] = frozenset()
+
+    @property
+    def lasting(self) -> frozenset[str]:
+        """The claims that outlive the pod."""
+        return frozenset(claim for volume, claim in self.claims.items() if volume not in self.ephemeral)
 
     @classmethod
     def of(cls, obj: Object) -> "Pod":
         """Read an API object; raises InvalidObject."""
         fields = Fields("pod", obj)
-        claims = {}
-        for each in fields.objects("spec.volumes"):
-            source = Fields("pod volume", each)
-            if claim := source.text("persistentVolumeClaim.claimName"):
-                claims[source.text("name")] = claim
+        volumes = claims_of(obj)
         conditions = fields.objects("status.conditions")
         return cls(
             namespace=fields.text("metadata.namespace", "default"),
             name=fields.text("metadata.name"),
             uid=fields.text("metadata.uid"),
             node_name=fields.text("spec.nodeName"),
-            claims=claims,
+            claims={each.name: each.claim for each in volumes},
+            ephemeral=frozenset(each.name for each in volumes if each.ephemeral),
             phase=fields.text("status.phase", "Pending"),
             ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
@@ -46,7 +104,9 @@ def kept(obj: Object) -> Json:
     """The parts of a pod that are read here: a cluster has many pods, and most of each is of no use to storage."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     named = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
-    claims = [each for each in spec.get("volumes") or () if each.get("persistentVolumeClaim")]
+    volumes = spec.get("volumes") or ()
+    claims = [each for each in volumes if each.get("persistentVolumeClaim")]
+    claims += [{"name": each["name"], "ephemeral": {}} for each in volumes if each.get("ephemeral") is not None]
     return {
         "metadata": {key: metadata[key] for key in named if key in metadata},
         "spec": {"nodeName": spec.get("nodeName") or "", "volumes": claims},

@@ -33,7 +33,7 @@ from provisioner.model.kinds import (
     Kind,
 )
 from provisioner.model.node import Node
-from provisioner.model.pod import Pod
+from provisioner.model.pod import Pod, claims_of
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
@@ -120,7 +120,8 @@ def _volume(target: Target, name: str) -> Explanation:
 
 
 def _pod(target: Target, name: str) -> Explanation:
-    pod = Pod.of(target.client.get(POD, namespace=target.namespace, name=name))
+    obj = target.client.get(POD, namespace=target.namespace, name=name)
+    pod = Pod.of(obj)
     explained, missing = [], []
     for claim in pod.claims.values():
         try:
@@ -129,7 +130,21 @@ def _pod(target: Target, name: str) -> Explanation:
             if error.status != 404:
                 raise
             missing.append(claim)
-    return explain_pod(pod, claims=explained, missing=missing)
+    return explain_pod(pod, claims=explained, missing=missing, refusal=_refusal(target, obj))
+
+
+def _refusal(target: Target, pod: Json) -> str:
+    """Why the pod may not use the claim of one of its ephemeral volumes, "" when it may use all."""
+    for mount in (each for each in claims_of(pod) if each.ephemeral):
+        claim = None
+        try:
+            claim = target.client.get(CLAIM, namespace=target.namespace, name=mount.claim)
+        except Refused as error:
+            if error.status != 404:
+                raise
+        if refusal := mount.refusal(pod, claim):
+            return refusal
+    return ""
 
 
 def _events(target: Target, kind: Kind, name: str) -> list[Json]:

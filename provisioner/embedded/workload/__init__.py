@@ -1,5 +1,6 @@
 """What Kubernetes brings along in a cluster and the embedded engine has to bring itself: one reconciler a file."""
 
+from provisioner.embedded.workload.ephemeral_volumes import EphemeralVolumes
 from provisioner.embedded.workload.garbage import Garbage
 from provisioner.embedded.workload.namespaces import Namespaces
 from provisioner.embedded.workload.protection import Protection
@@ -15,6 +16,7 @@ def workload_controllers(transport: Transport, caches: Caches, recorder: Recorde
     """All of them, on shared caches."""
     return [
         StatefulSets(transport, caches, recorder),
+        EphemeralVolumes(transport, caches, recorder),
         Scheduler(transport, caches, recorder),
         Garbage(transport, caches),
         Protection(transport, caches),

@@ -39,12 +39,6 @@ def owner_reference(kind: Kind, owner: Object) -> Json:
     }
 
 
-def controller_uid(obj: Object) -> str:
-    """The UID of the object's controller; "" when it has none."""
-    references = obj["metadata"].get("ownerReferences") or []
-    return next((each["uid"] for each in references if each.get("controller")), "")
-
-
 def revision_of(stateful_set: Object) -> str:
     """A name for the pod template as it is now; two templates that are equal have the same."""
     template = json.dumps(stateful_set["spec"]["template"], sort_keys=True)
@@ -79,6 +73,8 @@ def new_claim(stateful_set: Object, template: Object, ordinal: int) -> Json:
     }
     if metadata.get("annotations"):
         claim["metadata"]["annotations"] = dict(metadata["annotations"])
+    if owners := claim_owners(stateful_set, claim, pod=None, condemned=False):
+        claim["metadata"]["ownerReferences"] = owners  # at once: the set may be deleted before it is seen again
     return claim
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from provisioner.embedded.workload import identity
 from provisioner.model.kinds import Json, Object
 from provisioner.model.names import REVISION_LABEL
+from provisioner.model.pod import controller_uid
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def plan(
 
 
 def _is_mine(stateful_set: Object, pod: Object) -> bool:
-    return identity.controller_uid(pod) == str(stateful_set["metadata"]["uid"])
+    return controller_uid(pod) == str(stateful_set["metadata"]["uid"])
 
 
 def _fill(
@@ -104,7 +105,7 @@ def _fill(
 ) -> tuple[list[Step], bool]:
     """The steps for one wanted ordinal, and whether an ordered set may go on to the next."""
     if pod is not None and not _is_mine(stateful_set, pod):
-        if identity.controller_uid(pod) or not _selects(stateful_set, pod):
+        if controller_uid(pod) or not _selects(stateful_set, pod):
             name = pod["metadata"]["name"]
             return [Blocked(f"pod {name} exists and belongs to somebody else; it has to go first")], False
         return [AdoptPod(pod)], False

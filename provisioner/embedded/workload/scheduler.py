@@ -16,7 +16,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NODE, POD, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import SELECTED_NODE
 from provisioner.model.node import Node
-from provisioner.model.pod import Pod
+from provisioner.model.pod import claims_of
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
@@ -55,16 +55,16 @@ class Scheduler:
         obj = self._caches[POD].get(name, namespace)
         if obj is None or obj["spec"].get("nodeName") or "deletionTimestamp" in obj["metadata"]:
             return Done()
-        pod = Pod.of(obj)
+        mounts = claims_of(obj)
         node = next((found for each in self._caches[NODE].all() if (found := Node.of(each)).ready), None)
         if node is None:
             await self._refuse(obj, "0/1 nodes are available: the node is not ready.")
             return Done()
-        missing = [claim for claim in pod.claims.values() if self._caches[CLAIM].get(claim, namespace) is None]
-        if missing:
-            await self._refuse(obj, f'persistentvolumeclaim "{missing[0]}" not found')
+        there = {each.claim: self._caches[CLAIM].get(each.claim, namespace) for each in mounts}
+        if refusals := [refusal for each in mounts if (refusal := each.refusal(obj, there[each.claim]))]:
+            await self._refuse(obj, refusals[0])
             return Done()
-        claims = [Claim.of(self._caches[CLAIM].get(claim, namespace) or {}) for claim in pod.claims.values()]
+        claims = [Claim.of(each) for each in there.values() if each is not None]
         problem = await self._settle(claims, node)
         if problem:
             await self._refuse(obj, problem)

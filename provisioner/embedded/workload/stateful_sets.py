@@ -24,6 +24,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, POD, STATEFUL_SET, Json, Kind, Object
 from provisioner.model.names import REVISION_LABEL
+from provisioner.model.pod import controller_uid
 
 log = structlog.get_logger()
 
@@ -135,7 +136,7 @@ class StatefulSets:
     async def _report(self, stateful_set: Json, pods: list[Json], ready: frozenset[str]) -> None:
         """Write the status when it changed."""
         metadata, before = stateful_set["metadata"], stateful_set.get("status") or {}
-        mine = [pod for pod in pods if identity.controller_uid(pod) == metadata["uid"]]
+        mine = [pod for pod in pods if controller_uid(pod) == metadata["uid"]]
         revision = identity.revision_of(stateful_set)
         updated = [pod for pod in mine if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == revision]
         current = before.get("currentRevision") or revision

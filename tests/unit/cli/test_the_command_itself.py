@@ -104,6 +104,23 @@ def test_explain_gives_reasons_to_people_and_to_programs(mooring: Mooring) -> No
     assert mooring("explain", "claim", "gone").code == 1
 
 
+def test_explain_says_that_the_claim_of_an_ephemeral_volume_is_another_ones(mooring: Mooring, tmp_path: Path) -> None:
+    """The pod waits for it to go, however well that claim is."""
+    spec = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}"
+    (tmp_path / "db.yaml").write_text(
+        f"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: db-d}}\nspec: {spec}\n---\n"
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: db}\nspec: {containers: [{name: c, image: i}], "
+        f"volumes: [{{name: d, ephemeral: {{volumeClaimTemplate: {{spec: {spec}}}}}}}]}}\n",
+        encoding="utf-8",
+    )
+    mooring("apply", "-f", str(tmp_path / "db.yaml"))
+
+    told = mooring("explain", "pod", "db")
+
+    assert told.code == 1
+    assert "was not created for this pod" in told.out.splitlines()[1]
+
+
 def test_version_tells_ours_and_the_servers(mooring: Mooring) -> None:
     """And does not fail when no server answers."""
     ours = json.loads(mooring("version", "-o", "json").out)

@@ -1,5 +1,6 @@
 """What the agent mounts, and that it forgets nothing."""
 
+import copy
 from pathlib import Path
 
 import grpc
@@ -52,6 +53,8 @@ class _Calls:
     async def unstage(self, *, handle: str, staging: Path) -> None:
         self._check()
         assert staging.name
+        if self.published:
+            raise RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message="still published")
         self.staged.discard(handle)
 
 
@@ -283,3 +286,57 @@ async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
     api, calls = _api(elsewhere), _Calls()
     assert Done() == await _agent(api, calls, paths).reconcile(KEY)
     assert (set(), []) == (calls.staged, api.writes)
+
+
+async def test_one_claim_in_two_volumes_of_a_pod_is_mounted_twice_and_ends(paths: StatePaths) -> None:
+    """Both are published, and the volume is unstaged when neither is any more."""
+    pod = _pod(deletionTimestamp="2026-01-01T00:00:00Z")
+    pod["spec"]["volumes"].append(
+        {"name": "again", "persistentVolumeClaim": {"claimName": "www-web-0", "readOnly": True}}
+    )
+    going, calls = copy.deepcopy(pod), _Calls()
+    del pod["metadata"]["deletionTimestamp"]
+    api = _api(pod)
+    agent = _agent(api, calls, paths)
+
+    await agent.reconcile(KEY)
+    assert {Path(each).name for each in calls.published} == {"www", "again"}
+    api.put(POD, going)
+    await agent.reconcile(KEY)
+
+    assert (calls.published, calls.staged) == (set(), set())
+    assert not api.all(POD)
+
+
+async def test_a_volume_that_cannot_be_unmounted_is_an_event_of_its_pod(paths: StatePaths) -> None:
+    """As one that cannot be mounted is; also when the pod itself is gone already."""
+    for there in (True, False):
+        api, calls = _api(_pod()), _Calls()
+        agent = _agent(api, calls, paths)
+        await agent.reconcile(KEY)
+        if there:
+            api.put(POD, _pod(deletionTimestamp="2026-01-01T00:00:00Z"))
+        else:
+            api = _api()
+            agent = _agent(api, calls, paths)
+        calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the disk is gone")
+
+        with pytest.raises(RpcError):
+            await agent.reconcile(KEY)
+
+        assert api.events[-1][:2] == ("Warning", "FailedUnMount")
+        assert "the disk is gone" in api.events[-1][2]
+
+
+async def test_the_pods_of_a_node_that_does_not_exist_end(paths: StatePaths) -> None:
+    """This machine had another name when they were placed: they are unmounted and deleted, so that new ones come."""
+    api, calls = _api(_pod()), _Calls()
+    await _agent(api, calls, paths).reconcile(KEY)
+    renamed = Agent(api, api.caches, api.recorder, calls=calls, paths=paths, node="after")
+    del api.objects[NODE.plural, "", "n"]
+    api.put(NODE, {"metadata": {"name": "after"}, "spec": {}})
+
+    await renamed.reconcile(KEY)
+
+    assert (calls.published, calls.staged) == (set(), set())
+    assert not api.all(POD)

@@ -61,7 +61,7 @@ def test_volumes_that_are_no_claims_are_not_ours() -> None:
 @pytest.mark.parametrize(
     ("claim", "volume", "why"),
     [
-        (None, None, "does not exist"),
+        (None, None, "not found"),
         (_claim(phase="Pending"), _volume(), "is not bound"),
         (_claim(), None, "volume pv of claim www-web-0 does not exist"),
         (_claim(), _volume(claim_uid="c0"), "not bound to this claim"),
@@ -88,3 +88,23 @@ def test_a_name_never_leaves_its_directory(name: str) -> None:
     """Names become directories, so anything but a DNS name is refused."""
     assert isinstance(_wanted(_pod(_by_claim(name)), _claim(), _volume()), Missing)
     assert isinstance(_wanted(_pod(name=name), _claim(), _volume()), Missing)
+
+
+def test_the_claim_of_an_ephemeral_volume_is_mounted_only_when_the_pod_owns_it() -> None:
+    """Another claim of that name has the data of somebody who never gave it to this pod."""
+    pod = _pod({"name": "www", "ephemeral": {"volumeClaimTemplate": {}}})
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "p", "controller": True}
+    foreign = _claim()
+    former = _claim()
+    former["metadata"]["ownerReferences"] = [{**owner, "uid": "p0"}]
+    shared = _claim()
+    shared["metadata"]["ownerReferences"] = [{**owner, "controller": False}]
+    own = _claim()
+    own["metadata"]["ownerReferences"] = [owner]
+
+    assert isinstance(_wanted(pod, own, _volume()), list)
+    for claim in (foreign, former, shared):
+        found = _wanted(pod, claim, _volume())
+        assert isinstance(found, Missing)
+        assert "was not created for this pod" in found.why
+    assert isinstance(_wanted(pod, None, _volume()), Missing)

@@ -11,7 +11,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject, InvalidParameter
 from provisioner.model.kinds import KINDS, kind_named, kind_of
 from provisioner.model.node import Node
-from provisioner.model.pod import Pod
+from provisioner.model.pod import Pod, claims_of, kept
 from provisioner.model.stateful_set import Ordinal, StatefulSet
 from provisioner.model.storage_class import KEYS, ClassParameters, StorageClass, default_class, seconds
 from provisioner.model.volume import Volume
@@ -183,3 +183,22 @@ def test_kinds_are_found_by_any_of_their_words() -> None:
             assert kind_named(word) is kind
         assert kind_of(kind.api_version, kind.name) is kind
     assert kind_named("cronjobs") is None
+
+
+def test_which_claims_a_pod_mounts() -> None:
+    """Those that it names and those of its ephemeral volumes, in full and as the cache of a cluster keeps them."""
+    pod = {
+        "metadata": {"name": "p", "namespace": "default", "uid": "u"},
+        "spec": {
+            "volumes": [
+                {"name": "d", "persistentVolumeClaim": {"claimName": "data", "readOnly": True}},
+                {"name": "e", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}},
+                {"name": "f", "persistentVolumeClaim": {"claimName": "data"}},
+                {"name": "t", "emptyDir": {}},
+            ]
+        },
+    }
+    for each in (Pod.of(pod), Pod.of(kept(pod))):
+        assert each.claims == {"d": "data", "e": "p-e", "f": "data"}
+        assert each.lasting == {"data"}
+    assert [each.read_only for each in claims_of(pod)] == [True, False, False]

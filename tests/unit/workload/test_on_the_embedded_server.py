@@ -330,3 +330,84 @@ async def test_a_deleted_namespace_takes_everything_along(world: World) -> None:
 
 async def _there(world: World, pod: str) -> bool:
     return not await world.gone(POD, pod)
+
+
+EPHEMERAL: Json = {
+    "metadata": {"name": "db", "namespace": "default"},
+    "spec": {
+        "containers": [{"name": "c", "image": "i"}],
+        "volumes": [
+            {
+                "name": "data",
+                "ephemeral": {
+                    "volumeClaimTemplate": {
+                        "metadata": {"labels": {"a": "b"}},
+                        "spec": {
+                            "accessModes": ["ReadWriteOnce"],
+                            "storageClassName": "fast",
+                            "resources": {"requests": {"storage": "1Gi"}},
+                        },
+                    }
+                },
+            }
+        ],
+    },
+}
+
+
+async def test_the_claim_of_an_ephemeral_volume_comes_and_goes_with_its_pod(world: World) -> None:
+    """It has the labels of its template and the pod as its controller."""
+    pod = await world.api.create(POD, EPHEMERAL)
+
+    async def made() -> bool:
+        return not await world.gone(CLAIM, "db-data")
+
+    await world.until(made, "the claim is created")
+    metadata = (await world.api.get(CLAIM, "db-data", "default"))["metadata"]
+    assert metadata["labels"] == {"a": "b"}
+    assert [(each["uid"], each["controller"]) for each in metadata["ownerReferences"]] == [
+        (pod["metadata"]["uid"], True)
+    ]
+    await world.bind("db-data")
+
+    async def placed() -> bool:
+        return bool((await world.api.get(POD, "db", "default"))["spec"].get("nodeName"))
+
+    await world.until(placed, "the pod is placed")
+    await world.api.delete(POD, "db", namespace="default", grace_seconds=0)
+    await world.until(lambda: world.gone(CLAIM, "db-data"), "the claim is gone")
+
+
+async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_another_ones(world: World) -> None:
+    """It is not placed, its condition and an Event say so, and it goes on when that claim is gone."""
+    template = EPHEMERAL["spec"]["volumes"][0]["ephemeral"]["volumeClaimTemplate"]
+    await world.api.create(CLAIM, {"metadata": {"name": "db-data", "namespace": "default"}, "spec": template["spec"]})
+    await world.bind("db-data")
+    await world.api.create(POD, EPHEMERAL)
+
+    async def told() -> bool:
+        events = (await world.api.list(EVENT)).items
+        words = [each["message"] for each in events if each["reason"] in ("FailedBinding", "FailedScheduling")]
+        return len([each for each in words if "was not created for this pod" in each]) == 2
+
+    await world.until(told, "the pod says what it waits for")
+    assert "nodeName" not in (await world.api.get(POD, "db", "default"))["spec"]
+    await world.api.delete(CLAIM, "db-data", namespace="default")
+
+    async def owned() -> bool:
+        return bool((await world.api.get(CLAIM, "db-data", "default"))["metadata"].get("ownerReferences"))
+
+    await world.until(lambda: _true(owned), "a claim of its own is created")
+
+
+async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_start(world: World) -> None:
+    """A set that is deleted right after it was made takes its claims along."""
+    made = await world.make_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+
+    async def there() -> bool:
+        return not await world.gone(CLAIM, "www-web-0")
+
+    await world.until(there, "the claim is created")
+    metadata = (await world.api.get(CLAIM, "www-web-0", "default"))["metadata"]
+    assert [each["uid"] for each in metadata["ownerReferences"]] == [made["metadata"]["uid"]]
+    assert [each["operation"] for each in metadata["managedFields"] if "f:ownerReferences" in str(each)] != []
