@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from provisioner.cli.exits import BAD_INPUT, CommandFailed
+from provisioner.model import yaml_limits
 from provisioner.model.kinds import KINDS, Json, Kind, kind_of
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -39,8 +40,15 @@ StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _ma
 
 
 def read_all(sources: tuple[str, ...]) -> list[tuple[Kind, Json]]:
-    """All objects of files, directories, or ``-`` for standard input, in their order. Raises CommandFailed."""
-    return [_known(obj, where) for source in sources for where, obj in _read(source)]
+    """
+    All objects of files, directories, or ``-`` for standard input, in their order.
+
+    Raises CommandFailed, also when there is none: that is most often the wrong file.
+    """
+    found = [_known(obj, where) for source in sources for where, obj in _read(source)]
+    if not found:
+        raise CommandFailed(f"no objects passed: {', '.join(sources)} has none; name a file that has some")
+    return found
 
 
 def _read(source: str) -> Iterator[tuple[str, Any]]:
@@ -58,16 +66,18 @@ def _read(source: str) -> Iterator[tuple[str, Any]]:
 
 def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:
     try:
+        yaml_limits.check(text, yaml_limits.FILE)
         for document in yaml.load_all(text, Loader=StrictLoader):
             if document is None:
                 continue
             items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
-            for obj in [document] if items is None else items:
+            for obj in items if isinstance(items, list) else [document]:
                 yield where, obj
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        nested = "it is nested too deeply"
+        problem = getattr(error, "problem", None) or (nested if isinstance(error, RecursionError) else error)
         raise CommandFailed(f"{where}{line}: {problem}", code=BAD_INPUT) from None
 
 

@@ -10,6 +10,9 @@ import msgspec
 DEFAULT_POOL = "local"
 """Name of the pool that lives inside the state directory."""
 
+PRIVATE = 0o700
+"""Mode of what is in the state directory: only the engine's user reads volumes, as only root does below kubelet."""
+
 MAX_SOCKET_PATH = 107
 """Bytes of a unix socket's path (``sun_path`` of unix(7), less the closing zero)."""
 
@@ -143,10 +146,9 @@ def prepare(paths: StatePaths) -> None:
         )
     try:
         paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
-        for private in (paths.tls, paths.driver, paths.staging, paths.records):
-            private.mkdir(mode=0o700, exist_ok=True)
-        for shared in (paths.pool, paths.pods):
-            shared.mkdir(mode=0o755, exist_ok=True)
+        for private in (paths.tls, paths.driver, paths.staging, paths.records, paths.pool, paths.pods):
+            private.mkdir(mode=PRIVATE, exist_ok=True)
+            private.chmod(PRIVATE)  # an earlier version let everybody into some of them
     except OSError as error:
         raise BadEnvironment(
             f"cannot make {error.filename or paths.state}: {error.strerror}; choose another place with --state"

@@ -14,6 +14,7 @@ import structlog
 from provisioner import logs
 from provisioner.embedded import rootless
 from provisioner.embedded.engine import Engine
+from provisioner.embedded.face.connections import raise_descriptor_limit
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare
 from provisioner.kube.errors import BadKubeconfig
 
@@ -37,6 +38,7 @@ def run(settings: UpSettings) -> int:
     """
     logs.configure(settings.log_format)
     os.umask(UMASK)
+    raise_descriptor_limit()
     try:
         if os.geteuid() != 0 and not settings.rootless:
             rootless.enter(settings)

@@ -23,6 +23,7 @@ from provisioner.model.kinds import KINDS, Json, Kind
 log = structlog.get_logger()
 
 OPEN_PATHS: Final = frozenset({"/healthz", "/livez", "/readyz"})
+UNAUTHORIZED: Final = 401
 BOOKMARK_SECONDS: Final = 10.0
 
 _OBJECTS: Final = ("/api/", "/apis/")
@@ -60,7 +61,9 @@ async def _end_watches(app: web.Application) -> None:
 
 
 async def _ok(_: web.Request) -> web.Response:
-    return web.Response(text="ok")
+    response = web.Response(text="ok")
+    response.force_close()  # anybody may ask, and keeps no connection
+    return response
 
 
 def _add_discovery(app: web.Application) -> None:
@@ -147,7 +150,10 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             answers.must_be_acceptable(request)
         return await handler(request)
     except Refused as error:
-        return answers.refused(error)
+        response = answers.refused(error)
+        if error.code == UNAUTHORIZED:
+            response.force_close()  # who has no token keeps no connection
+        return response
     except web.HTTPNotFound:
         return answers.refused(Refused(404, "NotFound", "the server could not find the requested resource"))
     except web.HTTPMethodNotAllowed:
@@ -170,7 +176,9 @@ def _authorised(token: str) -> Middleware:
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         said = request.headers.get("Authorization", "").encode(errors="replace")
         if request.path not in OPEN_PATHS and not hmac.compare_digest(said, expected):
-            raise Refused(401, "Unauthorized", "Unauthorized: send the bearer token of the engine's kubeconfig")
+            raise Refused(
+                UNAUTHORIZED, "Unauthorized", "Unauthorized: send the bearer token of the engine's kubeconfig"
+            )
         return await handler(request)
 
     return middleware

@@ -1,5 +1,7 @@
 """What a request asks for beside its path: query parameters, media types and the body, read strictly."""
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -12,10 +14,14 @@ from provisioner.embedded.store import errors, problems
 from provisioner.embedded.store.lifecycle import DeleteOptions
 from provisioner.embedded.store.ownership.recording import UNKNOWN, Writer
 from provisioner.embedded.store.strict import Validation
+from provisioner.model import yaml_limits
 from provisioner.model.kinds import Json
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
 """As much as a real API server takes."""
+
+BODY_SECONDS: Final = 30.0
+"""How long a body may take to come: it is sent from this very machine."""
 
 MAX_MANAGER_BYTES: Final = 128
 """The longest name of a field manager."""
@@ -102,16 +108,19 @@ async def body(request: web.Request) -> Any:
     if kind not in _YAML and kind != "application/json":
         raise unsupported_media_type("application/json, application/yaml")
     data = await raw_body(request)
-    return from_yaml(data) if kind in _YAML else from_json(data)
+    return await from_yaml(data) if kind in _YAML else from_json(data)
 
 
 async def raw_body(request: web.Request) -> bytes:
     """The body as it came; raises Refused (413)."""
     try:
-        return await request.read()
+        async with asyncio.timeout(BODY_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        message = f"the request's body did not come within {BODY_SECONDS:g} seconds"
+        raise errors.Refused(408, "Timeout", message) from None
     except web.HTTPRequestEntityTooLarge:
-        message = f"the request is too large: the limit is {MAX_BODY_BYTES} bytes"
-        raise errors.Refused(413, "RequestEntityTooLarge", message) from None
+        raise errors.too_large(f"the limit is {MAX_BODY_BYTES} bytes") from None
 
 
 def from_json(data: bytes) -> Any:
@@ -122,12 +131,25 @@ def from_json(data: bytes) -> Any:
         raise errors.bad_request(f"the body is not JSON: {error}") from None
 
 
-def from_yaml(data: bytes) -> Any:
-    """Decoded YAML, with what JSON has no word for refused; raises Refused (400)."""
+async def from_yaml(data: bytes) -> Any:
+    """
+    Decoded YAML, with what JSON has no word for refused; raises Refused, 413 for what costs too much.
+
+    In a thread, so that nobody else's request waits for it.
+    """
+    return await asyncio.to_thread(_from_yaml, data)
+
+
+def _from_yaml(data: bytes) -> Any:
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return msgspec.json.decode(data)  # what kubectl sends as YAML is JSON, which is read much faster
     try:
-        found = yaml.safe_load(data)
+        yaml_limits.check(data, yaml_limits.REQUEST)
+        found = yaml.load(data, Loader=yaml_limits.LOADER)  # noqa: S506 # a safe one
         return msgspec.json.decode(msgspec.json.encode(found))
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+    except yaml_limits.TooCostly as error:
+        raise errors.too_large(error.problem) from None
+    except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise errors.bad_request(f"the body is not YAML: {error}") from None
 
 

@@ -144,7 +144,7 @@ class Resource:
     async def _apply(self, request: web.Request) -> web.Response:
         """PATCH with an applied configuration."""
         context, query = request.app[CONTEXT], request.query
-        said = queries.as_object(queries.from_yaml(await queries.raw_body(request)))
+        said = queries.as_object(await queries.from_yaml(await queries.raw_body(request)))
         namespace, name = _key(request)
         configuration = _checked(self._view.configuration(said, self.kind), namespace=namespace, name=name)
         written = await context.write(

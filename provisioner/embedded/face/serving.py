@@ -1,5 +1,6 @@
 """The application, listening."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,10 +8,12 @@ from typing import Final
 
 from aiohttp import web
 
+from provisioner.embedded.face import connections
 from provisioner.embedded.face.app import BOOKMARK_SECONDS, create_app
 from provisioner.embedded.store.store import Store
 
 LOOPBACK: Final = "127.0.0.1"
+BACKLOG: Final = 128
 LAST_WORDS_SECONDS: Final = 2.0
 """How long requests that run may go on when the server stops."""
 
@@ -23,6 +26,7 @@ async def serve(
     tls: ssl.SSLContext | None,
     token: str,
     bookmark_seconds: float = BOOKMARK_SECONDS,
+    header_seconds: float = connections.HEADER_SECONDS,
 ) -> AsyncIterator[int]:
     """
     Serve the store on loopback while the context is open; gives the port, which is a free one for `port` 0.
@@ -32,11 +36,27 @@ async def serve(
     taken.
     """
     app = create_app(store, token, bookmark_seconds=bookmark_seconds)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=LAST_WORDS_SECONDS, handle_signals=False)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=LAST_WORDS_SECONDS,
+        handle_signals=False,
+        keepalive_timeout=connections.IDLE_SECONDS,
+    )
     await runner.setup()
     try:
-        site = web.TCPSite(runner, LOOPBACK, port, ssl_context=tls)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        assert runner.server is not None  # noqa: S101 # it is there after the set-up
+        listening = await asyncio.get_running_loop().create_server(
+            connections.guarded(runner.server, header_seconds=header_seconds),
+            LOOPBACK,
+            port,
+            ssl=tls,
+            ssl_handshake_timeout=connections.HANDSHAKE_SECONDS if tls else None,
+            backlog=BACKLOG,
+        )
+        try:
+            yield int(listening.sockets[0].getsockname()[1])
+        finally:
+            listening.close()
     finally:
         await runner.cleanup()

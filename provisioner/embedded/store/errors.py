@@ -84,6 +84,11 @@ def bad_request(message: str) -> Refused:
     return Refused(400, "BadRequest", message)
 
 
+def too_large(why: str) -> Refused:
+    """The request asks for more than the server does at once."""
+    return Refused(413, "RequestEntityTooLarge", f"the request is too large: {why}")
+
+
 def unprocessable(why: str) -> Refused:
     """A JSON patch whose test failed or whose path does not exist."""
     message = f"the server rejected our request due to an error in our request: {why}"

@@ -8,11 +8,17 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from provisioner.embedded.store import errors
 from provisioner.model.kinds import Json, Object
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
+MAX_OPERATIONS = 10_000
+"""Of one JSON patch, as in kube-apiserver."""
+MAX_COPIED_BYTES = 3 << 20
+"""What all copies of one JSON patch may come to, as JSON: each may copy what the ones before it made."""
 
 
 def merge(target: Any, patch: Any) -> Any:
@@ -32,15 +38,30 @@ def apply_operations(target: Object, operations: Sequence[Any]) -> Json:
     """
     What the target becomes after all operations, in order.
 
-    Raises Refused: 400 for what is no operation at all, 422 when a test fails or a path does not exist.
+    Raises Refused: 400 for what is no operation at all, 413 over a limit, 422 when a test fails or a path does not
+    exist.
     """
-    document: Any = copy.deepcopy(dict(target))
+    if len(operations) > MAX_OPERATIONS:
+        raise errors.too_large(f"a JSON patch may have {MAX_OPERATIONS} operations, and this has {len(operations)}")
+    try:
+        document = _apply_all(copy.deepcopy(dict(target)), operations)
+    except RecursionError:
+        raise errors.unprocessable("the JSON patch makes an object that is nested too deeply") from None
+    if not isinstance(document, dict):
+        raise errors.unprocessable("the JSON patch leaves no object")
+    return document
+
+
+def _apply_all(document: Any, operations: Sequence[Any]) -> Any:
+    copied = 0
     for number, operation in enumerate(operations):
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
             raise errors.bad_request(f"the JSON patch's operation {number} is not an object with op and path")
+        if operation.get("op") == "copy":
+            copied += len(msgspec.json.encode(_find(document, _source(operation))))
+            if copied > MAX_COPIED_BYTES:
+                raise errors.too_large(f"a JSON patch may copy {MAX_COPIED_BYTES} bytes in all")
         document = _apply(document, operation)
-    if not isinstance(document, dict):
-        raise errors.unprocessable("the JSON patch leaves no object")
     return document
 
 

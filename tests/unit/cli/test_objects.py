@@ -47,6 +47,8 @@ BAD_MANIFESTS = {
     "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n": "v1 Secret is no kind that Mooring serves",
     "apiVersion: v1\nkind: Pod\n": "the Pod has no metadata.name",
     "[" * 5000 + "]" * 5000: "nested too deeply",
+    "a: &a [*a]\n": "stands inside of what it stands for",
+    "kind: List\nitems: {a: b}\n": "List is no kind",
 }
 
 
@@ -62,6 +64,19 @@ def test_a_bad_manifest_is_told_with_its_file_and_line(mooring: Mooring, tmp_pat
     assert BAD_MANIFESTS[text] in ran.err
     assert ran.err.startswith("mooring: ")
     assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize("text", ["", "---\n---\n# nothing\n", "apiVersion: v1\nkind: List\nitems: []\n", None])
+def test_a_file_or_directory_without_objects_is_an_error(mooring: Mooring, tmp_path: Path, text: str | None) -> None:
+    """As with kubectl: it is most often the wrong one."""
+    (tmp_path / "d").mkdir()
+    if text is not None:
+        (tmp_path / "d/f.yaml").write_text(text, encoding="utf-8")
+
+    ran = mooring("apply", "-f", str(tmp_path / "d"))
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "no objects passed" in ran.err
 
 
 def test_an_unknown_field_is_refused_by_name(mooring: Mooring, tmp_path: Path) -> None:

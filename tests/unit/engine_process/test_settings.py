@@ -33,3 +33,15 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BadEnvironment, match=r"cannot make .*/file.*--state"):
         prepare(StatePaths(tmp_path / "file"))
+
+
+def test_nobody_else_on_the_machine_reads_what_pods_write(tmp_path: Path) -> None:
+    """A volume's root may let everybody in, so that the directories above it must not; an older state is mended."""
+    paths = StatePaths(tmp_path / "state")
+    (paths.state / "pods").mkdir(parents=True, mode=0o755)
+
+    prepare(paths)
+
+    assert {each.name: oct(each.stat().st_mode & 0o777) for each in paths.state.iterdir()} == dict.fromkeys(
+        ("agent", "driver", "pods", "pool", "staging", "tls"), "0o700"
+    )

@@ -1,0 +1,113 @@
+"""Requests and connections that would cost the server too much are refused, and others are served meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from provisioner.embedded.face import connections
+from provisioner.embedded.face.serving import serve
+from provisioner.embedded.store.store import Store
+
+SPACES = "/api/v1/namespaces"
+
+
+@pytest.fixture
+async def port(tmp_path: Path) -> AsyncIterator[int]:
+    """A server that waits for headers for a short time."""
+    store = Store(tmp_path / "engine.db")
+    async with serve(store, port=0, tls=None, token="t", header_seconds=0.2) as port:
+        yield port
+    store.close()
+
+
+@pytest.fixture
+async def session(port: int) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client that has the token."""
+    headers = {"Authorization": "Bearer t"}
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as session:
+        yield session
+
+
+BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
+    f"{one}: &{one} [{','.join([f'*{before}'] * 9)}]" for before, one in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize("verb", ["create", "apply"])
+async def test_a_bomb_of_aliases_is_refused(session: aiohttp.ClientSession, verb: str) -> None:
+    """By whatever way YAML comes in."""
+    if verb == "create":
+        sent = session.post(SPACES, data=BOMB, headers={"Content-Type": "application/yaml"})
+    else:
+        content = {"Content-Type": "application/apply-patch+yaml"}
+        sent = session.patch(f"{SPACES}/x?fieldManager=m", data=BOMB, headers=content)
+    async with sent as answer:
+        assert (answer.status, (await answer.json())["reason"]) == (413, "RequestEntityTooLarge")
+
+
+async def test_copies_of_copies_are_refused(session: aiohttp.ClientSession) -> None:
+    """Each doubles what is there."""
+    async with session.post(SPACES, json={"metadata": {"name": "x", "annotations": {"a": "b" * 1000}}}) as answer:
+        assert answer.status == 201
+    copies = [{"op": "copy", "from": "/metadata/annotations", "path": f"/metadata/annotations/{n}"} for n in range(24)]
+    content = {"Content-Type": "application/json-patch+json"}
+    async with session.patch(f"{SPACES}/x", json=copies, headers=content) as answer:
+        assert answer.status == 413
+    deep = [{"op": "copy", "from": "", "path": "/metadata/x"} for _ in range(600)]
+    async with session.patch(f"{SPACES}/x", json=deep, headers=content) as answer:
+        assert answer.status in (413, 422)
+    many = [{"op": "test", "path": "/kind", "value": "Namespace"}] * 10_001
+    async with session.patch(f"{SPACES}/x", json=many, headers=content) as answer:
+        assert answer.status == 413
+
+
+async def _ended(reader: asyncio.StreamReader) -> bool:
+    """Wait until the server has hung up, without a word."""
+    async with asyncio.timeout(5):
+        try:
+            return await reader.read() == b""
+        except ConnectionError:
+            return True
+
+
+@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+async def test_who_says_nothing_or_not_all_is_hung_up_on(port: int, said: bytes) -> None:
+    """The first request has to come within a limit."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(said)
+    assert await _ended(reader)
+    writer.close()
+
+
+@pytest.mark.parametrize("path", ["/healthz", SPACES])
+async def test_who_has_no_token_keeps_no_connection(port: int, path: str) -> None:
+    """The answer is the end of it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    async with asyncio.timeout(5):
+        assert b"Connection: close" in await reader.read()
+    writer.close()
+
+
+async def test_silent_connections_keep_nobody_out(
+    session: aiohttp.ClientSession, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The oldest of too many is closed."""
+    monkeypatch.setattr(connections, "MAX_SILENT", 2)
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
+    async with session.get(SPACES) as answer:
+        assert answer.status == 200
+    for reader, writer in opened:
+        assert await _ended(reader)
+        writer.close()
+
+
+async def test_a_request_that_takes_long_to_answer_is_not_hung_up_on(session: aiohttp.ClientSession) -> None:
+    """The limit is for the headers: a watch goes on beyond it."""
+    query = {"watch": "1", "timeoutSeconds": "1"}
+    async with session.get(SPACES, params=query) as answer:
+        assert answer.status == 200
+        await answer.read()
