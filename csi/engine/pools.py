@@ -123,9 +123,17 @@ def read_identity(path: Path) -> Identity:
 
 
 def make_pool(path: Path, *, name: str, capacity_bytes: int | None, known: Mapping[str, str]) -> Pool:
-    """Make a pool in an empty directory, which may have to be made itself. Raises BadEnvironment."""
+    """
+    Make a pool in an empty directory, which may have to be made itself. Raises BadEnvironment.
+
+    Its parent has to be there: a path that was mistyped, or whose disk is not mounted, is not made.
+    """
+    if not path.absolute().parent.is_dir():
+        raise BadEnvironment(
+            f"{path.absolute().parent} is no directory; mount the disk there, make it, or name another path than {path}"
+        )
     try:
-        path.mkdir(mode=files.PRIVATE, parents=True, exist_ok=True)
+        path.mkdir(mode=files.PRIVATE, exist_ok=True)
         resolved = path.resolve()
         if (resolved / FILE).exists():
             raise BadEnvironment(f"{path} is a pool already")

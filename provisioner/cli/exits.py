@@ -11,6 +11,8 @@ BAD_INPUT: Final = 65
 """A manifest or kubeconfig cannot be read."""
 UNREACHABLE: Final = 69
 """No server answers."""
+INTERNAL: Final = 70
+"""A fault of the command itself (EX_SOFTWARE of sysexits.h)."""
 TIMED_OUT: Final = 75
 """It did not come about in the time given."""
 BAD_ENVIRONMENT: Final = 78
@@ -23,6 +25,7 @@ MEANINGS: Final = {
     USAGE: "the command line cannot be understood",
     BAD_INPUT: "a manifest or kubeconfig cannot be read",
     UNREACHABLE: "no server answers",
+    INTERNAL: "a fault in Mooring itself; please report it",
     TIMED_OUT: "it did not come about in the time given",
     BAD_ENVIRONMENT: "the machine is not as it is needed",
     INTERRUPTED: "interrupted from the keyboard",

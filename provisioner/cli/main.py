@@ -13,7 +13,7 @@ from typing import Final
 
 import click
 
-from provisioner.cli.exits import INTERRUPTED, OK, USAGE, CommandFailed
+from provisioner.cli.exits import INTERNAL, INTERRUPTED, OK, USAGE, CommandFailed
 from provisioner.cli.program import COMMAND, PLUGIN
 
 COMMANDS: Final = {
@@ -101,7 +101,7 @@ def run(arguments: list[str], *, name: str = COMMAND) -> int:
             f"mooring: this should not have happened: {type(error).__name__}: {error} "
             f"(MOORING_DEBUG=1 shows where; please report it)\n"
         )
-        return 70
+        return INTERNAL
     return result if isinstance(result, int) else OK
 
 

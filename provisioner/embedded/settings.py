@@ -1,7 +1,7 @@
 """What `mooring up` is told, and where everything lives inside its state directory."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,6 +124,18 @@ class StatePaths:
     def records(self) -> Path:
         """What the agent has set out to mount, one file per pod, written before it acts."""
         return self.state / "agent"
+
+
+def speak_to_this_machine_alone(environ: MutableMapping[str, str]) -> None:
+    """
+    Take out of the environment what would send the engine's requests elsewhere, or with other credentials.
+
+    All that the engine speaks to is on this machine, so that no proxy can reach it; and HTTP clients that honour
+    proxies also take a password from ~/.netrc.
+    """
+    for name in [each for each in environ if each.lower().endswith("_proxy")]:
+        del environ[name]
+    environ["NETRC"] = os.devnull
 
 
 def default_state(environ: Mapping[str, str], *, uid: int) -> Path:

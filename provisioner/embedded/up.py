@@ -15,7 +15,7 @@ from provisioner import logs
 from provisioner.embedded import rootless
 from provisioner.embedded.engine import Engine
 from provisioner.embedded.face.connections import raise_descriptor_limit
-from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare
+from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare, speak_to_this_machine_alone
 from provisioner.kube.errors import BadKubeconfig
 
 log = structlog.get_logger()
@@ -39,6 +39,7 @@ def run(settings: UpSettings) -> int:
     logs.configure(settings.log_format)
     os.umask(UMASK)
     raise_descriptor_limit()
+    speak_to_this_machine_alone(os.environ)
     try:
         if os.geteuid() != 0 and not settings.rootless:
             rootless.enter(settings)

@@ -1,9 +1,10 @@
 """For one command beside a running engine: its API server and its driver."""
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 
-from provisioner.embedded.settings import BadEnvironment, StatePaths
+from provisioner.embedded.settings import BadEnvironment, StatePaths, speak_to_this_machine_alone
 from provisioner.fleet import Fleet
 from provisioner.kube.transport import KubeTransport
 from provisioner.router import Router
@@ -18,6 +19,7 @@ async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, Fleet]]
         raise BadEnvironment(
             f"no engine runs on {paths.state}; start it with `mooring up`, or name another with --state"
         )
+    speak_to_this_machine_alone(os.environ)
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
         open_.push_async_callback(transport.close)

@@ -10,14 +10,36 @@ from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, MEANINGS, OK, Command
 from provisioner.cli.waiting import until
 from provisioner.embedded.settings import BadEnvironment, UpSettings, default_state
 
+LONGEST_NODE_NAME = 63
+"""Of a label's value: the node's name stands in labels by which volumes are bound to it."""
 START_SECONDS = 120.0
 """How long `--detach` waits for the API; a driver with many volumes takes seconds."""
+
+
+class NodeName(click.ParamType[str]):
+    """The name of a Node, which is the value of a label, too."""
+
+    name = "name"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it as it is, or fail with the rule."""
+        from provisioner.embedded.store.metadata import SUBDOMAIN  # noqa: PLC0415 # the help needs no engine
+
+        if len(str(value)) > LONGEST_NODE_NAME or not SUBDOMAIN.fullmatch(str(value)):
+            rule = (
+                f"write at most {LONGEST_NODE_NAME} lower case letters, digits, '-' and '.', "
+                "beginning and ending with a letter or digit"
+            )
+            self.fail(f"{value!r} cannot be the name of a node; {rule}", param, ctx)
+        return str(value)
 
 
 @click.command("up")
 @click.option("--state", type=click.Path(path_type=Path), help="Where everything is kept [env: MOORING_STATE].")
 @click.option("--pool", "pools", type=click.Path(path_type=Path), multiple=True, help="A further pool; repeatable.")
-@click.option("--node-name", default="local", show_default=True, help="The name of this machine's Node.")
+@click.option(
+    "--node-name", type=NodeName(), default="local", show_default=True, help="The name of this machine's Node."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; chosen once by default.")
 @click.option("--purge-interval", type=click.FloatRange(min=0.05), default=60.0, help="Seconds between looks at trash.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")

@@ -39,6 +39,9 @@ BAD_LINES = {
     ("explain", "node", "x"): (2, "'node' is not one of"),
     ("apply", "-f", "/does/not/exist"): (65, "cannot be read"),
     ("get", "pods", "-l", "a in"): (1, ""),
+    ("up", "--node-name", "Bad Name!"): (2, "cannot be the name of a node"),
+    ("up", "--node-name", "n" * 64): (2, "at most 63"),
+    ("up", "--node-name", ""): (2, "cannot be the name of a node"),
 }
 
 

@@ -108,6 +108,7 @@ def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> t
     """On a pool at `path`, made when it is not there; call inside a running loop."""
     from csi.engine.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     paper = Paper()
     backends: dict[str, Backend] = {"directory": paper}
     known = path.with_name("known.json")

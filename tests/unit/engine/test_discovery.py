@@ -91,6 +91,7 @@ async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
 async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) -> None:
     """A replaced disk is never taken for the one before, whatever its name; both are told of."""
     folder = tmp_path / "pools"
+    folder.mkdir()
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
     engine, _ = engine_of(tmp_path / "p")
     discovery = Discovery(engine, [folder])

@@ -63,6 +63,19 @@ def test_a_path_that_does_not_exist_is_never_made_a_pool(tmp_path: Path) -> None
     assert not (tmp_path / "gone").exists()
 
 
+def test_no_parent_of_a_pool_is_made(tmp_path: Path) -> None:
+    """A mistyped path would become a pool on another disk; the last directory alone may be missing."""
+    for path in (tmp_path / "srw/pool", tmp_path / "a/b/c"):
+        with pytest.raises(BadEnvironment, match="is no directory"):
+            _pool(path)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BadEnvironment):
+        _pool(tmp_path / "file/pool")
+
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    assert _pool(tmp_path / "pool").path == tmp_path / "pool"
+
+
 def test_a_known_pool_that_is_missing_means_its_disk_is_not_mounted(tmp_path: Path) -> None:
     """Nothing is created in the empty mount point, though empty pools may be made."""
     path, known = tmp_path / "a", tmp_path / "known.json"

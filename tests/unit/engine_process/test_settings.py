@@ -1,10 +1,20 @@
 """Where the state directory is, and when it cannot be one."""
 
+import os
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state, prepare
+from provisioner.embedded.settings import (
+    BadEnvironment,
+    StatePaths,
+    default_state,
+    prepare,
+    speak_to_this_machine_alone,
+)
+from provisioner.model.kinds import NODE
+from tests.unit.kube.test_transport import served
 
 
 @pytest.mark.parametrize(
@@ -45,3 +55,23 @@ def test_nobody_else_on_the_machine_reads_what_pods_write(tmp_path: Path) -> Non
     assert {each.name: oct(each.stat().st_mode & 0o777) for each in paths.state.iterdir()} == dict.fromkeys(
         ("agent", "driver", "pods", "pool", "staging", "tls"), "0o700"
     )
+
+
+async def test_no_proxy_and_no_password_file_comes_between_the_engine_and_its_api(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever variable names the proxy, and whatever ~/.netrc has for this host."""
+    names = [f"{each}_proxy" for each in ("http", "https", "all", "ws")]
+    for name in [*names, *map(str.upper, names)]:
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    speak_to_this_machine_alone(os.environ)
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response({"metadata": {"name": request.headers["Authorization"]}})
+
+    async with served(answer, tmp_path) as transport:
+        assert (await transport.get(NODE, "n"))["metadata"]["name"] == "Bearer sesame"
