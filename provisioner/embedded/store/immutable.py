@@ -33,6 +33,10 @@ def _request(claim: Json) -> Quantity:
     return Quantity.parse(claim["spec"].get("resources", {}).get("requests", {}).get("storage", "0"))
 
 
+def _capacity_of(claim: Json) -> Quantity:
+    return Quantity.parse((claim.get("status", {}).get("capacity") or {}).get("storage", "0"))
+
+
 def _claim(old: Json, new: Json) -> Found:
     was, now = dict(old["spec"]), dict(new["spec"])
     bound = old.get("status", {}).get("phase") == "Bound"
@@ -49,8 +53,9 @@ def _claim(old: Json, new: Json) -> Found:
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
         )
         yield forbidden("spec", detail)
-    elif _request(new) < _request(old):
-        yield forbidden("spec.resources.requests.storage", "field can not be less than previous value")
+    elif _request(new) < _request(old) and _request(new) <= _capacity_of(old):
+        # Less than before is a way out of a growth that cannot be; less than what is there would be shrinking.
+        yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 
 def _given(spec: Json) -> Json:
