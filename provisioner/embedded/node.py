@@ -8,6 +8,8 @@ from provisioner.kube.transport import Transport
 from provisioner.model.kinds import NODE, Json
 from provisioner.model.names import DRIVER, HOSTNAME_LABEL, NODE_TOPOLOGY
 
+MOST_PODS = "110"
+"""kubelet's default."""
 READY_MESSAGE = "the engine runs; pods here are mounted volumes, no containers are started"
 
 
@@ -62,8 +64,20 @@ async def report(transport: Transport, name: str, *, ready: bool, why: str = REA
         "lastHeartbeatTime": now,
         "lastTransitionTime": now,
     }
-    status = {"conditions": [condition], "nodeInfo": _info(), "addresses": [{"type": "Hostname", "address": name}]}
+    status = {
+        "conditions": [condition],
+        "nodeInfo": _info(),
+        "addresses": [{"type": "Hostname", "address": name}],
+        "capacity": resources(),
+        "allocatable": resources(),
+    }
     await transport.patch(NODE, name, {"status": status}, subresource="status")
+
+
+def resources() -> Json:
+    """What the machine has: `kubectl describe node` divides by it, though nothing here is limited by it."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory >> 10}Ki", "pods": MOST_PODS}
 
 
 def timestamp() -> str:

@@ -32,7 +32,7 @@ class Refused(Exception):
             **({"reason": self.reason} if self.reason else {}),
             "code": self.code,
         }
-        if self.details:
+        if self.details or self.code == 404:  # kubectl looks into those of every 404
             found["details"] = self.details
         return found
 

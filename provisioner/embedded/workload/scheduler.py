@@ -4,12 +4,13 @@ The scheduler of one node: a pod is placed when its claims are bound; claims tha
 Source of the rules: kubernetes, pkg/scheduler/framework/plugins/volumebinding.
 """
 
+import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
 from provisioner.kube.cache import Caches
-from provisioner.kube.control import Done, Key
+from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
@@ -21,6 +22,10 @@ from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 log = structlog.get_logger()
+
+
+QUIET_SECONDS = 5.0
+"""A volume usually comes sooner; a pod that waits for longer says what for."""
 
 
 class Scheduler:
@@ -49,7 +54,7 @@ class Scheduler:
             if not pod["spec"].get("nodeName"):
                 yield pod["metadata"]["namespace"], pod["metadata"]["name"]
 
-    async def reconcile(self, key: Key) -> Done:
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Place the pod, or say why not."""
         namespace, name = key
         obj = self._caches[POD].get(name, namespace)
@@ -75,6 +80,17 @@ class Scheduler:
             message = f"Successfully assigned {namespace}/{name} to {node.name}"
             await self._recorder.record(obj, type="Normal", reason="Scheduled", message=message)
             log.info("pod.scheduled", namespace=namespace, pod=name, node=node.name)
+        else:
+            return await self._waits_for(obj, [claim.name for claim in claims if not claim.bind_completed])
+        return Done()
+
+    async def _waits_for(self, pod: Json, claims: list[str]) -> Done | RequeueAfter:
+        """Record why the pod is not placed when its volumes take longer than they usually do."""
+        created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+        left = QUIET_SECONDS - (dt.datetime.now(dt.UTC) - created).total_seconds()
+        if left > 0:
+            return RequeueAfter(left, "its volumes are being created")
+        await self._refuse(pod, f"0/1 nodes are available: waiting for the volume of {', '.join(map(repr, claims))}.")
         return Done()
 
     async def _settle(self, claims: list[Claim], node: Node) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from provisioner.embedded import node
 from provisioner.embedded.seed import seed
 from provisioner.model.kinds import NODE
 from tests.unit.controllers.fake_api import FakeApi
@@ -15,3 +16,11 @@ async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
     await seed(api, node_name="n")
 
     assert [each["metadata"]["name"] for each in api.all(NODE)] == ["n"]
+
+
+def test_the_node_says_what_the_machine_has() -> None:
+    """`kubectl describe node` divides by it."""
+    has = node.resources()
+
+    assert int(has["cpu"]) > 0
+    assert int(has["memory"].removesuffix("Ki")) > 1 << 10

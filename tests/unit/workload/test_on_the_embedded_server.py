@@ -9,7 +9,7 @@ import yaml
 
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.store.store import Store
-from provisioner.embedded.workload import workload_controllers
+from provisioner.embedded.workload import scheduler, workload_controllers
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound
@@ -411,3 +411,20 @@ async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_st
     metadata = (await world.api.get(CLAIM, "www-web-0", "default"))["metadata"]
     assert [each["uid"] for each in metadata["ownerReferences"]] == [made["metadata"]["uid"]]
     assert [each["operation"] for each in metadata["managedFields"] if "f:ownerReferences" in str(each)] != []
+
+
+async def test_a_pod_that_waits_long_for_its_volumes_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its condition and an Event, with the claims by name."""
+    monkeypatch.setattr(scheduler, "QUIET_SECONDS", 0.0)
+    await world.make_set(1)
+
+    async def told() -> bool:
+        conditions = (await world.api.get(POD, "web-0", "default")).get("status", {}).get("conditions") or []
+        events = [
+            each["message"] for each in (await world.api.list(EVENT)).items if each["reason"] == "FailedScheduling"
+        ]
+        return any("waiting for the volume of 'www-web-0'" in each for each in events) and any(
+            each["type"] == "PodScheduled" and "'www-web-0'" in each["message"] for each in conditions
+        )
+
+    await world.until(lambda: _true(told), "the pod says what it waits for")
