@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hack.cluster import images, life, outside
 from hack.cluster.credentials import Authority
 from hack.cluster.place import API_PORT, Cluster
+from tests.cluster import reading
 
 IMAGE = images.BUSYBOX
 """A static busybox that is on every node."""
@@ -151,8 +152,11 @@ class Running:
         return done.stderr
 
     def json(self, *arguments: str) -> Any:
-        """One command that prints JSON."""
-        return json.loads(self.kubectl(*arguments, "-o", "json"))
+        """What `kubectl ... -o json` prints; reads of common kinds go to the API server at once."""
+        if (path := reading.path_of(arguments)) is None:
+            return json.loads(self.kubectl(*arguments, "-o", "json"))
+        server = f"https://{self.cluster.control_plane.address}:{API_PORT}"
+        return reading.get(server, self.cluster.folder / "pki", path)
 
     def apply(self, namespace: str, *objects: dict[str, Any]) -> None:
         """Apply objects."""
