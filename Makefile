@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint hack/constraints.txt
 PYTEST := $(BIN)/python -m pytest
 WORKERS ?= 4
+CLUSTERS ?= 2
 # Much of a test is waiting for a disk, a process or a socket: four workers keep two cores busy.
 SIDE_BY_SIDE = -n $(WORKERS) --dist load --maxschedchunk 4
 
@@ -67,9 +68,9 @@ cluster-down: $(VENV)/.runtime ## Take it down and leave nothing behind
 	@hack/cluster/run down
 
 .PHONY: cluster-test
-cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on the running cluster or on one of their own
+cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on two of their own; CLUSTERS=0 for the running one
 	@hack/cluster/run build >/dev/null
-	@$(PYTEST) tests/cluster -p no:randomly -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) tests/cluster -p no:randomly -n $(CLUSTERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: adoption-soak
 adoption-soak: $(VENV)/.dev ## Let 200 rounds of everything happen to StatefulSets on a real Kubernetes, and check their disks
