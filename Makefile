@@ -10,6 +10,9 @@ CLUSTERS ?= 2
 # Much of a test is waiting for a disk, a process or a socket: four workers keep two cores busy.
 SIDE_BY_SIDE = -n $(WORKERS) --dist load --maxschedchunk 4
 
+# Compiled sources are kept: without them each test's driver and engine compile all of the project again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 
 .PHONY: help

@@ -5,6 +5,7 @@ A test says ``@pytest.mark.needs("root", "loop")``; a machine without one of the
 Under CI (``CI=true``) a skip for any other reason fails the run, and so does one whose capability the machine has.
 """
 
+import contextlib
 import importlib.machinery
 import importlib.util
 import os
@@ -19,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, settings
 
 from tests import sweeps
@@ -173,11 +175,14 @@ def _mounts() -> set[str]:
 
 
 def _loop_devices() -> set[str]:
-    return {
-        f"{device.parent.parent.name} on {device.read_text(encoding='utf-8').strip()}"
-        for device in Path("/sys/block").glob("loop*/loop/backing_file")
-        if tempfile.gettempdir() in device.read_text(encoding="utf-8")
-    }
+    """Loop devices over files of this run; one that is detached while we look is none."""
+    found = set()
+    for device in Path("/sys/block").glob("loop*/loop/backing_file"):
+        with contextlib.suppress(OSError):
+            path = device.read_text(encoding="utf-8").strip()
+            if tempfile.gettempdir() in path:
+                found.add(f"{device.parent.parent.name} on {path}")
+    return found
 
 
 def _processes() -> set[str]:
@@ -209,3 +214,10 @@ def leaves_nothing() -> Iterator[None]:
     names = ("mounts", "loop devices", "processes", "temporary files")
     left = {name: sorted(now - then) for name, then, now in zip(names, before, after, strict=True) if now - then}
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """Undo what a test, or a command that it called, set for the log: it writes to a stream that ends with the test."""
+    yield
+    structlog.reset_defaults()
