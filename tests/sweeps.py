@@ -9,7 +9,7 @@ import secrets
 from typing import Final
 
 FULL: Final = os.environ.get("MOORING_SWEEP") == "full"
-SLICE: Final = 0.3
+SLICE: Final = 0.2
 """The part of a sweep that a run has which is not asked for all."""
 
 SEED: Final = int(os.environ.setdefault("MOORING_TEST_SEED", str(secrets.randbelow(1 << 31) + 1)))

@@ -23,6 +23,17 @@ def _cluster_name(worker: str) -> str:
     return life.NAME if worker == "master" else f"{life.NAME}-{worker}"
 
 
+LONG = ("test_node_loss", "test_recovered", "test_crashes", "test_adoption_soak", "test_walk_through")
+"""Files that take minutes, the longest first: begun last, they would keep one cluster busy while the other is idle."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    rank = {name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Note which clusters were there before."""
     before: set[str] = set(life.names())

@@ -89,6 +89,9 @@ class OnMachine:
         kubelet = subprocess.Popen(self._inside.enter(argv), env=self.cluster.environment, stdout=log, stderr=log)
         try:
             yield
+        except BaseException:
+            print(*Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()[-40:], sep="\n")  # noqa: T201 # shown when the test fails
+            raise
         finally:
             self._inside.run("pkill", "-9", "-f", "--", f"hostname-override={name}")
             kubelet.wait()
