@@ -45,6 +45,7 @@ async def serve(settings: Settings) -> None:
         purge_seconds=settings.purge_seconds,
         state=settings.socket.parent,
     )
+    engine.remember_pools(opened.known.values())
     engine.load(opened.pools)
     await engine.settle_first()
     servers = [await _on_socket(settings, engine)]

@@ -42,6 +42,11 @@ class Identity:
     home: Path | None
 
     @property
+    def image(self) -> Path | None:
+        """Where its image is, if it has one and the pool's path is known."""
+        return self.home / "image" if self.home is not None else None
+
+    @property
     def tag(self) -> str:
         """What its loop devices carry; it names the pool, too."""
         return loopdev.tag_of(self.handle)
@@ -52,7 +57,7 @@ def match(mount: Mount, volume: Identity) -> Match:
     loop = _loop_below(mount)
     if loop is not None and loop.tag == volume.tag:
         return Match.EXACT
-    if loop is not None and loop.may_be_over(volume.volume_id):
+    if loop is not None and loop.may_be_over(volume.volume_id, volume.image):
         return Match.LIKELY
     return match_directory(mount, volume, mounts.place_of(volume.home) if volume.home is not None else None)
 
@@ -69,14 +74,20 @@ def loop_number(mount: Mount) -> int | None:
     """
     Return the number of the loop device that is mounted, or is bound as a device; None where neither is.
 
-    btrfs has device numbers of its own: there the source tells.
+    btrfs has device numbers of its own: there the source tells. A tmpfs holds devices only where it is /dev: a pod may
+    have a directory of the same name in a tmpfs of its own.
     """
     if mount.fs_type in DEVICE_FILESYSTEMS and (bound := _DEVICE.fullmatch(mount.root)):
-        return int(bound[1])
+        return int(bound[1]) if mount.fs_type == "devtmpfs" or _is_dev(mount) else None
     if mount.device[0] == loopdev.MAJOR:
         return mount.device[1]
     source = _SOURCE.fullmatch(mount.source)
     return int(source[1]) if source and mount.fs_type not in DEVICE_FILESYSTEMS else None
+
+
+def _is_dev(mount: Mount) -> bool:
+    place = mounts.place_of(Path("/dev"))
+    return place is not None and place.device == mount.device
 
 
 def _loop_below(mount: Mount) -> Loop | None:
@@ -112,7 +123,8 @@ def used_at(volume: Identity, *, devices: bool) -> str:
     `devices` is whether loop devices may be over it.
     """
     place = mounts.place_of(volume.home) if volume.home is not None else None
-    names = {loop.path.name for loop in loopdev.of_volume(volume.volume_id, tag=volume.tag)} if devices else set()
+    loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []
+    names = {loop.path.name for loop in loops}
     for mount in mounts.table():
         root = f"{mount.root.removesuffix(DELETED)}/"
         if place is not None and mount.device == place.device and root.startswith(f"{place.root}/data/"):

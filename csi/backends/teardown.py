@@ -94,7 +94,7 @@ def detach(volume: Identity) -> None:
     They are found by their tag, which names the volume and its pool: the image may be gone with its disk.
     """
     deadline = time.monotonic() + DETACH_SECONDS
-    while found := loopdev.of_volume(volume.volume_id, tag=volume.tag):
+    while found := loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image):
         names = {loop.path.name for loop in found}
         used = (each for each in mounts.table() if f"loop{mount_facts.loop_number(each)}" in names)
         if (mount := next(used, None)) is not None:

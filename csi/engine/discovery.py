@@ -6,6 +6,7 @@ another machine by now, whose driver tells of them. Volumes that are still mount
 """
 
 import asyncio
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class Discovery:
             elif not problem and pool.uuid in catalog.away:
                 await self._try(pool.path, {str(pool.path): pool.uuid})
         served = {pool.path for pool in catalog.pools}
-        if missing := [path for path in self._paths if path.absolute() not in served and path not in served]:
+        if missing := [path for path in self._paths if Path(os.path.realpath(path)) not in served]:
             before = read_known(self._known_file) if self._known_file else {}
             for path in missing:
                 await self._try(path, before)

@@ -76,6 +76,10 @@ class Engine:
         self._problems: dict[str, str] = {}
         self._wake: dict[str, asyncio.Event] = {}
 
+    def remember_pools(self, uuids: Iterable[str]) -> None:
+        """Take volumes of these pools away, too: this node served them before, whatever became of their disks."""
+        self._node.remember_pools(uuids)
+
     def load(self, pools: Iterable[Pool]) -> None:
         """Read what is on the disks, before serving; a pool that cannot be read is left to be looked for again."""
         for pool in pools:

@@ -181,10 +181,17 @@ class Ledger:
             )
 
     def shortfall(self, pool: Pool, free: int) -> int:
-        """Return the bytes that the trash must give back so that all promises can be kept; `free` is so now."""
+        """
+        Return the bytes that the trash must give back so that all promises can be kept; `free` is so now.
+
+        What volumes occupy and what is free must be of one moment: bytes that volumes took since the measurement are
+        missing in both. Without a measurement nothing is known, and no trash is purged for a guess.
+        """
         measured = self._measured[pool.uuid]
+        if not measured.complete:
+            return 0
         kept = sum(
             min(entry.manifest.promised_bytes, measured.stored.get(entry.manifest.id, 0))
             for entry in self._catalog.of_pool(pool)
         )
-        return max(0, self.promised(pool) - kept - free)
+        return max(0, self.promised(pool) - kept - max(free, measured.free))

@@ -124,6 +124,7 @@ class Measuring:
         took = time.monotonic() - started
         self._rest[pool.uuid] = time.monotonic() + took * REST
         self._ledger.note(pool, measured)
+        self._since.pop(pool.uuid, None)  # a pool that comes back later has its full time again
 
     async def _measure_volume(self, entry: Entry) -> None:
         started = time.monotonic()

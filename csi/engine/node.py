@@ -5,7 +5,7 @@ Every answer about what is mounted comes from the mount table. Records (`node_re
 they are written before a mount is made and after it was taken away, and neither waits for the pool's disk.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,11 @@ class Node:
         self._workers = workers
         self._records = records
         self._own_paths = own_paths
+
+    def remember_pools(self, uuids: Iterable[str]) -> None:
+        """Remember pools that this node served before. Blocks."""
+        for uuid in uuids:
+            self._records.keep_pool(uuid)
 
     def admit_pool(self, pool: Pool) -> None:
         """Remember a pool that is served: its volumes can be taken away when it is gone."""
@@ -206,6 +211,9 @@ class Node:
         self._records.keep(handle, record)
         if (entry := self._catalog.get(handle)) is not None:
             entry.record = self._records.get(handle)
+            in_use = entry.record.staging or entry.record.publications
+            if entry.pool.uuid in self._catalog.away and not in_use:
+                self._catalog.drop(handle)  # when its disk comes back, the disk says what is on it
         await self._workers.run(lambda: self._records.write(handle))
 
     async def _removable(self, handle: str, path: str) -> Identity:

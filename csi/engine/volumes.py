@@ -152,6 +152,8 @@ class Volumes:
 
     async def shortfall(self, pool: Pool) -> int:
         """Return the bytes that the trash must give back so that all promises can be kept."""
+        if not self._ledger.is_complete(pool):
+            await self.measure(pool)
         free = (await self._workers.run(lambda: files.filesystem_space(pool.path))).available
         return self._ledger.shortfall(pool, free)
 

@@ -54,9 +54,23 @@ class Loop:
     file: tuple[int, int]
     backing: str = ""
 
-    def may_be_over(self, volume_id: str) -> bool:
-        """Whether the device, of which only the path is known, is over the image of a volume of this id."""
-        return self.backing.endswith(f"/volumes/{volume_id}/image")
+    def may_be_over(self, volume_id: str, image: Path | None) -> bool:
+        """
+        Return whether the device, of which only the path is known, may be over the image of a volume of this id.
+
+        `image` is where the pool has the volume's image, if that is known. Where it can be looked at, the device, whose
+        file cannot be, is over that of another pool.
+        """
+        return self.backing.endswith(f"/volumes/{volume_id}/image") and not (image is not None and _can_be_read(image))
+
+
+def _can_be_read(image: Path) -> bool:
+    """Whether the kernel still says what the file is, as it has to before it tells of a device over it."""
+    try:
+        image.lstat()
+    except OSError:
+        return False
+    return True
 
 
 def tag_of(volume_id: str) -> str:
@@ -157,9 +171,9 @@ def tagged(tag: str) -> list[Loop]:
     return [loop for loop in _attached() if loop.tag == tag]
 
 
-def of_volume(volume_id: str, *, tag: str) -> list[Loop]:
+def of_volume(volume_id: str, *, tag: str, image: Path | None = None) -> list[Loop]:
     """All devices of a volume: by their tag, or on a disk that fails by the path of the image."""
-    return [loop for loop in _attached() if loop.tag == tag or loop.may_be_over(volume_id)]
+    return [loop for loop in _attached() if loop.tag == tag or loop.may_be_over(volume_id, image)]
 
 
 def over(image: Path) -> list[Loop]:

@@ -61,4 +61,10 @@ def test_a_loop_device_is_found_in_whatever_way_it_is_mounted(number: int) -> No
     for root in (f"/loop{number}", f"/loop{number}//deleted"):
         assert loop_number(_mount(root, (0, 5), fs_type="devtmpfs", source="devtmpfs")) == number
     assert loop_number(_mount(f"/loop{number}/data", (0, 5), fs_type="devtmpfs", source="devtmpfs")) is None
+
+
+@given(st.integers(0, 9_999_999))
+def test_a_directory_in_a_tmpfs_of_a_pod_is_no_loop_device(number: int) -> None:
+    """A pod may name a directory in memory as it likes, and kubelet binds it: only /dev holds devices."""
+    assert loop_number(_mount(f"/loop{number}", (0, 999_999), fs_type="tmpfs", source="tmpfs")) is None
     assert loop_number(_mount("/", (8, 1))) is None

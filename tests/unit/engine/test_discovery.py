@@ -174,3 +174,14 @@ async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("csi.engine.discovery._problems", fail)
     await discovery.look_safely()
     await engine.stop()
+
+
+async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> None:
+    """A state directory below a linked /home is an ordinary thing."""
+    engine, _ = engine_of(tmp_path / "p")
+    (tmp_path / "link").symlink_to(tmp_path / "p")
+    await Discovery(engine, [], paths=[tmp_path / "link"]).look()
+
+    assert {} == engine.catalog.refused
+    assert [] == await engine.storage_health()
+    await engine.stop()

@@ -187,3 +187,17 @@ async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: 
         assert not task.done()
     task.cancel()
     await engine.stop()
+
+
+async def test_no_trash_is_purged_for_a_guess(tmp_path: Path, disk: Disk) -> None:
+    """What volumes occupy is unknown until they are measured, and then belongs to what was free at that moment."""
+    engine = await _restarted(tmp_path / "p", disk)
+    (pool,) = engine.catalog.pools
+    assert 0 == engine.ledger.shortfall(pool, 0)
+
+    disk.free = 6 * MIB
+    disk.may_end.set()
+    await engine.measuring.round()
+    assert engine.ledger.is_complete(pool)
+    assert [4 * MIB, 4 * MIB, 0] == [engine.ledger.shortfall(pool, free * MIB) for free in (0, 6, 20)]
+    await engine.stop()

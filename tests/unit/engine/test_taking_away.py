@@ -23,6 +23,9 @@ from csi.host import loopdev, mounts
 from csi.host.errors import AlreadyMounted, HostError, UnsafePath
 from tests.unit.services.kinds import disk
 
+VOLUME = f"v-{os.getpid()}"
+"""Of this process alone, as ids are of one volume alone: on a disk that fails a device is known by nothing else."""
+
 pytestmark = pytest.mark.needs("root")
 MODE = "SINGLE_NODE_WRITER"
 
@@ -89,7 +92,7 @@ def xfs_place(tmp_path: Path) -> Iterator[Place]:
 async def _mounted(engine: Engine, place: Place, *, backend: str = "directory", access_type: str = "mount") -> str:
     """A volume that is staged and published; its handle."""
     use = Capability(access_type, MODE)
-    request = Creation("v", 16 << 20, 0, (use,), Parameters.parse({"backend": backend}))
+    request = Creation(VOLUME, 16 << 20, 0, (use,), Parameters.parse({"backend": backend}))
     handle = (await engine.create(request)).manifest.handle
     await engine.stage(Staging(handle, str(place.staging), use))
     await engine.publish(Publishing(handle, str(place.staging), str(place.target), use, read_only=False))
@@ -118,7 +121,7 @@ def _remount_read_only(place: Place) -> None:
 
 
 def _remove_directory(place: Place) -> None:
-    shutil.rmtree(place.pool.volumes / "v")
+    shutil.rmtree(place.pool.volumes / VOLUME)
 
 
 KINDS = [
@@ -192,7 +195,7 @@ async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backe
 
     assert place.mounted() == set()
     assert [
-        each for each in loopdev.of_volume("v", tag=loopdev.tag_of(handle)) if str(place.home) in each.backing
+        each for each in loopdev.of_volume(VOLUME, tag=loopdev.tag_of(handle)) if str(place.home) in each.backing
     ] == []
     await engine.stop()
 
@@ -290,13 +293,13 @@ async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
     await engine.stop()
 
 
-@pytest.mark.parametrize("name", ["disk", "disk/volumes", "disk/volumes/v", "state", "."])
+@pytest.mark.parametrize("name", ["disk", "disk/volumes", "disk/volumes/VOLUME", "state", "."])
 async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place, name: str) -> None:
     """Nor in a pool, nor over what holds one; the refusal leaves no mount."""
     engine = place.engine(place.pool)
     handle = await _mounted(engine, place)
     before = place.mounted()
-    use, path = Capability("mount", MODE), str(place.home / name).removesuffix("/.")
+    use, path = Capability("mount", MODE), str(place.home / name.replace("VOLUME", VOLUME)).removesuffix("/.")
     with pytest.raises(InvalidArgument, match="driver's own"):
         await engine.publish(Publishing(handle, str(place.staging), path, use, read_only=False))
     await _take_away(engine, place, handle)
