@@ -353,10 +353,10 @@ async def test_records_of_a_former_version_are_read_once(place: Place) -> None:
     await engine.stop()
     shutil.rmtree(place.home / "state" / FOLDER)
     former = NodeRecord(str(place.staging), (), (Publication(str(place.target), read_only=False, mode=MODE),))
-    (place.pool.volumes / "v/node.json").write_bytes(msgspec.json.encode(former))
+    (place.pool.volumes / VOLUME / "node.json").write_bytes(msgspec.json.encode(former))
     engine = place.engine(place.pool)
 
-    assert not (place.pool.volumes / "v/node.json").exists()
+    assert not (place.pool.volumes / VOLUME / "node.json").exists()
     with pytest.raises(FailedPrecondition, match="still published"):
         await engine.unstage(handle, str(place.staging))
     await _take_away(engine, place, handle)
