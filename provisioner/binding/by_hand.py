@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from provisioner.binding.decision import Reason
 from provisioner.binding.match import rejection
+from provisioner.binding.modify import loses_attributes
 from provisioner.model import names
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
@@ -43,6 +44,8 @@ def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
         return Reason("former-policy", volume.name, "Retain", volume.reclaim_policy)
     if not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
+    if loses_attributes(claim, volume):
+        return Reason("former-attributes-class", volume.name, had=volume.attributes_class)
     # Its VolumeAttributesClass is the controller's to change, which then adopts it: `changes_hands_later`.
     given = dataclasses.replace(
         volume, claim_ref=dataclasses.replace(ref, uid=claim.uid), attributes_class=claim.attributes_class

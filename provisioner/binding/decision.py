@@ -125,6 +125,10 @@ SENTENCES: Final[dict[str, str]] = {
     "former-volume-mode": "it is its former volume, and its volumeMode is {had}; ask for that instead of {wanted}",
     "former-selector": "it is its former volume, and its labels do not match the claim's selector ({wanted})",
     "former-class": "it is its former volume, and its class is {had}, not {wanted}; make the claim with class {had}",
+    "former-attributes-class": (
+        "it is its former volume, and it has VolumeAttributesClass {had}, which Kubernetes takes off no volume, while "
+        "the claim asks for none; make the claim with volumeAttributesClassName: {had}, or with another class"
+    ),
     "former-backend": (
         "it is its former volume, and its backend is {had}; make the claim with a class of backend {had} instead of "
         "{wanted}"

@@ -11,7 +11,7 @@ from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster, of_recreated_namespace
 from provisioner.binding.index import bucket
-from provisioner.binding.modify import changes_attributes
+from provisioner.binding.modify import changes_attributes, loses_attributes
 from provisioner.binding.modify import class_problem as attributes_problem
 from provisioner.model import names
 from provisioner.model.quantity import Quantity
@@ -144,6 +144,8 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
         return Reason("former-volume-mode", former.name, claim.volume_mode, "Block" if is_block else "Filesystem")
     if failed := _other_class(facts, former):
         return failed
+    if volume is not None and loses_attributes(claim, volume):
+        return Reason("former-attributes-class", former.name, had=volume.attributes_class)
     if changes_attributes(claim, former) and (
         problem := attributes_problem(claim.attributes_class, facts.attributes_class)
     ):

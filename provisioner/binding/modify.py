@@ -78,9 +78,20 @@ def changes_attributes(claim: Claim, former: Former) -> bool:
     """
     Whether the former volume is to be given the attributes that the claim asks for, before it comes back.
 
-    A claim that asks for none takes what the volume has: a class cannot be taken away, only another be given.
+    A claim that asks for none changes nothing; whether it can have the volume says `loses_attributes`.
     """
     return claim.attributes_class not in {"", former.attributes_class}
+
+
+def loses_attributes(claim: Claim, volume: Volume) -> bool:
+    """
+    Return whether the volume has a class and the claim asks for none, so that they can never be bound.
+
+    The binder binds equal classes only; a PersistentVolume cannot lose its class, and a claim that is not bound cannot
+    be given one. Source: kubernetes, pkg/apis/core/validation (ValidatePersistentVolumeUpdate,
+    ValidatePersistentVolumeClaimUpdate).
+    """
+    return bool(volume.attributes_class) and not claim.attributes_class
 
 
 def _why(claim: Claim) -> Reason:

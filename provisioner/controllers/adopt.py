@@ -162,25 +162,6 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
     return patch
 
 
-async def keep_attributes(transport: Transport, *, claim: Object, volume_name: str) -> bool:
-    """
-    Let a claim that asks for no VolumeAttributesClass name the one that its former volume has; whether it was written.
-
-    The binder binds equal classes only, and the API server lets no class be taken off a volume. Raises Conflict when
-    the claim changed meanwhile. Source: kubernetes, pkg/apis/core/validation (ValidatePersistentVolumeUpdate).
-    """
-    metadata, spec = claim["metadata"], claim["spec"]
-    volume = await transport.get(VOLUME, volume_name)
-    had = volume["spec"].get("volumeAttributesClassName") or ""
-    if spec.get("volumeAttributesClassName") or not had:
-        return False
-    guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-    patch = {"metadata": guard, "spec": {"volumeAttributesClassName": had}}
-    await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
-    log.info("claim.attributes_class_kept", claim=f"{metadata['namespace']}/{metadata['name']}", attributes_class=had)
-    return True
-
-
 async def rebuild(
     transport: Transport,
     *,

@@ -16,7 +16,7 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
-from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, keep_attributes, rebuild, take_back
+from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back
@@ -209,10 +209,6 @@ class Claims:
             if decision.action is Action.EXPAND:
                 await expand_former(self._transport, self._router, claim=fresh, volume_name=decision.volume)
                 return Done()  # the changed volume wakes the claim, which then adopts it
-            if decision.action is Action.ADOPT and await keep_attributes(
-                self._transport, claim=fresh, volume_name=decision.volume
-            ):
-                return Done()  # and so does the changed claim
             if decision.action is not Action.UNDELETE:
                 await self._modify_former(facts, decision)
         except RpcError as error:

@@ -46,7 +46,7 @@ def _claim(old: Json, new: Json) -> Found:
         was["storageClassName"] = now.get("storageClassName")
     if bound or was.get("resources") == now.get("resources"):
         was["resources"] = now.get("resources")
-    for spec in (was, now):
+    for spec in (was, now) if bound else ():
         spec.pop("volumeAttributesClassName", None)
     if _given(was) != _given(now):
         detail = (

@@ -148,10 +148,10 @@ def test_what_is_not_its_own_is_no_former_volume(whose: str) -> None:
 
 @pytest.mark.parametrize(
     ("had", "asked", "modifies"),
-    [("gold", "silver", True), ("", "silver", True), ("silver", "silver", False), ("gold", "", False)],
+    [("gold", "silver", True), ("", "silver", True), ("silver", "silver", False)],
 )
 def test_a_changed_attributes_class_does_not_keep_the_volume_away(had: str, asked: str, modifies: bool) -> None:
-    """It comes back, and is modified to what the claim asks for; a claim that asks for none takes what there is."""
+    """It comes back, and is modified to what the claim asks for."""
     silver = AttributesClass("silver", names.DRIVER, {"trashRetention": "1h"})
     known = {"claim": claim(vac=asked, node="n1"), "attributes_class": silver if asked else None}
     bare = manifest()
@@ -163,6 +163,14 @@ def test_a_changed_attributes_class_does_not_keep_the_volume_away(had: str, aske
 
     assert (Action.ADOPT, modifies) == (adopted.action, adopted.modifies)
     assert (Action.REBUILD, modifies) == (rebuilt.action, rebuilt.modifies)
+
+
+def test_a_claim_that_asks_for_no_attributes_class_waits_for_a_volume_that_has_one() -> None:
+    """Kubernetes takes no class off a volume, and gives none to a claim that is not bound."""
+    decision = decide(facts(volumes=(volume(**FORMER, vac="gold"),), claim=claim(node="n1")))
+
+    assert (Action.WAIT, ["former-attributes-class"]) == (decision.action, [each.code for each in decision.reasons])
+    assert "volumeAttributesClassName: gold" in decision.sentence
 
 
 RECREATED: dict[str, tuple[dict[str, Any], str]] = {

@@ -58,6 +58,9 @@ def test_a_volume_of_another_attributes_class_is_taken_and_changed_by_the_contro
     """The binder would not take it as it is; so it is only marked as given, until it was modified."""
     asks = claim(vac="gold")
 
+    refused = cannot_take(claim(), volume(**FORMER, vac="gold"))
+    assert refused is not None
+    assert "former-attributes-class" == refused.code
     assert cannot_take(asks, volume(**FORMER)) is None
     assert changes_hands_later(asks, volume(**FORMER))
     assert not changes_hands_later(asks, volume(**FORMER, vac="gold"))
