@@ -10,6 +10,7 @@ import importlib.machinery
 import importlib.util
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -62,6 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
     what its own worker started, so that tests side by side do not see each other's.
     """
     worker = _worker(config)
+    if not worker:
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # whoever ends a run ends its clusters and mounts, too
     os.environ[MARK] = uuid.uuid4().hex
     config.stash[PARENT] = worker["parent"] if worker else tempfile.gettempdir()
     private = tempfile.mkdtemp(prefix="mooring-", dir=config.stash[PARENT])

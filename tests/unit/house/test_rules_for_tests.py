@@ -78,3 +78,19 @@ def test_a_second_run_in_one_process_has_room_for_its_files(tmp_path: Path) -> N
     done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
     assert "[0, 0]" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_run_that_is_terminated_tears_down_what_it_set_up(tmp_path: Path) -> None:
+    """SIGTERM ends a run as Ctrl-C does, so that no cluster, mount or loop device outlives it."""
+    kept = tmp_path / "set-up"
+    kept.touch()
+    done = _run(
+        "import os, pathlib, signal\n"
+        "    import contextlib\n    with contextlib.ExitStack() as stack:\n"
+        f"        stack.callback(pathlib.Path({str(kept)!r}).unlink)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)",
+        tmp_path,
+    )
+
+    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
+    assert not kept.exists()
