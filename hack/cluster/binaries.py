@@ -29,11 +29,21 @@ ENVIRONMENT: Final = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -trimpath -b
 REPORT_SECONDS: Final = 15
 KUBERNETES: Final = "k8s.io/kubernetes"
 PARTS: Final = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl")
+SUITE: Final = {
+    "e2e.test": f"{KUBERNETES}/test/e2e",
+    "ginkgo": "github.com/onsi/ginkgo/v2/ginkgo",
+    "agnhost": f"{KUBERNETES}/test/images/agnhost",
+}
+"""What Kubernetes' own end-to-end tests are run with: the tests, their runner, and the program of their pods."""
 
 
 @dataclass(frozen=True)
 class Set:
-    """Programs of one module: what is built, and what they are made of."""
+    """
+    Programs of one module: what is built, and what they are made of.
+
+    A program whose name ends in ``.test`` is built from the tests of its package.
+    """
 
     name: str
     programs: dict[str, str]
@@ -84,20 +94,31 @@ def _committed(name: str, programs: dict[str, str]) -> Set:
 
 
 def _kubernetes(version: str) -> Set:
+    return _of_kubernetes(
+        "kubernetes", version, {part: f"{KUBERNETES}/cmd/{part}" for part in PARTS}, repr((PARTS, ENVIRONMENT)).encode()
+    )
+
+
+def suite(version: str) -> Set:
+    """The programs of Kubernetes' end-to-end tests, which no cluster needs to run."""
+    return _of_kubernetes("e2e", version, SUITE, repr((SUITE, ENVIRONMENT)).encode())
+
+
+def _of_kubernetes(name: str, version: str, programs: dict[str, str], made_of: bytes) -> Set:
     _, minor, _ = version.split(".")
     stamp = "-X k8s.io/component-base/version.git"
     return Set(
-        name=f"kubernetes-{version}",
-        programs={part: f"{KUBERNETES}/cmd/{part}" for part in PARTS},
-        key=_key(version.encode(), repr((PARTS, ENVIRONMENT)).encode()),
-        module=lambda go: _write_module(go, version),
+        name=f"{name}-{version}",
+        programs=programs,
+        key=_key(version.encode(), made_of),
+        module=lambda go: _write_module(go, name, version, list(programs.values())),
         link=f"-s -w {stamp}Version=v{version} {stamp}Major=1 {stamp}Minor={minor}",
     )
 
 
-def _write_module(go: str, version: str) -> Path:
-    """Write a module that builds Kubernetes of that version, from what its own go.mod says."""
-    folder = cache() / "modules" / f"kubernetes-{version}"
+def _write_module(go: str, name: str, version: str, packages: list[str]) -> Path:
+    """Write a module that builds packages of Kubernetes of that version, from what its own go.mod says."""
+    folder = cache() / "modules" / f"{name}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     _say(f"fetching Kubernetes {version}")
     fetched = _answer([go, "mod", "download", "-json", f"{KUBERNETES}@v{version}"], folder)
@@ -105,12 +126,12 @@ def _write_module(go: str, version: str) -> Path:
     module = json.loads(_answer([go, "mod", "edit", "-json", str(theirs / "go.mod")], folder))
     staged = [entry["Old"]["Path"] for entry in module["Replace"] if entry["New"]["Path"].startswith("./staging/")]
     lines = [
-        "module mooring.dev/hack/cluster/kubernetes",
+        f"module mooring.dev/hack/cluster/{name}",
         f"go {module['Go']}",
         *(f"godebug {entry['Key']}={entry['Value']}" for entry in module.get("Godebug") or []),
         f"require {KUBERNETES} v{version}",
         *(f"replace {path} => {path} v{version.replace('1.', '0.', 1)}" for path in staged),
-        *(f"tool {KUBERNETES}/cmd/{part}" for part in PARTS),
+        *(f"tool {package}" for package in packages),
     ]
     (folder / "go.mod").write_text("\n".join(lines) + "\n", encoding="utf-8")
     shutil.copyfile(theirs / "go.sum", folder / "go.sum")
@@ -127,6 +148,14 @@ def ready(version: str) -> Path:
             for one in missing:
                 _build(go, one)
         return _linked(version)
+
+
+def provided(one: Set) -> Path:
+    """Build what a set lacks, one caller at a time; return its folder."""
+    with _alone():
+        if one.missing():
+            _build(_go(), one)
+    return one.folder
 
 
 def _linked(version: str) -> Path:
@@ -164,9 +193,15 @@ def _build(go: str, one: Set) -> None:
     one.folder.mkdir(parents=True, exist_ok=True)
     for program in one.missing():
         target = one.folder / f"{program}.{os.getpid()}"
-        argv = ["nice", go, "build", "-v", "-ldflags", one.link, "-o", str(target), one.programs[program]]
+        package, what = one.programs[program], f"{program} of {one.name}"
+        compiles = ["build", "-v"]
+        if program.endswith(".test"):
+            compiles = ["test", "-c"]  # which tells nothing of how far it is, so most of it is compiled before
+            imports = _answer([go, "list", "-f", '{{join .TestImports "\n"}}', package], module).split()
+            _watch(["nice", go, "build", "-v", *imports], module, f"the imports of {what}")
+        argv = ["nice", go, *compiles, "-ldflags", one.link, "-o", str(target), package]
         try:
-            _watch(argv, module, f"{program} of {one.name}")
+            _watch(argv, module, what)
             target.rename(one.folder / program)
         finally:
             target.unlink(missing_ok=True)

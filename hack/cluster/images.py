@@ -10,8 +10,9 @@ import io
 import json
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from hack.cluster.node import PAUSE
@@ -27,22 +28,35 @@ ACCOUNTS: Final = {
 
 def busybox(target: Path) -> None:
     """Write an archive with the test image and the pause image."""
-    layer = io.BytesIO()
-    with tarfile.open(fileobj=layer, mode="w") as tar:
-        for folder in ("bin", "etc", "tmp", "root", "var", "proc", "sys", "dev"):
-            _add_folder(tar, folder, 0o1777 if folder == "tmp" else 0o755)
-        for name, text in ACCOUNTS.items():
-            _add_file(tar, name, text.encode(), 0o644)
-        _add_file(tar, "bin/busybox", PROGRAM.read_bytes(), 0o755)
-        listing = subprocess.run([PROGRAM, "--list"], capture_output=True, text=True, check=True)
-        for applet in listing.stdout.split():
-            if applet != "busybox":
-                _add_link(tar, f"bin/{applet}", "busybox")
     archive = Archive()
-    blob = archive.add(layer.getvalue())
+    blob = archive.add(busybox_layer({}))
     archive.image(BUSYBOX, blob, ["sh"])
     archive.image(PAUSE, blob, ["sleep", "infinity"])
     archive.write(target)
+
+
+def busybox_layer(more: dict[str, bytes]) -> bytes:
+    """
+    Return a layer with a static busybox under all its names, and more programs.
+
+    :param more: path in the image → content; one that has the name of a part of busybox takes its place
+    """
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as tar:
+        folders = {"bin", "etc", "tmp", "root", "var", "proc", "sys", "dev"}
+        for path in more:
+            folders |= {str(folder) for folder in PurePosixPath(path).parents if folder.name}
+        for folder in sorted(folders):
+            _add_folder(tar, folder, 0o1777 if folder == "tmp" else 0o755)
+        for name, text in ACCOUNTS.items():
+            _add_file(tar, name, text.encode(), 0o644)
+        for name, content in {"bin/busybox": PROGRAM.read_bytes(), **more}.items():
+            _add_file(tar, name, content, 0o755)
+        listing = subprocess.run([PROGRAM, "--list"], capture_output=True, text=True, check=True)
+        for applet in listing.stdout.split():
+            if applet != "busybox" and f"bin/{applet}" not in more:
+                _add_link(tar, f"bin/{applet}", "busybox")
+    return layer.getvalue()
 
 
 def _add_folder(tar: tarfile.TarFile, name: str, mode: int) -> None:
@@ -83,12 +97,12 @@ class Archive:
         media = f"application/vnd.oci.image.{kind}"
         return {"mediaType": media, "digest": f"sha256:{digest}", "size": len(self.blobs[digest])}
 
-    def image(self, name: str, layer: str, command: list[str]) -> None:
+    def image(self, name: str, layer: str, command: list[str], entrypoint: Sequence[str] = ()) -> None:
         """Add an image of one uncompressed layer."""
         config = {
             "architecture": architecture(),
             "os": "linux",
-            "config": {"Cmd": command, "Env": ["PATH=/bin"]},
+            "config": {"Entrypoint": [*entrypoint], "Cmd": command, "Env": ["PATH=/bin"]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
         }
         manifest = {
