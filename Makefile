@@ -80,6 +80,10 @@ adoption-soak: $(VENV)/.dev ## Let 200 rounds of everything happen to StatefulSe
 	@hack/cluster/run build >/dev/null
 	@MOORING_SOAK_ROUNDS=$(or $(ROUNDS),200) $(PYTEST) tests/cluster/test_adoption_soak.py -p no:randomly
 
+.PHONY: storage-suite
+storage-suite: $(VENV)/.dev ## Run Kubernetes' own storage tests against Mooring on a real Kubernetes; BACKEND=directory, FOCUS=PATTERN
+	@FOCUS='$(FOCUS)' PROCS=$(PROCS) $(BIN)/python -m hack.storage_suite $(BACKEND)
+
 .PHONY: nightly
 nightly: $(VENV)/.dev ## Run all that is long, resume where it was cut off, write one report; ONLY="JOB..."
 	@$(BIN)/python hack/nightly $(ONLY)

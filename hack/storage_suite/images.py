@@ -1,0 +1,58 @@
+"""
+The images that the storage tests' pods run, made without a registry.
+
+They are one layer under several names: Debian's static busybox, GNU dd in place of its own (the tests use
+``oflag=nocache``, which busybox has not), and agnhost, which is built from Kubernetes' module.
+"""
+
+import subprocess
+from pathlib import Path
+from typing import Final
+
+from hack.cluster.images import Archive, busybox_layer
+
+DD: Final = "/bin/dd"
+SHELLS: Final = ("busybox", "glibc-dns-testing", "nginx")
+"""Images of which the storage tests use nothing but a shell."""
+
+AGNHOST: Final = "agnhost"
+REGISTRY: Final = "registry.k8s.io/"
+
+
+def names(listing: str) -> list[str]:
+    """
+    Choose those that the storage tests use from what ``e2e.test --list-images`` printed.
+
+    Raises ValueError when one of them is not listed.
+    """
+    listed = [line.strip() for line in listing.splitlines() if line.strip().startswith(REGISTRY)]
+    wanted = (*SHELLS, AGNHOST)
+    if missing := [each for each in wanted if each not in {_base(name) for name in listed}]:
+        raise ValueError(
+            f"e2e.test --list-images names no image {', '.join(missing)}; see hack/storage_suite/images.py"
+        )
+    return [name for name in listed if _base(name) in wanted]
+
+
+def _base(name: str) -> str:
+    """Return the last part of an image's name, without its tag."""
+    return name.rpartition("/")[2].partition(":")[0]
+
+
+def write(target: Path, listed: list[str], agnhost: Path) -> None:
+    """Write an archive with an image under each of the names."""
+    programs = {path.lstrip("/"): Path(path).read_bytes() for path in (DD, *_libraries(DD))}
+    archive = Archive()
+    layer = archive.add(busybox_layer({**programs, AGNHOST: agnhost.read_bytes()}))
+    for name in listed:
+        if _base(name) == AGNHOST:
+            archive.image(name, layer, ["pause"], entrypoint=[f"/{AGNHOST}"])
+        else:
+            archive.image(name, layer, ["sh"])
+    archive.write(target)
+
+
+def _libraries(program: str) -> list[str]:
+    """Return the paths of the shared libraries that a program is loaded with, its loader included."""
+    printed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+    return [word for line in printed.splitlines() for word in line.split() if word.startswith("/")]
