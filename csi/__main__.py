@@ -82,9 +82,9 @@ def main(
         network = Network(network_endpoint, controller_ca, key_dir)
     elif network_endpoint is not None or controller_ca is not None or key_dir is not None:
         raise click.UsageError("--network-endpoint, --controller-ca and --key-dir go together; one is missing")
-    from csi import server  # noqa: PLC0415 # grpc is not needed to refuse a flag
+    from csi import logs, server  # noqa: PLC0415 # grpc is not needed to refuse a flag
 
-    server.configure_logs(log_format)
+    logs.configure(log_format)
     settings = Settings(
         socket=socket,
         node_id=node_id,

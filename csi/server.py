@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 
 import grpc
 import grpc.aio
@@ -129,22 +128,3 @@ async def _told_to_stop(lifeline: int | None) -> str:
         os.set_blocking(lifeline, False)
         loop.add_reader(lifeline, readable)
     return await told
-
-
-def configure_logs(log_format: str) -> None:
-    """One line for each event on stderr: text for people, JSON for programs."""
-    last = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            last,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        wrapper_class=structlog.make_filtering_bound_logger(20),
-    )

@@ -4,11 +4,11 @@ import asyncio
 import contextlib
 import datetime as dt
 import signal
-import sys
 from typing import Any
 
 import structlog
 
+from provisioner import logs
 from provisioner.cluster.drivers import Drivers
 from provisioner.cluster.rivals import rival
 from provisioner.cluster.settings import ControllerSettings
@@ -58,7 +58,7 @@ def run(settings: ControllerSettings) -> int:
     try:
         return asyncio.run(_run(settings))
     except (BadKubeconfig, CannotListen) as error:
-        sys.stderr.write(f"mooring: {error}\n")
+        logs.show(f"mooring: {error}")
         return BAD_ENVIRONMENT
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import structlog
 
+from provisioner import logs
+from provisioner.embedded.bounded_lines import lines
 from provisioner.embedded.settings import BadEnvironment, UpSettings
 
 log = structlog.get_logger()
@@ -42,6 +44,7 @@ class DriverProcess:
         self._settings = settings
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
+        self._obstacle = ""  # why the last start failed
         self._stopping = False
         self._served = False
         self._last_words: deque[str] = deque(maxlen=KEPT_LINES)
@@ -62,8 +65,11 @@ class DriverProcess:
         time.
         """
         socket = self._settings.paths.socket
-        await asyncio.to_thread(socket.unlink, missing_ok=True)
-        process = await self._spawn()
+        try:
+            await asyncio.to_thread(socket.unlink, missing_ok=True)
+            process = await self._spawn()
+        except OSError as error:
+            raise BadEnvironment(f"the driver cannot be started: {error}") from None
         ended = asyncio.create_task(process.wait())
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -85,24 +91,43 @@ class DriverProcess:
         self._served = True
 
     async def watch(self) -> None:
-        """Start the driver again whenever it ends, with a growing delay; runs until cancelled."""
-        loop = asyncio.get_running_loop()
+        """
+        Start the driver again whenever it ends, with a growing delay; runs until cancelled.
+
+        A start that fails is one more end of it: the machine may be out of processes or files for a while.
+        """
         delay = FIRST_DELAY
         while not self._stopping:
-            started = loop.time()
-            process = self._process
-            if process is not None:
-                code = await process.wait()
-                if self._stopping:
-                    return
-                if loop.time() - started > STEADY_SECONDS:
-                    delay = FIRST_DELAY
-                self._tell(f"the driver ended ({_ending(code)}); starting it again in {delay:.1f} s")
-                log.info("driver.ended", code=code, restart_in_seconds=round(delay, 1))
-            await asyncio.sleep(delay)
+            lived = await self._ended()
+            if self._stopping:
+                return
+            if lived > STEADY_SECONDS:
+                delay = FIRST_DELAY
+            code = self._process.returncode if self._process else None
+            why = f"cannot be started ({self._obstacle})" if code is None else f"ended ({_ending(code)})"
+            self._tell(f"the driver {why}; starting it again in {delay:.1f} s")
+            log.info("driver.ended", code=code, obstacle=self._obstacle, restart_in_seconds=round(delay, 1))
+            await self._spawn_after(delay)
             delay = min(delay * 2, LAST_DELAY)
-            if not self._stopping:
-                await self._spawn()
+
+    async def _ended(self) -> float:
+        """Wait until the driver has ended; returns for how many seconds that took."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if self._process is not None:
+            await self._process.wait()
+        return loop.time() - started
+
+    async def _spawn_after(self, delay: float) -> None:
+        """Wait, and start the driver once more unless this is stopping; without a process it was not possible."""
+        await asyncio.sleep(delay)
+        if self._stopping:
+            return
+        self._process, self._obstacle = None, ""
+        try:
+            await self._spawn()
+        except Exception as error:  # noqa: BLE001 # whatever it is, the API goes on, and this tries again
+            self._obstacle = str(error) or repr(error)
 
     async def stop(self, *, hurry: bool = False) -> None:
         """Stop the driver: SIGTERM, and SIGKILL when that takes too long or time is short."""
@@ -155,17 +180,21 @@ class DriverProcess:
         return [*argv, "--lifeline-fd", str(self._lifeline_reads), "--log-format", "json"]
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
-        """Pass the driver's messages on, and keep the last ones to explain an early end."""
+        """
+        Pass the driver's messages on, and keep the last ones to explain an early end.
+
+        Goes on whatever comes, and whether or not it can be shown: a driver whose messages nobody takes would wait for
+        that, and serve nobody.
+        """
         assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
         as_json = self._settings.log_format == "json"
-        while line := await process.stderr.readline():
+        async for line in lines(process.stderr):
             text = line.decode("utf-8", errors="replace").rstrip()
             self._last_words.append(text)
             if not self._served and text.startswith(SENTENCE):
                 continue  # start() passes it on as its own
             if shown := text if as_json else for_people(text):
-                sys.stderr.write(shown + "\n")
-                sys.stderr.flush()
+                logs.show(shown)
 
     async def _drain(self) -> None:
         if self._relays:
@@ -183,7 +212,7 @@ def for_people(line: str) -> str:
     """What a person sees of one line of the driver's log: nothing of what is ordinary, the rest in words."""
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return line
     if not isinstance(entry, dict) or entry.get("level") in ("debug", "info"):
         return ""
@@ -205,5 +234,6 @@ async def _answers(path: str) -> bool:
 def _ending(code: int) -> str:
     """How a process ended, in words."""
     if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
+        known = {each.value: each.name for each in signal.Signals}  # most real-time signals have no name
+        return f"killed by {known.get(-code, f'signal {-code}')}"
     return f"exit code {code}"

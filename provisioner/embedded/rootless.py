@@ -12,6 +12,7 @@ import sys
 import msgspec
 
 from provisioner.embedded.settings import BadEnvironment, UpSettings
+from provisioner.logs import LossyStream
 
 PROBE_SECONDS = 10.0
 
@@ -47,7 +48,7 @@ def enter(settings: UpSettings) -> None:
         raise BadEnvironment(f"without root the engine needs a user namespace, and {reason}; or start it as root")
     inside = msgspec.structs.replace(settings, rootless=True)
     argv = [*UNSHARE, sys.executable, "-m", "provisioner.embedded", msgspec.json.encode(inside).decode()]
-    sys.stderr.flush()
+    LossyStream(sys.stderr).flush()
     os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 

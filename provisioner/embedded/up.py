@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import sys
 from collections.abc import Iterator
 
 import msgspec
@@ -53,8 +52,7 @@ def run(settings: UpSettings) -> int:
 
 def tell(text: str) -> None:
     """One line for the person who looks on."""
-    sys.stderr.write(text + "\n")
-    sys.stderr.flush()
+    logs.show(text)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """The driver as a child: a stand-in that opens the socket, and ends as the test tells it."""
 
 import asyncio
+import errno
+import io
 import os
 import signal
 import sys
@@ -8,7 +10,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from provisioner.embedded import driver_process
+from provisioner.embedded.bounded_lines import lines
 from provisioner.embedded.driver_process import DriverProcess, for_people
 from provisioner.embedded.settings import BadEnvironment, UpSettings, prepare
 
@@ -35,6 +41,13 @@ sys.exit(78)
 """
 
 
+TALKS = SERVES.replace(
+    "while True:",
+    "sys.stderr.write('x' * 1000000 + chr(10) + '[' * 60000 + chr(10) + 'last words' + chr(10))\nwhile True:",
+)
+"""Serves, and says first what is longer than any reader expects, then what no parser of JSON can nest."""
+
+
 class _Stand(DriverProcess):
     script = SERVES
 
@@ -44,6 +57,29 @@ class _Stand(DriverProcess):
 
 class _Refusing(_Stand):
     script = REFUSES
+
+
+class _Gone(io.StringIO):
+    """A stderr that nobody reads any more."""
+
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(text)
+
+
+class _Talking(_Stand):
+    script = TALKS
+
+
+class _Scarce(_Stand):
+    """On a machine that has no process left for it, as many times as `failures` says."""
+
+    failures = 0
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        if self.failures:
+            self.failures -= 1
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return await super()._spawn()
 
 
 @pytest.fixture
@@ -113,3 +149,98 @@ async def test_its_refusal_is_passed_on(tmp_path: Path) -> None:
             await driver.start()
     finally:
         await driver.stop()
+
+
+async def test_it_comes_back_when_it_cannot_be_started_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of a start is no reason to stop trying; the person hears each."""
+    monkeypatch.setattr(driver_process, "LAST_DELAY", 0.01)
+    monkeypatch.setattr(driver_process, "FIRST_DELAY", 0.01)
+    settings = UpSettings(state=str(tmp_path))
+    prepare(settings.paths)
+    told: list[str] = []
+    driver = _Scarce(settings, tell=told.append)
+    try:
+        await driver.start()
+        before = driver.pid
+        assert before
+        driver.failures = 3
+        watching = asyncio.create_task(driver.watch())
+        os.kill(before, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            while driver.pid in (None, before):
+                await asyncio.sleep(0.01)
+        assert not watching.done()
+        watching.cancel()
+    finally:
+        await driver.stop()
+    assert ["ended (killed by SIGKILL)", *["cannot be started"] * 3] == [
+        next(each for each in ("ended (killed by SIGKILL)", "cannot be started") if each in line) for line in told
+    ]
+
+
+async def test_a_driver_that_cannot_be_started_at_first_is_a_sentence(tmp_path: Path) -> None:
+    """Not a traceback."""
+    settings = UpSettings(state=str(tmp_path))
+    prepare(settings.paths)
+    driver = _Scarce(settings, tell=lambda _: None)
+    driver.failures = 1
+    try:
+        with pytest.raises(BadEnvironment, match="cannot be started"):
+            await driver.start()
+    finally:
+        await driver.stop()
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_its_messages_are_passed_on_however_long_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, shown: bool
+) -> None:
+    """Also when nobody can read them: the driver would wait for its reader, and serve nobody."""
+    settings = UpSettings(state=str(tmp_path))
+    prepare(settings.paths)
+    driver = _Talking(settings, tell=lambda _: None)
+    if not shown:
+        monkeypatch.setattr("sys.stderr", _Gone())
+    try:
+        await driver.start()
+        async with asyncio.timeout(30):
+            while "last words" not in driver._last_words:
+                await asyncio.sleep(0.01)
+    finally:
+        await driver.stop()
+        monkeypatch.undo()
+    said = capfd.readouterr().err
+    assert len(said) < 200_000
+    assert ("last words" in said) is shown
+
+
+@pytest.mark.parametrize("number", [9, 63])
+def test_how_it_ended_has_words_for_every_signal(number: int) -> None:
+    """Most real-time signals have no name."""
+    assert driver_process._ending(-number) in ("killed by SIGKILL", "killed by signal 63")
+
+
+@given(
+    parts=st.lists(st.binary(max_size=12) | st.sampled_from([b"\n", b"a\n", b"\n\n"]), max_size=8),
+    longest=st.integers(min_value=0, max_value=6),
+)
+def test_lines_are_those_of_the_text_each_cut(parts: list[bytes], longest: int) -> None:
+    """However the text comes in pieces: each line's first bytes, and how many are missing."""
+    text = b"".join(parts)
+    expected = text.split(b"\n")[:-1] if text.endswith(b"\n") else text.split(b"\n")
+
+    async def read() -> list[bytes]:
+        stream = asyncio.StreamReader()
+        for part in parts:
+            stream.feed_data(part)
+        stream.feed_eof()
+        return [line async for line in lines(stream, longest=longest)]
+
+    got = asyncio.run(read())
+    assert got == [
+        each if len(each) <= longest else each[:longest] + b"... (%d bytes more)" % (len(each) - longest)
+        for each in expected
+        if text
+    ]

@@ -1,0 +1,76 @@
+"""
+The driver's own log: one line for each event on stderr, text for people, JSON for programs.
+
+Nothing here raises: what cannot be rendered or written is dropped, since a log that fails (its reader is gone, its disk
+is full) is no reason for a call or a loop of the driver to end. `provisioner/logs.py` is the control plane's.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from typing import Any, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, Processor
+
+INFO = 20
+
+
+class LossyStream:
+    """A text stream that takes what it can: an error of the stream below loses that text, and is not raised."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """Write to `stream`; None, which Python has for a standard stream that was closed at its start, drops all."""
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text, or lose it; returns its length, as a stream does."""
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what is buffered, or lose it."""
+        if self._stream is not None:
+            with contextlib.suppress(Exception):
+                self._stream.flush()
+
+
+def configure(log_format: str) -> None:
+    """Log everything from level info up, `text` for people or `json` for programs."""
+    renderer: Processor = (
+        structlog.processors.JSONRenderer()
+        if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            _never_raising(
+                [
+                    structlog.processors.add_log_level,
+                    structlog.processors.TimeStamper(fmt="iso", utc=True),
+                    structlog.processors.format_exc_info,
+                    renderer,
+                ]
+            )
+        ],
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
+        wrapper_class=structlog.make_filtering_bound_logger(INFO),
+    )
+
+
+def _never_raising(processors: Sequence[Processor]) -> Processor:
+    """Return a processor that runs all of these; an entry that one of them fails on is rendered by its name alone."""
+
+    def render(logger: Any, method: str, entry: EventDict) -> Any:
+        name = str(entry.get("event", ""))
+        found: Any = entry
+        try:
+            for processor in processors:
+                found = processor(logger, method, found)
+        except Exception as error:  # noqa: BLE001 # a value may have any bug in its repr
+            return f"{method} {name!r} (its values cannot be rendered: {type(error).__name__})"
+        return found
+
+    return render
