@@ -15,7 +15,7 @@ LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where there is one. It must see only what was measured: too deep a document ends its process."""
 
 NUMBER_CHARACTERS: Final = 1024
-"""Longest plain scalar of digits and signs: YAML 1.1 reads ``1:1:1…`` as a number of base 60, in quadratic time."""
+"""Longest number, plain or tagged as one: YAML 1.1 reads ``1:1:1…`` as a number of base 60, in quadratic time."""
 
 _DIGITS: Final = frozenset("0123456789_:+-.")
 
@@ -35,9 +35,10 @@ class Limits:
     nodes: int
     characters: int
     depth: int = 200
+    documents: int = 100_000
 
 
-REQUEST: Final = Limits(nodes=50_000, characters=3 << 20)
+REQUEST: Final = Limits(nodes=50_000, characters=3 << 20, documents=1)
 """For one request to the engine's API; kube-apiserver takes 3 MiB."""
 
 FILE: Final = Limits(nodes=2_000_000, characters=64 << 20)
@@ -55,9 +56,12 @@ def check(text: str | bytes, limits: Limits) -> None:
     """Raise TooCostly for a document over a limit, and another YAMLError for what is no YAML."""
     anchors: dict[str, _Cost] = {}
     open_: list[_Cost] = []
+    documents = 0
     for event in yaml.parse(text, Loader=LOADER):
         if isinstance(event, yaml.DocumentStartEvent):
-            anchors, open_ = {}, [_Cost()]
+            anchors, open_, documents = {}, [_Cost()], documents + 1
+            if documents > limits.documents:
+                raise TooCostly(f"it has more documents than {limits.documents}")
         for cost in _costs(event, anchors, open_):
             _add(open_[-1], cost)
             if cost.anchor is not None:
@@ -77,9 +81,16 @@ def _costs(event: Any, anchors: dict[str, _Cost], open_: list[_Cost]) -> Iterato
         found = anchors.get(event.anchor or "", _Cost(nodes=1))
         yield _Cost(found.nodes, found.characters)
     elif isinstance(event, yaml.ScalarEvent):
-        if event.implicit[0] and len(event.value) > NUMBER_CHARACTERS and _DIGITS.issuperset(event.value):
+        if len(event.value) > NUMBER_CHARACTERS and _is_number(event):
             raise TooCostly(f"a number has more than {NUMBER_CHARACTERS} characters; quote it if it is text")
         yield _Cost(1, len(event.value), event.anchor)
+
+
+def _is_number(event: yaml.ScalarEvent) -> bool:
+    """Whether it may be read as a number: its tag says so, or it is plain and has nothing but digits and signs."""
+    if event.tag is not None:
+        return event.tag.endswith((":int", ":float"))
+    return bool(event.implicit[0]) and _DIGITS.issuperset(event.value)
 
 
 def _add(around: _Cost, cost: _Cost) -> None:

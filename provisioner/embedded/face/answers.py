@@ -1,6 +1,6 @@
 """What goes back: objects, lists and Status, as JSON or as a Table when the client prefers one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +12,10 @@ from provisioner.embedded.store.listing import Page
 from provisioner.model.kinds import Json, Kind
 
 WARNING_CODE: Final = 299
+MAX_WARNINGS: Final = 64
+"""Of one answer: clients take a hundred headers or so."""
+WARNING_CHARACTERS: Final = 4096
+"""Of all warnings of one answer together, as in kube-apiserver."""
 _SPOKEN: Final = frozenset({"application/json", "*/*", "application/*", ""})
 """Media types that JSON is an answer to; no word at all is one of them."""
 
@@ -19,10 +23,24 @@ _SPOKEN: Final = frozenset({"application/json", "*/*", "application/*", ""})
 def json(value: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
     """Any value; warnings go into headers, as kubectl prints them."""
     response = web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
-    for warning in warnings:
-        quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
+    for warning in _few(warnings):
+        printable = "".join(each if each.isprintable() else "?" for each in warning)
+        quoted = printable.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'{WARNING_CODE} - "{quoted}"')
     return response
+
+
+def _few(warnings: Iterable[str]) -> Iterator[str]:
+    """Yield as many warnings as clients take in headers, and how many more there are."""
+    room, left_out = WARNING_CHARACTERS, 0
+    for number, warning in enumerate(warnings):
+        room -= len(warning)
+        if room >= 0 and number < MAX_WARNINGS:
+            yield warning
+        else:
+            left_out += 1
+    if left_out:
+        yield f"{left_out} more warnings"
 
 
 def refused(error: errors.Refused) -> web.Response:

@@ -16,6 +16,7 @@ from provisioner.embedded.store.database import Database, Loaded, Unreadable
 from provisioner.embedded.store.history import History
 from provisioner.embedded.store.lifecycle import DeleteOptions, Part
 from provisioner.embedded.store.listing import Page, Token
+from provisioner.embedded.store.object_limits import must_fit
 from provisioner.embedded.store.origins import Origins
 from provisioner.embedded.store.ownership import last_applied
 from provisioner.embedded.store.ownership.applying import apply
@@ -166,6 +167,7 @@ class Store:
         dry_run: bool = False,
     ) -> Written:
         """Make a new object."""
+        must_fit(obj)
         body, warnings = conform(kind, obj, validation=validation)
         said = body.get("metadata", {}).get("namespace", namespace)
         if kind.namespaced and said != namespace:
@@ -231,7 +233,9 @@ class Store:
         """
         with self._writing:
             old = self.get(kind, namespace, name)
-            body, warnings = conform(kind, edit(old), validation=validation)
+            edited = edit(old)
+            must_fit(edited, old)
+            body, warnings = conform(kind, edited, validation=validation)
             said = body.get("metadata", {}).get("managedFields")
             new = lifecycle.changed(kind, old, admission.default(kind, body), part=part)
             _set_managers(new, said)
@@ -263,6 +267,7 @@ class Store:
 
         Unknown fields are refused, whatever the client says about validation: nobody could own them.
         """
+        must_fit(configuration)
         body, warnings = conform(kind, configuration, validation="Warn")
         if warnings:
             raise _undeclared(kind, namespace, name, warnings)
@@ -276,6 +281,7 @@ class Store:
                 new = self._born(kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}})
                 return self._add(kind, new, made.managed(now), warnings, dry_run=dry_run)
             done = last_applied.apply(kind, old, body, writer, part=part, force=force)
+            must_fit(done.object, old)
             new = lifecycle.changed(kind, old, done.object, part=part)
             _set_managers(new, done.managed(now))
             return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)

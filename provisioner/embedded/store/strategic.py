@@ -6,9 +6,11 @@ Source: k8s.io/community, contributors/devel/sig-api-machinery/strategic-merge-p
 """
 
 import copy
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+from provisioner.embedded.store import errors
 from provisioner.model.kinds import Json, Object
 
 MEDIA_TYPE: Final = "application/strategic-merge-patch+json"
@@ -53,12 +55,14 @@ def merge(target: Object, patch: Object) -> Json:
     for key, value in patch.items():
         if key.startswith(_REMOVE):
             name = key.removeprefix(_REMOVE)
-            result[name] = [each for each in result.get(name, []) if each not in value]
+            removed = {_token(each) for each in _listed(key, value)}
+            result[name] = [each for each in _entries(result, name) if _token(each) not in removed]
         elif key.startswith(_ORDER):
             name = key.removeprefix(_ORDER)
-            result[name] = _ordered(name, result.get(name, []), value)
+            result[name] = _ordered(name, _entries(result, name), _listed(key, value))
     if "$retainKeys" in patch:
-        result = {key: value for key, value in result.items() if key in patch["$retainKeys"]}
+        kept = {_token(each) for each in _listed("$retainKeys", patch["$retainKeys"])}
+        result = {key: value for key, value in result.items() if _token(key) in kept}
     return result
 
 
@@ -69,8 +73,7 @@ def _merge_field(result: Json, key: str, value: Any) -> None:
     elif isinstance(value, dict):
         result[key] = merge(current if isinstance(current, dict) else {}, value)
     elif isinstance(value, list) and key in _SETS:
-        have = current if isinstance(current, list) else []
-        result[key] = [*have, *(each for each in value if each not in have)]
+        result[key] = list({_token(each): each for each in [*_entries(result, key), *value]}.values())
     elif isinstance(value, list) and key in _KEYS and all(isinstance(each, dict) for each in value):
         result[key] = _merge_list(key, current if isinstance(current, list) else [], value)
     else:
@@ -90,10 +93,29 @@ def _merge_list(field: str, current: Sequence[Json], patch: Sequence[Json]) -> l
     return list(result.values())
 
 
-def _identity(field: str, entry: Any) -> Any:
+def _entries(obj: Json, name: str) -> list[Any]:
+    """The list that the object has there; what is no list has no entries."""
+    found = obj.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _listed(directive: str, value: Any) -> list[Any]:
+    """The value of a directive, which must be a list; raises Refused (400)."""
+    if not isinstance(value, list):
+        raise errors.bad_request(f"{directive} of the strategic merge patch is not a list")
+    return value
+
+
+def _identity(field: str, entry: Any) -> str:
+    """What tells an entry from others of its list: its key's value, of a plain one the value itself."""
     if not isinstance(entry, dict):
-        return entry
-    return next((entry[key] for key in _KEYS.get(field, ()) if key in entry), None)
+        return _token(entry)
+    return _token(next((entry[key] for key in _KEYS.get(field, ()) if key in entry), None))
+
+
+def _token(value: Any) -> str:
+    """A text that is the same for equal values alone; values of clients need not be hashable."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _ordered(field: str, entries: Iterable[Any], order: Sequence[Any]) -> list[Any]:

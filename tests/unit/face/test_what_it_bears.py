@@ -1,6 +1,7 @@
 """Requests and connections that would cost the server too much are refused, and others are served meanwhile."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -62,6 +63,33 @@ async def test_copies_of_copies_are_refused(session: aiohttp.ClientSession) -> N
     many = [{"op": "test", "path": "/kind", "value": "Namespace"}] * 10_001
     async with session.patch(f"{SPACES}/x", json=many, headers=content) as answer:
         assert answer.status == 413
+
+
+async def test_warnings_fit_into_the_headers_that_clients_read(session: aiohttp.ClientSession) -> None:
+    """However many unknown fields a body has, and whatever their names are."""
+    body = {"metadata": {"name": "w"}, "b\r\nX-Injected: 1": 1} | {f"unknown{number}": 1 for number in range(5000)}
+    async with session.post(SPACES, json=body) as answer:
+        assert answer.status == 201
+        warnings = answer.headers.getall("Warning")
+        assert sum(map(len, warnings)) < 8000
+        assert warnings[-1].endswith('more warnings"')
+        assert "X-Injected" not in answer.headers
+
+
+async def test_a_large_object_is_refused_and_others_are_served_meanwhile(session: aiohttp.ClientSession) -> None:
+    """As JSON and as YAML, of values without number and of many documents."""
+    bodies = {
+        b'{"metadata": {"name": "x"}, "spec": {"finalizers": [' + b'"a",' * 200_000 + b'"a"]}}': "application/json",
+        b"a: [" + b"x," * 1_000_000 + b"x]": "application/yaml",
+        b"---\n" * 600_000: "application/yaml",
+        b"a: !!int '1" + b":1" * 500_000 + b"'": "application/yaml",
+    }
+    async with asyncio.timeout(20):
+        for body, content in bodies.items():
+            sent = session.post(SPACES, data=io.BytesIO(body), headers={"Content-Type": content})
+            async with session.get("/healthz") as health, sent as answer:
+                assert health.status == 200
+                assert answer.status == 413
 
 
 async def _ended(reader: asyncio.StreamReader) -> bool:

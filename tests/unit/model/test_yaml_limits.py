@@ -29,6 +29,12 @@ COSTLY = {
     "many values": "[" + "1," * 60_000 + "]",
     "deep": "[" * 5000 + "]" * 5000,
     "a number of base 60": "a: 1" + ":1" * 100_000,
+    "a tagged number of base 60": "a: !!int '1" + ":1" * 100_000 + "'",
+    "a tagged number with spaces": "a: !!int '1" + ": 1 " * 100_000 + "'",
+    "a number by another tag of the same meaning": "%TAG !e! tag:yaml.org,2002:\n---\na: !e!float '1"
+    + ":1" * 9000
+    + "'",
+    "many documents": "---\n" * 600_000,
     "a long number": "a: " + "9" * 5000,
     "much text": "a: " + "b" * (4 << 20),
 }

@@ -1,6 +1,7 @@
 """Merge patch, JSON patch and strategic merge patch as functions."""
 
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -114,3 +115,41 @@ def test_strategic_directives() -> None:
 def test_without_keyed_lists_strategic_is_merge(target: Any, patch: Any) -> None:
     """Where no list has a key, a strategic patch does what a merge patch does."""
     assert strategic.merge(target, patch) == patches.merge(target, patch)
+
+
+DIRECTIVES = st.sampled_from(
+    [
+        "$patch",
+        "$retainKeys",
+        "$deleteFromPrimitiveList/finalizers",
+        "$setElementOrder/volumes",
+        "finalizers",
+        "volumes",
+    ]
+)
+ANYTHING = st.recursive(
+    SCALARS | st.sampled_from(["delete", "replace"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(DIRECTIVES | st.just("name"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(DIRECTIVES, ANYTHING, max_size=4), st.dictionaries(DIRECTIVES, ANYTHING, max_size=4))
+def test_a_strategic_patch_is_applied_or_refused_whatever_is_in_it(target: Any, patch: Any) -> None:
+    """Lists, maps and nulls where names, keys or lists are expected are no error of the server."""
+    before = copy.deepcopy((target, patch))
+    try:
+        strategic.merge(target, patch)
+    except Refused as error:
+        assert error.code == 400
+    assert (target, patch) == before
+
+
+def test_long_lists_are_united_and_shortened_in_linear_time() -> None:
+    """Of finalizers, say: twenty thousand of them took minutes, and every other write waited."""
+    first, second = ([f"{part}.b/c{number}" for number in range(60_000)] for part in "ax")
+    started = time.monotonic()
+    united = strategic.merge({"finalizers": first}, {"finalizers": [*second, first[5]]})
+    assert united == {"finalizers": [*first, *second]}
+    assert strategic.merge(united, {"$deleteFromPrimitiveList/finalizers": first}) == {"finalizers": second}
+    assert time.monotonic() - started < 10  # seconds; half a second on an ordinary machine
