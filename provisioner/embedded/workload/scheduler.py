@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from provisioner.embedded.workload.node_fit import GATED, misfit
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.events import Recorder
@@ -24,6 +25,7 @@ from provisioner.model.volume import Volume
 log = structlog.get_logger()
 
 
+UNSCHEDULABLE = "Unschedulable"
 QUIET_SECONDS = 5.0
 """A volume usually comes sooner; a pod that waits for longer says what for."""
 
@@ -61,14 +63,18 @@ class Scheduler:
         if obj is None or obj["spec"].get("nodeName") or "deletionTimestamp" in obj["metadata"]:
             return Done()
         mounts = claims_of(obj)
-        node = next((found for each in self._caches[NODE].all() if (found := Node.of(each)).ready), None)
-        if node is None:
+        ready = next((each for each in self._caches[NODE].all() if Node.of(each).ready), None)
+        if ready is None:
             await self._refuse(obj, "0/1 nodes are available: the node is not ready.")
             return Done()
         there = {each.claim: self._caches[CLAIM].get(each.claim, namespace) for each in mounts}
         if refusals := [refusal for each in mounts if (refusal := each.refusal(obj, there[each.claim]))]:
             await self._refuse(obj, refusals[0])
             return Done()
+        if problem := misfit(obj, ready):
+            await self._refuse(obj, problem, reason="SchedulingGated" if problem == GATED else UNSCHEDULABLE)
+            return Done()
+        node = Node.of(ready)
         claims = [Claim.of(each) for each in there.values() if each is not None]
         problem = await self._settle(claims, node)
         if problem:
@@ -125,14 +131,14 @@ class Scheduler:
         await self._transport.patch(CLAIM, claim.name, {"metadata": metadata}, namespace=claim.namespace)
         log.info("claim.placed", namespace=claim.namespace, claim=claim.name, node=node.name)
 
-    async def _refuse(self, pod: Json, message: str) -> None:
+    async def _refuse(self, pod: Json, message: str, *, reason: str = UNSCHEDULABLE) -> None:
         """Write it into the pod's condition and an Event, once for each reason."""
         conditions = pod.get("status", {}).get("conditions") or []
         now: Json = next((each for each in conditions if each["type"] == "PodScheduled"), {})
         if now.get("message") == message:
             return
         others = [each for each in conditions if each["type"] != "PodScheduled"]
-        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+        condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}
         metadata = pod["metadata"]
         patch = {
             "metadata": {"resourceVersion": metadata["resourceVersion"]},

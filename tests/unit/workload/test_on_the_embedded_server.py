@@ -151,6 +151,32 @@ async def test_a_pod_without_its_claim_says_so(world: World) -> None:
     await world.until(said, "the condition is there")
 
 
+async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(world: World) -> None:
+    """The pod says why, in condition and Event; its claim is given no node meanwhile."""
+    await world.api.patch(NODE, "n", {"spec": {"unschedulable": True}})
+    await world.make_set(1)
+    message = "0/1 nodes are available: 1 node(s) were unschedulable."
+
+    async def said() -> bool:
+        events = (await world.api.list(EVENT)).items
+        return any(each["reason"] == "FailedScheduling" and each["message"] == message for each in events)
+
+    await world.until(said, "the Event is there")
+    conditions = (await world.api.get(POD, "web-0", "default"))["status"]["conditions"]
+    assert [(each["status"], each["reason"]) for each in conditions if each["type"] == "PodScheduled"] == [
+        ("False", "Unschedulable")
+    ]
+    annotations = (await world.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("annotations", {})
+    assert "volume.kubernetes.io/selected-node" not in annotations
+    await world.api.patch(NODE, "n", {"spec": {"unschedulable": None}})
+
+    async def selected() -> bool:
+        claim = await world.api.get(CLAIM, "www-web-0", "default")
+        return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
+
+    await world.until(selected, "the claim is given the node")
+
+
 async def test_the_pods_of_a_deleted_set_go_and_its_claims_stay(world: World) -> None:
     """Background deletion; claims have no owner by default."""
     await world.make_set(2)
