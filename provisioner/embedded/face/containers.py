@@ -8,7 +8,8 @@ from provisioner.embedded.face.context import CONTEXT
 from provisioner.embedded.store import errors
 from provisioner.model import kinds
 
-SUBRESOURCES: Final = ("log", "exec", "attach", "portforward", "proxy")
+SUBRESOURCES: Final = ("log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers")
+NONE_STARTED: Final = "This engine mounts volumes and starts no containers"
 
 
 async def refuse(request: web.Request) -> web.Response:
@@ -16,6 +17,6 @@ async def refuse(request: web.Request) -> web.Response:
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     request.app[CONTEXT].store.get(kinds.POD, namespace, name)
     raise errors.bad_request(
-        f"pod {name} has no running container: this engine mounts volumes and starts no containers; "
+        f"pod {name} has no running container: {NONE_STARTED[0].lower()}{NONE_STARTED[1:]}; "
         f"'mooring path {name} --namespace {namespace}' prints where its volumes are"
     )

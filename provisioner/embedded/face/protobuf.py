@@ -22,7 +22,11 @@ class Undecodable(Exception):
 
 
 class UnknownKind(Exception):
-    """The object is of a kind that is not read from protobuf here; says which."""
+    """The object is of a kind that is not read from protobuf here; `kind` says which."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
 
 
 def decode(data: bytes) -> Json:
@@ -33,7 +37,7 @@ def decode(data: bytes) -> Json:
     said = envelope.get("typeMeta", {})
     api_version, kind = said.get("apiVersion", ""), said.get("kind", "")
     if kind not in ROOTS or envelope.get("contentEncoding"):
-        raise UnknownKind(f"{kind} of {api_version}")
+        raise UnknownKind(kind)
     return {"apiVersion": api_version, "kind": kind, **_message(MESSAGES[kind], envelope.get("raw", b""))}
 
 
@@ -71,12 +75,19 @@ def _decoded(field: Field, value: int | bytes) -> Any:
             return {entry.get("key", ""): entry.get("value", "")}
         case "time":
             seconds = _message({1: Field("seconds", "int")}, value).get("seconds")
-            return seconds and dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return seconds and _time(seconds)
         case "int-or-string":
             either = _message({1: Field("type", "int"), 2: Field("number", "int"), 3: Field("text")}, value)
             return either.get("text", "") if either.get("type") else either.get("number", 0)
         case name:
             return _message(MESSAGES[name], value)
+
+
+def _time(seconds: int) -> str:
+    try:
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (OverflowError, ValueError, OSError):
+        raise Undecodable("a time in it is in no year that can be written") from None
 
 
 def _text(value: bytes) -> str:

@@ -9,12 +9,12 @@ import msgspec
 import yaml
 from aiohttp import web
 
-from provisioner.embedded.face import protobuf
+from provisioner.embedded.face import containers, protobuf
 from provisioner.embedded.store import errors, problems
 from provisioner.embedded.store.lifecycle import DeleteOptions
 from provisioner.embedded.store.ownership.recording import UNKNOWN, Writer
 from provisioner.embedded.store.strict import Validation
-from provisioner.model import yaml_limits
+from provisioner.model import kinds, yaml_limits
 from provisioner.model.kinds import Json
 
 MAX_BODY_BYTES: Final = 3 * 1024 * 1024
@@ -157,8 +157,8 @@ def from_protobuf(data: bytes) -> Any:
     """A decoded object; raises Refused, 415 for a kind that has to come in another format."""
     try:
         return protobuf.decode(data)
-    except protobuf.UnknownKind:
-        raise unsupported_media_type("application/json, application/yaml") from None
+    except protobuf.UnknownKind as unknown:
+        raise _not_from_protobuf(unknown.kind) from None
     except protobuf.Undecodable as error:
         raise errors.bad_request(f"the body is not protobuf of Kubernetes: {error}") from None
 
@@ -173,6 +173,14 @@ def as_object(found: Any) -> Json:
 def unsupported_media_type(accepted: str) -> errors.Refused:
     """415 with the list of what would do."""
     message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
+    return errors.Refused(415, "UnsupportedMediaType", message)
+
+
+def _not_from_protobuf(kind: str) -> errors.Refused:
+    """415 with the kind; programs that send a Pod in protobuf, such as `kubectl debug`, want its containers to run."""
+    message = f"a {kind or 'body'} cannot be read from protobuf here, send application/json or application/yaml"
+    if kind == kinds.POD.name:
+        message += f". {containers.NONE_STARTED}: there is nothing to debug or to run"
     return errors.Refused(415, "UnsupportedMediaType", message)
 
 

@@ -196,5 +196,5 @@ async def test_a_field_that_stands_twice_counts_once(session: aiohttp.ClientSess
 
 async def test_a_path_that_is_not_served_has_a_status_with_details(session: aiohttp.ClientSession) -> None:
     """Some clients, such as kubectl debug, look into them without looking whether they are there."""
-    async with session.patch("/api/v1/namespaces/default/pods/p/ephemeralcontainers", json={}) as answer:
+    async with session.patch("/api/v1/namespaces/default/pods/p/unknown", json={}) as answer:
         assert (answer.status, (await answer.json())["details"]) == (404, {})

@@ -1,6 +1,7 @@
 """An ordinary kubectl against the face, over TLS."""
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -264,7 +265,15 @@ def test_what_needs_a_container_is_told_why_there_is_none(kubectl: Kubectl) -> N
     """Logs and commands name the command that shows the volumes instead."""
     kubectl("create", "-f", "-", text=WEB)
     kubectl("run", "one", "--image=nginx:1")
-    for command in (("logs", "one"), ("exec", "one", "--", "ls")):
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
+    kubectl("create", "-f", "-", text=json.dumps(node))
+    debug = ("--image=busybox:1", "--attach=false")
+    for command in (
+        ("logs", "one"),
+        ("exec", "one", "--", "ls"),
+        ("debug", "one", *debug),
+        ("debug", "node/n", *debug),
+    ):
         assert "starts no containers" in kubectl(*command, code=1)
 
 

@@ -41,6 +41,13 @@ def test_numbers_times_and_ports() -> None:
     assert [each["targetPort"] for each in said["spec"]["ports"]] == ["web", 8]
 
 
+@pytest.mark.parametrize("seconds", [1 << 60, -(1 << 60), 253402300800])
+def test_a_time_in_no_year_is_refused(seconds: int) -> None:
+    """It is no error of the server."""
+    with pytest.raises(protobuf.Undecodable):
+        protobuf.decode(enveloped("v1", "Namespace", field(1, field(8, field(1, seconds)))))
+
+
 def test_unknown_fields_are_passed_over() -> None:
     """A newer client may say more; every form of field on the wire can be skipped."""
     extra = field(99, 1) + varint(98 << 3 | 1) + bytes(8) + varint(97 << 3 | 5) + bytes(4)
@@ -83,7 +90,10 @@ async def test_other_kinds_have_to_come_as_json(session: aiohttp.ClientSession) 
     pods = "/api/v1/namespaces/default/pods"
     async with session.post(pods, data=enveloped("v1", "Pod", METADATA)) as answer:
         assert answer.status == 415
-        assert "application/json" in (await answer.json())["message"]
+        message = (await answer.json())["message"]
+        assert "Pod" in message
+        assert "application/json" in message
+        assert "starts no containers" in message  # kubectl debug sends a pod in this form
     for broken in (b"{}", b"k8s\0\xff", b"k8s\0" + b"\xff" * 20):
         async with session.post(pods, data=broken) as answer:
             assert answer.status == 400
