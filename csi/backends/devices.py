@@ -7,6 +7,7 @@ from csi.backends import bindings, images, mount_facts
 from csi.backends.protocol import Shape, Usage
 from csi.host import files, filesystems, loopdev, mounts, superblocks
 from csi.host.errors import AlreadyMounted
+from csi.host.locks import Locked
 from csi.host.loopdev import Loop
 
 
@@ -19,21 +20,24 @@ class MountedImage:
             if self.is_staged(home, shape, staging=staging):
                 return
             raise AlreadyMounted(f"volume {shape.volume_id}: something else is mounted at {staging}")
-        image = images.require(home, shape, at_least=shape.size_bytes)
-        if superblocks.remembers_errors(image, fs_type=shape.fs_type):
+        with images.opened(home, shape, at_least=shape.size_bytes) as image:
+            self._mount(image, shape, staging=staging, mount_flags=mount_flags)
+
+    def _mount(self, image: Locked, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+        if superblocks.remembers_errors(image.path, fs_type=shape.fs_type):
             filesystems.check(image)
-        grown = not superblocks.extent(image, fs_type=shape.fs_type).fills(shape.size_bytes)
+        grown = not superblocks.extent(image.path, fs_type=shape.fs_type).fills(shape.size_bytes)
         if grown and filesystems.KINDS[shape.fs_type].grows_unmounted:
             filesystems.grow_unmounted(image)
             grown = False
-        with loopdev.attached(image, tag=loopdev.tag_of(shape.volume_id)) as loop:
+        with loopdev.attached(image.path, tag=loopdev.tag_of(shape.volume_id)) as loop:
             mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
             if grown and "ro" not in mount_flags:
-                self.grow(shape, loop, path=staging)
+                self.grow(image, shape, loop, path=staging)
 
-    def grow(self, shape: Shape, loop: Loop, *, path: Path) -> None:
+    def grow(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
         """While it is in use."""
-        filesystems.grow(fs_type=shape.fs_type, device=loop.path, target=path)
+        filesystems.grow(image, fs_type=shape.fs_type, device=loop.path, target=path)
 
     def publish(
         self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
@@ -74,10 +78,10 @@ class RawImage:
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Attach it; the staging path stays as it is."""
         del staging, mount_flags
-        image = images.require(home, shape, at_least=shape.size_bytes)
-        loopdev.refresh(loopdev.attach(image, tag=loopdev.tag_of(shape.volume_id), read_only=False))
+        with images.opened(home, shape, at_least=shape.size_bytes) as image:
+            loopdev.refresh(loopdev.attach(image.path, tag=loopdev.tag_of(shape.volume_id), read_only=False))
 
-    def grow(self, shape: Shape, loop: Loop, *, path: Path) -> None:
+    def grow(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
         """The device has grown, and there is nothing on it that we know."""
 
     def publish(

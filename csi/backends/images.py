@@ -1,11 +1,20 @@
-"""Image files: made whole or not at all, verified before use, enlarged without touching what is in them."""
+"""
+Image files: made whole or not at all, verified before use, enlarged without touching what is in them.
 
+All work on an image is done under its lock, so that two drivers, or a driver and a program of the one before it, never
+work on one image.
+"""
+
+import contextlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from csi.backends.protocol import Ailment, Shape
 from csi.host import files, filesystems, loopdev, superblocks
 from csi.host.errors import HostError, NotBlank
+from csi.host.locks import Locked, locked
 
 
 def create(home: Path, shape: Shape) -> None:
@@ -16,9 +25,11 @@ def create(home: Path, shape: Shape) -> None:
     """
     image, unfinished = home / "image", home / "image.new"
     if image.exists():
-        verify(image, shape)
+        with locked(image):
+            verify(image, shape)
         return
-    unfinished.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError), locked(unfinished):
+        unfinished.unlink()
     with files.reporting_no_space(home), unfinished.open("xb") as file:
         os.fchmod(file.fileno(), 0o600)
         if shape.provisioning == "thick":
@@ -26,7 +37,8 @@ def create(home: Path, shape: Shape) -> None:
         else:
             file.truncate(shape.size_bytes)
     if shape.access_type == "mount":
-        filesystems.make(unfinished, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
+        with locked(unfinished) as held:
+            filesystems.make(held, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
     files.rename_durably(unfinished, image)
@@ -60,18 +72,26 @@ def enlarge(image: Path, shape: Shape) -> None:
         os.fsync(file.fileno())
 
 
-def require(home: Path, shape: Shape, *, at_least: int) -> Path:
-    """The image, to be used now. Raises HostError where it is missing or has lost its end."""
+@contextmanager
+def opened(home: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]:
+    """
+    Hold the lock of the volume's image for work on it.
+
+    Raises ImageLocked, and HostError where the image is missing or has fewer bytes than `at_least`.
+    """
     image = home / "image"
-    try:
-        size = image.stat().st_size
-    except FileNotFoundError:
-        raise HostError(
-            f"volume {shape.volume_id}: its image {image} is missing; is the pool's disk mounted?"
-        ) from None
-    if size < at_least:
-        raise HostError(f"volume {shape.volume_id}: {image} has {size} bytes of {at_least}; restore it from a backup")
-    return image
+    with contextlib.ExitStack() as stack:
+        try:
+            held = stack.enter_context(locked(image))
+        except FileNotFoundError:
+            raise HostError(
+                f"volume {shape.volume_id}: its image {image} is missing; is the pool's disk mounted?"
+            ) from None
+        size = os.fstat(held.descriptor).st_size
+        if size < at_least:
+            message = f"volume {shape.volume_id}: {image} has {size} bytes of {at_least}; restore it from a backup"
+            raise HostError(message)
+        yield held
 
 
 def ailments(home: Path, shape: Shape) -> list[Ailment]:

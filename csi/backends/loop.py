@@ -55,15 +55,15 @@ class Loop:
 
     def enlarge(self, home: Path, shape: Shape) -> None:
         """Make the image longer."""
-        images.enlarge(images.require(home, shape, at_least=0), shape)
+        with images.opened(home, shape, at_least=0) as image:
+            images.enlarge(image.path, shape)
 
     def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
         """The devices first, then what is on them."""
-        for loop in loopdev.find(
-            images.require(home, shape, at_least=shape.size_bytes), tag=loopdev.tag_of(shape.volume_id)
-        ):
-            loopdev.refresh(loop)
-            self._shown[shape.access_type].grow(shape, loop, path=path)
+        with images.opened(home, shape, at_least=shape.size_bytes) as image:
+            for loop in loopdev.find(image.path, tag=loopdev.tag_of(shape.volume_id)):
+                loopdev.refresh(loop)
+                self._shown[shape.access_type].grow(image, shape, loop, path=path)
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Attach the image, with direct I/O where that works, and mount it unless it is raw."""

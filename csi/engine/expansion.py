@@ -21,7 +21,7 @@ from csi.engine.trash import Trash
 from csi.engine.volumes import Volumes
 from csi.engine.workers import Workers
 from csi.errors import CsiError, FailedPrecondition, Internal, OutOfRange, ResourceExhausted, Unavailable
-from csi.host.errors import HostError, NoSpace
+from csi.host.errors import HostError, ImageLocked, NoSpace
 
 log = structlog.get_logger()
 
@@ -65,6 +65,8 @@ class Expansion:
         except (HostError, OSError) as error:
             entry.manifest = manifest
             await self._workers.run(lambda: manifests.write(entry.home, manifest))
+            if isinstance(error, ImageLocked):
+                raise
             if isinstance(error, NoSpace):
                 raise ResourceExhausted(str(error)) from error
             raise Internal(f"volume {manifest.handle} cannot grow: {error}") from error
@@ -101,13 +103,16 @@ class Expansion:
         """
         Finish an expansion that a crash cut off, or take back its promise.
 
-        Where the disk takes not even that, the promise stays as it is until the next round. Raises nothing.
+        Where another process still works on the image, or the disk takes not even that, the promise stays as it is
+        until the next round. Raises nothing.
         """
 
         def act() -> None:
             try:
                 _require_whole(self._volumes, entry)
                 _finish(self._volumes, entry)
+            except ImageLocked:
+                raise
             except (CsiError, HostError, OSError) as error:
                 back = msgspec.structs.replace(entry.manifest, grows_to=0)
                 manifests.write(entry.home, back)

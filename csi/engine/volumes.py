@@ -30,7 +30,7 @@ from csi.errors import (
     Unavailable,
 )
 from csi.host import files
-from csi.host.errors import HostError, NoSpace
+from csi.host.errors import HostError, ImageLocked, NoSpace
 
 log = structlog.get_logger()
 
@@ -177,6 +177,8 @@ class Volumes:
                 await self._undo(entry)
                 raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
             await self._or_undo(entry, create)
+        except ImageLocked:
+            raise  # the intent stays, and the retry finishes it
         except (HostError, OSError) as error:
             await self._undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error

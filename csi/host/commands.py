@@ -1,7 +1,14 @@
-"""Programs: argv lists, a fixed locale, no input, and a limit of its own for each kind of work."""
+"""
+Programs: argv lists, a fixed locale, no input, and a limit of its own for each kind of work.
+
+No program outlives the driver: setpriv(1) has the kernel kill it when the thread that started it ends, and that thread
+waits for it. What a program starts is not covered, so none of them may be a shell script. And as a driver may be killed
+before setpriv ran, the next one relies on the image's lock (`locks`), which programs inherit.
+"""
 
 import enum
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Collection, Sequence
@@ -18,11 +25,14 @@ PACKAGES: Final = {
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "resize2fs": "e2fsprogs",
+    "setpriv": "util-linux",
     "xfs_growfs": "xfsprogs",
 }
 """Program → Debian package: all that the driver runs. The image is checked against it."""
 
 _KEPT_OUTPUT: Final = 4000
+
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Limit(enum.Enum):
@@ -42,28 +52,27 @@ class Completed:
     stderr: str
 
 
-def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,)) -> Completed:
+def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,), inherit: Sequence[int] = ()) -> Completed:
     """
     Run a program to its end. Raises CommandMissing, CommandTimeout, or CommandError for an exit code not in `ok`.
 
-    It runs in a process group of its own, so that killing it kills what it started, too.
+    It runs in a process group of its own, so that killing it kills what it started, too; it is killed when this thread
+    ends. `inherit` are open files that it keeps open, as the lock of the image that it works on.
     """
+    for program in (argv[0], _ENDS_WITH_US[0]):
+        _require(program)
     environment = {**os.environ, "LC_ALL": "C"}
-    try:
-        process = subprocess.Popen(
-            argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        )
-    except FileNotFoundError:
-        package = PACKAGES.get(argv[0], argv[0])
-        raise CommandMissing(f"the program {argv[0]} is not installed; install the package {package}") from None
-    with process:
+    with subprocess.Popen(
+        [*_ENDS_WITH_US, *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+        pass_fds=inherit,
+    ) as process:
         try:
             stdout, stderr = process.communicate(timeout=limit.value)
         except subprocess.TimeoutExpired:
@@ -74,3 +83,10 @@ def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,)) -> Com
     if process.returncode not in ok:
         raise CommandError(argv=argv, exit_code=process.returncode, stderr=stderr[-_KEPT_OUTPUT:])
     return Completed(process.returncode, stdout[-_KEPT_OUTPUT:], stderr[-_KEPT_OUTPUT:])
+
+
+def _require(program: str) -> None:
+    """Raise CommandMissing for a program that is not installed."""
+    if shutil.which(program) is None:
+        package = PACKAGES.get(program, program)
+        raise CommandMissing(f"the program {program} is not installed; install the package {package}")

@@ -13,6 +13,7 @@ HostError
     NoLoopDevice        the kernel gives no loop device
     NoSpace             the disk below is full
     UnsafePath          a path that leads, or may lead, out of where it belongs
+    ImageLocked         another process works on the image
 """
 
 from collections.abc import Sequence
@@ -71,3 +72,7 @@ class NoSpace(HostError):
 
 class UnsafePath(HostError):
     """A link, a mount or a stranger's file where there must be none."""
+
+
+class ImageLocked(HostError):
+    """Another process holds the image's lock; nothing was changed, and the call can be repeated."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from csi.host.commands import Limit, run
 from csi.host.errors import CommandError, NotBlank, NotWhileMounted
+from csi.host.locks import Locked
 
 _NOTHING_FOUND: Final = 2
 _SYS_RESOURCE: Final = 24
@@ -84,15 +85,16 @@ def probe(image: Path) -> Found | None:
     return Found(fields["TYPE"], fields.get("UUID", ""))
 
 
-def make(image: Path, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
+def make(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
     """
     Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError.
 
     An image without a single byte of data is blank, and no program has to be asked.
     """
-    if not _is_all_holes(image) and (found := probe(image)) is not None:
-        raise NotBlank(f"{image} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again")
-    run([*KINDS[fs_type].make(uuid), *options, str(image)], limit=Limit.FORMAT)
+    if not _is_all_holes(image.path) and (found := probe(image.path)) is not None:
+        raise NotBlank(f"{image.path} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again")
+    argv = [*KINDS[fs_type].make(uuid), *options, str(image.path)]
+    run(argv, limit=Limit.FORMAT, inherit=[image.descriptor])
 
 
 def _is_all_holes(image: Path) -> bool:
@@ -107,19 +109,19 @@ def _is_all_holes(image: Path) -> bool:
     return False
 
 
-def check(image: Path) -> None:
+def check(image: Locked) -> None:
     """Repair an ext4 that can be repaired without asking; raises CommandError when somebody has to look."""
-    run(["e2fsck", "-p", str(image)], limit=Limit.CHECK, ok=(0, 1))
+    _check(image)
 
 
-def grow(*, fs_type: str, device: Path, target: Path) -> None:
+def grow(image: Locked, *, fs_type: str, device: Path, target: Path) -> None:
     """
-    Let a mounted filesystem use all of its device; one that does already is fine.
+    Let the mounted filesystem of an image use all of its device; one that does already is fine.
 
     Raises NotWhileMounted where the kernel does not let this process do it, and CommandError.
     """
     try:
-        run(KINDS[fs_type].grow(str(device), str(target)), limit=Limit.FORMAT)
+        run(KINDS[fs_type].grow(str(device), str(target)), limit=Limit.FORMAT, inherit=[image.descriptor])
     except CommandError as error:
         if fs_type == "ext4" and not _has_capability(_SYS_RESOURCE):
             raise NotWhileMounted(
@@ -129,10 +131,14 @@ def grow(*, fs_type: str, device: Path, target: Path) -> None:
         raise
 
 
-def grow_unmounted(image: Path) -> None:
+def grow_unmounted(image: Locked) -> None:
     """Let an ext4 that nothing has mounted use all of its image, after a check. Raises CommandError."""
-    run(["e2fsck", "-f", "-p", str(image)], limit=Limit.CHECK, ok=(0, 1))
-    run(["resize2fs", str(image)], limit=Limit.FORMAT)
+    _check(image, "-f")
+    run(["resize2fs", str(image.path)], limit=Limit.FORMAT, inherit=[image.descriptor])
+
+
+def _check(image: Locked, *options: str) -> None:
+    run(["e2fsck", *options, "-p", str(image.path)], limit=Limit.CHECK, ok=(0, 1), inherit=[image.descriptor])
 
 
 def _has_capability(number: int) -> bool:

@@ -10,7 +10,16 @@ import grpc.aio
 import structlog
 
 from csi import errors
-from csi.host.errors import AlreadyMounted, HostError, NoLoopDevice, NoSpace, NotWhileMounted, StillInUse, UnsafePath
+from csi.host.errors import (
+    AlreadyMounted,
+    HostError,
+    ImageLocked,
+    NoLoopDevice,
+    NoSpace,
+    NotWhileMounted,
+    StillInUse,
+    UnsafePath,
+)
 
 log = structlog.get_logger()
 
@@ -34,6 +43,7 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     AlreadyMounted: grpc.StatusCode.FAILED_PRECONDITION,
     StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     UnsafePath: grpc.StatusCode.FAILED_PRECONDITION,
+    ImageLocked: grpc.StatusCode.ABORTED,
     HostError: grpc.StatusCode.INTERNAL,
 }
 """The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""

@@ -13,6 +13,7 @@ import pytest
 from csi.backends import backends
 from csi.backends.protocol import Shape
 from csi.host import filesystems, loopdev, mounts, trees
+from csi.host.locks import locked
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from tests.conftest import ROOT
 
@@ -79,7 +80,8 @@ def test_a_thin_volume_on_a_disk_that_others_filled_fails_on_sync(tmp_path: Path
     disk.mkdir()
     with image.open("wb") as file:
         file.truncate(48 * MIB)
-    filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with locked(image) as held:
+        filesystems.make(held, fs_type="ext4", uuid=str(uuid.uuid4()))
     shape = Shape(f"{POOL}.v", 32 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
     loop, staging = backends()["loop"], tmp_path / "staging"
     staging.mkdir()

@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Shape
 from csi.backends.teardown import Removal
 from csi.host import filesystems, loopdev, mounts, superblocks
-from csi.host.errors import HostError, MountFailed, NoSpace, NotBlank
+from csi.host.errors import HostError, ImageLocked, MountFailed, NoSpace, NotBlank
+from csi.host.locks import locked
 
 pytestmark = pytest.mark.needs("root", "loop")
 MIB = 1 << 20
@@ -78,8 +80,8 @@ def test_only_what_is_certainly_blank_is_formatted(tmp_path: Path) -> None:
     assert filesystems.probe(image) is None
     partition = struct.pack("<B3sB3sII", 0, b"\0\x21\0", 0x83, b"\x0a\x0a\0", 2048, 4096)
     image.write_bytes(b"\0" * 446 + partition + b"\0" * 48 + b"\x55\xaa" + b"\0" * 4 * MIB)
-    with pytest.raises(NotBlank):
-        filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with pytest.raises(NotBlank), locked(image) as held:
+        filesystems.make(held, fs_type="ext4", uuid=str(uuid.uuid4()))
     with pytest.raises(NotBlank):
         filesystems.probe(tmp_path / "missing")
 
@@ -164,7 +166,8 @@ def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Pat
     disk.mkdir()
     with image.open("wb") as file:
         file.truncate(16 * MIB)
-    filesystems.make(image, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with locked(image) as held:
+        filesystems.make(held, fs_type="ext4", uuid=str(uuid.uuid4()))
     with loopdev.attached(image, tag="mooring:test") as device:
         mounts.mount(str(device.path), disk, fs_type="ext4", options=[])
     try:
@@ -173,3 +176,29 @@ def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Pat
             Loop().create(disk / "home", _shape(size_bytes=32 * MIB, provisioning="thick"))
     finally:
         mounts.unmount(disk)
+
+
+def test_no_work_begins_on_an_image_that_another_process_works_on(home: Path) -> None:
+    """Whatever the work is; nothing is changed, and it succeeds once the other has ended."""
+    loop, shape, staging = Loop(), _shape(), home.parent / "staging"
+    larger = replace(shape, size_bytes=32 * MIB)
+    (home / "image.new").write_bytes(b"half")
+    with locked(home / "image.new"), pytest.raises(ImageLocked):
+        loop.create(home, shape)
+    loop.create(home, shape)
+    before = (home / "image").read_bytes()
+    with locked(home / "image"):
+        works: list[Callable[[], None]] = [
+            lambda: loop.create(home, shape),
+            lambda: loop.enlarge(home, larger),
+            lambda: loop.grow(home, shape, path=staging),
+            lambda: loop.stage(home, shape, staging=staging, mount_flags=[]),
+            lambda: loop.stage(home, replace(shape, access_type="block"), staging=staging, mount_flags=[]),
+        ]
+        for work in works:
+            with pytest.raises(ImageLocked, match="try again"):
+                work()
+    assert (home / "image").read_bytes() == before
+    loop.enlarge(home, larger)
+    loop.stage(home, larger, staging=staging, mount_flags=[])
+    _unstage(home, larger, staging)

@@ -11,6 +11,7 @@ from csi.engine.requests import Capability, Creation, Parameters
 from csi.engine.volumes import check_capabilities
 from csi.errors import InvalidArgument
 from csi.host import filesystems, loopdev, mounts
+from csi.host.locks import locked
 from tests.unit.engine.engines import Paper
 
 KINDS = ["", *mount_options.ALLOWED]
@@ -68,7 +69,8 @@ def test_the_kernel_takes_every_flag_that_we_know(tmp_path: Path) -> None:
         path.mkdir()
     with image.open("wb") as file:
         file.truncate(16 << 20)
-    filesystems.make(image, fs_type="ext4", uuid="6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11")
+    with locked(image) as held:
+        filesystems.make(held, fs_type="ext4", uuid="6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11")
     for option in [*mounts.FLAGS, "commit=10", "data=journal", "errors=continue", "barrier=0", "journal_ioprio=3"]:
         with loopdev.attached(image, tag="mooring:options") as device:
             mounts.mount(str(device.path), disk, fs_type="ext4", options=[option])

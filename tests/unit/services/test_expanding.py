@@ -1,5 +1,6 @@
 """Volumes grow, in use or not, to exactly the size that is asked for, and nothing that is in them changes."""
 
+import fcntl
 import os
 import signal
 import threading
@@ -210,3 +211,18 @@ def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wan
         assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
         driver.unpublish(handle, path)
         driver.unstage(handle)
+
+
+@each(EXT4, RAW)
+def test_an_image_that_a_program_of_a_former_driver_works_on_is_not_touched(driver: Driver, kind: Kind) -> None:
+    """ABORTED, with the reason, until that program has ended: kubelet and the controller repeat the call."""
+    handle = kind.create(driver)
+    with next((driver.pool / "volumes").glob("*/image")).open("rb") as image:
+        fcntl.flock(image, fcntl.LOCK_EX)
+        for call in (lambda: driver.stage(handle, use=kind.use), lambda: driver.expand(handle, 2 * kind.size)):
+            with pytest.raises(grpc.RpcError, match="another process works on") as refused:
+                call()
+            assert code_of(refused.value) == "ABORTED"
+    assert driver.expand(handle, 2 * kind.size).capacity_bytes == 2 * kind.size
+    driver.stage(handle, use=kind.use)
+    driver.unstage(handle)

@@ -1,0 +1,141 @@
+"""No program works on an image after the driver that started it; and where one does, the next driver sees that."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from csi.host import commands
+from csi.host.commands import Limit, run
+from csi.host.errors import CommandMissing, ImageLocked, UnsafePath
+from csi.host.locks import locked
+from tests.conftest import ROOT
+
+DRIVER = """
+import sys
+from pathlib import Path
+from csi.host.commands import Limit, run
+from csi.host.locks import locked
+with locked(Path(sys.argv[1])) as image:
+    run([*sys.argv[2:]], limit=Limit.CHECK, inherit=[image.descriptor])
+"""
+
+
+@contextmanager
+def _driver(image: Path, *program: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that works on the image by a program, as a driver does."""
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(image), *program], cwd=ROOT, text=True, start_new_session=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < deadline, path
+        time.sleep(0.005)
+
+
+def _ends(pid: int) -> bool:
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+        if state == "Z":
+            return True  # ended; whoever it belongs to now has not asked yet
+        time.sleep(0.005)
+    return False
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_program_is_killed_with_its_driver_and_gives_the_image_back(tmp_path: Path, *, stopped: bool) -> None:
+    """SIGKILL in the middle of slow work, also where the program makes no progress: nothing works on the image after."""
+    image, started = tmp_path / "image", tmp_path / "started"
+    image.touch()
+    program = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
+    with _driver(image, sys.executable, "-c", program) as process:
+        _wait_for(started)
+        while not (pid := started.read_text(encoding="ascii")):
+            time.sleep(0.005)
+        if stopped:
+            os.kill(int(pid), signal.SIGSTOP)
+        with pytest.raises(ImageLocked, match="try again"), locked(image):
+            pass
+        process.kill()
+        process.wait()
+
+        assert _ends(int(pid))
+        with locked(image) as held:
+            assert held.path == image
+
+
+def test_the_lock_stays_as_long_as_any_program_of_the_driver_works(tmp_path: Path) -> None:
+    """The next driver trusts no signal: a program that nobody killed keeps the lock of a driver that is gone."""
+    image, started = tmp_path / "image", tmp_path / "started"
+    image.touch()
+    with _driver(
+        image, "setpriv", "--pdeathsig", "clear", "--", "bash", "-c", f"echo $$ >{started}; exec sleep 60"
+    ) as process:
+        _wait_for(started)
+        while not (pid := started.read_text(encoding="ascii").strip()):
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        try:
+            with pytest.raises(ImageLocked), locked(image):
+                pass
+        finally:
+            os.kill(int(pid), signal.SIGKILL)
+        assert _ends(int(pid))
+        with locked(image):
+            pass
+
+
+def test_a_program_ends_neither_before_nor_with_another_thread() -> None:
+    """The signal belongs to the thread that started it, which waits for it; the end of others kills nothing."""
+    results: list[int] = []
+    slow = threading.Thread(target=lambda: results.append(run(["sleep", "0.2"], limit=Limit.QUERY).exit_code))
+    slow.start()
+    quick = threading.Thread(target=lambda: results.append(run(["true"], limit=Limit.QUERY).exit_code))
+    quick.start()
+    quick.join()
+    slow.join()
+
+    assert results == [0, 0]
+
+
+def test_no_program_is_a_script() -> None:
+    """What a script starts would outlive it; those that are not installed here are looked at where they are."""
+    installed = [found for found in map(shutil.which, commands.PACKAGES) if found]
+    assert len(installed) > 1
+    assert [found for found in installed if not Path(found).read_bytes().startswith(b"\x7fELF")] == []
+
+
+def test_a_machine_without_setpriv_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No program runs that could outlive the driver."""
+    monkeypatch.setattr(commands, "_ENDS_WITH_US", ("no-setpriv", "--"))
+    monkeypatch.setitem(commands.PACKAGES, "no-setpriv", "util-linux")
+    with pytest.raises(CommandMissing, match="no-setpriv is not installed; install the package util-linux"):
+        run(["true"], limit=Limit.QUERY)
+
+
+def test_a_link_is_no_image(tmp_path: Path) -> None:
+    """A lock on what it leads to would be a lock on somebody else's file."""
+    (tmp_path / "image").symlink_to("/etc/hostname")
+    with pytest.raises(UnsafePath, match="not followed"), locked(tmp_path / "image"):
+        pass
