@@ -3,7 +3,8 @@ What pools may still promise: never more than they can keep (no overcommit).
 
 A pool promises its configured capacity, or 95 % of what is free plus what our own bytes occupy; until that is measured,
 a lower bound of it, so that nothing waits for the measurement but what does not fit into the bound. Trash counts as
-free: it is purged when a promise needs the room. All in bytes.
+free: it is purged when a promise needs the room. What cannot be purged, or whose removal has begun and is not known to
+have ended, counts as used. All in bytes.
 """
 
 import stat
@@ -14,7 +15,7 @@ from typing import Final
 
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.pools import Pool
-from csi.engine.trash_names import deleted_at
+from csi.engine.trash_names import PURGING, deleted_at
 from csi.errors import OutOfRange, ResourceExhausted, Unavailable
 from csi.host import files, trees
 
@@ -95,13 +96,29 @@ class Ledger:
             self._late.discard(pool.uuid)
 
     def _of_known(self, pool: Pool, measured: Measured) -> Measured:
-        """Leave out volumes that are not known and trash that stays: what they occupy is not ours to promise."""
+        """Leave out volumes that are not known and trash that is being removed: its bytes are not ours to promise."""
         known = {entry.manifest.id for entry in self._catalog.of_pool(pool)}
-        stuck = self._catalog.stuck
         return replace(
             measured,
             stored={name: size for name, size in measured.stored.items() if name in known},
-            trashed={name: size for name, size in measured.trashed.items() if pool.trash / name not in stuck},
+            trashed={name: size for name, size in measured.trashed.items() if not name.startswith(PURGING)},
+        )
+
+    def _usable(self, pool: Pool) -> Measured:
+        """
+        Return the last measurement without what turned out since to stay in the trash.
+
+        A volume that was deleted since was measured as a volume: then its bytes are among those that are stored.
+        """
+        measured = self._measured[pool.uuid]
+        stuck = {path.name.removeprefix(PURGING) for path in self._catalog.stuck if path.parent == pool.trash}
+        if not stuck:
+            return measured
+        deleted_since = {name.rpartition(".")[0] for name in stuck - measured.trashed.keys()}
+        return replace(
+            measured,
+            stored={name: size for name, size in measured.stored.items() if name not in deleted_since},
+            trashed={name: size for name, size in measured.trashed.items() if name not in stuck},
         )
 
     def is_complete(self, pool: Pool) -> bool:
@@ -123,7 +140,7 @@ class Ledger:
         """What the pool may promise in all."""
         if pool.capacity_bytes is not None:
             return pool.capacity_bytes
-        return self._measured[pool.uuid].reachable * SHARE // 100
+        return self._usable(pool).reachable * SHARE // 100
 
     def refuse_for_now(self, pool: Pool) -> None:
         """Raise Unavailable where measuring may show that there is more."""
@@ -142,8 +159,8 @@ class Ledger:
         return max(0, self.capacity(pool) - self.promised(pool))
 
     def trash(self, pool: Pool) -> int:
-        """What the trash occupied at the last look."""
-        return self._measured[pool.uuid].trash
+        """What the trash that can be purged occupied at the last look."""
+        return self._usable(pool).trash
 
     def stored_in_trash(self, pool: Pool, name: str) -> int:
         """Return what one entry of the trash occupied when it was measured last; 0 for one that came since."""

@@ -152,7 +152,11 @@ class Trash:
 
     async def purge_expired(self) -> int:
         """Remove what has been here long enough, and finish what a crash interrupted."""
-        for pool, path in await self._workers.look(self._cut_off):
+        before = set(self._catalog.stuck)
+        cut_off = await self._workers.look(self._cut_off)
+        here = {pool.trash for pool in self._catalog.here}
+        self._catalog.stuck -= {path for path in before if path.parent in here} - {path for _, path in cut_off}
+        for pool, path in cut_off:
             await self._remove(pool, path)
         expired = [each for each in await self.all() if each.purge_after <= time.time()]
         stuck = [each for each in expired if await self._remove(each.pool, each.path)]

@@ -9,6 +9,7 @@ Source of openat2 and its flags: Linux, include/uapi/linux/openat2.h.
 import ctypes
 import errno
 import os
+import stat
 import struct
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
@@ -199,9 +200,9 @@ def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
     """
     try:
         status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_blocks * 512 // max(1, status.st_nlink)
         top = os.open(path, DIRECTORY)
-    except NotADirectoryError:
-        return status.st_blocks * 512 // max(1, status.st_nlink)
     except OSError:
         return 0
     by_names: Counter[int] = Counter()

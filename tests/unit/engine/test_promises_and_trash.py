@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from csi.backends.protocol import Ailment
 from csi.engine import manifest as manifests
 from csi.engine.engine import Engine
+from csi.engine.ledger import SHARE, Measured
 from csi.engine.requests import LONGEST_RETENTION, Enlarging
 from csi.engine.trash_names import PURGING
 from csi.errors import (
@@ -25,7 +26,7 @@ from csi.errors import (
     ResourceExhausted,
 )
 from csi.host import files
-from csi.host.errors import HostError, NoSpace
+from csi.host.errors import HostError, ImageLocked, NoSpace
 from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
 from tests.unit.engine.engines import creation, engine_of
@@ -309,6 +310,38 @@ async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_f
     await engine.stop()
 
 
+@pytest.mark.parametrize("measured_as", ["trash", "a volume"])
+async def test_trash_that_cannot_be_removed_counts_as_used_from_then_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured_as: str
+) -> None:
+    """I4: not first at the next measurement, and whatever the pool was measured with; free again when it is gone."""
+    engine, _ = engine_of(tmp_path / "p")
+    (pool,) = engine.catalog.pools
+    entry = await engine.create(creation("a"))
+
+    def note(*, trashed: bool) -> None:
+        names = {"a.7": 50 * MIB} if trashed else {}
+        engine.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {} if trashed else {"a": 50 * MIB}, names))
+
+    note(trashed=False)
+    await engine.delete(entry.manifest.handle)
+    (trashed,) = pool.trash.iterdir()
+    trashed.rename(pool.trash / "a.7")
+    note(trashed=True) if measured_as == "trash" else None
+    assert engine.ledger.capacity(pool) == 150 * MIB * SHARE // 100
+    with monkeypatch.context() as failing:
+        failing.setattr(files, "remove_tree", _refuse)
+        with pytest.raises(Internal):
+            await engine.trash.purge()
+        assert (engine.ledger.capacity(pool), engine.ledger.trash(pool)) == (100 * MIB * SHARE // 100, 0)
+    engine.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {}, {".purging-a.7": 50 * MIB}))
+    assert engine.ledger.capacity(pool) == 100 * MIB * SHARE // 100
+    (pool.trash / ".purging-a.7").rename(tmp_path / "by-hand")
+    await engine.trash.purge_expired()
+    assert engine.catalog.stuck == set()
+    await engine.stop()
+
+
 def _refuse(root: Path, path: Path) -> None:
     raise OSError(1, f"Operation not permitted: {path} in {root}")
 
@@ -353,4 +386,31 @@ async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> N
 
     (listed,) = (await _list_trash(engine)).entries
     assert listed.manifest.backend == "zvol"
+    await engine.stop()
+
+
+async def test_an_image_that_another_process_works_on_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Creating and growing are refused for the moment, nothing is undone, and what a crash cut off is not given up."""
+    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    paper.fails = ImageLocked("a former driver's program")
+    with pytest.raises(ImageLocked):
+        await engine.create(creation("a", MIB))
+    paper.fails = None
+    entry = await engine.create(creation("a", MIB))
+
+    def locked(*_: object) -> None:
+        raise ImageLocked("a former driver's program")
+
+    with monkeypatch.context() as held:
+        held.setattr(paper, "enlarge", locked)
+        with pytest.raises(ImageLocked):
+            await engine.enlarge(Enlarging(entry.manifest.handle, 2 * MIB, 0))
+        assert entry.manifest.promised_bytes == MIB
+        entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=2 * MIB)
+        await engine.settle()
+        assert entry.manifest.grows_to == 2 * MIB
+    await engine.settle()
+    assert (entry.manifest.size_bytes, entry.manifest.grows_to) == (2 * MIB, 0)
     await engine.stop()

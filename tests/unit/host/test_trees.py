@@ -1,7 +1,12 @@
 """No tree that a tenant writes ends a walk, or costs more than a bounded amount of memory and descriptors."""
 
+import contextlib
+import itertools
 import os
+import shutil
 import subprocess
+import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -178,3 +183,51 @@ def test_a_removal_that_was_cut_off_is_finished_whoever_left_which_names(
     files.remove_tree(tmp_path, tmp_path / "doomed")
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: Path) -> None:
+    """Whatever is renamed, removed, or replaced by another kind of file meanwhile: a walk never fails for it."""
+    over = threading.Event()
+    top = tmp_path / "data"
+    top.mkdir()
+
+    def change() -> None:
+        for number in itertools.count():
+            here, there = top / f"{number % 3}", top / f"{(number + 1) % 3}"
+            with contextlib.suppress(OSError):
+                (here / "a" / "b").mkdir(parents=True)
+                (here / "a" / "file").write_bytes(b"x" * 4096)
+            with contextlib.suppress(OSError):
+                here.rename(there / "a" / "b" / "c")
+            if number % 7 == 0:
+                shutil.rmtree(there, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    there.write_bytes(b"") if number % 2 else there.symlink_to(here)
+            elif number % 7 == 3:
+                there.unlink() if there.is_file() or there.is_symlink() else None
+            if number % 50 == 0:
+                shutil.rmtree(top, ignore_errors=True)
+                top.write_bytes(b"") if number % 100 else top.mkdir(exist_ok=True)
+                top.unlink() if top.is_file() else None
+                top.mkdir(exist_ok=True)
+            if over.is_set():
+                return
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        deadline, walked = time.monotonic() + 0.5, 0
+        while time.monotonic() < deadline:
+            assert trees.disk_bytes(top) >= 0
+            assert trees.disk_bytes(top / "0" / "a") >= 0
+            walked += 1
+    finally:
+        over.set()
+        changing.join()
+    assert walked > 10
+
+
+def test_what_is_below_a_file_occupies_nothing(tmp_path: Path) -> None:
+    """A volume's directory may have been replaced."""
+    (tmp_path / "file").write_bytes(b"x")
+    assert trees.disk_bytes(tmp_path / "file" / "data") == 0
