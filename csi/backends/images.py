@@ -103,7 +103,7 @@ def ailments(home: Path, shape: Shape) -> list[Ailment]:
             "LoopOnDeletedFile",
             f"{loop.path} still works on a file that is not {image} any more; copy the data out before it is unmounted",
         )
-        for loop in loopdev.tagged(tag)
+        for loop in loopdev.tagged(tag, volume_id=home.name)
         if not loopdev.is_over(loop, image, tag=tag)
     ]
     try:

@@ -87,6 +87,8 @@ class Catalog:
         self.pools: tuple[Pool, ...] = ()
         self.away: dict[str, str] = {}
         """UUIDs of the pools whose disk is not there, and what is known of that."""
+        self.unresponsive: dict[str, str] = {}
+        """UUIDs of the pools whose disk hangs, and what is known of that; their volumes stay known."""
         self.damaged: dict[Path, str] = {}
         self.refused: dict[Path, str] = {}
         """Paths that should be pools and are not served, and why."""
@@ -96,13 +98,19 @@ class Catalog:
 
     @property
     def here(self) -> tuple[Pool, ...]:
-        """The pools whose disk is there."""
+        """The pools whose disk is there and answers."""
+        return tuple(pool for pool in self.mounted if pool.uuid not in self.unresponsive)
+
+    @property
+    def mounted(self) -> tuple[Pool, ...]:
+        """The pools whose disk is there, whether or not it answers."""
         return tuple(pool for pool in self.pools if pool.uuid not in self.away)
 
     def admit(self, pool: Pool, contents: Contents) -> None:
         """Know a pool and its volumes; a former one of the same UUID is forgotten, but for volumes in use."""
         self.pools = (*(each for each in self.pools if each.uuid != pool.uuid), pool)
         self.away.pop(pool.uuid, None)
+        self.unresponsive.pop(pool.uuid, None)
         for home, problem in contents.damaged.items():
             if self.damaged.get(home) != problem:
                 log.error("volume.damaged", path=str(home), problem=problem)

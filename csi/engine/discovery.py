@@ -3,22 +3,22 @@ Pools that come and go while the driver runs: disks that are mounted, unmounted,
 
 A pool whose disk went is kept in mind with its problem, and its volumes are told of no longer: the disk may be in
 another machine by now, whose driver tells of them. Volumes that are still mounted here stay known until they are not.
+One whose disk hangs gets no new volumes until it answers again; each is looked at in a lane of its own.
 """
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
 
 from csi.engine import health
-from csi.engine.catalog import Contents
 from csi.engine.engine import Engine
-from csi.engine.ledger import Measured
 from csi.engine.manifest import UNREADABLE
-from csi.engine.pools import Pool, open_pool, read_identity, read_known, write_known
-from csi.errors import BadEnvironment
+from csi.engine.pools import Identity, Pool, open_pool, read_identity, read_known, write_known
+from csi.errors import BadEnvironment, Unavailable
 
 log = structlog.get_logger()
 
@@ -40,6 +40,8 @@ class Discovery:
         self._paths = paths
         self._known_file = known_file
         self._problem = ""
+        self._real: dict[Path, Path] = {}
+        """What `paths` are without links."""
 
     async def keep(self) -> None:
         """Look again and again until cancelled, whatever fails in it."""
@@ -61,39 +63,57 @@ class Discovery:
         """One look at all disks."""
         catalog = self._engine.catalog
         known = catalog.pools
-        problems, found = await self._engine.look(lambda: (_problems(known), self._found(known)))
-        for pool in known:
-            problem = problems[pool.uuid]
-            if problem and pool.uuid not in catalog.away:
-                catalog.lose(pool, problem)
-                log.warning("pool.gone", pool=pool.name, uuid=pool.uuid, problem=problem)
-            elif not problem and pool.uuid in catalog.away:
-                await self._try(pool.path, {str(pool.path): pool.uuid})
+        await asyncio.gather(*(self._look_at(pool) for pool in known))
+        found = await self._found(known)
         served = {pool.path for pool in catalog.pools}
-        if missing := [path for path in self._paths if Path(os.path.realpath(path)) not in served]:
-            before = read_known(self._known_file) if self._known_file else {}
-            for path in missing:
-                await self._try(path, before)
+        missing = [path for path in self._paths if await self._resolved(path) not in served]
+        before = read_known(self._known_file) if missing and self._known_file else {}
+        for path in missing:
+            await self._try(path, before)
         for path in found:
             await self._try(path, {})
         watched = {*found, *self._paths, *served}
         for path in [each for each in catalog.refused if each not in watched]:
             del catalog.refused[path]  # its directory is gone
 
+    async def _look_at(self, pool: Pool) -> None:
+        """See whether the disk of a known pool is there, and answers."""
+        catalog = self._engine.catalog
+        try:
+            problem = await self._engine.look(lambda: health.gone(pool), lane=pool.uuid)
+        except Unavailable as error:
+            if pool.uuid not in catalog.unresponsive:
+                log.error("pool.hangs", pool=pool.name, uuid=pool.uuid, path=str(pool.path), error=str(error))
+            catalog.unresponsive[pool.uuid] = f"pool {pool.name} at {pool.path}: {error}"
+            return
+        if catalog.unresponsive.pop(pool.uuid, None):
+            log.info("pool.answers", pool=pool.name, uuid=pool.uuid)
+        if problem and pool.uuid not in catalog.away:
+            catalog.lose(pool, problem)
+            log.warning("pool.gone", pool=pool.name, uuid=pool.uuid, problem=problem)
+        elif not problem and pool.uuid in catalog.away:
+            await self._try(pool.path, {str(pool.path): pool.uuid})
+
+    async def _resolved(self, path: Path) -> Path:
+        """Follow links; a path on a disk that hangs is as it is written, or as it was resolved before."""
+        with contextlib.suppress(Unavailable):
+            self._real[path] = Path(await self._engine.look(lambda: os.path.realpath(path), lane=str(path)))
+        return self._real.get(path, path)
+
     async def _try(self, path: Path, known: Mapping[str, str]) -> None:
         """Admit a directory that says it is a pool; report once why it cannot be used."""
-        catalog = self._engine.catalog
-
-        def read() -> tuple[Pool, Contents, Measured]:
-            return self._engine.read(open_pool(path, known))
-
+        catalog, lane = self._engine.catalog, str(path)
         try:
-            pool, contents, measured = await self._engine.look(read)
-            self._check(pool)
+            said = await self._engine.look(lambda: _said(path), lane=lane)
+            self._check(*said) if said is not None else None
+            pool = await self._engine.look(lambda: open_pool(path, known), lane=lane)
+            self._check(pool.uuid, pool.path)
+            _, contents, measured = await self._engine.look(lambda: self._engine.read(pool), lane=lane)
+            self._check(pool.uuid, pool.path)
             if path in self._paths and self._known_file:
                 remembered = read_known(self._known_file) | {str(pool.path): pool.uuid}
                 write_known(self._known_file, remembered)
-        except (BadEnvironment, OSError) as error:
+        except (BadEnvironment, Unavailable, OSError) as error:
             if catalog.refused.get(path) != str(error):
                 log.error("pool.refused", path=str(path), error=str(error))
             catalog.refused[path] = str(error)
@@ -102,23 +122,50 @@ class Discovery:
         catalog.refused.pop(path, None)
         log.info("pool.found", pool=pool.name, uuid=pool.uuid, path=str(pool.path), volumes=len(contents.entries))
 
-    def _check(self, pool: Pool) -> None:
-        """Raise BadEnvironment for a second one of the same UUID."""
-        catalog = self._engine.catalog
-        twin = next((each for each in catalog.pools if each.uuid == pool.uuid), None)
-        if twin is not None and twin.uuid not in catalog.away:
-            raise BadEnvironment(f"{twin.path} and {pool.path} are both pool {pool.uuid}: one is a copy of the other")
-        if twin is not None and twin.path != pool.path and catalog.of_pool(twin):
-            raise BadEnvironment(f"{pool.path} is pool {pool.uuid}, whose volumes are still mounted from {twin.path}")
+    def _check(self, uuid: str, path: Path) -> None:
+        """
+        Raise BadEnvironment for a second pool of the same UUID, before anything of it is read or changed.
 
-    def _found(self, known: Sequence[Pool]) -> list[Path]:
+        A pool whose disk went may come back at another path, once nothing is mounted from the former one any more.
+        """
+        catalog = self._engine.catalog
+        twin = next((each for each in catalog.pools if each.uuid == uuid), None)
+        if twin is None or (twin.uuid in catalog.away and twin.path == path):
+            return
+        if twin.uuid not in catalog.away:
+            raise BadEnvironment(f"{twin.path} and {path} are both pool {uuid}: one is a copy of the other")
+        if in_use := catalog.of_pool(twin):
+            raise BadEnvironment(
+                f"{path} is pool {uuid}, whose disk was at {twin.path} before: {len(in_use)} volumes are still mounted "
+                f"from there; it is served here when they are unmounted"
+            )
+
+    async def _found(self, known: Sequence[Pool]) -> list[Path]:
         """Directories that say they are a pool, and another one than was last seen in that place."""
         before = {pool.path: pool.uuid for pool in known}
-        return [path for folder in self._folders for path in _listed(folder) if _is_new(path, before)]
+        listed = [path for folder in self._folders for path in await self._listed(folder)]
+        return [path for path in listed if await self._new(path, before)]
+
+    async def _listed(self, folder: Path) -> list[Path]:
+        with contextlib.suppress(Unavailable):
+            return await self._engine.look(lambda: _listed(folder), lane=str(folder))
+        return []
+
+    async def _new(self, path: Path, before: Mapping[Path, str]) -> bool:
+        """Whether it has to be opened; a known one that hangs need not be: it is looked at by itself."""
+        try:
+            return await self._engine.look(lambda: _is_new(path, before), lane=str(path))
+        except Unavailable:
+            return path not in before
 
 
-def _problems(pools: Iterable[Pool]) -> dict[str, str]:
-    return {pool.uuid: health.gone(pool) for pool in pools}
+def _said(path: Path) -> tuple[str, Path] | None:
+    """Return which pool a directory says it is, and where it is; None where it does not say."""
+    try:
+        identity: Identity = read_identity(path)
+        return identity.uuid, path.resolve()
+    except UNREADABLE:
+        return None
 
 
 def _listed(folder: Path) -> list[Path]:

@@ -22,12 +22,13 @@ from csi.engine.node import NO_VOLUME, Node
 from csi.engine.node_record import FOLDER, NodeRecords
 from csi.engine.pools import Pool
 from csi.engine.requests import Creation, Ending, Enlarging, Publishing, Staging
+from csi.engine.rounds import Rounds
 from csi.engine.singleflight import SingleFlight
 from csi.engine.trash import Trash
 from csi.engine.volume_ids import id_of, parse_handle
 from csi.engine.volumes import Volumes
-from csi.engine.workers import Workers
-from csi.errors import FailedPrecondition, NotFound
+from csi.engine.workers import Workers, in_time
+from csi.errors import FailedPrecondition, NotFound, Unavailable
 
 log = structlog.get_logger()
 
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 SETTLE_SECONDS: Final = 2.0
 """How long the start waits for expansions that a crash cut off."""
+
+STOP_SECONDS: Final = 60.0
+"""How long the end waits for operations; what a kill cuts off is finished after the next start, too."""
 
 
 class Engine:
@@ -75,6 +79,7 @@ class Engine:
         self._purge_seconds = purge_seconds
         self._problems: dict[str, str] = {}
         self._wake: dict[str, asyncio.Event] = {}
+        self._settling: Rounds[None] = Rounds()
 
     def remember_pools(self, uuids: Iterable[str]) -> None:
         """Take volumes of these pools away, too: this node served them before, whatever became of their disks."""
@@ -84,8 +89,8 @@ class Engine:
         """Read what is on the disks, before serving; a pool that cannot be read is left to be looked for again."""
         for pool in pools:
             try:
-                self.admit(*self.read(pool))
-            except OSError as error:
+                self.admit(*in_time(lambda pool=pool: self.read(pool)))  # type: ignore[misc]
+            except OSError as error:  # TimeoutError is one
                 self.catalog.refused[pool.path] = f"pool {pool.name} cannot be read: {error}; look at its disk"
                 log.error("pool.refused", path=str(pool.path), error=str(error))
 
@@ -124,7 +129,7 @@ class Engine:
         if path := await self._node.in_use(entry):
             raise FailedPrecondition(f"volume {handle} is in use at {path}; unpublish and unstage it first")
         backend, shape = self.backends[entry.manifest.backend], entry.manifest.shape
-        await self._workers.run(lambda: backend.detach(entry.home, shape))
+        await self._workers.run(lambda: backend.detach(entry.home, shape), lane=entry.pool.uuid)
         await self._trash.put(entry)
         await self._node.forget(handle)
         self._changed()
@@ -191,7 +196,7 @@ class Engine:
             entry = self.find(handle)
             manifest = change(entry.manifest)
             if manifest != entry.manifest:
-                await self._workers.run(lambda: manifests.write(entry.home, manifest))
+                await self._workers.run(lambda: manifests.write(entry.home, manifest), lane=entry.pool.uuid)
                 entry.manifest = manifest
             return entry
 
@@ -205,20 +210,36 @@ class Engine:
             stored = None
         elif not measured_before:
             stored = await self.measuring.stored(entry)
-        return await self._workers.look(lambda: health.of_volume(entry, self.backends[entry.manifest.backend], stored))
+        backend = self.backends[entry.manifest.backend]
+        try:
+            return await self._workers.look(lambda: health.of_volume(entry, backend, stored), lane=entry.pool.uuid)
+        except Unavailable as error:
+            return [Ailment("INACCESSIBLE", "PoolNotResponding", str(error))]
 
     async def storage_health(self) -> list[Ailment]:
         """What is wrong with the pools."""
-        return await self._workers.look(
-            lambda: [
-                *health.of_refused(self.catalog),
-                *(each for pool in self.catalog.pools for each in health.of_pool(pool, self.catalog)),
-            ]
-        )
+        found = await asyncio.gather(*(self._pool_health(pool) for pool in self.catalog.pools))
+        return [*health.of_refused(self.catalog), *(each for ailments in found for each in ailments)]
 
-    async def look(self, work: Callable[[], T]) -> T:
-        """Look at a disk without holding up anybody."""
-        return await self._workers.look(work)
+    async def _pool_health(self, pool: Pool) -> list[Ailment]:
+        try:
+            return await self._workers.look(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid)
+        except Unavailable as error:
+            return [Ailment("STORAGE_UNREACHABLE", "PoolNotResponding", str(error))]
+
+    async def problem_of(self, pool: Pool) -> str:
+        """Return why nothing can be made in the pool now, "" when it can; a disk that hangs is waited for once."""
+        known = self.catalog.away.get(pool.uuid) or self.catalog.unresponsive.get(pool.uuid)
+        if known:
+            return known
+        try:
+            return await self._workers.look(lambda: health.gone(pool), lane=pool.uuid)
+        except Unavailable as error:
+            return str(error)
+
+    async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
+        """Look at a disk without holding up anybody else's. Raises Unavailable where it does not answer in time."""
+        return await self._workers.look(work, lane=lane)
 
     @property
     def trash(self) -> Trash:
@@ -229,7 +250,7 @@ class Engine:
         """Take a volume out of the trash, if its pool can still promise its size."""
 
         async def take() -> Entry:
-            found = [each for each in await self._trash.all() if each.manifest.handle == handle]
+            found = await self._trash.of_handle(handle)
             if found and self.catalog.get(handle) is None:
                 self.ledger.require(found[-1].pool, found[-1].manifest.size_bytes)
             return await self._trash.undelete(handle)
@@ -276,7 +297,11 @@ class Engine:
 
     async def settle(self) -> None:
         """Finish expansions that a crash cut off; what is going on now is finished by itself."""
-        for entry in self.catalog.all():
+        pools = self.catalog.here
+        await self._settling.run({pool.uuid: lambda pool=pool: self._settle_in(pool) for pool in pools})  # type: ignore[misc]
+
+    async def _settle_in(self, pool: Pool) -> None:
+        for entry in self.catalog.of_pool(pool):
             if entry.manifest.grows_to and not self._flight.is_running(entry.manifest.id):
                 work = lambda entry=entry: self._expansion.settle(entry)  # noqa: E731
                 await self._flight.run(entry.manifest.id, ("settle", entry.manifest.handle), work)
@@ -289,6 +314,10 @@ class Engine:
         await self._flight.run(parsed.id, request, work)
 
     async def stop(self) -> None:
-        """Take no more work and finish what is running."""
-        await self._flight.drain()
+        """Take no more work and finish what is running; what hangs is left behind."""
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._flight.drain()
+        except TimeoutError:
+            log.error("operations.left_behind", count=len(self._flight))
         self._workers.close()

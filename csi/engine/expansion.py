@@ -56,15 +56,15 @@ class Expansion:
             )
         if manifest.size_bytes >= size:
             return entry
-        await self._workers.look(lambda: _require_whole(self._volumes, entry))
+        await self._workers.look(lambda: _require_whole(self._volumes, entry), lane=entry.pool.uuid)
         await self._promise(entry, size)
         try:
-            await self._workers.run(lambda: manifests.write(entry.home, entry.manifest))
+            await self._workers.run(lambda: manifests.write(entry.home, entry.manifest), lane=entry.pool.uuid)
             await self._trash.make_room(entry.pool, await self._volumes.shortfall(entry.pool))
-            await self._workers.run(lambda: _finish(self._volumes, entry))
+            await self._workers.run(lambda: _finish(self._volumes, entry), lane=entry.pool.uuid)
         except (HostError, OSError) as error:
             entry.manifest = manifest
-            await self._workers.run(lambda: manifests.write(entry.home, manifest))
+            await self._workers.run(lambda: manifests.write(entry.home, manifest), lane=entry.pool.uuid)
             if isinstance(error, ImageLocked):
                 raise
             if isinstance(error, NoSpace):
@@ -96,7 +96,7 @@ class Expansion:
             raise FailedPrecondition(f"volume {handle} is staged read-only; it grows when it is staged for writing")
         backend, shape = self._volumes.backend(manifest.backend), manifest.shape
         where = Path(entry.record.staging or path)
-        await self._workers.run(lambda: backend.grow(entry.home, shape, path=where))
+        await self._workers.run(lambda: backend.grow(entry.home, shape, path=where), lane=entry.pool.uuid)
         return manifest
 
     async def settle(self, entry: Entry) -> None:
@@ -121,7 +121,7 @@ class Expansion:
 
         handle = entry.manifest.handle
         try:
-            await self._workers.run(act)
+            await self._workers.run(act, lane=entry.pool.uuid)
             self._problems.pop(handle, None)
         except (HostError, OSError) as error:
             if self._problems.get(handle) != str(error):

@@ -71,7 +71,7 @@ class Imports:
 
     async def _intend(self, request: Importing) -> Entry:
         """Look at it, promise its size, and write that down."""
-        pool, source = self._source(request)
+        pool, source = await self._source(request)
         found = await self._workers.walk(f"import-{pool.uuid}", lambda: examine(source, raw=request.raw))
         if problem := self._volumes.backend(found.backend).problem():
             raise FailedPrecondition(problem)
@@ -89,17 +89,17 @@ class Imports:
             files.sync_directory(entry.home)
 
         try:
-            await self._workers.run(write)
+            await self._workers.run(write, lane=pool.uuid)
         except BaseException:
             self._catalog.drop(manifest.handle)
             raise
         return entry
 
-    def _source(self, request: Importing) -> tuple[Pool, Path]:
+    async def _source(self, request: Importing) -> tuple[Pool, Path]:
         if not _ITEM.fullmatch(request.item):
             raise InvalidArgument(f"{request.item!r} is no name of something in the folder {FOLDER} of a pool")
         pools = [pool for pool in self._catalog.here if request.pool in {"", pool.name, pool.uuid}]
-        having = [pool for pool in pools if os.path.lexists(pool.path / FOLDER / request.item)]
+        having = [pool for pool in pools if await self._has(pool, request.item)]
         if len(having) > 1:
             names = ", ".join(pool.name for pool in having)
             raise FailedPrecondition(f"several pools have {FOLDER}/{request.item} ({names}); name one")
@@ -107,9 +107,12 @@ class Imports:
             places = ", ".join(str(pool.path / FOLDER) for pool in pools) or "no pool that is here"
             raise NotFound(f"there is no {request.item} to import on this node; looked in {places}")
         folder = having[0].path / FOLDER
-        if folder.is_symlink():
+        if await self._workers.look(folder.is_symlink, lane=having[0].uuid):
             raise FailedPrecondition(f"{folder} is a link, which is not followed; make it a directory")
         return having[0], folder / request.item
+
+    async def _has(self, pool: Pool, item: str) -> bool:
+        return await self._workers.look(lambda: os.path.lexists(pool.path / FOLDER / item), lane=pool.uuid)
 
     def _require_room(self, pool: Pool, found: Existing, size: int) -> None:
         """I4: what it occupies already is on the disk, and counts as soon as it is ours."""
@@ -136,7 +139,7 @@ class Imports:
             files.sync_directory(entry.home.parent)
 
         try:
-            await self._workers.run(move)
+            await self._workers.run(move, lane=entry.pool.uuid)
         except FileNotFoundError:
             raise NotFound(f"there is no {source} any more; put it back, and try again") from None
         except OSError as error:

@@ -74,14 +74,14 @@ class Node:
         differs = record.staging == request.staging and record.flags != request.capability.flags
         if differs and await self._is_staged(entry, request.staging):
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
-        if path.is_symlink() or not path.is_dir():  # mount(2) would follow the link
-            raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
-        self._refuse_own(path)
+        await self._workers.look(lambda: self._refuse_staging(path), lane=entry.pool.uuid)
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
         await self._keep(request.handle, wanted)
         try:
-            await self._workers.run(lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags))
+            await self._workers.run(
+                lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags), lane=entry.pool.uuid
+            )
         except (AlreadyMounted, UnsafePath):
             await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
             raise
@@ -91,7 +91,8 @@ class Node:
         volume = await self._removable(handle, staging)
         record = self._records.get(handle)
         published = [each.target for each in record.publications]
-        if shown := await self._workers.look(lambda: mount_facts.found_at(published, volume)):
+        lane = handle.partition(".")[0]
+        if shown := await self._workers.look(lambda: mount_facts.found_at(published, volume), lane=lane):
             raise FailedPrecondition(f"volume {handle} is still published at {shown}; unpublish it first")
         elsewhere = record.staging not in {"", staging}
         removal = Removal(volume, Path(staging), recorded=record.staging == staging, others=self._others(handle))
@@ -102,14 +103,14 @@ class Node:
             if devices:
                 teardown.detach(volume)
 
-        await self._workers.run(act)
+        await self._workers.run(act, lane=lane)
         await self._keep(handle, record.unstaged(staging))
 
     async def publish(self, request: Publishing) -> None:
         """Mount the staged volume at a target, by the access-mode table of the specification."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
-        self._refuse_own(Path(request.target))
+        await self._workers.look(lambda: self._refuse_own(Path(request.target)), lane=entry.pool.uuid)
         if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
@@ -136,7 +137,8 @@ class Node:
                     target=Path(request.target),
                     read_only=request.read_only,
                     mount_flags=capability.flags,
-                )
+                ),
+                lane=entry.pool.uuid,
             )
         except (AlreadyMounted, UnsafePath):
             await self._keep(request.handle, before)  # as in stage
@@ -146,7 +148,10 @@ class Node:
         """Unmount it from the target; not there is fine."""
         volume = await self._removable(handle, target)
         record = self._records.get(handle)
-        if record.staging == target and await self._workers.look(lambda: bool(mount_facts.found_at([target], volume))):
+        lane = handle.partition(".")[0]
+        if record.staging == target and await self._workers.look(
+            lambda: bool(mount_facts.found_at([target], volume)), lane=lane
+        ):
             raise FailedPrecondition(f"volume {handle} is staged at {target}, not published; unstage it there")
         recorded = record.published(target)
         removal = Removal(
@@ -156,14 +161,14 @@ class Node:
             mount_point=recorded or target in record.mount_points,
             others=self._others(handle),
         )
-        await self._workers.run(lambda: teardown.unpublish(removal))
+        await self._workers.run(lambda: teardown.unpublish(removal), lane=lane)
         await self._keep(handle, record.without(target))
 
     async def usage(self, handle: str, path: str) -> Usage:
         """How full it is, where it is staged or published."""
         entry = await self.shown_at(handle, path)
         backend, shape, where = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, Path(path)
-        return await self._workers.look(lambda: backend.usage(entry.home, shape, path=where))
+        return await self._workers.look(lambda: backend.usage(entry.home, shape, path=where), lane=entry.pool.uuid)
 
     async def shown_at(self, handle: str, path: str) -> Entry:
         """The volume, if this node shows it at the path. Raises NotFound."""
@@ -193,18 +198,22 @@ class Node:
             devices = loopdev.find(entry.home / "image", tag=volume.tag) if raw else []
             return str(devices[0].path) if devices else ""
 
-        return await self._workers.look(search)
+        return await self._workers.look(search, lane=entry.pool.uuid)
 
     async def _is_staged(self, entry: Entry, path: str) -> bool:
         """For a raw volume the path itself shows nothing: there the record tells where."""
         if entry.manifest.access_type == "block" and path != entry.record.staging:
             return False
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        return await self._workers.look(lambda: backend.is_staged(entry.home, shape, staging=Path(path)))
+        return await self._workers.look(
+            lambda: backend.is_staged(entry.home, shape, staging=Path(path)), lane=entry.pool.uuid
+        )
 
     async def _is_published(self, entry: Entry, path: str) -> bool:
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        return await self._workers.look(lambda: backend.is_published(entry.home, shape, target=Path(path)))
+        return await self._workers.look(
+            lambda: backend.is_published(entry.home, shape, target=Path(path)), lane=entry.pool.uuid
+        )
 
     async def _keep(self, handle: str, record: NodeRecord) -> None:
         """Use this record from now on, and put it on the disk as well as possible."""
@@ -228,7 +237,7 @@ class Node:
         volume = self._identify(handle, parsed)
         known = self._records.knows_pool(parsed.pool) or self._records.knows(handle)
         if volume.home is None and not known:
-            if not await self._workers.look(lambda: mount_facts.found_at([path], volume)):
+            if not await self._workers.look(lambda: mount_facts.found_at([path], volume), lane=parsed.pool):
                 raise NotFound(NO_VOLUME.format(handle))
             self._records.keep(handle, NodeRecord())  # known from now on, so that the call can be repeated
         return volume
@@ -247,6 +256,12 @@ class Node:
         """Whether loop devices may be over the volume: also where nothing is known of it."""
         entry = self._catalog.get(handle)
         return entry is None or entry.manifest.backend == "loop"
+
+    def _refuse_staging(self, path: Path) -> None:
+        """Raise InvalidArgument for a staging path at which nothing may be mounted."""
+        if path.is_symlink() or not path.is_dir():  # mount(2) would follow the link
+            raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
+        self._refuse_own(path)
 
     def _refuse_own(self, path: Path) -> None:
         """Raise InvalidArgument where a mount would hide a directory of the driver, or be made inside a pool."""

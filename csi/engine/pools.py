@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from csi.engine.sizes import LARGEST
+from csi.engine.workers import in_time
 from csi.errors import BadEnvironment
 from csi.host import files
 from csi.host.errors import HostError
@@ -87,11 +88,12 @@ def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> 
     opened = Opened(known=read_known(known_file))
     before = dict(opened.known)
     for path in paths:
+        name = ("local" if not opened.pools else path.name) if init_empty else ""
         try:
-            if init_empty and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in opened.known:
-                name = "local" if not opened.pools else path.name
-                make_pool(path, name=name, capacity_bytes=None, known=opened.known)
-            pool = open_pool(path, opened.known)
+            pool = in_time(lambda path=path, name=name: _open_or_make(path, opened.known, name=name))  # type: ignore[misc]
+        except TimeoutError:
+            opened.problems[path] = f"pool {path}: its disk does not answer; it is served when it does"
+            continue
         except (BadEnvironment, OSError, RuntimeError) as error:
             opened.problems[path] = str(error) if isinstance(error, BadEnvironment) else f"pool {path}: {error}"
             continue
@@ -107,6 +109,13 @@ def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> 
     if opened.known != before:
         write_known(known_file, opened.known)
     return opened
+
+
+def _open_or_make(path: Path, known: Mapping[str, str], *, name: str) -> Pool:
+    """Open a pool; with a name, make one of an empty directory that never was a pool. Raises BadEnvironment."""
+    if name and path.is_dir() and not (path / FILE).exists() and str(path.resolve()) not in known:
+        make_pool(path, name=name, capacity_bytes=None, known=known)
+    return open_pool(path, known)
 
 
 def write_known(known_file: Path, known: Mapping[str, str]) -> None:

@@ -5,8 +5,8 @@ An entry is ``trash/<id>.<unix seconds>``. One that is being purged is renamed f
 never taken for one that could come back.
 """
 
+import asyncio
 import contextlib
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -22,13 +22,17 @@ from csi.engine.manifest import Damaged, Manifest
 from csi.engine.node_record import FILE as NODE_RECORD
 from csi.engine.pools import Pool
 from csi.engine.requests import LONGEST_RETENTION, seconds
+from csi.engine.rounds import Rounds
 from csi.engine.trash_names import PURGING, deleted_at
 from csi.engine.workers import Workers
-from csi.errors import AlreadyExists, CsiError, Internal, NotFound
+from csi.errors import AlreadyExists, CsiError, Internal, NotFound, Unavailable
 from csi.host import files, trees
 from csi.host.errors import HostError
 
 log = structlog.get_logger()
+
+MOST_REPORTED: Final = 1000
+"""Problems that are remembered, so that they are logged once."""
 
 _DURATION: Final = re.compile(r"(?:[0-9]+[hms])+", re.ASCII)
 
@@ -55,6 +59,8 @@ class Trash:
         self._catalog = catalog
         self._workers = workers
         self._reported: dict[Path, str] = {}
+        self._last: dict[str, list[Trashed]] = {}
+        self._purging: Rounds[int] = Rounds()
 
     async def put(self, entry: Entry) -> None:
         """Move a volume here. What is in the way (a volume of that id deleted in the same second) waits a little."""
@@ -68,17 +74,32 @@ class Trash:
                 moment += 1
             files.rename_durably(home, pool.trash / f"{entry.manifest.id}.{moment}")
 
-        await self._workers.run(move)
+        await self._workers.run(move, lane=pool.uuid)
         self._catalog.drop(entry.manifest.handle)
         log.info("volume.trashed", volume=entry.manifest.handle)
 
     async def all(self) -> list[Trashed]:
-        """Everything in the trash, oldest first."""
-        return await self._workers.look(self._read)
+        """Everything in the trash, oldest first; of a disk that hangs what was there when it answered last."""
+        pools = await asyncio.gather(*(self._of_or_last(pool) for pool in self._catalog.mounted))
+        return sorted((each for found in pools for each in found), key=_age)
 
-    def _read(self) -> list[Trashed]:
-        found = [each for pool in self._catalog.here for each in self._read_pool(pool)]
-        return sorted(found, key=lambda each: (each.deleted, each.path.name))
+    async def of_handle(self, handle: str) -> list[Trashed]:
+        """All volumes of a handle, oldest first. Raises Unavailable where the disk hangs."""
+        pools = [pool for pool in self._catalog.mounted if handle.startswith(f"{pool.uuid}.")]
+        return [each for pool in pools for each in await self._of(pool) if each.manifest.handle == handle]
+
+    async def _of(self, pool: Pool) -> list[Trashed]:
+        """Read one pool's trash, oldest first. Raises Unavailable."""
+        found = await self._workers.look(lambda: sorted(self._read_pool(pool), key=_age), lane=pool.uuid)
+        self._last[pool.uuid] = found
+        return found
+
+    async def _of_or_last(self, pool: Pool) -> list[Trashed]:
+        try:
+            return await self._of(pool)
+        except Unavailable as error:
+            self._report("trash.unreadable", pool.trash, str(error))
+            return self._last.get(pool.uuid, [])
 
     def _read_pool(self, pool: Pool) -> Iterator[Trashed]:
         """Yield what can be understood; anything else stays where it is, and is reported once."""
@@ -107,19 +128,20 @@ class Trash:
         """Log a problem once, not in each round."""
         if self._reported.get(path) != problem:
             log.error(event, path=str(path), error=problem)
-            self._reported = {known: each for known, each in self._reported.items() if os.path.lexists(known)}
+            while len(self._reported) >= MOST_REPORTED:
+                del self._reported[next(iter(self._reported))]  # the oldest
             self._reported[path] = problem
 
     async def undelete(self, handle: str) -> Entry:
         """Take the newest volume of this handle back. Raises NotFound, AlreadyExists."""
         if self._catalog.get(handle) is not None:
             raise AlreadyExists(f"volume {handle} is not deleted")
-        found = [each for each in await self.all() if each.manifest.handle == handle]
+        found = await self.of_handle(handle)
         if not found:
             raise NotFound(f"volume {handle} is not in the trash")
         trashed = found[-1]
         entry = Entry(trashed.pool, trashed.manifest)
-        await self._workers.run(lambda: files.rename_durably(trashed.path, entry.home))
+        await self._workers.run(lambda: files.rename_durably(trashed.path, entry.home), lane=entry.pool.uuid)
         self._catalog.put(entry)
         log.info("volume.undeleted", volume=handle)
         return entry
@@ -128,50 +150,65 @@ class Trash:
         """
         Remove one handle's entries, or all, those whose removal was cut off as well; how many went.
 
-        Raises Internal when one of them stays: it takes its room for as long as it is there.
+        Raises Internal when one of them stays: it takes its room for as long as it is there. Raises Unavailable where a
+        disk hangs, after the others were purged.
         """
-        found = [(each.pool, each.path) for each in await self.all() if not handle or each.manifest.handle == handle]
-        found += [
-            (pool, path)
-            for pool, path in await self._workers.look(self._cut_off)
-            if not handle or path.name.removeprefix(PURGING).rpartition(".")[0] == handle.partition(".")[2]
-        ]
-        stuck = [problem for pool, path in found if (problem := await self._remove(pool, path))]
+        pools = [pool for pool in self._catalog.mounted if not handle or handle.startswith(f"{pool.uuid}.")]
+        results = await asyncio.gather(*(self._purge_in(pool, handle) for pool in pools), return_exceptions=True)
+        done = [each for each in results if not isinstance(each, BaseException)]
+        for error in [each for each in results if isinstance(each, BaseException)]:
+            raise error
+        total, stuck = sum(count for count, _ in done), [problem for _, problems in done for problem in problems]
         if stuck:
-            raise Internal(f"{len(stuck)} of {len(found)} entries of the trash stay: {stuck[0]}")
-        return len(found)
+            raise Internal(f"{len(stuck)} of {total} entries of the trash stay: {stuck[0]}")
+        return total
 
-    def _cut_off(self) -> list[tuple[Pool, Path]]:
-        """Entries whose removal began: they never come back, whoever removes them."""
-        return [
-            (pool, path)
-            for pool in self._catalog.here
-            for path in self._listed(pool)
-            if path.name.startswith(PURGING) and deleted_at(path.name) is not None
-        ]
+    async def _purge_in(self, pool: Pool, handle: str) -> tuple[int, list[str]]:
+        paths = await self._wanted(pool, handle)
+        return len(paths), await self._remove_all(pool, paths)
+
+    async def _wanted(self, pool: Pool, handle: str) -> list[Path]:
+        """Return the entries of a handle, or all, also those whose removal began. Raises Unavailable."""
+        paths = [each.path for each in await self._of(pool) if not handle or each.manifest.handle == handle]
+        volume_id = handle.partition(".")[2]
+        cut_off = await self._cut_off(pool)
+        return paths + [each for each in cut_off if not handle or _id_in(each) == volume_id]
+
+    async def _remove_all(self, pool: Pool, paths: list[Path]) -> list[str]:
+        return [problem for path in paths if (problem := await self._remove(pool, path))]
+
+    async def _cut_off(self, pool: Pool) -> list[Path]:
+        """Return entries whose removal began: they never come back, whoever removes them. Raises Unavailable."""
+        listed = await self._workers.look(lambda: self._listed(pool), lane=pool.uuid)
+        return [path for path in listed if path.name.startswith(PURGING) and deleted_at(path.name) is not None]
 
     async def purge_expired(self) -> int:
-        """Remove what has been here long enough, and finish what a crash interrupted."""
-        before = set(self._catalog.stuck)
-        cut_off = await self._workers.look(self._cut_off)
-        here = {pool.trash for pool in self._catalog.here}
-        self._catalog.stuck -= {path for path in before if path.parent in here} - {path for _, path in cut_off}
-        for pool, path in cut_off:
-            await self._remove(pool, path)
-        expired = [each for each in await self.all() if each.purge_after <= time.time()]
-        stuck = [each for each in expired if await self._remove(each.pool, each.path)]
-        return len(expired) - len(stuck)
+        """Remove what has been here long enough, and finish what a crash interrupted; how many of the former went."""
+        works = {pool.uuid: lambda pool=pool: self._purge_expired(pool) for pool in self._catalog.here}
+        return sum(await self._purging.run(works))
+
+    async def _purge_expired(self, pool: Pool) -> int:
+        before = {path for path in self._catalog.stuck if path.parent == pool.trash}
+        try:
+            cut_off, trashed = await self._cut_off(pool), await self._of(pool)
+        except Unavailable as error:
+            self._report("trash.unreadable", pool.trash, str(error))
+            return 0
+        self._catalog.stuck -= before - set(cut_off)
+        await self._remove_all(pool, cut_off)
+        expired = [each.path for each in trashed if each.purge_after <= time.time()]
+        return len(expired) - len(await self._remove_all(pool, expired))
 
     async def make_room(self, pool: Pool, wanted: int) -> bool:
         """Purge oldest first until so many bytes are free again; whether anything went."""
         gained, went = 0, False
         if wanted <= 0:
             return False
-        for trashed in [each for each in await self.all() if each.pool.uuid == pool.uuid]:
+        for trashed in await self._of(pool):
             if gained >= wanted:
                 break
             path = trashed.path
-            stored = await self._workers.run(lambda path=path: trees.disk_bytes(path))  # type: ignore[misc]
+            stored = await self._workers.run(lambda path=path: trees.disk_bytes(path), lane=pool.uuid)  # type: ignore[misc]
             if not await self._remove(pool, path):
                 gained, went = gained + stored, True
         return went
@@ -186,7 +223,7 @@ class Trash:
             files.remove_tree(pool.path, doomed)
 
         try:
-            await self._workers.run(remove)
+            await self._workers.run(remove, lane=pool.uuid)
             log.info("trash.purged", entry=path.name)
             self._catalog.stuck.discard(doomed)
         except FileNotFoundError:
@@ -196,6 +233,15 @@ class Trash:
             self._catalog.stuck.add(doomed)
             return f"{path.name}: {error}"
         return ""
+
+
+def _age(trashed: Trashed) -> tuple[int, str]:
+    return trashed.deleted, trashed.path.name
+
+
+def _id_in(entry: Path) -> str:
+    """Return the id of the volume whose removal began."""
+    return entry.name.removeprefix(PURGING).rpartition(".")[0]
 
 
 def retention(manifest: Manifest) -> int:

@@ -86,9 +86,8 @@ class Volumes:
         )
         if problem := refused_option(fs_type, request.parameters.mkfs_options):
             raise InvalidArgument(f"parameter mkfsOptions: {problem}")
-        pools = self._candidates(request)
-        enforced = {pool.uuid: await self._enforces(backend, pool) for pool in pools}
-        pool = await self._choose(pools, size)  # nothing may be awaited from here until it is promised
+        pool, enforced = await self._place(backend, self._candidates(request), size)
+        # nothing may be awaited from here until it is promised
         volume_id = id_of(request.name)
         if problem := self._catalog.problem_at(pool, volume_id):
             raise FailedPrecondition(problem)
@@ -104,7 +103,7 @@ class Volumes:
             fs_type=fs_type,
             fs_uuid=str(uuid.uuid4()) if fs_type else "",
             provisioning=request.parameters.provisioning,
-            enforced=enforced[pool.uuid],
+            enforced=enforced,
             parameters=dict(request.parameters.compared),
             mutable_parameters=dict(request.mutable),
             state="creating",
@@ -121,8 +120,18 @@ class Volumes:
         await self._or_undo(entry, write)
         return entry
 
-    async def _enforces(self, backend: Backend, pool: Pool) -> bool:
-        return await self._workers.run(lambda: backend.enforces_size(pool.path))
+    async def _place(self, backend: Backend, pools: list[Pool], size: int) -> tuple[Pool, bool]:
+        """Return the pool to use and whether sizes are enforced there; no other pool's disk is waited for."""
+        enforced: dict[str, bool] = {}
+        while True:
+            pool = await self._choose(pools, size)
+            if pool.uuid in enforced:
+                return pool, enforced[pool.uuid]
+            path = pool.path
+            enforced[pool.uuid] = await self._workers.look(
+                lambda path=path: backend.enforces_size(path),  # type: ignore[misc]
+                lane=pool.uuid,
+            )
 
     def _candidates(self, request: Creation) -> list[Pool]:
         """The pool named, or all; of those whose disk is there."""
@@ -132,7 +141,8 @@ class Volumes:
             names = ", ".join(pool.name for pool in self._catalog.pools) or "none"
             raise InvalidArgument(f"there is no pool {wanted} here; the pools are {names}")
         if not pools:
-            problems = "; ".join(self._catalog.away.values()) or "make one with: mooring pool init"
+            known = [*self._catalog.away.values(), *self._catalog.unresponsive.values()]
+            problems = "; ".join(known) or "make one with: mooring pool init"
             raise ResourceExhausted(f"there is no pool here now: {problems}")
         return pools
 
@@ -154,8 +164,8 @@ class Volumes:
         """Return the bytes that the trash must give back so that all promises can be kept."""
         if not self._ledger.is_complete(pool):
             await self.measure(pool)
-        free = (await self._workers.run(lambda: files.filesystem_space(pool.path))).available
-        return self._ledger.shortfall(pool, free)
+        space = await self._workers.look(lambda: files.filesystem_space(pool.path), lane=pool.uuid)
+        return self._ledger.shortfall(pool, space.available)
 
     async def _make(self, entry: Entry) -> None:
         """Create the bytes and acknowledge them. Where that fails nothing is left, and no bytes stay reserved."""
@@ -171,7 +181,7 @@ class Volumes:
 
         try:
             await self._trash.make_room(entry.pool, await self.shortfall(entry.pool))
-            await self._workers.run(create)
+            await self._workers.run(create, lane=entry.pool.uuid)
         except NoSpace:
             if not await self._trash.make_room(entry.pool, shape.size_bytes):
                 await self._undo(entry)
@@ -188,7 +198,7 @@ class Volumes:
     async def _or_undo(self, entry: Entry, work: Callable[[], None]) -> None:
         """Run it; when the machine refuses, leave nothing behind, as the caller may count on."""
         try:
-            await self._workers.run(work)
+            await self._workers.run(work, lane=entry.pool.uuid)
         except NoSpace as error:
             await self._undo(entry)
             raise ResourceExhausted(str(error)) from error
@@ -199,7 +209,7 @@ class Volumes:
     async def _undo(self, entry: Entry) -> None:
         """Only what was never ready: nobody can have written into it. Frees the promise, even if the disk fails."""
         try:
-            await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home))
+            await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home), lane=entry.pool.uuid)
         except (HostError, OSError) as error:
             log.error("volume.remains", volume=entry.manifest.handle, path=str(entry.home), error=str(error))
         self._catalog.drop(entry.manifest.handle)

@@ -1,47 +1,171 @@
-"""Threads for what blocks: a bounded number for work, a few for looking, and some for each disk to walk its trees."""
+"""
+Threads for what blocks, in lanes: one for each pool's disk, so that one that hangs holds up nothing but itself.
+
+Whoever only looks waits a bounded time for it, and not at all once the lane is known to hang. The threads are daemons:
+a system call that never returns keeps neither another lane from going on nor the process from ending.
+"""
 
 import asyncio
+import contextlib
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Final, TypeVar
+
+from csi.errors import Unavailable
 
 T = TypeVar("T")
 
-LOOKERS = 2
+LOOKERS: Final = 2
+"""Threads that look at one pool."""
+
+LOOK_SECONDS: Final = 3.0
+"""How long a look may take; a lane in which one takes longer hangs."""
+
+STOP_SECONDS: Final = 5.0
+"""How long the end waits for threads that are still running, after the operations have had their time."""
+
+MOST_WAITING: Final = 1000
+"""Calls that one lane keeps waiting."""
+
+
+class _Lane:
+    """A bounded number of threads that take calls in their order. Used on the event loop only."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self._name = name
+        self._threads = threads
+        self._running: dict[threading.Thread, float] = {}
+        self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
+
+    def submit(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
+        """Begin the call now, or when a thread is free. Raises Unavailable when too many wait."""
+        if len(self._waiting) >= MOST_WAITING:
+            raise Unavailable(f"{MOST_WAITING} calls wait for the disk of pool {self._name} already; try again")
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append((work, future))
+        self._begin()
+        return future
+
+    @property
+    def hangs(self) -> bool:
+        """Whether a call has been running for longer than a look may take."""
+        return any(time.monotonic() - started > LOOK_SECONDS for started in self._running.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is running."""
+        return not self._running and not self._waiting
+
+    def close(self) -> list[threading.Thread]:
+        """Begin nothing more; return what is running."""
+        self._threads = 0
+        return list(self._running)
+
+    def _begin(self) -> None:
+        while self._waiting and len(self._running) < self._threads:
+            work, future = self._waiting.popleft()
+            if future.cancelled():
+                continue
+            loop = asyncio.get_running_loop()
+            thread = threading.Thread(target=self._call, args=(loop, work, future), name=self._name, daemon=True)
+            self._running[thread] = time.monotonic()
+            thread.start()
+
+    def _call(self, loop: asyncio.AbstractEventLoop, work: Callable[[], Any], future: "asyncio.Future[Any]") -> None:
+        """Run in the thread."""
+        result, error = None, None
+        try:
+            result = work()
+        except BaseException as raised:  # noqa: BLE001 # it is the caller's, whatever it is
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+            loop.call_soon_threadsafe(self._ended, threading.current_thread(), future, result, error)
+
+    def _ended(
+        self, thread: threading.Thread, future: "asyncio.Future[Any]", result: object, error: BaseException | None
+    ) -> None:
+        self._running.pop(thread, None)
+        if not future.done():
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+        self._begin()
 
 
 class Workers:
-    """Two executors. A stuck mount can use up the first; stats and capacity still answer."""
+    """The lanes. The lane of a pool is its UUID; "" is for what needs the disk of no pool."""
 
     def __init__(self, count: int) -> None:
-        self._work = ThreadPoolExecutor(count, thread_name_prefix="work")
-        self._look = ThreadPoolExecutor(LOOKERS, thread_name_prefix="look")
-        self._walk: dict[str, ThreadPoolExecutor] = {}
+        """`count` is how many operations work on one pool at a time."""
+        self._count = count
+        self._lanes: dict[tuple[str, str], _Lane] = {}
         self.stopping = threading.Event()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Change something on the machine."""
-        return await asyncio.get_running_loop().run_in_executor(self._work, work)
+    async def run(self, work: Callable[[], T], *, lane: str = "") -> T:
+        """Change something on the machine; takes as long as it takes."""
+        result: T = await self._lane("work", lane, self._count).submit(work)
+        return result
 
-    async def look(self, work: Callable[[], T]) -> T:
-        """Only look at something."""
-        return await asyncio.get_running_loop().run_in_executor(self._look, work)
+    async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
+        """Only look at something. Raises Unavailable where that does not answer in time, and at once where it hangs."""
+        found = self._lane("look", lane, LOOKERS)
+        silent = Unavailable(
+            f"the disk {f'of pool {lane} ' if lane else ''}has not answered for {LOOK_SECONDS:g} seconds; look at it, "
+            f"nothing else waits for it"
+        )
+        if found.hangs:
+            raise silent
+        future = found.submit(work)
+        await asyncio.wait([future], timeout=LOOK_SECONDS)
+        if not future.done():
+            future.cancel()
+            raise silent
+        result: T = future.result()
+        return result
 
     async def walk(self, lane: str, work: Callable[[], T]) -> T:
         """
         Read a tree, which takes as long as there are files in it, one at a time in each lane.
 
-        A walk holds up nothing but its lane: one for each disk, so that one that hangs is alone. `work` has to end soon
-        once `stopping` is set.
+        `work` has to end soon once `stopping` is set.
         """
-        executor = self._walk.setdefault(lane, ThreadPoolExecutor(1, thread_name_prefix=f"walk-{lane}"))
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
+        result: T = await self._lane("walk", lane, 1).submit(work)
+        return result
+
+    def _lane(self, kind: str, lane: str, threads: int) -> _Lane:
+        """Return the lane; others that are idle are forgotten, so that there are no more than there are disks."""
+        if (kind, lane) not in self._lanes:
+            self._lanes = {key: each for key, each in self._lanes.items() if not each.idle}
+            self._lanes[kind, lane] = _Lane(lane, threads)
+        return self._lanes[kind, lane]
 
     def close(self) -> None:
-        """Wait for what is running."""
+        """Wait for what is running, but not for ever."""
         self.stopping.set()
-        for executor in self._walk.values():
-            executor.shutdown(cancel_futures=True)
-        self._work.shutdown()
-        self._look.shutdown()
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in [thread for lane in self._lanes.values() for thread in lane.close()]:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def in_time(work: Callable[[], T]) -> T:
+    """Look at something before there are lanes. Raises TimeoutError where it does not return in time."""
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # noqa: BLE001 # raised again below
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(LOOK_SECONDS)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"the disk has not answered for {LOOK_SECONDS:g} seconds")
+    return results[0]

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from csi.host.errors import NoLoopDevice
@@ -31,6 +31,10 @@ AUTOCLEAR: Final = 4
 DIRECT_IO: Final = 16
 MAJOR: Final = 7
 ATTEMPTS: Final = 32
+
+_ROOMS: Final = frozenset({"volumes", "trash"})
+"""Directories of a pool; an image is ``<room>/<directory named after the volume>/image``."""
+_DEPTH: Final = 3
 
 _INFO: Final = struct.Struct("=5Q4I64s64s32s2Q")
 """struct loop_info64"""
@@ -163,17 +167,21 @@ def _node(number: int) -> Path:
 
 def find(image: Path, *, tag: str) -> list[Loop]:
     """Our devices over this very image, whoever attached them before."""
-    return [loop for loop in _attached() if is_over(loop, image, tag=tag)]
+    return [loop for loop in _attached(image.parent.name) if is_over(loop, image, tag=tag)]
 
 
-def tagged(tag: str) -> list[Loop]:
-    """All devices that carry the tag, whatever file they are over; that file may have been deleted."""
-    return [loop for loop in _attached() if loop.tag == tag]
+def tagged(tag: str, *, volume_id: str = "") -> list[Loop]:
+    """
+    All devices that carry the tag, whatever file they are over; that file may have been deleted.
+
+    With the id of the volume, devices that are over images of other volumes are not looked at.
+    """
+    return [loop for loop in _attached(volume_id) if loop.tag == tag]
 
 
 def of_volume(volume_id: str, *, tag: str, image: Path | None = None) -> list[Loop]:
     """All devices of a volume: by their tag, or on a disk that fails by the path of the image."""
-    return [loop for loop in _attached() if loop.tag == tag or loop.may_be_over(volume_id, image)]
+    return [loop for loop in _attached(volume_id) if loop.tag == tag or loop.may_be_over(volume_id, image)]
 
 
 def over(image: Path) -> list[Loop]:
@@ -182,11 +190,22 @@ def over(image: Path) -> list[Loop]:
     return [loop for loop in _attached() if loop.file == (wanted.st_dev, wanted.st_ino)]
 
 
-def _attached() -> list[Loop]:
+def _attached(volume_id: str = "") -> list[Loop]:
+    """All devices that may be over a file of the volume: one of another volume, whose disk may hang, is not opened."""
     names = [each.name for each in os.scandir("/sys/block") if each.name.startswith("loop")]
     attached = [name for name in sorted(names) if os.access(f"/sys/block/{name}/loop", os.F_OK)]
-    found = [loop_at(Path("/dev", name)) for name in attached]
+    found = [loop_at(Path("/dev", name)) for name in attached if not _is_of_another_volume(name, volume_id)]
     return [loop for loop in found if loop is not None]
+
+
+def _is_of_another_volume(device: str, volume_id: str) -> bool:
+    """Whether sysfs, which asks no disk and waits for no lock of the device, names an image of another volume."""
+    try:
+        path = PurePath(os.fsdecode(Path("/sys/block", device, "loop/backing_file").read_bytes()).rstrip("\n"))
+    except OSError:
+        return False
+    inside = len(path.parts) > _DEPTH and path.parts[-_DEPTH] in _ROOMS and path.name.split(" ")[0] == "image"
+    return inside and volume_id not in path.parent.name
 
 
 def is_over(loop: Loop, image: Path, *, tag: str) -> bool:

@@ -1,12 +1,12 @@
 """Inventory: pools, manifests and the trash, for the control plane."""
 
+import asyncio
 from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
-from csi.engine.health import gone
 from csi.engine.imports import Importing
 from csi.engine.manifest import Holder, Manifest
 from csi.engine.paging import page
@@ -29,8 +29,8 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
         """All pools."""
         usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
-        known, away = self._engine.catalog.pools, dict(self._engine.catalog.away)
-        problems = await self._engine.look(lambda: [away.get(pool.uuid) or gone(pool) for pool in known])
+        known = self._engine.catalog.pools
+        problems = await asyncio.gather(*(self._engine.problem_of(pool) for pool in known))
         pools = [self._pool(pool, usable, problem) for pool, problem in zip(known, problems, strict=True)]
         return inventory_pb2.ListPoolsResponse(pools=pools)
 

@@ -171,7 +171,7 @@ async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch:
     def fail(*_: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("csi.engine.discovery._problems", fail)
+    monkeypatch.setattr("csi.engine.health.gone", fail)
     await discovery.look_safely()
     await engine.stop()
 
