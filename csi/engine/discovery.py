@@ -105,6 +105,9 @@ class Discovery:
         catalog, lane = self._engine.catalog, str(path)
         try:
             said = await self._engine.look(lambda: _said(path), lane=lane)
+            if said is None and known.get(str(self._real.get(path, path))) in {pool.uuid for pool in catalog.here}:
+                catalog.refused.pop(path, None)  # its disk is served from another path now
+                return
             self._check(*said) if said is not None else None
             pool = await self._engine.look(lambda: open_pool(path, known), lane=lane)
             self._check(pool.uuid, pool.path)

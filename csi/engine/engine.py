@@ -15,7 +15,7 @@ from csi.engine import manifest as manifests
 from csi.engine.catalog import Catalog, Contents, Entry, read_contents
 from csi.engine.expansion import Expansion
 from csi.engine.imports import Importing, Imports
-from csi.engine.ledger import Ledger, Measured, lower_bound
+from csi.engine.ledger import Ledger, Measured, lower_bound, quarantined
 from csi.engine.manifest import Manifest
 from csi.engine.measuring import Measuring
 from csi.engine.node import NO_VOLUME, Node
@@ -102,6 +102,7 @@ class Engine:
         """Serve the volumes of a pool from now on."""
         self.catalog.admit(pool, contents)
         self.ledger.note(pool, measured)
+        self.measuring.expect(pool)
         self.catalog.refused.pop(pool.path, None)
         self._node.admit_pool(pool)
         for entry in contents.entries:
@@ -222,10 +223,12 @@ class Engine:
         return [*health.of_refused(self.catalog), *(each for ailments in found for each in ailments)]
 
     async def _pool_health(self, pool: Pool) -> list[Ailment]:
+        unmeasured = self.ledger.is_quarantined(pool)
+        found = [Ailment("STORAGE_DEGRADED", "PoolNotMeasured", quarantined(pool))] if unmeasured else []
         try:
-            return await self._workers.look(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid)
+            return await self._workers.look(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid) + found
         except Unavailable as error:
-            return [Ailment("STORAGE_UNREACHABLE", "PoolNotResponding", str(error))]
+            return [Ailment("STORAGE_UNREACHABLE", "PoolNotResponding", str(error)), *found]
 
     async def problem_of(self, pool: Pool) -> str:
         """Return why nothing can be made in the pool now, "" when it can; a disk that hangs is waited for once."""

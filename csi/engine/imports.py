@@ -116,6 +116,7 @@ class Imports:
 
     def _require_room(self, pool: Pool, found: Existing, size: int) -> None:
         """I4: what it occupies already is on the disk, and counts as soon as it is ours."""
+        self._ledger.refuse_quarantined(pool)
         brings = 0 if pool.capacity_bytes is not None else found.used_bytes * SHARE // 100
         if (available := self._ledger.available(pool) + brings) < size:
             self._ledger.refuse_for_now(pool)

@@ -2,7 +2,8 @@
 What pools may still promise: never more than they can keep (no overcommit).
 
 A pool promises its configured capacity, or 95 % of what is free plus what our own bytes occupy; until that is measured,
-a lower bound of it, so that nothing waits for the measurement but what does not fit into the bound. Trash counts as
+a lower bound of it, so that nothing waits for the measurement but what does not fit into the bound. A pool that cannot
+be measured in time is quarantined: it promises nothing more until it is, and what it promised stays. Trash counts as
 free: it is purged when a promise needs the room. What cannot be purged, or whose removal has begun and is not known to
 have ended, counts as used. All in bytes.
 """
@@ -92,8 +93,7 @@ class Ledger:
     def note(self, pool: Pool, measured: Measured) -> None:
         """Remember a look at the disk."""
         self._measured[pool.uuid] = self._of_known(pool, measured)
-        if measured.complete:
-            self._late.discard(pool.uuid)
+        self._late.discard(pool.uuid)
 
     def _of_known(self, pool: Pool, measured: Measured) -> Measured:
         """Leave out volumes that are not known and trash that is being removed: its bytes are not ours to promise."""
@@ -126,8 +126,17 @@ class Ledger:
         return self._measured[pool.uuid].complete
 
     def give_up(self, pool: Pool) -> None:
-        """Measuring takes too long: refuse for good what does not fit into the lower bound."""
+        """Measuring takes too long: promise nothing more, so that claims go to other pools."""
         self._late.add(pool.uuid)
+
+    def is_quarantined(self, pool: Pool) -> bool:
+        """Whether the pool promises nothing because it could not be measured; a configured capacity needs no walk."""
+        return pool.uuid in self._late and pool.capacity_bytes is None
+
+    def refuse_quarantined(self, pool: Pool) -> None:
+        """Raise ResourceExhausted where the pool is quarantined."""
+        if self.is_quarantined(pool):
+            raise ResourceExhausted(quarantined(pool))
 
     def stored(self, entry: Entry) -> int | None:
         """Return the bytes that a volume occupied when its pool was measured last; None when it was not."""
@@ -144,7 +153,7 @@ class Ledger:
 
     def refuse_for_now(self, pool: Pool) -> None:
         """Raise Unavailable where measuring may show that there is more."""
-        if pool.capacity_bytes is None and not self.is_complete(pool) and pool.uuid not in self._late:
+        if pool.capacity_bytes is None and not self.is_complete(pool) and not self.is_quarantined(pool):
             raise Unavailable(
                 f"pool {pool.name} is still measuring what its volumes occupy; until then it can promise "
                 f"{self.available(pool)} more bytes; try again"
@@ -156,6 +165,8 @@ class Ledger:
 
     def available(self, pool: Pool) -> int:
         """What it can still promise."""
+        if self.is_quarantined(pool):
+            return 0
         return max(0, self.capacity(pool) - self.promised(pool))
 
     def trash(self, pool: Pool) -> int:
@@ -168,6 +179,7 @@ class Ledger:
 
     def require(self, pool: Pool, size: int) -> None:
         """Raise OutOfRange for what the pool could never promise, ResourceExhausted for what it cannot now."""
+        self.refuse_quarantined(pool)
         if size > self.available(pool):
             self.refuse_for_now(pool)
         if size > self.capacity(pool):
@@ -185,6 +197,7 @@ class Ledger:
 
         It cannot move to another pool: what this one could never promise is out of range, whatever sets the bound.
         """
+        self.refuse_quarantined(pool)
         if total > self.capacity(pool) or more > self.available(pool):
             self.refuse_for_now(pool)
         if total > self.capacity(pool):
@@ -212,3 +225,11 @@ class Ledger:
             for entry in self._catalog.of_pool(pool)
         )
         return max(0, self.promised(pool) - kept - max(free, measured.free))
+
+
+def quarantined(pool: Pool) -> str:
+    """Say why a quarantined pool promises nothing."""
+    return (
+        f"pool {pool.name} could not be measured in time, so nothing new is made in it until it is; look at its disk "
+        f"at {pool.path}, or give the pool a capacity"
+    )

@@ -32,7 +32,7 @@ STATS_PATIENCE_SECONDS: Final = 0.2
 """How long stats wait for one."""
 
 DEADLINE_SECONDS: Final = 600.0
-"""After so long without a first measurement a pool refuses what does not fit, instead of asking to try again."""
+"""After so long without a first measurement a pool is quarantined."""
 
 REST: Final = 10
 """A walk is repeated no sooner than so many times as long as it took: a tenth of the time is spent on walks at most."""
@@ -65,6 +65,10 @@ class Measuring:
         self._since: dict[str, float] = {}
         self._problems: dict[str, str] = {}
 
+    def expect(self, pool: Pool) -> None:
+        """Give a pool that was just admitted its full time to be measured."""
+        self._since.pop(pool.uuid, None)
+
     async def refresh(self, pool: Pool) -> None:
         """Measure a pool again, unless it rests; wait for that, but not long."""
         if self._ledger.is_complete(pool) and time.monotonic() < self._rest.get(pool.uuid, 0):
@@ -92,6 +96,8 @@ class Measuring:
         for pool in self._catalog.here:
             since = self._since.setdefault(pool.uuid, time.monotonic())
             if not self._ledger.is_complete(pool) and time.monotonic() - since > DEADLINE_SECONDS:
+                if not self._ledger.is_quarantined(pool):
+                    log.error("pool.not_measured", pool=pool.name, uuid=pool.uuid, path=str(pool.path))
                 self._ledger.give_up(pool)
         await asyncio.gather(*(self.refresh(pool) for pool in self._catalog.here))
 
@@ -124,7 +130,6 @@ class Measuring:
         took = time.monotonic() - started
         self._rest[pool.uuid] = time.monotonic() + took * REST
         self._ledger.note(pool, measured)
-        self._since.pop(pool.uuid, None)  # a pool that comes back later has its full time again
 
     async def _measure_volume(self, entry: Entry) -> None:
         started = time.monotonic()

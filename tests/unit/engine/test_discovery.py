@@ -88,6 +88,48 @@ async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
     assert [tmp_path / "p"] == [pool.path for pool in engine.catalog.pools]
 
 
+async def test_nothing_of_a_copy_is_read_or_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a snapshot that is mounted for a look, with millions of files."""
+    folder = tmp_path / "pools"
+    engine, _ = engine_of(tmp_path / "p")
+    shutil.copytree(tmp_path / "p", folder / "copy")
+    shutil.rmtree(folder / "copy" / "trash")
+
+    def read(pool: Pool) -> None:
+        raise AssertionError(pool)
+
+    monkeypatch.setattr(engine, "read", read)
+    discovery = Discovery(engine, [folder])
+    await discovery.look()
+    assert "one is a copy of the other" in engine.catalog.refused[folder / "copy"]
+    assert not (folder / "copy" / "trash").exists()
+    await engine.stop()
+
+
+async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothing_uses_the_former_one(
+    tmp_path: Path,
+) -> None:
+    """Until then it is refused with the reason; and the former path is not asked for any more."""
+    known, folder = tmp_path / "known.json", tmp_path / "pools"
+    folder.mkdir()
+    engine, _ = engine_of(tmp_path / "p")
+    used = await engine.create(creation("used"))
+    free = (await engine.create(creation("free"))).manifest.handle
+    used.record = NodeRecord(staging="/somewhere")
+    known.write_text(json.dumps({str(tmp_path / "p"): used.pool.uuid}), encoding="utf-8")
+    (tmp_path / "p").rename(folder / "moved")
+    discovery = Discovery(engine, [folder], paths=[tmp_path / "p"], known_file=known)
+    for _ in range(2):
+        await discovery.look()
+        assert "1 volumes are still mounted from there" in engine.catalog.refused[folder / "moved"]
+        assert [each.manifest.id for each in engine.catalog.all()] == ["used"]
+    await engine._node._keep(used.manifest.handle, NodeRecord())
+    await discovery.look()
+    assert engine.find(free).pool.path == engine.find(used.manifest.handle).pool.path == folder / "moved"
+    assert await engine.storage_health() == []
+    await engine.stop()
+
+
 async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) -> None:
     """A replaced disk is never taken for the one before, whatever its name; both are told of."""
     folder = tmp_path / "pools"

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,12 @@ from csi.engine import measuring
 from csi.engine.engine import Engine
 from csi.engine.ledger import Measured
 from csi.engine.pools import Pool
+from csi.engine.requests import Enlarging
 from csi.errors import ResourceExhausted, Unavailable
 from csi.host import files
 from csi.host.files import Space
+from csi.services.controller import Controller
+from csi.v1 import csi_pb2
 from tests.unit.engine.engines import creation, engine_of
 
 MIB = 1 << 20
@@ -86,12 +90,40 @@ async def test_what_fits_into_the_lower_bound_waits_for_no_measurement(tmp_path:
 async def test_a_pool_that_is_not_measured_in_time_refuses(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the claim may go to another one."""
+    """It has no capacity at all, not even what is surely there, and says so; a claim may go to another pool."""
     engine = await _restarted(tmp_path / "p", disk)
+    (pool,) = engine.catalog.pools
+    (kept,) = engine.catalog.all()
+    controller: Any = Controller(engine)  # type: ignore[abstract]
+    assert (await controller.GetCapacity(csi_pb2.GetCapacityRequest(), None)).available_capacity == 7 * MIB
+    with monkeypatch.context() as late:
+        late.setattr(measuring, "DEADLINE_SECONDS", -1.0)
+        await engine.measuring.round()
+    for name, size in (("later", 20 * MIB), ("small", 4096)):
+        with pytest.raises(ResourceExhausted, match="could not be measured in time"):
+            await engine.create(creation(name, size))
+    with pytest.raises(ResourceExhausted, match="could not be measured"):
+        await engine.enlarge(Enlarging(kept.manifest.handle, 51 * MIB, 0))
+    assert (await controller.GetCapacity(csi_pb2.GetCapacityRequest(), None)).available_capacity == 0
+    assert [each.reason for each in await engine.storage_health()] == ["PoolNotMeasured"]
+
+    engine.admit(*engine.read(pool))
+    assert engine.ledger.available(pool) == 7 * MIB, "a disk that comes back has its full time again"
+    disk.may_end.set()
+    while not engine.ledger.is_complete(pool):
+        await engine.measuring.round()
+    assert (engine.ledger.available(pool), await engine.storage_health()) == (45 * MIB, [])
+    await engine.stop()
+
+
+async def test_a_configured_capacity_waits_for_no_measurement(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing that a walk could find would change it."""
+    engine, _ = engine_of(tmp_path / "p", capacity=10 * MIB)
     monkeypatch.setattr(measuring, "DEADLINE_SECONDS", -1.0)
     await engine.measuring.round()
-    with pytest.raises(ResourceExhausted):
-        await engine.create(creation("later", 20 * MIB))
+    assert (await engine.create(creation("a", 10 * MIB))).manifest.state == "ready"
     disk.may_end.set()
     await engine.stop()
 
