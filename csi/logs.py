@@ -30,6 +30,12 @@ class LossyStream:
                 self._stream.write(text)
         return len(text)
 
+    def isatty(self) -> bool:
+        """Whether a person reads it; False where that cannot be told."""
+        with contextlib.suppress(Exception):
+            return self._stream is not None and self._stream.isatty()
+        return False
+
     def flush(self) -> None:
         """Hand on what is buffered, or lose it."""
         if self._stream is not None:
@@ -39,10 +45,11 @@ class LossyStream:
 
 def configure(log_format: str) -> None:
     """Log everything from level info up, `text` for people or `json` for programs."""
+    stream = LossyStream(sys.stderr)
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     structlog.configure(
         processors=[
@@ -55,7 +62,7 @@ def configure(log_format: str) -> None:
                 ]
             )
         ],
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         wrapper_class=structlog.make_filtering_bound_logger(INFO),
     )
 

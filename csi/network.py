@@ -3,7 +3,8 @@ The driver on the network, for the controller alone: Identity, Controller and In
 
 The Node service is not among them: mounting is kubelet's business, on the socket. Who may call is the holder of a
 certificate that one of the authorities in the CA file signed and that carries the controller's role. The file is read
-again when it changes, so that an authority can be replaced while everything runs.
+again when it changes, so that an authority can be replaced while everything runs. Whoever has no certificate gets a
+connection out of a limited number, for a limited time.
 """
 
 import sys
@@ -32,6 +33,12 @@ SUBJECT_ALTERNATIVE_NAME = "x509_subject_alternative_name"
 KEY = "driver.key"
 CERTIFICATE = "driver.crt"
 
+HANDSHAKE_SECONDS = 10.0
+"""How long a connection may take to show a certificate; then it is closed. gRPC's own limit is two minutes."""
+
+MOST_CONNECTIONS = 200
+"""Connections at a time, those without a certificate yet included; more are closed at once. Replicas need one each."""
+
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
@@ -40,7 +47,12 @@ async def listen(network: Network, engine: Engine, *, node_id: str) -> grpc.aio.
     """Serve the controller; the caller stops it. Raises BadEnvironment."""
     _ensure_key(network.key_dir, node_id)
     credentials = _Credentials(network)
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=[OnlyTheController()])
+    options = [
+        ("grpc.so_reuseport", 0),
+        ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
+        ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
+    ]
+    server = grpc.aio.server(options=options, interceptors=[OnlyTheController()])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)

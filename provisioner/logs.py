@@ -32,6 +32,12 @@ class LossyStream:
                 self._stream.write(text)
         return len(text)
 
+    def isatty(self) -> bool:
+        """Whether a person reads it; False where that cannot be told."""
+        with contextlib.suppress(Exception):
+            return self._stream is not None and self._stream.isatty()
+        return False
+
     def flush(self) -> None:
         """Hand on what is buffered, or lose it."""
         if self._stream is not None:
@@ -43,10 +49,9 @@ def configure(log_format: str) -> None:
     """`text` for people (warnings and worse only), `json` for machines (everything)."""
     _open_standard_streams()
     as_json = log_format == "json"
+    stream = LossyStream(sys.stderr)
     renderer: Processor = (
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr is not None and sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     structlog.configure(
         processors=[
@@ -61,7 +66,7 @@ def configure(log_format: str) -> None:
             )
         ],
         wrapper_class=structlog.make_filtering_bound_logger("info" if as_json else "warning"),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=True,
     )
 

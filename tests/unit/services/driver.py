@@ -45,6 +45,10 @@ class Driver:
             self._process = subprocess.Popen(
                 [*argv, f"--pool={self.pool}", "--init-empty-pools", *self._flags], cwd=ROOT, stderr=log
             )
+        self.connect()
+
+    def connect(self) -> None:
+        """Returns when it serves, whoever started it."""
         options = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50)]
         self._channel = grpc.insecure_channel(f"unix://{self.home}/csi.sock", options=options)
         grpc.channel_ready_future(self._channel).result(SECONDS)
