@@ -154,6 +154,10 @@ class Fleet:
         """All pools of all drivers that answer."""
         return [pool for pools in (await self._all_pools()).values() for pool in pools]
 
+    async def pools_by_node(self) -> "dict[str, list[inventory_pb2.Pool]]":
+        """The pools of every node whose driver answers. Raises RpcError when there is only one, and it does not."""
+        return await self._all_pools()
+
     async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise there. Raises RpcError."""
         return await self._living(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
@@ -256,6 +260,14 @@ class Fleet:
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
         """See Router."""
         return await (await self._holder(handle)).undelete(handle)
+
+    async def used_at(self, handle: str) -> str:
+        """See Router."""
+        return await (await self._holder(handle)).used_at(handle)
+
+    async def purge(self, handle: str, *, deleted_before: int) -> int:
+        """See Router; of one handle."""
+        return await (await self._holder(handle)).purge(handle, deleted_before=deleted_before)
 
     async def import_volume(
         self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
+from google.protobuf import timestamp_pb2
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner.model.quantity import Quantity
@@ -258,9 +259,20 @@ class Router:
         answer = await call(self._inventory.Import, request, seconds=SLOW_SECONDS)
         return answer.manifest
 
-    async def purge(self, handle: str = "") -> int:
-        """Remove one trashed volume for good, or all of them; the number removed."""
-        request = inventory_pb2.PurgeRequest(volume_id=handle, all=not handle)
+    async def used_at(self, handle: str) -> str:
+        """Return a path at which the volume's node uses it, "" for none. Raises RpcError."""
+        request = inventory_pb2.GetUseRequest(volume_id=handle)
+        answer = await call(self._inventory.GetUse, request, seconds=QUICK_SECONDS)
+        return str(answer.path)
+
+    async def purge(self, handle: str = "", *, deleted_before: int | None = None) -> int:
+        """
+        Remove one trashed volume for good, or all of them; the number removed.
+
+        `deleted_before`, in unix seconds: only what was deleted before that moment, or in that second.
+        """
+        moment = timestamp_pb2.Timestamp(seconds=deleted_before) if deleted_before is not None else None
+        request = inventory_pb2.PurgeRequest(volume_id=handle, all=not handle, deleted_before=moment)
         answer = await call(self._inventory.Purge, request, seconds=SLOW_SECONDS)
         return int(answer.purged)
 

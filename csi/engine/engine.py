@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -131,7 +132,7 @@ class Engine:
             raise FailedPrecondition(f"volume {handle} is in use at {path}; unpublish and unstage it first")
         backend, shape = self.backends[entry.manifest.backend], entry.manifest.shape
         await self._workers.run(lambda: backend.detach(entry.home, shape), lane=entry.pool.uuid)
-        await self._trash.put(entry)
+        self.ledger.move_to_trash(entry, await self._trash.put(entry))
         await self._node.forget(handle)
         self._changed()
 
@@ -177,6 +178,10 @@ class Engine:
         if usage.used_bytes is not None or usage.available_bytes is None:
             return usage
         return usage.filled(await self.measuring.stored(entry) or 0)
+
+    async def used_at(self, handle: str) -> str:
+        """Return a path at which this node uses the volume; "" when there is none. Raises NotFound."""
+        return await self._node.in_use(self.find(handle))
 
     def find(self, handle: str) -> Entry:
         """The volume. Raises NotFound."""
@@ -256,9 +261,18 @@ class Engine:
             found = await self._trash.of_handle(handle)
             if found and self.catalog.get(handle) is None:
                 self.ledger.require(found[-1].pool, found[-1].manifest.size_bytes)
-            return await self._trash.undelete(handle)
+            entry = await self._trash.undelete(handle)
+            self.ledger.move_from_trash(entry, found[-1].path.name)
+            return entry
 
         return await self._flight.run(handle.partition(".")[2] or handle, Ending("undelete", handle), take)
+
+    async def purge(self, handle: str = "", *, deleted_before: float = math.inf) -> int:
+        """See `Trash.purge`; what is free then is measured soon."""
+        try:
+            return await self._trash.purge(handle, deleted_before=deleted_before)
+        finally:
+            self._changed()
 
     async def purge_for_ever(self) -> None:
         """Empty the trash in time, measure the disks and finish expansions, until cancelled; none waits for another."""

@@ -121,7 +121,8 @@ class Imports:
         if (available := self._ledger.available(pool) + brings) < size:
             self._ledger.refuse_for_now(pool)
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {available} more bytes, and {size} are asked for; delete volumes there"
+                f"pool {pool.name} can promise {available} more bytes, and {size} are asked for; "
+                f"{self._ledger.advice(pool)}"
             )
 
     async def _move(self, entry: Entry, request: Importing) -> None:

@@ -169,6 +169,36 @@ class Ledger:
             return 0
         return max(0, self.capacity(pool) - self.promised(pool))
 
+    def used(self, pool: Pool) -> int | None:
+        """Return the bytes on disk that its volumes occupied when it was measured last; None when it was not."""
+        return self._occupied(pool, limited=False) if self.is_complete(pool) else None
+
+    def reserved(self, pool: Pool) -> int | None:
+        """Return the bytes promised to its volumes that they do not occupy yet; None until it is measured."""
+        return self.promised(pool) - self._occupied(pool, limited=True) if self.is_complete(pool) else None
+
+    def _occupied(self, pool: Pool, *, limited: bool) -> int:
+        """`limited`: of each volume no more than what it was promised."""
+        stored = self._measured[pool.uuid].stored
+        return sum(
+            min(stored.get(each.manifest.id, 0), each.manifest.promised_bytes)
+            if limited
+            else stored.get(each.manifest.id, 0)
+            for each in self._catalog.of_pool(pool)
+        )
+
+    def move_to_trash(self, entry: Entry, name: str) -> None:
+        """Count what a volume occupied as trash from now on, under the name of its entry there."""
+        measured = self._measured[entry.pool.uuid]
+        if (stored := measured.stored.pop(entry.manifest.id, None)) is not None:
+            measured.trashed[name] = stored
+
+    def move_from_trash(self, entry: Entry, name: str) -> None:
+        """Undo `move_to_trash`."""
+        measured = self._measured[entry.pool.uuid]
+        if (stored := measured.trashed.pop(name, None)) is not None:
+            measured.stored[entry.manifest.id] = stored
+
     def trash(self, pool: Pool) -> int:
         """What the trash that can be purged occupied at the last look."""
         return self._usable(pool).trash
@@ -188,7 +218,7 @@ class Ledger:
         if size > self.available(pool):
             raise ResourceExhausted(
                 f"pool {pool.name} can promise {self.available(pool)} more bytes, and {size} are asked for; "
-                f"delete volumes, or add a pool"
+                f"{self.advice(pool)}, or add a pool"
             )
 
     def require_more(self, pool: Pool, more: int, *, total: int) -> None:
@@ -207,8 +237,21 @@ class Ledger:
         if more > self.available(pool):
             raise ResourceExhausted(
                 f"pool {pool.name} can promise {self.available(pool)} more bytes, and {more} are asked for; "
-                f"delete volumes there"
+                f"{self.advice(pool)}"
             )
+
+    def advice(self, pool: Pool) -> str:
+        """
+        Say what takes the pool's bytes, and what would help.
+
+        Emptying the trash would not: it counts as free already.
+        """
+        count, promised = len(self._catalog.of_pool(pool)), self.promised(pool)
+        return (
+            f"its {count} volumes have {promised} of {self.capacity(pool)} bytes, "
+            f"and `mooring volumes` lists them: delete volumes that nobody needs there, and erase those without a "
+            f"PersistentVolume"
+        )
 
     def shortfall(self, pool: Pool, free: int) -> int:
         """
@@ -220,11 +263,8 @@ class Ledger:
         measured = self._measured[pool.uuid]
         if not measured.complete:
             return 0
-        kept = sum(
-            min(entry.manifest.promised_bytes, measured.stored.get(entry.manifest.id, 0))
-            for entry in self._catalog.of_pool(pool)
-        )
-        return max(0, self.promised(pool) - kept - max(free, measured.free))
+        missing = self.promised(pool) - self._occupied(pool, limited=True)
+        return max(0, missing - max(free, measured.free))
 
 
 def quarantined(pool: Pool) -> str:

@@ -7,6 +7,7 @@ never taken for one that could come back.
 
 import asyncio
 import contextlib
+import math
 import re
 import time
 from collections.abc import Iterator
@@ -62,21 +63,27 @@ class Trash:
         self._last: dict[str, list[Trashed]] = {}
         self._purging: Rounds[int] = Rounds()
 
-    async def put(self, entry: Entry) -> None:
-        """Move a volume here. What is in the way (a volume of that id deleted in the same second) waits a little."""
+    async def put(self, entry: Entry) -> str:
+        """
+        Move a volume here; the name of its entry.
+
+        What is in the way (a volume of that id deleted in the same second) waits a little.
+        """
         pool, home = entry.pool, entry.home
 
-        def move() -> None:
+        def move() -> str:
             with contextlib.suppress(OSError):  # whatever is in its place: a deleted volume is mounted nowhere
                 (home / NODE_RECORD).unlink()
             moment = int(time.time())
             while (pool.trash / f"{entry.manifest.id}.{moment}").exists():
                 moment += 1
             files.rename_durably(home, pool.trash / f"{entry.manifest.id}.{moment}")
+            return f"{entry.manifest.id}.{moment}"
 
-        await self._workers.run(move, lane=pool.uuid)
+        name = await self._workers.run(move, lane=pool.uuid)
         self._catalog.drop(entry.manifest.handle)
         log.info("volume.trashed", volume=entry.manifest.handle)
+        return name
 
     async def all(self) -> list[Trashed]:
         """Everything in the trash, oldest first; of a disk that hangs what was there when it answered last."""
@@ -146,15 +153,17 @@ class Trash:
         log.info("volume.undeleted", volume=handle)
         return entry
 
-    async def purge(self, handle: str = "") -> int:
+    async def purge(self, handle: str = "", *, deleted_before: float = math.inf) -> int:
         """
         Remove one handle's entries, or all, those whose removal was cut off as well; how many went.
 
-        Raises Internal when one of them stays: it takes its room for as long as it is there. Raises Unavailable where a
-        disk hangs, after the others were purged.
+        Of those that could still come back, only the ones that were deleted before `deleted_before` (unix seconds) or
+        in that second. Raises Internal when one of them stays: it takes its room for as long as it is there. Raises
+        Unavailable where a disk hangs, after the others were purged.
         """
         pools = [pool for pool in self._catalog.mounted if not handle or handle.startswith(f"{pool.uuid}.")]
-        results = await asyncio.gather(*(self._purge_in(pool, handle) for pool in pools), return_exceptions=True)
+        purges = (self._purge_in(pool, handle, deleted_before) for pool in pools)
+        results = await asyncio.gather(*purges, return_exceptions=True)
         done = [each for each in results if not isinstance(each, BaseException)]
         for error in [each for each in results if isinstance(each, BaseException)]:
             raise error
@@ -163,13 +172,17 @@ class Trash:
             raise Internal(f"{len(stuck)} of {total} entries of the trash stay: {stuck[0]}")
         return total
 
-    async def _purge_in(self, pool: Pool, handle: str) -> tuple[int, list[str]]:
-        paths = await self._wanted(pool, handle)
+    async def _purge_in(self, pool: Pool, handle: str, deleted_before: float) -> tuple[int, list[str]]:
+        paths = await self._wanted(pool, handle, deleted_before)
         return len(paths), await self._remove_all(pool, paths)
 
-    async def _wanted(self, pool: Pool, handle: str) -> list[Path]:
+    async def _wanted(self, pool: Pool, handle: str, deleted_before: float) -> list[Path]:
         """Return the entries of a handle, or all, also those whose removal began. Raises Unavailable."""
-        paths = [each.path for each in await self._of(pool) if not handle or each.manifest.handle == handle]
+        paths = [
+            each.path
+            for each in await self._of(pool)
+            if (not handle or each.manifest.handle == handle) and each.deleted <= deleted_before
+        ]
         volume_id = handle.partition(".")[2]
         cut_off = await self._cut_off(pool)
         return paths + [each for each in cut_off if not handle or _id_in(each) == volume_id]

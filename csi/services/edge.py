@@ -60,6 +60,7 @@ QUIET: Final = frozenset(
         "ListPools",
         "ListManifests",
         "ListTrash",
+        "GetUse",
     }
 )
 """Calls that come every few seconds and change nothing: not worth a line."""

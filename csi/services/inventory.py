@@ -1,18 +1,20 @@
 """Inventory: pools, manifests and the trash, for the control plane."""
 
 import asyncio
+import math
 from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
+from csi.engine.health import of_pool
 from csi.engine.imports import Importing
 from csi.engine.manifest import Holder, Manifest
 from csi.engine.paging import page
 from csi.engine.pools import Pool
 from csi.engine.trash import Trashed
-from csi.errors import InvalidArgument
+from csi.errors import InvalidArgument, Unavailable
 from csi.services import checks
 from csi.services.controller import context_of
 from csi.services.edge import rpc
@@ -30,11 +32,28 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         """All pools."""
         usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
         known = self._engine.catalog.pools
-        problems = await asyncio.gather(*(self._engine.problem_of(pool) for pool in known))
-        pools = [self._pool(pool, usable, problem) for pool, problem in zip(known, problems, strict=True)]
-        return inventory_pb2.ListPoolsResponse(pools=pools)
+        found = await asyncio.gather(*(self._condition(pool) for pool in known))
+        pools = [self._pool(pool, usable, *each) for pool, each in zip(known, found, strict=True)]
+        paths = {pool.path for pool in known}
+        refused = [
+            inventory_pb2.Pool(name=path.name, path=str(path), problem=problem)
+            for path, problem in sorted(self._engine.catalog.refused.items())
+            if path not in paths
+        ]
+        return inventory_pb2.ListPoolsResponse(pools=[*pools, *refused])
 
-    def _pool(self, pool: Pool, usable: list[str], problem: str) -> inventory_pb2.Pool:
+    async def _condition(self, pool: Pool) -> tuple[str, list[str]]:
+        """Return why nothing can be made in the pool now, "" when it can, and the health issues of one that can."""
+        if problem := await self._engine.problem_of(pool):
+            return problem, []
+        try:
+            catalog = self._engine.catalog
+            issues = await self._engine.look(lambda: of_pool(pool, catalog), lane=pool.uuid)
+        except Unavailable as error:
+            return str(error), []
+        return "", [each.message for each in issues]
+
+    def _pool(self, pool: Pool, usable: list[str], problem: str, issues: list[str]) -> inventory_pb2.Pool:
         ledger = self._engine.ledger
         return inventory_pb2.Pool(
             uuid=pool.uuid,
@@ -46,6 +65,9 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             trash_bytes=ledger.trash(pool),
             backends=usable,
             problem=problem,
+            used_bytes=ledger.used(pool),
+            reserved_bytes=ledger.reserved(pool),
+            issues=issues,
         )
 
     @rpc
@@ -109,7 +131,15 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         """Gone for good."""
         if bool(request.volume_id) == request.all:
             raise InvalidArgument("name one volume_id, or say all; not both, and not neither")
-        return inventory_pb2.PurgeResponse(purged=await self._engine.trash.purge(request.volume_id))
+        before = request.deleted_before.seconds if request.HasField("deleted_before") else math.inf
+        return inventory_pb2.PurgeResponse(purged=await self._engine.purge(request.volume_id, deleted_before=before))
+
+    @rpc
+    async def GetUse(self, request: inventory_pb2.GetUseRequest) -> inventory_pb2.GetUseResponse:
+        """Where this node uses it."""
+        return inventory_pb2.GetUseResponse(
+            path=await self._engine.used_at(checks.text(request.volume_id, "volume_id"))
+        )
 
     def _manifest(self, entry: Entry) -> inventory_pb2.Manifest:
         manifest = entry.manifest
@@ -129,6 +159,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             holder=_holder(manifest.holder) if manifest.holder else None,
             ledger=[_holder(each) for each in manifest.ledger],
             created=_moment(manifest.created),
+            stored_bytes=self._engine.measuring.last(entry),
         )
 
     def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:

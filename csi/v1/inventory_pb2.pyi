@@ -37,6 +37,9 @@ class Pool(_message.Message):
     TRASH_BYTES_FIELD_NUMBER: _builtins.int
     BACKENDS_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    USED_BYTES_FIELD_NUMBER: _builtins.int
+    RESERVED_BYTES_FIELD_NUMBER: _builtins.int
+    ISSUES_FIELD_NUMBER: _builtins.int
     uuid: _builtins.str
     name: _builtins.str
     path: _builtins.str
@@ -50,9 +53,17 @@ class Pool(_message.Message):
     """Bytes on disk that the trash occupies."""
     problem: _builtins.str
     """Empty when healthy, else one sentence."""
+    used_bytes: _builtins.int
+    """Bytes on disk that live volumes occupy; not set until the pool was measured."""
+    reserved_bytes: _builtins.int
+    """Bytes promised to live volumes that they do not occupy yet; not set until the pool was measured."""
     @_builtins.property
     def backends(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Backends that work here: "directory", "loop"."""
+
+    @_builtins.property
+    def issues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is wrong with a pool that can be used all the same, one sentence each."""
 
     def __init__(
         self,
@@ -66,12 +77,22 @@ class Pool(_message.Message):
         trash_bytes: _builtins.int = ...,
         backends: _abc.Iterable[_builtins.str] | None = ...,
         problem: _builtins.str = ...,
+        used_bytes: _builtins.int | None = ...,
+        reserved_bytes: _builtins.int | None = ...,
+        issues: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_reserved_bytes", b"_reserved_bytes", "_used_bytes", b"_used_bytes", "reserved_bytes", b"reserved_bytes", "used_bytes", b"used_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["available_bytes", b"available_bytes", "backends", b"backends", "capacity_bytes", b"capacity_bytes", "name", b"name", "path", b"path", "problem", b"problem", "promised_bytes", b"promised_bytes", "trash_bytes", b"trash_bytes", "uuid", b"uuid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_reserved_bytes", b"_reserved_bytes", "_used_bytes", b"_used_bytes", "available_bytes", b"available_bytes", "backends", b"backends", "capacity_bytes", b"capacity_bytes", "issues", b"issues", "name", b"name", "path", b"path", "problem", b"problem", "promised_bytes", b"promised_bytes", "reserved_bytes", b"reserved_bytes", "trash_bytes", b"trash_bytes", "used_bytes", b"used_bytes", "uuid", b"uuid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__reserved_bytes: _TypeAlias = _typing.Literal["reserved_bytes"]  # noqa: Y015
+    _WhichOneofArgType__reserved_bytes: _TypeAlias = _typing.Literal["_reserved_bytes", b"_reserved_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__used_bytes: _TypeAlias = _typing.Literal["used_bytes"]  # noqa: Y015
+    _WhichOneofArgType__used_bytes: _TypeAlias = _typing.Literal["_used_bytes", b"_used_bytes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reserved_bytes) -> _WhichOneofReturnType__reserved_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__used_bytes) -> _WhichOneofReturnType__used_bytes | None: ...
 
 Global___Pool: _TypeAlias = Pool  # noqa: Y015
 
@@ -182,6 +203,7 @@ class Manifest(_message.Message):
     HOLDER_FIELD_NUMBER: _builtins.int
     LEDGER_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
+    STORED_BYTES_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     """The CSI volume handle, "<pool UUID>.<id>"."""
     csi_name: _builtins.str
@@ -196,6 +218,8 @@ class Manifest(_message.Message):
     """"mount" or "block"."""
     state: _builtins.str
     """"creating" or "ready"."""
+    stored_bytes: _builtins.int
+    """Bytes on disk that it occupied when it was measured last; not set until then."""
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
     @_builtins.property
@@ -226,12 +250,15 @@ class Manifest(_message.Message):
         holder: Global___Holder | None = ...,
         ledger: _abc.Iterable[Global___Holder] | None = ...,
         created: _timestamp_pb2.Timestamp | None = ...,
+        stored_bytes: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "holder", b"holder"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stored_bytes", b"_stored_bytes", "created", b"created", "holder", b"holder", "stored_bytes", b"stored_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_type", b"access_type", "backend", b"backend", "capacity_bytes", b"capacity_bytes", "created", b"created", "csi_name", b"csi_name", "fs_type", b"fs_type", "fs_uuid", b"fs_uuid", "holder", b"holder", "ledger", b"ledger", "parameters", b"parameters", "pool_name", b"pool_name", "pool_uuid", b"pool_uuid", "state", b"state", "volume_context", b"volume_context", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stored_bytes", b"_stored_bytes", "access_type", b"access_type", "backend", b"backend", "capacity_bytes", b"capacity_bytes", "created", b"created", "csi_name", b"csi_name", "fs_type", b"fs_type", "fs_uuid", b"fs_uuid", "holder", b"holder", "ledger", b"ledger", "parameters", b"parameters", "pool_name", b"pool_name", "pool_uuid", b"pool_uuid", "state", b"state", "stored_bytes", b"stored_bytes", "volume_context", b"volume_context", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__stored_bytes: _TypeAlias = _typing.Literal["stored_bytes"]  # noqa: Y015
+    _WhichOneofArgType__stored_bytes: _TypeAlias = _typing.Literal["_stored_bytes", b"_stored_bytes"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stored_bytes) -> _WhichOneofReturnType__stored_bytes | None: ...
 
 Global___Manifest: _TypeAlias = Manifest  # noqa: Y015
 
@@ -593,18 +620,24 @@ class PurgeRequest(_message.Message):
 
     VOLUME_ID_FIELD_NUMBER: _builtins.int
     ALL_FIELD_NUMBER: _builtins.int
+    DELETED_BEFORE_FIELD_NUMBER: _builtins.int
     volume_id: _builtins.str
     """One handle's trash, or all of it when `all` is set; exactly one of the two."""
     all: _builtins.bool
+    @_builtins.property
+    def deleted_before(self) -> _timestamp_pb2.Timestamp:
+        """Only what was deleted before this moment, or in its second; not set: whenever it was deleted."""
+
     def __init__(
         self,
         *,
         volume_id: _builtins.str = ...,
         all: _builtins.bool = ...,
+        deleted_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deleted_before", b"deleted_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "volume_id", b"volume_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all", b"all", "deleted_before", b"deleted_before", "volume_id", b"volume_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -628,3 +661,42 @@ class PurgeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PurgeResponse: _TypeAlias = PurgeResponse  # noqa: Y015
+
+@_typing.final
+class GetUseRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VOLUME_ID_FIELD_NUMBER: _builtins.int
+    volume_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        volume_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["volume_id", b"volume_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUseRequest: _TypeAlias = GetUseRequest  # noqa: Y015
+
+@_typing.final
+class GetUseResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """A path at which it is mounted, or the device that is over its image; empty when it is not in use."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetUseResponse: _TypeAlias = GetUseResponse  # noqa: Y015

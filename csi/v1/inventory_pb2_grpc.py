@@ -69,13 +69,18 @@ class InventoryStub:
                 request_serializer=csi_dot_v1_dot_inventory__pb2.PurgeRequest.SerializeToString,
                 response_deserializer=csi_dot_v1_dot_inventory__pb2.PurgeResponse.FromString,
                 _registered_method=True)
+        self.GetUse = channel.unary_unary(
+                '/mooring.v1.Inventory/GetUse',
+                request_serializer=csi_dot_v1_dot_inventory__pb2.GetUseRequest.SerializeToString,
+                response_deserializer=csi_dot_v1_dot_inventory__pb2.GetUseResponse.FromString,
+                _registered_method=True)
 
 
 class InventoryServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListPools(self, request, context):
-        """The pools of this driver, healthy or not.
+        """The pools of this driver, healthy or not. A path that should be a pool and cannot be read has no uuid, but a problem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,6 +132,13 @@ class InventoryServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetUse(self, request, context):
+        """Where this node uses a live volume, by its mount table and loop devices. NOT_FOUND: no such volume.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_InventoryServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -164,6 +176,11 @@ def add_InventoryServicer_to_server(servicer, server):
                     servicer.Purge,
                     request_deserializer=csi_dot_v1_dot_inventory__pb2.PurgeRequest.FromString,
                     response_serializer=csi_dot_v1_dot_inventory__pb2.PurgeResponse.SerializeToString,
+            ),
+            'GetUse': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetUse,
+                    request_deserializer=csi_dot_v1_dot_inventory__pb2.GetUseRequest.FromString,
+                    response_serializer=csi_dot_v1_dot_inventory__pb2.GetUseResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -355,6 +372,33 @@ class Inventory:
             '/mooring.v1.Inventory/Purge',
             csi_dot_v1_dot_inventory__pb2.PurgeRequest.SerializeToString,
             csi_dot_v1_dot_inventory__pb2.PurgeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetUse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/mooring.v1.Inventory/GetUse',
+            csi_dot_v1_dot_inventory__pb2.GetUseRequest.SerializeToString,
+            csi_dot_v1_dot_inventory__pb2.GetUseResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,7 +37,7 @@ class InventoryStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> InventoryAsyncStub: ...
     ListPools: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListPoolsRequest, _inventory_pb2.ListPoolsResponse]
-    """The pools of this driver, healthy or not."""
+    """The pools of this driver, healthy or not. A path that should be a pool and cannot be read has no uuid, but a problem."""
     ListManifests: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.ListManifestsRequest, _inventory_pb2.ListManifestsResponse]
     """The manifests of live volumes, in a stable order, by pages. ABORTED: the page token is not one of ours."""
     RecordHolder: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.RecordHolderRequest, _inventory_pb2.RecordHolderResponse]
@@ -57,12 +57,14 @@ class InventoryStub:
     """
     Purge: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.PurgeRequest, _inventory_pb2.PurgeResponse]
     """Remove trash for good, whatever its retention says."""
+    GetUse: _grpc.UnaryUnaryMultiCallable[_inventory_pb2.GetUseRequest, _inventory_pb2.GetUseResponse]
+    """Where this node uses a live volume, by its mount table and loop devices. NOT_FOUND: no such volume."""
 
 @_typing.type_check_only
 class InventoryAsyncStub(InventoryStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListPools: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListPoolsRequest, _inventory_pb2.ListPoolsResponse]  # type: ignore[assignment]
-    """The pools of this driver, healthy or not."""
+    """The pools of this driver, healthy or not. A path that should be a pool and cannot be read has no uuid, but a problem."""
     ListManifests: _aio.UnaryUnaryMultiCallable[_inventory_pb2.ListManifestsRequest, _inventory_pb2.ListManifestsResponse]  # type: ignore[assignment]
     """The manifests of live volumes, in a stable order, by pages. ABORTED: the page token is not one of ours."""
     RecordHolder: _aio.UnaryUnaryMultiCallable[_inventory_pb2.RecordHolderRequest, _inventory_pb2.RecordHolderResponse]  # type: ignore[assignment]
@@ -82,6 +84,8 @@ class InventoryAsyncStub(InventoryStub):
     """
     Purge: _aio.UnaryUnaryMultiCallable[_inventory_pb2.PurgeRequest, _inventory_pb2.PurgeResponse]  # type: ignore[assignment]
     """Remove trash for good, whatever its retention says."""
+    GetUse: _aio.UnaryUnaryMultiCallable[_inventory_pb2.GetUseRequest, _inventory_pb2.GetUseResponse]  # type: ignore[assignment]
+    """Where this node uses a live volume, by its mount table and loop devices. NOT_FOUND: no such volume."""
 
 class InventoryServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -90,7 +94,7 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         request: _inventory_pb2.ListPoolsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.ListPoolsResponse, _abc.Awaitable[_inventory_pb2.ListPoolsResponse]]:
-        """The pools of this driver, healthy or not."""
+        """The pools of this driver, healthy or not. A path that should be a pool and cannot be read has no uuid, but a problem."""
 
     @_abc_1.abstractmethod
     def ListManifests(
@@ -146,5 +150,13 @@ class InventoryServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.PurgeResponse, _abc.Awaitable[_inventory_pb2.PurgeResponse]]:
         """Remove trash for good, whatever its retention says."""
+
+    @_abc_1.abstractmethod
+    def GetUse(
+        self,
+        request: _inventory_pb2.GetUseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_inventory_pb2.GetUseResponse, _abc.Awaitable[_inventory_pb2.GetUseResponse]]:
+        """Where this node uses a live volume, by its mount table and loop devices. NOT_FOUND: no such volume."""
 
 def add_InventoryServicer_to_server(servicer: InventoryServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

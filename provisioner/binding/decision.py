@@ -83,7 +83,10 @@ SENTENCES: Final[dict[str, str]] = {
     ),
     "sibling-waits": "its pod needs claim {wanted}, too, and that waits: {had}",
     "after-sibling": "claim {wanted} of the same pod gets its volume first, so that both are on one node",
-    "pool-full": "no pool has {wanted} left (most room: {had}); free some, or add a pool",
+    "pool-full": (
+        "no pool has {wanted} left (most room: {had}); `mooring pools` and `mooring volumes` show what has it: delete "
+        "volumes, erase those without a PersistentVolume, or add a pool"
+    ),
     "provisioning": "a volume is being made for it",
     "driver-away": "the driver of node {wanted} does not answer: {had}",
     "growing": "it grows from {had} to {wanted}",
@@ -200,6 +203,23 @@ SENTENCES: Final[dict[str, str]] = {
     ),
     "import-has": "claim {wanted} has volume {had} already; let go of that first, with `mooring release`",
     "import-no-class": "claim {wanted} does not exist yet, so that its class has to be said, with --class",
+    "erase-volume": (
+        "PersistentVolume {had} stands for it; set its policy to Delete, and delete its claim, or, when there is none, "
+        "the PersistentVolume"
+    ),
+    "erase-copied": "two nodes have its pool {had}: one disk is a copy of the other; take one away",
+    "erase-cluster": (
+        "another cluster ({had}) recorded it, and may have a PersistentVolume for it; if that cluster is gone, say so "
+        "with --from-cluster {had}"
+    ),
+    "erase-lost": (
+        "claim {wanted} names it, and its PersistentVolume is gone; `mooring recover --volume` restores that, "
+        "or delete the claim first"
+    ),
+    "erase-claim": (
+        "claim {wanted} waits and may get it; delete the claim first, or give it a new volume with `mooring forget`"
+    ),
+    "erase-mounted": "its node uses it at {had}; end what uses it there first",
     "recover-there": "it has its object",
     "recover-unfinished": "its making was cut off, and nobody ever had it",
     "recover-nobody": "nobody is known to have had it; `mooring import` gives it to a claim",

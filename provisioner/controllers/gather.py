@@ -1,5 +1,6 @@
 """All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
@@ -133,4 +134,16 @@ def view(manifest: "inventory_pb2.Manifest", *, in_trash: bool) -> Manifest:
         since=manifest.holder.since.ToJsonString() if manifest.holder.HasField("since") else "",
         in_trash=in_trash,
         ready=manifest.state != "creating",
+        stored_bytes=manifest.stored_bytes if manifest.HasField("stored_bytes") else None,
+    )
+
+
+def view_of_trash(entry: "inventory_pb2.TrashEntry") -> Manifest:
+    """Return the same for an entry of the trash."""
+    found = view(entry.manifest, in_trash=True)
+    return dataclasses.replace(
+        found,
+        stored_bytes=entry.stored_bytes,
+        deleted=entry.deleted.seconds,
+        purge_after=entry.purge_after.seconds,
     )

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from provisioner.embedded.settings import BadEnvironment, StatePaths, speak_to_this_machine_alone
 from provisioner.fleet import Fleet
 from provisioner.kube.transport import KubeTransport
+from provisioner.model.kinds import NODE
 from provisioner.router import Router
 
-NODE = "local"
+DEFAULT_NODE = "local"
 
 
 @contextlib.asynccontextmanager
@@ -23,6 +24,8 @@ async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, Fleet]]
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
         open_.push_async_callback(transport.close)
-        fleet = Fleet({NODE: Router(paths.endpoint)})
+        found = (await transport.list(NODE)).items
+        node = found[0]["metadata"]["name"] if found else DEFAULT_NODE
+        fleet = Fleet({node: Router(paths.endpoint)})
         open_.push_async_callback(fleet.close)
         yield transport, fleet

@@ -24,6 +24,8 @@ class Manifest:
 
     `holder` are the labels of who had it last; `since`, a time in UTC as RFC 3339 writes it, orders holders. One that
     is not `ready` was never handed out: its making was interrupted, and nobody can have written into it.
+    `stored_bytes` are what it occupied when it was measured last, None until then; `deleted` is when it went to the
+    trash, and `purge_after` from when on it may be purged, in unix seconds.
     """
 
     handle: str
@@ -35,6 +37,9 @@ class Manifest:
     since: str = ""
     in_trash: bool = False
     ready: bool = True
+    stored_bytes: int | None = None
+    deleted: int = 0
+    purge_after: int = 0
 
     @property
     def pool_uuid(self) -> str:

@@ -19,7 +19,8 @@ class FakeDriver:
     Keeps manifests by handle.
 
     `error`, when set, is what the next change answers; `node_too`, that filesystems have to grow on the node. While
-    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for.
+    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for. `used` is
+    handle → path of volumes in use, which are not deleted; `deleted` when those in the trash were, in unix seconds.
     """
 
     def __init__(self, pool: str = POOL) -> None:
@@ -33,6 +34,8 @@ class FakeDriver:
         self.idle = asyncio.Event()
         self.idle.set()
         self.making: set[str] = set()
+        self.used: dict[str, str] = {}
+        self.deleted: dict[str, int] = {}
         self._clock = 0
 
     async def create_volume(
@@ -99,8 +102,26 @@ class FakeDriver:
 
     async def delete_volume(self, handle: str) -> None:
         """See Router."""
+        if path := self.used.get(handle):
+            raise RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message=f"volume {handle} is in use at {path}")
         if handle in self.living:
-            self.trash[handle] = self.living.pop(handle)
+            self._clock += 1
+            self.trash[handle], self.deleted[handle] = self.living.pop(handle), self._clock
+
+    async def used_at(self, handle: str) -> str:
+        """See Router."""
+        return self.used.get(handle, "")
+
+    async def purge(self, handle: str, *, deleted_before: int) -> int:
+        """See Router."""
+        if handle not in self.trash or self.deleted[handle] > deleted_before:
+            return 0
+        del self.trash[handle]
+        return 1
+
+    async def pools_by_node(self) -> dict[str, list[inventory_pb2.Pool]]:
+        """See Fleet."""
+        return {"local": await self.list_pools()}
 
     async def list_pools(self) -> list[inventory_pb2.Pool]:
         """See Router."""
@@ -112,7 +133,10 @@ class FakeDriver:
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
         """See Router."""
-        return [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
+        found = [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
+        for each in found:
+            each.deleted.FromSeconds(self.deleted.get(each.manifest.volume_id, 0))
+        return found
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         """See Router."""

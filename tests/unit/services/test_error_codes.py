@@ -101,6 +101,8 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "undelete what is not there": ("inventory", "Undelete", inventory_pb2.UndeleteRequest(volume_id=GONE), "NOT_FOUND", "not in the trash"),
     "import what is not there": ("inventory", "Import", inventory_pb2.ImportRequest(name="new", item="nothing"), "NOT_FOUND", "no nothing to import"),
     "import without a name": ("inventory", "Import", inventory_pb2.ImportRequest(item="nothing"), "INVALID_ARGUMENT", "name"),
+    "use of what is not there": ("inventory", "GetUse", inventory_pb2.GetUseRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "use without an id": ("inventory", "GetUse", inventory_pb2.GetUseRequest(), "INVALID_ARGUMENT", "volume_id"),
     "purge nothing and everything": ("inventory", "Purge", inventory_pb2.PurgeRequest(), "INVALID_ARGUMENT", "say all"),
 }  # fmt: skip
 

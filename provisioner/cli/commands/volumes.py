@@ -1,0 +1,211 @@
+"""`mooring volumes`: every volume on the disks, with a PersistentVolume or without; and erasing those without."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from provisioner.binding.on_disk import WITHOUT_OBJECT, State, StoredVolume
+from provisioner.cli.exits import CommandFailed
+from provisioner.cli.options import state_option
+from provisioner.cli.outcomes import (
+    Outcome,
+    data_option,
+    dry_run_option,
+    one_of,
+    report,
+    require_yes,
+    table_option,
+    write_data,
+    yes_option,
+)
+from provisioner.cli.sizes import UNKNOWN, human
+from provisioner.cli.table import lines
+from provisioner.model.inventory import Manifest
+from provisioner.model.kinds import Json
+
+if TYPE_CHECKING:
+    from provisioner.controllers.on_disk import Disks
+    from provisioner.fleet import Fleet
+    from provisioner.kube.transport import KubeTransport
+
+HEADER = ("CLAIM", "VOLUME", "STATE", "SIZE", "USED", "POOL", "NODE")
+WIDE = ("HANDLE", "CLUSTER")
+
+
+@click.group("volumes", invoke_without_command=True)
+@click.option("--orphans", is_flag=True, help="Only those without a PersistentVolume.")
+@table_option
+@state_option
+@click.pass_context
+def command(context: click.Context, *, orphans: bool, output: str | None, state: Path | None) -> None:
+    """
+    Show all volumes on the disks, and erase those that nothing has.
+
+    STATE is the phase of the volume's PersistentVolume, or orphan when there is none. CLAIM is the one that has the
+    volume, or had it last. USED is what it occupied when it was measured last. In a cluster, run it in the
+    controller's pod: kubectl -n mooring-system exec deployment/mooring-controller -- mooring volumes
+    """
+    if context.invoked_subcommand is not None:
+        return
+    disks = asyncio.run(_observe(state))
+    shown = [each for each in disks.volumes if not orphans or each.state in WITHOUT_OBJECT]
+    if output in {"json", "yaml"}:
+        write_data([_data(each) for each in shown], output)
+    elif shown:
+        sys.stdout.write("\n".join(lines(_rows(shown, wide=output == "wide"))) + "\n")
+    _remarks(disks, shown, orphans=orphans)
+
+
+@command.command("erase")
+@click.argument("names", metavar="VOLUME...", nargs=-1, required=True)
+@click.option("--now", is_flag=True, help="For good, and not into the trash.")
+@click.option("--from-cluster", "cluster", default="", metavar="UID", help="Also those of this cluster, which is gone.")
+@yes_option
+@dry_run_option
+@data_option
+@state_option
+@click.pass_context
+def erase(
+    context: click.Context,
+    *,
+    names: tuple[str, ...],
+    now: bool,
+    cluster: str,
+    yes: bool,
+    dry_run: bool,
+    output: str | None,
+    state: Path | None,
+) -> int:
+    """
+    Erase the bytes of volumes without a PersistentVolume.
+
+    They go into the trash, and what was reserved for them is free at once. What a PersistentVolume, a claim or a mount
+    has is refused; then nothing is erased.
+    """
+    require_yes(yes=yes, dry_run=dry_run, what=f"{', '.join(names)} would be erased{' for good' if now else ''}")
+    if context.parent is not None:
+        state = state or context.parent.params["state"]
+    return report(asyncio.run(_erase(names, cluster=cluster, now=now, dry_run=dry_run, state=state)), output)
+
+
+async def _observe(state: Path | None) -> "Disks":
+    from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
+    from provisioner.controllers.on_disk import observe  # noqa: PLC0415 # as above
+
+    async with reach(state) as (transport, drivers):
+        return await observe(transport, drivers)
+
+
+async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool, state: Path | None) -> list[Outcome]:
+    """Look at all of them before the first is erased. Raises CommandFailed."""
+    from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
+    from provisioner.controllers.on_disk import observe, reason_against  # noqa: PLC0415 # as above
+
+    async with reach(state) as (transport, drivers):
+        disks = await observe(transport, drivers)
+        found = [_named(name, disks) for name in dict.fromkeys(names)]
+        reasons = [await reason_against(disks, drivers, each, from_cluster=cluster) for each in found]
+        if any(reasons):
+            return [
+                Outcome.refused(each, reason) for each, reason in zip(found, reasons, strict=True) if reason is not None
+            ]
+        if dry_run:
+            how = "for good" if now else "into the trash"
+            return [
+                Outcome(
+                    each.csi_name, each.handle, "would be erased", f"{_what(each)} would be erased, {how} (dry run)"
+                )
+                for each in found
+            ]
+        return [await _erase_one(transport, drivers, each, now=now) for each in found]
+
+
+async def _erase_one(transport: "KubeTransport", drivers: "Fleet", manifest: Manifest, *, now: bool) -> Outcome:
+    from provisioner.controllers.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
+    from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
+    from provisioner.router import RpcError  # noqa: PLC0415 # as above
+
+    name, handle = manifest.csi_name, manifest.handle
+    try:
+        await erase(transport, drivers, manifest)
+        if now:
+            await purge_newest(drivers, handle)
+            return Outcome(name, handle, "erased", f"{_what(manifest)} erased")
+    except (ApiError, RpcError) as error:
+        return Outcome.failed(manifest, error.message)
+    except RestoredMeanwhile as error:
+        return Outcome.failed(manifest, str(error))
+    way_back = f"`mooring trash restore {name}` brings it back, `mooring trash empty {name}` removes it for good"
+    return Outcome(name, handle, "in the trash", f"{_what(manifest)} moved to the trash; {way_back}")
+
+
+def _named(name: str, disks: "Disks") -> Manifest:
+    """Return the volume that is meant. Raises CommandFailed."""
+    if any(name in {each.csi_name, each.handle} for each in disks.manifests if each.in_trash) and not any(
+        name in {each.csi_name, each.handle} for each in disks.manifests if not each.in_trash
+    ):
+        raise CommandFailed(f"volume {name} is in the trash already; `mooring trash empty {name}` removes it for good")
+    living = [each for each in disks.manifests if not each.in_trash]
+    return one_of(name, living, where="no disk that can be reached (`mooring volumes` shows all)")
+
+
+def _what(manifest: Manifest) -> str:
+    return f"volume {manifest.csi_name} ({human(manifest.capacity_bytes)})"
+
+
+def _rows(shown: Sequence[StoredVolume], *, wide: bool) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [(*HEADER, *WIDE) if wide else HEADER]
+    for each in shown:
+        row = (
+            each.claim or UNKNOWN,
+            each.name,
+            each.state.value,
+            human(each.size_bytes),
+            human(each.used_bytes),
+            each.pool,
+            ",".join(each.nodes) or UNKNOWN,
+        )
+        rows.append((*row, each.handle, each.cluster or UNKNOWN) if wide else row)
+    return rows
+
+
+def _data(volume: StoredVolume) -> Json:
+    """For programs."""
+    namespace, _, claim = volume.claim.rpartition("/")
+    return {
+        "namespace": namespace,
+        "claim": claim,
+        "volume": volume.name,
+        "handle": volume.handle,
+        "persistentVolume": volume.volume,
+        "state": volume.state.value,
+        "capacityBytes": volume.size_bytes,
+        "usedBytes": volume.used_bytes,
+        "pool": volume.pool,
+        "nodes": list(volume.nodes),
+        "cluster": volume.cluster,
+    }
+
+
+def _remarks(disks: "Disks", shown: Sequence[StoredVolume], *, orphans: bool) -> None:
+    """What is missing in the list, and what to do about what is in it; to stderr."""
+    for node in disks.silent:
+        sys.stderr.write(
+            f"mooring: node {node} has a pool, and its driver does not answer: its volumes are missing here\n"
+        )
+    if not shown:
+        what = "volume without a PersistentVolume" if orphans else "volume"
+        sys.stderr.write(f"there is no {what}{'' if orphans else '; a claim of a class of Mooring makes one'}\n")
+    left = [each for each in shown if each.state is State.ORPHAN]
+    if left:
+        size = human(sum(each.size_bytes or 0 for each in left))
+        name = left[0].name if len(left) == 1 else "VOLUME"
+        sys.stderr.write(
+            f"\nwithout a PersistentVolume: {len(left)}, with {size} reserved; restore it or erase it with\n"
+            f"  mooring recover --volume {name}\n"
+            f"  mooring volumes erase {name}\n"
+        )

@@ -1,0 +1,129 @@
+"""All volumes on the disks of all nodes, beside what the API server knows of them; and erasing one of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from csi.v1 import inventory_pb2
+from provisioner.binding.decision import Reason
+from provisioner.binding.on_disk import (
+    ClaimSummary,
+    Cluster,
+    StoredVolume,
+    VolumeSummary,
+    against_erasing,
+    stored_volumes,
+)
+from provisioner.controllers.gather import Inventory, view, view_of_trash
+from provisioner.controllers.holding import CLUSTER_NAMESPACE
+from provisioner.fleet import pool_view
+from provisioner.kube.transport import Transport
+from provisioner.model.inventory import Manifest, Pool
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME
+from provisioner.model.names import POOL_LABEL_PREFIX
+
+log = structlog.get_logger()
+
+
+class Drivers(Inventory, Protocol):
+    """What is asked of the drivers here."""
+
+    async def pools_by_node(self) -> "Mapping[str, Sequence[inventory_pb2.Pool]]":
+        """Return the pools of the nodes whose drivers answer."""
+
+    async def used_at(self, handle: str) -> str:
+        """Return a path at which the volume is in use, "" for none."""
+
+    async def delete_volume(self, handle: str) -> None:
+        """Move the volume to the trash."""
+
+    async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
+        """Take it out again."""
+
+    async def purge(self, handle: str, *, deleted_before: int) -> int:
+        """Remove what was deleted until then for good."""
+
+
+class RestoredMeanwhile(Exception):
+    """A PersistentVolume for the volume appeared while it was erased; its bytes are back in their place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disks:
+    """What was observed: `reported` are pools as their drivers report them, `silent` nodes with pools that did not."""
+
+    manifests: Sequence[Manifest]
+    reported: "Mapping[str, Sequence[inventory_pb2.Pool]]"
+    cluster: Cluster
+    silent: Sequence[str]
+
+    @property
+    def pools(self) -> list[Pool]:
+        """The pools of all nodes that answered."""
+        return [pool_view(pool, node=node) for node, pools in self.reported.items() for pool in pools]
+
+    @property
+    def volumes(self) -> list[StoredVolume]:
+        """Every volume."""
+        return stored_volumes(self.manifests, self.pools, self.cluster)
+
+
+async def observe(transport: Transport, drivers: Drivers) -> Disks:
+    """Ask everybody. Raises ApiError, and RpcError when the only driver does not answer."""
+    reported = await drivers.pools_by_node()
+    manifests = [view(each, in_trash=False) for each in await drivers.list_manifests()]
+    manifests += [view_of_trash(each) for each in await drivers.list_trash()]
+    nodes = (await transport.list(NODE)).items
+    silent = [
+        each["metadata"]["name"]
+        for each in nodes
+        if each["metadata"]["name"] not in reported
+        and any(key.startswith(POOL_LABEL_PREFIX) for key in each["metadata"].get("labels") or ())
+    ]
+    return Disks(manifests, reported, await observe_cluster(transport), sorted(silent))
+
+
+async def observe_cluster(transport: Transport) -> Cluster:
+    """
+    Ask the API server. Raises ApiError.
+
+    Volumes come last: a PersistentVolume that is saved between two questions must not be missed.
+    """
+    uid = (await transport.get(NAMESPACE, CLUSTER_NAMESPACE))["metadata"]["uid"]
+    claims = [ClaimSummary.of(each) for each in (await transport.list(CLAIM)).items]
+    volumes = [VolumeSummary.of(each) for each in (await transport.list(VOLUME)).items]
+    return Cluster(str(uid), [each for each in volumes if each is not None], claims)
+
+
+async def reason_against(disks: Disks, drivers: Drivers, manifest: Manifest, *, from_cluster: str) -> Reason | None:
+    """Return why it may not be erased, its node's mounts included; None when it may. Raises RpcError."""
+    reason = against_erasing(manifest, disks.manifests, disks.cluster, from_cluster=from_cluster)
+    if reason is not None:
+        return reason
+    used_at = await drivers.used_at(manifest.handle)
+    return against_erasing(manifest, disks.manifests, disks.cluster, from_cluster=from_cluster, used_at=used_at)
+
+
+async def erase(transport: Transport, drivers: Drivers, manifest: Manifest) -> None:
+    """
+    Move the volume into the trash.
+
+    The driver refuses while it is mounted. Whoever saves a PersistentVolume meanwhile goes before: the volume is taken
+    out again then. Raises RestoredMeanwhile, ApiError, RpcError.
+    """
+    await drivers.delete_volume(manifest.handle)
+    if manifest.handle in (await observe_cluster(transport)).by_handle:
+        await drivers.undelete(manifest.handle)
+        raise RestoredMeanwhile(
+            f"a PersistentVolume for {manifest.csi_name} was created just now, and the volume is kept; "
+            f"`mooring volumes` shows whose it is"
+        )
+    log.info("volume.erased", handle=manifest.handle)
+
+
+async def purge_newest(drivers: Drivers, handle: str) -> int:
+    """Remove for good what is in the trash under a handle now; how many entries went. Raises RpcError."""
+    moments = [each.deleted.seconds for each in await drivers.list_trash() if each.manifest.volume_id == handle]
+    return await drivers.purge(handle, deleted_before=max(moments)) if moments else 0
