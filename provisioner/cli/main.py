@@ -33,6 +33,7 @@ COMMANDS: Final = {
     "forget": "Give a claim a new volume, and leave its former one where it is.",
     "recover": "Give volumes their objects back after the API server's data was lost.",
     "import": "Make a volume of a directory or an image that is there already.",
+    "pools": "Show the pools of all nodes, and what takes their space.",
     "volumes": "Show all volumes on the disks, and erase those that nothing has.",
     "path": "Print where a volume is mounted.",
     "version": "Print versions.",

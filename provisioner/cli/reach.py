@@ -1,5 +1,6 @@
 """For commands that need the drivers, too: in the controller's pod those of the cluster, else the engine's."""
 
+import asyncio
 import contextlib
 import os
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandFailed
 from provisioner.cli.options import is_plugin
 from provisioner.cluster.visit import visit as visit_cluster
+from provisioner.controllers.on_disk import Disks, observe
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
 from provisioner.embedded.visit import visit as visit_engine
 from provisioner.fleet import Fleet
@@ -46,6 +48,16 @@ async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Fleet]
         raise CommandFailed(error.message, code=UNREACHABLE) from None
     except (ApiError, RpcError) as error:
         raise CommandFailed(error.message, code=FAILED) from None
+
+
+def observe_disks(state: Path | None) -> Disks:
+    """Return what is on all disks that can be reached, beside what the API server has. Raises CommandFailed."""
+
+    async def ask() -> Disks:
+        async with reach(state) as (transport, drivers):
+            return await observe(transport, drivers)
+
+    return asyncio.run(ask())
 
 
 def _is_controller_pod(environ: Mapping[str, str], paths: StatePaths) -> bool:

@@ -51,7 +51,9 @@ def command(context: click.Context, *, orphans: bool, output: str | None, state:
     """
     if context.invoked_subcommand is not None:
         return
-    disks = asyncio.run(_observe(state))
+    from provisioner.cli.reach import observe_disks  # noqa: PLC0415 # the help needs no client of clusters
+
+    disks = observe_disks(state)
     shown = [each for each in disks.volumes if not orphans or each.state in WITHOUT_OBJECT]
     if output in {"json", "yaml"}:
         write_data([_data(each) for each in shown], output)
@@ -90,14 +92,6 @@ def erase(
     if context.parent is not None:
         state = state or context.parent.params["state"]
     return report(asyncio.run(_erase(names, cluster=cluster, now=now, dry_run=dry_run, state=state)), output)
-
-
-async def _observe(state: Path | None) -> "Disks":
-    from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
-    from provisioner.controllers.on_disk import observe  # noqa: PLC0415 # as above
-
-    async with reach(state) as (transport, drivers):
-        return await observe(transport, drivers)
 
 
 async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool, state: Path | None) -> list[Outcome]:

@@ -483,6 +483,22 @@ async def test_a_full_pool_says_what_takes_its_bytes_and_what_lists_it(tmp_path:
     await engine.stop()
 
 
+async def test_a_path_that_should_be_a_pool_and_is_not_served_is_listed_with_its_problem(tmp_path: Path) -> None:
+    """Without a UUID, so that nobody takes it for one; a pool that is served is listed once, with what is wrong."""
+    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    (tmp_path / "p" / "volumes" / "odd").symlink_to("/nowhere")
+    engine.admit(*engine.read(engine.catalog.pools[0]))
+    engine.catalog.refused = {tmp_path / "gone": "its disk is not mounted", tmp_path / "p": "it was away before"}
+
+    found = (await _inventory(engine).ListPools(inventory_pb2.ListPoolsRequest(), None)).pools
+    assert [(each.name, bool(each.uuid), each.problem) for each in found] == [
+        ("p", True, ""),
+        ("gone", False, "its disk is not mounted"),
+    ]
+    assert "1 manifests cannot be read" in found[0].issues[0]
+    await engine.stop()
+
+
 def _measure(engine: Engine) -> None:
     """At once, while a round may still rest from the last one."""
     (pool,) = engine.catalog.pools
