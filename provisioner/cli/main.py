@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "import": "Make a volume of a directory or an image that is there already.",
     "pools": "Show the pools of all nodes, and what takes their space.",
     "volumes": "Show all volumes on the disks, and erase those that nothing has.",
+    "trash": "Show deleted volumes, restore them, or remove them for good.",
     "path": "Print where a volume is mounted.",
     "version": "Print versions.",
 }

@@ -14,6 +14,7 @@ from provisioner.binding.on_disk import (
     StoredVolume,
     VolumeSummary,
     against_erasing,
+    against_purging,
     stored_volumes,
 )
 from provisioner.model import names
@@ -182,3 +183,30 @@ def test_an_object_or_a_claim_with_odd_fields_still_counts() -> None:
     assert VolumeSummary.of(odd) == VolumeSummary("pv", "h", capacity="much")
     assert VolumeSummary.of({"metadata": {"name": "pv"}}) is None
     assert ClaimSummary.of({"metadata": {"name": "c", "namespace": "n"}, "spec": None}) == ClaimSummary("n", "c", "")
+
+
+def _deleted(at: int = 5, **more: Any) -> Manifest:
+    return dataclasses.replace(stored(in_trash=True, **more), deleted=at)
+
+
+@pytest.mark.parametrize(("found", "cluster", "code"), [(_deleted(), each[1], each[2]) for each in REFUSED[:4]])
+def test_what_an_object_or_a_claim_counts_on_is_not_removed_from_the_trash(
+    found: Manifest, cluster: Cluster, code: str
+) -> None:
+    """A claim that waits for it would get an empty volume instead."""
+    reason = against_purging(found, [found], cluster)
+
+    assert reason is not None
+    assert reason.code == code
+
+
+def test_an_older_entry_of_a_volume_that_lives_or_was_deleted_again_is_of_no_use() -> None:
+    """Undelete takes the newest, and none while the volume lives; another cluster's stays all the same."""
+    around = Cluster(HERE, [pv()], [claim(uid="old")])
+    for newer in (stored(), _deleted(6)):
+        assert against_purging(_deleted(), [_deleted(), newer], around) is None
+    foreign = _deleted(cluster=ELSEWHERE)
+    reason = against_purging(foreign, [foreign, stored()], around)
+    assert reason is not None
+    assert reason.code == "erase-cluster"
+    assert against_purging(foreign, [foreign], Cluster(HERE), from_cluster=ELSEWHERE) is None

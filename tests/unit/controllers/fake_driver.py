@@ -135,7 +135,10 @@ class FakeDriver:
         """See Router."""
         found = [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
         for each in found:
-            each.deleted.FromSeconds(self.deleted.get(each.manifest.volume_id, 0))
+            moment = self.deleted.get(each.manifest.volume_id, 0)
+            each.deleted.FromSeconds(moment)
+            each.purge_after.FromSeconds(moment + 86400)
+            each.stored_bytes = each.manifest.stored_bytes
         return found
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
