@@ -29,8 +29,13 @@ def candidates(claim: Claim, volumes: Iterable[Volume]) -> Sequence[Volume]:
     return sorted(found, key=lambda volume: volume.name)
 
 
-def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
-    """Why the claim could not be bound to the volume, even if its claimRef named the claim; None when it can."""
+def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | None) -> Reason | None:
+    """
+    Why the claim could not be bound to the volume, even if its claimRef named the claim; None when it can.
+
+    `storage_class` is the claim's, if it exists. A volume that is smaller than the request can be bound where that
+    class expands it.
+    """
     if claim.volume_name:
         return Reason("bound", had=claim.volume_name)
     if claim.deleting:
@@ -46,16 +51,42 @@ def cannot_take(claim: Claim, volume: Volume) -> Reason | None:
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
     if loses_attributes(claim, volume):
         return Reason("former-attributes-class", volume.name, had=volume.attributes_class)
-    # Its VolumeAttributesClass is the controller's to change, which then adopts it: `changes_hands_later`.
+    expands = storage_class is not None and storage_class.ours and storage_class.allows_expansion
+    if volume.capacity < claim.request and not expands:
+        return Reason("former-small", volume.name, str(claim.request), str(volume.capacity))
+    # Size and VolumeAttributesClass are the controller's to change, which then adopts it: `changes_hands_later`.
     given = dataclasses.replace(
-        volume, claim_ref=dataclasses.replace(ref, uid=claim.uid), attributes_class=claim.attributes_class
+        volume,
+        claim_ref=dataclasses.replace(ref, uid=claim.uid),
+        attributes_class=claim.attributes_class,
+        capacity=max(volume.capacity, claim.request),
     )
-    return rejection(claim, given)
+    failed = rejection(claim, given)
+    if failed is None and changes_hands_later(claim, volume):
+        return _controller_refuses(claim, volume, storage_class)
+    return failed
 
 
 def changes_hands_later(claim: Claim, volume: Volume) -> bool:
-    """Whether the binder would not take the volume as it is, so that the controller has to modify it first."""
-    return claim.attributes_class != volume.attributes_class
+    """Whether the binder would not take the volume as it is, so that the controller has to change it first."""
+    return claim.attributes_class != volume.attributes_class or volume.capacity < claim.request
+
+
+def _controller_refuses(claim: Claim, volume: Volume, storage_class: StorageClass | None) -> Reason | None:
+    """Why the controller would not adopt a volume that is marked as given to the claim's name, as `judge` says."""
+    if claim.forgets:
+        return Reason("former-forgotten", volume.name, claim.name)
+    if storage_class is None:
+        return Reason("class-unknown", wanted=claim.class_name) if claim.class_name else Reason("no-class")
+    if not storage_class.ours:
+        return Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner)
+    if storage_class.adopts != "Never" and storage_class.reclaim_policy == "Delete":
+        return Reason("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts)
+    if volume.class_name != claim.class_name:
+        return Reason("former-class", volume.name, claim.class_name, volume.class_name)
+    if claim.selector is not None and not claim.selector.matches(volume.labels):
+        return Reason("former-selector", volume.name, str(claim.selector))
+    return None
 
 
 def cannot_import(

@@ -159,6 +159,10 @@ SENTENCES: Final[dict[str, str]] = {
         "it is one of several former volumes ({had}), and which was last cannot be told; choose one with "
         "`mooring adopt`"
     ),
+    "former-forgotten": (
+        "the claim was told to forget its former volumes, and this one would have to be expanded or modified before it "
+        "can be bound; remove the annotation mooring.dev/forget from claim {wanted}, and run this again"
+    ),
     "former-sibling": (
         "it is its former volume, and comes back together with that of claim {wanted} of the same pod, which waits: "
         "{had}"

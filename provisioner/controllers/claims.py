@@ -47,7 +47,7 @@ from provisioner.model.kinds import (
 from provisioner.model.names import DRIVER
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
-from provisioner.router import DriverAway, FormerVolume, RpcError, State
+from provisioner.router import DriverAway, FormerVolume, RpcError, State, VolumeMissing
 
 log = structlog.get_logger()
 
@@ -298,7 +298,7 @@ class Claims:
         pause = self._retries.failed(
             facts.claim.uid,
             asked,
-            slowly=error.infeasible,
+            slowly=error.infeasible and error.code is not grpc.StatusCode.NOT_FOUND,  # that is about what was observed
             first=FAILED_SECONDS,
             last=ROOM_SECONDS if comes_and_goes else INFEASIBLE_SECONDS,
         )
@@ -344,20 +344,19 @@ class Claims:
 
 def _asked(facts: Facts, decision: Decision) -> object:
     """Return all that a refusal of the driver depends on: once any of it differs, it is asked again at once."""
-    claim, storage_class, attributes = facts.claim, facts.storage_class, facts.attributes_class
+    claim = facts.claim
     pools = frozenset().union(*(node.pools for node in facts.nodes))
     return (
         decision,
-        (claim.request, claim.modes, claim.volume_mode, claim.forgets),
-        tuple(storage_class.parameters.items()) if storage_class else (),
-        tuple(attributes.parameters.items()) if attributes else (),
+        (claim.request, claim.modes, claim.volume_mode, claim.forgets, claim.attributes_class),
+        (facts.storage_class, facts.attributes_class),
         (pools, len(facts.volumes)),
     )
 
 
 def _former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError:
     """Return the error that says what keeps the former volume from coming back, or the same where that may pass."""
-    if not error.final:
+    if not error.final or isinstance(error, VolumeMissing):
         return error
     if decision.modifies:
         wanted = claim["spec"].get("volumeAttributesClassName")

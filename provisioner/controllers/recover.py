@@ -16,10 +16,11 @@ from provisioner.controllers.adopt import FORMER, holders_of
 from provisioner.controllers.gather import Inventory, readable, view
 from provisioner.controllers.holding import CLUSTER_NAMESPACE
 from provisioner.controllers.volume_object import Backing, build
+from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import names
 from provisioner.model.inventory import Manifest
-from provisioner.model.kinds import NAMESPACE, STORAGE_CLASS, VOLUME, Json, Object
+from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json, Object
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
@@ -64,6 +65,7 @@ class Inspected:
             message,
             self._classes.get(class_name, NO_CLASS),
             namespace_uid=self.now.namespaces.get(manifest.holder[names.HOLDER_NAMESPACE], ""),
+            holder_exists=await _exists(transport, manifest),
         )
         await transport.create(VOLUME, volume)
         log.info("volume.recovered", volume=manifest.csi_name, claim=manifest.holder[names.HOLDER_CLAIM])
@@ -85,12 +87,26 @@ async def inspect(transport: Transport, drivers: Drivers) -> Inspected:
     return Inspected(told, now, classes)
 
 
-def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, namespace_uid: str) -> Json:
+async def _exists(transport: Transport, manifest: Manifest) -> bool:
+    """Whether the claim that held it last is still there, by its UID. Raises ApiError."""
+    holder = manifest.holder
+    try:
+        found = await transport.get(CLAIM, holder[names.HOLDER_CLAIM], holder[names.HOLDER_NAMESPACE])
+    except NotFound:
+        return False
+    return bool(found["metadata"]["uid"] == holder.get(names.HOLDER_CLAIM_UID))
+
+
+def restored(
+    manifest: "inventory_pb2.Manifest", storage_class: Object, *, namespace_uid: str, holder_exists: bool = False
+) -> Json:
     """
     Return the object. Its policy is Retain, whatever it was: an admin alone shall decide over data found again.
 
     In a class that adopts by itself, the claim of that name adopts it. In one that never does, the recovery is the
-    admin's word that the claim of that name gets it, and the object says so.
+    admin's word that the claim of that name gets it, and the object says so. But where the claim that held it is still
+    there (`holder_exists`), it is that claim's volume: the binder calls the claim Lost until its own UID is in the
+    claimRef.
     """
     holder = manifest.holder.labels
     spec: Json = {
@@ -98,10 +114,11 @@ def restored(manifest: "inventory_pb2.Manifest", storage_class: Object, *, names
         "volumeMode": "Block" if manifest.access_type == "block" else "Filesystem",
         "volumeAttributesClassName": holder.get(names.HOLDER_ATTRIBUTES_CLASS, ""),
     }
+    is_given = not holder_exists and _never_adopts(storage_class)
     reference = {
         "namespace": holder[names.HOLDER_NAMESPACE],
         "name": holder[names.HOLDER_CLAIM],
-        "uid": names.GIVEN_UID if _never_adopts(storage_class) else holder.get(names.HOLDER_CLAIM_UID) or FORMER,
+        "uid": names.GIVEN_UID if is_given else holder.get(names.HOLDER_CLAIM_UID) or FORMER,
         "resourceVersion": "",
     }
     volume = build(

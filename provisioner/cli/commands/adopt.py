@@ -5,14 +5,16 @@ import sys
 import click
 
 from provisioner.binding.by_hand import candidates, cannot_take, changes_hands_later
+from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import claims_meant
 from provisioner.controllers.volume_object import claim_ref, rewritten
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
-from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json
+from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER, GIVEN_UID, NAMESPACE_UID, RELEASED
+from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 
@@ -59,7 +61,7 @@ def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip:
                 continue
             raise CommandFailed(f"claim {claim.key} has no former volume; `mooring get pv` shows all there are")
         volume = Volume.of(volume_object)
-        if reason := cannot_take(claim, volume):
+        if reason := cannot_take(claim, volume, storage_class=_class(target, claim)):
             raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.sentence}")
         found.append((each, volume_object))
     return found
@@ -75,6 +77,16 @@ def _give(target: Target, claim: Json, volume: Json) -> None:
         body=_patch(volume, claim, namespace_uid=namespace["metadata"]["uid"]),
         content_type="application/json-patch+json",
     )
+
+
+def _class(target: Target, claim: Claim) -> StorageClass | None:
+    """The claim's class; None when it names none, or one that does not exist. Raises InvalidObject."""
+    try:
+        return StorageClass.of(target.client.get(STORAGE_CLASS, name=claim.class_name)) if claim.class_name else None
+    except Refused as error:
+        if error.status != 404:
+            raise
+        return None
 
 
 def _chosen(target: Target, claim: Claim, name: str | None) -> Json | None:

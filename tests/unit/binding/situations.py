@@ -263,11 +263,12 @@ def _rejections() -> Iterator[Line]:
 
 def _by_hand() -> Iterator[Line]:
     for code, (asked, had) in test_by_hand.REFUSED.items():
-        yield code, cannot_take(claim(**asked), volume(**{**FORMER, **had}))
-    yield "nobody's", cannot_take(claim(), volume())
-    yield "of another namespace", cannot_take(dataclasses.replace(claim(), namespace="x"), volume(**FORMER))
+        yield code, cannot_take(claim(**asked), volume(**{**FORMER, **had}), storage_class=storage_class())
+    yield "nobody's", cannot_take(claim(), volume(), storage_class=None)
+    elsewhere = dataclasses.replace(claim(), namespace="x")
+    yield "of another namespace", cannot_take(elsewhere, volume(**FORMER), storage_class=None)
     several = volume(**FORMER, modes=("ReadWriteOnce", "ReadOnlyMany"))
-    yield "several modes", cannot_take(claim(modes=("ReadWriteMany", "ReadOnlyMany")), several)
+    yield "several modes", cannot_take(claim(modes=("ReadWriteMany", "ReadOnlyMany")), several, storage_class=None)
     for code, change in test_by_hand.NOT_IMPORTED.items():
         asked = {"claim": claim(), "storage_class": storage_class(), "volumes": [], "class_name": "fast", **change}
         key, about = "default/www-web-0", (asked["claim"], asked["storage_class"], asked["volumes"])

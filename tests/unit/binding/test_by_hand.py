@@ -32,7 +32,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "other-claim": ({}, {"ref": ("www-web-1", "old")}),
     "former-policy": ({}, {"policy": "Delete"}),
     "former-modes": ({"modes": ("ReadWriteMany",)}, {}),
-    "capacity": ({"size": "2Gi"}, {}),
+    "former-small": ({"size": "2Gi"}, {}),
     "volume-mode": ({}, {"mode": "Block"}),
 }
 
@@ -41,7 +41,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_what_the_binder_would_undo_is_refused(code: str) -> None:
     """A claimRef that the binder does not follow would leave the claim waiting and the volume lost to others."""
     asked, had = REFUSED[code]
-    reason = cannot_take(claim(**asked), volume(**{**FORMER, **had}))
+    reason = cannot_take(claim(**asked), volume(**{**FORMER, **had}), storage_class=storage_class())
 
     assert reason is not None
     assert reason.code == code
@@ -51,21 +51,69 @@ def test_another_class_or_a_selector_does_not_keep_a_claim_from_its_volume() -> 
     """The binder does not look at them once the claimRef names the claim."""
     picky = claim(cls="slow", selector={"matchLabels": {"a": "b"}})
 
-    assert cannot_take(picky, volume(**FORMER)) is None
+    assert cannot_take(picky, volume(**FORMER), storage_class=storage_class("slow")) is None
 
 
 def test_a_volume_of_another_attributes_class_is_taken_and_changed_by_the_controller() -> None:
     """The binder would not take it as it is; so it is only marked as given, until it was modified."""
     asks = claim(vac="gold")
 
-    refused = cannot_take(claim(), volume(**FORMER, vac="gold"))
+    refused = cannot_take(claim(), volume(**FORMER, vac="gold"), storage_class=storage_class())
     assert refused is not None
     assert "former-attributes-class" == refused.code
-    assert cannot_take(asks, volume(**FORMER)) is None
+    assert cannot_take(asks, volume(**FORMER), storage_class=storage_class()) is None
     assert changes_hands_later(asks, volume(**FORMER))
     assert not changes_hands_later(asks, volume(**FORMER, vac="gold"))
     given = volume(ref=("www-web-0", GIVEN_UID), vac="gold")
     assert decide(facts(volumes=(given, volume("other", **FORMER, vac="gold")), claim=asks)).action is Action.ADOPT
+
+
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("adopts", ["Ordinal", "Claim", "Never"])
+def test_a_volume_that_is_too_small_is_given_and_expanded_first_where_its_class_lets_it(
+    adopts: str, waits: bool
+) -> None:
+    """The binder takes no volume smaller than the request, so it only changes hands once it has been expanded."""
+    large, known = claim(size="2Gi"), storage_class(adopt=adopts, waits=waits, expands=True)
+
+    assert cannot_take(large, volume(**FORMER), storage_class=known) is None
+    assert changes_hands_later(large, volume(**FORMER))
+    assert not changes_hands_later(claim(), volume(**FORMER))
+    given = volume(ref=("www-web-0", GIVEN_UID), phase="Released")
+    decision = decide(facts(volumes=(given,), claim=large, storage_class=known))
+    assert (decision.action, decision.volume) == (Action.EXPAND, "pv")
+
+
+def test_a_volume_that_is_too_small_is_refused_with_the_way_out_where_nothing_expands_it() -> None:
+    """Neither a class that does not expand, nor one that is not ours or does not exist, would ever bind it."""
+    for known in (storage_class(), storage_class(expands=True, provisioner="other.example"), None):
+        reason = cannot_take(claim(size="2Gi"), volume(**FORMER), storage_class=known)
+        assert reason is not None
+        assert reason.code == "former-small"
+        assert "ask for 1Gi, or set allowVolumeExpansion: true on the class" in reason.sentence
+
+
+CHANGED_BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    # the reason's code: (the claim, the class)
+    "former-class": ({"cls": "slow"}, {"name": "slow"}),
+    "former-selector": ({"selector": {"matchLabels": {"a": "b"}}}, {}),
+    "class-adopt-delete": ({}, {"policy": "Delete"}),
+    "former-forgotten": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("code", CHANGED_BEFORE)
+@pytest.mark.parametrize("change", [{"size": "2Gi"}, {"vac": "gold"}])
+def test_what_the_controller_has_to_change_first_must_pass_its_checks(code: str, change: dict[str, Any]) -> None:
+    """A volume that is only marked as given, and that the controller then refuses, would be promised in vain."""
+    asked, known = CHANGED_BEFORE[code]
+    mine = claim(**asked, **change)
+    if code == "former-forgotten":
+        mine.annotations[FORGET] = mine.uid  # type: ignore[index]
+    reason = cannot_take(mine, volume(**FORMER), storage_class=storage_class(expands=True, **known))
+
+    assert reason is not None
+    assert reason.code == code
 
 
 NOT_IMPORTED: dict[str, dict[str, Any]] = {

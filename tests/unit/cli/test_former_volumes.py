@@ -9,7 +9,7 @@ import yaml
 
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.names import DRIVER, FORGET, HISTORY, RELEASED, RELEASED_UID
+from provisioner.model.names import DRIVER, FORGET, GIVEN_UID, HISTORY, RELEASED, RELEASED_UID
 from tests.unit.cli.conftest import Mooring
 
 POOL = "11111111-1111-1111-1111-111111111111"
@@ -70,6 +70,37 @@ def test_adopt_points_the_volume_at_the_claim(mooring: Mooring, former: str) -> 
     assert mooring("adopt", "www-web-0").code == 0
     claim = json.loads(mooring("get", "pvc", "www-web-0", "-o", "json").out)
     assert _volume(mooring)["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
+
+
+def _class(name: str, *, expands: bool) -> dict[str, Any]:
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "StorageClass",
+        "metadata": {"name": name},
+        "provisioner": DRIVER,
+        "reclaimPolicy": "Retain",
+        "allowVolumeExpansion": expands,
+        "parameters": {"adopt": "Ordinal"},
+    }
+
+
+@pytest.mark.parametrize("expands", [True, False])
+def test_a_claim_that_asks_for_more_is_given_its_former_volume_where_its_class_expands_it(
+    mooring: Mooring, former: str, tmp_path: Path, expands: bool
+) -> None:
+    """The volume is marked as given, and the controller expands it before it changes hands; else the way out is told."""
+    file = tmp_path / "class.yaml"
+    file.write_text(yaml.safe_dump(_class("fast", expands=expands)), encoding="utf-8")
+    assert mooring("apply", "-f", str(file)).code == 0
+    volume = json.loads(mooring("get", "pv", former, "-o", "json").out)
+    volume["spec"]["capacity"]["storage"] = "1Mi"
+    file.write_text(yaml.safe_dump(volume), encoding="utf-8")
+    assert mooring("apply", "-f", str(file)).code == 0
+
+    adopted = mooring("adopt", "www-web-0")
+    uid = _volume(mooring)["spec"]["claimRef"]["uid"]
+    assert (adopted.code, uid) == ((0, GIVEN_UID) if expands else (1, "b"))
+    assert expands or "allowVolumeExpansion: true" in adopted.err
 
 
 def test_a_released_volume_is_marked_and_can_be_given_back(mooring: Mooring, former: str) -> None:

@@ -5,8 +5,9 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.recover import inspect
-from provisioner.model.kinds import NAMESPACE, STORAGE_CLASS, VOLUME
+from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.names import (
+    GIVEN_UID,
     HISTORY,
     HOLDER_CLAIM_UID,
     HOLDER_CLUSTER_UID,
@@ -16,7 +17,7 @@ from provisioner.model.names import (
 )
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
-from tests.unit.controllers.objects import POOL, namespace, storage_class
+from tests.unit.controllers.objects import POOL, claim, namespace, storage_class
 
 LABELS = {
     "mooring.dev/cluster-uid": "old-cluster",
@@ -80,6 +81,23 @@ async def test_a_volume_comes_back_as_its_last_claim_left_it() -> None:
     assert annotations[NAMESPACE_UID] == namespace()["metadata"]["uid"]
     assert '"claim_uid":"old"' in annotations[HISTORY]
     assert RECOVERED in annotations
+
+
+@pytest.mark.parametrize(("there", "uid"), [("old", "old"), ("new", GIVEN_UID), ("", GIVEN_UID)])
+async def test_a_claim_that_still_exists_keeps_its_volume_also_where_its_class_never_adopts(
+    there: str, uid: str
+) -> None:
+    """Whose PersistentVolume was lost is Lost, and bound again by its own UID alone; any other claim is given it."""
+    scratch = storage_class(adopt="Never")
+    api, driver = _api(), _driver()
+    api.put(STORAGE_CLASS, scratch)
+    if there:
+        api.put(CLAIM, claim(uid=there, phase="Lost", volumeName="pv"))
+    seen = await inspect(api, driver)
+    await seen.restore(api, driver, seen.manifests[0])
+
+    (made,) = api.all(VOLUME)
+    assert made["spec"]["claimRef"]["uid"] == uid
 
 
 async def test_manifests_learn_the_new_uids() -> None:

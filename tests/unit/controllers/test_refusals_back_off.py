@@ -91,6 +91,34 @@ async def test_what_a_refusal_depends_on_lets_it_be_asked_again_at_once() -> Non
     assert (3, 1) == (driver.calls, len(api.events))
 
 
+CHANGED: dict[str, Json] = {
+    "mount options": storage_class() | {"mountOptions": ["noatime"]},
+    "topologies": storage_class()
+    | {"allowedTopologies": [{"matchLabelExpressions": [{"key": "topology.mooring.dev/node", "values": ["n"]}]}]},
+    "policy": storage_class(policy="Delete", adopt="Never"),
+    "parameters": storage_class(backend="loop", mkfsOptions="-m 0"),
+    "expansion": storage_class() | {"allowVolumeExpansion": True},
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
+    """Every field of a class is part of what was asked."""
+    api, driver = _api(), _Refusing(Code.INVALID_ARGUMENT)
+    controller = Claims(api, api.caches, api.recorder, router=driver)
+    await _pause(controller)
+    api.put(STORAGE_CLASS, CHANGED[what])
+    await _pause(controller)
+
+    assert driver.calls == 2
+
+
+async def test_what_is_not_found_is_looked_for_again_soon() -> None:
+    """NOT_FOUND is about what was observed, such as a trash entry that was purged, and not about what was asked."""
+    api, driver = _api(), _Refusing(Code.NOT_FOUND)
+    assert await _pause(Claims(api, api.caches, api.recorder, router=driver)) == FAILED_SECONDS
+
+
 async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as long each time; where it is room that is missing, not as long."""
     for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, ROOM_SECONDS)):
