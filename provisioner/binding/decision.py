@@ -87,6 +87,27 @@ SENTENCES: Final[dict[str, str]] = {
         "no pool has {wanted} left (most room: {had}); `mooring pools` and `mooring volumes` show what has it: delete "
         "volumes, erase those without a PersistentVolume, or add a pool"
     ),
+    "pool-unknown": "no node that can be chosen has a pool named {wanted}; create it, or name one of: {had}",
+    "pool-none": "no node that can be chosen has a pool; create one with `mooring pool init`, or start its driver",
+    "pool-unusable": "no pool can be used now: {had}",
+    "pool-backend": "no pool can serve backend {wanted}; those that can be chosen serve: {had}",
+    "class-modes": (
+        "it asks for access mode {wanted}, and a volume on one node's disk can only have {had}; create the claim with "
+        "one of those"
+    ),
+    "class-block": (
+        "it asks for a raw block volume, and backend {had} of StorageClass {wanted} has none; use a class whose "
+        "backend is loop"
+    ),
+    "class-nowhere": (
+        "no node is in the allowedTopologies of StorageClass {wanted} ({had}); label a node so, or create the claim "
+        "with another class"
+    ),
+    "refused": (
+        "creating its volume was refused at {wanted}: {had}; it is tried again by itself, and at once when the claim "
+        "or its class changes"
+    ),
+    "blocked": "{had} (since {wanted})",
     "provisioning": "a volume is being made for it",
     "driver-away": "the driver of node {wanted} does not answer: {had}",
     "growing": "it grows from {had} to {wanted}",

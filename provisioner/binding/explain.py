@@ -11,6 +11,7 @@ from provisioner.binding.loss_told import noted_loss
 from provisioner.binding.match import rejection
 from provisioner.binding.modify import modification
 from provisioner.binding.order import decide
+from provisioner.binding.refused import last_refusal
 from provisioner.model import names
 from provisioner.model.claim import Claim
 from provisioner.model.pod import Pod
@@ -89,6 +90,8 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
     if decision.action in {Action.REBUILD, Action.UNDELETE}:
         where = "the trash" if decision.action is Action.UNDELETE else "its pool"
         return f"its former volume {decision.volume} comes back to it from {where}"
+    if decision.action is Action.PROVISION and (refused := last_refusal(facts)):
+        return f"it has no volume yet: {refused[0].sentence}"
     if decision.action is Action.PROVISION:
         node = f" on node {decision.node}" if decision.node else ""
         more = (each.sentence for each in decision.reasons if each.code != "provisioning")

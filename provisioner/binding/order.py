@@ -1,17 +1,22 @@
 """How a claim gets its volume: the one order, for every class and in every kind of cluster."""
 
+import dataclasses
+
 from provisioner.binding.adopt import adopt
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.judge import passed_over
 from provisioner.binding.modify import class_problem as attributes_problem
+from provisioner.binding.refused import last_refusal
 from provisioner.binding.siblings import apart, beside, own_volume, reached, taken_back
 from provisioner.model.claim import Claim
 from provisioner.model.data_source import Populator
 from provisioner.model.errors import InvalidParameter
-from provisioner.model.storage_class import ClassParameters, StorageClass
+from provisioner.model.storage_class import DEFAULT_BACKEND, ClassParameters, StorageClass
 
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
+SERVED_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
+"""The access modes that a volume on one node's disk can have; the driver refuses the others."""
 
 
 def decide(facts: Facts) -> Decision:
@@ -27,7 +32,7 @@ def decide(facts: Facts) -> Decision:
         return taken_back(facts, own) or Decision(Action.BIND, volume=own.name)
     if claim.deleting:
         return wait("deleting")
-    return adopt(facts) or _fit(facts) or _provision(facts)
+    return adopt(facts) or _fit(facts) or _with_refusal(facts, _provision(facts))
 
 
 def _named(facts: Facts) -> Decision:
@@ -49,6 +54,14 @@ def _fit(facts: Facts) -> Decision | None:
     return Decision(Action.BIND, volume=found.name) if found else None
 
 
+def _with_refusal(facts: Facts, decision: Decision) -> Decision:
+    """Add the last refusal to a decision that creates a volume, or that waits for the node to create it on."""
+    waits_for_node = any(reason.code in {"unscheduled", "first-consumer"} for reason in decision.reasons)
+    if decision.action is not Action.PROVISION and not waits_for_node:
+        return decision
+    return dataclasses.replace(decision, reasons=(*decision.reasons, *last_refusal(facts)))
+
+
 def _provision(facts: Facts) -> Decision:
     claim, storage_class = facts.claim, facts.storage_class
     if not claim.class_name:
@@ -63,7 +76,7 @@ def _provision(facts: Facts) -> Decision:
         )
     if not_empty := _from_source(claim):
         return not_empty
-    if problem := class_problem(storage_class):
+    if problem := class_problem(storage_class) or cannot_serve(claim, storage_class):
         return Decision(Action.WAIT, (problem,))
     if problem := attributes_problem(claim.attributes_class, facts.attributes_class):
         return Decision(Action.WAIT, (problem,))
@@ -71,6 +84,8 @@ def _provision(facts: Facts) -> Decision:
         return wait("selector-set")
     if storage_class.waits_for_consumer:
         return _on_selected_node(facts, storage_class)
+    if nowhere := _nowhere(facts, storage_class):
+        return nowhere
     if waits_for_sibling := beside(facts):
         return waits_for_sibling
     allowed = None
@@ -96,7 +111,7 @@ def _from_source(claim: Claim) -> Decision | None:
 def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
     claim = facts.claim
     if not claim.selected_node:
-        return _unselected(facts)
+        return _nowhere(facts, storage_class) or _unselected(facts)
     if facts.node is None:
         return wait("node-unknown", wanted=claim.selected_node)
     if not storage_class.allows(facts.node.labels):
@@ -104,6 +119,22 @@ def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
     if waits_for_sibling := apart(facts, facts.node):
         return waits_for_sibling
     return Decision(Action.PROVISION, _new(facts), node=claim.selected_node)
+
+
+def _nowhere(facts: Facts, storage_class: StorageClass) -> Decision | None:
+    """Wait for a node that the class allows; None where there is one, or where the class allows all."""
+    if not storage_class.allowed_topologies or any(storage_class.allows(node.labels) for node in facts.nodes):
+        return None
+    return wait("class-nowhere", wanted=storage_class.name, had=_topologies(storage_class))
+
+
+def _topologies(storage_class: StorageClass) -> str:
+    """One of these terms has to hold; in a term, each label has to have one of its values."""
+    terms = (
+        " and ".join(f"{key} in {'|'.join(values)}" for key, values in term.items())
+        for term in storage_class.allowed_topologies
+    )
+    return ", or ".join(terms)
 
 
 def _new(facts: Facts) -> tuple[Reason, ...]:
@@ -119,6 +150,16 @@ def _unselected(facts: Facts) -> Decision:
         return wait("first-consumer")
     placed = next((pod for pod in waiting if pod.node_name), None)
     return wait("node-name", had=placed.name) if placed else wait("unscheduled", had=waiting[0].name)
+
+
+def cannot_serve(claim: Claim, storage_class: StorageClass) -> Reason | None:
+    """Why no backend of the class can create what the claim asks for, on any node; None when one can."""
+    if unserved := [each for each in claim.modes if each not in SERVED_MODES]:
+        return Reason("class-modes", wanted=", ".join(unserved), had=", ".join(SERVED_MODES))
+    backend = storage_class.parameters.get("backend", DEFAULT_BACKEND)
+    if claim.volume_mode == "Block" and backend == "directory":
+        return Reason("class-block", wanted=storage_class.name, had=backend)
+    return None
 
 
 def class_problem(storage_class: StorageClass) -> Reason | None:

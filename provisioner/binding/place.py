@@ -1,6 +1,6 @@
 """Which pool a new volume goes to when no scheduler has chosen a node."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from provisioner.binding.decision import Reason
 from provisioner.model.inventory import Pool
@@ -12,17 +12,34 @@ def place(request: Quantity, *, parameters: ClassParameters, pools: Iterable[Poo
     """
     The pool with the most room left afterwards, ties by name; or the reason why there is none.
 
-    The most room, not the tightest fit: local volumes grow, and a full disk fails all volumes on it at once.
+    The most room, not the tightest fit: local volumes grow, and a full disk fails all volumes on it at once. The reason
+    names the first condition that no pool meets: the name, being usable, the backend, the room.
     """
-    usable = [
-        pool
-        for pool in pools
-        if not pool.problem
-        and parameters.backend in pool.backends
-        and (not parameters.pool or parameters.pool == pool.name)
-    ]
+    pools = tuple(pools)
+    named = [pool for pool in pools if not parameters.pool or parameters.pool == pool.name]
+    healthy = [pool for pool in named if not pool.problem]
+    usable = [pool for pool in healthy if parameters.backend in pool.backends]
     fitting = [pool for pool in usable if pool.available_bytes >= request.ceil_bytes]
-    if not fitting:
-        most = max((pool.available_bytes for pool in usable), default=0)
-        return Reason("pool-full", wanted=str(request), had=str(Quantity.of_bytes(most)))
-    return min(fitting, key=lambda pool: (-pool.available_bytes, pool.node, pool.name))
+    if fitting:
+        return min(fitting, key=lambda pool: (-pool.available_bytes, pool.node, pool.name))
+    if not pools:
+        return Reason("pool-none")
+    if not named:
+        return Reason("pool-unknown", wanted=parameters.pool, had=_list(pool.name for pool in pools))
+    if not healthy:
+        return Reason("pool-unusable", had=_list(f"{pool.name} on {pool.node}: {pool.problem}" for pool in named))
+    if not usable:
+        backends = _list(each for pool in healthy for each in pool.backends)
+        return Reason("pool-backend", wanted=parameters.backend, had=backends)
+    most = max(pool.available_bytes for pool in usable)
+    return Reason("pool-full", wanted=str(request), had=str(Quantity.of_bytes(most)))
+
+
+MOST_LISTED = 5
+
+
+def _list(found: Iterable[str]) -> str:
+    """A few of them, each once: a cluster has many nodes."""
+    each: Sequence[str] = sorted(set(found))
+    more = len(each) - MOST_LISTED
+    return ", ".join(each[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

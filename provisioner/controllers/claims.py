@@ -5,26 +5,20 @@ This runs in a cluster and in the embedded engine alike. Binding to what is ther
 kube-controller-manager's in a cluster, `provisioner.embedded.binder` here.
 """
 
-import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
-
-import grpc
-import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
 from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.gather import Inventory, gather, readable
-from provisioner.controllers.give_back import give_back
+from provisioner.controllers.gather import Inventory, gather, readable, without_inventory
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
 from provisioner.controllers.keys import claim_key, claim_of_volume, concerns_siblings
 from provisioner.controllers.provision import Creates, provision
-from provisioner.controllers.retries import Retries
+from provisioner.controllers.refusals import FORMER_SECONDS, Refusals, former_refused
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -47,27 +41,12 @@ from provisioner.model.kinds import (
 from provisioner.model.names import DRIVER
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
-from provisioner.router import DriverAway, FormerVolume, RpcError, State, VolumeMissing
+from provisioner.router import DriverAway, RpcError
 
-log = structlog.get_logger()
-
-DRIVER_AWAY_SECONDS = 0.5
-BACKGROUND_SECONDS = 1.0
-FAILED_SECONDS = 5.0
-INFEASIBLE_SECONDS = 300.0
-"""The longest pause before the same is asked again of a driver that refused it; anything else is asked at once."""
-ROOM_SECONDS = 30.0
-"""The same where there was no room: other volumes go without waking this claim."""
 CONFIRM_SECONDS = 0.2
-FORMER_SECONDS = 15.0
-
 
 ELSEWHERE = frozenset({"node-unknown", "sibling-elsewhere"})
 """Reasons to wait that end when the scheduler chooses another node."""
-
-
-MAY_PASS = frozenset({"former-sibling-missing", "former-sibling-deleting", "former-sibling-grows"})
-"""Reasons to wait that mostly end by themselves while a StatefulSet makes the claims of a pod."""
 
 
 class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
@@ -75,10 +54,6 @@ class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
         """Give the volume these mutable parameters."""
-
-
-class FormerRefused(RpcError):
-    """The driver refused to change a former volume into what its claim asks for."""
 
 
 class Claims:
@@ -93,12 +68,10 @@ class Claims:
         """With `gives_back`, a node that cannot serve a claim is taken off it, and the scheduler chooses another."""
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
         self._router = router
-        self._retries = Retries()
+        self._refusals = Refusals(transport, recorder, gives_back=gives_back)
         self._seen: dict[Key, object] = {}
         """Claim → what its siblings were woken for last; for claims that exist."""
-        self._gives_back = gives_back
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself; whatever may unblock it wakes it, too."""
@@ -162,20 +135,19 @@ class Claims:
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         except DriverAway as error:
-            return await self._waits(found, error)
+            return await self._refusals.unanswered(found, without_inventory(claim, self._caches), error)
         if facts.storage_class is None or not facts.storage_class.ours:
             return Done()
         if not facts.namespace_uid:
             return RequeueAfter(CONFIRM_SECONDS, "whose namespace it is is not known yet")
         decision = decide(facts)
-        asked = _asked(facts, decision)
-        if pause := self._retries.left(claim.uid, asked):
+        if pause := self._refusals.pause(facts, decision):
             return RequeueAfter(pause, "the same was refused a moment ago")
         try:
             done = await self._act(found, facts, decision)
         except RpcError as error:
-            return await self._failed(found, facts, asked, error)
-        self._retries.forget(claim.uid)
+            return await self._refusals.failed(found, facts, decision, error)
+        self._refusals.forget(facts)
         return done
 
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
@@ -189,9 +161,9 @@ class Claims:
             case Action.NOT_OURS:
                 await self._left_to_populator(claim, decision)
             case Action.WAIT:
-                await self._explain(claim, decision)
-                if self._gives_back and any(reason.code in ELSEWHERE for reason in decision.reasons):
-                    await give_back(self._transport, claim, why=decision.sentence)
+                await self._refusals.blocked(claim, facts, decision)
+                if any(reason.code in ELSEWHERE for reason in decision.reasons):
+                    await self._refusals.unplaceable(claim, why=decision.sentence)
                 if any(reason.code.startswith(("former", "sibling", "after-sibling")) for reason in decision.reasons):
                     return RequeueAfter(
                         FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
@@ -212,7 +184,7 @@ class Claims:
             if decision.action is not Action.UNDELETE:
                 await self._modify_former(facts, decision)
         except RpcError as error:
-            raise _former_refused(fresh, decision, error) from error
+            raise former_refused(fresh, decision, error) from error
         if decision.action is Action.ADOPT:
             await adopt(self._transport, claim=fresh, volume_name=decision.volume, labels=labels)
         else:
@@ -226,7 +198,7 @@ class Claims:
             if manifest.capacity_bytes < facts.claim.request.ceil_bytes:
                 return Done()  # the volume that is there now wakes the claim, and grows first
         message = f"the claim gets its former volume {decision.volume} back"
-        await self._announcer.say(claim, warning=False, reason="VolumeAdopted", message=message)
+        await self._refusals.report(claim, reason="VolumeAdopted", message=message)
         return Done()
 
     async def _modify_former(self, facts: Facts, decision: Decision) -> None:
@@ -256,74 +228,16 @@ class Claims:
             adopts=_may_have_former(facts),
         )
         message = f"successfully provisioned volume {name}"
-        await self._announcer.say(claim, warning=False, reason="ProvisioningSucceeded", message=message)
+        await self._refusals.report(claim, reason="ProvisioningSucceeded", message=message)
         for reason in decision.reasons:
             if reason.code == "fresh-namespace":
-                await self._announcer.say(claim, warning=False, reason="NamespaceRecreated", message=reason.sentence)
+                await self._refusals.report(claim, reason="NamespaceRecreated", message=reason.sentence)
         return Done()
 
     async def _left_to_populator(self, claim: Json, decision: Decision) -> None:
         """Record an Event for a claim whose volume an external populator creates, as external-provisioner does."""
         if any(reason.code == "source-populator" for reason in decision.reasons):
-            await self._announcer.say(claim, warning=False, reason="Provisioning", message=decision.sentence)
-
-    async def _explain(self, claim: Json, decision: Decision) -> None:
-        """Say what blocks the claim; what merely takes its time is not worth an Event."""
-        if all(reason.code in MAY_PASS for reason in decision.reasons) and _is_young(claim):
-            return
-        about_former = any(reason.code.startswith("former") for reason in decision.reasons)
-        refused = ("class", "attributes-class", "sibling", "source")
-        about_class = any(reason.code.startswith(refused) for reason in decision.reasons)
-        if about_former:
-            message = f"{decision.sentence}; no empty volume is made meanwhile{_way_out(claim, decision)}"
-            await self._announcer.say(claim, warning=True, reason="FormerVolumeBlocked", message=message)
-        elif about_class or any(reason.code == "selector-set" for reason in decision.reasons):
-            await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
-
-    async def _failed(self, claim: Json, facts: Facts, asked: object, error: RpcError) -> Done | RequeueAfter:
-        """The table of external-provisioner: what the driver's code means for the next try."""
-        if isinstance(error, DriverAway):
-            return await self._away(claim, facts, error)
-        if error.state is State.BACKGROUND:
-            return RequeueAfter(BACKGROUND_SECONDS, error.message)
-        about_former = isinstance(error, FormerVolume | FormerRefused)
-        reason = "FormerVolumeBlocked" if about_former else "ProvisioningFailed"
-        is_new = await self._announcer.say(claim, warning=True, reason=reason, message=error.message)
-        name = "/".join(claim_key(claim))
-        (log.warning if is_new else log.debug)("claim.failed", claim=name, code=error.code.name, error=error.message)
-        if error.state is State.RESCHEDULE and self._gives_back and facts.claim.selected_node:
-            await give_back(self._transport, claim, why=error.message)
-            return Done()
-        comes_and_goes = error.code is grpc.StatusCode.RESOURCE_EXHAUSTED
-        pause = self._retries.failed(
-            facts.claim.uid,
-            asked,
-            slowly=error.infeasible and error.code is not grpc.StatusCode.NOT_FOUND,  # that is about what was observed
-            first=FAILED_SECONDS,
-            last=ROOM_SECONDS if comes_and_goes else INFEASIBLE_SECONDS,
-        )
-        return RequeueAfter(pause, error.message)
-
-    async def _away(self, claim: Json, facts: Facts, error: DriverAway) -> Done | RequeueAfter:
-        """
-        A node without any pool never made a volume, and its claim can be given back; of another nobody knows.
-
-        That is told by the node's own labels, so that a change of the leader forgets nothing.
-        """
-        node = facts.node
-        if self._gives_back and node is not None and not node.pools:
-            message = f"node {node.name} has no driver with a pool; the scheduler is asked for another node"
-            await self._announcer.say(claim, warning=True, reason="ProvisioningFailed", message=message)
-            await give_back(self._transport, claim, why=message)
-            return Done()
-        return await self._waits(claim, error)
-
-    async def _waits(self, claim: Json, error: DriverAway) -> RequeueAfter:
-        """Whether a volume was made, or the claim had one before, shows when the driver answers."""
-        if self._gives_back:
-            message = f"{error.message}. Nothing is made elsewhere until that is known"
-            await self._announcer.say(claim, warning=True, reason="DriverAway", message=message)
-        return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+            await self._refusals.report(claim, reason="Provisioning", message=decision.sentence)
 
     def _class(self, facts: Facts) -> Object:
         found = self._caches[STORAGE_CLASS].get(facts.claim.class_name)
@@ -342,50 +256,7 @@ class Claims:
         )
 
 
-def _asked(facts: Facts, decision: Decision) -> object:
-    """Return all that a refusal of the driver depends on: once any of it differs, it is asked again at once."""
-    claim = facts.claim
-    pools = frozenset().union(*(node.pools for node in facts.nodes))
-    return (
-        decision,
-        (claim.request, claim.modes, claim.volume_mode, claim.forgets, claim.attributes_class),
-        (facts.storage_class, facts.attributes_class),
-        (pools, len(facts.volumes)),
-    )
-
-
-def _former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError:
-    """Return the error that says what keeps the former volume from coming back, or the same where that may pass."""
-    if not error.final or isinstance(error, VolumeMissing):
-        return error
-    if decision.modifies:
-        wanted = claim["spec"].get("volumeAttributesClassName")
-        why = f"volume {decision.volume}: it is its former volume, and cannot be given VolumeAttributesClass {wanted}"
-    else:
-        why = f"{decision.sentence}; but that is refused"
-    way_out = "ask for another class" if decision.modifies else "ask for less, or make room"
-    message = f"{why}: {error.message}; {way_out}; no empty volume is made meanwhile"
-    return FormerRefused(code=error.code, message=message)
-
-
 def _may_have_former(facts: Facts) -> bool:
     """Whether the fence has to look for a former volume; a plain claim has none where only ordinals adopt."""
     adopts = facts.storage_class.adopts if facts.storage_class else "Never"
     return not facts.claim.forgets and (adopts == "Claim" or (adopts == "Ordinal" and bool(facts.ordinals)))
-
-
-def _way_out(claim: Object, decision: Decision) -> str:
-    """The command by which a new volume is made all the same; none where waiting ends by itself."""
-    reason, metadata = decision.reasons[0], claim["metadata"]
-    if reason.code in MAY_PASS:
-        return ""
-    command = f"mooring forget {reason.wanted if reason.code == 'former-sibling' else metadata['name']}"
-    if reason.code == "former-apart":
-        command += f"`, or `mooring forget {reason.wanted}"
-    return f" (`{command}`, in namespace {metadata['namespace']}, has one made)"
-
-
-def _is_young(claim: Object) -> bool:
-    """Whether it has waited for less time than it takes to look at it once more."""
-    created = dt.datetime.fromisoformat(claim["metadata"]["creationTimestamp"])
-    return dt.datetime.now(dt.UTC) - created < dt.timedelta(seconds=FORMER_SECONDS)

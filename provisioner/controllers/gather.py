@@ -66,6 +66,11 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     return observed.facts(claim, held=held, siblings=siblings)
 
 
+def without_inventory(claim: Claim, caches: Caches) -> Facts:
+    """The facts that the caches alone tell, while a driver does not answer."""
+    return observe(caches, claim.namespace).facts(claim, held={})
+
+
 def observe(caches: Caches, namespace: str) -> Observed:
     """What the caches say around the claims of a namespace."""
 

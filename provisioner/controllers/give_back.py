@@ -12,16 +12,22 @@ import structlog
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, Object
-from provisioner.model.names import SELECTED_NODE
+from provisioner.model.names import LAST_REFUSAL, SELECTED_NODE
+from provisioner.model.refusal import Refusal
 
 log = structlog.get_logger()
 
 
-async def give_back(transport: Transport, claim: Object, *, why: str) -> None:
-    """Take the selected node off the claim, as it was judged. Raises Conflict when it changed meanwhile."""
+async def give_back(transport: Transport, claim: Object, *, why: str, refusal: Refusal | None = None) -> None:
+    """
+    Take the selected node off the claim, as it was judged, and record the refusal that is the cause, in one write.
+
+    Raises Conflict when it changed meanwhile.
+    """
     metadata = claim["metadata"]
     guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-    patch = {"metadata": {**guard, "annotations": {SELECTED_NODE: None}}}
+    recorded = {LAST_REFUSAL: refusal.write()} if refusal else {}
+    patch = {"metadata": {**guard, "annotations": {SELECTED_NODE: None, **recorded}}}
     with contextlib.suppress(NotFound):
         await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
     log.info("claim.given_back", claim=f"{metadata['namespace']}/{metadata['name']}", why=why)

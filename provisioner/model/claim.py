@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from provisioner.model import names
+from provisioner.model import names, refusal
 from provisioner.model.data_source import DataSource
 from provisioner.model.fields import Fields
 from provisioner.model.kinds import Object
 from provisioner.model.quantity import ZERO, Quantity
+from provisioner.model.refusal import Refusal
 from provisioner.model.selector import LabelSelector
 
 
@@ -106,6 +107,11 @@ class Claim:
     def forgets(self) -> bool:
         """An admin gave it up that the claim gets a former volume back."""
         return bool(self.uid) and self.annotations.get(names.FORGET) == self.uid
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """The last refusal of its volume, if one is on record; whether it still holds says `binding.refused`."""
+        return refusal.read(self.annotations.get(names.LAST_REFUSAL, ""))
 
     @property
     def bind_completed(self) -> bool:

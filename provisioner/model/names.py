@@ -102,6 +102,14 @@ The claim's own UID: it shall have a new volume, and its former ones stay where 
 keeps a copy of the claim from forgetting as well.
 """
 
+LAST_REFUSAL: Final = "mooring.dev/last-refusal"
+"""
+The last refusal of the claim's volume, as JSON; see `provisioner.model.refusal`.
+
+Never written to a claim on which a scheduler may be about to write its selected node, but with the patch that removes
+that.
+"""
+
 # Kubernetes: binding (kubernetes/pkg/controller/volume/persistentvolume)
 
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"

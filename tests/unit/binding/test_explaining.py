@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 
+import pytest
+
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_pod, explain_volume
 from provisioner.binding.facts import Facts
@@ -111,7 +113,29 @@ def test_a_new_volume_goes_where_most_room_is_left() -> None:
     assert place(Quantity.parse("8Gi"), parameters=ClassParameters(), pools=pools) == Reason(
         "pool-full", wanted="8Gi", had="7Gi"
     )
-    assert place(size, parameters=ClassParameters(), pools=[]) == Reason("pool-full", wanted="1Gi", had="0")
+    assert place(size, parameters=ClassParameters(), pools=[]) == Reason("pool-none")
+
+
+POOLS = [
+    Pool("1", "a", "n1", 10, 5, ("directory",)),
+    Pool("2", "b", "n2", 10, 5, ("directory",), problem="its disk is away"),
+]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        (ClassParameters(pool="c"), Reason("pool-unknown", wanted="c", had="a, b")),
+        (ClassParameters(pool="b"), Reason("pool-unusable", had="b on n2: its disk is away")),
+        (ClassParameters(backend="loop"), Reason("pool-backend", wanted="loop", had="directory")),
+        (ClassParameters(), Reason("pool-full", wanted="1Gi", had="5")),
+    ],
+)
+def test_where_no_pool_is_found_the_condition_that_none_meets_is_named(
+    parameters: ClassParameters, expected: Reason
+) -> None:
+    """A pool that does not exist, cannot be used or lacks the backend is not said to be full."""
+    assert place(Quantity.parse("1Gi"), parameters=parameters, pools=POOLS) == expected
 
 
 def test_of_pools_with_as_much_room_the_first_by_node_and_name_is_taken() -> None:

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from provisioner.controllers import claims
+from provisioner.controllers import refusals
 from provisioner.controllers.recover import inspect
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Kind
 from provisioner.model.names import HOLDER_NAMESPACE_UID, NAMESPACE_UID
@@ -264,7 +264,7 @@ async def test_a_volume_made_by_hand_is_taken_before_a_new_one_is_made(world: Wo
 
 async def test_what_the_driver_refuses_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver's own sentence is the Event, and the claim is tried again."""
-    monkeypatch.setattr(claims, "FAILED_SECONDS", 0.1)
+    monkeypatch.setattr(refusals, "FAILED_SECONDS", 0.1)
     world.driver.error = RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message="pool local has 3Mi left")
     await world.make_claim()
     assert "pool local has 3Mi left" == await world.said("ProvisioningFailed")

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.controllers import retries
-from provisioner.controllers.claims import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS, Claims
+from provisioner.controllers.claims import Claims
+from provisioner.controllers.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
 from provisioner.controllers.retries import Retries
 from provisioner.kube.control import RequeueAfter
 from provisioner.kube.events import Recorder, without_amounts

@@ -27,6 +27,7 @@ FROZEN = {
     "ORDINAL": "mooring.dev/ordinal",
     "HISTORY": "mooring.dev/history",
     "RELEASED": "mooring.dev/released",
+    "LAST_REFUSAL": "mooring.dev/last-refusal",
     "LAST_NODE": "mooring.dev/last-node",
     "LOST_SINCE": "mooring.dev/lost-since",
     "RECOVERED": "mooring.dev/recovered",
