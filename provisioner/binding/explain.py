@@ -1,20 +1,19 @@
 """Why an object is as it is: the decision's own reasons, put into sentences for a person."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from provisioner.binding.decision import Action, Decision, Reason
+from provisioner.binding.deletion import claim_deletion, volume_deletion
 from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
 from provisioner.binding.loss_told import noted_loss
 from provisioner.binding.match import rejection
 from provisioner.binding.modify import modification
-from provisioner.binding.order import decide
+from provisioner.binding.order import WAITS_FOR_NODE, decide
 from provisioner.binding.refused import last_refusal
 from provisioner.model import names
 from provisioner.model.claim import Claim
-from provisioner.model.pod import Pod
 from provisioner.model.volume import Volume
 
 NEAREST_FIRST = (
@@ -25,6 +24,12 @@ NEAREST_FIRST = (
 
 SIZE_NOTES: Final[dict[str | None, str]] = {"accounted": "size only accounted", "enforced": "size enforced"}
 """What the volume's context says about its size, for people."""
+
+
+TERMINATING: Final = "Terminating"
+"""What kubectl shows as the state of an object that is being deleted."""
+
+_DELETING: Final = Reason("deleting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,19 @@ class Explanation:
     rejected: tuple[Reason, ...] = ()
 
 
-def explain_claim(facts: Facts) -> Explanation:
-    """Which volume the claim has, or why it has none, and what to do about it."""
+def explain_claim(facts: Facts, *, last_event: str = "") -> Explanation:
+    """
+    Which volume the claim has, or why it has none, and what to do about it.
+
+    `last_event` is the message of Mooring's newest Event about this very claim, if that is a warning: it counts where
+    no refusal is on record and the facts alone would have a volume created.
+    """
     claim = facts.claim
+    if claim.deleting:
+        sentence = claim_deletion(claim, facts.pods)
+        if claim.volume_name:
+            sentence += f"; it has volume {claim.volume_name}"
+        return Explanation(f"claim {claim.key}", TERMINATING, well=False, sentence=sentence, reasons=(_DELETING,))
     decision = decide(facts)
     if pending := _pending_changes(facts):
         sentence = f"it is bound to volume {claim.volume_name}; {'; '.join(each.sentence for each in pending)}"
@@ -61,7 +76,7 @@ def explain_claim(facts: Facts) -> Explanation:
         subject=f"claim {claim.key}",
         state=claim.phase,
         well=claim.phase == "Bound",
-        sentence=_claim_sentence(facts, decision),
+        sentence=_claim_sentence(facts, decision, last_event),
         reasons=decision.reasons,
         rejected=tuple(rejected),
     )
@@ -75,7 +90,7 @@ def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
     return noted_loss(volume) + grows + modifies
 
 
-def _claim_sentence(facts: Facts, decision: Decision) -> str:
+def _claim_sentence(facts: Facts, decision: Decision, last_event: str) -> str:
     claim = facts.claim
     volume = facts.volumes.get(decision.volume)
     if decision.action is Action.DONE and volume is not None:
@@ -92,10 +107,14 @@ def _claim_sentence(facts: Facts, decision: Decision) -> str:
         return f"its former volume {decision.volume} comes back to it from {where}"
     if decision.action is Action.PROVISION and (refused := last_refusal(facts)):
         return f"it has no volume yet: {refused[0].sentence}"
+    if decision.action is Action.PROVISION and last_event:
+        return f"it has no volume yet: {last_event}"
     if decision.action is Action.PROVISION:
         node = f" on node {decision.node}" if decision.node else ""
         more = (each.sentence for each in decision.reasons if each.code != "provisioning")
         return "; ".join((f"a new volume of {claim.request} is being made for it{node}", *more))
+    if last_event and decision.reasons and decision.reasons[-1].code in WAITS_FOR_NODE:
+        return f"{decision.sentence}; {last_event}"
     return decision.sentence
 
 
@@ -112,6 +131,9 @@ def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
     """Whose the volume is, or was, and what will become of it. `claim` is the live one of its claimRef's name."""
     ref = volume.claim_ref
     subject = f"volume {volume.name}"
+    if volume.deleting:
+        sentence = volume_deletion(volume, claim)
+        return Explanation(subject, TERMINATING, well=False, sentence=sentence, reasons=(_DELETING,))
     if ref is None:
         sentence = f"it belongs to no claim; any claim that fits may take it{_where(volume)}"
     elif claim is not None and claim.uid == ref.uid:
@@ -137,32 +159,3 @@ def _fate(volume: Volume) -> str:
         owner = f"{notes[names.STATEFUL_SET]}-{notes[names.ORDINAL]}"
         return f"its data is kept, and goes to ordinal {owner} when that comes back"
     return "its data is kept"
-
-
-def explain_pod(
-    pod: Pod, *, claims: Sequence[Explanation], missing: Sequence[str] = (), refusal: str = ""
-) -> Explanation:
-    """
-    Whether the pod's volumes are there.
-
-    `missing` are the names of claims that do not exist; `refusal` says why the claim of an ephemeral volume may not be
-    used (`ClaimVolume.refusal`).
-    """
-    subject = f"pod {pod.namespace}/{pod.name}"
-    unwell = [claim for claim in claims if claim.state != "Bound"]
-    changing = [claim for claim in claims if claim.state == "Bound" and not claim.well]
-    if refusal:
-        sentence = refusal
-    elif missing:
-        sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
-    elif unwell:
-        sentence = f"it waits for {unwell[0].subject}: {unwell[0].sentence}"
-    elif not pod.node_name:
-        sentence = "its claims are bound, and it waits to be scheduled"
-    elif not pod.ready:
-        sentence = f"its claims are bound, and node {pod.node_name} is mounting them"
-    else:
-        sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
-        sentence += "".join(f"; {claim.subject}: {claim.sentence}" for claim in changing)
-    reasons = tuple(reason for claim in (*unwell, *changing) for reason in claim.reasons)
-    return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, sentence, reasons)

@@ -15,6 +15,8 @@ from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import DEFAULT_BACKEND, ClassParameters, StorageClass
 
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
+WAITS_FOR_NODE = frozenset({"unscheduled", "first-consumer"})
+"""Reasons to wait until the scheduler has chosen a node; what was refused on another one is still of interest."""
 SERVED_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
 """The access modes that a volume on one node's disk can have; the driver refuses the others."""
 
@@ -56,7 +58,7 @@ def _fit(facts: Facts) -> Decision | None:
 
 def _with_refusal(facts: Facts, decision: Decision) -> Decision:
     """Add the last refusal to a decision that creates a volume, or that waits for the node to create it on."""
-    waits_for_node = any(reason.code in {"unscheduled", "first-consumer"} for reason in decision.reasons)
+    waits_for_node = any(reason.code in WAITS_FOR_NODE for reason in decision.reasons)
     if decision.action is not Action.PROVISION and not waits_for_node:
         return decision
     return dataclasses.replace(decision, reasons=(*decision.reasons, *last_refusal(facts)))

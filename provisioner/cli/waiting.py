@@ -10,9 +10,9 @@ STEP_SECONDS = 0.1
 QUIET_SECONDS = 2.0
 
 
-def until(look: Callable[[], str], *, seconds: float) -> None:
+def until(look: Callable[[], str], *, seconds: float, why: Callable[[], str] = str) -> None:
     """
-    Look until `look` returns "", else say what is missing.
+    Look until `look` returns "", else say what is missing, and `why`, where that is known ("" where not).
 
     Raises CommandFailed with the exit code for a time that ran out.
     """
@@ -21,8 +21,12 @@ def until(look: Callable[[], str], *, seconds: float) -> None:
     while missing := look():
         passed = time.monotonic() - started
         if passed > seconds:
-            raise CommandFailed(f"after {seconds:g} seconds still {missing}", code=TIMED_OUT)
+            raise CommandFailed(f"after {seconds:g} seconds still {missing}{_because(why())}", code=TIMED_OUT)
         if passed > QUIET_SECONDS and missing != told:
-            sys.stderr.write(f"waiting: {missing}\n")
+            sys.stderr.write(f"waiting: {missing}{_because(why())}\n")
             told = missing
         time.sleep(STEP_SECONDS)
+
+
+def _because(why: str) -> str:
+    return f": {why}" if why else ""

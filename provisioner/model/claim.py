@@ -38,6 +38,7 @@ class Claim:
     volume_name: str
     phase: str
     deleting: bool
+    finalizers: tuple[str, ...]
     created: str
     owners: tuple[str, ...]
     """UIDs of its owners."""
@@ -78,6 +79,7 @@ class Claim:
             volume_name=fields.text("spec.volumeName"),
             phase=fields.text("status.phase", "Pending"),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
+            finalizers=fields.texts("metadata.finalizers"),
             created=fields.text("metadata.creationTimestamp"),
             owners=tuple(str(each.get("uid", "")) for each in fields.objects("metadata.ownerReferences")),
             capacity=fields.quantity("status.capacity.storage", ZERO),

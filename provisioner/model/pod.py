@@ -75,6 +75,14 @@ class Pod:
     ready: bool
     deleting: bool
     ephemeral: frozenset[str] = frozenset()
+    finalizers: tuple[str, ...] = ()
+    started: bool = False
+    """Whether its volumes are mounted and its sandbox is there, whatever its containers do."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its containers have ended for good."""
+        return self.phase in {"Succeeded", "Failed"}
 
     @property
     def lasting(self) -> frozenset[str]:
@@ -97,6 +105,10 @@ class Pod:
             phase=fields.text("status.phase", "Pending"),
             ready=any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions),
             deleting=fields.raw("metadata.deletionTimestamp") is not None,
+            finalizers=fields.texts("metadata.finalizers"),
+            started=any(
+                each.get("type") == "PodReadyToStartContainers" and each.get("status") == "True" for each in conditions
+            ),
         )
 
 

@@ -1,5 +1,6 @@
 """`mooring explain`: why a claim, volume or pod is as it is, and what to do about it."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -9,7 +10,8 @@ from typing import TypeVar
 import click
 import yaml
 
-from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
+from provisioner.binding.explain import Explanation, explain_claim, explain_volume
+from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.observed import Observed
@@ -40,6 +42,8 @@ from provisioner.model.volume import Volume
 
 KINDS = {"claim": CLAIM, "pvc": CLAIM, "volume": VOLUME, "pv": VOLUME, "pod": POD}
 MOST_REJECTED = 10
+MOUNTING = frozenset({"FailedMount", "FailedUnMount", "FailedAttachVolume", "FailedMapVolume", "SuccessfulMountVolume"})
+"""Reasons of the Events of kubelet and of the engine that tell whether a pod's volumes can be mounted."""
 View = TypeVar("View")
 
 
@@ -55,10 +59,9 @@ def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
     Ends with 0 when all is well with it and 1 when not.
     """
     try:
-        found = {CLAIM: _claim, VOLUME: _volume, POD: _pod}[KINDS[kind]](target, name)
+        found, events = _explained(target, KINDS[kind], name)
     except InvalidObject as error:
         raise CommandFailed(str(error), code=BAD_INPUT) from None
-    events = _events(target, KINDS[kind], name)
     if output:
         data = _data(found, events)
         sys.stdout.write(
@@ -69,14 +72,49 @@ def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
     return OK if found.well else FAILED
 
 
-def _claim(target: Target, name: str) -> Explanation:
-    return explain_claim(_facts(target, target.client.get(CLAIM, namespace=target.namespace, name=name)))
+def explained(target: Target, kind: Kind, name: str) -> Explanation:
+    """What there is to say about a claim, volume or pod. Raises InvalidObject and Refused."""
+    return _explained(target, kind, name)[0]
 
 
-def _facts(target: Target, obj: Json) -> Facts:
+def _explained(target: Target, kind: Kind, name: str) -> tuple[Explanation, list[Json]]:
+    obj = target.client.get(kind, namespace=target.within(kind), name=name)
+    events = _events(target, kind, obj)
+    return {CLAIM: _claim, VOLUME: _volume, POD: _pod}[kind](target, obj, events), events
+
+
+def _claim(target: Target, obj: Json, events: list[Json]) -> Explanation:
+    namespace = target.client.get(NAMESPACE, name=target.namespace)
+    found = explain_claim(_facts(target, obj, namespace), last_event=_last_warning(events))
+    return _in_namespace(found, namespace)
+
+
+def _in_namespace(found: Explanation, namespace: Json) -> Explanation:
+    """What is in a namespace that is being deleted goes with it, and nothing new comes."""
+    if "deletionTimestamp" not in namespace["metadata"]:
+        return found
+    sentence = f"its namespace {namespace['metadata']['name']} is being deleted; {found.sentence}"
+    return dataclasses.replace(found, sentence=sentence, well=False)
+
+
+def _last_warning(events: list[Json], reasons: frozenset[str] = frozenset()) -> str:
+    """
+    The message of the newest Event, if that is a warning; "" if not.
+
+    Only Events with these reasons count, or with none given those of Mooring.
+    """
+    by_mooring = [each for each in events if str(_component(each)).startswith("mooring")]
+    counted = [each for each in events if each.get("reason") in reasons] if reasons else by_mooring
+    return str(counted[-1].get("message")) if counted and counted[-1].get("type") == "Warning" else ""
+
+
+def _component(event: Json) -> str:
+    return str(event.get("reportingComponent") or (event.get("source") or {}).get("component") or "")
+
+
+def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
     """The same facts that the controller gathers, but for the driver's manifests, of which only it can ask."""
     claim = Claim.of(obj)
-    namespace = target.client.get(NAMESPACE, name=claim.namespace)
     claims = {each.name: each for each in _all(target, CLAIM, Claim.of)}
     classes = {each.name: each for each in _all(target, STORAGE_CLASS, StorageClass.of)}
     asked = any(each.attributes_class for each in claims.values())
@@ -106,8 +144,9 @@ def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]
     return found
 
 
-def _volume(target: Target, name: str) -> Explanation:
-    volume = Volume.of(target.client.get(VOLUME, name=name))
+def _volume(target: Target, obj: Json, events: list[Json]) -> Explanation:
+    del events  # the object itself has all that is to be said
+    volume = Volume.of(obj)
     claim = None
     if volume.claim_ref is not None:
         try:
@@ -119,18 +158,27 @@ def _volume(target: Target, name: str) -> Explanation:
     return explain_volume(volume, claim=claim)
 
 
-def _pod(target: Target, name: str) -> Explanation:
-    obj = target.client.get(POD, namespace=target.namespace, name=name)
+def _pod(target: Target, obj: Json, events: list[Json]) -> Explanation:
     pod = Pod.of(obj)
-    explained, missing = [], []
-    for claim in pod.claims.values():
+    claims, missing = [], []
+    for claim in dict.fromkeys(pod.claims.values()):
         try:
-            explained.append(_claim(target, claim))
+            there = target.client.get(CLAIM, namespace=target.namespace, name=claim)
+            claims.append(_claim(target, there, _events(target, CLAIM, there)))
         except Refused as error:
             if error.status != 404:
                 raise
             missing.append(claim)
-    return explain_pod(pod, claims=explained, missing=missing, refusal=_refusal(target, obj))
+    found = explain_pod(
+        pod,
+        claims=claims,
+        missing=missing,
+        refusal=_refusal(target, obj),
+        failure=_last_warning(events, MOUNTING),
+        nodes=_all(target, NODE, Node.of),
+        in_cluster=not target.client.server.engine,
+    )
+    return _in_namespace(found, target.client.get(NAMESPACE, name=target.namespace))
 
 
 def _refusal(target: Target, pod: Json) -> str:
@@ -147,12 +195,14 @@ def _refusal(target: Target, pod: Json) -> str:
     return ""
 
 
-def _events(target: Target, kind: Kind, name: str) -> list[Json]:
-    """What was told about it lately, oldest first."""
-    selector = f"involvedObject.kind={kind.name},involvedObject.name={name}"
+def _events(target: Target, kind: Kind, obj: Json) -> list[Json]:
+    """What was reported about this very object lately, oldest first: not about a former one of its name."""
+    metadata = obj["metadata"]
+    involved = {"kind": kind.name, "name": metadata["name"], "uid": metadata["uid"]}
+    selector = ",".join(f"involvedObject.{key}={value}" for key, value in involved.items())
     namespace = target.namespace if kind.namespaced else "default"
     items = target.client.get(EVENT, namespace=namespace, query={"fieldSelector": selector}).get("items") or []
-    return sorted(items, key=lambda each: str(each.get("lastTimestamp") or ""))
+    return sorted(items, key=lambda each: str(each.get("lastTimestamp") or each.get("eventTime") or ""))
 
 
 def _data(found: Explanation, events: list[Json]) -> Json:

@@ -5,8 +5,11 @@ import sys
 import click
 
 from provisioner.cli.client import Refused
+from provisioner.cli.commands.explain import explained
+from provisioner.cli.exits import CommandFailed
 from provisioner.cli.options import Target, split_names, with_target
 from provisioner.cli.waiting import until
+from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, POD, STATEFUL_SET, VOLUME, Json, Kind
 
 CONDITIONS = ("ready", "bound", "delete")
@@ -21,10 +24,16 @@ def command(*, what: tuple[str, ...], condition: str, timeout: float, target: Ta
     """
     Wait for objects to become ready, bound or deleted.
 
+    What is being deleted is neither ready nor bound.
+
     WHAT is KIND NAME… or KIND/NAME…. A StatefulSet is ready when all its pods are, and no other is left.
     """
     for kind, name in split_names(what):
-        until(lambda k=kind, n=name: _missing(target, k, n, condition), seconds=timeout)  # type: ignore[misc]
+        until(
+            lambda k=kind, n=name: _missing(target, k, n, condition),  # type: ignore[misc]
+            seconds=timeout,
+            why=lambda k=kind, n=name: _why(target, k, n),  # type: ignore[misc]
+        )
         sys.stdout.write(f"{kind.singular}/{name} condition met\n")
 
 
@@ -38,8 +47,20 @@ def _missing(target: Target, kind: Kind, name: str, condition: str) -> str:
         return "" if condition == "delete" else f"{kind.singular} {name} is not there"
     if condition == "delete":
         return f"{kind.singular} {name} is there"
+    if "deletionTimestamp" in obj["metadata"]:
+        return f"{kind.singular} {name} is being deleted, so that it is not {condition}"
     met = is_bound(obj) if condition == "bound" else is_ready(kind, obj)
     return "" if met else f"{kind.singular} {name} is not {condition}"
+
+
+def _why(target: Target, kind: Kind, name: str) -> str:
+    """What `mooring explain` says of a claim, a volume or a pod that is not so yet; "" of another kind."""
+    if kind not in {CLAIM, VOLUME, POD}:
+        return ""
+    try:
+        return explained(target, kind, name).sentence
+    except (CommandFailed, InvalidObject):
+        return ""  # it went meanwhile, or cannot be read: what is missing was said
 
 
 def is_bound(obj: Json) -> bool:

@@ -15,7 +15,8 @@ from provisioner.binding.by_hand import cannot_import, cannot_release, cannot_ta
 from provisioner.binding.control import claim_step, volume_step
 from provisioner.binding.decision import SENTENCES, Decision, Reason
 from provisioner.binding.expand import Growth, growth, node_part
-from provisioner.binding.explain import Explanation, explain_claim, explain_pod, explain_volume
+from provisioner.binding.explain import Explanation, explain_claim, explain_volume
+from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.loss import Loss

@@ -6,7 +6,8 @@ import itertools
 import pytest
 
 from provisioner.binding.decision import Reason
-from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_pod, explain_volume
+from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_volume
+from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.place import place

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from provisioner.binding.expand import Growth, Turn, growth, node_part
-from provisioner.binding.explain import explain_claim, explain_pod
+from provisioner.binding.explain import explain_claim
+from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.model.claim import Claim

@@ -1,0 +1,70 @@
+"""Why a pod's volumes are not mounted, or that they are."""
+
+from collections.abc import Sequence
+
+from provisioner.binding.deletion import pod_deletion
+from provisioner.binding.explain import TERMINATING, Explanation
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+
+
+def explain_pod(
+    pod: Pod,
+    *,
+    claims: Sequence[Explanation],
+    missing: Sequence[str] = (),
+    refusal: str = "",
+    failure: str = "",
+    nodes: Sequence[Node] | None = None,
+    in_cluster: bool = False,
+) -> Explanation:
+    """
+    Whether the pod's volumes are there.
+
+    `missing` are the names of claims that do not exist; `refusal` says why the claim of an ephemeral volume may not be
+    used (`ClaimVolume.refusal`); `failure` is the last Event about mounting or unmounting for this very pod, where that
+    is a warning. `nodes` are all there are, None where that is not known. In a cluster kubelet mounts.
+    """
+    subject = f"pod {pod.namespace}/{pod.name}"
+    unbound = [claim for claim in claims if claim.state != "Bound"]
+    changing = [claim for claim in claims if claim.state == "Bound" and not claim.well]
+    reasons = tuple(reason for claim in (*unbound, *changing) for reason in claim.reasons)
+    mounter = f"{'kubelet of ' if in_cluster else ''}node {pod.node_name}"
+    if pod.deleting:
+        sentence = pod_deletion(pod, mounter=mounter, failure=failure)
+        if lost := _lost_node(pod, nodes):
+            sentence += f"; {lost}"
+        return Explanation(subject, TERMINATING, well=False, sentence=sentence, reasons=reasons)
+    if pod.ended:
+        return Explanation(subject, pod.phase, well=pod.phase == "Succeeded", sentence=f"it has ended ({pod.phase})")
+    if refusal:
+        sentence = refusal
+    elif missing:
+        sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
+    elif waits := [claim for claim in unbound if not (pod.ready and claim.state == TERMINATING)]:
+        sentence = f"it waits for {waits[0].subject}: {waits[0].sentence}"
+    elif not pod.claims:
+        sentence = "it mounts no claim, so that nothing of it waits for Mooring"
+    elif not pod.node_name:
+        sentence = "its claims are bound, and it waits to be scheduled"
+    elif lost := _lost_node(pod, nodes):
+        sentence = f"its claims are bound; {lost}"
+    elif pod.ready or pod.started:
+        sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
+        sentence += "" if pod.ready else ", and its containers are not ready"
+        sentence += "".join(f"; {claim.subject}: {claim.sentence}" for claim in (*unbound, *changing))
+    elif failure:
+        sentence = f"its claims are bound, and {mounter} could not mount them, and tries again: {failure}"
+    else:
+        sentence = f"its claims are bound, and {mounter} is mounting them"
+    return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, sentence, reasons)
+
+
+def _lost_node(pod: Pod, nodes: Sequence[Node] | None) -> str:
+    """Why nothing is mounted or unmounted where the pod is; "" when something is, or that is not known."""
+    if not pod.node_name or nodes is None:
+        return ""
+    node = next((each for each in nodes if each.name == pod.node_name), None)
+    if node is None:
+        return f"node {pod.node_name}, where it is, does not exist; delete the pod, so that another takes its place"
+    return "" if node.ready else f"node {pod.node_name}, where it is, is not ready; start that node, or its engine"
