@@ -1,27 +1,32 @@
 """Events on objects, each said once: a reconciler that looks again ten times has nothing new to say nine times."""
 
-from provisioner.kube.events import Recorder, without_amounts
+import asyncio
+
+from provisioner.kube.events import Recorder
+from provisioner.kube.repeats import MOST, Repeats
 from provisioner.model.kinds import Json
 
-REMEMBERED = 4096
+AGAIN_SECONDS = 1800.0
+"""What still holds is recorded again then: a cluster drops an Event an hour after it was written last."""
 
 
 class Announcer:
-    """Records Events, leaving out one that says what the last one about the same object said."""
+    """Records Events, leaving out one that says what the last one about the same object said a while ago."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._last: dict[str, tuple[str, str]] = {}
+        self._repeats = Repeats()
+        self._recorded: dict[str, float] = {}
 
     async def say(self, obj: Json, *, warning: bool, reason: str, message: str) -> bool:
         """Record the Event unless the last one about this object was the same but for amounts; whether it was new."""
-        uid = obj["metadata"]["uid"]
-        told = (reason, without_amounts(message))
-        if self._last.get(uid) == told:
+        uid, now = obj["metadata"]["uid"], asyncio.get_running_loop().time()
+        is_new = self._repeats.is_new(uid, f"{reason}: {message}")
+        if not is_new and now - self._recorded.get(uid, now) < AGAIN_SECONDS:
             return False
-        if len(self._last) >= REMEMBERED:
-            self._last.clear()
-        self._last[uid] = told
-        kind = "Warning" if warning else "Normal"
-        await self._recorder.record(obj, type=kind, reason=reason, message=message)
-        return True
+        self._recorded.pop(uid, None)
+        while len(self._recorded) >= MOST:
+            del self._recorded[next(iter(self._recorded))]
+        self._recorded[uid] = now
+        await self._recorder.record(obj, type="Warning" if warning else "Normal", reason=reason, message=message)
+        return is_new

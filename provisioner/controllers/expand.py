@@ -5,6 +5,7 @@ The node's part, the filesystem, is kubelet's in a cluster and the agent's in th
 Source of the flow: external-resizer, pkg/controller.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -88,8 +89,9 @@ class Expand:
             return RequeueAfter(pause, "it was refused a moment ago")
         if claim.allocated != size or not claim.resize_status:
             found = await write_status(self._transport, found, resize_status.in_progress(found, size=size))
-        message = f"volume {name} grows from {claim.capacity} to {size}"
-        await self._announcer.say(found, warning=False, reason="Resizing", message=message)
+        if not self._retries.knows(claim.uid, size):
+            message = f"volume {name} grows from {claim.capacity} to {size}"
+            await self._announcer.say(found, warning=False, reason="Resizing", message=message)
         try:
             grown = await grow(self._router, held, size=size, before=str(claim.capacity))
         except DriverAway as error:
@@ -116,8 +118,9 @@ class Expand:
             self._refused.discard(claim.uid)
         pause = self._retries.failed(claim.uid, size, slowly=error.infeasible)
         message = f"volume {claim.volume_name} cannot grow to {size}: {error.message}"
-        await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
-        log.warning("volume.not-expanded", volume=claim.volume_name, code=error.code.name, error=error.message)
+        is_new = await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
+        level = logging.WARNING if is_new else logging.DEBUG
+        log.log(level, "volume.not-expanded", volume=claim.volume_name, code=error.code.name, error=error.message)
         status = resize_status.failed(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)

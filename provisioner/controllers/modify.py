@@ -4,6 +4,7 @@ Bound claims that ask for another VolumeAttributesClass: their volumes get its p
 Source of the flow: external-resizer, pkg/modifycontroller.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -94,8 +95,9 @@ class Modify:
         if claim.modify_target != wanted.name or claim.modify_status not in {IN_PROGRESS, INFEASIBLE}:
             status = modify_status.in_progress(found, target=wanted.name)
             found = await write_status(self._transport, found, status)
-        message = f"volume {volume} is given the attributes of class {wanted.name}"
-        await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
+        if not self._retries.knows(claim.uid, wanted.name):
+            message = f"volume {volume} is given the attributes of class {wanted.name}"
+            await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
         try:
             await self._router.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
         except DriverAway as error:
@@ -114,8 +116,9 @@ class Modify:
         """Tell it, and try again: soon what may pass, slowly what will be refused again."""
         pause = self._retries.failed(claim.uid, wanted.name, slowly=error.infeasible)
         message = f"volume {claim.volume_name} cannot have the attributes of class {wanted.name}: {error.message}"
-        await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
-        log.warning("volume.not-modified", volume=claim.volume_name, code=error.code.name, error=error.message)
+        is_new = await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
+        level = logging.WARNING if is_new else logging.DEBUG
+        log.log(level, "volume.not-modified", volume=claim.volume_name, code=error.code.name, error=error.message)
         status = modify_status.failed(found, target=wanted.name, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)

@@ -6,6 +6,7 @@ twice it does nothing the second time. Caches lag behind, so AlreadyExists, Conf
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +18,7 @@ from provisioner.kube.errors import ApiError, Conflict, NotFound
 from provisioner.kube.loops import forever
 from provisioner.kube.queue import WorkQueue
 from provisioner.kube.reflector import Reflector
+from provisioner.kube.repeats import Repeats
 from provisioner.kube.transport import Transport
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import Json, Kind
@@ -90,8 +92,9 @@ class ControlPlane:
             for reflector in reflectors:
                 await reflector.synced.wait()
             for controller, queue in self._queues:
+                said = Repeats()
                 for _ in range(controller.workers):
-                    group.create_task(_work(controller, queue))
+                    group.create_task(_work(controller, queue, said))
 
     def _waker(self, kind: Kind) -> Callable[[Json], None]:
         def wake(obj: Json) -> None:
@@ -105,12 +108,13 @@ class ControlPlane:
         return wake
 
 
-async def _work(controller: Controller, queue: WorkQueue[Key]) -> None:
+async def _work(controller: Controller, queue: WorkQueue[Key], said: Repeats) -> None:
     """One worker of a controller, for ever: whatever a key does, the others are served."""
-    await forever(f"worker of {controller.name}", lambda: _work_once(controller, queue))
+    await forever(f"worker of {controller.name}", lambda: _work_once(controller, queue, said))
 
 
-async def _work_once(controller: Controller, queue: WorkQueue[Key]) -> None:
+async def _work_once(controller: Controller, queue: WorkQueue[Key], said: Repeats) -> None:
+    """Reconcile one key. An error is logged once, and at debug level as long as the key fails in the same way."""
     key = await queue.get()
     try:
         result = await controller.reconcile(key)
@@ -118,20 +122,25 @@ async def _work_once(controller: Controller, queue: WorkQueue[Key]) -> None:
         queue.add_after(key, CONFLICT_SECONDS)
     except TerminalError as error:
         queue.forget(key)
-        log.warning("reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
+        level = logging.WARNING if said.is_new(key, repr(error)) else logging.DEBUG
+        log.log(level, "reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
     except Exception as error:  # one bad object never stops the rest
         delay = queue.retry(key)
+        is_new = said.is_new(key, repr(error))
+        level = logging.INFO if isinstance(error, NotFound) else logging.WARNING
+        is_expected = isinstance(error, ApiError | InvalidObject)
         log.log(
-            20 if isinstance(error, NotFound) else 30,
+            level if is_new else logging.DEBUG,
             "reconcile.failed",
             controller=controller.name,
             key="/".join(key),
             error=str(error) or repr(error),
             again_in=round(delay, 2),
-            exc_info=None if isinstance(error, ApiError | InvalidObject) else error,
+            exc_info=error if is_new and not is_expected else None,
         )
     else:
         queue.forget(key)
+        said.forget(key)
         if isinstance(result, RequeueAfter):
             queue.add_after(key, result.seconds)
     finally:

@@ -16,16 +16,20 @@ LONGEST = 1024
 """Upstream cuts a message there."""
 
 
-_AMOUNT = re.compile(r"(?<![\w.-])\d+(?:\.\d+)?(?:[KMGTPE]i?|m|s|h)?(?![\w-])")
+_TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
+_SIZE = r"\d+(?:\.\d+)?(?:[kKMGTPE]i?)?B?"
+_DURATION = r"(?:\d+(?:\.\d+)?(?:h|ms|us|µs|ns|m|s))+"
+_VARYING = re.compile(rf"(?<![\w.-])(?:{_TIME}|{_DURATION}|{_SIZE})(?![\w-])|(?<=/dev/loop)\d+")
 
 
 def without_amounts(message: str) -> str:
     """
-    Return the message with every number that stands alone, such as ``10Gi`` or ``4096``, as a placeholder.
+    Return the message with a placeholder for all that is another one each time: numbers, sizes, durations and times.
 
-    Two messages that differ in amounts alone report the same thing: one Event, and not one for each byte count.
+    Only where they stand alone, such as ``10Gi`` or ``4096``, and the number of a loop device: two messages that differ
+    in those report the same thing, one Event, and not one for each byte count.
     """
-    return _AMOUNT.sub("#", message)
+    return _VARYING.sub("#", message)
 
 
 class Recorder:

@@ -1,5 +1,6 @@
 """What cannot succeed is asked more and more slowly, and reported once for each reason, whatever wakes the claim."""
 
+import asyncio
 from typing import cast
 
 import grpc
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.controllers import retries
+from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
 from provisioner.controllers.retries import Retries
@@ -154,6 +156,39 @@ def test_messages_that_differ_in_amounts_are_the_same_and_names_are_not_amounts(
 
     assert without_amounts(message.format(first, first, name=1)) == without_amounts(message.format(second, 7, name=1))
     assert without_amounts(message.format(first, 1, name=1)) != without_amounts(message.format(first, 1, name=2))
+
+
+VARYING = (
+    "2026-01-01T00:00:00Z", "2026-01-01 10:11:12.123+02:00", "10:11:12", "5s", "1m30s", "1.5h", "250ms",
+    "4096", "3.5Gi", "10KB", "12MiB", "95%", "/proc/7/fd", "/dev/loop7",
+)  # fmt: skip
+NAMES = ("www-web-1", "v1.2", "pvc-7", "n1", "ext4", "node2", "11111111-1111-1111-1111-111111111111")
+
+
+@pytest.mark.parametrize("text", VARYING)
+def test_what_is_another_one_at_each_try_makes_no_new_message(text: str) -> None:
+    """Times, durations, sizes, process ids and the number of a loop device."""
+    other = text.translate(str.maketrans("1234567", "7654321"))
+
+    assert other != text
+    assert without_amounts(f"x {text}: no") == without_amounts(f"x {other}: no")
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_names_tell_messages_apart(text: str) -> None:
+    """Whatever digits are in them."""
+    assert without_amounts(f"x {text}: no") == f"x {text}: no"
+
+
+async def test_an_event_is_recorded_again_before_the_server_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What still holds can be read as long as it holds; and it is nothing new."""
+    api = FakeApi()
+    announcer = Announcer(api.recorder)
+    said = [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e9)
+    said += [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+
+    assert (said, len(api.events)) == ([True] + [False] * 5, 2)
 
 
 async def test_the_last_amounts_are_the_ones_that_the_event_shows() -> None:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
+import structlog
+
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane, Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import (
@@ -113,3 +115,43 @@ def test_every_answer_of_the_server_has_one_kind_of_error() -> None:
     ]
     for status, reason, kind in rows:
         assert type(error_of(status, reason=reason, message="m")) is kind
+
+
+async def test_a_key_that_fails_in_the_same_way_is_logged_once() -> None:
+    """With its traceback the first time, and again after it went well or failed otherwise; the rest is for debugging."""
+    server = Scripted(0)
+    server.put("a", 1)
+    outcomes = ["1 of 2", "3 of 4", "other", "other", "", "other"]
+
+    def behave(_: Key, times: int) -> Done | RequeueAfter:
+        outcome = outcomes[min(times, len(outcomes)) - 1]
+        if outcome:
+            raise ZeroDivisionError(outcome)
+        return RequeueAfter(0.01, "again")
+
+    controller = Noting(behave)
+    with structlog.testing.capture_logs() as logged:
+        await _run(controller, server, until=lambda: len(controller.calls) > len(outcomes))
+
+    failed = [each for each in logged if each["event"] == "reconcile.failed"]
+    told = [each["error"] for each in failed if each["log_level"] == "warning"]
+    assert told == ["1 of 2", "other", "other"]
+    assert all((each["exc_info"] is not None) == (each["log_level"] == "warning") for each in failed)
+
+
+async def test_a_refused_key_that_is_woken_is_logged_once() -> None:
+    """An object that cannot be read is not reported at each of its changes."""
+    server = Scripted(0)
+    server.put("a", 1)
+
+    def behave(_: Key, times: int) -> Done | RequeueAfter:
+        if times < 5:
+            server.put("a", times + 1)
+        raise TerminalError("the size is not a quantity")
+
+    controller = Noting(behave)
+    with structlog.testing.capture_logs() as logged:
+        await _run(controller, server, until=lambda: len(controller.calls) >= 5)
+
+    assert ["warning"] == [each["log_level"] for each in logged if each["event"] == "reconcile.refused"][:1]
+    assert 1 == sum(each["log_level"] == "warning" for each in logged if each["event"] == "reconcile.refused")
