@@ -5,8 +5,8 @@ from pathlib import Path
 
 from csi.backends import bindings, images, mount_facts
 from csi.backends.protocol import Shape, Usage
-from csi.host import files, filesystems, loopdev, mounts, superblocks
-from csi.host.errors import AlreadyMounted
+from csi.host import files, filesystem_uuids, filesystems, loopdev, mounts, superblocks
+from csi.host.errors import AlreadyMounted, MountFailed, SameUuid
 from csi.host.locks import Locked
 from csi.host.loopdev import Loop
 
@@ -31,7 +31,11 @@ class MountedImage:
             filesystems.grow_unmounted(image)
             grown = False
         with loopdev.attached(image.path, tag=loopdev.tag_of(shape.volume_id)) as loop:
-            mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
+            try:
+                mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
+            except MountFailed as error:
+                _explain(error, image.path, shape, loop)
+                raise
             if grown and "ro" not in mount_flags:
                 self.grow(image, shape, loop, path=staging)
 
@@ -65,6 +69,24 @@ class MountedImage:
         return Usage(
             space.total, used, space.available, space.inodes, space.inodes - space.free_inodes, space.free_inodes
         )
+
+
+def _explain(error: MountFailed, image: Path, shape: Shape, loop: Loop) -> None:
+    """Raise SameUuid where a mounted filesystem with the same UUID may be why the kernel refused the image."""
+    if shape.fs_type == "ext4":
+        return  # the kernel does not compare them
+    uuid = superblocks.uuid(image, fs_type=shape.fs_type)
+    others = [name for name in filesystem_uuids.mounted_from(shape.fs_type, uuid) if name != loop.path.name]
+    if not others:
+        return
+    device, backing = f"/dev/{others[0]}", loopdev.backing_file(others[0])
+    raise SameUuid(
+        f"volume {shape.volume_id}: its {shape.fs_type} has the same UUID {uuid} as the one that is mounted from "
+        f"{backing or device}, and the kernel mounts one of them at a time; unmount that one, or give "
+        f"{image} a UUID of its own: {filesystem_uuids.by_hand(image, fs_type=shape.fs_type)}",
+        device=device,
+        backing=backing,
+    ) from error
 
 
 class RawImage:

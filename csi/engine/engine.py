@@ -72,7 +72,7 @@ class Engine:
             backends=backends,
             node_id=node_id,
         )
-        self._imports = Imports(self.catalog, self.ledger, self._volumes, self._workers)
+        self._imports = Imports(self.catalog, self.ledger, self._volumes, self._trash, self._workers)
         records = NodeRecords(state / FOLDER if state is not None else None)
         own_paths = () if state is None else (state.resolve(),)
         self._node = Node(self.catalog, self._volumes, self._workers, records=records, own_paths=own_paths)

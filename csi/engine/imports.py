@@ -1,14 +1,20 @@
 """
-Bytes that somebody has already, made a volume of a pool: they are renamed, not copied, and never written to.
+Bytes that somebody has already, made a volume of a pool: they are renamed, not copied.
 
 Only what lies in the folder ``import`` of a pool is taken, by its name there: so no caller chooses a path, and the
 rename stays on one disk. The intent is written first, with nobody as its holder; a crash in between is finished by the
-retry.
+retry. What is refused stays where it is, and reserves nothing.
+
+Nothing is written to the bytes, with one exception. A filesystem keeps its UUID unless a volume of this node, in the
+trash or not, or a filesystem that is mounted on it has the same one, or it has none: then it is given a UUID of its own
+before it becomes a volume. The kernel mounts no two of them at a time.
 """
 
 import errno
 import os
 import re
+import uuid
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,11 +28,21 @@ from csi.engine.catalog import Catalog, Entry
 from csi.engine.ledger import SHARE, Ledger
 from csi.engine.manifest import Holder, Manifest
 from csi.engine.pools import Pool
+from csi.engine.trash import Trash
 from csi.engine.volume_ids import id_of
 from csi.engine.volumes import Volumes
 from csi.engine.workers import Workers
-from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted
-from csi.host import files
+from csi.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    ResourceExhausted,
+)
+from csi.host import files, filesystem_uuids, locks
+from csi.host.errors import HostError, UuidNotChanged
 
 log = structlog.get_logger()
 
@@ -50,10 +66,11 @@ class Importing:
 class Imports:
     """Makes volumes of what is there."""
 
-    def __init__(self, catalog: Catalog, ledger: Ledger, volumes: Volumes, workers: Workers) -> None:
+    def __init__(self, catalog: Catalog, ledger: Ledger, volumes: Volumes, trash: Trash, workers: Workers) -> None:
         self._catalog = catalog
         self._ledger = ledger
         self._volumes = volumes
+        self._trash = trash
         self._workers = workers
 
     async def take(self, request: Importing) -> Entry:
@@ -77,9 +94,12 @@ class Imports:
             raise FailedPrecondition(problem)
         if problem := self._catalog.problem_at(pool, id_of(request.name)):
             raise FailedPrecondition(problem)
+        taken = await self._taken_elsewhere(found)
         await self._volumes.measure(pool)
-        manifest = _manifest(request, pool, found)
-        self._require_room(pool, found, manifest.size_bytes)  # nothing may be awaited from here until it is promised
+        # nothing may be awaited from here until it is promised
+        taken |= {entry.manifest.fs_uuid for entry in self._catalog.all()}
+        manifest = _manifest(request, pool, found, taken=taken)
+        self._require_room(pool, found, manifest.size_bytes)
         entry = Entry(pool, manifest)
         self._catalog.put(entry)
 
@@ -90,10 +110,23 @@ class Imports:
 
         try:
             await self._workers.run(write, lane=pool.uuid)
+        except (HostError, OSError) as error:
+            await self._volumes.undo(entry)
+            if isinstance(error, HostError):
+                raise
+            raise Internal(f"volume {manifest.handle} cannot be made: {error}") from error
         except BaseException:
             self._catalog.drop(manifest.handle)
             raise
         return entry
+
+    async def _taken_elsewhere(self, found: Existing) -> set[str]:
+        """Return UUIDs of filesystems of this kind that are in the trash or mounted, as far as they matter."""
+        if not found.fs_type:
+            return set()
+        taken = {each.manifest.fs_uuid for each in await self._trash.all()}
+        mounted = await self._workers.look(lambda: filesystem_uuids.mounted_from(found.fs_type, found.fs_uuid))
+        return taken | ({found.fs_uuid} if mounted else set())
 
     async def _source(self, request: Importing) -> tuple[Pool, Path]:
         if not _ITEM.fullmatch(request.item):
@@ -136,26 +169,45 @@ class Imports:
             if not target.exists():
                 if target.name == "image":
                     source.chmod(_PRIVATE_FILE)
+                if manifest.fs_type:
+                    with locks.locked(source) as image:
+                        filesystem_uuids.change(image, fs_type=manifest.fs_type, uuid=manifest.fs_uuid)
                 files.rename_durably(source, target)
             manifests.write(entry.home, ready)
             files.sync_directory(entry.home.parent)
 
         try:
             await self._workers.run(move, lane=entry.pool.uuid)
-        except FileNotFoundError:
-            raise NotFound(f"there is no {source} any more; put it back, and try again") from None
-        except OSError as error:
-            if error.errno not in {errno.EXDEV, errno.EBUSY}:
-                raise
-            raise FailedPrecondition(
-                f"{source} cannot be moved into pool {entry.pool.name}: it is a filesystem of its own; copy its files "
-                f"into a plain directory beside it"
-            ) from None
+        except (HostError, OSError) as error:
+            if not os.path.lexists(target):
+                await self._volumes.undo(entry)
+            raise _refusal(error, source, entry.pool) from error
         entry.manifest = ready
         await self._volumes.measure(entry.pool)
 
 
-def _manifest(request: Importing, pool: Pool, found: Existing) -> Manifest:
+def _refusal(error: HostError | OSError, source: Path, pool: Pool) -> Exception:
+    """Return what the caller is told of an error that came between the intent and the end."""
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"there is no {source} any more; put it back, and try again")
+    if isinstance(error, UuidNotChanged):
+        return FailedPrecondition(
+            f"{error}; another filesystem on this node has the same UUID, so it cannot be imported as it is"
+        )
+    if isinstance(error, OSError) and error.errno in {errno.EXDEV, errno.EBUSY}:
+        return FailedPrecondition(
+            f"{source} cannot be moved into pool {pool.name}: it is a filesystem of its own; copy its files "
+            f"into a plain directory beside it"
+        )
+    if isinstance(error, PermissionError):
+        return FailedPrecondition(
+            f"{source} cannot be moved into pool {pool.name}: {error.strerror}; it may be immutable, see lsattr"
+        )
+    return error if isinstance(error, HostError) else Internal(f"{source} cannot be imported: {error}")
+
+
+def _manifest(request: Importing, pool: Pool, found: Existing, *, taken: Collection[str]) -> Manifest:
+    """Return the intent. `taken` are UUIDs of filesystems that it must not have."""
     size = found.size_bytes or request.required
     if not size:
         raise InvalidArgument("a directory has no size of its own; say how large the volume shall be")
@@ -169,7 +221,7 @@ def _manifest(request: Importing, pool: Pool, found: Existing) -> Manifest:
         backend=found.backend,
         access_type="block" if found.access_type == "block" else "mount",
         fs_type=found.fs_type,
-        fs_uuid=found.fs_uuid,
+        fs_uuid=str(uuid.uuid4()) if found.fs_type and found.fs_uuid in {"", *taken} else found.fs_uuid,
         provisioning="thin",
         enforced=found.backend == "loop",
         parameters={"backend": found.backend, FOLDER: request.item},

@@ -25,7 +25,7 @@ from csi.engine.volumes import Volumes, unsupported
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, UnsafePath
+from csi.host.errors import AlreadyMounted, SameUuid, UnsafePath
 
 NO_VOLUME: Final = "volume {} does not exist on this node"
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
@@ -85,6 +85,10 @@ class Node:
         except (AlreadyMounted, UnsafePath):
             await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
             raise
+        except SameUuid as error:
+            others = [each for each in self._catalog.all() if str(each.home / "image") == error.backing]
+            name = f" (that is volume {others[0].manifest.handle})" if others else ""
+            raise FailedPrecondition(f"{error}{name}") from error
 
     async def unstage(self, handle: str, staging: str) -> None:
         """Unmount; not staged is fine."""

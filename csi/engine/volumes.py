@@ -184,13 +184,13 @@ class Volumes:
             await self._workers.run(create, lane=entry.pool.uuid)
         except NoSpace:
             if not await self._trash.make_room(entry.pool, shape.size_bytes):
-                await self._undo(entry)
+                await self.undo(entry)
                 raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
             await self._or_undo(entry, create)
         except ImageLocked:
             raise  # the intent stays, and the retry finishes it
         except (HostError, OSError) as error:
-            await self._undo(entry)
+            await self.undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
         await self._or_undo(entry, acknowledge)
         entry.manifest = ready
@@ -200,13 +200,13 @@ class Volumes:
         try:
             await self._workers.run(work, lane=entry.pool.uuid)
         except NoSpace as error:
-            await self._undo(entry)
+            await self.undo(entry)
             raise ResourceExhausted(str(error)) from error
         except (HostError, OSError) as error:
-            await self._undo(entry)
+            await self.undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
 
-    async def _undo(self, entry: Entry) -> None:
+    async def undo(self, entry: Entry) -> None:
         """Only what was never ready: nobody can have written into it. Frees the promise, even if the disk fails."""
         try:
             await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home), lane=entry.pool.uuid)

@@ -20,12 +20,15 @@ from csi.host.errors import CommandError, CommandMissing, CommandTimeout
 PACKAGES: Final = {
     "blkid": "util-linux",
     "btrfs": "btrfs-progs",
+    "btrfstune": "btrfs-progs",
     "e2fsck": "e2fsprogs",
     "mkfs.btrfs": "btrfs-progs",
     "mkfs.ext4": "e2fsprogs",
     "mkfs.xfs": "xfsprogs",
     "resize2fs": "e2fsprogs",
     "setpriv": "util-linux",
+    "tune2fs": "e2fsprogs",
+    "xfs_db": "xfsprogs",
     "xfs_growfs": "xfsprogs",
 }
 """Program → Debian package: all that the driver runs. The image is checked against it."""

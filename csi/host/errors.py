@@ -8,7 +8,9 @@ HostError
     MountFailed         mount(2) or umount2(2) said no
         AlreadyMounted      another mount is at the path
         StillInUse          a mount or a device is still used, so it cannot be taken away yet
+        SameUuid            a mounted filesystem has the same UUID: `device`, `backing`
     NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
+    UuidNotChanged      a filesystem cannot get another UUID as it is now
     NotWhileMounted     it can be done only while the volume is not in use
     NoLoopDevice        the kernel gives no loop device
     NoSpace             the disk below is full
@@ -52,6 +54,23 @@ class AlreadyMounted(MountFailed):
 
 class StillInUse(MountFailed):
     """A mount or a device is still used; take away what uses it first."""
+
+
+class SameUuid(MountFailed):
+    """
+    The kernel refuses a filesystem because one with its UUID is mounted.
+
+    `device` is what that one is mounted from, and `backing` the image below a loop device; "" for any other device.
+    """
+
+    def __init__(self, message: str, *, device: str, backing: str) -> None:
+        super().__init__(message)
+        self.device = device
+        self.backing = backing
+
+
+class UuidNotChanged(HostError):
+    """The filesystem needs something else first; the sentence says what."""
 
 
 class NotBlank(HostError):

@@ -241,13 +241,21 @@ def loop_at(path: Path) -> Loop | None:
 
 def _loop_on_failing_disk(path: Path) -> Loop | None:
     """Return what sysfs tells, which asks no disk."""
-    about = Path("/sys/block", path.name)
+    backing = backing_file(path.name)
     try:
-        backing = (about / "loop/backing_file").read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n")
-        read_only = (about / "ro").read_text(encoding="ascii").strip() == "1"
+        read_only = Path("/sys/block", path.name, "ro").read_text(encoding="ascii").strip() == "1"
     except OSError:
-        return None  # detached meanwhile, or no loop device
-    return Loop(path, False, read_only, "", (0, 0), backing.removesuffix(" (deleted)"))  # unknown
+        return None  # detached meanwhile
+    return Loop(path, False, read_only, "", (0, 0), backing) if backing else None  # unknown, or no loop device
+
+
+def backing_file(name: str) -> str:
+    """Return the path of the file below a device such as ``loop3``, as the kernel knows it; "" for what is no loop."""
+    try:
+        text = (Path("/sys/block") / name / "loop/backing_file").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
+    return text.rstrip("\n").removesuffix(" (deleted)")
 
 
 def refresh(loop: Loop) -> None:

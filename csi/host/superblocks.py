@@ -1,6 +1,7 @@
 """What a filesystem says of itself in its superblock, read from the image while nothing has it mounted."""
 
 import struct
+import uuid as uuids
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,8 @@ _EXT4_STATE: Final = 0x3A
 _EXT4_ERRORS: Final = 2
 _EXT4_64BIT: Final = 0x80
 _BTRFS: Final = 64 << 10
+_BTRFS_LOG_ROOT: Final = 0x60
+_UUID_AT: Final = {"ext4": _EXT4 + 0x68, "xfs": 32, "btrfs": _BTRFS + 0x20}
 _SMALLEST_XFS_GROUP: Final = 64
 """Blocks; xfs_growfs leaves a smaller rest unused."""
 
@@ -61,3 +64,24 @@ def remembers_errors(image: Path, *, fs_type: str) -> bool:
         file.seek(_EXT4 + _EXT4_STATE)
         (state,) = struct.unpack("<H", file.read(2))
     return bool(state & _EXT4_ERRORS)
+
+
+def uuid(image: Path, *, fs_type: str) -> str:
+    """Return the UUID that the kernel tells the filesystem by. Raises OSError, and struct.error as `extent` does."""
+    with image.open("rb") as file:
+        file.seek(_UUID_AT[fs_type])
+        return str(uuids.UUID(bytes=struct.unpack("16s", file.read(16))[0]))
+
+
+def has_pending_log(image: Path, *, fs_type: str) -> bool:
+    """
+    Whether a btrfs has a log that the next mount has to replay. Raises as `extent` does.
+
+    Other kinds are False: their programs look after their logs themselves, while those of btrfs change the filesystem
+    so that its log cannot be replayed any more, and neither can it be mounted.
+    """
+    if fs_type != "btrfs":
+        return False
+    with image.open("rb") as file:
+        file.seek(_BTRFS + _BTRFS_LOG_ROOT)
+        return bool(struct.unpack("<Q", file.read(8))[0])

@@ -17,8 +17,10 @@ from csi.host.errors import (
     NoLoopDevice,
     NoSpace,
     NotWhileMounted,
+    SameUuid,
     StillInUse,
     UnsafePath,
+    UuidNotChanged,
 )
 
 log = structlog.get_logger()
@@ -42,6 +44,8 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     NotWhileMounted: grpc.StatusCode.FAILED_PRECONDITION,
     AlreadyMounted: grpc.StatusCode.FAILED_PRECONDITION,
     StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
+    SameUuid: grpc.StatusCode.FAILED_PRECONDITION,
+    UuidNotChanged: grpc.StatusCode.FAILED_PRECONDITION,
     UnsafePath: grpc.StatusCode.FAILED_PRECONDITION,
     ImageLocked: grpc.StatusCode.ABORTED,
     HostError: grpc.StatusCode.INTERNAL,
