@@ -30,7 +30,9 @@ class MountedImage:
         if grown and filesystems.KINDS[shape.fs_type].grows_unmounted:
             filesystems.grow_unmounted(image)
             grown = False
-        with loopdev.attached(image.path, tag=loopdev.tag_of(shape.volume_id)) as loop:
+        images.keep_reserved(image.path, shape)
+        tag, discards = loopdev.tag_of(shape.volume_id), images.passes_discards(shape)
+        with loopdev.attached(image.path, tag=tag, discards=discards) as loop:
             try:
                 mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
             except MountFailed as error:
@@ -101,7 +103,8 @@ class RawImage:
         """Attach it; the staging path stays as it is."""
         del staging, mount_flags
         with images.opened(home, shape, at_least=shape.size_bytes) as image:
-            loopdev.refresh(loopdev.attach(image.path, tag=loopdev.tag_of(shape.volume_id), read_only=False))
+            images.keep_reserved(image.path, shape)
+            loopdev.refresh(self._attach(image.path, shape, read_only=False))
 
     def grow(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
         """The device has grown, and there is nothing on it that we know."""
@@ -111,7 +114,7 @@ class RawImage:
     ) -> None:
         """Bind the device, or a read-only one over the same image, to a file."""
         del staging, mount_flags
-        loop = loopdev.attach(home / "image", tag=loopdev.tag_of(shape.volume_id), read_only=read_only)
+        loop = self._attach(home / "image", shape, read_only=read_only)
         if mounts.is_mount(target):
             if mount_facts.device_at(target) == loop:
                 return
@@ -134,3 +137,7 @@ class RawImage:
         """Only its size is known."""
         del path
         return Usage(shape.size_bytes, None, None, None, None, None)
+
+    def _attach(self, image: Path, shape: Shape, *, read_only: bool) -> Loop:
+        tag, discards = loopdev.tag_of(shape.volume_id), images.passes_discards(shape)
+        return loopdev.attach(image, tag=tag, read_only=read_only, discards=discards)

@@ -9,6 +9,7 @@ from csi.backends.loop import SECTOR
 from csi.errors import FailedPrecondition, InvalidArgument, NotFound
 from csi.host import filesystems, loopdev, mounts, trees
 from csi.host.errors import NotBlank
+from csi.units import exact
 
 DIRECTORY, LOOP = "directory", "loop"
 
@@ -62,7 +63,7 @@ def _image(path: Path, found: os.stat_result, *, raw: bool) -> Existing:
     if over := loopdev.over(path):
         raise FailedPrecondition(f"{path} is in use by {over[0].path}; unmount and detach that first")
     if found.st_size < SECTOR or found.st_size % SECTOR:
-        raise InvalidArgument(f"{path} has {found.st_size} bytes, and an image has whole sectors of {SECTOR}")
+        raise InvalidArgument(f"{path} has {exact(found.st_size)}, and an image has whole sectors of {SECTOR}")
     used = found.st_blocks * 512
     if raw:
         return Existing(LOOP, "block", "image", found.st_size, used)

@@ -1,6 +1,10 @@
 """
 Image files: made whole or not at all, verified before use, enlarged without touching what is in them.
 
+A thick image has blocks on the pool's disk for all of its bytes: reserved when it is made and when it grows, and again
+before a device is attached, for those that it lost. In between nothing takes them away: a device over it passes no
+discards on. Where the pool's filesystem writes elsewhere than it reserved (btrfs), this keeps room and no more.
+
 All work on an image is done under its lock, so that two drivers, or a driver and a program of the one before it, never
 work on one image.
 """
@@ -11,10 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
 from csi.backends.protocol import Ailment, Shape
 from csi.host import files, filesystems, loopdev, superblocks
 from csi.host.errors import HostError, NotBlank
 from csi.host.locks import Locked, locked
+from csi.units import exact, readable
+
+log = structlog.get_logger()
+
+THICK = "thick"
 
 
 def create(home: Path, shape: Shape) -> None:
@@ -32,13 +43,14 @@ def create(home: Path, shape: Shape) -> None:
         unfinished.unlink()
     with files.reporting_no_space(home), unfinished.open("xb") as file:
         os.fchmod(file.fileno(), 0o600)
-        if shape.provisioning == "thick":
-            os.posix_fallocate(file.fileno(), 0, shape.size_bytes)
-        else:
-            file.truncate(shape.size_bytes)
+        file.truncate(shape.size_bytes)
+    if shape.provisioning == THICK:
+        files.reserve(unfinished, size=shape.size_bytes)
     if shape.access_type == "mount":
         with locked(unfinished) as held:
             filesystems.make(held, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
+        if shape.provisioning == THICK:
+            files.reserve(unfinished, size=shape.size_bytes)  # programs that make filesystems punch holes, too
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
     files.rename_durably(unfinished, image)
@@ -48,7 +60,9 @@ def verify(image: Path, shape: Shape) -> None:
     """Raise HostError for an image of another size, NotBlank for one that does not hold its own filesystem."""
     size = image.stat().st_size
     if size != shape.size_bytes:
-        raise HostError(f"volume {shape.volume_id}: {image} has {size} bytes, its manifest says {shape.size_bytes}")
+        raise HostError(
+            f"volume {shape.volume_id}: {image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}"
+        )
     if shape.access_type == "mount":
         found = filesystems.probe(image)
         if found is None or (found.fs_type, found.uuid) != (shape.fs_type, shape.fs_uuid):
@@ -62,11 +76,11 @@ def enlarge(image: Path, shape: Shape) -> None:
         if before >= shape.size_bytes:
             return
         try:
-            if shape.provisioning == "thick":
-                os.posix_fallocate(file.fileno(), before, shape.size_bytes - before)
+            if shape.provisioning == THICK:
+                files.reserve(image, size=shape.size_bytes)
             else:
                 file.truncate(shape.size_bytes)
-        except OSError:
+        except (HostError, OSError):
             file.truncate(before)
             raise
         os.fsync(file.fileno())
@@ -89,9 +103,50 @@ def opened(home: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]:
             ) from None
         size = os.fstat(held.descriptor).st_size
         if size < at_least:
-            message = f"volume {shape.volume_id}: {image} has {size} bytes of {at_least}; restore it from a backup"
-            raise HostError(message)
+            raise HostError(
+                f"volume {shape.volume_id}: {image} has {exact(size)} of {exact(at_least)}; restore it from a backup"
+            )
         yield held
+
+
+def keep_reserved(image: Path, shape: Shape) -> None:
+    """
+    Give a thick image the blocks again that it lost.
+
+    Where that fails the volume is used nevertheless: the log says so now, and its health as long as blocks are missing.
+    """
+    if shape.provisioning != THICK:
+        return
+    try:
+        files.reserve(image, size=shape.size_bytes)
+    except (HostError, OSError) as error:
+        log.warning("volume.not_reserved", volume=shape.volume_id, path=str(image), error=str(error))
+
+
+def passes_discards(shape: Shape) -> bool:
+    """Whether blocks that the volume's filesystem frees may go back to the pool's disk."""
+    return shape.provisioning != THICK
+
+
+def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[Ailment]:
+    """What takes blocks away from a thick image, or took them: `blocks` are those of 512 bytes that it has."""
+    if shape.provisioning != THICK:
+        return []
+    found = []
+    if (has := blocks * 512) < shape.size_bytes:
+        message = (
+            f"{image} is thick, and only {readable(has)} of its {readable(shape.size_bytes, up=True)} are reserved; "
+            f"free some space on the pool's disk; the rest is reserved when it is staged the next time"
+        )
+        found.append(Ailment("DEGRADED", "NotReserved", message))
+    for loop in loopdev.find(image, tag=loopdev.tag_of(shape.volume_id)):
+        if loopdev.passes_discards(loop):
+            message = (
+                f"{image} is thick, and {loop.path} passes discards on, which take its blocks away; let the driver "
+                f"write to /sys, and stage it again"
+            )
+            found.append(Ailment("DEGRADED", "DiscardsPassedOn", message))
+    return found
 
 
 def ailments(home: Path, shape: Shape) -> list[Ailment]:
@@ -107,14 +162,16 @@ def ailments(home: Path, shape: Shape) -> list[Ailment]:
         if not loopdev.is_over(loop, image, tag=tag)
     ]
     try:
-        size = image.stat().st_size
+        status = image.stat()
     except FileNotFoundError:
         return [*found, Ailment("DATA_LOSS", "ImageMissing", f"{image} is gone; restore it from a backup")]
+    size = status.st_size
+    found += _thickness(image, shape, blocks=status.st_blocks)
     if size < shape.size_bytes:
-        message = f"{image} has {size} bytes of {shape.size_bytes}: its end is gone; restore it from a backup"
+        message = f"{image} has {exact(size)} of {exact(shape.size_bytes)}: its end is gone; restore it from a backup"
         found.append(Ailment("DATA_LOSS", "ImageTruncated", message))
     elif size > shape.size_bytes:
-        message = f"{image} has {size} bytes, its manifest says {shape.size_bytes}; expand the volume to match"
+        message = f"{image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}; expand the volume to match"
         found.append(Ailment("DEGRADED", "ImageSizeDiffers", message))
     if superblocks.remembers_errors(image, fs_type=shape.fs_type):
         message = f"the filesystem in {image} met errors; it is checked when it is staged the next time"

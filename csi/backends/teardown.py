@@ -87,12 +87,31 @@ def _is_ours(mount: mounts.Mount, removal: Removal) -> bool:
     return surely is Match.LIKELY or removal.recorded
 
 
+def unstage(removal: Removal, *, devices: bool) -> None:
+    """
+    Unmount the volume from its staging path and wait for its loop devices to go; `devices`: there may be some.
+
+    Raises AlreadyMounted, StillInUse.
+    """
+    volume = removal.volume
+    loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []
+    with loopdev.releasing(loops):
+        unmount(removal)
+        if devices:
+            _detach(volume)
+
+
 def detach(volume: Identity) -> None:
     """
     Wait for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
 
     They are found by their tag, which names the volume and its pool: the image may be gone with its disk.
     """
+    with loopdev.releasing(loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image)):
+        _detach(volume)
+
+
+def _detach(volume: Identity) -> None:
     deadline = time.monotonic() + DETACH_SECONDS
     while found := loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image):
         names = {loop.path.name for loop in found}

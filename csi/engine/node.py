@@ -101,13 +101,7 @@ class Node:
         elsewhere = record.staging not in {"", staging}
         removal = Removal(volume, Path(staging), recorded=record.staging == staging, others=self._others(handle))
         devices = not elsewhere and self._may_have_devices(handle)
-
-        def act() -> None:
-            teardown.unmount(removal)
-            if devices:
-                teardown.detach(volume)
-
-        await self._workers.run(act, lane=lane)
+        await self._workers.run(lambda: teardown.unstage(removal, devices=devices), lane=lane)
         await self._keep(handle, record.unstaged(staging))
 
     async def publish(self, request: Publishing) -> None:

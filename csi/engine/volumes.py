@@ -15,7 +15,7 @@ from csi.engine.manifest import Holder, Manifest
 from csi.engine.measuring import Measuring
 from csi.engine.mkfs_options import refused_option
 from csi.engine.pools import Pool
-from csi.engine.requests import MODES, Capability, Creation
+from csi.engine.requests import FS_TYPE, MODES, Capability, Creation
 from csi.engine.sizes import compatible, exact_size
 from csi.engine.trash import Trash
 from csi.engine.volume_ids import id_of
@@ -30,7 +30,8 @@ from csi.errors import (
     Unavailable,
 )
 from csi.host import files
-from csi.host.errors import HostError, ImageLocked, NoSpace
+from csi.host.errors import HostError, ImageLocked, NoSpace, NotReservable
+from csi.units import exact
 
 log = structlog.get_logger()
 
@@ -139,7 +140,7 @@ class Volumes:
         pools = [pool for pool in self._catalog.here if not wanted or pool.name == wanted]
         if not pools and wanted and wanted not in {pool.name for pool in self._catalog.pools}:
             names = ", ".join(pool.name for pool in self._catalog.pools) or "none"
-            raise InvalidArgument(f"there is no pool {wanted} here; the pools are {names}")
+            raise InvalidArgument(f"parameter pool: there is no pool {wanted!r} here; the pools are {names}")
         if not pools:
             known = [*self._catalog.away.values(), *self._catalog.unresponsive.values()]
             problems = "; ".join(known) or "make one with: mooring pool init"
@@ -189,6 +190,9 @@ class Volumes:
             await self._or_undo(entry, create)
         except ImageLocked:
             raise  # the intent stays, and the retry finishes it
+        except NotReservable as error:
+            await self.undo(entry)
+            raise FailedPrecondition(str(error)) from error
         except (HostError, OSError) as error:
             await self.undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
@@ -220,7 +224,7 @@ class Volumes:
         capabilities = request.capabilities
         differs = ""
         if not compatible(manifest.size_bytes, required=request.required, limit=request.limit):
-            differs = f"it has {manifest.size_bytes} bytes"
+            differs = f"it has {exact(manifest.size_bytes)}"
         elif manifest.parameters != dict(parameters.compared):
             differs = "its parameters differ"
         elif any(each.access_type != manifest.access_type for each in capabilities):
@@ -259,7 +263,7 @@ def _fs_type(capabilities: tuple[Capability, ...], request: Creation, backend: B
         raise InvalidArgument(f"the filesystems {', '.join(sorted(asked))} are asked for at once")
     fs_type = asked.pop() if asked else backend.fs_types()[0]
     if fs_type not in backend.fs_types():
-        raise InvalidArgument(f"filesystem {fs_type} is not offered; {', '.join(backend.fs_types())} is")
+        raise InvalidArgument(f"parameter {FS_TYPE}: {fs_type!r} is not one of {', '.join(backend.fs_types())}")
     return fs_type
 
 
@@ -270,5 +274,5 @@ def unsupported(capability: Capability, backend: Backend) -> str:
     if capability.access_type not in backend.access_types:
         return f"raw block volumes are not offered by backend {backend.name}; use backend loop"
     if capability.fs_type and backend.fs_types() and capability.fs_type not in backend.fs_types():
-        return f"filesystem {capability.fs_type} is not offered; {', '.join(backend.fs_types())} is"
+        return f"filesystem {capability.fs_type!r} is not one of {', '.join(backend.fs_types())}"
     return ""

@@ -14,6 +14,7 @@ HostError
     NotWhileMounted     it can be done only while the volume is not in use
     NoLoopDevice        the kernel gives no loop device
     NoSpace             the disk below is full
+    NotReservable       the filesystem below cannot reserve blocks
     UnsafePath          a path that leads, or may lead, out of where it belongs
     ImageLocked         another process works on the image
 """
@@ -87,6 +88,10 @@ class NoLoopDevice(HostError):
 
 class NoSpace(HostError):
     """The filesystem below the pool is full."""
+
+
+class NotReservable(HostError):
+    """The filesystem below the pool has no fallocate(2)."""
 
 
 class UnsafePath(HostError):

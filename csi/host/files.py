@@ -1,5 +1,6 @@
 """Files and directories of a pool: durable writes, and removal that cannot leave the pool."""
 
+import ctypes
 import errno
 import os
 import secrets
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from csi.host import subvolumes
-from csi.host.errors import NoSpace, UnsafePath
+from csi.host.errors import NoSpace, NotReservable, UnsafePath
+from csi.units import readable
 
 PRIVATE: Final = 0o700
 """Mode of our directories: a volume's data is for whoever mounts it, not for whoever is logged in."""
@@ -20,6 +22,7 @@ PRIVATE: Final = 0o700
 BATCH: Final = 1000
 """Names that a removal reads at a time."""
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -53,11 +56,37 @@ def read_small(path: Path, *, most: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise UnsafePath(f"{path} is not a regular file; move it away and restore it from a backup")
         if found.st_size > most:
-            raise UnsafePath(f"{path} has {found.st_size} bytes, more than {most}; restore it from a backup")
+            raise UnsafePath(
+                f"{path} has {readable(found.st_size, up=True)}, more than {readable(most)}; restore it from a backup"
+            )
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return file.read(most)
     finally:
         os.close(descriptor)
+
+
+def reserve(path: Path, *, size: int) -> None:
+    """
+    Give a file a block for each of its first `size` bytes, and make it that long; blocks that it has stay as they are.
+
+    This is fallocate(2) itself. The posix_fallocate of C libraries, and of Python, writes into the file where the
+    filesystem cannot reserve: racing with whoever uses it, and for as long as it is large. Raises NoSpace,
+    NotReservable where the filesystem cannot, and OSError.
+    """
+    with reporting_no_space(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            while _libc.fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
+                number = ctypes.get_errno()
+                if number == errno.EOPNOTSUPP:
+                    raise NotReservable(
+                        f"the filesystem of {path} cannot reserve blocks, so a volume there cannot be thick; "
+                        f"use provisioning: thin"
+                    )
+                if number != errno.EINTR:
+                    raise OSError(number, os.strerror(number), str(path))
+        finally:
+            os.close(descriptor)
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: bool = True) -> None:

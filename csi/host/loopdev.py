@@ -12,25 +12,36 @@ import hashlib
 import os
 import stat
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Final
 
+import structlog
+
+from csi.host import block_queue
 from csi.host.errors import NoLoopDevice
+
+log = structlog.get_logger()
 
 CLR_FD: Final = 0x4C01
 GET_STATUS64: Final = 0x4C05
 SET_CAPACITY: Final = 0x4C07
 CONFIGURE: Final = 0x4C0A
 BLKROSET: Final = 0x125D
+CTL_ADD: Final = 0x4C80
+CTL_REMOVE: Final = 0x4C81
 CTL_GET_FREE: Final = 0x4C82
 READ_ONLY: Final = 1
 AUTOCLEAR: Final = 4
 DIRECT_IO: Final = 16
 MAJOR: Final = 7
 ATTEMPTS: Final = 32
+RENEWALS: Final = 20
+RENEWAL_STEP: Final = 0.005
+"""Seconds between two attempts to renew a device."""
 
 _ROOMS: Final = frozenset({"volumes", "trash"})
 """Directories of a pool; an image is ``<room>/<directory named after the volume>/image``."""
@@ -83,40 +94,101 @@ def tag_of(volume_id: str) -> str:
 
 
 @contextmanager
-def attached(image: Path, *, tag: str, read_only: bool = False) -> Iterator[Loop]:
+def attached(image: Path, *, tag: str, read_only: bool = False, discards: bool = True) -> Iterator[Loop]:
     """
     A device over the image, there as long as the block runs; a mount made meanwhile keeps it.
 
-    Uses direct I/O where the filesystem below allows it, so that data is not cached twice. Raises NoLoopDevice.
+    Uses direct I/O where the filesystem below allows it, so that data is not cached twice. `discards` false: blocks
+    that are freed on the device stay with the image, as far as that can be set. Raises NoLoopDevice.
     """
-    device, loop = _attach(image, tag=tag, flags=AUTOCLEAR | (READ_ONLY if read_only else 0))
+    device, loop = _attach(image, tag=tag, flags=AUTOCLEAR | (READ_ONLY if read_only else 0), discards=discards)
     try:
         yield loop
-    finally:
+    except BaseException:
         os.close(device)
+        if not discards:
+            renew(loop)
+        raise
+    os.close(device)
 
 
-def attach(image: Path, *, tag: str, read_only: bool) -> Loop:
+def attach(image: Path, *, tag: str, read_only: bool, discards: bool = True) -> Loop:
     """
     A device over the image that stays until it is detached; the one that is there already, where there is one.
 
-    Raises NoLoopDevice.
+    `discards` is as for `attached`. Raises NoLoopDevice.
     """
     for loop in find(image, tag=tag):
         if loop.read_only == read_only:
+            if not discards:
+                _stop_discards(loop)
             return loop
-    device, loop = _attach(image, tag=tag, flags=READ_ONLY if read_only else 0)
+    device, loop = _attach(image, tag=tag, flags=READ_ONLY if read_only else 0, discards=discards)
     os.close(device)
     return loop
 
 
-def _attach(image: Path, *, tag: str, flags: int) -> tuple[int, Loop]:
+def _attach(image: Path, *, tag: str, flags: int, discards: bool) -> tuple[int, Loop]:
     mode = os.O_RDONLY if flags & READ_ONLY else os.O_RDWR
     backing = os.open(image, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        return _configure(backing, tag=tag, mode=mode, flags=flags | DIRECT_IO)
+        device, loop = _configure(backing, tag=tag, mode=mode, flags=flags | DIRECT_IO)
+        if discards and block_queue.is_limited(loop.path.name):  # by whoever had the number before
+            _clear(device)
+            os.close(device)
+            renew(loop)
+            device, loop = _configure(backing, tag=tag, mode=mode, flags=flags | DIRECT_IO)
     finally:
         os.close(backing)
+    if not discards:
+        _stop_discards(loop)
+    return device, loop
+
+
+def _stop_discards(loop: Loop) -> None:
+    """Keep the blocks of the image; where that cannot be set the log says so, and the device works on."""
+    try:
+        block_queue.stop_discards(loop.path.name)
+    except OSError as error:
+        log.warning("loop.discards_not_stopped", device=str(loop.path), error=str(error))
+
+
+def renew(loop: Loop) -> None:
+    """
+    Remove the device of a number that nothing is attached to any more, and add a new one, which has no limits.
+
+    One that is in use stays as it is.
+    """
+    number = int(loop.path.name.removeprefix("loop"))
+    control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        for left in reversed(range(RENEWALS)):
+            try:
+                fcntl.ioctl(control, CTL_REMOVE, number)
+                fcntl.ioctl(control, CTL_ADD, number)
+            except OSError as error:
+                if error.errno == errno.EBUSY and left:  # its last user may be about to close it
+                    time.sleep(RENEWAL_STEP)
+                    continue
+                if error.errno not in {errno.ENODEV, errno.EEXIST}:  # somebody else was faster
+                    log.warning("loop.not_renewed", device=str(loop.path), error=str(error))
+            return
+    finally:
+        os.close(control)
+
+
+def passes_discards(loop: Loop) -> bool:
+    """Whether blocks that are freed on the device are taken from its image."""
+    return block_queue.passes_discards(loop.path.name)
+
+
+@contextmanager
+def releasing(loops: Sequence[Loop]) -> Iterator[None]:
+    """Renew devices that go while the block runs and that were limited: the limit would stay with their numbers."""
+    limited = [loop for loop in loops if block_queue.is_limited(loop.path.name)]
+    yield
+    for loop in limited:
+        renew(loop)
 
 
 def _configure(backing: int, *, tag: str, mode: int, flags: int) -> tuple[int, Loop]:
@@ -276,12 +348,20 @@ def detach(loop: Loop) -> None:
     except FileNotFoundError:
         return
     try:
-        fcntl.ioctl(device, CLR_FD)
+        _clear(device)
     except OSError as error:
-        if error.errno != errno.ENXIO:
-            raise NoLoopDevice(f"{loop.path} cannot be detached: {error.strerror}") from None
+        raise NoLoopDevice(f"{loop.path} cannot be detached: {error.strerror}") from None
     finally:
         os.close(device)
+
+
+def _clear(device: int) -> None:
+    """Let go of the image now or when the last user closes the device. Raises OSError."""
+    try:
+        fcntl.ioctl(device, CLR_FD)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # nothing is attached
+            raise
 
 
 def _loop(device: int, path: Path) -> Loop:

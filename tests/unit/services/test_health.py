@@ -5,8 +5,12 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
+
+from csi.backends import bindings
+from csi.host import mounts
 from csi.v1 import csi_pb2
-from tests.unit.services.driver import SECONDS, Driver, code
+from tests.unit.services.driver import SECONDS, Driver, capability, code
 from tests.unit.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, disk, each, serving
 
 
@@ -86,6 +90,50 @@ def test_a_filesystem_that_turned_read_only_or_met_errors_is_told(tmp_path: Path
         subprocess.run(["mount", "-o", "remount,ro", str(staging)], check=True)
         assert driver.health(handle) == {"FilesystemReadOnly": "DEGRADED"}
         driver.unstage(handle)
+
+
+@each(EXT4)
+def test_an_ext4_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind) -> None:
+    """Since Linux 6.15 its mount stays writable, and only the option `emergency_ro` tells."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        staging = driver.stage(handle, use=capability(flags=["errors=remount-ro"]))
+        (line,) = [each for each in Path("/proc/self/mountinfo").read_text().splitlines() if f" {staging} " in each]
+        device = Path(line.split(" - ")[1].split()[1]).name
+        Path("/sys/fs/ext4", device, "trigger_fs_error").write_text("mooring's own test", encoding="ascii")
+        assert driver.health(handle)["FilesystemReadOnly"] == "DEGRADED"
+        driver.unstage(handle)
+
+
+@each(XFS)
+def test_a_filesystem_that_shut_down_is_told(tmp_path: Path, kind: Kind) -> None:
+    """Its options say nothing of that; what is in it cannot be reached, and is not lost."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        staging = driver.stage(handle)
+        subprocess.run(["xfs_io", "-x", "-c", "shutdown -f", str(staging)], check=True)
+        assert driver.health(handle) == {"FilesystemShutDown": "INACCESSIBLE"}
+        driver.unstage(handle)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("rw", ""),
+        ("ro", "FilesystemReadOnly"),
+        ("rw,emergency_ro", "FilesystemReadOnly"),
+        ("rw,shutdown", "FilesystemShutDown"),
+        ("rw,emergency_ro,shutdown", "FilesystemShutDown"),
+    ],
+)
+def test_what_a_filesystem_says_of_itself_in_its_options_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, reason: str
+) -> None:
+    """Whatever the kernel of this machine would say."""
+    mount = mounts.parse(f"1 2 7:1 / {tmp_path} rw - ext4 /dev/loop1 {options}")
+    monkeypatch.setattr(mounts, "at", lambda _: mount)
+
+    assert [each.reason for each in bindings.read_only_ailments(tmp_path)] == ([reason] if reason else [])
 
 
 @each(DIRECTORY, EXT4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from csi.v1 import inventory_pb2
+from csi.v1 import csi_pb2, inventory_pb2
 from tests.unit.services.driver import Driver
 from tests.unit.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, each, serving
 
@@ -88,6 +88,10 @@ def test_an_accounted_directory_says_so_and_is_not_well_when_it_is_too_big(tmp_p
         assert volume.volume_context["mooring.dev/size"] == "accounted"
         assert _write_past_the_end(path / "big", kind.size) == 0
         assert driver.health(handle) == {"MoreThanPromised": "DEGRADED"}
+        listed = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=10)
+        assert [(each.volume_id, each.health_statuses[0].reason) for each in listed.entries] == [
+            (handle, "MoreThanPromised")
+        ]
         driver.expand(handle, 2 * kind.size)
         assert driver.health(handle) == {}
         driver.unpublish(handle, path)

@@ -1,0 +1,41 @@
+"""What the queue of a device in sysfs says of discards."""
+
+from pathlib import Path
+
+import pytest
+
+from csi.host import block_queue
+
+
+@pytest.mark.parametrize(
+    ("most", "now", "passes", "limited"),
+    [
+        (4294966784, 4294966784, True, False),
+        (4294966784, 0, False, True),
+        (4294966784, 4096, True, False),
+        (0, 0, False, False),
+    ],
+)
+def test_a_device_that_can_discard_and_does_not_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, now: int, passes: bool, limited: bool
+) -> None:
+    """One over a file that can have no holes does not either, and nobody limited it."""
+    monkeypatch.setattr(block_queue, "_SYSTEM", tmp_path)
+    queue = tmp_path / "loop0" / "queue"
+    queue.mkdir(parents=True)
+    (queue / "discard_max_hw_bytes").write_text(f"{most}\n", encoding="ascii")
+    (queue / "discard_max_bytes").write_text(f"{now}\n", encoding="ascii")
+    assert (block_queue.passes_discards("loop0"), block_queue.is_limited("loop0")) == (passes, limited)
+
+    block_queue.stop_discards("loop0")
+    assert (block_queue.passes_discards("loop0"), block_queue.is_limited("loop0")) == (False, most > 0)
+
+
+def test_of_a_device_that_is_not_there_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking raises nothing; setting does."""
+    monkeypatch.setattr(block_queue, "_SYSTEM", tmp_path)
+
+    assert not block_queue.passes_discards("loop0")
+    assert not block_queue.is_limited("loop0")
+    with pytest.raises(OSError, match="No such file"):
+        block_queue.stop_discards("loop0")
