@@ -107,11 +107,12 @@ def main(
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The pool's name, which StorageClasses use.")
 @click.option("--capacity", type=Size(), help="What it may promise in all; without it, what the disk gives.")
-def pool_init(path: Path, name: str, capacity: int | None) -> None:
+@click.option("--create/--no-create", default=True, help="Whether a directory that is missing is created.")
+def pool_init(*, path: Path, name: str, capacity: int | None, create: bool) -> None:
     """Make a pool in an empty directory."""
     from csi.engine.pools import make_pool  # noqa: PLC0415 # as above
 
-    pool = make_pool(path, name=name, capacity_bytes=capacity, known={})
+    pool = make_pool(path, name=name, capacity_bytes=capacity, known={}, create=create)
     click.echo(f"pool {pool.name} ({pool.uuid}) made at {pool.path}")
 
 

@@ -131,12 +131,20 @@ def read_identity(path: Path) -> Identity:
     return msgspec.json.decode(files.read_small(path / FILE, most=MOST_BYTES), type=Identity)
 
 
-def make_pool(path: Path, *, name: str, capacity_bytes: int | None, known: Mapping[str, str]) -> Pool:
+def make_pool(
+    path: Path, *, name: str, capacity_bytes: int | None, known: Mapping[str, str], create: bool = True
+) -> Pool:
     """
-    Make a pool in an empty directory, which may have to be made itself. Raises BadEnvironment.
+    Make a pool in an empty directory. Raises BadEnvironment.
 
-    Its parent has to be there: a path that was mistyped, or whose disk is not mounted, is not made.
+    `create`: the directory itself is made where it is missing, and never its parent. An admin has to ask for that: a
+    path that was mistyped, or whose disk is not mounted, would become a pool on another disk.
     """
+    if not create and not os.path.lexists(path):
+        raise BadEnvironment(
+            f"{path} does not exist; mount the disk there, correct the path, or say --create for a directory on the "
+            f"disk of {path.absolute().parent}"
+        )
     if not path.absolute().parent.is_dir():
         raise BadEnvironment(
             f"{path.absolute().parent} is no directory; mount the disk there, make it, or name another path than {path}"
@@ -188,7 +196,9 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
     if not _UUID.fullmatch(identity.uuid) or not 0 < len(identity.name) <= MOST_NAME:
         raise BadEnvironment(f"{resolved / FILE} has no UUID, or an odd name; restore it from a backup")
     if identity.capacity_bytes is not None and not 0 <= identity.capacity_bytes <= LARGEST:
-        raise BadEnvironment(f"{resolved / FILE} has a capacity of {identity.capacity_bytes} bytes; restore it")
+        raise BadEnvironment(
+            f"{resolved / FILE} has an impossible capacity_bytes: {identity.capacity_bytes}; restore it"
+        )
     if identity.schema != SCHEMA:
         raise BadEnvironment(f"{resolved / FILE} has schema version {identity.schema}; this driver knows {SCHEMA}")
     if before and before != identity.uuid:

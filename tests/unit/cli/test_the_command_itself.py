@@ -57,6 +57,20 @@ def test_a_bad_command_line_gets_a_sentence_and_its_code(mooring: Mooring, line:
     assert "Traceback" not in ran.err
 
 
+def test_a_pool_is_made_where_nothing_is_only_when_that_is_asked_for(tmp_path: Path) -> None:
+    """A typo in the path of a disk must not become a pool on the disk above it."""
+    path = tmp_path / "dsik1"
+    code = "import sys, provisioner.cli.main as m; sys.exit(m.run(sys.argv[1:]))"
+    argv = [sys.executable, "-c", code, "pool", "init", str(path), "--name", "p"]
+    refused = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert (refused.returncode, path.exists()) == (78, False)
+    assert f"{path} does not exist" in refused.stderr
+    assert "--create" in refused.stderr
+    subprocess.run([*argv, "--create"], capture_output=True, cwd=ROOT, check=True)
+    assert (path / "pool.json").exists()
+
+
 def test_when_nothing_runs_the_sentence_says_how_to_start_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,6 +63,16 @@ def test_a_path_that_does_not_exist_is_never_made_a_pool(tmp_path: Path) -> None
     assert not (tmp_path / "gone").exists()
 
 
+def test_a_pool_is_made_in_a_directory_that_is_there_or_that_was_asked_for(tmp_path: Path) -> None:
+    """A path with a typo in its last name would become a pool on the disk of the directory above."""
+    path = tmp_path / "dsik1"
+    with pytest.raises(BadEnvironment, match=f"{path} does not exist; .*--create"):
+        make_pool(path, name="p", capacity_bytes=None, known={}, create=False)
+    assert not path.exists()
+
+    assert make_pool(path, name="p", capacity_bytes=None, known={}, create=True).path == path
+
+
 def test_no_parent_of_a_pool_is_made(tmp_path: Path) -> None:
     """A mistyped path would become a pool on another disk; the last directory alone may be missing."""
     for path in (tmp_path / "srw/pool", tmp_path / "a/b/c"):

@@ -35,6 +35,7 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "workers out of range": ((*GOOD, "--workers", "0"), 2, "not in the range"),
     "pool missing": (GOOD, 78, "is not a pool; make one with: mooring pool init"),
     "socket directory not there to be made": (("--endpoint", "unix:///proc/x/csi.sock", "--node-id", "n", "--pool", "POOL"), 78, "socket's directory"),
+    "pool to make is not there": ((*POOL_INIT, "--no-create"), 78, "does not exist; mount the disk there, correct the path, or say --create"),
     "capacity is no size": ((*POOL_INIT, "--capacity", "lots"), 2, "500Mi"),
 }  # fmt: skip
 
