@@ -21,7 +21,7 @@ _NAMES_A_FILE: Final = ("/", "file", "name=", "device=", "logdev=", "rtdev=", "u
 def refused_option(fs_type: str, options: Sequence[str]) -> str:
     """Why the options cannot be used, in one sentence; "" when they can."""
     if options and not fs_type:
-        return "a raw volume has no filesystem"
+        return f"{' '.join(options)!r} means nothing for a raw volume, which has no filesystem; leave it out"
     rest = list(options)
     while rest:
         option = rest.pop(0)

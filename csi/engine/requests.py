@@ -16,8 +16,13 @@ FS_TYPE: Final = "csi.storage.k8s.io/fstype"
 LONGEST_RETENTION: Final = 100 * 365 * 24 * 3600
 """Seconds that a volume stays in the trash at the most: longer ones lead past the times that protobuf knows."""
 
+RETENTION: Final = "trashRetention"
+
+QUOTED: Final = 60
+"""Characters of a wrong value that a message shows."""
+
 DIGITS: Final = 12
-"""Digits of one number in a duration."""
+"""Digits of one number in a duration that are still read; a number with more is too large in any unit."""
 
 _CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "thick")}
 _FREE: Final = frozenset({"pool", "trashRetention", "mkfsOptions", FS_TYPE})
@@ -58,7 +63,7 @@ class Parameters:
             if key.startswith(HOLDER_PREFIX):
                 labels[key] = value
             elif key in _CHOICES and value not in _CHOICES[key]:
-                raise InvalidArgument(f"parameter {key}: {value!r} is not one of {', '.join(_CHOICES[key])}")
+                raise InvalidArgument(f"parameter {key}: {_quoted(value)} is not one of {', '.join(_CHOICES[key])}")
             elif key in _CHOICES or key in _FREE:
                 compared[key] = value
             elif key not in _OTHERS and not key.startswith(IGNORED_PREFIX):
@@ -66,7 +71,11 @@ class Parameters:
                 raise InvalidArgument(f"parameter {key} is unknown; valid are {', '.join(valid)}")
         backend = compared.get("backend", "directory")
         if backend != "loop" and (wrong := [key for key in _LOOP_ONLY if compared.get(key)]):
-            raise InvalidArgument(f"parameter {wrong[0]} means something for backend loop only, not for {backend}")
+            value = _quoted(compared[wrong[0]])
+            raise InvalidArgument(
+                f"parameter {wrong[0]}: {value} is possible for backend loop only, and the backend is {backend}; "
+                f"leave it out, or say backend: loop"
+            )
         return cls(
             backend=backend,
             pool=compared.get("pool", ""),
@@ -139,15 +148,24 @@ def mutable_parameters(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(given.items()))
 
 
+def _quoted(value: str) -> str:
+    """Return a value as a message shows it."""
+    return repr(value if len(value) <= QUOTED else f"{value[:QUOTED]}…")
+
+
 def seconds(duration: str) -> int:
-    """A duration such as ``24h``, ``1h30m`` or ``0s``, in seconds. Raises InvalidArgument."""
+    """A trash retention such as ``24h``, ``1h30m`` or ``0s``, in seconds. Raises InvalidArgument."""
     rest, total = duration, 0
     for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
         number, found, after = rest.partition(unit)
-        if found and number.isascii() and number.isdecimal() and len(number) <= DIGITS:
-            total, rest = total + int(number) * factor, after
+        if found and number.isascii() and number.isdecimal():
+            amount = int(number) if len(number) <= DIGITS else LONGEST_RETENTION + 1
+            total, rest = total + amount * factor, after
     if rest or not duration:
-        raise InvalidArgument(f"trashRetention: {duration[:40]!r} is not a duration; write for example 30m, 24h or 0s")
+        raise InvalidArgument(
+            f"parameter {RETENTION}: {_quoted(duration)} is not a duration; write for example 30m, 24h or 0s"
+        )
     if total > LONGEST_RETENTION:
-        raise InvalidArgument(f"trashRetention: {duration} is longer than {LONGEST_RETENTION // 3600}h; write less")
+        most = LONGEST_RETENTION // 3600
+        raise InvalidArgument(f"parameter {RETENTION}: {_quoted(duration)} is too long; the most is {most}h")
     return total

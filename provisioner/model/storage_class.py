@@ -48,11 +48,16 @@ class ClassParameters:
             if key not in KEYS and not key.startswith(CSI_PREFIX):
                 raise InvalidParameter(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
             if key in CHOICES and value not in CHOICES[key]:
-                raise InvalidParameter(f"{key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}")
+                raise InvalidParameter(
+                    f"the parameter {key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}"
+                )
         backend = parameters.get("backend", DEFAULT_BACKEND)
         for key in LOOP_ONLY:
             if key in parameters and backend != "loop":
-                raise InvalidParameter(f"{key} has a meaning for backend loop only, and the backend is {backend}")
+                raise InvalidParameter(
+                    f"the parameter {key}: {parameters[key]!r} is possible for backend loop only, and the backend is "
+                    f"{backend}; leave it out, or say backend: loop"
+                )
         return cls(
             backend=backend,
             pool=parameters.get("pool", ""),
@@ -133,10 +138,12 @@ def _term(term: Object) -> Mapping[str, tuple[str, ...]]:
 
 
 def seconds(duration: str) -> int:
-    """A duration such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
+    """A trash retention such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
     found = _DURATION.fullmatch(duration)
     if found is None:
-        raise InvalidParameter(f"{duration!r} is not a duration; write for example 30m, 24h or 0s")
+        raise InvalidParameter(
+            f"the parameter trashRetention: {duration!r} is not a duration; write for example 30m, 24h or 0s"
+        )
     hours, minutes, rest = (int(part or 0) for part in found.groups())
     return hours * 3600 + minutes * 60 + rest
 
