@@ -13,6 +13,8 @@ SOCKET_LIMIT: Final = 107
 SOCKET_NAME_ROOM: Final = 31
 """Bytes kept for ``/`` and the names that the driver gives to its sockets."""
 
+SOCKET_DIRECTORY_LIMIT: Final = SOCKET_LIMIT - SOCKET_NAME_ROOM
+
 _ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 _SIZE: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)?", re.ASCII)
 _UNITS: Final = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
@@ -98,9 +100,9 @@ class SocketDirectory(click.ParamType[Path]):
         path = Path(str(value))
         if not path.is_absolute():
             self.fail(f"{str(path)!r} is not an absolute path", param, ctx)
-        if len(str(path).encode()) > SOCKET_LIMIT - SOCKET_NAME_ROOM:
-            limit = SOCKET_LIMIT - SOCKET_NAME_ROOM
-            self.fail(f"{str(path)!r} is too long: with the socket's name it has room for {limit} bytes", param, ctx)
+        if len(str(path).encode()) > SOCKET_DIRECTORY_LIMIT:
+            text = f"{str(path)!r} is too long: with the socket's name it has room for {SOCKET_DIRECTORY_LIMIT} bytes"
+            self.fail(text, param, ctx)
         return path
 
 

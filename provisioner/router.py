@@ -303,7 +303,7 @@ def _at_least(size: int) -> csi_pb2.CapacityRange:
     if size > LARGEST:
         raise RpcError(
             code=grpc.StatusCode.OUT_OF_RANGE,
-            message=f"{Quantity.of_bytes(size)} are more than any volume can have; ask for less",
+            message=f"{Quantity.of_bytes(size).readable()} are more than any volume can have; ask for less",
         )
     return csi_pb2.CapacityRange(required_bytes=size)
 

@@ -22,6 +22,7 @@ from csi.engine.volumes import Volumes
 from csi.engine.workers import Workers
 from csi.errors import CsiError, FailedPrecondition, Internal, OutOfRange, ResourceExhausted, Unavailable
 from csi.host.errors import HostError, ImageLocked, NoSpace
+from csi.units import readable
 
 log = structlog.get_logger()
 
@@ -51,8 +52,8 @@ class Expansion:
         )
         if request.limit and manifest.size_bytes > request.limit:
             raise OutOfRange(
-                f"volume {manifest.handle} has {manifest.size_bytes} bytes, which is more than the limit of "
-                f"{request.limit}; volumes do not shrink"
+                f"volume {manifest.handle} has {readable(manifest.size_bytes, up=True)}, which is more than the limit "
+                f"of {readable(request.limit)}; volumes do not shrink"
             )
         if manifest.size_bytes >= size:
             return entry
@@ -89,8 +90,8 @@ class Expansion:
         manifest = entry.manifest
         if required > manifest.size_bytes:
             raise OutOfRange(
-                f"volume {handle} has {manifest.size_bytes} bytes and {required} are asked for; "
-                f"ControllerExpandVolume has to come first"
+                f"volume {handle} has {readable(manifest.size_bytes)}, and {readable(required, up=True)} are asked "
+                f"for; ControllerExpandVolume has to come first"
             )
         if "ro" in entry.record.flags:
             raise FailedPrecondition(f"volume {handle} is staged read-only; it grows when it is staged for writing")

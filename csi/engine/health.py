@@ -10,6 +10,7 @@ from csi.engine.manifest import UNREADABLE
 from csi.engine.pools import Pool, read_identity
 from csi.host import files
 from csi.host.errors import HostError
+from csi.units import readable
 
 FULL_SHARE: Final = 100
 """A pool is full when less than one part in so many of its disk is free."""
@@ -31,7 +32,7 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[Ailment]:
         )
         found.append(Ailment("STORAGE_DEGRADED", "PoolReadOnly", message))
     if space.available * FULL_SHARE < space.total:
-        message = f"pool {pool.name}: only {space.available} bytes are free on its disk; free some, or add a pool"
+        message = f"pool {pool.name}: only {readable(space.available)} are free on its disk; free some, or add a pool"
         found.append(Ailment("STORAGE_DEGRADED", "PoolFull", message))
     damaged = [problem for home, problem in sorted(catalog.damaged.items()) if home.parent == pool.volumes]
     if damaged:
@@ -61,7 +62,9 @@ def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[Ailmen
         message = f"{entry.home} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
         return [Ailment("INACCESSIBLE", "DiskFailing", message)]
     if stored is not None and stored > size:
-        message = f"{stored} bytes are in it, and {size} were promised; expand it, or remove something"
+        message = (
+            f"{readable(stored, up=True)} are in it, and {readable(size)} were promised; expand it, or remove something"
+        )
         found.append(Ailment("DEGRADED", "MoreThanPromised", message))
     return found
 

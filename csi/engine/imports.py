@@ -43,6 +43,7 @@ from csi.errors import (
 )
 from csi.host import files, filesystem_uuids, locks
 from csi.host.errors import HostError, UuidNotChanged
+from csi.units import readable
 
 log = structlog.get_logger()
 
@@ -154,8 +155,8 @@ class Imports:
         if (available := self._ledger.available(pool) + brings) < size:
             self._ledger.refuse_for_now(pool)
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {available} more bytes, and {size} are asked for; "
-                f"{self._ledger.advice(pool)}"
+                f"pool {pool.name} can promise {readable(available)} more, and {readable(size, up=True)} are asked "
+                f"for; {self._ledger.advice(pool)}"
             )
 
     async def _move(self, entry: Entry, request: Importing) -> None:
@@ -212,7 +213,9 @@ def _manifest(request: Importing, pool: Pool, found: Existing, *, taken: Collect
     if not size:
         raise InvalidArgument("a directory has no size of its own; say how large the volume shall be")
     if size < found.used_bytes and not found.size_bytes:
-        raise OutOfRange(f"{request.item} occupies {found.used_bytes} bytes, and the volume would have {size}")
+        raise OutOfRange(
+            f"{request.item} occupies {readable(found.used_bytes, up=True)}, and the volume would have {readable(size)}"
+        )
     return Manifest(
         id=id_of(request.name),
         name=request.name,

@@ -19,6 +19,7 @@ from csi.engine.pools import Pool
 from csi.engine.trash_names import PURGING, deleted_at
 from csi.errors import OutOfRange, ResourceExhausted, Unavailable
 from csi.host import files, trees
+from csi.units import readable
 
 SHARE: Final = 95
 """Per cent of the disk that may be promised; the rest is for the filesystem itself and for whoever shares it."""
@@ -156,7 +157,7 @@ class Ledger:
         if pool.capacity_bytes is None and not self.is_complete(pool) and not self.is_quarantined(pool):
             raise Unavailable(
                 f"pool {pool.name} is still measuring what its volumes occupy; until then it can promise "
-                f"{self.available(pool)} more bytes; try again"
+                f"{readable(self.available(pool))} more; try again"
             )
 
     def promised(self, pool: Pool) -> int:
@@ -213,12 +214,15 @@ class Ledger:
         if size > self.available(pool):
             self.refuse_for_now(pool)
         if size > self.capacity(pool):
-            message = f"pool {pool.name} can promise {self.capacity(pool)} bytes in all, and {size} are asked for"
+            message = (
+                f"pool {pool.name} can promise {readable(self.capacity(pool))} in all, and "
+                f"{readable(size, up=True)} are asked for"
+            )
             raise OutOfRange(message) if pool.capacity_bytes is not None else ResourceExhausted(message)
         if size > self.available(pool):
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {self.available(pool)} more bytes, and {size} are asked for; "
-                f"{self.advice(pool)}, or add a pool"
+                f"pool {pool.name} can promise {readable(self.available(pool))} more, and "
+                f"{readable(size, up=True)} are asked for; {self.advice(pool)}, or add a pool"
             )
 
     def require_more(self, pool: Pool, more: int, *, total: int) -> None:
@@ -232,12 +236,13 @@ class Ledger:
             self.refuse_for_now(pool)
         if total > self.capacity(pool):
             raise OutOfRange(
-                f"pool {pool.name} can promise {self.capacity(pool)} bytes in all, and {total} are asked for"
+                f"pool {pool.name} can promise {readable(self.capacity(pool))} in all, and "
+                f"{readable(total, up=True)} are asked for"
             )
         if more > self.available(pool):
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {self.available(pool)} more bytes, and {more} are asked for; "
-                f"{self.advice(pool)}"
+                f"pool {pool.name} can promise {readable(self.available(pool))} more, and "
+                f"{readable(more, up=True)} are asked for; {self.advice(pool)}"
             )
 
     def advice(self, pool: Pool) -> str:
@@ -248,7 +253,7 @@ class Ledger:
         """
         count, promised = len(self._catalog.of_pool(pool)), self.promised(pool)
         return (
-            f"its {count} volumes have {promised} of {self.capacity(pool)} bytes, "
+            f"its {count} volumes have {readable(promised)} of {readable(self.capacity(pool))}, "
             f"and `mooring volumes` lists them: delete volumes that nobody needs there, and erase those without a "
             f"PersistentVolume"
         )

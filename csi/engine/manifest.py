@@ -135,7 +135,7 @@ def read(home: Path) -> Manifest:
 def implausible(manifest: Manifest) -> str:
     """Return what in a manifest no driver can have written; "" when there is nothing."""
     if not 0 < manifest.size_bytes <= LARGEST or not 0 <= manifest.grows_to <= LARGEST:
-        return f"a size of {manifest.size_bytes} bytes, to become {manifest.grows_to}, is not possible"
+        return f"size_bytes {manifest.size_bytes} and grows_to {manifest.grows_to} are not possible together"
     holders = [*manifest.ledger, *([manifest.holder] if manifest.holder else [])]
     for moment in (manifest.created, *(each.since for each in holders)):
         try:

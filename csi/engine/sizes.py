@@ -3,6 +3,7 @@
 from typing import Final
 
 from csi.errors import InvalidArgument, OutOfRange
+from csi.units import exact, readable
 
 BLOCK: Final = 4096
 DEFAULT: Final = 1 << 30
@@ -19,19 +20,21 @@ def exact_size(*, required: int, limit: int, minimum: int, granule: int = 1) -> 
     if required < 0 or limit < 0:
         raise InvalidArgument("required_bytes and limit_bytes must not be negative")
     if limit and required > limit:
-        raise InvalidArgument(f"required_bytes {required} is more than limit_bytes {limit}")
+        raise InvalidArgument(f"required_bytes, {exact(required)}, is more than limit_bytes, {exact(limit)}")
     if limit and limit < minimum:
-        raise OutOfRange(f"a volume of at most {limit} bytes cannot be made; the least is {minimum}")
+        raise OutOfRange(
+            f"a volume of at most {readable(limit)} cannot be made; the least is {readable(minimum, up=True)}"
+        )
     wanted = required or min(DEFAULT, limit or DEFAULT)
     if required and required < minimum:
-        raise OutOfRange(f"a volume of {required} bytes cannot be made; the least is {minimum}")
+        raise OutOfRange(f"a volume of {readable(required)} cannot be made; the least is {readable(minimum, up=True)}")
     if wanted > LARGEST:
-        raise OutOfRange(f"a volume of {wanted} bytes cannot be made; the most is {LARGEST}")
+        raise OutOfRange(f"a volume of {readable(wanted, up=True)} cannot be made; the most is {readable(LARGEST)}")
     for step in (BLOCK, granule):
         rounded = -(-max(wanted, minimum) // step) * step
         if not limit or rounded <= limit:
             return rounded
-    raise OutOfRange(f"a volume of at most {limit} bytes cannot be made: its size must be a multiple of {granule}")
+    raise OutOfRange(f"a volume of at most {exact(limit)} cannot be made: its size must be a multiple of {granule}")
 
 
 def compatible(size: int, *, required: int, limit: int) -> bool:

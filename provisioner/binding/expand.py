@@ -106,15 +106,15 @@ def _size(claim: Claim, *, refused: bool) -> Quantity:
 def _why(claim: Claim, size: Quantity) -> Reason:
     if claim.resize_status == NODE_INFEASIBLE:
         said = claim.conditions.get(NODE_ERROR, "the node does not say why")
-        return Reason("growth-node-refused", wanted=str(size), had=said)
+        return Reason("growth-node-refused", wanted=size.readable(up=True), had=said)
     if CONTROLLER_ERROR in claim.conditions and claim.allocated == size:
         code = "growth-refused" if claim.resize_status == INFEASIBLE else "growth-failed"
-        return Reason(code, wanted=str(size), had=claim.conditions[CONTROLLER_ERROR])
+        return Reason(code, wanted=size.readable(up=True), had=claim.conditions[CONTROLLER_ERROR])
     return _from_to("growing", claim, size)
 
 
 def _from_to(code: str, claim: Claim, size: Quantity) -> Reason:
-    return Reason(code, wanted=str(size), had=str(claim.capacity))
+    return Reason(code, wanted=size.readable(up=True), had=claim.capacity.readable())
 
 
 def node_part(claim: Claim, volume: Volume) -> Quantity | None:

@@ -112,7 +112,7 @@ def _claim_sentence(facts: Facts, decision: Decision, last_event: str) -> str:
     if decision.action is Action.PROVISION:
         node = f" on node {decision.node}" if decision.node else ""
         more = (each.sentence for each in decision.reasons if each.code != "provisioning")
-        return "; ".join((f"a new volume of {claim.request} is being made for it{node}", *more))
+        return "; ".join((f"a new volume of {claim.request.readable(up=True)} is being made for it{node}", *more))
     if last_event and decision.reasons and decision.reasons[-1].code in WAITS_FOR_NODE:
         return f"{decision.sentence}; {last_event}"
     return decision.sentence
@@ -124,7 +124,7 @@ def _where(volume: Volume) -> str:
     backend, pool = told.get("mooring.dev/backend"), told.get("mooring.dev/pool")
     size = SIZE_NOTES.get(told.get("mooring.dev/size"))
     place = f"{backend} in pool {pool}" if backend and pool else backend
-    return f" ({', '.join(each for each in (str(volume.capacity), place, size) if each)})"
+    return f" ({', '.join(each for each in (volume.capacity.readable(), place, size) if each)})"
 
 
 def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:

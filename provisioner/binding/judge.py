@@ -116,7 +116,7 @@ def _checked(facts: Facts, former: Former) -> Judged:
         return Judged(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
     modifies = changes_attributes(facts.claim, former)
     if volume is not None and volume.capacity < facts.claim.request:
-        grows = Reason("former-grows", former.name, str(facts.claim.request), str(volume.capacity))
+        grows = Reason("former-grows", former.name, facts.claim.request.readable(up=True), volume.capacity.readable())
         return Judged(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
     if volume is not None:
         action = Action.ADOPT
@@ -136,7 +136,7 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     capacity = volume.capacity if volume else Quantity.of_bytes(manifest.capacity_bytes if manifest else 0)
     grows = facts.storage_class is not None and facts.storage_class.allows_expansion
     if capacity < claim.request and not grows:
-        return Reason("former-small", former.name, str(claim.request), str(capacity))
+        return Reason("former-small", former.name, claim.request.readable(up=True), capacity.readable())
     if volume is not None and not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", former.name, ", ".join(claim.modes), ", ".join(volume.modes))
     is_block = (volume.volume_mode == "Block") if volume else manifest is not None and manifest.access_type == "block"

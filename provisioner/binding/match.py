@@ -88,7 +88,7 @@ def reason(code: str, claim: Claim, volume: Volume, *, node: Node | None = None)
         return Reason("former-claim", volume.name, claim.uid, ref.uid)
     wanted, had = {
         "other-claim": (claim.key, str(ref)),
-        "capacity": (str(claim.request), str(volume.capacity)),
+        "capacity": (claim.request.readable(up=True), volume.capacity.readable()),
         "volume-mode": (claim.volume_mode, volume.volume_mode),
         "attributes-class": (claim.attributes_class, volume.attributes_class),
         "phase": ("Available", volume.phase),

@@ -32,7 +32,7 @@ def place(request: Quantity, *, parameters: ClassParameters, pools: Iterable[Poo
         backends = _list(each for pool in healthy for each in pool.backends)
         return Reason("pool-backend", wanted=parameters.backend, had=backends)
     most = max(pool.available_bytes for pool in usable)
-    return Reason("pool-full", wanted=str(request), had=str(Quantity.of_bytes(most)))
+    return Reason("pool-full", wanted=request.readable(up=True), had=Quantity.of_bytes(most).readable())
 
 
 MOST_LISTED = 5

@@ -90,7 +90,7 @@ class Expand:
         if claim.allocated != size or not claim.resize_status:
             found = await write_status(self._transport, found, resize_status.in_progress(found, size=size))
         if not self._retries.knows(claim.uid, size):
-            message = f"volume {name} grows from {claim.capacity} to {size}"
+            message = f"volume {name} grows from {claim.capacity.readable()} to {size.readable(up=True)}"
             await self._announcer.say(found, warning=False, reason="Resizing", message=message)
         try:
             grown = await grow(self._router, held, size=size, before=str(claim.capacity))
@@ -117,7 +117,7 @@ class Expand:
         else:
             self._refused.discard(claim.uid)
         pause = self._retries.failed(claim.uid, size, slowly=error.infeasible)
-        message = f"volume {claim.volume_name} cannot grow to {size}: {error.message}"
+        message = f"volume {claim.volume_name} cannot grow to {size.readable(up=True)}: {error.message}"
         is_new = await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
         level = logging.WARNING if is_new else logging.DEBUG
         log.log(level, "volume.not-expanded", volume=claim.volume_name, code=error.code.name, error=error.message)

@@ -88,6 +88,21 @@ class Quantity:
         """A whole number of bytes, written with Ki, Mi and so on where that is exact."""
         return cls(Fraction(count), "binary")
 
+    def readable(self, *, up: bool = False) -> str:
+        """
+        Write it for people, in the largest binary unit that it reaches, to a hundredth, such as ``1.5Gi``.
+
+        Rounded down; with `up`, as what is asked for and does not fit has to be, up: what is more is written as more.
+        The driver's messages have the same form (csi.units).
+        """
+        count = max(self.ceil_bytes if up else self.value.numerator // self.value.denominator, 0)
+        power = min(max(count.bit_length() - 1, 0) // 10, len(_BINARY))
+        hundredths = -(-count * 100 >> 10 * power) if up else count * 100 >> 10 * power
+        if hundredths == 1024 * 100 and power < len(_BINARY):
+            hundredths, power = 100, power + 1
+        whole, part = divmod(hundredths, 100)
+        return f"{whole}.{part:02}".rstrip("0").rstrip(".") + ("", *_BINARY)[power]
+
     @property
     def ceil_bytes(self) -> int:
         """A whole number, rounded away from zero, as upstream's Value is; but without its overflow at 2^63."""
