@@ -2,14 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from csi.backends.protocol import Ailment
 from csi.host import mounts
 from csi.host.errors import AlreadyMounted, HostError, UnsafePath
-
-READ_ONLY: Final = frozenset({"ro", "emergency_ro"})
-"""Options of a filesystem, not of a mount, with which it takes no writes."""
 
 
 def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]) -> None:
@@ -49,17 +45,15 @@ def read_only_ailments(path: Path | None) -> list[Ailment]:
     """
     A filesystem that stopped by itself; a read-only mount of a writable one is as somebody wanted it.
 
-    ext4 says in its options that it shut down (Linux 6.15) or takes no writes in an emergency while the mount stays
-    writable (``emergency_ro``); xfs, when it shut down, answers stat with an error and says nothing in its options.
+    An xfs that shut down answers stat with an error and says nothing in its options.
     """
     there = mounts.at(path) if path is not None else None
     if path is None or there is None:
         return []
-    if "shutdown" in there.super_options or (problem := _unanswered(path)):
-        reason = "it was shut down" if "shutdown" in there.super_options else problem
+    if reason := "it was shut down" if there.shut_down else _unanswered(path):
         message = f"the filesystem at {path} does not answer ({reason}); look for its errors in the kernel's log"
         return [Ailment("INACCESSIBLE", "FilesystemShutDown", message)]
-    if there.super_options & READ_ONLY:
+    if there.stopped_writing:
         message = f"the filesystem at {path} takes no more writes; look for its errors in the kernel's log"
         return [Ailment("DEGRADED", "FilesystemReadOnly", message)]
     return []

@@ -8,7 +8,7 @@ from csi.backends.protocol import Ailment, Backend
 from csi.engine.catalog import Catalog, Entry
 from csi.engine.manifest import UNREADABLE
 from csi.engine.pools import Pool, read_identity
-from csi.host import files
+from csi.host import files, mounts
 from csi.host.errors import HostError
 from csi.units import readable
 
@@ -21,12 +21,13 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[Ailment]:
     if problem := gone(pool):
         return [Ailment("STORAGE_UNREACHABLE", "PoolGone", problem)]
     found = []
+    mount = mounts.covering(pool.path)
     try:
         space, flags = files.filesystem_space(pool.path), os.statvfs(pool.path).f_flag
     except OSError as error:
         message = f"pool {pool.name} cannot be read: {error.strerror}; look at its disk"
         return [Ailment("STORAGE_UNREACHABLE", "PoolFailing", message)]
-    if flags & os.ST_RDONLY:
+    if flags & os.ST_RDONLY or (mount is not None and mount.stopped_writing):
         message = (
             f"pool {pool.name}: its disk at {pool.path} takes no more writes; look for its errors in the kernel's log"
         )

@@ -145,6 +145,13 @@ def _attach(image: Path, *, tag: str, flags: int, discards: bool) -> tuple[int, 
     return device, loop
 
 
+def keep_blocks(image: Path, *, tag: str) -> None:
+    """Let our devices over the image, whoever attached them, pass no discards on any more."""
+    for loop in find(image, tag=tag):
+        if passes_discards(loop):
+            _stop_discards(loop)
+
+
 def _stop_discards(loop: Loop) -> None:
     """Keep the blocks of the image; where that cannot be set the log says so, and the device works on."""
     try:

@@ -214,9 +214,11 @@ def test_where_sysfs_cannot_be_written_the_volume_is_used_and_its_health_tells(
     with monkeypatch.context() as patch:
         patch.setattr(block_queue, "_SYSTEM", tmp_path / "nowhere")
         _stage(home, shape)
-
     assert mounts.is_mount(_staging(home))
     assert _reasons(home, shape) == ["DiscardsPassedOn"]
+
+    _stage(home, shape)
+    assert _reasons(home, shape) == [], "staging it again sets what can be set now"
 
 
 @pytest.mark.limit("thick-is-reserved-once")

@@ -98,10 +98,30 @@ def test_an_ext4_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         staging = driver.stage(handle, use=capability(flags=["errors=remount-ro"]))
-        (line,) = [each for each in Path("/proc/self/mountinfo").read_text().splitlines() if f" {staging} " in each]
-        device = Path(line.split(" - ")[1].split()[1]).name
-        Path("/sys/fs/ext4", device, "trigger_fs_error").write_text("mooring's own test", encoding="ascii")
+        _report_an_error(staging)
         assert driver.health(handle)["FilesystemReadOnly"] == "DEGRADED"
+        driver.unstage(handle)
+
+
+def _report_an_error(path: Path) -> None:
+    """Let the ext4 that is mounted there behave as it does after an error of its disk."""
+    there = mounts.at(path)
+    assert there is not None
+    system = Path("/sys/fs/ext4", Path(there.source).name, "trigger_fs_error")
+    system.write_text("mooring's own test", encoding="ascii")
+
+
+@each(DIRECTORY)
+def test_a_pool_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind) -> None:
+    """Also where statfs(2) calls it writable; its volumes say so themselves where they are mounted."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle)
+        subprocess.run(["mount", "-o", "remount,errors=remount-ro", str(tmp_path / "pool")], check=True)
+        _report_an_error(tmp_path / "pool")
+
+        assert _storage(driver) == {"PoolReadOnly": "STORAGE_DEGRADED"}
+        assert driver.health(handle) == {"FilesystemReadOnly": "DEGRADED"}
         driver.unstage(handle)
 
 
