@@ -196,8 +196,12 @@ def _build(go: str, one: Set) -> None:
         package, what = one.programs[program], f"{program} of {one.name}"
         compiles = ["build", "-v"]
         if program.endswith(".test"):
-            compiles = ["test", "-c"]  # which tells nothing of how far it is, so most of it is compiled before
-            imports = _answer([go, "list", "-f", '{{join .TestImports "\n"}}', package], module).split()
+            compiles = [
+                "test",
+                "-c",
+                "-vet=off",
+            ]  # which tells nothing of how far it is, so most of it is compiled before
+            imports = _answer([go, "list", "-f", '{{join .TestImports " "}}', package], module).split()
             _watch(["nice", go, "build", "-v", *imports], module, f"the imports of {what}")
         argv = ["nice", go, *compiles, "-ldflags", one.link, "-o", str(target), package]
         try:
@@ -215,11 +219,15 @@ def _watch(argv: list[str], folder: Path, what: str) -> None:
     with subprocess.Popen(
         argv, cwd=folder, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
     ) as build:
-        for line in build.stderr or ():
-            said.append(line.rstrip())
-            if time.monotonic() - report >= REPORT_SECONDS:
-                report = time.monotonic()
-                _say(f"  {len(said)} packages after {report - start:.0f} s")
+        try:
+            for line in build.stderr or ():
+                said.append(line.rstrip())
+                if time.monotonic() - report >= REPORT_SECONDS:
+                    report = time.monotonic()
+                    _say(f"  {len(said)} packages after {report - start:.0f} s")
+        except BaseException:
+            build.terminate()  # else it is waited for, however long it takes
+            raise
     if build.returncode != 0:
         print("\n".join(said[-20:]), file=sys.stderr)
         raise RuntimeError(f"{argv[1]} could not build {what} in {folder}; its complaint stands above")

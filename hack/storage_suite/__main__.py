@@ -129,4 +129,7 @@ def main(words: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except (RuntimeError, LookupError, ValueError, OSError) as error:
+        sys.exit(f"storage-suite: {error}")
