@@ -32,7 +32,9 @@ class Step(enum.Enum):
     MODIFY = "modify"
     """ControllerModifyVolume with the parameters of the class."""
     WAIT = "wait"
-    """The class cannot be used now."""
+    """The class does not exist; it may be created."""
+    REFUSE = "refuse"
+    """The class can never be used here: it is another driver's."""
     FORGET = "forget"
     """The claim asks for none again, after a change that did not come about: drop the note of it."""
 
@@ -70,7 +72,7 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
     if not wanted:  # a class cannot be taken away, only another be given
         return Modification(Step.NOTHING if claim.current_attributes_class else Step.FORGET)
     if problem := class_problem(wanted, attributes_class):
-        return Modification(Step.WAIT, (problem,))
+        return Modification(Step.WAIT if attributes_class is None else Step.REFUSE, (problem,))
     return Modification(Step.MODIFY, (_why(claim),))
 
 

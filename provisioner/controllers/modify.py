@@ -77,10 +77,12 @@ class Modify:
         match decision.step:
             case Step.MODIFY if attributes_class is not None:
                 return await self._modify(found, held, claim, attributes_class)
-            case Step.WAIT:
-                status = modify_status.pending(found, target=claim.attributes_class)
+            case Step.WAIT | Step.REFUSE:
+                target, message = claim.attributes_class, "; ".join(each.sentence for each in decision.reasons)
+                status = modify_status.pending(found, target=target)
+                if decision.step is Step.REFUSE:
+                    status = modify_status.failed(found, target=target, message=message, infeasible=True)
                 await write_status(self._transport, found, status)
-                message = "; ".join(each.sentence for each in decision.reasons)
                 await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
             case Step.FORGET:
                 status = modify_status.finished(found, current=claim.current_attributes_class)

@@ -15,7 +15,7 @@ FAMILY: Final = frozenset({MODIFYING, ERROR})
 
 
 def pending(claim: Object, *, target: str) -> Json:
-    """The class is not there, or not for this driver."""
+    """The class does not exist."""
     return _at(claim, target, PENDING, {})
 
 
@@ -25,7 +25,7 @@ def in_progress(claim: Object, *, target: str) -> Json:
 
 
 def failed(claim: Object, *, target: str, message: str, infeasible: bool) -> Json:
-    """The driver refused; what is not infeasible may still be going on."""
+    """The driver refused, or is not the one of the class; what is not infeasible may still be going on."""
     return _at(claim, target, INFEASIBLE if infeasible else IN_PROGRESS, {MODIFYING: "", ERROR: message})
 
 

@@ -38,7 +38,7 @@ CASES: dict[str, tuple[Claim, AttributesClass | None, Step]] = {
     "it asks for another": (_claim(has="silver"), GOLD, Step.MODIFY),
     "the last try was refused": (_claim(has="silver", state="Infeasible"), GOLD, Step.MODIFY),
     "the class is not there": (_claim(has="silver"), None, Step.WAIT),
-    "the class is another driver's": (_claim(has="silver"), FOREIGN, Step.WAIT),
+    "the class is another driver's": (_claim(has="silver"), FOREIGN, Step.REFUSE),
     "it returns after a refusal": (_claim(has="gold", state="Infeasible", target="x"), GOLD, Step.MODIFY),
     "it returns from a class that never came": (_claim(has="gold", state="Pending", target="x"), GOLD, Step.MODIFY),
     "it returns while a change may go on": (_claim(has="gold", state="InProgress", target="x"), GOLD, Step.MODIFY),

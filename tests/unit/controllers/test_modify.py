@@ -77,6 +77,23 @@ async def test_a_class_that_is_not_there_is_waited_for() -> None:
     assert "gold" == _status(api)["currentVolumeAttributesClassName"]
 
 
+async def test_a_class_of_another_driver_is_infeasible_until_the_claim_asks_for_another() -> None:
+    """No driver is asked; the status and its condition are those of a refusal, since the class will never fit."""
+    api, driver = _api(_class("gold", "90h", driver="other.example"), _class("silver", "1h")), FakeDriver()
+    controller = _modify(api, driver)
+    for _ in range(2):
+        assert Done() == await controller.reconcile(KEY)
+    assert {"status": "Infeasible", "targetVolumeAttributesClassName": "gold"} == _status(api)["modifyVolumeStatus"]
+    error = next(each for each in _status(api)["conditions"] if each["type"] == "ModifyVolumeError")
+    assert "meant for driver other.example" in error["message"]
+    assert ({}, ["VolumeModifyFailed"]) == (driver.mutable, [reason for _, reason, _ in api.events])
+    asked = api.all(CLAIM)[0]
+    asked["spec"]["volumeAttributesClassName"] = "silver"
+    api.put(CLAIM, asked)
+    assert Done() == await controller.reconcile(KEY)
+    assert ("silver", []) == (_status(api)["currentVolumeAttributesClassName"], _status(api)["conditions"])
+
+
 async def test_what_the_driver_refuses_is_infeasible_and_another_class_takes_over_at_once() -> None:
     """The driver's sentence is in Event and condition; the same is tried slowly, another wish immediately."""
     api, driver = _api(_class("gold", "for ever"), _class("silver", "1h")), FakeDriver()
