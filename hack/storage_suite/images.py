@@ -1,8 +1,9 @@
 """
 The images that the storage tests' pods run, made without a registry.
 
-They are one layer under several names: Debian's static busybox, GNU dd in place of its own (the tests use
-``oflag=nocache``, which busybox has not), and agnhost, which is built from Kubernetes' module.
+They are one layer under several names: Debian's static busybox; GNU dd in place of its own, for the tests use
+``oflag=nocache``, which busybox has not; bash as the shell, since busybox's prefers its own dd to any on PATH; and
+agnhost, which is built from Kubernetes' module.
 """
 
 import subprocess
@@ -11,7 +12,9 @@ from typing import Final
 
 from hack.cluster.images import Archive, busybox_layer
 
-DD: Final = "/bin/dd"
+PROGRAMS: Final = {"bin/dd": "/bin/dd", "bin/sh": "/bin/bash"}
+"""Path in the image → program of this machine; each comes with its libraries."""
+
 SHELLS: Final = ("busybox", "glibc-dns-testing", "nginx")
 """Images of which the storage tests use nothing but a shell."""
 
@@ -41,7 +44,10 @@ def _base(name: str) -> str:
 
 def write(target: Path, listed: list[str], agnhost: Path) -> None:
     """Write an archive with an image under each of the names."""
-    programs = {path.lstrip("/"): Path(path).read_bytes() for path in (DD, *_libraries(DD))}
+    paths = dict(PROGRAMS)
+    for program in PROGRAMS.values():
+        paths |= {library.lstrip("/"): library for library in _libraries(program)}
+    programs = {inside: Path(path).read_bytes() for inside, path in paths.items()}
     archive = Archive()
     layer = archive.add(busybox_layer({**programs, AGNHOST: agnhost.read_bytes()}))
     for name in listed:
