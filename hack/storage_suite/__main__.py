@@ -8,7 +8,8 @@ Run Kubernetes' own storage tests, the specs called External.Storage, against Mo
 FOCUS, a regular expression, narrows the specs: FOCUS=subPath. PROCS is the number of ginkgo's processes side by side
 (4). MOORING_CLUSTER names the cluster (storage-suite); one that is running already is used and left, else it is
 started here and taken down at the end, also when the run is interrupted. Logs, reports and definitions are kept in
-~/.cache/mooring/storage-suite. Exit 1 when a spec failed that is not in expected_failures.toml, or one that is passed.
+~/.cache/mooring/storage-suite/<cluster>. Exit 1 when a spec failed that is not in expected_failures.toml, or one that
+is there passed.
 """
 
 import json
@@ -82,7 +83,7 @@ def _capabilities() -> list[str]:
 
 
 def _run(cluster: Cluster, programs: Path, backend: Backend, focus: str) -> Verdict:
-    results = cache() / "storage-suite"
+    results = cache() / "storage-suite" / NAME  # runs on other clusters may go on at the same time
     results.mkdir(parents=True, exist_ok=True)
     ran = running.run(cluster, programs, backend, focus=focus, processes=PROCESSES, results=results)
     capabilities = _capabilities()
