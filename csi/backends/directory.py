@@ -1,7 +1,8 @@
 """
 Volumes as plain directories: fast, and shared with the pool's filesystem.
 
-On btrfs each is a subvolume with a quota, and the kernel refuses writes past its size; elsewhere it is only accounted.
+On btrfs with simple quotas each is a subvolume, and the kernel refuses writes past its size; elsewhere it is only
+accounted.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from csi.backends import bindings, mount_facts
 from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Ailment, Shape, Usage
-from csi.host import files, mounts, subvolumes
+from csi.host import files, mounts, quotas, subvolumes
 from csi.host.errors import AlreadyMounted, HostError
 
 
@@ -40,8 +41,8 @@ class Directory:
         return 4096
 
     def enforces_size(self, pool: Path) -> bool:
-        """Where the filesystem is btrfs and we may have it count."""
-        return subvolumes.enable_quotas(pool)
+        """Where the filesystem is btrfs and has simple quotas, which are switched on for it."""
+        return quotas.enable(pool)
 
     def create(self, home: Path, shape: Shape) -> None:
         """Make ``data``, private to root; whoever mounts it gives it away from inside."""

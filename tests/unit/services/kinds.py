@@ -40,7 +40,11 @@ RAW = Kind("loop/block", "ext4", 8 * MIB, {"backend": "loop"}, raw())
 DIRECTORY = Kind("directory/ext4", "ext4", 8 * MIB)
 SUBVOLUME = Kind("directory/btrfs", "btrfs", 16 * MIB)
 
-_NEEDS: dict[str, tuple[str, ...]] = {"loop/xfs": ("xfs",), "loop/btrfs": ("btrfs",), "directory/btrfs": ("btrfs",)}
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "loop/xfs": ("xfs",),
+    "loop/btrfs": ("btrfs",),
+    "directory/btrfs": ("btrfs", "simple_quotas"),
+}
 
 
 def each(*kinds: Kind, needs: dict[str, str] | None = None) -> pytest.MarkDecorator:
