@@ -14,6 +14,20 @@ from provisioner.cli.exits import USAGE, CommandFailed
 from provisioner.cli.kubeconfig import find, read
 from provisioner.cli.program import PLUGIN
 from provisioner.model.kinds import KINDS, Kind, kind_named
+from provisioner.model.quantity import InvalidQuantity, Quantity
+
+
+class Size(click.ParamType[int]):
+    """A quantity of bytes, as Kubernetes writes it."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """To bytes."""
+        try:
+            return Quantity.parse(str(value)).ceil_bytes
+        except InvalidQuantity:
+            self.fail(f"{value!r} is not a quantity; write for example 500Mi or 10Gi", param, ctx)
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ class Replica:
         transport, caches, recorder, fleet = self._transport, self._caches, self._recorder, self.fleet
         return [
             Pools(transport, caches, drivers=fleet),
-            Capacity(transport, caches, drivers=fleet, namespace=self._settings.namespace),
+            self._capacity(),
             Claims(transport, caches, recorder, router=fleet, gives_back=True),
             Expand(transport, caches, recorder, router=fleet),
             Modify(transport, caches, recorder, router=fleet),
@@ -157,6 +157,16 @@ class Replica:
             Orphans(transport, caches, router=fleet),
             Leftovers(transport, caches, recorder, router=fleet),
         ]
+
+    def _capacity(self) -> Capacity:
+        settings = self._settings
+        return Capacity(
+            self._transport,
+            self._caches,
+            drivers=self.fleet,
+            namespace=settings.namespace,
+            template_bytes=settings.template_bytes,
+        )
 
     def _drivers(self) -> Drivers:
         trust = Trust(self._transport, namespace=self._settings.namespace)

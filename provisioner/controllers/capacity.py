@@ -2,12 +2,14 @@
 Room for the scheduler: one CSIStorageCapacity for each class of ours and each pool that serves it.
 
 They name the pool by the label that its node carries, so that they follow the disk. A pool that nobody reports has
-none, and the scheduler passes over its node. Source: Kubernetes, "Storage Capacity"; CSIDriver storageCapacity.
+none, and the scheduler passes over its node. Where an admin says how large the pool of a new node is, one more for each
+class matches the template nodes of cluster-autoscaler, and no real one.
+Source: Kubernetes, "Storage Capacity"; CSIDriver storageCapacity.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
@@ -19,7 +21,7 @@ from provisioner.kube.errors import AlreadyExists, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.errors import InvalidObject, InvalidParameter
 from provisioner.model.kinds import CSI_STORAGE_CAPACITY, NODE, STORAGE_CLASS, VOLUME, Json, Kind, Object
-from provisioner.model.names import DRIVER, POOL_LABEL_PREFIX, POOL_PRESENT
+from provisioner.model.names import DRIVER, POOL_LABEL_PREFIX, POOL_PRESENT, TEMPLATE_NODE
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters, StorageClass
 from provisioner.router import DriverAway
@@ -32,6 +34,8 @@ DRIVER_LABEL = "csi.storage.k8s.io/drivername"
 MANAGER_LABEL = "csi.storage.k8s.io/managed-by"
 """external-provisioner's names, with which it and we tell our objects apart."""
 MANAGER = "mooring"
+IMAGINED_NODE: Final = {"key": TEMPLATE_NODE, "operator": "Exists"}
+"""Requirement of a label selector: a template node of cluster-autoscaler, and no real one."""
 NOTABLE = 0.01
 """A pool's room changes all the time; a change below this share is not worth a write."""
 
@@ -49,7 +53,11 @@ class Capacity:
     name = "capacity"
     workers = 1
 
-    def __init__(self, transport: Transport, caches: Caches, *, drivers: PoolList, namespace: str) -> None:
+    def __init__(
+        self, transport: Transport, caches: Caches, *, drivers: PoolList, namespace: str, template_bytes: int = 0
+    ) -> None:
+        """`template_bytes`: the free capacity that a new node of cluster-autoscaler is expected to have; 0 for none."""
+        self._template_bytes = template_bytes
         self._transport = transport
         self._caches = caches
         self._drivers = drivers
@@ -72,9 +80,8 @@ class Capacity:
             pools = await self._drivers.list_pools()
         except DriverAway:
             return again
-        wanted = {
-            each["metadata"]["name"]: each for each in wanted_objects(self._classes(), pools, namespace=self._namespace)
-        }
+        found = wanted_objects(self._classes(), pools, namespace=self._namespace, template_bytes=self._template_bytes)
+        wanted = {each["metadata"]["name"]: each for each in found}
         here = {
             each["metadata"]["name"]: each
             for each in self._caches[CSI_STORAGE_CAPACITY].all(self._namespace)
@@ -114,9 +121,13 @@ class Capacity:
 
 
 def wanted_objects(
-    classes: Iterable[StorageClass], pools: "Iterable[inventory_pb2.Pool]", *, namespace: str
+    classes: Iterable[StorageClass], pools: "Iterable[inventory_pb2.Pool]", *, namespace: str, template_bytes: int = 0
 ) -> Iterable[Json]:
-    """One object for each class and each healthy pool that serves it."""
+    """
+    Yield one object for each class and each healthy pool that serves it.
+
+    With `template_bytes`, one more for each class, for template nodes.
+    """
     usable = [pool for pool in pools if pool.uuid and not pool.problem]
     for each in classes:
         try:
@@ -125,7 +136,11 @@ def wanted_objects(
             continue  # nothing can be made of it
         for pool in usable:
             if parameters.backend in pool.backends and parameters.pool in {"", pool.name}:
-                yield _object(each.name, pool, namespace)
+                yield _of_pool(each.name, pool, namespace)
+        if template_bytes:
+            topology = {"matchExpressions": [dict(IMAGINED_NODE)]}
+            told = (each.name, IMAGINED_NODE["key"], IMAGINED_NODE["operator"])
+            yield _object(each.name, namespace, topology=topology, told=told, free_bytes=template_bytes)
 
 
 def foreign(objects: Iterable[Object]) -> str:
@@ -141,11 +156,15 @@ def foreign(objects: Iterable[Object]) -> str:
     return ""
 
 
-def _object(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json:
+def _of_pool(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json:
     topology = {"matchLabels": {f"{POOL_LABEL_PREFIX}{pool.uuid}": POOL_PRESENT}, "matchExpressions": [dict(REAL_NODE)]}
-    # The topology of an object cannot be changed, so that it is part of the name.
-    told = "\0".join((class_name, pool.uuid, REAL_NODE["key"]))
-    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    told = (class_name, pool.uuid, REAL_NODE["key"])
+    return _object(class_name, namespace, topology=topology, told=told, free_bytes=max(pool.available_bytes, 0))
+
+
+def _object(class_name: str, namespace: str, *, topology: Json, told: tuple[str, ...], free_bytes: int) -> Json:
+    """One capacity object; its topology cannot be changed, so that its name is made of what `told` says of that."""
+    digest = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
     return {
         "metadata": {
             "name": f"mooring-{digest}",
@@ -154,7 +173,7 @@ def _object(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json
         },
         "storageClassName": class_name,
         "nodeTopology": topology,
-        "capacity": str(Quantity.of_bytes(max(pool.available_bytes, 0))),
+        "capacity": str(Quantity.of_bytes(free_bytes)),
     }
 
 

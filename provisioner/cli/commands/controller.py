@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from provisioner.cli.options import Size
 from provisioner.cluster.settings import ControllerSettings
 
 
@@ -35,6 +36,14 @@ class HostPort(click.ParamType[tuple[str, int]]):
     metavar="SECONDS",
     help="How long a Node is gone before `onNodeLoss: Release` counts.",
 )
+@click.option(
+    "--template-node-capacity",
+    "template_bytes",
+    type=Size(),
+    default=0,
+    metavar="SIZE",
+    help="Free capacity that new nodes of cluster-autoscaler will have, such as 100Gi.  [default: none]",
+)
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text")
 def command(
     *,
@@ -44,6 +53,7 @@ def command(
     kubeconfig: Path | None,
     http_endpoint: tuple[str, int] | None,
     node_loss_grace: int,
+    template_bytes: int,
     log_format: str,
 ) -> int:
     """
@@ -66,6 +76,7 @@ def command(
             http_host=host,
             http_port=port,
             node_loss_grace=node_loss_grace,
+            template_bytes=template_bytes,
             log_format=log_format,
         )
     )

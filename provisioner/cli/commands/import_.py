@@ -8,24 +8,10 @@ from pathlib import Path
 import click
 
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
-from provisioner.cli.options import state_option
+from provisioner.cli.options import Size, state_option
 from provisioner.model.errors import InvalidObject
-from provisioner.model.quantity import InvalidQuantity, Quantity
 
 FOLDER = "import"
-
-
-class Size(click.ParamType[int]):
-    """A quantity of bytes, as Kubernetes writes it."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """To bytes."""
-        try:
-            return Quantity.parse(str(value)).ceil_bytes
-        except InvalidQuantity:
-            self.fail(f"{value!r} is not a quantity; write for example 500Mi or 10Gi", param, ctx)
 
 
 @click.command("import")

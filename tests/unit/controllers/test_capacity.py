@@ -119,3 +119,35 @@ async def test_nodes_that_cluster_autoscaler_imagines_have_no_pool() -> None:
         assert selector.matches({**real, "cluster-autoscaler.kubernetes.io/other": "x"})
         assert not selector.matches(imagined)
         assert not selector.matches({"kubernetes.io/hostname": "n"})
+
+
+async def test_a_template_node_has_the_configured_capacity_and_no_real_pool() -> None:
+    """
+    With a size for new nodes, each class has one object that matches template nodes alone; without it, none has.
+
+    A template node matches that object and no real pool's, a real node its pool's and not that one.
+    """
+    api = FakeApi((STORAGE_CLASS, _class("any")), (STORAGE_CLASS, _class("fast", pool="fast")))
+    drivers = _Drivers(_pool(), _pool(OTHER, "fast"))
+
+    async def reconcile(template_bytes: int) -> list[Json]:
+        controller = Capacity(api, api.caches, drivers=drivers, namespace="m", template_bytes=template_bytes)
+        await controller.reconcile(ALL)
+        return api.all(CSI_STORAGE_CAPACITY, "m")
+
+    def seen(objects: list[Json], labels: dict[str, str]) -> dict[str, str]:
+        found = [each for each in objects if LabelSelector.of(each["nodeTopology"]).matches(labels)]
+        assert len({each["storageClassName"] for each in found}) == len(found)
+        return {each["storageClassName"]: each["capacity"] for each in found}
+
+    real = {f"pool.mooring.dev/{POOL}": "present", "kubernetes.io/hostname": "n"}
+    imagined = {**real, "cluster-autoscaler.kubernetes.io/template-node": "true"}
+    before = await reconcile(0)
+    assert seen(before, imagined) == {}
+    with_templates = await reconcile(100 << 30)
+    assert seen(with_templates, imagined) == {"any": "100Gi", "fast": "100Gi"}
+    assert seen(with_templates, real) == seen(before, real) == {"any": "10Gi"}
+    assert seen(await reconcile(50 << 30), imagined) == {"any": "50Gi", "fast": "50Gi"}
+    drivers.pools = []
+    assert seen(await reconcile(50 << 30), imagined) == {"any": "50Gi", "fast": "50Gi"}
+    assert await reconcile(0) == []

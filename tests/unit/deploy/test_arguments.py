@@ -9,7 +9,7 @@ from csi.__main__ import main as driver
 from provisioner.cli.main import COMMANDS, mooring
 from provisioner.model.kinds import Json
 from tests import programs
-from tests.unit.deploy.rendering import OVERLAYS, container, overlay
+from tests.unit.deploy.rendering import OVERLAYS, charted, container, overlay
 
 pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
 
@@ -37,3 +37,14 @@ def test_the_arguments_are_understood(name: str, kind: str) -> None:
     known = {option for each in command.params for option in each.opts}
     assert not {argument.partition("=")[0] for argument in arguments} - known
     command.make_context(word, arguments)
+
+
+def test_the_chart_passes_the_capacity_of_new_nodes_on() -> None:
+    """Only where it is set; the command line understands it."""
+    argument = "--template-node-capacity=100Gi"
+    _, *arguments = container(charted("--set", "templateNodeCapacity=100Gi"), "Deployment")["args"]
+    assert argument in arguments
+    assert not [each for each in container(charted(), "Deployment")["args"] if "template-node" in each]
+    command = _command("controller")
+    assert command is not None
+    assert command.make_context("controller", [argument]).params["template_bytes"] == 100 << 30
