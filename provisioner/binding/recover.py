@@ -42,14 +42,16 @@ def recover(
     manifests: Sequence[Manifest], now: Surroundings, *, cluster: str | None = None, chosen: Collection[str] = ()
 ) -> list[Recovery]:
     """
-    What is to happen to each volume of `cluster`, by claim; without one, to those of every other cluster.
+    What is to happen to each volume of `cluster`, by claim.
 
+    Without one, to those of every other cluster, and to those of this one that have no PersistentVolume.
     `chosen` are names of volumes that somebody decided about: doubts about whose they are do not count. Without a
     cluster, they are all that is meant.
     """
     known = _newest(manifests)
     whole = cluster is not None or not chosen
-    found = [each for each in known if (whole and _is_meant(each, now, cluster)) or each.csi_name in chosen]
+    there = {each.handle for each in now.volumes if each.driver == names.DRIVER}
+    found = [each for each in known if (whole and _is_meant(each, now, cluster, there)) or each.csi_name in chosen]
     mine = [each for each in known if each not in found and each.holder.get(names.HOLDER_CLUSTER_UID) == now.uid]
     doubts = _Doubts([*found, *mine], now)
     judged = [Recovery(each, _against(each, now, doubts, is_chosen=each.csi_name in chosen)) for each in found]
@@ -64,9 +66,12 @@ def _newest(manifests: Sequence[Manifest]) -> list[Manifest]:
     return [*living, *(each for handle, each in deleted.items() if handle not in alive)]
 
 
-def _is_meant(manifest: Manifest, now: Surroundings, cluster: str | None) -> bool:
+def _is_meant(manifest: Manifest, now: Surroundings, cluster: str | None, there: Collection[str]) -> bool:
+    """`there` are the handles that have a PersistentVolume; what is being created has none yet, and is left out."""
     theirs = manifest.holder.get(names.HOLDER_CLUSTER_UID, "")
-    return theirs == cluster if cluster is not None else theirs != now.uid
+    if cluster is not None or theirs != now.uid:
+        return cluster in {None, theirs}
+    return manifest.ready and not manifest.in_trash and manifest.handle not in there
 
 
 def _claim(manifest: Manifest) -> tuple[str, str]:

@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+from typing import cast
 
 import pytest
 
-from tests.machine.living import CLAIMS, SETS, VOLUMES, Living, stateful_set
+from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Json, Living, stateful_set
 
 pytestmark = pytest.mark.needs("root")
 
@@ -132,3 +133,43 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     assert (done.returncode, done.stdout) == (code, ""), done
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: Living) -> None:
+    """What was reserved for them is free at once; the trash keeps them until it is emptied, or gives them back."""
+    engine.create(SETS, stateful_set(replicas=1))
+    engine.ready_pods("web-0")
+    engine.delete(SETS + "/web")
+    engine.until(lambda: engine.find(f"{PODS}/web-0") is None, "the pod is gone")
+    engine.delete(f"{CLAIMS}/www-web-0")
+    (name,) = engine.names(VOLUMES)
+    engine.until(lambda: engine.get(f"{VOLUMES}/{name}")["status"]["phase"] == "Released", "the claim is gone")
+    assert "erase-volume" in _mooring(engine, "volumes", "erase", name, "--yes", "-o", "json").stdout
+    engine.delete(f"{VOLUMES}/{name}")
+    engine.until(lambda: engine.names(VOLUMES) == [], "its object is gone")
+
+    (listed,) = json.loads(_mooring(engine, "volumes", "-o", "json").stdout)
+    assert (listed["volume"], listed["state"], listed["claim"]) == (name, "orphan", "www-web-0")
+    for words in (("history", "web-0"), ("explain", "volume", name), ("explain", "claim", "www-web-0"), ("recover",)):
+        told = _mooring(engine, *words)
+        assert f"mooring volumes erase {name}" in told.stdout + told.stderr, words
+    assert _pool(engine)["promisedBytes"] == 16 << 20
+
+    dry = _mooring(engine, "volumes", "erase", name, "--dry-run")
+    assert (dry.returncode, _pool(engine)["promisedBytes"]) == (0, 16 << 20), dry.stderr
+    assert _mooring(engine, "volumes", "erase", name, "--yes").returncode == 0
+    erased = _pool(engine)
+    assert (erased["promisedBytes"], erased["volumes"]) == (0, 0)
+
+    assert _mooring(engine, "trash", "restore", name).returncode == 0
+    assert engine.names(VOLUMES) == [name]
+    engine.delete(f"{VOLUMES}/{name}")
+    assert _mooring(engine, "volumes", "erase", name, "--yes").returncode == 0
+    assert _mooring(engine, "trash", "empty", "--all", "--yes").returncode == 0
+    assert json.loads(_mooring(engine, "trash", "list", "-o", "json").stdout) == []
+    assert not any((engine.state / "pool" / "volumes").iterdir())
+
+
+def _pool(engine: Living) -> Json:
+    (found,) = json.loads(_mooring(engine, "pools", "-o", "json").stdout)
+    return cast("Json", found)

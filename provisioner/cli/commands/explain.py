@@ -16,6 +16,7 @@ from provisioner.binding.facts import Facts
 from provisioner.binding.index import Index
 from provisioner.binding.observed import Observed
 from provisioner.cli.client import Refused
+from provisioner.cli.disk_side import cluster_uid, explain_stored, held_before, missing_claim, with_leftovers
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.model.attributes_class import AttributesClass
@@ -78,15 +79,25 @@ def explained(target: Target, kind: Kind, name: str) -> Explanation:
 
 
 def _explained(target: Target, kind: Kind, name: str) -> tuple[Explanation, list[Json]]:
-    obj = target.client.get(kind, namespace=target.within(kind), name=name)
+    try:
+        obj = target.client.get(kind, namespace=target.within(kind), name=name)
+    except Refused as error:
+        return _not_there(target, kind, name, error), []
     events = _events(target, kind, obj)
     return {CLAIM: _claim, VOLUME: _volume, POD: _pod}[kind](target, obj, events), events
+
+
+def _not_there(target: Target, kind: Kind, name: str, error: Refused) -> Explanation:
+    """Explain what only the disks know. Raises Refused: `error`, or for a claim one that names its volumes, too."""
+    if kind is VOLUME:
+        return explain_stored(target, name, error)
+    raise missing_claim(target, name, error) if kind is CLAIM else error
 
 
 def _claim(target: Target, obj: Json, events: list[Json]) -> Explanation:
     namespace = target.client.get(NAMESPACE, name=target.namespace)
     found = explain_claim(_facts(target, obj, namespace), last_event=_last_warning(events))
-    return _in_namespace(found, namespace)
+    return with_leftovers(_in_namespace(found, namespace), target, obj["metadata"]["name"])
 
 
 def _in_namespace(found: Explanation, namespace: Json) -> Explanation:
@@ -113,7 +124,7 @@ def _component(event: Json) -> str:
 
 
 def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
-    """The same facts that the controller gathers, but for the driver's manifests, of which only it can ask."""
+    """The same facts that the controller gathers; the drivers' manifests only where they can be asked from here."""
     claim = Claim.of(obj)
     claims = {each.name: each for each in _all(target, CLAIM, Claim.of)}
     classes = {each.name: each for each in _all(target, STORAGE_CLASS, StorageClass.of)}
@@ -123,14 +134,14 @@ def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
         volumes=Index(_all(target, VOLUME, Volume.of)),
         nodes=tuple(_all(target, NODE, Node.of)),
         namespace_uid=namespace["metadata"]["uid"],
-        cluster_uid="",
+        cluster_uid=cluster_uid(target),
         stateful_sets=tuple(_all(target, STATEFUL_SET, StatefulSet.of)),
         pods=tuple(_all(target, POD, Pod.of)),
         claim=claims.get,
         storage_class=classes.get,
         attributes_class=attributes.get,
     )
-    return observed.facts(claim, held={})
+    return observed.facts(claim, held=held_before(target, claim.namespace))
 
 
 def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:

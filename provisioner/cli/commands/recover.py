@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import yaml
@@ -14,6 +15,9 @@ from provisioner.cli.options import state_option
 from provisioner.cli.table import lines
 from provisioner.model import names
 from provisioner.model.kinds import Json
+
+if TYPE_CHECKING:
+    from provisioner.controllers.recover import Inspected
 
 HEADER = ("CLAIM", "VOLUME", "CLASS", "HELD SINCE", "FROM CLUSTER", "RESULT")
 
@@ -39,7 +43,7 @@ def command(
     in the controller's pod: kubectl -n mooring-system exec deployment/mooring-controller -- mooring recover
     """
     acts = not dry_run and bool(cluster or chosen)
-    found, failed = asyncio.run(_recover(cluster, chosen, acts=acts, state=state))
+    seen, found, failed = asyncio.run(_recover(cluster, chosen, acts=acts, state=state))
     if missing := sorted(set(chosen) - {each.manifest.csi_name for each in found}):
         raise CommandFailed(f"no pool that can be reached has volume {', '.join(missing)}; `mooring recover` shows all")
     if not found and cluster is not None:
@@ -47,7 +51,12 @@ def command(
             f"no pool that can be reached has a volume of cluster {cluster}; `mooring recover` shows all"
         )
     if not found and not output:
-        sys.stderr.write("nothing is to be recovered: no pool that can be reached has a volume of another cluster\n")
+        sys.stderr.write(
+            "nothing is to be recovered: no pool that can be reached has a volume of another cluster, or one without a "
+            "PersistentVolume\n"
+        )
+        if any(each.in_trash for each in seen.manifests):
+            sys.stderr.write("deleted volumes are in the trash; `mooring trash list` shows them\n")
         return 0
     results = [(each, _result(each, failed.get(each.manifest.handle, ""), acts=acts)) for each in found]
     if output:
@@ -58,14 +67,14 @@ def command(
     else:
         sys.stdout.write("\n".join(lines([HEADER, *(_row(each, result) for each, result in results)])) + "\n")
     if not acts and not dry_run:
-        sys.stderr.write(_next_step(found))
+        sys.stderr.write(_next_step(found, seen.now.uid))
     return FAILED if failed or any(each.reason and not each.is_there for each in found) else 0
 
 
 async def _recover(
     cluster: str | None, chosen: tuple[str, ...], *, acts: bool, state: Path | None
-) -> tuple[list[Recovery], dict[str, str]]:
-    """What was decided, and by handle what went wrong in doing it."""
+) -> "tuple[Inspected, list[Recovery], dict[str, str]]":
+    """What was seen, what was decided, and by handle what went wrong in doing it."""
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
     from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
@@ -85,7 +94,7 @@ async def _recover(
                 failed[manifest.handle] = error.message
     if wanted and sys.stderr.isatty():
         sys.stderr.write("\n")
-    return found, failed
+    return seen, found, failed
 
 
 def _result(recovery: Recovery, failure: str, *, acts: bool) -> str:
@@ -129,10 +138,21 @@ def _data(recovery: Recovery, result: str) -> Json:
     }
 
 
-def _next_step(found: list[Recovery]) -> str:
-    """How to go on after a look."""
-    clusters = sorted({each.manifest.holder.get(names.HOLDER_CLUSTER_UID, "") for each in found if not each.reason})
-    if not clusters:
+def _next_step(found: list[Recovery], here: str) -> str:
+    """How to go on after a look; `here` is this cluster's UID."""
+    can = [each.manifest for each in found if not each.reason]
+    if not can:
         return "nothing can be restored as it is; the last column says why\n"
-    said = "".join(f"  mooring recover --from-cluster {each}\n" for each in clusters if each)
-    return f"nothing was changed; if these disks are yours, restore with\n{said}"
+    clusters = sorted({each.holder.get(names.HOLDER_CLUSTER_UID, "") for each in can} - {"", here})
+    said = ""
+    if clusters:
+        commands = "".join(f"  mooring recover --from-cluster {each}\n" for each in clusters)
+        said += f"nothing was changed; if these disks are yours, restore with\n{commands}"
+    own = [each.csi_name for each in can if each.holder.get(names.HOLDER_CLUSTER_UID, "") in {"", here}]
+    if own:
+        name = own[0] if len(own) == 1 else "VOLUME"
+        said += (
+            f"volumes of this cluster without a PersistentVolume: {len(own)}; restore or erase with\n"
+            f"  mooring recover --volume {name}\n  mooring volumes erase {name}\n"
+        )
+    return said

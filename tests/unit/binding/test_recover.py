@@ -58,6 +58,17 @@ def test_pools_alone_give_back_every_volume() -> None:
     assert codes(*both, cluster=NEW) == {}
 
 
+def test_a_look_also_shows_volumes_of_this_cluster_that_have_no_object() -> None:
+    """But not what has one, is being created or was deleted; and only the cluster's own name restores all of them."""
+    mine = [lost(name, cluster=NEW, namespace_uid="is", claim_name=name) for name in ("left", "there")]
+    mine += [lost("new", cluster=NEW, ready=False), lost("gone", cluster=NEW, in_trash=True)]
+    here = now(volume("there", ref=("there", "old")))
+
+    assert codes(*mine, here=here, cluster=None) == {"left": ""}
+    assert codes(*mine, here=here) == {}
+    assert codes(*mine, here=here, cluster=NEW)["left"] == ""
+
+
 LEFT = [
     (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-there"),
     (lost(ready=False), now(), "recover-unfinished"),
