@@ -9,7 +9,7 @@ import contextlib
 
 import structlog
 
-from provisioner.kube.errors import NotFound
+from provisioner.kube.errors import Forbidden, Invalid, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, Object
 from provisioner.model.names import LAST_REFUSAL, SELECTED_NODE
@@ -22,12 +22,18 @@ async def give_back(transport: Transport, claim: Object, *, why: str, refusal: R
     """
     Take the selected node off the claim, as it was judged, and record the refusal that is the cause, in one write.
 
-    Raises Conflict when it changed meanwhile.
+    Where an admission policy of an earlier version forbids the record, the node is taken off without it. Raises
+    Conflict when the claim changed meanwhile.
     """
     metadata = claim["metadata"]
     guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-    recorded = {LAST_REFUSAL: refusal.write()} if refusal else {}
-    patch = {"metadata": {**guard, "annotations": {SELECTED_NODE: None, **recorded}}}
+    annotations = {SELECTED_NODE: None, **({LAST_REFUSAL: refusal.write()} if refusal else {})}
+    patch = {"metadata": {**guard, "annotations": annotations}}
     with contextlib.suppress(NotFound):
-        await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
+        try:
+            await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
+        except (Forbidden, Invalid):
+            if annotations.pop(LAST_REFUSAL, None) is None:
+                raise
+            await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
     log.info("claim.given_back", claim=f"{metadata['namespace']}/{metadata['name']}", why=why)

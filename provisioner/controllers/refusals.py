@@ -19,7 +19,7 @@ from provisioner.controllers.give_back import give_back
 from provisioner.controllers.keys import claim_key
 from provisioner.controllers.retries import Retries
 from provisioner.kube.control import Done, RequeueAfter
-from provisioner.kube.errors import NotFound
+from provisioner.kube.errors import Forbidden, Invalid, NotFound
 from provisioner.kube.events import Recorder, without_amounts
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, Json, Object
@@ -166,8 +166,8 @@ class Refusals:
             patch = {"metadata": {**guard, "annotations": {LAST_REFUSAL: refusal.write()}}}
             try:
                 await self._transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
-            except NotFound:
-                log.debug("claim.gone", claim=facts.claim.key)
+            except (NotFound, Forbidden, Invalid) as error:  # it went, or a policy of an earlier version forbids it
+                log.debug("refusal.not_recorded", claim=facts.claim.key, error=error.message)
 
     def _is_scheduled(self, facts: Facts) -> bool:
         """Whether a scheduler chose a node for the claim, and can choose another."""

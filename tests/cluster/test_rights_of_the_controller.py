@@ -15,7 +15,7 @@ from provisioner.controllers.volume_object import Backing, build
 from provisioner.kube.errors import ApiError
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, Json
-from provisioner.model.names import LEFTOVER_UID, SELECTED_NODE
+from provisioner.model.names import LAST_REFUSAL, LEFTOVER_UID, SELECTED_NODE
 from tests.cluster.running import Running
 from tests.unit.deploy.rendering import NAMESPACE, overlay
 
@@ -220,16 +220,19 @@ async def test_claims_are_told_of_and_never_bound_by_it(rights: Running, namespa
         await transport.patch(CLAIM, "c", status, namespace=namespace, subresource="status")
         with pytest.raises(ApiError, match="bound by kube-controller-manager"):
             await transport.patch(CLAIM, "c", {"status": {"phase": "Lost"}}, namespace=namespace, subresource="status")
-        with pytest.raises(ApiError, match="changes one annotation only"):
+        with pytest.raises(ApiError, match="changes two annotations only"):
             await transport.patch(CLAIM, "c", {"metadata": {"labels": {"x": "y"}}}, namespace=namespace)
         with pytest.raises(ApiError, match="what a claim asks for or has"):
             await transport.patch(CLAIM, "c", {"spec": {"volumeName": "v"}}, namespace=namespace)
-        for annotations in ({"other": None}, {"other": "y"}, {SELECTED_NODE: "m"}, {"new": "y"}):
+        refused = {LAST_REFUSAL: "{}"}
+        for annotations in ({"other": None}, {"other": "y"}, {SELECTED_NODE: "m"}, {"new": "y"}, refused):
             with pytest.raises(ApiError, match="only takes the selected node away"):
                 await transport.patch(CLAIM, "c", {"metadata": {"annotations": annotations}}, namespace=namespace)
-        back = {"metadata": {"annotations": {SELECTED_NODE: None}}}
+        back = {"metadata": {"annotations": {SELECTED_NODE: None, **refused}}}
         given_back = await transport.patch(CLAIM, "c", back, namespace=namespace)
-        assert SELECTED_NODE not in given_back["metadata"]["annotations"]
+        assert given_back["metadata"]["annotations"] == {"other": "x", **refused}
+        again = {"metadata": {"annotations": {LAST_REFUSAL: '{"code":"INTERNAL"}'}}}
+        await transport.patch(CLAIM, "c", again, namespace=namespace)
     finally:
         await transport.close()
 

@@ -1,6 +1,7 @@
 """The last refusal is a fact on record: what may write it, when it holds, and what is said from it."""
 
 import dataclasses
+import datetime as dt
 
 import grpc
 import pytest
@@ -12,13 +13,15 @@ from provisioner.controllers.claims import Claims
 from provisioner.controllers.gather import without_inventory
 from provisioner.controllers.refusals import INFEASIBLE_SECONDS, _says_the_same
 from provisioner.controllers.retries import Retries
+from provisioner.kube.control import Done, RequeueAfter
+from provisioner.kube.errors import Invalid
 from provisioner.model import refusal
 from provisioner.model.claim import Claim
-from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, Json
+from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, Json, Kind
 from provisioner.model.names import FORGET, LAST_REFUSAL, SELECTED_NODE, STORAGE_PROVISIONER
 from provisioner.model.refusal import Refusal
 from provisioner.router import Created, DriverAway, RpcError
-from tests.unit.controllers.fake_api import FakeApi
+from tests.unit.controllers.fake_api import FakeApi, Patch
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class
 
@@ -33,11 +36,12 @@ class _Refusing(FakeDriver):
     def __init__(self, code: Code, message: str = "the size is below what xfs needs, 300Mi") -> None:
         super().__init__()
         self.code, self.message, self.calls = code, message, 0
+        self.node_selected = True
 
     async def create_volume(self, **_: object) -> Created:
         self.calls += 1
         kind = DriverAway if self.code is Code.UNAVAILABLE else RpcError
-        raise kind(code=self.code, message=self.message, node_selected=True)
+        raise kind(code=self.code, message=self.message, node_selected=self.node_selected)
 
 
 def _claim(*, on: str = "n", asked: bool = True) -> Json:
@@ -47,9 +51,9 @@ def _claim(*, on: str = "n", asked: bool = True) -> Json:
     return found
 
 
-def _api(placed: Json, *, immediate: bool = False) -> FakeApi:
+def _api(placed: Json, *, immediate: bool = False, server: type[FakeApi] = FakeApi) -> FakeApi:
     mode = {"volumeBindingMode": "Immediate"} if immediate else {}
-    return FakeApi(
+    return server(
         (CLAIM, placed),
         (NAMESPACE, namespace()),
         (NODE, node(POOL)),
@@ -105,6 +109,26 @@ async def test_in_a_cluster_the_refusal_goes_with_the_patch_that_takes_the_node_
     assert [("patch", "persistentvolumeclaims", "www-web-0")] == api.writes
     assert before != (await api.get(CLAIM, "www-web-0", "default"))["metadata"]["resourceVersion"]
     assert "below what xfs needs, 300Mi" in await _explained(api), "also while it waits for another node"
+
+
+class _OldPolicy(FakeApi):
+    """An API server whose admission policy knows nothing of records."""
+
+    async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
+        annotations = patch["metadata"].get("annotations", {}) if isinstance(patch, dict) else {}
+        if LAST_REFUSAL in annotations:
+            raise Invalid(422, "Invalid", "the controller only takes the selected node away")
+        return await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
+
+
+@pytest.mark.parametrize("immediate", [True, False])
+async def test_a_policy_that_forbids_the_record_does_not_keep_a_claim_on_a_full_node(immediate: bool) -> None:
+    """Controller and policy are not updated in one moment."""
+    api = _api(_claim(on="" if immediate else "n"), immediate=immediate, server=_OldPolicy)
+    result = await _claims(api, _Refusing(Code.RESOURCE_EXHAUSTED), cluster=True).reconcile(KEY)
+
+    assert isinstance(result, RequeueAfter if immediate else Done)
+    assert SELECTED_NODE not in await _annotations(api)
 
 
 async def test_a_claim_that_is_refused_alike_again_keeps_the_node_that_was_chosen(
@@ -231,3 +255,35 @@ def test_another_message_under_the_same_code_costs_the_chosen_node_only_after_mi
     ]
     assert _says_the_same(dataclasses.replace(first, time="now"), late, node_chosen=True)
     assert not _says_the_same(first, dataclasses.replace(first, code="ABORTED"), node_chosen=True)
+
+
+FINAL = [each for each in Code if each not in {Code.OK, Code.UNAVAILABLE}]
+
+
+@given(
+    code=st.sampled_from([*FINAL, Code.UNAVAILABLE]),
+    node_selected=st.booleans(),
+    chosen=st.sampled_from(["n", "gone", ""]),
+    pools=st.sampled_from([(POOL,), ()]),
+    young=st.booleans(),
+)
+async def test_a_claim_that_waits_for_its_first_consumer_is_written_only_to_take_its_node_off(
+    code: Code, node_selected: bool, chosen: str, pools: tuple[str, ...], young: bool
+) -> None:
+    """Whatever the driver answers, in a cluster: any other write could meet the scheduler's own."""
+    placed = _claim(on=chosen)
+    now = dt.datetime.now(dt.UTC) - (dt.timedelta() if young else dt.timedelta(hours=1))
+    placed["metadata"]["creationTimestamp"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    api = _api(placed)
+    api.put(NODE, node(*pools))
+    before = await api.get(CLAIM, "www-web-0", "default")
+    driver = _Refusing(code)
+    driver.node_selected = node_selected
+    controller = _claims(api, driver, cluster=True)
+    for _ in range(3):
+        await controller.reconcile(KEY)
+
+    after = await api.get(CLAIM, "www-web-0", "default")
+    taken_off = bool(chosen) and SELECTED_NODE not in after["metadata"]["annotations"]
+    assert after == before or taken_off
+    assert len(api.writes) == int(taken_off)
