@@ -32,9 +32,10 @@ from typing import Final
 import grpc.aio
 import structlog
 
+from csi import limits
 from csi.errors import BadEnvironment
 from csi.flags import Kubelet
-from csi.services.edge import Context
+from csi.services.edge import Context, legible, server_options
 from csi.services.identity import NAME
 from csi.sockets import is_served
 from csi.v1 import registration_pb2, registration_pb2_grpc
@@ -45,7 +46,7 @@ VERSIONS: Final = ("1.0.0",)
 """Of CSI, as kubelet counts it: any 1.x is 1.0.0."""
 
 GRACE_SECONDS: Final = 1.0
-DOUBLINGS: Final = 5
+DOUBLINGS: Final = limits.REGISTRATION_DOUBLINGS
 """The pause after refusals is 1, 2, 4 … 32 times the interval between looks."""
 
 
@@ -104,7 +105,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             log.info("registration.registered", endpoint=str(self._kubelet.endpoint))
         else:
             self._refusals += 1
-            log.warning("registration.refused", kubelet_says=request.error, again_in_seconds=self._pause())
+            log.warning("registration.refused", kubelet_says=legible(request.error), again_in_seconds=self._pause())
             self._refused = True
             self._news.set()
         return registration_pb2.RegistrationStatusResponse()
@@ -180,7 +181,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             if not is_served(left):
                 left.unlink(missing_ok=True)
         private = directory / f".{NAME}-{secrets.token_hex(4)}.sock"
-        self._server = grpc.aio.server()
+        self._server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=limits.CALLS)
         registration_pb2_grpc.add_RegistrationServicer_to_server(self, self._server)
         self._server.add_insecure_port(f"unix://{private}")
         await self._server.start()

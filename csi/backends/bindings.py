@@ -1,11 +1,12 @@
 """Publishing a mounted volume, the same for every backend: a bind mount of the staged directory."""
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
 from csi.backends.protocol import Ailment
 from csi.host import mounts
-from csi.host.errors import AlreadyMounted, HostError, UnsafePath
+from csi.host.errors import AlreadyMounted, UnsafePath
 
 
 def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]) -> None:
@@ -26,19 +27,21 @@ def make_target(target: Path, *, file: bool = False) -> None:
     """
     Make the mount point, a directory or an empty file. The caller owns the directory above it.
 
-    One that is there already has to be empty: a mount would hide what is in it. Raises UnsafePath.
+    One that is there already has to be empty: a mount would hide what is in it. Raises UnsafePath, also for a path that
+    cannot be used for another reason: it is the caller's.
     """
     try:
         target.touch(mode=0o640, exist_ok=False) if file else target.mkdir(mode=0o750)
     except FileExistsError:
-        if target.is_symlink() or file == target.is_dir():
+        mode = target.lstat().st_mode
+        if not (stat.S_ISREG(mode) if file else stat.S_ISDIR(mode)):
             raise UnsafePath(f"{target} is there already and no {'file' if file else 'directory'}; remove it") from None
         if target.stat().st_size if file else any(target.iterdir()):
             raise UnsafePath(f"{target} is not empty, and a mount would hide what is in it; move that away") from None
     except (FileNotFoundError, NotADirectoryError):
         raise UnsafePath(f"{target.parent} is not a directory, so nothing can be mounted below it") from None
     except OSError as error:
-        raise HostError(f"the mount point {target} cannot be made: {error.strerror}") from error
+        raise UnsafePath(f"the mount point {target} cannot be made: {error.strerror}") from error
 
 
 def read_only_ailments(path: Path | None) -> list[Ailment]:

@@ -20,6 +20,7 @@ DELETED: Final = "//deleted"
 """What the table appends to the root of a mount whose directory was removed."""
 
 DEVICE_FILESYSTEMS: Final = frozenset({"devtmpfs", "tmpfs"})
+_DATA: Final = re.compile(r".*/volumes/([a-z0-9-]{1,63})/data", re.ASCII | re.DOTALL)
 _DEVICE: Final = re.compile(r"(?:/[^/]+)*/loop([0-9]{1,7})(?://deleted)?", re.ASCII)
 _SOURCE: Final = re.compile(r"/dev/loop([0-9]{1,7})", re.ASCII)
 
@@ -132,3 +133,15 @@ def used_at(volume: Identity, *, devices: bool) -> str:
         if f"loop{loop_number(mount)}" in names:
             return str(mount.target)
     return ""
+
+
+def around(path: Path, volumes: Iterable[Identity]) -> str:
+    """Return the handle of the volume whose mounted files the path, absolute and without links, is among; else ""."""
+    there = mounts.covering(path)
+    if there is None:
+        return ""
+    if (loop := _loop_below(there)) is not None:
+        return next((each.handle for each in volumes if each.tag == loop.tag), "")
+    named = _DATA.fullmatch(there.root)
+    same = [each for each in volumes if named and each.volume_id == named[1]]
+    return next((each.handle for each in same if match(there, each)), "")

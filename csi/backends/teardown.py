@@ -15,7 +15,7 @@ from typing import Final
 from csi.backends import mount_facts
 from csi.backends.mount_facts import Identity, Match
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, HostError, StillInUse, UnsafePath
+from csi.host.errors import AlreadyMounted, StillInUse, UnsafePath
 
 DETACH_SECONDS: Final = 5.0
 DETACH_STEP: Final = 0.005
@@ -48,7 +48,7 @@ def unpublish(removal: Removal) -> None:
     try:
         _remove_mount_point(removal.path, ours=ours)
     except OSError as error:
-        raise HostError(f"the mount point {removal.path} cannot be removed: {error.strerror}") from error
+        raise UnsafePath(f"the mount point {removal.path} cannot be removed: {error.strerror}") from error
 
 
 def _remove_mount_point(path: Path, *, ours: bool) -> None:
@@ -87,16 +87,18 @@ def _is_ours(mount: mounts.Mount, removal: Removal) -> bool:
     return surely is Match.LIKELY or removal.recorded
 
 
-def unstage(removal: Removal, *, devices: bool) -> None:
+def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
     """
     Unmount the volume from its staging path and wait for its loop devices to go; `devices`: there may be some.
 
+    A volume that is never mounted there (`mounted` false) leaves the path alone: what is mounted is another's.
     Raises AlreadyMounted, StillInUse.
     """
     volume = removal.volume
     loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []
     with loopdev.releasing(loops):
-        unmount(removal)
+        if mounted:
+            unmount(removal)
         if devices:
             _detach(volume)
 
@@ -113,6 +115,7 @@ def detach(volume: Identity) -> None:
 
 def _detach(volume: Identity) -> None:
     deadline = time.monotonic() + DETACH_SECONDS
+    # unbounded: until the deadline of DETACH_SECONDS
     while found := loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image):
         names = {loop.path.name for loop in found}
         used = (each for each in mounts.table() if f"loop{mount_facts.loop_number(each)}" in names)

@@ -5,6 +5,7 @@ Every answer about what is mounted comes from the mount table. Records (`node_re
 they are written before a mount is made and after it was taken away, and neither waits for the pool's disk.
 """
 
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -25,7 +26,7 @@ from csi.engine.volumes import Volumes, unsupported
 from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, SameUuid, UnsafePath
+from csi.host.errors import AlreadyMounted, HostError, SameUuid, UnsafePath
 
 NO_VOLUME: Final = "volume {} does not exist on this node"
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
@@ -74,21 +75,25 @@ class Node:
         differs = record.staging == request.staging and record.flags != request.capability.flags
         if differs and await self._is_staged(entry, request.staging):
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
+        raw = self._is_raw(request.handle)
         await self._workers.look(lambda: self._refuse_staging(path), lane=entry.pool.uuid)
-        wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags)
+        wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags, raw=raw)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
         await self._keep(request.handle, wanted)
         try:
             await self._workers.run(
                 lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags), lane=entry.pool.uuid
             )
-        except (AlreadyMounted, UnsafePath):
-            await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
-            raise
         except SameUuid as error:
+            await self._keep(request.handle, record)
             others = [each for each in self._catalog.all() if str(each.home / "image") == error.backing]
             name = f" (that is volume {others[0].manifest.handle})" if others else ""
             raise FailedPrecondition(f"{error}{name}") from error
+        except HostError as error:
+            foreign = isinstance(error, AlreadyMounted | UnsafePath)
+            if foreign or not await self._is_staged(entry, request.staging):
+                await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
+            raise
 
     async def unstage(self, handle: str, staging: str) -> None:
         """Unmount; not staged is fine."""
@@ -101,14 +106,15 @@ class Node:
         elsewhere = record.staging not in {"", staging}
         removal = Removal(volume, Path(staging), recorded=record.staging == staging, others=self._others(handle))
         devices = not elsewhere and self._may_have_devices(handle)
-        await self._workers.run(lambda: teardown.unstage(removal, devices=devices), lane=lane)
+        raw = record.raw or self._is_raw(handle)
+        await self._workers.run(lambda: teardown.unstage(removal, mounted=not raw, devices=devices), lane=lane)
         await self._keep(handle, record.unstaged(staging))
 
     async def publish(self, request: Publishing) -> None:
         """Mount the staged volume at a target, by the access-mode table of the specification."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
-        await self._workers.look(lambda: self._refuse_own(Path(request.target)), lane=entry.pool.uuid)
+        await self._workers.look(lambda: self._refuse_target(request), lane=entry.pool.uuid)
         if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
@@ -140,6 +146,10 @@ class Node:
             )
         except (AlreadyMounted, UnsafePath):
             await self._keep(request.handle, before)  # as in stage
+            raise
+        except HostError:
+            if not await self._is_published(entry, request.target):
+                await self._keep(request.handle, before.failed(request.target))
             raise
 
     async def unpublish(self, handle: str, target: str) -> None:
@@ -257,12 +267,28 @@ class Node:
 
     def _refuse_staging(self, path: Path) -> None:
         """Raise InvalidArgument for a staging path at which nothing may be mounted."""
-        if path.is_symlink() or not path.is_dir():  # mount(2) would follow the link
+        if not _is_directory(path):
             raise InvalidArgument(f"the staging path {path} is not a directory; the caller has to make it")
         self._refuse_own(path)
 
+    def _refuse_target(self, request: Publishing) -> None:
+        """Raise InvalidArgument for a target path at which nothing may be mounted."""
+        target = Path(request.target)
+        if mounts.resolved_parent(target) == mounts.resolved_parent(Path(request.staging)):
+            raise InvalidArgument(f"the target path {target} is the staging path; choose another path")
+        self._refuse_own(target)
+
+    def _is_raw(self, handle: str) -> bool:
+        """Whether it is known that nothing of the volume is ever mounted at a staging path."""
+        entry = self._catalog.get(handle)
+        return entry is not None and entry.manifest.access_type == "block"
+
     def _refuse_own(self, path: Path) -> None:
-        """Raise InvalidArgument where a mount would hide a directory of the driver, or be made inside a pool."""
+        """
+        Raise InvalidArgument where a mount would hide a directory of the driver, or be made in a pool or a volume.
+
+        In a volume, wherever it is mounted, the mount point would be among its files and keep it from being unmounted.
+        """
         where = mounts.resolved_parent(path)
         pools = [pool.path for pool in self._catalog.pools]
         for own in (*pools, *self._own_paths):
@@ -270,6 +296,9 @@ class Node:
                 raise InvalidArgument(
                     f"{path} is, holds or is in {own}, which is the driver's own; choose another path"
                 )
+        volumes = [_identity(entry) for entry in self._catalog.all()]
+        if handle := mount_facts.around(where.parent, volumes):
+            raise InvalidArgument(f"{path} is among the files of volume {handle}; choose another path")
 
     def _known(self, handle: str) -> Entry:
         entry = self._catalog.get(handle)
@@ -290,6 +319,14 @@ class Node:
         problem = unsupported(capability, backend) or mount_options.refused(entry.manifest.fs_type, capability.flags)
         if problem:
             raise FailedPrecondition(problem)
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is one itself, since mount(2) would follow a link; not where it cannot be looked at."""
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except OSError:
+        return False
 
 
 def _identity(entry: Entry) -> Identity:

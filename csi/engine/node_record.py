@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from csi import limits
 from csi.engine.volume_ids import parse_handle
 from csi.host import files
 from csi.host.errors import HostError
@@ -28,7 +29,7 @@ POOLS: Final = "pools"
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
-MOST_BYTES: Final = 1 << 20
+MOST_BYTES: Final = limits.NODE_RECORD_BYTES
 """Size of a record that is still read."""
 
 
@@ -45,7 +46,8 @@ class NodeRecord(msgspec.Struct, frozen=True):
     """
     The staging path ("" when not staged), how it is staged, and the targets.
 
-    `boot` is the kernel's boot id; `mount_points` are targets from before the machine started again.
+    `raw` tells that nothing is mounted at the staging path. `boot` is the kernel's boot id; `mount_points` are targets
+    with a mount point of ours and no mount: from before the machine started again, or of a publish that failed.
     """
 
     staging: str = ""
@@ -53,6 +55,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     publications: tuple[Publication, ...] = ()
     mount_points: tuple[str, ...] = ()
     boot: str = ""
+    raw: bool = False
 
     def without(self, target: str) -> "NodeRecord":
         """Return the record after an unpublish."""
@@ -62,7 +65,12 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
     def unstaged(self, staging: str) -> "NodeRecord":
         """Return the record after an unstage at that path; staged elsewhere, it stays as it is."""
-        return self if self.staging != staging else msgspec.structs.replace(self, staging="", flags=())
+        return self if self.staging != staging else msgspec.structs.replace(self, staging="", flags=(), raw=False)
+
+    def failed(self, target: str) -> "NodeRecord":
+        """Return the record after a publish that failed: a mount point may be there, and no mount of ours."""
+        rest = self.without(target)
+        return msgspec.structs.replace(rest, mount_points=(*rest.mount_points, target))
 
     def published(self, target: str) -> bool:
         """Whether the volume was published there since the machine started."""
@@ -86,6 +94,7 @@ class NodeRecords:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
+        # unbounded: the kernel's own file, one UUID
         self._boot = BOOT_ID.read_text(encoding="ascii").strip()
         self._records: dict[str, NodeRecord] = {}
         self._known: set[str] = set()
@@ -159,9 +168,10 @@ class NodeRecords:
         except OSError as error:
             log.warning("node_records.unreadable", path=str(self.folder), error=str(error))
             return
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, HostError):
             if self.folder is not None:
-                self._pools.update((self.folder / POOLS).read_text(encoding="ascii").split())
+                known = files.read_small(self.folder / POOLS, most=limits.KNOWN_POOLS_BYTES)
+                self._pools.update(known.decode("ascii").split())
         for path in found:
             handle = path.name.removesuffix(".json")
             record = _read(path)

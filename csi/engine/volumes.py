@@ -30,7 +30,7 @@ from csi.errors import (
     Unavailable,
 )
 from csi.host import files
-from csi.host.errors import HostError, ImageLocked, NoSpace, NotReservable
+from csi.host.errors import FormatRefused, HostError, ImageLocked, NoSpace, NotReservable
 from csi.units import exact
 
 log = structlog.get_logger()
@@ -138,11 +138,12 @@ class Volumes:
         """The pool named, or all; of those whose disk is there."""
         wanted = request.parameters.pool
         pools = [pool for pool in self._catalog.here if not wanted or pool.name == wanted]
-        if not pools and wanted and wanted not in {pool.name for pool in self._catalog.pools}:
+        refused = self._catalog.refused.values()  # one of them may be the pool that is wanted: its name cannot be read
+        if not pools and wanted and not refused and wanted not in {pool.name for pool in self._catalog.pools}:
             names = ", ".join(pool.name for pool in self._catalog.pools) or "none"
             raise InvalidArgument(f"parameter pool: there is no pool {wanted!r} here; the pools are {names}")
         if not pools:
-            known = [*self._catalog.away.values(), *self._catalog.unresponsive.values()]
+            known = [*self._catalog.away.values(), *self._catalog.unresponsive.values(), *refused]
             problems = "; ".join(known) or "make one with: mooring pool init"
             raise ResourceExhausted(f"there is no pool here now: {problems}")
         return pools
@@ -193,6 +194,9 @@ class Volumes:
         except NotReservable as error:
             await self.undo(entry)
             raise FailedPrecondition(str(error)) from error
+        except FormatRefused as error:
+            await self.undo(entry)
+            raise InvalidArgument(f"parameter mkfsOptions: {error}") from error
         except (HostError, OSError) as error:
             await self.undo(entry)
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error

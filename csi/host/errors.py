@@ -7,8 +7,10 @@ HostError
     CommandMissing      it is not installed
     MountFailed         mount(2) or umount2(2) said no
         AlreadyMounted      another mount is at the path
+        OptionsRefused      the kernel does not take these mount options
         StillInUse          a mount or a device is still used, so it cannot be taken away yet
         SameUuid            a mounted filesystem has the same UUID: `device`, `backing`
+    FormatRefused       the program that makes a filesystem does not take these options
     NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
     UuidNotChanged      a filesystem cannot get another UUID as it is now
     NotWhileMounted     it can be done only while the volume is not in use
@@ -53,6 +55,10 @@ class AlreadyMounted(MountFailed):
     """Another mount is at the path, and is left alone."""
 
 
+class OptionsRefused(MountFailed):
+    """The kernel does not take the options, or not together, or not for this size; others would do."""
+
+
 class StillInUse(MountFailed):
     """A mount or a device is still used; take away what uses it first."""
 
@@ -72,6 +78,10 @@ class SameUuid(MountFailed):
 
 class UuidNotChanged(HostError):
     """The filesystem needs something else first; the sentence says what."""
+
+
+class FormatRefused(HostError):
+    """A filesystem cannot be made with these options; the text is what its program said."""
 
 
 class NotBlank(HostError):

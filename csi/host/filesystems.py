@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandError, NotBlank, NotWhileMounted
+from csi.host.errors import CommandError, FormatRefused, NotBlank, NotWhileMounted
 from csi.host.locks import Locked
 
 _NOTHING_FOUND: Final = 2
@@ -89,12 +89,22 @@ def make(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ())
     """
     Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError.
 
-    An image without a single byte of data is blank, and no program has to be asked.
+    An image without a single byte of data is blank, and no program has to be asked. Raises FormatRefused where the
+    program does not take the options: its exit code does not tell that from other failures, so its words are passed on.
     """
     if not _is_all_holes(image.path) and (found := probe(image.path)) is not None:
         raise NotBlank(f"{image.path} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again")
-    argv = [*KINDS[fs_type].make(uuid), *options, str(image.path)]
-    run(argv, limit=Limit.FORMAT, inherit=[image.descriptor])
+    try:
+        run([*KINDS[fs_type].make(uuid), *options, str(image.path)], limit=Limit.FORMAT, inherit=[image.descriptor])
+    except CommandError as error:
+        if not options or _is_full(error):
+            raise
+        raise FormatRefused(str(error)) from None
+
+
+def _is_full(error: CommandError) -> bool:
+    """Whether the program failed because the disk is full."""
+    return os.strerror(errno.ENOSPC) in error.stderr
 
 
 def _is_all_holes(image: Path) -> bool:
@@ -142,5 +152,6 @@ def _check(image: Locked, *options: str) -> None:
 
 
 def _has_capability(number: int) -> bool:
+    # unbounded: the kernel's own file on this process
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return bool(int(status.split("CapEff:")[1].split()[0], 16) >> number & 1)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from csi.host.errors import MountFailed, StillInUse
+from csi.host.errors import MountFailed, OptionsRefused, StillInUse
 
 MS_RDONLY: Final = 1
 MS_REMOUNT: Final = 32
@@ -142,6 +142,7 @@ def table() -> tuple[Mount, ...]:
 
 
 def _lines() -> list[str]:
+    # unbounded: the kernel's own table, which fs.mount-max bounds
     return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
 
 
@@ -166,7 +167,7 @@ def resolved_parent(path: Path) -> Path:
     """Resolve links above the path, not the path itself; as written where a parent cannot be looked at."""
     try:
         return path.parent.resolve() / path.name
-    except OSError:
+    except (OSError, RuntimeError):  # a RuntimeError for a link that leads to itself
         return path
 
 
@@ -223,17 +224,17 @@ def flags_and_data(options: Sequence[str]) -> tuple[int, str]:
 
 
 def mount(source: str, target: Path, *, fs_type: str, options: Sequence[str]) -> None:
-    """Mount a filesystem. Raises MountFailed."""
+    """Mount a filesystem. Raises MountFailed, OptionsRefused."""
     flags, data = flags_and_data(options)
-    _mount(source, target, fs_type=fs_type, flags=flags, data=data)
+    _mount(source, target, fs_type=fs_type, flags=flags, data=data, optional=bool(flags or data))
 
 
 def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
     """
     Show a directory or file at another path, with options of that mount alone.
 
-    Raises MountFailed, and then nothing stays mounted. The kernel takes options only in a second step; the flags that
-    the source's mount has are kept in it, because an ordinary user's namespace may not take them away.
+    Raises MountFailed, OptionsRefused, and then nothing stays mounted. The kernel takes options only in a second step;
+    the flags that the source's mount has are kept in it, because an ordinary user's namespace may not take them away.
     """
     refused = [each for each in options if each not in PER_MOUNT and each not in DEFAULTS]
     if refused:
@@ -247,7 +248,7 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
     made = at(target)
     kept, _ = flags_and_data(sorted(made.options & PER_MOUNT) if made else ())
     try:
-        _mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | wanted)
+        _mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | wanted, optional=True)
     except MountFailed:
         unmount(target)
         raise
@@ -271,13 +272,19 @@ def unmount_top(target: Path) -> None:
     raise MountFailed(f"{target} cannot be unmounted: {os.strerror(problem)}")
 
 
-def _mount(source: str, target: Path, *, fs_type: str = "", flags: int = 0, data: str = "") -> None:
+def _mount(
+    source: str, target: Path, *, fs_type: str = "", flags: int = 0, data: str = "", optional: bool = False
+) -> None:
+    """Raise MountFailed; OptionsRefused where `optional` flags or data were given and may be the reason."""
     done = _libc.mount(
         os.fsencode(source), os.fsencode(target), fs_type.encode() or None, ctypes.c_ulong(flags), data.encode() or None
     )
     if done != 0:
-        problem = os.strerror(ctypes.get_errno())
+        number = ctypes.get_errno()
         kind = f" as {fs_type}" if fs_type else ""
         with_options = f" with {data}" if data else ""
         hint = "; look for the reason in the kernel's log" if fs_type else ""
-        raise MountFailed(f"{source} cannot be mounted at {target}{kind}{with_options}: {problem}{hint}")
+        message = f"{source} cannot be mounted at {target}{kind}{with_options}: {os.strerror(number)}"
+        if optional and number in {errno.EINVAL, errno.EPERM}:
+            raise OptionsRefused(f"{message}; the kernel may not take the mount options, so try it without them")
+        raise MountFailed(f"{message}{hint}")

@@ -1,19 +1,20 @@
 """Is a request well formed? Looked at before anything else, as CSI asks: missing fields first, existence later."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+from csi import limits
 from csi.engine import mount_options
 from csi.engine.requests import Capability
 from csi.errors import InvalidArgument
 from csi.v1 import csi_pb2
 
-TEXT_LIMIT: Final = 128
-PATH_LIMIT: Final = 4095
-MAP_LIMIT: Final = 4096
-FLAGS_LIMIT: Final = 4096
-NAME_LIMIT: Final = 255
+TEXT_LIMIT: Final = limits.NAME_BYTES
+PATH_LIMIT: Final = limits.PATH_BYTES
+MAP_LIMIT: Final = limits.MAP_BYTES
+FLAGS_LIMIT: Final = limits.FLAG_BYTES
+NAME_LIMIT: Final = limits.FILE_NAME_BYTES
 _MODES: Final = {number: name for name, number in csi_pb2.VolumeCapability.AccessMode.Mode.items()}
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -30,7 +31,7 @@ def text(value: str, field: str) -> str:
 
 
 def path(value: str, field: str) -> str:
-    """A required absolute path, without a step back in it."""
+    """A required absolute path, without a step back in it; two ways to write one path come out alike."""
     if not value:
         raise InvalidArgument(f"{field} is missing")
     if len(value.encode()) > PATH_LIMIT:
@@ -39,7 +40,7 @@ def path(value: str, field: str) -> str:
         raise InvalidArgument(f"{field} must be an absolute path without ..")
     if any(len(name.encode()) > NAME_LIMIT for name in value.split("/")):
         raise InvalidArgument(f"{field} has a name of more than {NAME_LIMIT} bytes in it")
-    return value.rstrip("/") or "/"
+    return "/" + "/".join(name for name in value.split("/") if name not in {"", "."})
 
 
 def mapping(value: Mapping[str, str], field: str) -> dict[str, str]:
@@ -69,9 +70,23 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
     return Capability(access_type, mode, value.mount.fs_type, flags)
 
 
-def capabilities(values: Iterable[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:
+def capabilities(values: Sequence[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:
     """At least one capability."""
+    few(values, limits.CAPABILITIES, "volume_capabilities")
     found = tuple(capability(value) for value in values)
     if not found:
         raise InvalidArgument("volume_capabilities are missing")
     return found
+
+
+def few(values: Sequence[object], most: int, field: str) -> None:
+    """Raise InvalidArgument for a list of more than so many entries."""
+    if len(values) > most:
+        raise InvalidArgument(f"{field} has {len(values)} entries; the most is {most}")
+
+
+def size(value: int, field: str) -> int:
+    """A size in bytes, 0 where it is not given."""
+    if value < 0:
+        raise InvalidArgument(f"{field} must not be negative")
+    return value

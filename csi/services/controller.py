@@ -4,6 +4,7 @@ from typing import Final
 
 from google.protobuf import wrappers_pb2
 
+from csi import limits
 from csi.engine import mount_options
 from csi.engine.catalog import Entry
 from csi.engine.engine import Engine
@@ -83,6 +84,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Confirmed only when all are supported."""
         volume_id = checks.text(request.volume_id, "volume_id")
         capabilities = checks.capabilities(request.volume_capabilities)
+        checks.mapping(request.volume_context, "volume_context")
+        checks.mapping(request.parameters, "parameters")
         manifest = self._engine.find(volume_id).manifest
         backend = self._engine.backends[manifest.backend]
         for each in capabilities:
@@ -132,6 +135,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         elsewhere = request.HasField("accessible_topology") and (
             request.accessible_topology.segments.get(TOPOLOGY, self._engine.node_id) != self._engine.node_id
         )
+        checks.few(request.volume_capabilities, limits.CAPABILITIES, "volume_capabilities")
         impossible = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
         if elsewhere or impossible or backend.problem():
             return csi_pb2.GetCapacityResponse(available_capacity=0)
@@ -204,6 +208,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
 def _nodes(wanted: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
     """The nodes that a topology requirement allows by our key; None when it does not speak of nodes."""
+    checks.few(wanted.requisite, limits.TOPOLOGIES, "accessibility_requirements.requisite")
+    checks.few(wanted.preferred, limits.TOPOLOGIES, "accessibility_requirements.preferred")
     places = [place.segments for place in wanted.requisite] or [place.segments for place in wanted.preferred]
     if not places or any(TOPOLOGY not in segments for segments in places):
         return None

@@ -1,6 +1,7 @@
 """The edge of the driver: which gRPC code stands for which error, and one log line for each call."""
 
 import functools
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn, TypeVar
@@ -9,7 +10,7 @@ import grpc
 import grpc.aio
 import structlog
 
-from csi import errors
+from csi import errors, limits
 from csi.host.errors import (
     AlreadyMounted,
     HostError,
@@ -18,6 +19,7 @@ from csi.host.errors import (
     NoSpace,
     NotReservable,
     NotWhileMounted,
+    OptionsRefused,
     SameUuid,
     StillInUse,
     UnsafePath,
@@ -44,6 +46,7 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     NotReservable: grpc.StatusCode.FAILED_PRECONDITION,
     NoLoopDevice: grpc.StatusCode.RESOURCE_EXHAUSTED,
     NotWhileMounted: grpc.StatusCode.FAILED_PRECONDITION,
+    OptionsRefused: grpc.StatusCode.FAILED_PRECONDITION,
     AlreadyMounted: grpc.StatusCode.FAILED_PRECONDITION,
     StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     SameUuid: grpc.StatusCode.FAILED_PRECONDITION,
@@ -85,13 +88,14 @@ def rpc(
     @functools.wraps(method)
     async def served(self: Any, request: Request, context: Context) -> Response:
         started = time.monotonic()
-        subject = getattr(request, "volume_id", "") or getattr(request, "name", "")
+        subject = legible(getattr(request, "volume_id", "") or getattr(request, "name", ""))
         try:
             answer = await method(self, request)
         except (errors.CsiError, HostError) as error:
             code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
-            log.info("rpc.refused", rpc=name, volume=subject, code=code.name, message=str(error))
-            await refuse(context, code, str(error))
+            message = legible(str(error))
+            log.info("rpc.refused", rpc=name, volume=subject, code=code.name, message=message)
+            await refuse(context, code, message)
         except Exception as error:
             log.exception("rpc.broke", rpc=name, volume=subject, error=repr(error))
             message = f"{name} failed unexpectedly ({type(error).__name__}); the driver's log has the details"
@@ -101,6 +105,37 @@ def rpc(
         return answer
 
     return served
+
+
+def server_options() -> list[tuple[str, int]]:
+    """Return the options of all gRPC servers of the driver."""
+    return [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", limits.REQUEST_BYTES)]
+
+
+def legible(text: str) -> str:
+    """
+    Return text for a person: nothing in it controls a terminal or forges a log line, and it has a bounded length.
+
+    Of a longer text the beginning and the end are kept: the end of a message says what to do.
+    """
+    half = limits.MESSAGE_BYTES // 2 - len("...")
+    if len(text) > 2 * limits.MESSAGE_BYTES:  # so that no long text is looked at as a whole
+        text = f"{text[: limits.MESSAGE_BYTES]}{text[-limits.MESSAGE_BYTES :]}"
+    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    if sent_bytes(shown) <= limits.MESSAGE_BYTES:
+        return shown
+    return f"{_beginning(shown, half)}...{_beginning(shown[::-1], half)[::-1]}"
+
+
+def sent_bytes(text: str) -> int:
+    """Return the bytes of a message on the wire, where one that is not ASCII takes three."""
+    return sum(1 if each < 128 and each != ord("%") else 3 for each in text.encode())
+
+
+def _beginning(text: str, most: int) -> str:
+    """The longest beginning that takes no more than so many bytes on the wire."""
+    sizes = itertools.accumulate(sent_bytes(each) for each in text)
+    return text[: sum(1 for _ in itertools.takewhile(most.__ge__, sizes))]
 
 
 async def refuse(context: Context, code: grpc.StatusCode, message: str) -> NoReturn:

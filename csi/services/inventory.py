@@ -28,6 +28,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         self._engine = engine
 
     @rpc
+    # unbounded: as many as the node has pools, which its admin mounts
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
         """All pools."""
         usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
@@ -73,7 +74,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
         """Live volumes whose holder has the labels."""
-        wanted = dict(request.labels)
+        wanted = checks.mapping(request.labels, "labels")
         found = [entry for entry in self._engine.catalog.all() if _has(entry.manifest, wanted)]
         manifests, token = page(
             found,
@@ -97,7 +98,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
         """Deleted volumes whose last holder has the labels."""
-        wanted = dict(request.labels)
+        wanted = checks.mapping(request.labels, "labels")
         found = [each for each in await self._engine.trash.all() if _has(each.manifest, wanted)]
         found.sort(key=_trash_key)
         entries, token = page(
@@ -114,13 +115,11 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def Import(self, request: inventory_pb2.ImportRequest) -> inventory_pb2.ImportResponse:
         """A volume of what is there already."""
-        if request.required_bytes < 0:
-            raise InvalidArgument("required_bytes must not be negative")
         importing = Importing(
             name=checks.text(request.name, "name"),
             item=request.item,
             pool=request.pool,
-            required=request.required_bytes,
+            required=checks.size(request.required_bytes, "required_bytes"),
             raw=request.raw,
             labels=tuple(sorted(checks.mapping(request.holder.labels, "holder.labels").items())),
         )

@@ -92,11 +92,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
         """How full."""
         handle = checks.text(request.volume_id, "volume_id")
-        if not request.volume_path:
-            raise InvalidArgument("volume_path is missing")
-        if not request.volume_path.startswith("/"):
-            raise NotFound(f"volume {handle} is not mounted at {request.volume_path}")
-        usage = await self._engine.usage(handle, checks.path(request.volume_path, "volume_path"))
+        usage = await self._engine.usage(handle, _mounted_path(handle, request.volume_path))
         answers = [
             csi_pb2.VolumeUsage(
                 unit=csi_pb2.VolumeUsage.BYTES,
@@ -121,10 +117,12 @@ class Node(csi_pb2_grpc.NodeServicer):
         """Let what is mounted take up the volume's size."""
         handle = checks.text(request.volume_id, "volume_id")
         self._engine.find(handle)
-        if not request.volume_path:
-            raise InvalidArgument("volume_path is missing")
-        required = request.capacity_range.required_bytes
-        manifest = await self._engine.take_up(handle, request.volume_path.rstrip("/"), required=required)
+        path = _mounted_path(handle, request.volume_path)
+        required = checks.size(request.capacity_range.required_bytes, "required_bytes")
+        limit = checks.size(request.capacity_range.limit_bytes, "limit_bytes")
+        if limit and required > limit:
+            raise InvalidArgument(f"required_bytes {required} is more than limit_bytes {limit}")
+        manifest = await self._engine.take_up(handle, path, required=required)
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=manifest.size_bytes)
 
     @rpc
@@ -141,6 +139,15 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetStorageHealthResponse:
         """The pools."""
         return csi_pb2.NodeGetStorageHealthResponse(backend_health=await storage_health(self._engine))
+
+
+def _mounted_path(handle: str, path: str) -> str:
+    """Where the caller says that the volume is; a relative path is well formed, and nothing is mounted there."""
+    if not path:
+        raise InvalidArgument("volume_path is missing")
+    if not path.startswith("/"):
+        raise NotFound(f"volume {handle} is not mounted at {path}")
+    return checks.path(path, "volume_path")
 
 
 def _capability(

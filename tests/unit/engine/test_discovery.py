@@ -227,3 +227,18 @@ async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> No
     assert {} == engine.catalog.refused
     assert [] == await engine.storage_health()
     await engine.stop()
+
+
+@pytest.mark.parametrize("parameters", [{}, {"pool": "p"}])
+async def test_a_volume_that_finds_no_pool_says_which_cannot_be_read(
+    tmp_path: Path, parameters: dict[str, str]
+) -> None:
+    """It may be the pool that is wanted, so the volume waits for it; making another pool is no advice then."""
+    engine, _ = engine_of(tmp_path / "p")
+    pool = engine.catalog.pools[0]
+    engine.catalog.refused[pool.path] = "pool.json cannot be read"
+    engine.catalog.pools = ()
+
+    with pytest.raises(ResourceExhausted, match=r"pool\.json cannot be read"):
+        await engine.create(creation("v", 1 << 20, **parameters))
+    await engine.stop()

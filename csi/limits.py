@@ -1,0 +1,164 @@
+"""
+The limits of the driver on everything that grows, in one table: value, unit, what it is on, and what happens beyond.
+
+Each constant is used where the limit is kept. docs/limits.md shows the table, a test marked ``bound`` drives each entry
+over its limit, and the lint in hack/bounds refuses a queue, cache, read, server or retry that names no entry.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit: `beyond` is what happens to what is over it."""
+
+    value: int
+    unit: str
+    on: str
+    beyond: str
+
+
+TABLE: Final[dict[str, Limit]] = {}
+
+
+def _limit(name: str, value: int, unit: str, *, on: str, beyond: str) -> int:
+    """Enter a limit into the table; return its value."""
+    TABLE[name] = Limit(value, unit, on, beyond)
+    return value
+
+
+# What is asked for and answered
+
+REQUEST_BYTES: Final = _limit(
+    "request-bytes", 4 << 20, "bytes", on="one request to the driver", beyond="gRPC answers RESOURCE_EXHAUSTED"
+)
+CALLS: Final = _limit(
+    "calls", 2000, "calls", on="calls to one socket at the same time", beyond="gRPC answers RESOURCE_EXHAUSTED"
+)
+OPERATIONS: Final = _limit(
+    "operations", 1000, "volumes", on="volumes that something is done with at the same time", beyond="UNAVAILABLE"
+)
+NAME_BYTES: Final = _limit("name-bytes", 128, "bytes", on="a name or handle in a request", beyond="INVALID_ARGUMENT")
+PATH_BYTES: Final = _limit("path-bytes", 4095, "bytes", on="a path in a request", beyond="INVALID_ARGUMENT")
+FILE_NAME_BYTES: Final = _limit(
+    "file-name-bytes", 255, "bytes", on="one name in a path of a request", beyond="INVALID_ARGUMENT"
+)
+MAP_BYTES: Final = _limit(
+    "map-bytes", 4096, "bytes", on="keys and values of parameters, labels or a context", beyond="INVALID_ARGUMENT"
+)
+FLAG_BYTES: Final = _limit("flag-bytes", 4096, "bytes", on="mount flags of a capability", beyond="INVALID_ARGUMENT")
+CAPABILITIES: Final = _limit(
+    "capabilities", 64, "entries", on="volume capabilities in a request", beyond="INVALID_ARGUMENT"
+)
+TOPOLOGIES: Final = _limit(
+    "topologies", 1000, "entries", on="requisite or preferred topologies in a request", beyond="INVALID_ARGUMENT"
+)
+DURATION_DIGITS: Final = _limit(
+    "duration-digits", 12, "digits", on="one number in a duration", beyond="INVALID_ARGUMENT"
+)
+RETENTION_SECONDS: Final = _limit(
+    "retention-seconds",
+    100 * 365 * 24 * 3600,
+    "seconds",
+    on="trashRetention",
+    beyond="INVALID_ARGUMENT; in a manifest of a former version it counts as this",
+)
+VOLUME_BYTES: Final = _limit("volume-bytes", 1 << 60, "bytes", on="the size of a volume", beyond="OUT_OF_RANGE")
+MESSAGE_BYTES: Final = _limit(
+    "message-bytes",
+    4 << 10,
+    "bytes",
+    on="the message of a refusal on the wire, also in the log; gRPC takes 8 KiB",
+    beyond="the middle is left out",
+)
+PAGE_ENTRIES: Final = _limit(
+    "page-entries", 1000, "entries", on="one page of a list of the driver", beyond="the rest is on the next page"
+)
+PAGE_BYTES: Final = _limit(
+    "page-bytes",
+    3 << 20,
+    "bytes",
+    on="one page of a list of the driver",
+    beyond="the rest is on the next page; an entry that is larger alone is left out and logged",
+)
+LEFT_OUT_REPORTS: Final = _limit(
+    "left-out-reports",
+    1000,
+    "entries",
+    on="entries left out of lists that were logged",
+    beyond="the oldest is forgotten, and logged again",
+)
+
+# What is read and kept
+
+MANIFEST_BYTES: Final = _limit(
+    "manifest-bytes", 16 << 20, "bytes", on="a manifest on a disk", beyond="the volume is damaged"
+)
+MANIFEST_HOLDERS: Final = _limit(
+    "manifest-holders", 64, "holders", on="former holders in a manifest", beyond="the oldest is dropped"
+)
+MANIFEST_TEXT_BYTES: Final = _limit(
+    "manifest-text-bytes",
+    64 << 10,
+    "bytes",
+    on="names, parameters and labels in a manifest, or those of one former holder",
+    beyond="the volume is damaged",
+)
+NODE_RECORD_BYTES: Final = _limit(
+    "node-record-bytes",
+    1 << 20,
+    "bytes",
+    on="a record of where a volume is mounted",
+    beyond="it counts as none; logged",
+)
+POOL_FILE_BYTES: Final = _limit(
+    "pool-file-bytes", 64 << 10, "bytes", on="pool.json", beyond="the pool is not served, and says so"
+)
+POOL_NAME_CHARACTERS: Final = _limit(
+    "pool-name-characters", 253, "characters", on="the name of a pool", beyond="the pool is not served, and says so"
+)
+KNOWN_POOLS_BYTES: Final = _limit(
+    "known-pools-bytes",
+    1 << 20,
+    "bytes",
+    on="the lists of pools that the node served, beside the socket",
+    beyond="the driver does not start, and says so; node-records/pools counts as empty",
+)
+PEM_BYTES: Final = _limit(
+    "pem-bytes",
+    1 << 20,
+    "bytes",
+    on="a key, a certificate or the controller's authorities",
+    beyond="the driver does not start; one that runs keeps the authorities that it has",
+)
+PROGRAM_CHARACTERS: Final = _limit(
+    "program-characters", 4000, "characters", on="the output of a program", beyond="the beginning is left out"
+)
+OPEN_DIRECTORIES: Final = _limit(
+    "open-directories",
+    24,
+    "directories",
+    on="directories that a walk over a volume reads while they are open",
+    beyond="deeper ones are read whole and closed",
+)
+WALK_NAMES: Final = _limit(
+    "walk-names",
+    50_000,
+    "names",
+    on="names that a walk keeps of directories that it has closed",
+    beyond="the directories beyond are skipped",
+)
+REMOVAL_BATCH: Final = _limit(
+    "removal-batch", 1000, "names", on="names that a removal reads at a time", beyond="the next are read afterwards"
+)
+LOOKERS: Final = _limit(
+    "lookers", 2, "threads", on="looks at disks and mounts at the same time", beyond="the next look waits"
+)
+REGISTRATION_DOUBLINGS: Final = _limit(
+    "registration-doublings",
+    5,
+    "doublings",
+    on="the pause after kubelet refused the driver",
+    beyond="the pause stays 32 times as long as at first",
+)
