@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from csi import limits
 from csi.errors import BadEnvironment
-from csi.host.files import write_atomic
+from csi.host.files import read_through_links, write_atomic
 
 KEY = "driver.key"
 CERTIFICATE = "driver.crt"
@@ -50,7 +51,7 @@ def _make(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _read(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        key = serialization.load_pem_private_key(read_through_links(path, most=limits.PEM_BYTES), password=None)
     except ValueError:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
@@ -63,7 +64,8 @@ def _read(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def _belongs(path: Path, key: ec.EllipticCurvePrivateKey) -> bool:
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).public_key() == key.public_key()
+        found = x509.load_pem_x509_certificate(read_through_links(path, most=limits.PEM_BYTES))
+        return found.public_key() == key.public_key()
     except ValueError:
         return False
 

@@ -155,6 +155,9 @@ REMOVAL_BATCH: Final = _limit(
 LOOKERS: Final = _limit(
     "lookers", 2, "threads", on="looks at disks and mounts at the same time", beyond="the next look waits"
 )
+LANE_WAITING: Final = _limit(
+    "lane-waiting", 1000, "calls", on="calls that wait for the threads of one pool's disk", beyond="UNAVAILABLE"
+)
 REGISTRATION_DOUBLINGS: Final = _limit(
     "registration-doublings",
     5,

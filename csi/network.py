@@ -16,12 +16,14 @@ import grpc
 import grpc.aio
 import structlog
 
+from csi import limits
 from csi.engine.engine import Engine
 from csi.errors import BadEnvironment
 from csi.flags import Network
-from csi.host import commands
+from csi.host import commands, files
 from csi.host.errors import CommandError, HostError
 from csi.services.controller import Controller
+from csi.services.edge import server_options
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
@@ -48,11 +50,11 @@ async def listen(network: Network, engine: Engine, *, node_id: str) -> grpc.aio.
     _ensure_key(network.key_dir, node_id)
     credentials = _Credentials(network)
     options = [
-        ("grpc.so_reuseport", 0),
+        *server_options(),
         ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
         ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
     ]
-    server = grpc.aio.server(options=options, interceptors=[OnlyTheController()])
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.CALLS, interceptors=[OnlyTheController()])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
@@ -102,7 +104,8 @@ class _Credentials:
         self._file = network.controller_ca
         key, certificate = network.key_dir / KEY, network.key_dir / CERTIFICATE
         try:
-            self._shown = (key.read_bytes(), certificate.read_bytes())
+            shown = [files.read_through_links(each, most=limits.PEM_BYTES) for each in (key, certificate)]
+            self._shown = (shown[0], shown[1])
             self._trusted = _authorities(self._file)
         except (OSError, ValueError) as error:
             raise BadEnvironment(f"the controller's authority cannot be read: {error}") from None
@@ -136,7 +139,7 @@ class _Credentials:
 
 def _authorities(path: Path) -> bytes:
     """Raises OSError, and ValueError for a file without a certificate."""
-    content = path.read_bytes()
+    content = files.read_through_links(path, most=limits.PEM_BYTES)
     if b"-----BEGIN CERTIFICATE-----" not in content:
         raise ValueError(f"{path} has no certificate in it")
     return content

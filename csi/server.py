@@ -9,6 +9,7 @@ import grpc
 import grpc.aio
 import structlog
 
+from csi import limits
 from csi.backends import backends
 from csi.engine.discovery import Discovery
 from csi.engine.engine import Engine
@@ -19,6 +20,7 @@ from csi.network import listen
 from csi.registration import refuse_rival, registered
 from csi.services.attach import AttachingController
 from csi.services.controller import Controller
+from csi.services.edge import server_options
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.services.node import Node
@@ -74,7 +76,7 @@ async def serve(settings: Settings) -> None:
 
 async def _on_socket(settings: Settings, engine: Engine) -> grpc.aio.Server:
     """All services, for kubelet and whoever else may open the socket. Raises BadEnvironment."""
-    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=limits.CALLS)
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     most = settings.test_attach_limit
     controller = AttachingController(engine, most_volumes=most) if most else Controller(engine)  # type: ignore[abstract] # others: UNIMPLEMENTED

@@ -10,11 +10,12 @@ import grpc.aio
 from google.protobuf import timestamp_pb2
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
+from provisioner import limits
 from provisioner.model.quantity import Quantity
 
 QUICK_SECONDS = 15.0
 SLOW_SECONDS = 60.0
-PAGE = 500
+PAGE = limits.DRIVER_PAGE_ENTRIES
 LARGEST = (1 << 63) - 1
 """Bytes that fit into a field of CSI."""
 
@@ -24,6 +25,7 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
+    ("grpc.max_receive_message_length", limits.DRIVER_ANSWER_BYTES),
 )
 
 Answer = TypeVar("Answer")
@@ -143,8 +145,10 @@ class Router:
     ) -> None:
         options = (*CHANNEL_OPTIONS, *options)
         self._channel = (
+            # limit: driver-answer-bytes
             grpc.aio.insecure_channel(endpoint, options=options)
             if credentials is None
+            # limit: driver-answer-bytes
             else grpc.aio.secure_channel(endpoint, credentials, options=options)
         )
         self._controller = csi_pb2_grpc.ControllerStub(self._channel)
@@ -277,12 +281,14 @@ class Router:
         return int(answer.purged)
 
     async def _pages(self, method: Callable[..., Awaitable[Any]], request: Any) -> AsyncIterator[Any]:
-        while True:
+        for _ in range(limits.DRIVER_PAGES):
             answer = await call(method, request, seconds=QUICK_SECONDS)
             yield answer
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
+        message = f"the driver's list does not end within {limits.DRIVER_PAGES} pages; look at its log"
+        raise RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message=message)
 
 
 async def call(

@@ -100,5 +100,6 @@ class Loop:
 
 def _may_mount_devices() -> bool:
     """Whether this is the machine's own user namespace: its uid map covers all ids."""
+    # unbounded: the kernel's own file, a line for each range of ids
     fields = Path("/proc/self/uid_map").read_text(encoding="ascii").split()
     return fields[:3] == ["0", "0", "4294967295"]

@@ -45,6 +45,7 @@ class Discovery:
 
     async def keep(self) -> None:
         """Look again and again until cancelled, whatever fails in it."""
+        # unbounded: a look every few seconds, not a retry
         while True:
             await self.look_safely()
             await asyncio.sleep(LOOK_AGAIN_SECONDS)

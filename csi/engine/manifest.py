@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from csi import limits
 from csi.backends.protocol import Shape
 from csi.engine.sizes import LARGEST
 from csi.host import files
@@ -18,13 +19,13 @@ from csi.host.errors import HostError
 SCHEMA: Final = 1
 FILE: Final = "manifest.json"
 
-MOST_BYTES: Final = 16 << 20
+MOST_BYTES: Final = limits.MANIFEST_BYTES
 """Size of a manifest that is still read."""
 
-MOST_HOLDERS: Final = 64
+MOST_HOLDERS: Final = limits.MANIFEST_HOLDERS
 """Former holders that a manifest keeps, the newest ones."""
 
-MOST_TEXT: Final = 64 << 10
+MOST_TEXT: Final = limits.MANIFEST_TEXT_BYTES
 """Bytes of all names, parameters and labels of a manifest without its former holders."""
 
 

@@ -8,9 +8,10 @@ from typing import Final, Protocol, TypeVar
 
 import structlog
 
+from csi import limits
 from csi.errors import Aborted, InvalidArgument
 
-MOST_REPORTED: Final = 1000
+MOST_REPORTED: Final = limits.LEFT_OUT_REPORTS
 """Entries left out of which it is remembered that they were reported."""
 
 log = structlog.get_logger()
@@ -28,10 +29,10 @@ class Message(Protocol):
 T = TypeVar("T")
 Shown = TypeVar("Shown", bound=Message)
 
-LARGEST_PAGE: Final = 1000
+LARGEST_PAGE: Final = limits.PAGE_ENTRIES
 """Entries of one page."""
 
-LARGEST_ANSWER: Final = 3 << 20
+LARGEST_ANSWER: Final = limits.PAGE_BYTES
 """Bytes of one page, which keeps an answer below the 4 MiB that gRPC clients take by default."""
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from csi import limits
 from csi.engine.sizes import LARGEST
 from csi.engine.workers import in_time
 from csi.errors import BadEnvironment
@@ -23,10 +24,10 @@ from csi.host.errors import HostError
 SCHEMA: Final = 1
 FILE: Final = "pool.json"
 ROOMS: Final = ("volumes", "trash")
-MOST_BYTES: Final = 64 << 10
+MOST_BYTES: Final = limits.POOL_FILE_BYTES
 """Size of a ``pool.json`` that is still read."""
 
-MOST_NAME: Final = 253
+MOST_NAME: Final = limits.POOL_NAME_CHARACTERS
 """Characters of a pool's name."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -212,10 +213,10 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
 def read_known(known_file: Path) -> dict[str, str]:
     """Return the UUIDs of the paths that were pools before. Raises BadEnvironment."""
     try:
-        return msgspec.json.decode(known_file.read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(files.read_small(known_file, most=limits.KNOWN_POOLS_BYTES), type=dict[str, str])
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, HostError, ValueError, RecursionError) as error:
         raise BadEnvironment(
             f"{known_file} cannot be read: {error}; remove it once every pool's disk is mounted"
         ) from None

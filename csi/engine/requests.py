@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from csi import limits
 from csi.errors import InvalidArgument
 
 SINGLE_WRITER: Final = "SINGLE_NODE_SINGLE_WRITER"
@@ -13,7 +14,7 @@ MODES: Final = ("SINGLE_NODE_WRITER", "SINGLE_NODE_READER_ONLY", SINGLE_WRITER, 
 HOLDER_PREFIX: Final = "mooring.dev/"
 IGNORED_PREFIX: Final = "csi.storage.k8s.io/"
 FS_TYPE: Final = "csi.storage.k8s.io/fstype"
-LONGEST_RETENTION: Final = 100 * 365 * 24 * 3600
+LONGEST_RETENTION: Final = limits.RETENTION_SECONDS
 """Seconds that a volume stays in the trash at the most: longer ones lead past the times that protobuf knows."""
 
 RETENTION: Final = "trashRetention"
@@ -21,7 +22,7 @@ RETENTION: Final = "trashRetention"
 QUOTED: Final = 60
 """Characters of a wrong value that a message shows."""
 
-DIGITS: Final = 12
+DIGITS: Final = limits.DURATION_DIGITS
 """Digits of one number in a duration that are still read; a number with more is too large in any unit."""
 
 _CHOICES: Final = {"backend": ("directory", "loop"), "provisioning": ("thin", "thick")}

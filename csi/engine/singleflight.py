@@ -11,13 +11,14 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
+from csi import limits
 from csi.errors import Aborted, CsiError, Unavailable
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MOST_IN_FLIGHT: Final = 1000
+MOST_IN_FLIGHT: Final = limits.OPERATIONS
 
 
 class SingleFlight:

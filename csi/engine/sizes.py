@@ -2,12 +2,13 @@
 
 from typing import Final
 
+from csi import limits
 from csi.errors import InvalidArgument, OutOfRange
 from csi.units import exact, readable
 
 BLOCK: Final = 4096
 DEFAULT: Final = 1 << 30
-LARGEST: Final = 1 << 60
+LARGEST: Final = limits.VOLUME_BYTES
 
 
 def exact_size(*, required: int, limit: int, minimum: int, granule: int = 1) -> int:

@@ -13,11 +13,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+from csi import limits
 from csi.errors import Unavailable
 
 T = TypeVar("T")
 
-LOOKERS: Final = 2
+LOOKERS: Final = limits.LOOKERS
 """Threads that look at one pool."""
 
 LOOK_SECONDS: Final = 3.0
@@ -26,7 +27,7 @@ LOOK_SECONDS: Final = 3.0
 STOP_SECONDS: Final = 5.0
 """How long the end waits for threads that are still running, after the operations have had their time."""
 
-MOST_WAITING: Final = 1000
+MOST_WAITING: Final = limits.LANE_WAITING
 """Calls that one lane keeps waiting."""
 
 
@@ -37,6 +38,7 @@ class _Lane:
         self._name = name
         self._threads = threads
         self._running: dict[threading.Thread, float] = {}
+        # limit: lane-waiting
         self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
 
     def submit(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":

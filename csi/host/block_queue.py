@@ -35,4 +35,5 @@ def stop_discards(name: str) -> None:
 
 
 def _read(name: str, attribute: str) -> int:
+    # unbounded: the kernel's own file, one number
     return int((_SYSTEM / name / "queue" / attribute).read_text(encoding="ascii"))

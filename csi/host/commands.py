@@ -15,6 +15,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from csi import limits
 from csi.host.errors import CommandError, CommandMissing, CommandTimeout
 
 PACKAGES: Final = {
@@ -33,7 +34,7 @@ PACKAGES: Final = {
 }
 """Program → Debian package: all that the driver runs. The image is checked against it."""
 
-_KEPT_OUTPUT: Final = 4000
+_KEPT_OUTPUT: Final = limits.PROGRAM_CHARACTERS
 
 _ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from csi import limits
 from csi.host import subvolumes
 from csi.host.errors import NoSpace, NotReservable, UnsafePath
 from csi.units import readable
@@ -19,7 +20,7 @@ from csi.units import readable
 PRIVATE: Final = 0o700
 """Mode of our directories: a volume's data is for whoever mounts it, not for whoever is logged in."""
 
-BATCH: Final = 1000
+BATCH: Final = limits.REMOVAL_BATCH
 """Names that a removal reads at a time."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -87,6 +88,15 @@ def reserve(path: Path, *, size: int) -> None:
                     raise OSError(number, os.strerror(number), str(path))
         finally:
             os.close(descriptor)
+
+
+def read_through_links(path: Path, *, most: int) -> bytes:
+    """Read a file that was put there for us. Raises OSError, and ValueError where it is larger than `most` bytes."""
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"{path} has more than {most} bytes")
+    return content
 
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: bool = True) -> None:

@@ -280,6 +280,7 @@ def _attached(volume_id: str = "") -> list[Loop]:
 def _is_of_another_volume(device: str, volume_id: str) -> bool:
     """Whether sysfs, which asks no disk and waits for no lock of the device, names an image of another volume."""
     try:
+        # unbounded: the kernel's own file, one path
         path = PurePath(os.fsdecode(Path("/sys/block", device, "loop/backing_file").read_bytes()).rstrip("\n"))
     except OSError:
         return False
@@ -322,7 +323,8 @@ def _loop_on_failing_disk(path: Path) -> Loop | None:
     """Return what sysfs tells, which asks no disk."""
     backing = backing_file(path.name)
     try:
-        read_only = Path("/sys/block", path.name, "ro").read_text(encoding="ascii").strip() == "1"
+        # unbounded: the kernel's own file, one digit
+        read_only = (Path("/sys/block") / path.name / "ro").read_text(encoding="ascii").strip() == "1"
     except OSError:
         return None  # detached meanwhile
     return Loop(path, False, read_only, "", (0, 0), backing) if backing else None  # unknown, or no loop device
@@ -331,6 +333,7 @@ def _loop_on_failing_disk(path: Path) -> Loop | None:
 def backing_file(name: str) -> str:
     """Return the path of the file below a device such as ``loop3``, as the kernel knows it; "" for what is no loop."""
     try:
+        # unbounded: the kernel's own file, one path
         text = (Path("/sys/block") / name / "loop/backing_file").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""

@@ -64,6 +64,7 @@ def enable(path: Path) -> bool:
 
 def _mode(anywhere: int) -> str:
     try:
+        # unbounded: the kernel's own file, one word
         return (_groups(anywhere) / "mode").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""  # quotas are off, or the kernel is older than the file
@@ -104,6 +105,7 @@ def quota(number: int, anywhere: int) -> Quota:
     for name in (f"1_{number}", f"0_{number}"):
         group = _groups(anywhere) / name
         try:
+            # unbounded: the kernel's own files, one number each
             used, limit = (int((group / each).read_text(encoding="ascii")) for each in ("referenced", "max_referenced"))
         except FileNotFoundError:
             continue
@@ -143,6 +145,7 @@ def forget(numbers: Iterable[int], anywhere: int) -> None:
     """
     pending = [group for number in numbers for group in (number, _group_of(number))]
     deadline = time.monotonic() + _DESTROY_SECONDS
+    # unbounded: until the deadline of _DESTROY_SECONDS
     while True:
         pending = [group for group in pending if not _removed(group, anywhere)]
         if not pending or time.monotonic() > deadline:

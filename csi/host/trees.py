@@ -16,10 +16,12 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-MOST_OPEN: Final = 24
+from csi import limits
+
+MOST_OPEN: Final = limits.OPEN_DIRECTORIES
 """Directories of one walk that are read while they are open, from the top; deeper ones are open one at a time."""
 
-MOST_NAMES: Final = 50_000
+MOST_NAMES: Final = limits.WALK_NAMES
 """Names and levels that one walk keeps below its open directories; directories beyond that are skipped."""
 
 CHECK_EVERY: Final = 1000

@@ -53,6 +53,7 @@ class Client:
         with closing(self._connect(timeout=WATCH_SECONDS)) as connection:
             answer = self._send(connection, "GET", kind.path(namespace), query=asked, accept=accept)
             if answer.status >= 400:
+                # unbounded: the answer of a server that the user named
                 raise _refusal(answer.status, answer.read())
             for line in answer:
                 event = json.loads(line)
@@ -86,6 +87,7 @@ class Client:
                 connection, method, path, query=query, body=body, content_type=content_type, accept=accept
             )
             try:
+                # unbounded: the answer of a server that the user named
                 content = answer.read()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None

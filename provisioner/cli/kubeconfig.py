@@ -134,6 +134,7 @@ def read(source: Source) -> Server:
 def _load(path: Path, source: Source) -> Any:
     """One file; None for a missing one that need not be there."""
     try:
+        # unbounded: the user's own file, read by the user's own command
         return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 # safe
     except FileNotFoundError:
         if not source.required:
@@ -162,10 +163,12 @@ def _bytes(entry: Mapping[str, Any], key: str, kubeconfig: Path) -> bytes:
     """Inline data, or the file beside the kubeconfig."""
     if inline := entry.get(f"{key}-data"):
         return base64.b64decode(inline)
+    # unbounded: the user's own file, read by the user's own command
     return (kubeconfig.parent / entry[key]).read_bytes() if entry.get(key) else b""
 
 
 def _token(user: Mapping[str, Any], kubeconfig: Path) -> str:
     if user.get("tokenFile"):
+        # unbounded: the user's own file, read by the user's own command
         return (kubeconfig.parent / str(user["tokenFile"])).read_text(encoding="utf-8").strip()
     return str(user.get("token") or "")

@@ -3,10 +3,11 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
+from provisioner import limits
 from provisioner.cli.exits import BAD_INPUT, CommandFailed
 from provisioner.model import yaml_limits
 from provisioner.model.kinds import KINDS, Json, Kind, kind_of
@@ -53,15 +54,26 @@ def read_all(sources: tuple[str, ...]) -> list[tuple[Kind, Json]]:
 
 def _read(source: str) -> Iterator[tuple[str, Any]]:
     if source == "-":
-        yield from _documents("standard input", sys.stdin.read())
+        yield from _documents("standard input", _text(sys.stdin, "standard input"))
         return
     path = Path(source)
     try:
         files = sorted(each for each in path.iterdir() if each.suffix in SUFFIXES) if path.is_dir() else [path]
         for each in files:
-            yield from _documents(str(each), each.read_text(encoding="utf-8"))
+            with each.open(encoding="utf-8") as file:
+                text = _text(file, str(each))
+            yield from _documents(str(each), text)
     except (OSError, UnicodeError) as error:
         raise CommandFailed(f"{source} cannot be read: {error}", code=BAD_INPUT) from None
+
+
+def _text(file: TextIO, where: str) -> str:
+    """Read it whole. Raises CommandFailed where it is too long."""
+    text = file.read(limits.YAML_FILE_CHARACTERS + 1)
+    if len(text) > limits.YAML_FILE_CHARACTERS:
+        message = f"{where}: it has more than {limits.YAML_FILE_CHARACTERS} characters; split it"
+        raise CommandFailed(message, code=BAD_INPUT)
+    return text
 
 
 def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ def until(look: Callable[[], str], *, seconds: float, why: Callable[[], str] = s
     """
     started = time.monotonic()
     told = ""
+    # unbounded: until the timeout that the user gave
     while missing := look():
         passed = time.monotonic() - started
         if passed > seconds:

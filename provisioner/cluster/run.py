@@ -189,6 +189,7 @@ class Replica:
         await forever("inventory", turn)
 
     async def _without_rival(self) -> None:
+        # unbounded: a look every few seconds, until no other provisioner is there
         while True:
             try:
                 self._problem = await rival(self._transport, now=dt.datetime.now(dt.UTC))
@@ -204,6 +205,7 @@ class Replica:
 
     async def _until_rival(self) -> str:
         found = ""
+        # unbounded: a look every few seconds, as long as the controller runs
         while not found:
             await asyncio.sleep(RIVAL_SECONDS)
             try:

@@ -24,6 +24,7 @@ async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[
         open_.push_async_callback(transport.close)
         fleet = Fleet()
         open_.push_async_callback(fleet.close)
+        # unbounded: a file that kubelet writes, one name
         namespace = OWN_NAMESPACE.read_text(encoding="utf-8").strip()
         drivers = Drivers(
             transport,

@@ -75,6 +75,7 @@ def observe(caches: Caches, namespace: str) -> Observed:
     """What the caches say around the claims of a namespace."""
 
     def one(kind: Kind, view: Callable[[Object], View], within: str = "") -> Callable[[str], View | None]:
+        # unbounded: it lives as long as one decision
         @functools.cache  # claims of one pod name the same class
         def find(name: str) -> View | None:
             found = caches[kind].get(name, within) if name else None

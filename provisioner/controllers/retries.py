@@ -2,12 +2,14 @@
 
 import asyncio
 
+from provisioner import limits
+
 FIRST_SECONDS = 1.0
 LAST_SECONDS = 60.0
 """Also the pause after an answer that will stay the same until somebody changes something."""
 
 
-MOST = 4096
+MOST = limits.FAILURES_REMEMBERED
 """Objects that are remembered; the one that failed longest ago is forgotten first."""
 
 

@@ -269,6 +269,7 @@ class Agent:
         """Unmount, with patience for a driver that is just being started again; what kept it from that."""
         loop = asyncio.get_running_loop()
         limit = loop.time() + PATIENCE_SECONDS
+        # unbounded: until the limit of PATIENCE_SECONDS
         while True:
             try:
                 await self._tear_down(record)
@@ -325,6 +326,7 @@ def _remove_empty(*directories: Path) -> None:
 
 
 def _mount_points() -> set[str]:
+    # unbounded: the kernel's own table, which fs.mount-max bounds
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     return {_mount_point(line) for line in table.splitlines()}
 

@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-LONGEST: Final = 64 << 10
+from provisioner import limits
+
+LONGEST: Final = limits.DRIVER_LINE_BYTES
 """Bytes of one line that are kept."""
 CHUNK: Final = 64 << 10
 

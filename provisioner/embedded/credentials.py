@@ -61,6 +61,7 @@ def ensure(paths: StatePaths) -> Credentials:
             _make(found)
         if not token.exists():
             write_private(token, secrets.token_urlsafe(32).encode())
+        # unbounded: a file of the engine's own state
         text = token.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BadEnvironment(
@@ -79,6 +80,7 @@ def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) 
     The one for users carries the authority inside, so that it can be copied. The engine's own names the file instead:
     the client library would unpack the other into a temporary file, which a kill leaves behind.
     """
+    # unbounded: a file of the engine's own state
     authority = base64.b64encode(credentials.authority.read_bytes()).decode()
     server = f"https://127.0.0.1:{port}"
     inside = {"server": server, "certificate-authority-data": authority}
@@ -120,8 +122,11 @@ def _usable(found: Credentials) -> bool:
     if not all(path.exists() for path in (found.certificate, found.key, found.authority)):
         return False
     try:
+        # unbounded: a file of the engine's own state
         certificate = x509.load_pem_x509_certificate(found.certificate.read_bytes())
+        # unbounded: a file of the engine's own state
         key = serialization.load_pem_private_key(found.key.read_bytes(), password=None)
+        # unbounded: a file of the engine's own state
         authority = x509.load_pem_x509_certificate(found.authority.read_bytes())
         certificate.verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):

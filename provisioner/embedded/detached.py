@@ -51,6 +51,7 @@ class Background:
         """The last line of this start, without the name that the command itself puts before it."""
         with self.paths.log.open("rb") as log:
             log.seek(self.offset)
+            # unbounded: what one start of the engine wrote into its log
             lines = log.read().decode(errors="replace").strip().splitlines()
         return lines[-1].removeprefix("mooring: ") if lines else ""
 
@@ -88,6 +89,7 @@ def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
         background.give_up()
         raise
     paths = settings.paths
+    # unbounded: a file of the engine's own state
     port = paths.port_file.read_text(encoding="ascii").strip()
     return (
         f"ready: the API listens on https://127.0.0.1:{port}; KUBECONFIG={paths.kubeconfig}; its log is {paths.log}; "
@@ -98,6 +100,7 @@ def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
 def _ready_engine(paths: StatePaths) -> int:
     """The process id of the engine that is ready there, else 0; it is written after everything has started."""
     try:
+        # unbounded: a file of the engine's own state
         holder = msgspec.json.decode(Path(paths.holder).read_bytes())
         return int(holder["pid"])
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from provisioner import logs
+from provisioner import limits, logs
 from provisioner.embedded.bounded_lines import lines
 from provisioner.embedded.settings import BadEnvironment, UpSettings
 
@@ -20,13 +20,13 @@ log = structlog.get_logger()
 BAD_FLAGS = 2
 BAD_ENVIRONMENT = 78
 FIRST_DELAY = 0.1
-LAST_DELAY = 10.0
+LAST_DELAY = limits.DRIVER_RESTART_SECONDS
 STEADY_SECONDS = 30.0
 """A driver that lived this long is started again without a delay that grows."""
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-KEPT_LINES = 20
+KEPT_LINES = limits.DRIVER_LINES
 
 SENTENCE = "mooring driver: "
 """How the driver's one sentence begins when it cannot run."""
@@ -73,6 +73,7 @@ class DriverProcess:
         ended = asyncio.create_task(process.wait())
         try:
             async with asyncio.timeout(START_SECONDS):
+                # unbounded: until the timeout of START_SECONDS
                 while not await _answers(str(socket)):
                     if ended.done():
                         break
@@ -163,6 +164,7 @@ class DriverProcess:
             stderr=asyncio.subprocess.PIPE,
             # Ctrl-C reaches the whole foreground group; the driver must outlive it until everything is unstaged.
             start_new_session=True,
+            limit=limits.DRIVER_LINE_BYTES,
         )
         self._process = process
         relay = asyncio.create_task(self._relay(process))

@@ -158,6 +158,7 @@ class Engine:
 def _kept_port(path: Path) -> int:
     """The port of the last start; 0 when there is none, or none that can be read."""
     try:
+        # unbounded: a file of the engine's own state
         port = int(path.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         return 0

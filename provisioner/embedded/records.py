@@ -42,6 +42,7 @@ class Records:
         self._by_uid: dict[str, PodRecord] = {}
         for path in sorted(directory.glob("*.json")):
             try:
+                # unbounded: a file of the engine's own state
                 record = msgspec.json.decode(path.read_bytes(), type=PodRecord)
             except msgspec.DecodeError as error:
                 log.error("record.unreadable", path=str(path), error=str(error))

@@ -17,6 +17,7 @@ log = structlog.get_logger()
 
 def shipped_classes() -> list[Json]:
     """The StorageClasses of `shipped.yaml`."""
+    # unbounded: a file of this package
     text = resources.files("provisioner.embedded").joinpath("shipped.yaml").read_text(encoding="utf-8")
     return [dict(document) for document in yaml.safe_load_all(text)]
 

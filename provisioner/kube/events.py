@@ -6,13 +6,14 @@ from datetime import UTC, datetime
 
 import structlog
 
+from provisioner import limits
 from provisioner.kube.errors import ApiError, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import EVENT, Json
 
 log = structlog.get_logger()
 
-LONGEST = 1024
+LONGEST = limits.EVENT_CHARACTERS
 """Upstream cuts a message there."""
 
 

@@ -16,6 +16,7 @@ class CannotListen(Exception):
 @contextlib.asynccontextmanager
 async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> AsyncIterator[int]:
     """Serve both pages: 200 and `ok`, or 503 and the sentence. Yields the port. Raises CannotListen."""
+    # unbounded: two pages without a body, for kubelet's probes
     app = web.Application()
     app.router.add_get("/healthz", _page(healthy))
     app.router.add_get("/readyz", _page(ready))

@@ -77,6 +77,7 @@ class Lease:
 
     async def acquired(self) -> None:
         """Wait until we hold the Lease."""
+        # unbounded: a try every few seconds, as long as another replica leads
         while True:
             if await self._try() and self.held:  # not so when the answer took too long, or this process was suspended
                 return
@@ -84,6 +85,7 @@ class Lease:
 
     async def lost(self) -> str:
         """Renew until that fails for too long, or somebody else holds the Lease; what happened."""
+        # unbounded: a renewal every few seconds, until the deadline
         while True:
             await asyncio.sleep(self._retry)
             left = self._renewed_at + self._deadline - self._clock()

@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from provisioner import limits
+
 log = structlog.get_logger()
 
 FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = limits.LOOP_PAUSE_SECONDS
 """Seconds."""
 
 _MOST_DOUBLINGS = 32

@@ -7,12 +7,13 @@ import itertools
 from collections import deque
 from typing import Generic, TypeVar
 
+from provisioner import limits
 from provisioner.kube.loops import backoff
 
 K = TypeVar("K")
 
 FIRST_RETRY = 0.05
-LAST_RETRY = 30.0
+LAST_RETRY = limits.RETRY_SECONDS
 
 
 class WorkQueue(Generic[K]):
@@ -23,6 +24,7 @@ class WorkQueue(Generic[K]):
     """
 
     def __init__(self) -> None:
+        # unbounded: each key at most once, and a key for each object at most
         self._ready: deque[K] = deque()
         self._waiting: set[K] = set()
         self._running: set[K] = set()

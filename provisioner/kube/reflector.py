@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import structlog
 
+from provisioner import limits
 from provisioner.kube.cache import Cache, place_of
 from provisioner.kube.errors import ApiError, Gone
 from provisioner.kube.loops import backoff
@@ -22,7 +23,7 @@ As it was, because what it pointed at then (an owner, a volume) may have to be l
 """
 
 SHORTEST_BACKOFF = 0.2
-LONGEST_BACKOFF = 30.0
+LONGEST_BACKOFF = limits.WATCH_PAUSE_SECONDS
 SHORT_LIFE = 5.0
 """A watch that ended sooner than this, in seconds, counts as a failure."""
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Hashable
 
+from provisioner import limits
 from provisioner.kube.events import without_amounts
 
-MOST = 4096
+MOST = limits.EVENTS_REMEMBERED
 """Objects that are remembered; the one that was said something about longest ago is forgotten first."""
 
 

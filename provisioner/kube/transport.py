@@ -19,6 +19,7 @@ import yaml
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, new_client_from_config
 
+from provisioner import limits
 from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable, error_of
 from provisioner.model.kinds import Json, Kind
 
@@ -30,7 +31,7 @@ CONNECT_SECONDS = 3.0
 REQUEST_SECONDS = 15.0
 SILENCE_SECONDS = 90.0
 """A watch without even a bookmark for so long is taken for dead; servers send one about every minute."""
-LARGEST_LINE = 8 << 20
+LARGEST_LINE = limits.WATCH_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,7 @@ class KubeTransport:
         """See Transport."""
         query = {"limit": str(PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         items: list[Json] = []
+        # unbounded: all objects of a kind, as the API server has them
         while True:
             page = await self._send("GET", kind.path(namespace), query=query)
             identity = {"apiVersion": kind.api_version, "kind": kind.name}
@@ -207,7 +209,7 @@ class KubeTransport:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
         answer = await self._open(method, path, query=query, body=body, content_type=content_type, timeout=timeout)
         try:
-            decoded: Json = json.loads(await answer.read())
+            decoded: Json = json.loads(await _whole(answer))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise Unavailable(0, "Unavailable", f"{method} {path}: the answer broke off: {error!r}") from None
         except ValueError:
@@ -246,10 +248,21 @@ class KubeTransport:
         if answer.status < 400:
             return answer
         try:
-            text = await answer.text()
+            text = (await _whole(answer)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError):
             text = ""
         raise _refusal(answer.status, text, f"{method} {path}")
+
+
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    """Read the body of an answer. Raises ApiError for one that is longer than any may be."""
+    content = bytearray()
+    # limit: api-answer-bytes
+    async for chunk in answer.content.iter_any():
+        content += chunk
+        if len(content) > limits.API_ANSWER_BYTES:
+            raise ApiError(answer.status, "InvalidAnswer", f"the answer has over {limits.API_ANSWER_BYTES} bytes")
+    return bytes(content)
 
 
 def _refusal(status: int, text: str, request: str) -> ApiError:
@@ -284,6 +297,7 @@ async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """The stream cut at newlines, however long a line is; a stream that breaks just ends."""
     rest = b""
     try:
+        # limit: watch-line-bytes
         async for chunk in answer.content.iter_any():
             *whole, rest = (rest + chunk).split(b"\n")
             for line in whole:

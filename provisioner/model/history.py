@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
+from provisioner import limits
 from provisioner.model import names
 
-MOST = 50
+MOST = limits.HISTORY_CLAIMS
 """Claims that the annotation tells of at most, the latest ones; the driver's manifest has them all."""
 
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 
 import yaml
 
+from provisioner import limits
+
 LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The parser in C where there is one. It must see only what was measured: too deep a document ends its process."""
 
-NUMBER_CHARACTERS: Final = 1024
+NUMBER_CHARACTERS: Final = limits.YAML_NUMBER_CHARACTERS
 """Longest number, plain or tagged as one: YAML 1.1 reads ``1:1:1…`` as a number of base 60, in quadratic time."""
 
 _DIGITS: Final = frozenset("0123456789_:+-.")
@@ -34,14 +36,14 @@ class Limits:
 
     nodes: int
     characters: int
-    depth: int = 200
+    depth: int = limits.YAML_DEPTH
     documents: int = 100_000
 
 
-REQUEST: Final = Limits(nodes=50_000, characters=3 << 20, documents=1)
+REQUEST: Final = Limits(nodes=limits.YAML_NODES, characters=limits.BODY_BYTES, documents=1)
 """For one request to the engine's API; kube-apiserver takes 3 MiB."""
 
-FILE: Final = Limits(nodes=2_000_000, characters=64 << 20)
+FILE: Final = Limits(nodes=limits.YAML_FILE_NODES, characters=limits.YAML_FILE_CHARACTERS)
 """For one document of a person's own file, which may be a list of many objects."""
 
 

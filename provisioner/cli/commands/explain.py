@@ -10,6 +10,7 @@ from typing import TypeVar
 import click
 import yaml
 
+from provisioner import limits
 from provisioner.binding.explain import Explanation, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
@@ -42,7 +43,7 @@ from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 KINDS = {"claim": CLAIM, "pvc": CLAIM, "volume": VOLUME, "pv": VOLUME, "pod": POD}
-MOST_REJECTED = 10
+MOST_REJECTED = limits.REJECTED_SHOWN
 MOUNTING = frozenset({"FailedMount", "FailedUnMount", "FailedAttachVolume", "FailedMapVolume", "SuccessfulMountVolume"})
 """Reasons of the Events of kubelet and of the engine that tell whether a pod's volumes can be mounted."""
 View = TypeVar("View")

@@ -67,6 +67,7 @@ def _process_to_look_through(state: Path) -> str:
     That is so for an engine without root, which has a mount namespace of its own.
     """
     try:
+        # unbounded: a file of the engine's own state
         holder = json.loads((state / "holder.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         message = f"the engine of {state} is not running, so nothing is mounted; start it with `mooring up`"
@@ -81,6 +82,7 @@ def _mount_points(process: str) -> set[str]:
     The mount table alone says so: a directory is there before its volume is mounted, and stays when that fails.
     """
     try:
+        # unbounded: the kernel's own table, which fs.mount-max bounds
         table = Path(f"/proc/{process}/mountinfo").read_bytes()
     except OSError:
         return set()

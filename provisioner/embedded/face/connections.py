@@ -10,12 +10,14 @@ import resource
 from collections.abc import Callable
 from typing import Final, cast
 
+from provisioner import limits
+
 HANDSHAKE_SECONDS: Final = 5.0
 HEADER_SECONDS: Final = 10.0
 """How long the headers of the first request may take to come."""
 IDLE_SECONDS: Final = 75.0
 """How long a connection may be idle between two requests."""
-MAX_SILENT: Final = 128
+MAX_SILENT: Final = limits.SILENT_CONNECTIONS
 """How many connections may be without a first request; of more, the oldest is closed."""
 
 _END_OF_HEADERS: Final = b"\r\n\r\n"

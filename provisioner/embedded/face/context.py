@@ -37,6 +37,7 @@ class Context:
         self.bookmark_seconds = bookmark_seconds
         self.bell = Bell()
         self.closing = False
+        # unbounded: one write for each request that waits for it
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._unsubscribe: Callable[[], None] = lambda: None
 

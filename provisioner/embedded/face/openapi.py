@@ -60,6 +60,7 @@ def index() -> Json:
     return {"paths": {root[1:]: {"serverRelativeURL": f"/openapi/v3{root}"} for root in roots}}
 
 
+# unbounded: one document for each group that is served
 @cache
 def document(root: str) -> Json:
     """The document of one group and version, named by its path; loads the models, so not for an event loop."""

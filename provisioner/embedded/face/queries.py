@@ -9,6 +9,7 @@ import msgspec
 import yaml
 from aiohttp import web
 
+from provisioner import limits
 from provisioner.embedded.face import containers, protobuf
 from provisioner.embedded.store import errors, problems
 from provisioner.embedded.store.lifecycle import DeleteOptions
@@ -17,13 +18,13 @@ from provisioner.embedded.store.strict import Validation
 from provisioner.model import kinds, yaml_limits
 from provisioner.model.kinds import Json
 
-MAX_BODY_BYTES: Final = 3 * 1024 * 1024
+MAX_BODY_BYTES: Final = limits.BODY_BYTES
 """As much as a real API server takes."""
 
 BODY_SECONDS: Final = 30.0
 """How long a body may take to come: it is sent from this very machine."""
 
-MAX_MANAGER_BYTES: Final = 128
+MAX_MANAGER_BYTES: Final = limits.MANAGER_BYTES
 """The longest name of a field manager."""
 
 _YAML: Final = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
@@ -115,6 +116,7 @@ async def raw_body(request: web.Request) -> bytes:
     """The body as it came; raises Refused (413)."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
+            # limit: body-bytes
             return await request.read()
     except TimeoutError:
         message = f"the request's body did not come within {BODY_SECONDS:g} seconds"

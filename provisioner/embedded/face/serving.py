@@ -46,6 +46,7 @@ async def serve(
     await runner.setup()
     try:
         assert runner.server is not None  # noqa: S101 # it is there after the set-up
+        # limit: silent-connections
         listening = await asyncio.get_running_loop().create_server(
             connections.guarded(runner.server, header_seconds=header_seconds),
             LOOPBACK,

@@ -19,6 +19,7 @@ class History:
     def __init__(self, changes: Iterable[Change], *, keep: int, compacted: int) -> None:
         self._keep = keep
         self.compacted = compacted
+        # limit: changes
         self._order: deque[int] = deque()
         self._by_kind: dict[Kind, list[Change]] = {kind: [] for kind in KINDS}
         for change in changes:

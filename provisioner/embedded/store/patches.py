@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 
+from provisioner import limits
 from provisioner.embedded.store import errors
 from provisioner.model.kinds import Json, Object
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
-MAX_OPERATIONS = 10_000
+MAX_OPERATIONS = limits.PATCH_OPERATIONS
 """Of one JSON patch, as in kube-apiserver."""
-MAX_COPIED_BYTES = 3 << 20
+MAX_COPIED_BYTES = limits.PATCH_COPIED_BYTES
 """What all copies of one JSON patch may come to, as JSON: each may copy what the ones before it made."""
 
 

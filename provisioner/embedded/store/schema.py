@@ -68,6 +68,7 @@ def root(kind: Kind) -> Shape:
     return Shape("object", model=getattr(models, f"{prefix}V1{kind.name}"))
 
 
+# unbounded: one entry for each model of the API
 @cache
 def fields(model: type) -> Mapping[str, Shape]:
     """The fields of an object, by their names on the wire."""
@@ -82,6 +83,7 @@ def fields(model: type) -> Mapping[str, Shape]:
     return found
 
 
+# unbounded: one entry for each model of the API
 @cache
 def descriptions(model: type) -> Mapping[str, str]:
     """What each field of an object means, by their names on the wire."""
@@ -89,6 +91,7 @@ def descriptions(model: type) -> Mapping[str, str]:
     return {info.serialization_alias or info.alias or name: info.description or "" for name, info in declared.items()}
 
 
+# unbounded: one entry for each model of the API
 @cache
 def required(model: type | None) -> frozenset[str]:
     """The fields that an object must have, by their names on the wire."""
@@ -118,6 +121,7 @@ def _shape(annotation: Any) -> Shape:
     return ANY
 
 
+# unbounded: one entry for each model of the API
 @cache
 def short_name(model: type | None) -> str:
     """A model's name as Kubernetes has it: without the prefix of its version."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from provisioner import limits
 from provisioner.embedded.store import admission, errors, lifecycle, listing
 from provisioner.embedded.store.database import Database, Loaded, Unreadable
 from provisioner.embedded.store.history import History
@@ -29,7 +30,7 @@ from provisioner.embedded.store.writing import committed
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
 
-KEEP_CHANGES = 4096
+KEEP_CHANGES = limits.CHANGES
 """How many changes a watch can look back."""
 
 FIRST_NAMESPACES = ("default", "kube-system")

@@ -59,7 +59,7 @@ def test_only_making_a_filesystem_starts_a_program(
     backend.ailments(home, shape, path=staging)
     volume = Identity(shape.volume_id, home.name, home)
     teardown.unpublish(Removal(volume, target))
-    teardown.unstage(Removal(volume, staging), devices=backend.name == "loop")
+    teardown.unstage(Removal(volume, staging), mounted=True, devices=backend.name == "loop")
     backend.detach(home, shape)
 
     assert started == []

@@ -63,7 +63,7 @@ def _stage(home: Path, shape: Shape) -> loopdev.Loop:
 
 
 def _unstage(home: Path) -> None:
-    teardown.unstage(Removal(Identity("pool.v", home.name, home), _staging(home)), devices=True)
+    teardown.unstage(Removal(Identity("pool.v", home.name, home), _staging(home)), mounted=True, devices=True)
 
 
 def _reserved(home: Path) -> int:

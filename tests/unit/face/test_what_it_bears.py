@@ -49,6 +49,7 @@ async def test_a_bomb_of_aliases_is_refused(session: aiohttp.ClientSession, verb
         assert (answer.status, (await answer.json())["reason"]) == (413, "RequestEntityTooLarge")
 
 
+@pytest.mark.bound("patch-operations", "patch-copied-bytes")
 async def test_copies_of_copies_are_refused(session: aiohttp.ClientSession) -> None:
     """Each doubles what is there."""
     async with session.post(SPACES, json={"metadata": {"name": "x", "annotations": {"a": "b" * 1000}}}) as answer:
@@ -120,6 +121,7 @@ async def test_who_has_no_token_keeps_no_connection(port: int, path: str) -> Non
     writer.close()
 
 
+@pytest.mark.bound("silent-connections")
 async def test_silent_connections_keep_nobody_out(
     session: aiohttp.ClientSession, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

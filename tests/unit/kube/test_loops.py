@@ -25,6 +25,7 @@ def test_a_pause_never_overflows_and_never_shrinks(failures: int) -> None:
     assert pause <= backoff(failures + 1, first=0.05, longest=30.0)
 
 
+@pytest.mark.bound("retry-seconds")
 async def test_a_key_may_fail_more_often_than_a_float_can_double() -> None:
     """The queue goes on with the longest delay; other keys are not concerned."""
     queue: WorkQueue[str] = WorkQueue()

@@ -40,6 +40,7 @@ COSTLY = {
 }
 
 
+@pytest.mark.bound("yaml-nodes", "yaml-depth", "yaml-number-characters")
 @pytest.mark.parametrize("what", COSTLY)
 def test_what_costs_too_much_is_refused_in_no_time(what: str) -> None:
     """Whatever it would become."""

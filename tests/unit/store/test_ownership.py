@@ -101,6 +101,7 @@ def test_taking_fields_out_leaves_no_empty_shells() -> None:
     assert obj == pod("a", x="1")
 
 
+@pytest.mark.bound("updaters")
 def test_the_oldest_updaters_become_one() -> None:
     """More than ten are not told apart."""
     many = {

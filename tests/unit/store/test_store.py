@@ -37,6 +37,7 @@ def test_the_first_namespaces_are_there_and_stay(tmp_path: Path) -> None:
     again.close()
 
 
+@pytest.mark.bound("changes")
 def test_old_changes_are_forgotten_for_good(tmp_path: Path) -> None:
     """A watch from before the kept changes is refused with 410, also after a restart; one from after is not."""
     path = tmp_path / "engine.db"

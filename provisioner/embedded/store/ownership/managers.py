@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from provisioner import limits
 from provisioner.embedded.store.ownership.fieldsets import Fields, decode, encode
 from provisioner.model.kinds import Json
 
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
-MOST_UPDATERS: Final = 10
+MOST_UPDATERS: Final = limits.UPDATERS
 """So many managers that update are told apart; the oldest ones beyond are put together."""
 
 ANCIENT: Final = "ancient-changes"
