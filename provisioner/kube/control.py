@@ -48,6 +48,11 @@ class RequeueAfter:
 Result = Done | RequeueAfter
 
 
+def namespace_of(key: Key) -> str:
+    """By what the keys of a controller take turns: a namespace with many objects does not hold up the others."""
+    return key[0]
+
+
 class TerminalError(Exception):
     """Trying again is of no use until the object changes."""
 
@@ -75,7 +80,9 @@ class ControlPlane:
     def __init__(self, transport: Transport, controllers: Sequence[Controller], caches: Caches) -> None:
         self._transport = transport
         self._caches = caches
-        self._queues: list[tuple[Controller, WorkQueue[Key]]] = [(each, WorkQueue()) for each in controllers]
+        self._queues: list[tuple[Controller, WorkQueue[Key]]] = [
+            (each, WorkQueue(group=namespace_of)) for each in controllers
+        ]
         self._wakes: dict[Kind, list[tuple[Callable[[Json], Iterable[Key]], WorkQueue[Key], str]]] = {}
         for controller, queue in self._queues:
             for kind, keys in controller.watches().items():

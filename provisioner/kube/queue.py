@@ -5,6 +5,7 @@ import contextlib
 import heapq
 import itertools
 from collections import deque
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 from provisioner import limits
@@ -16,16 +17,49 @@ FIRST_RETRY = 0.05
 LAST_RETRY = limits.RETRY_SECONDS
 
 
+class _Turns(Generic[K]):
+    """Keys in groups that take turns: within a group the first that came is the first to go."""
+
+    def __init__(self, group: Callable[[K], Hashable]) -> None:
+        self._group = group
+        self._groups: dict[Hashable, deque[K]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
+
+    def __bool__(self) -> bool:
+        return bool(self._groups)
+
+    def append(self, key: K) -> None:
+        # unbounded: each key at most once, and a key for each object at most
+        self._groups.setdefault(self._group(key), deque()).append(key)
+
+    def popleft(self) -> K:
+        """Return the first key of the group whose turn it is; that group is the last to have its next one."""
+        group = next(iter(self._groups))
+        keys = self._groups.pop(group)
+        key = keys.popleft()
+        if keys:
+            self._groups[group] = keys
+        return key
+
+
+def _one_group(key: object) -> Hashable:
+    del key
+    return ""
+
+
 class WorkQueue(Generic[K]):
     """
     A queue of keys with delays, on the running loop's clock.
 
-    `get` hands a key out; until `done` is called for it, adding it again only notes that it must come once more.
+    Keys of different groups take turns, so that a few of one need not wait for all of another. `get` hands a key out;
+    until `done` is called for it, adding it again only notes that it must come once more.
     """
 
-    def __init__(self) -> None:
-        # unbounded: each key at most once, and a key for each object at most
-        self._ready: deque[K] = deque()
+    def __init__(self, group: Callable[[K], Hashable] = _one_group) -> None:
+        """`group` tells whose key it is, such as its namespace; by default all are of one group."""
+        self._ready: _Turns[K] = _Turns(group)
         self._waiting: set[K] = set()
         self._running: set[K] = set()
         self._again: set[K] = set()

@@ -4,7 +4,10 @@ import asyncio
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from provisioner.kube.control import namespace_of
 from provisioner.kube.queue import FIRST_RETRY, WorkQueue
 
 
@@ -79,3 +82,30 @@ async def test_a_worker_that_is_told_to_end_ends_even_when_a_key_comes_at_that_m
 
     done = await asyncio.gather(worker, return_exceptions=True)
     assert isinstance(done[0], asyncio.CancelledError) == ended
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), unique=True, max_size=30))
+def test_groups_take_turns(keys: list[tuple[str, int]]) -> None:
+    """Of those that have a key, each has one before another has its second; within a group the order is kept."""
+
+    async def drain() -> list[tuple[str, int]]:
+        queue: WorkQueue[tuple[str, int]] = WorkQueue(group=lambda key: key[0])
+        for key in keys:
+            queue.add(key)
+        return [await queue.get() for _ in keys]
+
+    got = asyncio.run(drain())
+    for group in "abc":
+        assert [key for key in got if key[0] == group] == [key for key in keys if key[0] == group]
+    rounds = [sum(before[0] == key[0] for before in got[:at]) for at, key in enumerate(got)]
+    assert rounds == sorted(rounds)
+
+
+async def test_one_namespace_does_not_hold_up_another() -> None:
+    """The claim of a small namespace comes second, whatever was there before it."""
+    queue: WorkQueue[tuple[str, str]] = WorkQueue(group=namespace_of)
+    for number in range(1000):
+        queue.add(("large", str(number)))
+    queue.add(("small", "only"))
+    assert len(queue) == 1001
+    assert [await queue.get() for _ in range(3)] == [("large", "0"), ("small", "only"), ("large", "1")]
