@@ -12,11 +12,14 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.order import decide
+from provisioner.binding.siblings import has_new_volume
 from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
 from provisioner.controllers.gather import Inventory, gather, readable, without_inventory
 from provisioner.controllers.growing import Expands
 from provisioner.controllers.holding import cluster_uid, holder_labels
 from provisioner.controllers.keys import claim_key, claim_of_volume, concerns_siblings
+from provisioner.controllers.live_views import pods_in, stateful_sets_in
+from provisioner.controllers.live_volumes import volumes_in
 from provisioner.controllers.provision import Creates, provision
 from provisioner.controllers.refusals import FORMER_SECONDS, Refusals, former_refused
 from provisioner.kube.cache import Caches
@@ -109,8 +112,8 @@ class Claims:
     def _with_siblings(self, key: Key) -> set[Key]:
         """The claim, and those of the same pod: they are decided together."""
         namespace, name = key
-        sets = readable(self._caches[STATEFUL_SET].all(namespace), StatefulSet.of)
-        pods = (each.lasting for each in readable(self._caches[POD].all(namespace), Pod.of))
+        sets = stateful_sets_in(self._caches).all(namespace)
+        pods = (each.lasting for each in pods_in(self._caches).all(namespace))
         beside = {one for each in sets for one in each.beside(name)}
         return {key, *((namespace, one) for one in beside.union(*(claims for claims in pods if name in claims)))}
 
@@ -131,6 +134,9 @@ class Claims:
             claim = Claim.of(found)
             if claim.volume_name or claim.bind_completed or claim.deleting:
                 return Done()
+            if has_new_volume(claim, volumes_in(self._caches)):
+                self._retries.forget(claim.uid)
+                return Done()  # the binder's turn
             facts = await gather(claim, self._caches, self._router)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error

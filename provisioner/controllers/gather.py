@@ -11,6 +11,7 @@ from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts
 from provisioner.binding.observed import Observed
 from provisioner.controllers.holding import cluster_uid
+from provisioner.controllers.live_views import claims_in, nodes_in, pods_in, stateful_sets_in
 from provisioner.controllers.live_volumes import volumes_in
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
@@ -19,19 +20,12 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import (
     ATTRIBUTES_CLASS,
-    CLAIM,
     NAMESPACE,
-    NODE,
-    POD,
-    STATEFUL_SET,
     STORAGE_CLASS,
     Kind,
     Object,
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE
-from provisioner.model.node import Node
-from provisioner.model.pod import Pod
-from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 
 log = structlog.get_logger()
@@ -74,11 +68,11 @@ def without_inventory(claim: Claim, caches: Caches) -> Facts:
 def observe(caches: Caches, namespace: str) -> Observed:
     """What the caches say around the claims of a namespace."""
 
-    def one(kind: Kind, view: Callable[[Object], View], within: str = "") -> Callable[[str], View | None]:
+    def one(kind: Kind, view: Callable[[Object], View]) -> Callable[[str], View | None]:
         # unbounded: it lives as long as one decision
         @functools.cache  # claims of one pod name the same class
         def find(name: str) -> View | None:
-            found = caches[kind].get(name, within) if name else None
+            found = caches[kind].get(name) if name else None
             return next(iter(readable([found] if found else [], view)), None)
 
         return find
@@ -86,12 +80,12 @@ def observe(caches: Caches, namespace: str) -> Observed:
     home = caches[NAMESPACE].get(namespace)
     return Observed(
         volumes=volumes_in(caches),
-        nodes=tuple(readable(caches[NODE].all(), Node.of)),
+        nodes=tuple(nodes_in(caches).all()),
         namespace_uid=str(home["metadata"]["uid"]) if home else "",
         cluster_uid=cluster_uid(caches),
-        stateful_sets=tuple(readable(caches[STATEFUL_SET].all(namespace), StatefulSet.of)),
-        pods=tuple(readable(caches[POD].all(namespace), Pod.of)),
-        claim=one(CLAIM, Claim.of, namespace),
+        stateful_sets=tuple(stateful_sets_in(caches).all(namespace)),
+        pods=tuple(pods_in(caches).all(namespace)),
+        claim=functools.partial(claims_in(caches).get, namespace=namespace),
         storage_class=one(STORAGE_CLASS, StorageClass.of),
         attributes_class=one(ATTRIBUTES_CLASS, AttributesClass.of),
     )

@@ -12,8 +12,10 @@ from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
 from provisioner.binding.judge import Judged, judge
 from provisioner.binding.order import decide
+from provisioner.controllers import live_views
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.gather import FEW, gather
+from provisioner.kube.cache import Caches
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.volume import Volume
@@ -95,7 +97,55 @@ async def test_each_sibling_is_judged_a_few_times_for_one_decision(held: bool, m
     decision = decide(found)
 
     assert decision.action is (Action.ADOPT if held else Action.PROVISION)
-    assert calls <= 4 * 100
+    assert calls <= 2 * 100
+
+
+async def test_each_claim_is_read_once_for_all_decisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred decisions about the claims of one pod read each of them once, and again when it changed."""
+    claims = _claims(20)
+    owner = stateful_set()
+    owner["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": f"t{number}"}} for number in range(20)]
+    caches = Caches()
+    for kind, obj in (
+        (NAMESPACE, namespace()),
+        (STORAGE_CLASS, storage_class()),
+        (STATEFUL_SET, owner),
+        *((CLAIM, each) for each in claims),
+    ):
+        caches[kind].put(obj)
+    reads: list[str] = []
+
+    def counting(obj: Any) -> Claim:
+        reads.append(obj["metadata"]["name"])
+        return Claim.of(obj)
+
+    views = live_views.claims_in(caches)
+    monkeypatch.setattr(views, "_read", counting)
+    for each in claims:
+        await gather(Claim.of(each), caches, FakeDriver())
+    assert sorted(reads) == sorted(each["metadata"]["name"] for each in claims)
+    reads.clear()
+    changed = claims[3] | {"status": {"phase": "Lost"}}
+    caches[CLAIM].put(changed)
+    found = await gather(Claim.of(claims[0]), caches, FakeDriver())
+    assert reads == [changed["metadata"]["name"]]
+    assert "Lost" in {each.claim.phase for each in found.siblings}
+
+
+async def test_a_claim_whose_new_volume_is_there_asks_nobody() -> None:
+    """Neither the drivers nor its siblings: binding it is left. One that came back may have to be taken back."""
+    claims = _claims(2)
+    new = _volume_of(claims[0])
+    new["spec"]["claimRef"]["uid"] = claims[0]["metadata"]["uid"]
+    new["metadata"]["annotations"].pop("mooring.dev/history", None)
+    api = FakeApi((NAMESPACE, namespace()), (STORAGE_CLASS, storage_class()), *((CLAIM, each) for each in claims))
+    api.put(VOLUME, new)
+    driver = _Counting()
+    controller = Claims(api, api.caches, api.recorder, router=driver)
+    await controller.reconcile(("default", claims[0]["metadata"]["name"]))
+    assert driver.questions == 0
+    facts = await gather(Claim.of(claims[0]), api.caches, FakeDriver())
+    assert decide(facts).action is Action.BIND
 
 
 async def test_once_one_claim_has_its_node_the_others_need_not_wait_for_each_other() -> None:

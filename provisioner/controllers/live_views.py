@@ -1,0 +1,99 @@
+"""
+The model's views of cached objects, each read once for every version of its object.
+
+A decision about one claim of a pod looks at all the others, and each of those decisions in turn: reading every claim
+again each time takes most of the time of a pod with a hundred claims.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import structlog
+
+from provisioner.kube.cache import Caches, Place, place_of
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, Json, Kind, Object
+from provisioner.model.node import Node
+from provisioner.model.pod import Pod
+from provisioner.model.stateful_set import StatefulSet
+
+log = structlog.get_logger()
+
+View = TypeVar("View")
+
+
+class LiveViews(Generic[View]):
+    """Follows the cache of one kind. An object that cannot be understood has no view, and is logged once."""
+
+    def __init__(self, read: Callable[[Object], View]) -> None:
+        self._read = read
+        self._objects: dict[str, dict[str, Json]] = {}
+        self._views: dict[Place, View | None] = {}
+
+    def put(self, obj: Json) -> None:
+        """Take in an object that is new, or changed; it is read when it is asked for."""
+        namespace, name = place = place_of(obj)
+        self._views.pop(place, None)
+        self._objects.setdefault(namespace, {})[name] = obj
+
+    def remove(self, place: Place) -> None:
+        """Forget an object that is gone."""
+        namespace, name = place
+        self._views.pop(place, None)
+        there = self._objects.get(namespace, {})
+        there.pop(name, None)
+        if not there:
+            self._objects.pop(namespace, None)
+
+    def get(self, name: str, namespace: str = "") -> View | None:
+        """The view of one object; None where there is none, or none that can be understood."""
+        place = (namespace, name)
+        if place not in self._views:
+            obj = self._objects.get(namespace, {}).get(name)
+            if obj is None:
+                return None
+            self._views[place] = self._understood(obj)
+        return self._views[place]
+
+    def all(self, namespace: str = "") -> list[View]:
+        """The views of the objects of a namespace ("" for kinds without), in the order in which they came."""
+        found = (self.get(name, namespace) for name in self._objects.get(namespace, {}))
+        return [each for each in found if each is not None]
+
+    def _understood(self, obj: Json) -> View | None:
+        try:
+            return self._read(obj)
+        except InvalidObject as error:
+            log.warning("object.unreadable", problem=str(error))
+            return None
+
+
+_READERS: Final[dict[Kind, Callable[[], LiveViews[Any]]]] = {
+    CLAIM: functools.partial(LiveViews[Claim], Claim.of),
+    NODE: functools.partial(LiveViews[Node], Node.of),
+    POD: functools.partial(LiveViews[Pod], Pod.of),
+    STATEFUL_SET: functools.partial(LiveViews[StatefulSet], StatefulSet.of),
+}
+"""One for each kind, so that all who ask for it share what was read."""
+
+
+def claims_in(caches: Caches) -> LiveViews[Claim]:
+    """The claims in the caches; it goes on following them, as the others do."""
+    return caches[CLAIM].follow(_READERS[CLAIM])
+
+
+def nodes_in(caches: Caches) -> LiveViews[Node]:
+    """The nodes in the caches."""
+    return caches[NODE].follow(_READERS[NODE])
+
+
+def pods_in(caches: Caches) -> LiveViews[Pod]:
+    """The pods in the caches."""
+    return caches[POD].follow(_READERS[POD])
+
+
+def stateful_sets_in(caches: Caches) -> LiveViews[StatefulSet]:
+    """The StatefulSets in the caches."""
+    return caches[STATEFUL_SET].follow(_READERS[STATEFUL_SET])
