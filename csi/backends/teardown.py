@@ -16,9 +16,13 @@ from csi.backends import mount_facts
 from csi.backends.mount_facts import Identity, Match
 from csi.host import loopdev, mounts
 from csi.host.errors import AlreadyMounted, StillInUse, UnsafePath
+from csi.host.holders import holder_of
 
-DETACH_SECONDS: Final = 5.0
+DETACH_SECONDS: Final = 10.0
+"""How long a device may stay after the unmount: udev looks at it, and a busy machine takes its time to close it."""
+
 DETACH_STEP: Final = 0.005
+DETACH_LONGEST_STEP: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
 
 def detach(volume: Identity) -> None:
     """
-    Wait for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
+    Wait a moment for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
 
     They are found by their tag, which names the volume and its pool: the image may be gone with its disk.
     """
@@ -114,7 +118,7 @@ def detach(volume: Identity) -> None:
 
 
 def _detach(volume: Identity) -> None:
-    deadline = time.monotonic() + DETACH_SECONDS
+    deadline, step = time.monotonic() + DETACH_SECONDS, DETACH_STEP
     # unbounded: until the deadline of DETACH_SECONDS
     while found := loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image):
         names = {loop.path.name for loop in found}
@@ -122,7 +126,10 @@ def _detach(volume: Identity) -> None:
         if (mount := next(used, None)) is not None:
             raise StillInUse(f"volume {volume.handle} is still mounted at {mount.target}; unmount it first")
         if time.monotonic() > deadline:
-            raise StillInUse(f"volume {volume.handle}: {found[0].path} stays attached; something has it open")
+            device = found[0].path
+            holder = holder_of(device) or "something has it open, or mounted in another mount namespace"
+            raise StillInUse(f"volume {volume.handle}: {device} stays attached: {holder}; end that and try again")
         for loop in found:
             loopdev.detach(loop)
-        time.sleep(DETACH_STEP)
+        time.sleep(step)
+        step = min(2 * step, DETACH_LONGEST_STEP)

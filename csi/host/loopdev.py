@@ -352,13 +352,21 @@ def refresh(loop: Loop) -> None:
 
 
 def detach(loop: Loop) -> None:
-    """Let go of the image; a device still in use goes when its last user does."""
+    """
+    Let go of the image; a device still in use goes when its last user does. Raises NoLoopDevice.
+
+    One that was detached since `loop` was found, and may belong to somebody else by now, is left alone: as long as it
+    is open here nobody else can take it.
+    """
     try:
         device = os.open(loop.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENXIO}:
+            return
+        raise NoLoopDevice(f"{loop.path} cannot be opened: {error.strerror}") from None
     try:
-        _clear(device)
+        if _is_still(device, loop):
+            _clear(device)
     except OSError as error:
         raise NoLoopDevice(f"{loop.path} cannot be detached: {error.strerror}") from None
     finally:
@@ -372,6 +380,18 @@ def _clear(device: int) -> None:
     except OSError as error:
         if error.errno != errno.ENXIO:  # nothing is attached
             raise
+
+
+def _is_still(device: int, loop: Loop) -> bool:
+    """Whether the open device is over the same file; on a disk that fails by the path that sysfs tells."""
+    try:
+        now = _loop(device, loop.path)
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            return False
+        failing = _loop_on_failing_disk(loop.path)
+        return failing is not None and (not loop.backing or failing.backing == loop.backing)
+    return bool(loop.backing) or (now.tag, now.file) == (loop.tag, loop.file)
 
 
 def _loop(device: int, path: Path) -> Loop:

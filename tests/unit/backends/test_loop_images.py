@@ -15,7 +15,7 @@ from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Shape
 from csi.backends.teardown import Removal
 from csi.host import filesystems, loopdev, mounts, superblocks
-from csi.host.errors import HostError, ImageLocked, MountFailed, NoSpace, NotBlank
+from csi.host.errors import HostError, ImageLocked, MountFailed, NoSpace, NotBlank, StillInUse
 from csi.host.locks import locked
 
 pytestmark = pytest.mark.needs("root", "loop")
@@ -202,3 +202,46 @@ def test_no_work_begins_on_an_image_that_another_process_works_on(home: Path) ->
     loop.enlarge(home, larger)
     loop.stage(home, larger, staging=staging, mount_flags=[])
     _unstage(home, larger, staging)
+
+
+@pytest.mark.parametrize("how", ["mount namespace", "open"])
+def test_a_device_that_is_used_elsewhere_is_waited_for_and_its_user_named(
+    home: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A copy of the mount in another mount namespace, which our table does not show, or an open device."""
+    monkeypatch.setattr(teardown, "DETACH_SECONDS", 0.1)
+    loop, shape, staging = Loop(), _shape(volume_id=f"pool.{uuid.uuid4()}"), home.parent / "staging"
+    volume = Identity(shape.volume_id, home.name, home)
+    loop.create(home, shape)
+    loop.stage(home, shape, staging=staging, mount_flags=[])
+    (device,) = loopdev.find(home / "image", tag=volume.tag)
+    argv = ["unshare", "--mount", "--propagation", "private"] if how == "mount namespace" else []
+    script = f"exec 9<{device.path}; echo; exec sleep 60" if how == "open" else "echo; exec sleep 60"
+    with subprocess.Popen([*argv, "bash", "-c", script], stdout=subprocess.PIPE) as user:
+        try:
+            assert user.stdout is not None
+            user.stdout.readline()
+            teardown.unmount(Removal(volume, staging, recorded=True))
+            with pytest.raises(StillInUse, match=rf"{how}.*process {user.pid}|process {user.pid}.*{how}"):
+                teardown.detach(volume)
+        finally:
+            user.kill()
+    monkeypatch.setattr(teardown, "DETACH_SECONDS", 20)
+    teardown.detach(volume)
+    assert loopdev.find(home / "image", tag=volume.tag) == []
+
+
+def test_a_device_that_was_given_to_somebody_else_meanwhile_is_not_detached(home: Path) -> None:
+    """Its number is free as soon as it is detached, and the next image takes it."""
+    for name in ("image", "other"):
+        (home / name).write_bytes(b"\0" * MIB)
+    before = loopdev.attach(home / "image", tag="mooring:a", read_only=False)
+    loopdev.detach(before)
+    after = loopdev.attach(home / "other", tag="mooring:b", read_only=False)
+    try:
+        loopdev.detach(replace(before, path=after.path))
+        assert loopdev.find(home / "other", tag="mooring:b") == [after]
+    finally:
+        loopdev.detach(after)
+    loopdev.detach(after)
+    assert loopdev.find(home / "other", tag="mooring:b") == []
