@@ -135,7 +135,7 @@ class Claims:
             if claim.volume_name or claim.bind_completed or claim.deleting:
                 return Done()
             if has_new_volume(claim, volumes_in(self._caches)):
-                self._retries.forget(claim.uid)
+                self._refusals.forget(claim.uid)
                 return Done()  # the binder's turn
             facts = await gather(claim, self._caches, self._router)
         except InvalidObject as error:
@@ -153,7 +153,7 @@ class Claims:
             done = await self._act(found, facts, decision)
         except RpcError as error:
             return await self._refusals.failed(found, facts, decision, error)
-        self._refusals.forget(facts)
+        self._refusals.forget(claim.uid)
         return done
 
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:

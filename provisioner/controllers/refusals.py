@@ -70,9 +70,9 @@ class Refusals:
         """Seconds until the same may be asked again of the driver; 0 means at once."""
         return self._retries.left(facts.claim.uid, _wish(facts, decision))
 
-    def forget(self, facts: Facts) -> None:
-        """It was not refused this time."""
-        self._retries.forget(facts.claim.uid)
+    def forget(self, uid: str) -> None:
+        """The claim of this UID was not refused this time."""
+        self._retries.forget(uid)
 
     async def report(self, claim: Json, *, reason: str, message: str, warning: bool = False) -> bool:
         """Record an Event on the claim, unless the last one said the same; whether it was new."""
