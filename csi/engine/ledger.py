@@ -251,9 +251,8 @@ class Ledger:
 
         Emptying the trash would not: it counts as free already.
         """
-        count, promised = len(self._catalog.of_pool(pool)), self.promised(pool)
         return (
-            f"its {count} volumes have {readable(promised)} of {readable(self.capacity(pool))}, "
+            f"its volumes have {readable(self.promised(pool))} of {readable(self.capacity(pool))}, "
             f"and `mooring volumes` lists them: delete volumes that nobody needs there, and erase those without a "
             f"PersistentVolume"
         )

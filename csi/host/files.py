@@ -95,7 +95,7 @@ def read_through_links(path: Path, *, most: int) -> bytes:
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
-        raise ValueError(f"{path} has more than {most} bytes")
+        raise ValueError(f"{path} has more than {readable(most)}")
     return content
 
 

@@ -122,7 +122,8 @@ class Model:
         self.volumes[request.volume_id] = newest
 
     def _Purge(self, request: inventory_pb2.PurgeRequest, _: Any) -> None:  # noqa: N802 # as above
-        self.trash = [each for each in self.trash if request.volume_id not in {"", each.handle}]
+        if not request.HasField("deleted_before"):  # else some may stay: what is here is what may be in the trash
+            self.trash = [each for each in self.trash if request.volume_id not in {"", each.handle}]
 
     def _NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest, _: Any) -> None:  # noqa: N802 # as above
         volume = self.volumes[request.volume_id]

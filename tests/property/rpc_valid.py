@@ -152,6 +152,10 @@ class Valid:
     def _GetCapacity(self) -> Message:  # noqa: N802 # as above
         return C.GetCapacityRequest(volume_capabilities=[capability()])
 
+    def _GetUse(self) -> Message | None:  # noqa: N802 # as above
+        volume = self._some()
+        return inventory_pb2.GetUseRequest(volume_id=volume.handle) if volume else None
+
     def _RecordHolder(self) -> Message | None:  # noqa: N802 # as above
         volume = self._some()
         holder = inventory_pb2.Holder(labels={"mooring.dev/claim": f"c{self._rng.randrange(3)}"})

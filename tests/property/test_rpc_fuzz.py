@@ -80,6 +80,7 @@ CODES: Final[dict[str, set[str]]] = {
     "NodeUnpublishVolume": _ONE_VOLUME | {"FAILED_PRECONDITION"},
     "NodeGetVolumeStats": _ONE_VOLUME,
     "NodeExpandVolume": _ONE_VOLUME | {"FAILED_PRECONDITION", "OUT_OF_RANGE"},
+    "GetUse": _ONE_VOLUME,
     "RecordHolder": _ONE_VOLUME,
     "Undelete": _ONE_VOLUME | {"ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "UNAVAILABLE"},
     "Import": _ONE_VOLUME

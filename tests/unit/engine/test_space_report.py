@@ -77,7 +77,7 @@ async def test_a_full_pool_says_what_takes_its_bytes_and_what_lists_it(tmp_path:
     engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     entry = await engine.create(creation("a", 8 * MIB))
 
-    with pytest.raises(ResourceExhausted, match=f"its 1 volumes have {8 * MIB} of {CAPACITY} bytes, and `mooring"):
+    with pytest.raises(ResourceExhausted, match="its volumes have 8Mi of 10Mi, and `mooring"):
         await engine.create(creation("b", 3 * MIB))
     await engine.create(creation("c", MIB))
     with pytest.raises(ResourceExhausted, match="`mooring volumes` lists them"):
