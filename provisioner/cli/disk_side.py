@@ -58,8 +58,8 @@ def _is_ours(volume: Json) -> bool:
 
 
 def _ask(target: Target) -> list[Stored] | None:
+    from provisioner.drivers.client import Router, RpcError  # noqa: PLC0415 # as above
     from provisioner.embedded.settings import StatePaths  # noqa: PLC0415 # most commands need no driver
-    from provisioner.router import Router, RpcError  # noqa: PLC0415 # as above
 
     paths = StatePaths(target.client.server.kubeconfig.parent.absolute())
     if not target.client.server.engine or not paths.socket.exists():

@@ -11,13 +11,13 @@ from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandF
 from provisioner.cli.options import is_plugin
 from provisioner.cluster.visit import visit as visit_cluster
 from provisioner.controllers.on_disk import Disks, observe
+from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.registry import Fleet
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
 from provisioner.embedded.visit import visit as visit_engine
-from provisioner.fleet import Fleet
 from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.logs import configure
-from provisioner.router import DriverAway, RpcError
 
 IN_A_POD = "KUBERNETES_SERVICE_HOST"
 IN_CONTROLLER = "kubectl -n mooring-system exec deployment/mooring-controller -- mooring ..."

@@ -13,12 +13,12 @@ from provisioner.cluster.authority import ClientCertificate
 from provisioner.cluster.pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
 from provisioner.cluster.trust import Trust
 from provisioner.controllers.announcer import Announcer
-from provisioner.fleet import Fleet
+from provisioner.drivers.client import Router, RpcError
+from provisioner.drivers.registry import Fleet
 from provisioner.kube.errors import ApiError
 from provisioner.kube.loops import forever
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import ENDPOINT_SLICE, NODE, Json
-from provisioner.router import Router, RpcError
 
 log = structlog.get_logger()
 

@@ -24,7 +24,7 @@ from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
-from provisioner.fleet import Fleet
+from provisioner.drivers.registry import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError, BadKubeconfig

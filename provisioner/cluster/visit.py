@@ -8,7 +8,7 @@ from provisioner.cluster.drivers import Drivers
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
 from provisioner.controllers.announcer import Announcer
-from provisioner.fleet import Fleet
+from provisioner.drivers.registry import Fleet
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 

@@ -15,6 +15,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.controllers.volume_object import REAL_NODE
+from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import AlreadyExists, NotFound
@@ -24,7 +25,6 @@ from provisioner.model.kinds import CSI_STORAGE_CAPACITY, NODE, STORAGE_CLASS, V
 from provisioner.model.names import DRIVER, POOL_LABEL_PREFIX, POOL_PRESENT, TEMPLATE_NODE
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters, StorageClass
-from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 

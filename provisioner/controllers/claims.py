@@ -22,6 +22,7 @@ from provisioner.controllers.live_views import pods_in, stateful_sets_in
 from provisioner.controllers.live_volumes import volumes_in
 from provisioner.controllers.provision import Creates, provision
 from provisioner.controllers.refusals import FORMER_SECONDS, Refusals, former_refused
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -44,7 +45,6 @@ from provisioner.model.kinds import (
 from provisioner.model.names import DRIVER
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
-from provisioner.router import DriverAway, RpcError
 
 CONFIRM_SECONDS = 0.2
 

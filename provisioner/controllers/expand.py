@@ -17,6 +17,7 @@ from provisioner.controllers.claim_status import write_status
 from provisioner.controllers.growing import Expands, Grown, grow, write_grown
 from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -28,7 +29,6 @@ from provisioner.model.names import PRE_RESIZE_CAPACITY
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
-from provisioner.router import DriverAway, RpcError
 
 log = structlog.get_logger()
 

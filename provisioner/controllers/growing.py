@@ -7,12 +7,12 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import csi_pb2
+from provisioner.drivers.client import Expanded, capability
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import VOLUME, Json, Object
 from provisioner.model.names import PRE_RESIZE_CAPACITY
 from provisioner.model.quantity import Quantity
 from provisioner.model.volume import Volume
-from provisioner.router import Expanded, capability
 
 log = structlog.get_logger()
 

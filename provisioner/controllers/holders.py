@@ -12,6 +12,7 @@ import structlog
 from provisioner.controllers.holding import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
 from provisioner.controllers.keys import OF_POOL, pools_of_node, pools_of_volume
 from provisioner.controllers.release import ours
+from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
@@ -30,7 +31,6 @@ from provisioner.model.names import (
     RELEASED,
 )
 from provisioner.model.stateful_set import StatefulSet
-from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 

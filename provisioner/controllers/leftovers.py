@@ -18,6 +18,7 @@ from provisioner.controllers.holders import labels_of
 from provisioner.controllers.holding import cluster_uid
 from provisioner.controllers.live_volumes import volumes_in
 from provisioner.controllers.volume_object import rewritten, volume_name
+from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import NotFound
@@ -30,7 +31,6 @@ from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
 from provisioner.model.volume import Volume
-from provisioner.router import DriverAway, RpcError, VolumeMissing
 
 log = structlog.get_logger()
 

@@ -16,6 +16,7 @@ from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status
 from provisioner.controllers.keys import claim_key, claim_of_volume
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -25,7 +26,6 @@ from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json, Kind
 from provisioner.model.volume import Volume
-from provisioner.router import DriverAway, RpcError
 
 log = structlog.get_logger()
 

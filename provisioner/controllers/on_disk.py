@@ -18,7 +18,7 @@ from provisioner.binding.on_disk import (
 )
 from provisioner.controllers.gather import Inventory, view, view_of_trash
 from provisioner.controllers.holding import CLUSTER_NAMESPACE
-from provisioner.fleet import pool_view
+from provisioner.drivers.registry import pool_view
 from provisioner.kube.transport import Transport
 from provisioner.model.inventory import Manifest, Pool
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME

@@ -14,6 +14,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.controllers.holding import CLUSTER_NAMESPACE, cluster_uid
+from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
@@ -26,7 +27,6 @@ from provisioner.model.names import (
     HOLDER_NAMESPACE,
     HOLDER_RECLAIM_POLICY,
 )
-from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 

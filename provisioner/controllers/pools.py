@@ -7,12 +7,12 @@ import grpc
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import NODE, Json, Kind
 from provisioner.model.names import NODE_TOPOLOGY, POOL_LABEL_PREFIX, POOL_PRESENT
-from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 

@@ -8,12 +8,12 @@ import structlog
 
 from csi.v1 import csi_pb2
 from provisioner.controllers.volume_object import Backing, build, volume_name
+from provisioner.drivers.client import Created, capability
 from provisioner.kube.errors import AlreadyExists
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import VOLUME, Json, Object
 from provisioner.model.names import DRIVER, NODE_TOPOLOGY
 from provisioner.model.quantity import Quantity
-from provisioner.router import Created, capability
 
 log = structlog.get_logger()
 

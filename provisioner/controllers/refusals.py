@@ -18,6 +18,7 @@ from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.give_back import give_back
 from provisioner.controllers.keys import claim_key
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import DriverAway, FormerVolume, RpcError, State
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden, Invalid, NotFound
 from provisioner.kube.events import Recorder, without_amounts
@@ -25,7 +26,6 @@ from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, Json, Object
 from provisioner.model.names import LAST_REFUSAL
 from provisioner.model.refusal import Refusal
-from provisioner.router import DriverAway, FormerVolume, RpcError, State
 
 log = structlog.get_logger()
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
@@ -17,7 +18,6 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind, Object
 from provisioner.model.names import DRIVER, LOST_SINCE, PROVISIONED_BY, PROVISIONER_FINALIZER, RELEASED
-from provisioner.router import DriverAway, RpcError
 
 log = structlog.get_logger()
 

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing, capability
 from provisioner.embedded import pod_status
 from provisioner.embedded.node import timestamp
 from provisioner.embedded.node_calls import Mounting
@@ -27,7 +28,6 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json, Kind
 from provisioner.model.pod import claims_of
-from provisioner.router import DriverAway, RpcError, VolumeMissing, capability
 
 log = structlog.get_logger()
 

@@ -1,7 +1,7 @@
 """
 The binder of the embedded engine, claims' side: acts out the persistentvolume controller's state machine.
 
-In a cluster kube-controller-manager does this. What to write is decided in `provisioner.binding.control`; here it is
+In a cluster kube-controller-manager does this. What to write is decided in `binding.control`; here it is
 written: volume before claim, each write guarded by the resourceVersion of what was judged.
 """
 
@@ -18,6 +18,7 @@ from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back
 from provisioner.controllers.keys import claim_key
 from provisioner.controllers.live_volumes import volumes_in
+from provisioner.drivers.client import DriverAway
 from provisioner.embedded.bind_writes import reserve, set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -37,7 +38,6 @@ from provisioner.model.names import (
 from provisioner.model.node import Node
 from provisioner.model.storage_class import StorageClass, default_class
 from provisioner.model.volume import Volume
-from provisioner.router import DriverAway
 
 log = structlog.get_logger()
 

@@ -17,6 +17,8 @@ from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
+from provisioner.drivers.client import Router
+from provisioner.drivers.registry import Fleet
 from provisioner.embedded import credentials, node
 from provisioner.embedded.agent import Agent
 from provisioner.embedded.claim_binder import ClaimBinder
@@ -29,13 +31,11 @@ from provisioner.embedded.store.database import Unreadable
 from provisioner.embedded.store.store import Store
 from provisioner.embedded.volume_binder import VolumeBinder
 from provisioner.embedded.workload import workload_controllers
-from provisioner.fleet import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
-from provisioner.router import Router
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc.aio
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
-from provisioner.router import CHANNEL_OPTIONS, call
+from provisioner.drivers.client import CHANNEL_OPTIONS, call
 
 SECONDS = 120.0
 """kubelet's own limit for each of these calls."""

@@ -13,6 +13,7 @@ from provisioner.controllers import resize_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.embedded.node_calls import Mounting
 from provisioner.kube.cache import Caches
 from provisioner.kube.events import Recorder
@@ -21,7 +22,6 @@ from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from provisioner.model.quantity import Quantity
 from provisioner.model.volume import Volume
-from provisioner.router import DriverAway, RpcError
 
 log = structlog.get_logger()
 

@@ -4,11 +4,11 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
+from provisioner.drivers.client import Router
+from provisioner.drivers.registry import Fleet
 from provisioner.embedded.settings import BadEnvironment, StatePaths, speak_to_this_machine_alone
-from provisioner.fleet import Fleet
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import NODE
-from provisioner.router import Router
 
 DEFAULT_NODE = "local"
 

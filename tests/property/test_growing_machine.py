@@ -21,12 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.controllers import retries
 from provisioner.controllers.expand import Expand
+from provisioner.drivers.client import Expanded, RpcError, capability
 from provisioner.embedded.node_calls import Mounting
 from provisioner.embedded.node_growth import NodeGrowth
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity
-from provisioner.router import Expanded, RpcError, capability
 from tests.sweeps import times
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.flaky_api import FlakyApi

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from provisioner.controllers import retries
 from provisioner.controllers.modify import Modify
+from provisioner.drivers.client import RpcError
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json
-from provisioner.router import RpcError
 from tests.sweeps import times
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.flaky_api import FlakyApi

@@ -77,8 +77,8 @@ async def _recover(
     """What was seen, what was decided, and by handle what went wrong in doing it."""
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
     from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
+    from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
-    from provisioner.router import RpcError  # noqa: PLC0415 # as above
 
     failed: dict[str, str] = {}
     async with reach(state) as (transport, drivers):

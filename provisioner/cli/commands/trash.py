@@ -34,7 +34,7 @@ from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
     from provisioner.controllers.on_disk import Disks
-    from provisioner.fleet import Fleet
+    from provisioner.drivers.registry import Fleet
 
 HEADER = ("CLAIM", "VOLUME", "SIZE", "USED", "DELETED", "KEPT UNTIL")
 WIDE = ("POOL", "NODE", "HANDLE", "CLUSTER")
@@ -132,8 +132,8 @@ async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) 
     from provisioner.binding.recover import recover  # noqa: PLC0415 # the help needs no decision
     from provisioner.cli.reach import reach  # noqa: PLC0415 # nor a client of clusters
     from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
+    from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
-    from provisioner.router import RpcError  # noqa: PLC0415 # as above
 
     async with reach(state) as (transport, drivers):
         seen = await inspect(transport, drivers)
@@ -198,7 +198,7 @@ async def _empty(
 
 async def _purge(drivers: "Fleet", manifest: Manifest, *, dry_run: bool) -> Outcome:
     """Only what was seen goes: not what comes into the trash meanwhile."""
-    from provisioner.router import RpcError  # noqa: PLC0415 # the help needs no driver
+    from provisioner.drivers.client import RpcError  # noqa: PLC0415 # the help needs no driver
 
     name, size = manifest.csi_name, human(manifest.capacity_bytes)
     if dry_run:

@@ -29,7 +29,7 @@ from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
     from provisioner.controllers.on_disk import Disks
-    from provisioner.fleet import Fleet
+    from provisioner.drivers.registry import Fleet
     from provisioner.kube.transport import KubeTransport
 
 HEADER = ("CLAIM", "VOLUME", "STATE", "SIZE", "USED", "POOL", "NODE")
@@ -120,8 +120,8 @@ async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool
 
 async def _erase_one(transport: "KubeTransport", drivers: "Fleet", manifest: Manifest, *, now: bool) -> Outcome:
     from provisioner.controllers.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
+    from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
-    from provisioner.router import RpcError  # noqa: PLC0415 # as above
 
     name, handle = manifest.csi_name, manifest.handle
     try:

@@ -22,6 +22,7 @@ from provisioner.cli.exits import CommandFailed
 from provisioner.cli.manifests import read_all
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import Router, RpcError
 from provisioner.embedded import driver_process
 from provisioner.embedded.driver_process import DriverProcess
 from provisioner.embedded.face.serving import serve
@@ -35,7 +36,6 @@ from provisioner.kube.transport import KubeTransport
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, VOLUME, Json
-from provisioner.router import Router, RpcError
 from tests.unit.kube.test_transport import served
 
 SPACES = "/api/v1/namespaces"

@@ -6,8 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 import grpc
 
 from csi.v1 import csi_pb2, inventory_pb2
+from provisioner.drivers.client import Created, Expanded, FormerVolume, RpcError, VolumeMissing
 from provisioner.model.names import RELEASED
-from provisioner.router import Created, Expanded, FormerVolume, RpcError, VolumeMissing
 from tests.unit.controllers.objects import POOL
 
 RESERVED = "mooring.dev/"

@@ -5,9 +5,9 @@ import pytest
 
 from provisioner.controllers import refusals
 from provisioner.controllers.recover import inspect
+from provisioner.drivers.client import RpcError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Kind
 from provisioner.model.names import HOLDER_NAMESPACE_UID, NAMESPACE_UID
-from provisioner.router import RpcError
 from tests.unit.controllers.objects import POOL
 from tests.unit.controllers.world import NAME, World
 

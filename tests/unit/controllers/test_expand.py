@@ -8,9 +8,9 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.controllers import retries
 from provisioner.controllers.expand import Expand
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
-from provisioner.router import DriverAway, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import HANDLE, claim, storage_class, volume

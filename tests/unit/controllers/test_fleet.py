@@ -8,9 +8,9 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.fleet import Fleet
+from provisioner.drivers.client import Created, DriverAway, FormerVolume, Router, RpcError, capability
+from provisioner.drivers.registry import Fleet
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
-from provisioner.router import Created, DriverAway, FormerVolume, Router, RpcError, capability
 
 HELD = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
 OWNER = {**HELD, HOLDER_CLAIM_UID: "c2"}

@@ -4,9 +4,9 @@ import grpc
 import pytest
 
 from provisioner.controllers.claims import Claims
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
-from provisioner.router import DriverAway, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume

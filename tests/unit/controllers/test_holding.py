@@ -7,10 +7,10 @@ import pytest
 
 from provisioner.controllers.holders import Holders
 from provisioner.controllers.holding import annotations_of, holder_labels
+from provisioner.drivers.client import DriverAway
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME
 from provisioner.model.names import RECOVERED, RELEASED
-from provisioner.router import DriverAway
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, volume

@@ -6,13 +6,13 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.binding.leftover import Fate
 from provisioner.controllers.leftovers import EVENTS, Leftovers
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from provisioner.model.names import BIND_COMPLETED, HISTORY, LEFTOVER_UID, RELEASED
-from provisioner.router import DriverAway, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import HANDLE, POOL, claim, volume

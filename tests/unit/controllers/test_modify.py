@@ -7,9 +7,9 @@ import pytest
 
 from provisioner.controllers import retries
 from provisioner.controllers.modify import Modify
+from provisioner.drivers.client import RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json
-from provisioner.router import RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import HANDLE, claim, volume

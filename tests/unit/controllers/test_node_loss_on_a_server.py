@@ -16,12 +16,13 @@ from provisioner.controllers.holders import Holders
 from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
+from provisioner.drivers.client import Created, DriverAway, Router
+from provisioner.drivers.registry import Fleet
 from provisioner.embedded.claim_binder import ClaimBinder
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.store.store import Store
 from provisioner.embedded.volume_binder import VolumeBinder
 from provisioner.embedded.workload import workload_controllers
-from provisioner.fleet import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import ApiError
@@ -29,7 +30,6 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.names import LAST_NODE, RELEASED
-from provisioner.router import Created, DriverAway, Router
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, storage_class
 from tests.unit.workload.sets import stateful_set

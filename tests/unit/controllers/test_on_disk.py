@@ -7,8 +7,8 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.binding.on_disk import State
 from provisioner.controllers.on_disk import RestoredMeanwhile, erase, observe, purge_newest, reason_against
+from provisioner.drivers.client import RpcError
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME, Json
-from provisioner.router import RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import HANDLE, POOL, claim, namespace, volume

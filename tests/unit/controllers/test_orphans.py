@@ -3,8 +3,8 @@
 import pytest
 
 from provisioner.controllers.orphans import Orphans
+from provisioner.drivers.client import capability
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME, Json, Kind
-from provisioner.router import capability
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import claim, namespace, node, volume

@@ -14,11 +14,11 @@ from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
 from provisioner.controllers.retries import Retries
+from provisioner.drivers.client import Created, RpcError
 from provisioner.kube.control import RequeueAfter
 from provisioner.kube.events import Recorder, without_amounts
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, EVENT, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, Json
-from provisioner.router import Created, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class

@@ -4,10 +4,10 @@ import grpc
 import pytest
 
 from provisioner.controllers.release import Release
+from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, VOLUME
 from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED, VOLUME_PROTECTION
-from provisioner.router import DriverAway, RpcError
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.objects import HANDLE, claim, volume
 

@@ -10,8 +10,8 @@ import grpc.aio
 import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
+from provisioner.drivers.client import DriverAway, Expanded, Router, RpcError, State, VolumeMissing, capability
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
-from provisioner.router import DriverAway, Expanded, Router, RpcError, State, VolumeMissing, capability
 
 OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
 MOUNT = capability(modes=["ReadWriteOnce"], volume_mode="Filesystem", fs_type="", mount_flags=())

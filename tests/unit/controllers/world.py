@@ -17,12 +17,13 @@ from provisioner.controllers.modify import Modify
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.release import Release
 from provisioner.controllers.volume_object import claim_ref, volume_name
+from provisioner.drivers.client import Router
+from provisioner.drivers.registry import Fleet
 from provisioner.embedded.claim_binder import ClaimBinder
 from provisioner.embedded.face.serving import serve
 from provisioner.embedded.seed import seed
 from provisioner.embedded.store.store import Store
 from provisioner.embedded.volume_binder import VolumeBinder
-from provisioner.fleet import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound
@@ -30,7 +31,6 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, EVENT, STATEFUL_SET, VOLUME, Json, Kind
 from provisioner.model.names import RELEASED, VOLUME_PROTECTION
-from provisioner.router import Router
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.embedded.agent import Agent
 from provisioner.embedded.node_calls import Mounting
 from provisioner.embedded.settings import StatePaths, prepare
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json
-from provisioner.router import DriverAway, RpcError, VolumeMissing
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.objects import HANDLE, claim, node, volume
 

@@ -17,11 +17,11 @@ import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.place import place
+from provisioner.drivers.client import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
 from provisioner.model.inventory import Pool
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
-from provisioner.router import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
 
 log = structlog.get_logger()
 
