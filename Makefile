@@ -47,7 +47,7 @@ quick: $(VENV)/.dev ## Run only the unit tests that need no root, no disk and no
 	@$(PYTEST) -q $(SIDE_BY_SIDE) -m 'not needs and not process' tests/unit
 
 .PHONY: test-of
-test-of: $(VENV)/.dev ## Run the tests of one source file; FILE=provisioner/binding/match.py
+test-of: $(VENV)/.dev ## Run the tests of one source file; FILE=provisioner/binding/matching/match.py
 	@$(BIN)/python hack/test-of $(FILE)
 
 .PHONY: sanity

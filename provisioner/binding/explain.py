@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.binding.decide import WAITS_FOR_NODE, decide
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.binding.deletion import claim_deletion, volume_deletion
-from provisioner.binding.expand import growth
 from provisioner.binding.facts import Facts
-from provisioner.binding.loss_told import noted_loss
-from provisioner.binding.match import rejection
-from provisioner.binding.modify import modification
-from provisioner.binding.order import WAITS_FOR_NODE, decide
+from provisioner.binding.lifecycle.expand import growth
+from provisioner.binding.lifecycle.modify import modification
+from provisioner.binding.lifecycle.node_loss_messages import noted_loss
+from provisioner.binding.matching.match import rejection
 from provisioner.binding.refused import last_refusal
 from provisioner.model import names
 from provisioner.model.claim import Claim

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest

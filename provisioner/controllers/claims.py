@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from csi.v1 import inventory_pb2
+from provisioner.binding.adoption.siblings import has_new_volume
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
-from provisioner.binding.order import decide
-from provisioner.binding.siblings import has_new_volume
 from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
 from provisioner.controllers.gather import Inventory, gather, readable, without_inventory
 from provisioner.controllers.growing import Expands

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.binding.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
+from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
 from provisioner.controllers import resize_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status

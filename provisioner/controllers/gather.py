@@ -9,7 +9,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts
-from provisioner.binding.observed import Observed
+from provisioner.binding.snapshot import Observed
 from provisioner.controllers.holding import cluster_uid
 from provisioner.controllers.live_views import claims_in, nodes_in, pods_in, stateful_sets_in
 from provisioner.controllers.live_volumes import volumes_in

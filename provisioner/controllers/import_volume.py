@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.by_hand import cannot_import
+from provisioner.binding.adoption.manual import cannot_import
 from provisioner.binding.decision import Reason
 from provisioner.controllers.gather import readable
 from provisioner.controllers.holding import CLUSTER_NAMESPACE, ordinal_of

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.binding.leftover import Fate, Leftover, is_collected, leftover, meant_for
+from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover, meant_for
 from provisioner.controllers.holders import labels_of
 from provisioner.controllers.holding import cluster_uid
 from provisioner.controllers.live_volumes import volumes_in

@@ -2,7 +2,7 @@
 
 import structlog
 
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
 from provisioner.kube.cache import Caches, Place, place_of
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import VOLUME, Json

@@ -5,7 +5,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from provisioner.binding.loss import Loss, last_node
+from provisioner.binding.lifecycle.node_loss import Loss, last_node
 from provisioner.controllers.loss_wakes import OF_CLAIM
 from provisioner.kube.cache import Caches
 from provisioner.kube.errors import NotFound

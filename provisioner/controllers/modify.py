@@ -10,7 +10,7 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.binding.modify import IN_PROGRESS, INFEASIBLE, Step, modification
+from provisioner.binding.lifecycle.modify import IN_PROGRESS, INFEASIBLE, Step, modification
 from provisioner.controllers import modify_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status

@@ -7,7 +7,7 @@ Source: external-resizer, pkg/modifycontroller/modify_status.go.
 from collections.abc import Mapping
 from typing import Final
 
-from provisioner.binding.modify import ERROR, IN_PROGRESS, INFEASIBLE, MODIFYING, PENDING
+from provisioner.binding.lifecycle.modify import ERROR, IN_PROGRESS, INFEASIBLE, MODIFYING, PENDING
 from provisioner.controllers.claim_status import conditions
 from provisioner.model.kinds import Json, Object
 

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.binding import loss_told
-from provisioner.binding.loss import Fate, Loss, Step, fate, last_node
+from provisioner.binding.lifecycle import node_loss_messages
+from provisioner.binding.lifecycle.node_loss import Fate, Loss, Step, fate, last_node
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
 from provisioner.controllers.loss_facts import Drivers, held_by, look, look_live
@@ -86,13 +86,13 @@ class NodeLoss:
                 await self._annotate(found, {LOST_SINCE: None})
             case Step.NOTE_LOSS:
                 await self._annotate(found, {LOST_SINCE: _now()})
-                await self._tell(seen, "NodeLost", loss_told.lost(seen, grace=self._grace))
+                await self._tell(seen, "NodeLost", node_loss_messages.lost(seen, grace=self._grace))
             case Step.WAIT:
                 return RequeueAfter(decided.seconds, "the node may come back")
             case Step.LET_GO:
                 return await self._let_go(seen)
             case Step.LEAVE:
-                await self._tell(seen, "ClaimKept", loss_told.left(seen))
+                await self._tell(seen, "ClaimKept", node_loss_messages.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
             case Step.PROMPT:
                 await self._prompt(seen.volume)
@@ -106,21 +106,21 @@ class NodeLoss:
         try:
             await delete_claim(self._transport, seen.claim)
         except Forbidden as error:
-            await self._tell(seen, "ClaimKept", loss_told.forbidden(seen))
+            await self._tell(seen, "ClaimKept", node_loss_messages.forbidden(seen))
             return RequeueAfter(SLOWLY_SECONDS, error.message)
-        await self._tell(seen, "ClaimReleased", loss_told.let_go(seen))
+        await self._tell(seen, "ClaimReleased", node_loss_messages.let_go(seen))
         return Done()  # the claim wakes this key when it is gone
 
     async def _prompt(self, volume: Volume) -> None:
         ref = volume.claim_ref
         assert ref is not None  # noqa: S101 - nobody else is let go of a volume
         for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
-            message = loss_told.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
+            message = node_loss_messages.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
             await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
 
     async def _release(self, found: Json, volume: Volume) -> None:
         await self._annotate(found, {RELEASED: _now(), LOST_SINCE: None})
-        message = loss_told.released(volume)
+        message = node_loss_messages.released(volume)
         await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
         log.info("volume.released", volume=volume.name, claim=str(volume.claim_ref), node=last_node(volume))
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.recover import Surroundings
+from provisioner.binding.lifecycle.recover import Surroundings
 from provisioner.controllers.adopt import FORMER, holders_of
 from provisioner.controllers.gather import Inventory, readable, view
 from provisioner.controllers.holding import CLUSTER_NAMESPACE

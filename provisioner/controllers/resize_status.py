@@ -7,7 +7,7 @@ Sources: external-resizer, pkg/controller/resize_status.go; kubernetes, pkg/volu
 from collections.abc import Mapping
 from typing import Final
 
-from provisioner.binding.expand import (
+from provisioner.binding.lifecycle.expand import (
     CONTROLLER_ERROR,
     FILE_SYSTEM_PENDING,
     IN_PROGRESS,

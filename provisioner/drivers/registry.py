@@ -16,7 +16,7 @@ import grpc
 import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
-from provisioner.binding.place import place
+from provisioner.binding.matching.place import place
 from provisioner.drivers.client import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
 from provisioner.model.inventory import Pool
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED

@@ -1,7 +1,7 @@
 """
 The binder of the embedded engine, claims' side: acts out the persistentvolume controller's state machine.
 
-In a cluster kube-controller-manager does this. What to write is decided in `binding.control`; here it is
+In a cluster kube-controller-manager does this. What to write is decided in `binding.matching.pv_controller`; here it is
 written: volume before claim, each write guarded by the resourceVersion of what was judged.
 """
 
@@ -10,9 +10,9 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.binding.adopt import adopt as former_volume
-from provisioner.binding.control import ClaimStep, claim_step
-from provisioner.binding.index import Index
+from provisioner.binding.adoption.adopt import adopt as former_volume
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.pv_controller import ClaimStep, claim_step
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.gather import Inventory, gather, readable
 from provisioner.controllers.give_back import give_back

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.binding.expand import node_part
+from provisioner.binding.lifecycle.expand import node_part
 from provisioner.controllers import resize_status
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.claim_status import write_status

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.binding.control import ClaimRefChange, VolumeStep, volume_step
+from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, volume_step
 from provisioner.controllers.announcer import Announcer
 from provisioner.controllers.keys import claim_key
 from provisioner.embedded.bind_writes import set_phase

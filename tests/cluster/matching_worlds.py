@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from provisioner.binding.control import claim_step
-from provisioner.binding.index import Index
-from provisioner.binding.match import MODES
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import MODES
+from provisioner.binding.matching.pv_controller import claim_step
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import ClaimRef, Volume

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from provisioner.binding.index import Index
-from provisioner.binding.match import unsatisfied
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.node import Node

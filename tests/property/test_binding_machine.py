@@ -12,12 +12,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from provisioner.binding.adopt import adopt
-from provisioner.binding.control import ClaimRefChange, claim_step, volume_step
+from provisioner.binding.adoption.adopt import adopt
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.order import decide
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.pv_controller import ClaimRefChange, claim_step, volume_step
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
 from provisioner.model.names import (

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.node import Node

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from provisioner.binding.by_hand import candidates, cannot_take, changes_hands_later
+from provisioner.binding.adoption.manual import candidates, cannot_take, changes_hands_later
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target

@@ -14,8 +14,8 @@ from provisioner import limits
 from provisioner.binding.explain import Explanation, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.observed import Observed
+from provisioner.binding.matching.index import Index
+from provisioner.binding.snapshot import Observed
 from provisioner.cli.client import Refused
 from provisioner.cli.disk_side import cluster_uid, explain_stored, held_before, missing_claim, with_leftovers
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from provisioner.binding.by_hand import candidates
+from provisioner.binding.adoption.manual import candidates
 from provisioner.cli.exits import BAD_INPUT, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import claims_meant

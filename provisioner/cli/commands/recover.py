@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import yaml
 
-from provisioner.binding.recover import Recovery, recover
+from provisioner.binding.lifecycle.recover import Recovery, recover
 from provisioner.cli.exits import FAILED, CommandFailed
 from provisioner.cli.options import state_option
 from provisioner.cli.table import lines

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from provisioner.binding.by_hand import cannot_release
+from provisioner.binding.adoption.manual import cannot_release
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, CommandFailed
 from provisioner.cli.options import Target, with_target

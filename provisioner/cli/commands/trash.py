@@ -129,7 +129,7 @@ def empty(
 
 async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) -> list[Outcome]:
     """Decide about all of them before the first is restored. Raises CommandFailed."""
-    from provisioner.binding.recover import recover  # noqa: PLC0415 # the help needs no decision
+    from provisioner.binding.lifecycle.recover import recover  # noqa: PLC0415 # the help needs no decision
     from provisioner.cli.reach import reach  # noqa: PLC0415 # nor a client of clusters
     from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from provisioner.binding.match import MODES
+from provisioner.binding.matching.match import MODES
 from provisioner.model.claim import Claim
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume

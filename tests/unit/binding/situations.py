@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from provisioner.binding import loss_told
-from provisioner.binding.adopt import adopt
-from provisioner.binding.by_hand import cannot_import, cannot_release, cannot_take
-from provisioner.binding.control import claim_step, volume_step
+from provisioner.binding.adoption.adopt import adopt
+from provisioner.binding.adoption.manual import cannot_import, cannot_release, cannot_take
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import SENTENCES, Decision, Reason
-from provisioner.binding.expand import Growth, growth, node_part
 from provisioner.binding.explain import Explanation, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.loss import Loss
-from provisioner.binding.loss_told import noted_loss
-from provisioner.binding.match import rejection, unsatisfied
-from provisioner.binding.modify import Modification, modification
-from provisioner.binding.order import decide
-from provisioner.binding.recover import recover
+from provisioner.binding.lifecycle import node_loss_messages
+from provisioner.binding.lifecycle.expand import Growth, growth, node_part
+from provisioner.binding.lifecycle.modify import Modification, modification
+from provisioner.binding.lifecycle.node_loss import Loss
+from provisioner.binding.lifecycle.node_loss_messages import noted_loss
+from provisioner.binding.lifecycle.recover import recover
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import rejection, unsatisfied
+from provisioner.binding.matching.pv_controller import claim_step, volume_step
 from provisioner.model import names
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.volume import Volume
@@ -384,13 +384,13 @@ def _losses() -> Iterator[Line]:
     yield "not noted", noted_loss(gone)
     yield "no volume", noted_loss(None)
     yield "noted without its node", noted_loss(dataclasses.replace(lost, annotations={names.LOST_SINCE: "now"}))
-    yield "lost", loss_told.lost(seen, grace=300.0)
-    yield "let go", loss_told.let_go(seen)
-    yield "kept for a sibling", loss_told.left(dataclasses.replace(seen, held_by="data-web-0"))
-    yield "kept without a set", loss_told.left(seen)
-    yield "forbidden", loss_told.forbidden(seen)
-    yield "a pod that stays", loss_told.waits_for_claim("default", pod="web-0", claim="www-web-0")
-    yield "released", loss_told.released(lost)
+    yield "lost", node_loss_messages.lost(seen, grace=300.0)
+    yield "let go", node_loss_messages.let_go(seen)
+    yield "kept for a sibling", node_loss_messages.left(dataclasses.replace(seen, held_by="data-web-0"))
+    yield "kept without a set", node_loss_messages.left(seen)
+    yield "forbidden", node_loss_messages.forbidden(seen)
+    yield "a pod that stays", node_loss_messages.waits_for_claim("default", pod="web-0", claim="www-web-0")
+    yield "released", node_loss_messages.released(lost)
 
 
 if __name__ == "__main__":

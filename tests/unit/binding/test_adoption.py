@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.adopt import adopt
+from provisioner.binding.adoption.adopt import adopt
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import SENTENCES, Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.order import decide
+from provisioner.binding.matching.index import Index
 from provisioner.model import names
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.storage_class import StorageClass

@@ -4,9 +4,15 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.by_hand import candidates, cannot_import, cannot_release, cannot_take, changes_hands_later
+from provisioner.binding.adoption.manual import (
+    candidates,
+    cannot_import,
+    cannot_release,
+    cannot_take,
+    changes_hands_later,
+)
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
-from provisioner.binding.order import decide
 from provisioner.model.names import FORGET, GIVEN_UID, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
 from tests.unit.binding.objects import claim, manifest, node, storage_class, volume, web
 from tests.unit.binding.test_adoption import FORMER, beside, facts

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
-from provisioner.binding.order import decide
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from tests.unit.binding.objects import claim, storage_class, volume

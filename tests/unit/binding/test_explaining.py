@@ -9,8 +9,8 @@ from provisioner.binding.decision import Reason
 from provisioner.binding.explain import NEAREST_FIRST, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.place import place
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.place import place
 from provisioner.model import names
 from provisioner.model.inventory import Pool
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED

@@ -8,7 +8,7 @@ import pytest
 from provisioner.binding.explain import Explanation, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
 from provisioner.model.claim import Claim
 from provisioner.model.names import CLAIM_PROTECTION, PROVISIONER_FINALIZER, VOLUME_PROTECTION
 from provisioner.model.node import Node

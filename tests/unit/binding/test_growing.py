@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.expand import Growth, Turn, growth, node_part
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
+from provisioner.binding.lifecycle.expand import Growth, Turn, growth, node_part
+from provisioner.binding.matching.index import Index
 from provisioner.model.claim import Claim
 from provisioner.model.quantity import Quantity
 from tests.unit.binding.objects import claim, pod, storage_class, volume

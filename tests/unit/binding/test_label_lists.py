@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.label_lists import Entry, LabelLists
+from provisioner.binding.matching.label_index import Entry, LabelLists
 from provisioner.model.selector import LabelSelector
 from tests.unit.binding.objects import claim, volume
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.leftover import Fate, Leftover, is_collected, leftover
+from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.names import DRIVER, HISTORY, LEFTOVER_UID, RECOVERED

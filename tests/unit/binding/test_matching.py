@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.match import MODES, rejection, unsatisfied
-from provisioner.binding.order import decide
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import MODES, rejection, unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.modify import Step, modification
-from provisioner.binding.order import decide
+from provisioner.binding.lifecycle.modify import Step, modification
+from provisioner.binding.matching.index import Index
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from tests.unit.binding.objects import claim, node, storage_class, volume

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.loss import AGAIN_SECONDS, Fate, Loss, Step, fate
+from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Fate, Loss, Step, fate
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume

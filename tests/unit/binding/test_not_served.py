@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
-from provisioner.binding.order import decide
 from provisioner.model.names import FORGET
 from tests.unit.binding.objects import claim, node, pod, storage_class, volume
 from tests.unit.binding.test_adoption import FORMER, facts

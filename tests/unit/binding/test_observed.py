@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.index import Index
-from provisioner.binding.observed import Observed
+from provisioner.binding.matching.index import Index
+from provisioner.binding.snapshot import Observed
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.pod import Pod

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.binding.recover import Surroundings, recover
+from provisioner.binding.lifecycle.recover import Surroundings, recover
 from provisioner.model import names
 from provisioner.model.inventory import Manifest
 from provisioner.model.volume import Volume

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.label_lists import Entry
-from provisioner.binding.shelf import Shelf
+from provisioner.binding.matching.bucket import Shelf
+from provisioner.binding.matching.label_index import Entry
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.unit.binding.objects import volume

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
-from provisioner.binding.order import decide
+from provisioner.binding.matching.index import Index
 from provisioner.model import history, names
 from provisioner.model.claim import Claim
 from provisioner.model.history import Held

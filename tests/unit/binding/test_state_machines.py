@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.control import ClaimRefChange, claim_step, volume_step
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.pv_controller import ClaimRefChange, claim_step, volume_step
 from provisioner.model.storage_class import StorageClass
 from tests.unit.binding.objects import claim, storage_class, volume
 

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.leftover import Fate
+from provisioner.binding.lifecycle.bind_race import Fate
 from provisioner.controllers.leftovers import EVENTS, Leftovers
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter

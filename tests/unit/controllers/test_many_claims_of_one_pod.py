@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.binding import siblings
+from provisioner.binding.adoption import siblings
+from provisioner.binding.adoption.evaluate import Judged, judge
+from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
-from provisioner.binding.judge import Judged, judge
-from provisioner.binding.order import decide
 from provisioner.controllers import live_views
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.gather import FEW, gather

@@ -8,9 +8,9 @@ from itertools import permutations
 
 import pytest
 
-from provisioner.binding.control import ClaimRefChange, VolumeStep, claim_step, volume_step
-from provisioner.binding.index import Index
-from provisioner.binding.leftover import Fate, leftover
+from provisioner.binding.lifecycle.bind_race import Fate, leftover
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, claim_step, volume_step
 from provisioner.controllers.adopt import adoption_patch
 from provisioner.model import history
 from provisioner.model.claim import Claim

@@ -2,7 +2,7 @@
 
 import yaml
 
-from provisioner.binding.order import class_problem
+from provisioner.binding.decide import class_problem
 from provisioner.embedded.node import objects
 from provisioner.embedded.seed import shipped_classes
 from provisioner.model.kinds import Json

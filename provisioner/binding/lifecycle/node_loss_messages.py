@@ -1,7 +1,7 @@
 """What people are told about a volume whose node is gone: what happened, and what to do next."""
 
 from provisioner.binding.decision import Reason
-from provisioner.binding.loss import Loss, last_node
+from provisioner.binding.lifecycle.node_loss import Loss, last_node
 from provisioner.model.names import LOST_SINCE
 from provisioner.model.volume import Volume
 

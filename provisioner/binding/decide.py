@@ -2,13 +2,13 @@
 
 import dataclasses
 
-from provisioner.binding.adopt import adopt
+from provisioner.binding.adoption.adopt import adopt
+from provisioner.binding.adoption.evaluate import passed_over
+from provisioner.binding.adoption.siblings import apart, beside, own_volume, reached, taken_back
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.judge import passed_over
-from provisioner.binding.modify import class_problem as attributes_problem
+from provisioner.binding.lifecycle.modify import class_problem as attributes_problem
 from provisioner.binding.refused import last_refusal
-from provisioner.binding.siblings import apart, beside, own_volume, reached, taken_back
 from provisioner.model.claim import Claim
 from provisioner.model.data_source import Populator
 from provisioner.model.errors import InvalidParameter

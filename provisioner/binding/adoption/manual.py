@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from provisioner.binding.decision import Reason
-from provisioner.binding.match import rejection
-from provisioner.binding.modify import loses_attributes
+from provisioner.binding.lifecycle.modify import loses_attributes
+from provisioner.binding.matching.match import rejection
 from provisioner.model import names
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass

@@ -12,9 +12,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-from provisioner.binding.label_lists import Entry
-from provisioner.binding.match import MODES, fails
-from provisioner.binding.shelf import Shelf
+from provisioner.binding.matching.bucket import Shelf
+from provisioner.binding.matching.label_index import Entry
+from provisioner.binding.matching.match import MODES, fails
 from provisioner.model.claim import Claim
 from provisioner.model.names import DRIVER
 from provisioner.model.node import Node

@@ -7,12 +7,18 @@ A former volume that may not be taken leaves the claim waiting: it never falls t
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from provisioner.binding.adoption.former import (
+    Former,
+    former_volumes,
+    last_held,
+    of_another_cluster,
+    of_recreated_namespace,
+)
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.former import Former, former_volumes, last_held, of_another_cluster, of_recreated_namespace
-from provisioner.binding.index import bucket
-from provisioner.binding.modify import changes_attributes, loses_attributes
-from provisioner.binding.modify import class_problem as attributes_problem
+from provisioner.binding.lifecycle.modify import changes_attributes, loses_attributes
+from provisioner.binding.lifecycle.modify import class_problem as attributes_problem
+from provisioner.binding.matching.index import bucket
 from provisioner.model import names
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass

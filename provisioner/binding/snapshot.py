@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioner.binding.facts import Facts
-from provisioner.binding.index import Index
+from provisioner.binding.matching.index import Index
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest

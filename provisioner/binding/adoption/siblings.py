@@ -8,12 +8,12 @@ claim judges its siblings as each of them judges itself, so that all come to the
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from provisioner.binding.adoption.evaluate import Judged, judge
+from provisioner.binding.adoption.former import Former
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.former import Former
-from provisioner.binding.index import Index
-from provisioner.binding.judge import Judged, judge
-from provisioner.binding.match import rejection
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import rejection
 from provisioner.model import history, names
 from provisioner.model.claim import Claim
 from provisioner.model.node import Node

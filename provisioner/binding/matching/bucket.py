@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from provisioner.binding.label_lists import Entry, LabelLists
+from provisioner.binding.matching.label_index import Entry, LabelLists
 from provisioner.model.node import Node
 from provisioner.model.selector import NodeSelector
 

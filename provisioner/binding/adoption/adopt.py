@@ -1,9 +1,9 @@
 """A claim's former volume comes back to it, together with those of its siblings, or the claim waits for it."""
 
+from provisioner.binding.adoption.evaluate import judge
+from provisioner.binding.adoption.siblings import together
 from provisioner.binding.decision import Decision
 from provisioner.binding.facts import Facts
-from provisioner.binding.judge import judge
-from provisioner.binding.siblings import together
 
 
 def adopt(facts: Facts) -> Decision | None:

@@ -9,8 +9,8 @@ were, V for volumes. In a cluster kube-controller-manager does this; the embedde
 import enum
 from dataclasses import dataclass
 
-from provisioner.binding.index import Index
-from provisioner.binding.match import unsatisfied
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.match import unsatisfied
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume

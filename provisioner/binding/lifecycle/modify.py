@@ -8,9 +8,9 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
+from provisioner.binding.adoption.former import Former
 from provisioner.binding.decision import Reason
-from provisioner.binding.expand import are_bound
-from provisioner.binding.former import Former
+from provisioner.binding.lifecycle.expand import are_bound
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.names import DRIVER

@@ -1,0 +1,1 @@
+"""Decide what happens to a volume after it was bound: expansion, modification, loss of its node, recovery."""

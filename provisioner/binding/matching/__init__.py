@@ -1,0 +1,1 @@
+"""Match claims to volumes as Kubernetes does, from an index."""
