@@ -99,7 +99,7 @@ def of_claim(stored: Iterable[Stored], namespace: str, claim: str) -> list[Store
 
 def held_before(target: Target, namespace: str) -> dict[str, tuple[Manifest, ...]]:
     """Return by claim the manifests whose last holder was in a namespace of this name; {} where nobody can be asked."""
-    from provisioner.controllers.gather import view  # noqa: PLC0415 # most commands need no driver
+    from provisioner.observe.claim_facts import view  # noqa: PLC0415 # most commands need no driver
 
     found: defaultdict[str, list[Manifest]] = defaultdict(list)
     for each in _ask(target) or ():

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import grpc
 import structlog
 
+from provisioner.actions.event_dedup import Announcer
 from provisioner.cluster.authority import ClientCertificate
 from provisioner.cluster.pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
 from provisioner.cluster.trust import Trust
-from provisioner.controllers.announcer import Announcer
 from provisioner.drivers.client import Router, RpcError
 from provisioner.drivers.registry import Fleet
 from provisioner.kube.errors import ApiError

@@ -9,21 +9,21 @@ from typing import Any
 import structlog
 
 from provisioner import logs
+from provisioner.actions.event_dedup import Announcer
 from provisioner.cluster.drivers import Drivers
 from provisioner.cluster.rivals import rival
 from provisioner.cluster.settings import ControllerSettings
 from provisioner.cluster.trust import Trust
-from provisioner.controllers.announcer import Announcer
+from provisioner.controllers.bind_race import Leftovers
 from provisioner.controllers.capacity import Capacity
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
-from provisioner.controllers.holders import Holders
-from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.orphans import Orphans
+from provisioner.controllers.ownership import Holders
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.release import Release
+from provisioner.controllers.reclaim import Release
 from provisioner.drivers.registry import Fleet
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane

@@ -4,10 +4,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from provisioner.actions.event_dedup import Announcer
 from provisioner.cluster.drivers import Drivers
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
-from provisioner.controllers.announcer import Announcer
 from provisioner.drivers.registry import Fleet
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.volume_object import REAL_NODE
+from provisioner.actions.persistent_volume import REAL_NODE
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter

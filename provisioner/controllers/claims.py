@@ -9,19 +9,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
+from provisioner.actions.expand_volume import Expands
+from provisioner.actions.ownership_labels import cluster_uid, holder_labels
+from provisioner.actions.provision import Creates, provision
+from provisioner.actions.refusals import FORMER_SECONDS, Refusals, former_refused
 from provisioner.binding.adoption.siblings import has_new_volume
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
-from provisioner.controllers.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
-from provisioner.controllers.gather import Inventory, gather, readable, without_inventory
-from provisioner.controllers.growing import Expands
-from provisioner.controllers.holding import cluster_uid, holder_labels
-from provisioner.controllers.keys import claim_key, claim_of_volume, concerns_siblings
-from provisioner.controllers.live_views import pods_in, stateful_sets_in
-from provisioner.controllers.live_volumes import volumes_in
-from provisioner.controllers.provision import Creates, provision
-from provisioner.controllers.refusals import FORMER_SECONDS, Refusals, former_refused
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -45,6 +41,10 @@ from provisioner.model.kinds import (
 from provisioner.model.names import DRIVER
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
+from provisioner.observe.claim_facts import Inventory, gather, readable, without_inventory
+from provisioner.observe.live_views import pods_in, stateful_sets_in
+from provisioner.observe.triggers import claim_key, claim_of_volume, concerns_siblings
+from provisioner.observe.volume_index import volumes_in
 
 CONFIRM_SECONDS = 0.2
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from provisioner.actions import resize_status
+from provisioner.actions.backoff import Retries
+from provisioner.actions.claim_status import write_status
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.expand_volume import Expands, Grown, grow, write_grown
 from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
-from provisioner.controllers import resize_status
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.claim_status import write_status
-from provisioner.controllers.growing import Expands, Grown, grow, write_grown
-from provisioner.controllers.keys import claim_key, claim_of_volume
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -29,6 +28,7 @@ from provisioner.model.names import PRE_RESIZE_CAPACITY
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
 

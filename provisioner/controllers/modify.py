@@ -10,12 +10,11 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.actions import modify_status
+from provisioner.actions.backoff import Retries
+from provisioner.actions.claim_status import write_status
+from provisioner.actions.event_dedup import Announcer
 from provisioner.binding.lifecycle.modify import IN_PROGRESS, INFEASIBLE, Step, modification
-from provisioner.controllers import modify_status
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.claim_status import write_status
-from provisioner.controllers.keys import claim_key, claim_of_volume
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -26,6 +25,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json, Kind
 from provisioner.model.volume import Volume
+from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
 

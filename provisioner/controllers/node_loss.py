@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from provisioner.actions.delete_claim import delete_claim, delete_waiting_pods
+from provisioner.actions.event_dedup import Announcer
 from provisioner.binding.lifecycle import node_loss_messages
 from provisioner.binding.lifecycle.node_loss import Fate, Loss, Step, fate, last_node
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
-from provisioner.controllers.loss_facts import Drivers, held_by, look, look_live
-from provisioner.controllers.loss_wakes import Wakes
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
@@ -28,6 +26,8 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
+from provisioner.observe.node_loss_facts import Drivers, held_by, look, look_live
+from provisioner.observe.node_loss_triggers import Wakes
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.holding import CLUSTER_NAMESPACE, cluster_uid
+from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE, cluster_uid
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter

@@ -1,6 +1,6 @@
 """The writes on a volume that both sides of the binder share, each left out where it is right already."""
 
-from provisioner.controllers.volume_object import claim_ref
+from provisioner.actions.persistent_volume import claim_ref
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER

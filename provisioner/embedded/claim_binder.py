@@ -10,14 +10,11 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.reschedule import give_back
 from provisioner.binding.adoption.adopt import adopt as former_volume
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimStep, claim_step
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.gather import Inventory, gather, readable
-from provisioner.controllers.give_back import give_back
-from provisioner.controllers.keys import claim_key
-from provisioner.controllers.live_volumes import volumes_in
 from provisioner.drivers.client import DriverAway
 from provisioner.embedded.bind_writes import reserve, set_phase
 from provisioner.kube.cache import Caches
@@ -38,6 +35,9 @@ from provisioner.model.names import (
 from provisioner.model.node import Node
 from provisioner.model.storage_class import StorageClass, default_class
 from provisioner.model.volume import Volume
+from provisioner.observe.claim_facts import Inventory, gather, readable
+from provisioner.observe.triggers import claim_key
+from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
 

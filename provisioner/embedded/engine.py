@@ -9,14 +9,14 @@ from typing import Any
 
 import structlog
 
+from provisioner.controllers.bind_race import Leftovers
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
-from provisioner.controllers.holders import Holders
-from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
+from provisioner.controllers.ownership import Holders
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.release import Release
+from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import Router
 from provisioner.drivers.registry import Fleet
 from provisioner.embedded import credentials, node

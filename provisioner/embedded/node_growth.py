@@ -8,11 +8,11 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.actions import resize_status
+from provisioner.actions.backoff import Retries
+from provisioner.actions.claim_status import write_status
+from provisioner.actions.event_dedup import Announcer
 from provisioner.binding.lifecycle.expand import node_part
-from provisioner.controllers import resize_status
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.claim_status import write_status
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.embedded.node_calls import Mounting
 from provisioner.kube.cache import Caches

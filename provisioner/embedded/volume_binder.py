@@ -1,16 +1,15 @@
 """
 The binder of the embedded engine, volumes' side: acts out the persistentvolume controller's state machine.
 
-Deleting what is released is the provisioner's business, `provisioner.controllers.release`.
+Deleting what is released is the provisioner's business, `provisioner.controllers.reclaim`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from provisioner.actions.event_dedup import Announcer
 from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, volume_step
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.keys import claim_key
 from provisioner.embedded.bind_writes import set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -24,6 +23,7 @@ from provisioner.model.names import (
     BOUND_BY_CONTROLLER,
 )
 from provisioner.model.volume import Volume
+from provisioner.observe.triggers import claim_key
 
 log = structlog.get_logger()
 

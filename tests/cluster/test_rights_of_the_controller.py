@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from provisioner.controllers.volume_object import Backing, build
+from provisioner.actions.persistent_volume import Backing, build
 from provisioner.kube.errors import ApiError
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, Json

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from csi.v1 import csi_pb2, inventory_pb2
-from provisioner.controllers import retries
+from provisioner.actions import backoff
 from provisioner.controllers.expand import Expand
 from provisioner.drivers.client import Expanded, RpcError, capability
 from provisioner.embedded.node_calls import Mounting
@@ -133,7 +133,7 @@ class Growing(RuleBasedStateMachine):
 
     def _act(self, work: "Awaitable[Any]", failure: str, countdown: int, *, after: bool) -> None:
         self.driver.failure, self.api.countdown, self.api.after = failure, countdown, after
-        with replaced.multiple(retries, FIRST_SECONDS=0.0, LAST_SECONDS=0.0):
+        with replaced.multiple(backoff, FIRST_SECONDS=0.0, LAST_SECONDS=0.0):
             asyncio.run(_surviving(work))
         self.driver.failure, self.api.countdown = "", -1
 

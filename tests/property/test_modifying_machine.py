@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from provisioner.controllers import retries
+from provisioner.actions import backoff
 from provisioner.controllers.modify import Modify
 from provisioner.drivers.client import RpcError
 from provisioner.kube.errors import ApiError
@@ -86,7 +86,7 @@ class Modifying(RuleBasedStateMachine):
     def act(self, failure: str, countdown: int, after: bool) -> None:
         """The controller's turn, with what may go wrong in it."""
         self.driver.failure, self.api.countdown, self.api.after = failure, countdown, after
-        with replaced.multiple(retries, FIRST_SECONDS=0.0, LAST_SECONDS=0.0):
+        with replaced.multiple(backoff, FIRST_SECONDS=0.0, LAST_SECONDS=0.0):
             asyncio.run(self._reconcile())
         self.driver.failure, self.api.countdown = "", -1
 

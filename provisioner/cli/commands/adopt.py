@@ -4,12 +4,12 @@ import sys
 
 import click
 
+from provisioner.actions.persistent_volume import claim_ref, rewritten
 from provisioner.binding.adoption.manual import candidates, cannot_take, changes_hands_later
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import claims_meant
-from provisioner.controllers.volume_object import claim_ref, rewritten
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json

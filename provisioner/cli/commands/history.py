@@ -92,7 +92,7 @@ def _of(volume: Json, *, name: str, namespace: str) -> list[Line]:
 
 def _of_stored(stored: Stored, *, name: str, namespace: str) -> list[Line]:
     """Return the same for a volume that only its pool knows."""
-    from provisioner.controllers.adopt import holders_of  # noqa: PLC0415 # only where a driver was asked
+    from provisioner.actions.adopt import holders_of  # noqa: PLC0415 # only where a driver was asked
 
     state = "trash" if stored.in_trash else "orphan"
     held = [

@@ -15,7 +15,7 @@ from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
     from csi.v1 import inventory_pb2
-    from provisioner.controllers.on_disk import Disks
+    from provisioner.admin.on_disk import Disks
 
 HEADER = ("POOL", "NODE", "SIZE", "PROMISED", "USED", "RESERVED", "TRASH", "FREE", "STATE")
 WIDE = ("VOLUMES", "ORPHANS", "UUID", "PATH")

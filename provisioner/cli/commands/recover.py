@@ -17,7 +17,7 @@ from provisioner.model import names
 from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
-    from provisioner.controllers.recover import Inspected
+    from provisioner.admin.recover import Inspected
 
 HEADER = ("CLAIM", "VOLUME", "CLASS", "HELD SINCE", "FROM CLUSTER", "RESULT")
 
@@ -75,8 +75,8 @@ async def _recover(
     cluster: str | None, chosen: tuple[str, ...], *, acts: bool, state: Path | None
 ) -> "tuple[Inspected, list[Recovery], dict[str, str]]":
     """What was seen, what was decided, and by handle what went wrong in doing it."""
+    from provisioner.admin.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
-    from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
 

@@ -33,7 +33,7 @@ from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
-    from provisioner.controllers.on_disk import Disks
+    from provisioner.admin.on_disk import Disks
     from provisioner.drivers.registry import Fleet
 
 HEADER = ("CLAIM", "VOLUME", "SIZE", "USED", "DELETED", "KEPT UNTIL")
@@ -129,9 +129,9 @@ def empty(
 
 async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) -> list[Outcome]:
     """Decide about all of them before the first is restored. Raises CommandFailed."""
+    from provisioner.admin.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.binding.lifecycle.recover import recover  # noqa: PLC0415 # the help needs no decision
     from provisioner.cli.reach import reach  # noqa: PLC0415 # nor a client of clusters
-    from provisioner.controllers.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
 
@@ -177,8 +177,8 @@ async def _empty(
     Of volumes that are named none is removed when one may not be; of all of them, what may not be stays. Raises
     CommandFailed.
     """
+    from provisioner.admin.on_disk import observe  # noqa: PLC0415 # as above
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
-    from provisioner.controllers.on_disk import observe  # noqa: PLC0415 # as above
 
     async with reach(state) as (transport, drivers):
         disks = await observe(transport, drivers)

@@ -28,7 +28,7 @@ from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
-    from provisioner.controllers.on_disk import Disks
+    from provisioner.admin.on_disk import Disks
     from provisioner.drivers.registry import Fleet
     from provisioner.kube.transport import KubeTransport
 
@@ -96,8 +96,8 @@ def erase(
 
 async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool, state: Path | None) -> list[Outcome]:
     """Look at all of them before the first is erased. Raises CommandFailed."""
+    from provisioner.admin.on_disk import observe, reason_against  # noqa: PLC0415 # as above
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
-    from provisioner.controllers.on_disk import observe, reason_against  # noqa: PLC0415 # as above
 
     async with reach(state) as (transport, drivers):
         disks = await observe(transport, drivers)
@@ -119,7 +119,7 @@ async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool
 
 
 async def _erase_one(transport: "KubeTransport", drivers: "Fleet", manifest: Manifest, *, now: bool) -> Outcome:
-    from provisioner.controllers.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
+    from provisioner.admin.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
 

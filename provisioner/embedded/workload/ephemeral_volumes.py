@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.controllers.announcer import Announcer
+from provisioner.actions.event_dedup import Announcer
 from provisioner.embedded.workload.identity import owner_reference
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, TerminalError

@@ -15,13 +15,13 @@ from aiohttp import web
 
 from csi.v1 import inventory_pb2, inventory_pb2_grpc
 from provisioner import limits
+from provisioner.actions.backoff import Retries
+from provisioner.actions.event_dedup import Announcer
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import Explanation
 from provisioner.cli.commands import explain
 from provisioner.cli.exits import CommandFailed
 from provisioner.cli.manifests import read_all
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import Router, RpcError
 from provisioner.embedded import driver_process
 from provisioner.embedded.driver_process import DriverProcess

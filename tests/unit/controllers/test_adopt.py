@@ -3,7 +3,7 @@
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.adopt import adopt, adoption_patch, confirm, rebuild, take_back
+from provisioner.actions.adopt import adopt, adoption_patch, confirm, rebuild, take_back
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
 from provisioner.model.history import Held

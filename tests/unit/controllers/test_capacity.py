@@ -3,8 +3,8 @@
 import pytest
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.persistent_volume import affinity
 from provisioner.controllers.capacity import ALL, Capacity, foreign
-from provisioner.controllers.volume_object import affinity
 from provisioner.model.kinds import CSI_STORAGE_CAPACITY, STORAGE_CLASS, Json
 from provisioner.model.selector import LabelSelector, NodeSelector
 from tests.unit.controllers.fake_api import FakeApi

@@ -3,8 +3,8 @@
 import grpc
 import pytest
 
-from provisioner.controllers import refusals
-from provisioner.controllers.recover import inspect
+from provisioner.actions import refusals
+from provisioner.admin.recover import inspect
 from provisioner.drivers.client import RpcError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Kind
 from provisioner.model.names import HOLDER_NAMESPACE_UID, NAMESPACE_UID

@@ -9,12 +9,12 @@ what its policy deletes goes to the trash, and comes back from there for an ordi
 volume left over from a race (test_races_with_provisioning, test_leftovers).
 """
 
+from provisioner.actions.adopt import still_adoptable
+from provisioner.admin.recover import inspect
 from provisioner.binding.adoption.adopt import adopt
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import claim_step
-from provisioner.controllers.adopt import still_adoptable
-from provisioner.controllers.recover import inspect
-from provisioner.controllers.release import Release
+from provisioner.controllers.reclaim import Release
 from provisioner.kube.control import Done
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME

@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers import retries
+from provisioner.actions import backoff
 from provisioner.controllers.expand import Expand
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
@@ -104,7 +104,7 @@ async def test_what_cannot_be_is_told_and_a_smaller_wish_takes_over_at_once(code
     api, driver = _api("9Gi"), _driver()
     controller = _expand(api, driver)
     driver.error = RpcError(code=grpc.StatusCode[code], message="pool local can have 3Gi at most")
-    assert RequeueAfter(retries.LAST_SECONDS, "pool local can have 3Gi at most") == await controller.reconcile(KEY)
+    assert RequeueAfter(backoff.LAST_SECONDS, "pool local can have 3Gi at most") == await controller.reconcile(KEY)
     assert {"storage": "ControllerResizeInfeasible"} == _status(api)["allocatedResourceStatuses"]
     assert ("Warning", "VolumeResizeFailed") == api.events[-1][:2]
     assert "pool local can have 3Gi at most" in api.events[-1][2]
@@ -145,7 +145,7 @@ async def test_the_own_writes_of_a_failed_try_do_not_bring_the_next_one() -> Non
     await controller.reconcile(KEY)
     again = await controller.reconcile(KEY)
     assert isinstance(again, RequeueAfter)
-    assert 0 < again.seconds <= retries.FIRST_SECONDS
+    assert 0 < again.seconds <= backoff.FIRST_SECONDS
     assert GIB == driver.living[HANDLE].capacity_bytes
 
 
@@ -162,7 +162,7 @@ async def test_a_class_that_does_not_allow_it_is_named() -> None:
 
 async def test_what_a_node_refused_is_begun_anew_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     """A node does not try again by itself then; the controller lets it, slowly."""
-    monkeypatch.setattr(retries, "LAST_SECONDS", 0.0)
+    monkeypatch.setattr(backoff, "LAST_SECONDS", 0.0)
     state: dict[str, Any] = {
         "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"},
         "allocatedResources": {"storage": "2Gi"},
@@ -170,7 +170,7 @@ async def test_what_a_node_refused_is_begun_anew_after_a_while(monkeypatch: pyte
     api, driver = _api(**state), _driver(node_too=True)
     assert Done() == await _expand(api, driver).reconcile(KEY)
     assert {"storage": "NodeResizePending"} == _status(api)["allocatedResourceStatuses"]
-    monkeypatch.setattr(retries, "LAST_SECONDS", 60.0)
+    monkeypatch.setattr(backoff, "LAST_SECONDS", 60.0)
     api = _api(**state)
     assert isinstance(await _expand(api, driver).reconcile(KEY), RequeueAfter)
     assert [] == api.writes

@@ -1,8 +1,8 @@
 """What is known about a claim, and what one odd object may not do."""
 
-from provisioner.controllers.gather import gather
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME
+from provisioner.observe.claim_facts import gather
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import claim, node, volume

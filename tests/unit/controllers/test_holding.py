@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import grpc
 import pytest
 
-from provisioner.controllers.holders import Holders
-from provisioner.controllers.holding import annotations_of, holder_labels
+from provisioner.actions.ownership_labels import annotations_of, holder_labels
+from provisioner.controllers.ownership import Holders
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME

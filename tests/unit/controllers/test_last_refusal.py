@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from provisioner.actions.backoff import Retries
+from provisioner.actions.refusals import INFEASIBLE_SECONDS, _says_the_same
 from provisioner.binding.explain import explain_claim
 from provisioner.controllers.claims import Claims
-from provisioner.controllers.gather import without_inventory
-from provisioner.controllers.refusals import INFEASIBLE_SECONDS, _says_the_same
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import Created, DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Invalid
@@ -21,6 +20,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, Json, Kind
 from provisioner.model.names import FORGET, LAST_REFUSAL, SELECTED_NODE, STORAGE_PROVISIONER
 from provisioner.model.refusal import Refusal
+from provisioner.observe.claim_facts import without_inventory
 from tests.unit.controllers.fake_api import FakeApi, Patch
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class

@@ -5,7 +5,7 @@ import pytest
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.lifecycle.bind_race import Fate
-from provisioner.controllers.leftovers import EVENTS, Leftovers
+from provisioner.controllers.bind_race import EVENTS, Leftovers
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Conflict

@@ -5,11 +5,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.controllers.live_views import claims_in
 from provisioner.kube.cache import Caches
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM
+from provisioner.observe.live_views import claims_in
 from tests.unit.controllers.objects import claim
 
 NAMES, NAMESPACES = ("a", "b", "c"), ("one", "two")

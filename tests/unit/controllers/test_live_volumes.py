@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.controllers.live_volumes import volumes_in
 from provisioner.kube.cache import Caches
 from provisioner.model.kinds import VOLUME
 from provisioner.model.volume import Volume
+from provisioner.observe.volume_index import volumes_in
 from tests.oracle.worlds import Json, volumes
 from tests.sweeps import times
 

@@ -12,13 +12,13 @@ from provisioner.binding.adoption.evaluate import Judged, judge
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
-from provisioner.controllers import live_views
 from provisioner.controllers.claims import Claims
-from provisioner.controllers.gather import FEW, gather
 from provisioner.kube.cache import Caches
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.volume import Volume
+from provisioner.observe import live_views
+from provisioner.observe.claim_facts import FEW, gather
 from tests.unit.controllers.fake_api import FakeApi
 from tests.unit.controllers.fake_driver import FakeDriver
 from tests.unit.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume

@@ -5,7 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
-from provisioner.controllers import retries
+from provisioner.actions import backoff
 from provisioner.controllers.modify import Modify
 from provisioner.drivers.client import RpcError
 from provisioner.kube.control import Done, RequeueAfter
@@ -105,7 +105,7 @@ async def test_what_the_driver_refuses_is_infeasible_and_another_class_takes_ove
     assert "'for ever' is not a duration" in api.events[-1][2]
     again = await controller.reconcile(KEY)
     assert isinstance(again, RequeueAfter)
-    assert retries.FIRST_SECONDS < again.seconds <= retries.LAST_SECONDS
+    assert backoff.FIRST_SECONDS < again.seconds <= backoff.LAST_SECONDS
     asked = api.all(CLAIM)[0]
     asked["spec"]["volumeAttributesClassName"] = "silver"
     api.put(CLAIM, asked)

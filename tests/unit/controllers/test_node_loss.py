@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from provisioner.controllers.let_go import delete_claim, delete_waiting_pods
+from provisioner.actions.delete_claim import delete_claim, delete_waiting_pods
 from provisioner.controllers.node_loss import NodeLoss
-from provisioner.controllers.release import due
+from provisioner.controllers.reclaim import due
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden
 from provisioner.model.claim import Claim

@@ -12,10 +12,10 @@ import yaml
 
 from csi.v1 import inventory_pb2
 from provisioner.controllers.claims import Claims
-from provisioner.controllers.holders import Holders
 from provisioner.controllers.node_loss import NodeLoss
+from provisioner.controllers.ownership import Holders
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.release import Release
+from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import Created, DriverAway, Router
 from provisioner.drivers.registry import Fleet
 from provisioner.embedded.claim_binder import ClaimBinder

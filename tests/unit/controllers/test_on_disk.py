@@ -5,8 +5,8 @@ import copy
 import pytest
 
 from csi.v1 import inventory_pb2
+from provisioner.admin.on_disk import RestoredMeanwhile, erase, observe, purge_newest, reason_against
 from provisioner.binding.on_disk import State
-from provisioner.controllers.on_disk import RestoredMeanwhile, erase, observe, purge_newest, reason_against
 from provisioner.drivers.client import RpcError
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME, Json
 from tests.unit.controllers.fake_api import FakeApi

@@ -8,10 +8,10 @@ from itertools import permutations
 
 import pytest
 
+from provisioner.actions.adopt import adoption_patch
 from provisioner.binding.lifecycle.bind_race import Fate, leftover
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, claim_step, volume_step
-from provisioner.controllers.adopt import adoption_patch
 from provisioner.model import history
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, VOLUME, Json

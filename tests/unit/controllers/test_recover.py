@@ -3,8 +3,8 @@
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.holders import Holders
-from provisioner.controllers.recover import inspect
+from provisioner.admin.recover import inspect
+from provisioner.controllers.ownership import Holders
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.names import (
     GIVEN_UID,

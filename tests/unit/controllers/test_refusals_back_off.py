@@ -9,11 +9,11 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.controllers import retries
-from provisioner.controllers.announcer import Announcer
+from provisioner.actions import backoff
+from provisioner.actions.backoff import Retries
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
 from provisioner.controllers.claims import Claims
-from provisioner.controllers.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import Created, RpcError
 from provisioner.kube.control import RequeueAfter
 from provisioner.kube.events import Recorder, without_amounts
@@ -139,11 +139,11 @@ async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_failures_of_objects_without_number_are_not_all_remembered() -> None:
     """The memory is bounded; what is forgotten starts from the first pause."""
     known = Retries()
-    for number in range(retries.MOST + 10):
+    for number in range(backoff.MOST + 10):
         known.failed(str(number), "x", slowly=False)
 
     assert not known.knows("0", "x")
-    assert known.knows(str(retries.MOST + 9), "x")
+    assert known.knows(str(backoff.MOST + 9), "x")
 
 
 amounts = st.from_regex(r"\A[0-9]{1,12}(Ki|Mi|Gi|Ti|)\Z")

@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from provisioner.controllers.release import Release
+from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, VOLUME

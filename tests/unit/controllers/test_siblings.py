@@ -4,9 +4,9 @@ import datetime as dt
 
 import pytest
 
+from provisioner.actions.refusals import _way_out
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.controllers.claims import Claims
-from provisioner.controllers.refusals import _way_out
 from provisioner.kube.control import RequeueAfter
 from provisioner.model import history
 from provisioner.model.history import Held

@@ -9,14 +9,14 @@ from typing import cast
 import yaml
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.persistent_volume import claim_ref, volume_name
+from provisioner.controllers.bind_race import Leftovers
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
-from provisioner.controllers.holders import Holders
-from provisioner.controllers.leftovers import Leftovers
 from provisioner.controllers.modify import Modify
+from provisioner.controllers.ownership import Holders
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.release import Release
-from provisioner.controllers.volume_object import claim_ref, volume_name
+from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import Router
 from provisioner.drivers.registry import Fleet
 from provisioner.embedded.claim_binder import ClaimBinder

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from provisioner.controllers.keys import OF_POOL, claim_key, claim_of_volume, pools_of_node, pools_of_volume
 from provisioner.kube.cache import Cache
 from provisioner.kube.control import Key
 from provisioner.model.kinds import CLAIM, NODE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE
 from provisioner.model.stateful_set import StatefulSet
+from provisioner.observe.triggers import OF_POOL, claim_key, claim_of_volume, pools_of_node, pools_of_volume
 
 OF_NODE, OF_CLAIM, OF_CLASS = "last node", "claim", "class"
 """Indexes; volumes without a handle, a note and so on are under no value."""

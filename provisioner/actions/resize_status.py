@@ -7,6 +7,7 @@ Sources: external-resizer, pkg/controller/resize_status.go; kubernetes, pkg/volu
 from collections.abc import Mapping
 from typing import Final
 
+from provisioner.actions.claim_status import conditions
 from provisioner.binding.lifecycle.expand import (
     CONTROLLER_ERROR,
     FILE_SYSTEM_PENDING,
@@ -18,7 +19,6 @@ from provisioner.binding.lifecycle.expand import (
     NODE_PENDING,
     RESIZING,
 )
-from provisioner.controllers.claim_status import conditions
 from provisioner.model.kinds import Json, Object
 from provisioner.model.quantity import Quantity
 

@@ -13,11 +13,10 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.actions.ownership_labels import cluster_uid
+from provisioner.actions.persistent_volume import rewritten, volume_name
 from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover, meant_for
-from provisioner.controllers.holders import labels_of
-from provisioner.controllers.holding import cluster_uid
-from provisioner.controllers.live_volumes import volumes_in
-from provisioner.controllers.volume_object import rewritten, volume_name
+from provisioner.controllers.ownership import labels_of
 from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -31,6 +30,7 @@ from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
 from provisioner.model.volume import Volume
+from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
 

@@ -11,13 +11,12 @@ import datetime as dt
 import grpc
 import structlog
 
+from provisioner.actions.backoff import Retries
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.reschedule import give_back
 from provisioner.binding.decision import Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.refused import asked, in_force
-from provisioner.controllers.announcer import Announcer
-from provisioner.controllers.give_back import give_back
-from provisioner.controllers.keys import claim_key
-from provisioner.controllers.retries import Retries
 from provisioner.drivers.client import DriverAway, FormerVolume, RpcError, State
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden, Invalid, NotFound
@@ -26,6 +25,7 @@ from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, Json, Object
 from provisioner.model.names import LAST_REFUSAL
 from provisioner.model.refusal import Refusal
+from provisioner.observe.triggers import claim_key
 
 log = structlog.get_logger()
 

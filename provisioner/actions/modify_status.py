@@ -7,8 +7,8 @@ Source: external-resizer, pkg/modifycontroller/modify_status.go.
 from collections.abc import Mapping
 from typing import Final
 
+from provisioner.actions.claim_status import conditions
 from provisioner.binding.lifecycle.modify import ERROR, IN_PROGRESS, INFEASIBLE, MODIFYING, PENDING
-from provisioner.controllers.claim_status import conditions
 from provisioner.model.kinds import Json, Object
 
 FAMILY: Final = frozenset({MODIFYING, ERROR})

@@ -8,12 +8,11 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE, ordinal_of
+from provisioner.actions.provision import save
+from provisioner.admin.recover import restored
 from provisioner.binding.adoption.manual import cannot_import
 from provisioner.binding.decision import Reason
-from provisioner.controllers.gather import readable
-from provisioner.controllers.holding import CLUSTER_NAMESPACE, ordinal_of
-from provisioner.controllers.provision import save
-from provisioner.controllers.recover import restored
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import names
@@ -21,6 +20,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+from provisioner.observe.claim_facts import readable
 
 log = structlog.get_logger()
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from provisioner.binding.lifecycle.node_loss import Loss, last_node
-from provisioner.controllers.loss_wakes import OF_CLAIM
 from provisioner.kube.cache import Caches
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
@@ -17,6 +16,7 @@ from provisioner.model.node import Node
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+from provisioner.observe.node_loss_triggers import OF_CLAIM
 
 
 class Drivers(Protocol):

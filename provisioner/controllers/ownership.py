@@ -9,9 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.controllers.holding import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
-from provisioner.controllers.keys import OF_POOL, pools_of_node, pools_of_volume
-from provisioner.controllers.release import ours
+from provisioner.actions.ownership_labels import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
+from provisioner.controllers.reclaim import ours
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
@@ -31,6 +30,7 @@ from provisioner.model.names import (
     RELEASED,
 )
 from provisioner.model.stateful_set import StatefulSet
+from provisioner.observe.triggers import OF_POOL, pools_of_node, pools_of_volume
 
 log = structlog.get_logger()
 

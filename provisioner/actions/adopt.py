@@ -12,10 +12,10 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.controllers.growing import Expands, grow, write_grown
-from provisioner.controllers.holding import annotations_of, history_with
-from provisioner.controllers.provision import save
-from provisioner.controllers.volume_object import Backing, build, claim_ref, rewritten
+from provisioner.actions.expand_volume import Expands, grow, write_grown
+from provisioner.actions.ownership_labels import annotations_of, history_with
+from provisioner.actions.persistent_volume import Backing, build, claim_ref, rewritten
+from provisioner.actions.provision import save
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import history

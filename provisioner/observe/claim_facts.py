@@ -8,11 +8,9 @@ from typing import Protocol, TypeVar
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.ownership_labels import cluster_uid
 from provisioner.binding.facts import Facts
 from provisioner.binding.snapshot import Observed
-from provisioner.controllers.holding import cluster_uid
-from provisioner.controllers.live_views import claims_in, nodes_in, pods_in, stateful_sets_in
-from provisioner.controllers.live_volumes import volumes_in
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
@@ -27,6 +25,8 @@ from provisioner.model.kinds import (
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE
 from provisioner.model.storage_class import StorageClass
+from provisioner.observe.live_views import claims_in, nodes_in, pods_in, stateful_sets_in
+from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
 

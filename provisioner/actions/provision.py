@@ -7,7 +7,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import csi_pb2
-from provisioner.controllers.volume_object import Backing, build, volume_name
+from provisioner.actions.persistent_volume import Backing, build, volume_name
 from provisioner.drivers.client import Created, capability
 from provisioner.kube.errors import AlreadyExists
 from provisioner.kube.transport import Transport

@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE
 from provisioner.binding.decision import Reason
 from provisioner.binding.on_disk import (
     ClaimSummary,
@@ -16,13 +17,12 @@ from provisioner.binding.on_disk import (
     against_erasing,
     stored_volumes,
 )
-from provisioner.controllers.gather import Inventory, view, view_of_trash
-from provisioner.controllers.holding import CLUSTER_NAMESPACE
 from provisioner.drivers.registry import pool_view
 from provisioner.kube.transport import Transport
 from provisioner.model.inventory import Manifest, Pool
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME
 from provisioner.model.names import POOL_LABEL_PREFIX
+from provisioner.observe.claim_facts import Inventory, view, view_of_trash
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from provisioner.controllers.holding import annotations_of, history_with
+from provisioner.actions.ownership_labels import annotations_of, history_with
 from provisioner.model.history import Held
 from provisioner.model.kinds import Json, Object
 from provisioner.model.names import (

@@ -11,11 +11,10 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
+from provisioner.actions.adopt import FORMER, holders_of
+from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE
+from provisioner.actions.persistent_volume import Backing, build
 from provisioner.binding.lifecycle.recover import Surroundings
-from provisioner.controllers.adopt import FORMER, holders_of
-from provisioner.controllers.gather import Inventory, readable, view
-from provisioner.controllers.holding import CLUSTER_NAMESPACE
-from provisioner.controllers.volume_object import Backing, build
 from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import names
@@ -23,6 +22,7 @@ from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json, Object
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
+from provisioner.observe.claim_facts import Inventory, readable, view
 
 log = structlog.get_logger()
 

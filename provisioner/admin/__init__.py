@@ -1,0 +1,1 @@
+"""What an administrator's commands do: import a volume, recover PersistentVolumes."""
