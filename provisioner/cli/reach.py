@@ -13,8 +13,8 @@ from provisioner.cli.options import is_plugin
 from provisioner.cluster.visit import visit as visit_cluster
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.drivers.registry import Fleet
+from provisioner.embedded.session import visit as visit_engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
-from provisioner.embedded.visit import visit as visit_engine
 from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.logs import configure

@@ -19,18 +19,19 @@ from provisioner.controllers.pools import Pools
 from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import Router
 from provisioner.drivers.registry import Fleet
-from provisioner.embedded import credentials, node
-from provisioner.embedded.agent import Agent
-from provisioner.embedded.claim_binder import ClaimBinder
+from provisioner.embedded import credentials
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.database import Unreadable
+from provisioner.embedded.apiserver.store.store import Store
+from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.controlplane import workload_controllers
+from provisioner.embedded.controlplane.claim_binder import ClaimBinder
+from provisioner.embedded.controlplane.volume_binder import VolumeBinder
 from provisioner.embedded.driver_process import DriverProcess
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.node_calls import NodeCalls
-from provisioner.embedded.seed import seed
+from provisioner.embedded.kubelet import node_object
+from provisioner.embedded.kubelet.csi_calls import NodeCalls
+from provisioner.embedded.kubelet.kubelet import Agent
 from provisioner.embedded.settings import BadEnvironment, UpSettings
-from provisioner.embedded.store.database import Unreadable
-from provisioner.embedded.store.store import Store
-from provisioner.embedded.volume_binder import VolumeBinder
-from provisioner.embedded.workload import workload_controllers
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError
@@ -92,7 +93,7 @@ class Engine:
             *workload_controllers(transport, caches, recorder),
         ]
         self._run("controllers", ControlPlane(transport, controllers, caches).run())
-        await node.report(transport, settings.node_name, ready=True)
+        await node_object.report(transport, settings.node_name, ready=True)
 
     async def _serve_api(self) -> None:
         """Open the store, serve it, write the kubeconfig that reaches it."""
@@ -140,7 +141,9 @@ class Engine:
             await asyncio.wait([unmounting, hurried])
         if self._transport is not None:
             with contextlib.suppress(ApiError):
-                await node.report(self._transport, self._settings.node_name, ready=False, why="the engine was stopped")
+                await node_object.report(
+                    self._transport, self._settings.node_name, ready=False, why="the engine was stopped"
+                )
         await self._end("driver")
         await self._open.aclose()
         await self._driver.stop(hurry=hurry.is_set())

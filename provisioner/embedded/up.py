@@ -12,8 +12,8 @@ import structlog
 
 from provisioner import logs
 from provisioner.embedded import rootless
+from provisioner.embedded.apiserver.http.connections import raise_descriptor_limit
 from provisioner.embedded.engine import Engine
-from provisioner.embedded.face.connections import raise_descriptor_limit
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare, speak_to_this_machine_alone
 from provisioner.kube.errors import BadKubeconfig
 

@@ -21,8 +21,8 @@ import aiohttp
 import pytest
 import yaml
 
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 
 Json = dict[str, Any]
 

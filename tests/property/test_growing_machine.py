@@ -22,8 +22,8 @@ from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.actions import backoff
 from provisioner.controllers.expand import Expand
 from provisioner.drivers.client import Expanded, RpcError, capability
-from provisioner.embedded.node_calls import Mounting
-from provisioner.embedded.node_growth import NodeGrowth
+from provisioner.embedded.kubelet.csi_calls import Mounting
+from provisioner.embedded.kubelet.node_expand import NodeGrowth
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity

@@ -15,10 +15,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from provisioner.embedded.store import patches
-from provisioner.embedded.store.errors import Refused
-from provisioner.embedded.store.lifecycle import DeleteOptions
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.store import patches
+from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.lifecycle import DeleteOptions
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import ATTRIBUTES_CLASS, LEASE, Kind
 from tests.sweeps import times
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from provisioner.embedded.face.tables import Include, table
-from provisioner.embedded.store import patches, schema
-from provisioner.embedded.store.errors import Refused
-from provisioner.embedded.store.lifecycle import Part
-from provisioner.embedded.store.schema import Shape
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http.tables import Include, table
+from provisioner.embedded.apiserver.store import patches, schema
+from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.lifecycle import Part
+from provisioner.embedded.apiserver.store.schema import Shape
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
 from tests.sweeps import times

@@ -23,7 +23,7 @@ class NodeName(click.ParamType[str]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return it as it is, or fail with the rule."""
-        from provisioner.embedded.store.metadata import SUBDOMAIN  # noqa: PLC0415 # the help needs no engine
+        from provisioner.embedded.apiserver.store.metadata import SUBDOMAIN  # noqa: PLC0415 # the help needs no engine
 
         if len(str(value)) > LONGEST_NODE_NAME or not SUBDOMAIN.fullmatch(str(value)):
             rule = (

@@ -24,9 +24,9 @@ from provisioner.cli.exits import CommandFailed
 from provisioner.cli.manifests import read_all
 from provisioner.drivers.client import Router, RpcError
 from provisioner.embedded import driver_process
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.embedded.driver_process import DriverProcess
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
 from provisioner.kube import loops
 from provisioner.kube.cache import Cache
 from provisioner.kube.errors import ApiError, NotFound

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from provisioner.cli.main import run
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 
 
 @dataclass

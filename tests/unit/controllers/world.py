@@ -19,11 +19,11 @@ from provisioner.controllers.pools import Pools
 from provisioner.controllers.reclaim import Release
 from provisioner.drivers.client import Router
 from provisioner.drivers.registry import Fleet
-from provisioner.embedded.claim_binder import ClaimBinder
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.seed import seed
-from provisioner.embedded.store.store import Store
-from provisioner.embedded.volume_binder import VolumeBinder
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
+from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.controlplane.claim_binder import ClaimBinder
+from provisioner.embedded.controlplane.volume_binder import VolumeBinder
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound

@@ -7,8 +7,8 @@ import grpc
 import pytest
 
 from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
-from provisioner.embedded.agent import Agent
-from provisioner.embedded.node_calls import Mounting
+from provisioner.embedded.kubelet.csi_calls import Mounting
+from provisioner.embedded.kubelet.kubelet import Agent
 from provisioner.embedded.settings import StatePaths, prepare
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json

@@ -2,9 +2,9 @@
 
 from typing import cast
 
-from provisioner.embedded.claim_binder import ClaimBinder, Driver
-from provisioner.embedded.node import objects
-from provisioner.embedded.seed import seed
+from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.controlplane.claim_binder import ClaimBinder, Driver
+from provisioner.embedded.kubelet.node_object import objects
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, CSI_NODE, NODE, STORAGE_CLASS
 from provisioner.model.names import SELECTED_NODE

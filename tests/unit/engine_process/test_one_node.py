@@ -2,8 +2,8 @@
 
 import pytest
 
-from provisioner.embedded import node
-from provisioner.embedded.seed import seed
+from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.kubelet import node_object
 from provisioner.model.kinds import NODE
 from tests.unit.controllers.fake_api import FakeApi
 
@@ -20,7 +20,7 @@ async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
 
 def test_the_node_says_what_the_machine_has() -> None:
     """`kubectl describe node` divides by it."""
-    has = node.resources()
+    has = node_object.resources()
 
     assert int(has["cpu"]) > 0
     assert int(has["memory"].removesuffix("Ki")) > 1 << 10

@@ -2,7 +2,7 @@
 
 import pytest
 
-from provisioner.embedded.pod_status import is_ready, mounted, unmounted
+from provisioner.embedded.kubelet.pod_status import is_ready, mounted, unmounted
 from provisioner.model.kinds import Json
 
 POD: Json = {

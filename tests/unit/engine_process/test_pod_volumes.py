@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.pod_volumes import Missing, Wanted, wanted_volumes
+from provisioner.embedded.kubelet.pod_volumes import Missing, Wanted, wanted_volumes
 from provisioner.model.kinds import Json
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from provisioner.embedded.records import MountRecord, PodRecord, Records
+from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
 
 
 def _record(uid: str, *volumes: str) -> PodRecord:

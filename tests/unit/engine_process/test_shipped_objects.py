@@ -3,8 +3,8 @@
 import yaml
 
 from provisioner.binding.decide import class_problem
-from provisioner.embedded.node import objects
-from provisioner.embedded.seed import shipped_classes
+from provisioner.embedded.bootstrap import shipped_classes
+from provisioner.embedded.kubelet.node_object import objects
 from provisioner.model.kinds import Json
 from provisioner.model.storage_class import StorageClass
 from tests.conftest import ROOT

@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from provisioner.embedded.face.queries import MAX_BODY_BYTES
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http.queries import MAX_BODY_BYTES
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import POD
 
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"

@@ -11,9 +11,9 @@ from subprocess import run
 import pytest
 
 from provisioner.embedded import credentials
-from provisioner.embedded.face.serving import serve
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.embedded.settings import UpSettings, prepare
-from provisioner.embedded.store.store import Store
 from tests import programs
 
 pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]

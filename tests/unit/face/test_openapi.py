@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.face import openapi
+from provisioner.embedded.apiserver.http import openapi
 from provisioner.model.kinds import KINDS
 
 ROOTS = sorted({kind.path().rpartition("/")[0] for kind in KINDS})

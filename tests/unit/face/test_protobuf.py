@@ -6,9 +6,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from provisioner.embedded.face import protobuf
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http import protobuf
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 from tests.contract.wire import enveloped, field, varint
 
 METADATA = field(1, field(1, "shop") + field(2, "") + field(8, b"") + field(11, field(1, "a") + field(2, "b")))

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.face.age import age, human
-from provisioner.embedded.face.columns import COLUMNS
-from provisioner.embedded.face.tables import Include, table
+from provisioner.embedded.apiserver.http.age import age, human
+from provisioner.embedded.apiserver.http.columns import COLUMNS
+from provisioner.embedded.apiserver.http.tables import Include, table
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Kind
 

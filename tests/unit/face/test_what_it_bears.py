@@ -8,9 +8,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from provisioner.embedded.face import connections
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http import connections
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 
 SPACES = "/api/v1/namespaces"
 

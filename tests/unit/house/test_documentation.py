@@ -5,7 +5,7 @@ import re
 import yaml
 
 from provisioner.binding.decision import SENTENCES
-from provisioner.embedded.seed import shipped_classes
+from provisioner.embedded.bootstrap import shipped_classes
 from provisioner.model.storage_class import CHOICES, KEYS
 from tests.conftest import ROOT
 

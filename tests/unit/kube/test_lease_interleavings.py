@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.kube.lease import Lease
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import LEASE, NAMESPACE, Json, Kind

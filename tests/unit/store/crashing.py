@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import LEASE
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import LEASE
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.store import patches
-from provisioner.embedded.store.errors import Refused
-from provisioner.embedded.store.object_limits import MAX_BYTES, MAX_VALUES, must_fit
-from provisioner.embedded.store.ownership.recording import Writer
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.store import patches
+from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.object_limits import MAX_BYTES, MAX_VALUES, must_fit
+from provisioner.embedded.apiserver.store.ownership.recording import Writer
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import NAMESPACE, POD, STATEFUL_SET, Json
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.store import schema
-from provisioner.embedded.store.ownership import comparing, fieldsets, managers, merging, recording, topology
-from provisioner.embedded.store.ownership.managers import UPDATE, Entry, Manager
-from provisioner.embedded.store.ownership.recording import Writer
+from provisioner.embedded.apiserver.store import schema
+from provisioner.embedded.apiserver.store.ownership import comparing, fieldsets, managers, merging, recording, topology
+from provisioner.embedded.apiserver.store.ownership.managers import UPDATE, Entry, Manager
+from provisioner.embedded.apiserver.store.ownership.recording import Writer
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.embedded.store import patches, strategic
-from provisioner.embedded.store.errors import Refused
+from provisioner.embedded.apiserver.store import patches, strategic
+from provisioner.embedded.apiserver.store.errors import Refused
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 VALUES = st.recursive(

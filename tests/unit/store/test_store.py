@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.embedded.store.database import Unreadable
-from provisioner.embedded.store.errors import Refused
-from provisioner.embedded.store.origins import Origins
-from provisioner.embedded.store.store import Store
+from provisioner.embedded.apiserver.store.database import Unreadable
+from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.origins import Origins
+from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import CLAIM, EVENT, LEASE, NAMESPACE, STORAGE_CLASS
 
 

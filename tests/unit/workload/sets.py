@@ -3,8 +3,8 @@
 import copy
 from typing import Any
 
-from provisioner.embedded.workload import identity
-from provisioner.embedded.workload.plan import (
+from provisioner.embedded.controlplane import identity
+from provisioner.embedded.controlplane.plan import (
     AdoptPod,
     Blocked,
     CreateClaim,

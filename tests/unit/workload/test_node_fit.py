@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.embedded.workload.node_fit import GATED, misfit
+from provisioner.embedded.controlplane.node_fit import GATED, misfit
 from provisioner.model.kinds import Json
 
 UNSCHEDULABLE = "0/1 nodes are available: 1 node(s) were unschedulable."

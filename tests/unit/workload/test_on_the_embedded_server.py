@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioner.embedded.face.serving import serve
-from provisioner.embedded.store.store import Store
-from provisioner.embedded.workload import scheduler, workload_controllers
+from provisioner.embedded.apiserver.http.serving import serve
+from provisioner.embedded.apiserver.store.store import Store
+from provisioner.embedded.controlplane import scheduler, workload_controllers
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane
 from provisioner.kube.errors import NotFound

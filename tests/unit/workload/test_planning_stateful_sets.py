@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.embedded.workload.plan import AdoptPod, Blocked, CreatePod, DeletePod
+from provisioner.embedded.controlplane.plan import AdoptPod, Blocked, CreatePod, DeletePod
 from provisioner.model.kinds import Json
 from tests.unit.workload.sets import World, stateful_set
 

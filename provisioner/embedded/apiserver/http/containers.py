@@ -1,0 +1,22 @@
+"""What asks for a container, and gets the reason why there is none."""
+
+from typing import Final
+
+from aiohttp import web
+
+from provisioner.embedded.apiserver.http.context import CONTEXT
+from provisioner.embedded.apiserver.store import errors
+from provisioner.model import kinds
+
+SUBRESOURCES: Final = ("log", "exec", "attach", "portforward", "proxy", "ephemeralcontainers")
+NONE_STARTED: Final = "This engine mounts volumes and starts no containers"
+
+
+async def refuse(request: web.Request) -> web.Response:
+    """Logs, commands and ports of a pod; raises Refused, 404 for a pod that is not there."""
+    namespace, name = request.match_info["namespace"], request.match_info["name"]
+    request.app[CONTEXT].store.get(kinds.POD, namespace, name)
+    raise errors.bad_request(
+        f"pod {name} has no running container: {NONE_STARTED[0].lower()}{NONE_STARTED[1:]}; "
+        f"'mooring path {name} --namespace {namespace}' prints where its volumes are"
+    )

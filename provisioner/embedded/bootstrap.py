@@ -1,0 +1,51 @@
+"""What a new engine holds before its user adds anything: the shipped StorageClasses and what describes this node."""
+
+import contextlib
+from importlib import resources
+
+import structlog
+import yaml
+
+from provisioner.embedded.kubelet.node_object import objects as node_objects
+from provisioner.kube.errors import AlreadyExists, NotFound
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CSI_NODE, NODE, Json, kind_of
+from provisioner.model.names import NODE_TOPOLOGY
+
+log = structlog.get_logger()
+
+
+def shipped_classes() -> list[Json]:
+    """The StorageClasses of `shipped.yaml`."""
+    # unbounded: a file of this package
+    text = resources.files("provisioner.embedded").joinpath("shipped.yaml").read_text(encoding="utf-8")
+    return [dict(document) for document in yaml.safe_load_all(text)]
+
+
+async def seed(transport: Transport, *, node_name: str) -> None:
+    """Create what is missing, touch nothing that is there but this machine's Node of a former name."""
+    await _remove_former_nodes(transport, node_name)
+    for each in (*node_objects(node_name), *shipped_classes()):
+        kind = kind_of(each["apiVersion"], each["kind"])
+        assert kind is not None  # noqa: S101 - all of them are ours
+        try:
+            await transport.create(kind, each)
+        except AlreadyExists:
+            continue
+
+
+async def _remove_former_nodes(transport: Transport, node_name: str) -> None:
+    """
+    Delete the Node and CSINode objects that an engine made for this machine under another name.
+
+    There is one node here. Its pods of before are ended by the agent, since their node is gone.
+    """
+    for each in (await transport.list(NODE)).items:
+        metadata = each["metadata"]
+        name, labels = metadata["name"], metadata.get("labels") or {}
+        if name == node_name or labels.get(NODE_TOPOLOGY) != name:
+            continue
+        for kind in (CSI_NODE, NODE):
+            with contextlib.suppress(NotFound):
+                await transport.delete(kind, name)
+        log.info("node.removed", node=name, instead=node_name)

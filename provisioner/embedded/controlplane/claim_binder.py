@@ -1,0 +1,199 @@
+"""
+The binder of the embedded engine, claims' side: acts out the persistentvolume controller's state machine.
+
+In a cluster kube-controller-manager does this. What to write is decided in `binding.matching.pv_controller`; here it is
+written: volume before claim, each write guarded by the resourceVersion of what was judged.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+import structlog
+
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.reschedule import give_back
+from provisioner.binding.adoption.adopt import adopt as former_volume
+from provisioner.binding.matching.index import Index
+from provisioner.binding.matching.pv_controller import ClaimStep, claim_step
+from provisioner.drivers.client import DriverAway
+from provisioner.embedded.controlplane.bind_writes import reserve, set_phase
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
+from provisioner.kube.errors import Conflict
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME, Json, Kind
+from provisioner.model.names import (
+    BIND_COMPLETED,
+    BOUND_BY_CONTROLLER,
+    PRE_RESIZE_CAPACITY,
+    STORAGE_PROVISIONER,
+    STORAGE_PROVISIONER_BETA,
+)
+from provisioner.model.node import Node
+from provisioner.model.storage_class import StorageClass, default_class
+from provisioner.model.volume import Volume
+from provisioner.observe.claim_facts import Inventory, gather, readable
+from provisioner.observe.triggers import claim_key
+from provisioner.observe.volume_index import volumes_in
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.5
+FORMER_SECONDS = 15.0
+
+
+class Driver(Inventory, Protocol):
+    """What the binder asks of the driver: whether a claim had a volume before."""
+
+
+class ClaimBinder:
+    """One reconciler: what the state machine of claims says next."""
+
+    name = "claim-binder"
+    workers = 1
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._announcer = Announcer(recorder)
+        self._router = router
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A claim wakes itself; a volume wakes its claim, or all that are pending when it is free."""
+        return {
+            CLAIM: lambda claim: [claim_key(claim)],
+            VOLUME: self._of_volume,
+            STORAGE_CLASS: lambda _: self._pending(),
+            NODE: lambda node: [] if self._caches[NODE].get(node["metadata"]["name"]) else self._pending(),
+        }
+
+    def _of_volume(self, volume: Json) -> Iterable[Key]:
+        ref = volume["spec"].get("claimRef") or {}
+        named = volume["metadata"]["name"]
+        keys = {claim_key(claim) for claim in self._caches[CLAIM].all() if claim["spec"].get("volumeName") == named}
+        return keys | ({(ref["namespace"], ref["name"])} if ref.get("name") else set(self._pending()))
+
+    def _pending(self) -> list[Key]:
+        return [claim_key(claim) for claim in self._caches[CLAIM].all() if not claim["spec"].get("volumeName")]
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """One step for one claim."""
+        found = self._caches[CLAIM].get(key[1], key[0])
+        if found is None:
+            return Done()
+        try:
+            claim = Claim.of(found)
+        except InvalidObject as error:
+            raise TerminalError(str(error)) from error
+        if self._node_is_gone(claim):
+            await self._reschedule(found, claim)
+            return Done()
+        volumes = volumes_in(self._caches)
+        classes = readable(self._caches[STORAGE_CLASS].all(), StorageClass.of)
+        storage_class = next((each for each in classes if each.name == claim.class_name), None)
+        step = claim_step(claim, volumes=volumes, storage_class=storage_class, default_class=default_class(classes))
+        step = self._on_selected_node(step, claim, volumes)
+        if _comes_after_former(step, claim) and storage_class is not None and storage_class.ours:
+            try:
+                if former_volume(await gather(claim, self._caches, self._router)) is not None:
+                    return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")
+            except DriverAway as error:
+                return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        await self._write(found, claim, step)
+        return Done()
+
+    def _node_is_gone(self, claim: Claim) -> bool:
+        """Whether the claim waits for a volume on a node that does not exist."""
+        waits = not claim.volume_name and not claim.deleting
+        return bool(claim.selected_node) and waits and self._caches[NODE].get(claim.selected_node) is None
+
+    async def _reschedule(self, found: Json, claim: Claim) -> None:
+        """
+        Let the scheduler select another node, which it does as soon as a pod mounts the claim.
+
+        Source: sig-storage-lib-external-provisioner, controller (the selected node is not found).
+        """
+        message = f"the selected node {claim.selected_node} does not exist; another one is selected for the claim's pod"
+        await self._announcer.say(found, warning=True, reason="SelectedNodeNotFound", message=message)
+        await give_back(self._transport, found, why=message)
+
+    def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
+        """What kube-scheduler does in a cluster: before a volume is made on the node, one that is there is taken."""
+        if step.rule != "U4" or step.provisioner == "" or not claim.selected_node:
+            return step
+        node = self._caches[NODE].get(claim.selected_node)
+        found = volumes.match(claim, node=Node.of(node)) if node else None
+        return ClaimStep("U1", "Bound", bind_to=found) if found else step
+
+    async def _write(self, found: Json, claim: Claim, step: ClaimStep) -> None:
+        if step.bind_to is not None:
+            await self._bind(found, claim, step.bind_to)
+            return
+        if step.event is not None:
+            event = step.event
+            await self._announcer.say(
+                found, warning=event.type == "Warning", reason=event.reason, message=event.message
+            )
+        if step.set_class:
+            await self._patch_claim(found, {"spec": {"storageClassName": step.set_class}})
+        elif step.provisioner and claim.storage_provisioner != step.provisioner:
+            asked = dict.fromkeys((STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA), step.provisioner)
+            await self._patch_claim(found, {"metadata": {"annotations": asked}})
+        elif step.phase and step.phase != claim.phase:
+            status = {
+                "phase": step.phase,
+                "accessModes": None,
+                "capacity": None,
+                "currentVolumeAttributesClassName": None,
+            }
+            await self._patch_claim(found, {"status": status}, subresource="status")
+
+    async def _bind(self, found: Json, claim: Claim, volume: Volume) -> None:
+        """The four writes of a bind, each left out where it is right already; the first that fails ends it."""
+        current = self._caches[VOLUME].get(volume.name)
+        if current is None or current["metadata"]["resourceVersion"] != volume.resource_version:
+            raise Conflict(409, "Conflict", f"volume {volume.name} changed while it was judged")
+        current = await reserve(self._transport, current, found, reserved=volume.belongs_to(claim))
+        await set_phase(self._transport, current, "Bound")
+        annotations = {BIND_COMPLETED: "yes"}
+        if claim.volume_name != volume.name:
+            annotations[BOUND_BY_CONTROLLER] = "yes"
+        if claim.volume_name != volume.name or not claim.bind_completed:
+            patch: Json = {"metadata": {"annotations": annotations}, "spec": {"volumeName": volume.name}}
+            found = await self._patch_claim(found, patch)
+        if claim.phase != "Bound":
+            status = {
+                "phase": "Bound",
+                "accessModes": current["spec"]["accessModes"],
+                "capacity": {"storage": usable_capacity(current)},
+                "currentVolumeAttributesClassName": current["spec"].get("volumeAttributesClassName"),
+            }
+            await self._patch_claim(found, {"status": status}, subresource="status")
+            log.info("claim.bound", namespace=claim.namespace, claim=claim.name, volume=volume.name)
+
+    async def _patch_claim(self, found: Json, patch: Json, *, subresource: str = "") -> Json:
+        metadata = found["metadata"]
+        guarded = {**patch, "metadata": {**patch.get("metadata", {}), "resourceVersion": metadata["resourceVersion"]}}
+        return await self._transport.patch(
+            CLAIM, metadata["name"], guarded, namespace=metadata["namespace"], subresource=subresource
+        )
+
+
+def usable_capacity(volume: Json) -> str:
+    """
+    What a claim bound to the volume has: while its filesystem has yet to grow, what it had before.
+
+    Source: kubernetes, pkg/controller/volume/persistentvolume, updateClaimStatus.
+    """
+    before = (volume["metadata"].get("annotations") or {}).get(PRE_RESIZE_CAPACITY)
+    return str(before or volume["spec"]["capacity"]["storage"])
+
+
+def _comes_after_former(step: ClaimStep, claim: Claim) -> bool:
+    """Whether the step would do what the one order does only for a claim without a former volume."""
+    if step.bind_to is not None:
+        return step.rule == "U1" and not step.bind_to.belongs_to(claim)
+    return step.rule in ("U3", "U4")

@@ -1,0 +1,166 @@
+"""
+The next steps of a StatefulSet: from what it wants and what there is, purely.
+
+Ordered sets take one step at a time: an ordinal is made once all before it are ready, and the highest goes first.
+Source: kubernetes, pkg/controller/statefulset/stateful_set_control.go.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from provisioner.embedded.controlplane import identity
+from provisioner.model.kinds import Json, Object
+from provisioner.model.names import REVISION_LABEL
+from provisioner.model.pod import controller_uid
+
+
+@dataclass(frozen=True, slots=True)
+class CreateClaim:
+    """Make a claim."""
+
+    claim: Json
+
+
+@dataclass(frozen=True, slots=True)
+class OwnClaim:
+    """Set the owner references of a claim, as it was read."""
+
+    claim: Object
+    owners: list[Json]
+
+
+@dataclass(frozen=True, slots=True)
+class CreatePod:
+    """Make a pod; all its claims have been made before."""
+
+    pod: Json
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptPod:
+    """A pod of the right name and labels has no controller: become it."""
+
+    pod: Object
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePod:
+    """Let a pod go."""
+
+    pod: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Something has to go first; told as an Event."""
+
+    message: str
+
+
+Step = CreateClaim | OwnClaim | CreatePod | AdoptPod | DeletePod | Blocked
+
+
+def plan(
+    stateful_set: Object, *, pods: Sequence[Object], claims: Mapping[str, Object], available: frozenset[str]
+) -> list[Step]:
+    """
+    What to do now, in order. `pods` are those of the set's namespace, `claims` its claims by name.
+
+    `available` are the names of pods that are ready, and have been for minReadySeconds.
+    """
+    if "deletionTimestamp" in stateful_set["metadata"]:
+        return []
+    spec = stateful_set["spec"]
+    start = (spec.get("ordinals") or {}).get("start", 0)
+    wanted = range(start, start + spec.get("replicas", 1))
+    ordered = spec.get("podManagementPolicy", "OrderedReady") == "OrderedReady"
+    by_ordinal = {number: pod for pod in pods if (number := identity.ordinal_of(stateful_set, pod)) is not None}
+    mine = {number: pod for number, pod in by_ordinal.items() if _is_mine(stateful_set, pod)}
+    steps: list[Step] = []
+    for number in wanted:
+        found, go_on = _fill(stateful_set, number, by_ordinal.get(number), claims, available)
+        steps += found
+        if ordered and not go_on:
+            return steps
+    for number in sorted(set(mine) - set(wanted), reverse=True):
+        pod = mine[number]
+        steps += _own_claims(stateful_set, number, claims, pod=pod, condemned=True)
+        if "deletionTimestamp" not in pod["metadata"]:
+            steps.append(DeletePod(pod))
+        if ordered:
+            return steps
+    return steps or _roll(stateful_set, wanted, mine, available)
+
+
+def _is_mine(stateful_set: Object, pod: Object) -> bool:
+    return controller_uid(pod) == str(stateful_set["metadata"]["uid"])
+
+
+def _fill(
+    stateful_set: Object,
+    number: int,
+    pod: Object | None,
+    claims: Mapping[str, Object],
+    available: frozenset[str],
+) -> tuple[list[Step], bool]:
+    """The steps for one wanted ordinal, and whether an ordered set may go on to the next."""
+    if pod is not None and not _is_mine(stateful_set, pod):
+        if controller_uid(pod) or not _selects(stateful_set, pod):
+            name = pod["metadata"]["name"]
+            return [Blocked(f"pod {name} exists and belongs to somebody else; it has to go first")], False
+        return [AdoptPod(pod)], False
+    if pod is not None and "deletionTimestamp" in pod["metadata"]:
+        return [], False
+    made: list[Step] = []
+    for template in identity.templates_of(stateful_set):
+        name = f"{template['metadata']['name']}-{identity.pod_name(stateful_set, number)}"
+        claim = claims.get(name)
+        if claim is None:
+            if pod is None or (pod.get("status") or {}).get("phase", "Pending") == "Pending":
+                made.append(CreateClaim(identity.new_claim(stateful_set, template, number)))
+        elif pod is None and "deletionTimestamp" in claim["metadata"]:
+            return [Blocked(f"pvc {name} is being deleted; its pod is made when it is gone")], False
+        elif pod is None and identity.is_condemned(stateful_set, claim):
+            return [Blocked(f"pvc {name} goes with the pod that was scaled away; a new one is made then")], False
+    made += _own_claims(stateful_set, number, claims, pod=pod, condemned=False)
+    if pod is None:
+        return [*made, CreatePod(identity.new_pod(stateful_set, number))], False
+    if (pod.get("status") or {}).get("phase") in {"Failed", "Succeeded"}:
+        return [*made, DeletePod(pod)], False
+    return made, pod["metadata"]["name"] in available
+
+
+def _own_claims(
+    stateful_set: Object, number: int, claims: Mapping[str, Object], *, pod: Object | None, condemned: bool
+) -> list[Step]:
+    steps: list[Step] = []
+    for name in identity.claim_names(stateful_set, number).values():
+        claim = claims.get(name)
+        if claim is not None and "deletionTimestamp" not in claim["metadata"]:
+            owners = identity.claim_owners(stateful_set, claim, pod=pod, condemned=condemned)
+            if owners is not None:
+                steps.append(OwnClaim(claim, owners))
+    return steps
+
+
+def _selects(stateful_set: Object, pod: Object) -> bool:
+    wanted = (stateful_set["spec"].get("selector") or {}).get("matchLabels") or {}
+    return bool(wanted) and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
+
+
+def _roll(stateful_set: Object, wanted: range, mine: Mapping[int, Object], available: frozenset[str]) -> list[Step]:
+    """Replace pods of an older template, highest ordinal first, down to the partition, one at a time."""
+    strategy = stateful_set["spec"].get("updateStrategy") or {}
+    if strategy.get("type", "RollingUpdate") != "RollingUpdate":
+        return []
+    partition = (strategy.get("rollingUpdate") or {}).get("partition", 0)
+    revision = identity.revision_of(stateful_set)
+    for number in reversed(wanted):
+        pod = mine.get(number)
+        if number - wanted.start < partition or pod is None:
+            break
+        if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) != revision:
+            return [DeletePod(pod)] if "deletionTimestamp" not in pod["metadata"] else []
+        if pod["metadata"]["name"] not in available:
+            break
+    return []

@@ -1,0 +1,339 @@
+"""
+The engine's kubelet: mounts the claims of this node's pods under ``<state>/pods/<namespace>/<pod>/<volume>``.
+
+It starts no containers. fsGroup, subPath and the like are matters of containers and are left alone.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing, capability
+from provisioner.embedded.kubelet import pod_status
+from provisioner.embedded.kubelet.csi_calls import Mounting
+from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
+from provisioner.embedded.kubelet.node_expand import NodeGrowth
+from provisioner.embedded.kubelet.node_object import timestamp
+from provisioner.embedded.kubelet.pod_volumes import Missing, Wanted, wanted_volumes
+from provisioner.embedded.settings import StatePaths
+from provisioner.kube.cache import Caches
+from provisioner.kube.control import Done, Key, RequeueAfter
+from provisioner.kube.errors import ApiError, Conflict, NotFound
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json, Kind
+from provisioner.model.pod import claims_of
+
+log = structlog.get_logger()
+
+DRIVER_AWAY_SECONDS = 0.3
+PATIENCE_SECONDS = 10.0
+"""How long the end of the engine waits for a driver that does not answer."""
+
+
+class Calls(Protocol):
+    """What the agent asks of a driver's Node service."""
+
+    async def stage(self, mounting: Mounting) -> None:
+        """Mount the volume once for this node."""
+
+    async def publish(self, mounting: Mounting) -> None:
+        """Show it at the pod's path."""
+
+    async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
+        """Let its filesystem grow."""
+
+    async def unpublish(self, *, handle: str, target: Path) -> None:
+        """Take it away from the pod's path."""
+
+    async def unstage(self, *, handle: str, staging: Path) -> None:
+        """Unmount it from this node."""
+
+
+class Agent:
+    """One reconciler: a pod of this node, by name, and everything ever mounted under that name."""
+
+    name = "agent"
+    workers = 4
+
+    def __init__(
+        self, transport: Transport, caches: Caches, recorder: Recorder, *, calls: Calls, paths: StatePaths, node: str
+    ) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._recorder = recorder
+        self._calls = calls
+        self._paths = paths
+        self._node = node
+        self._growth = NodeGrowth(transport, caches, recorder, calls=calls)
+        self._records = Records(paths.records)
+        self._mounted: set[str] = set()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
+        """A pod wakes itself, a claim the pods that name it, our node (at the start) all that is on record."""
+        return {POD: self._of_pod, CLAIM: self._of_claim, VOLUME: self._of_volume, NODE: self._of_node}
+
+    def _of_pod(self, pod: Json) -> Iterable[Key]:
+        yield pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+    def _of_claim(self, claim: Json) -> Iterable[Key]:
+        namespace, name = claim["metadata"]["namespace"], claim["metadata"]["name"]
+        for pod in self._caches[POD].all(namespace):
+            if any(each.claim == name for each in claims_of(pod)):
+                yield namespace, pod["metadata"]["name"]
+
+    def _of_volume(self, volume: Json) -> Iterable[Key]:
+        ref = volume["spec"].get("claimRef") or {}
+        claim = self._caches[CLAIM].get(ref["name"], ref["namespace"]) if ref.get("name") else None
+        return self._of_claim(claim) if claim else ()
+
+    def _of_node(self, node: Json) -> Iterable[Key]:
+        name = node["metadata"]["name"]
+        if name == self._node:
+            yield from {(record.namespace, record.pod) for record in self._records}
+            return
+        for pod in self._caches[POD].all():
+            if pod["spec"].get("nodeName") == name:
+                yield pod["metadata"]["namespace"], pod["metadata"]["name"]
+
+    async def reconcile(self, key: Key) -> Done | RequeueAfter:
+        """
+        Make what is mounted under this name equal to what the pod of this name wants.
+
+        A pod whose node does not exist ends, as with the pod garbage collector of a cluster: there is one node here,
+        and it may have had another name.
+        """
+        namespace, name = key
+        pod = self._caches[POD].get(name, namespace)
+        uid = pod["metadata"]["uid"] if pod else ""
+        node = pod["spec"].get("nodeName") or "" if pod else ""
+        lost = node not in ("", self._node) and self._caches[NODE].get(node) is None
+        going = pod is not None and (lost or "deletionTimestamp" in pod["metadata"])
+        try:
+            for record in self._records.of_pod(namespace, name):
+                if record.uid != uid or going:
+                    await self._end(record)
+            if pod is None or (node != self._node and not going):
+                return Done()
+            if going:
+                await self._let_go(pod)
+                return Done()
+            return await self._set_up(pod)
+        except DriverAway:
+            return RequeueAfter(DRIVER_AWAY_SECONDS, "the driver does not answer")
+
+    async def _set_up(self, pod: Json) -> Done | RequeueAfter:
+        namespace, uid = pod["metadata"]["namespace"], pod["metadata"]["uid"]
+        wanted = wanted_volumes(
+            pod, claim=lambda name: self._caches[CLAIM].get(name, namespace), volume=self._caches[VOLUME].get
+        )
+        if uid not in self._mounted:
+            if isinstance(wanted, Missing):
+                if wanted.final:
+                    await self._warn(pod, f"{wanted.why}; the pod stays without volumes")
+                return Done()
+            await self._mount_all(pod, wanted)
+            self._mounted.add(uid)
+            log.info("pod.mounted", namespace=namespace, pod=pod["metadata"]["name"], volumes=len(wanted))
+        if not pod_status.is_ready(pod):
+            await self._write_status(pod, pod_status.mounted(pod, now=timestamp()))
+        return Done() if isinstance(wanted, Missing) else await self._let_grow(pod, wanted)
+
+    async def _let_grow(self, pod: Json, wanted: list[Wanted]) -> Done | RequeueAfter:
+        """Filesystems of volumes that grew meanwhile, or before they were mounted."""
+        pauses = []
+        for each in wanted:
+            async with self._locks[each.volume_object]:
+                pauses.append(await self._growth.let_grow(each.volume_object, self._mounting(pod, each)))
+        again = min((pause for pause in pauses if pause), default=0.0)
+        return RequeueAfter(again, "a filesystem could not grow") if again else Done()
+
+    def _mounting(self, pod: Json, each: Wanted) -> Mounting:
+        metadata = pod["metadata"]
+        return Mounting(
+            handle=each.handle,
+            staging=self._paths.staging / each.volume_object,
+            target=self._paths.pods / metadata["namespace"] / metadata["name"] / each.volume,
+            capability=capability(
+                modes=each.modes,
+                volume_mode=each.volume_mode,
+                fs_type=each.fs_type,
+                mount_flags=each.mount_flags,
+            ),
+            context=dict(each.context),
+            read_only=each.read_only,
+        )
+
+    async def _mount_all(self, pod: Json, wanted: list[Wanted]) -> None:
+        metadata = pod["metadata"]
+        record = PodRecord(
+            namespace=metadata["namespace"],
+            pod=metadata["name"],
+            uid=metadata["uid"],
+            mounts=tuple(
+                MountRecord(volume=each.volume, volume_object=each.volume_object, handle=each.handle) for each in wanted
+            ),
+        )
+        if wanted:
+            await asyncio.to_thread(self._records.put, record)
+        for each in wanted:
+            mounting = self._mounting(pod, each)
+            async with self._locks[each.volume_object]:
+                try:
+                    _make_room(mounting, mount_point=each.volume_mode == "Filesystem")
+                    await self._calls.stage(mounting)
+                    self._growth.mounted_anew(each.volume_object)
+                    await self._calls.publish(mounting)
+                except DriverAway:
+                    raise
+                except RpcError as error:
+                    await self._warn(pod, f"volume {each.volume} ({each.volume_object}): {error.message}")
+                    raise
+
+    async def _tear_down(self, record: PodRecord) -> None:
+        """
+        Unmount everything of one pod; each step may be repeated, and the record goes last.
+
+        A volume is unstaged when nothing of it is published any more: a pod may mount one claim as several volumes.
+        """
+        self._mounted.discard(record.uid)
+        for mount in record.mounts:
+            async with self._locks[mount.volume_object]:
+                target = self._target(record, mount.volume)
+                await _unless_unknown(self._calls.unpublish(handle=mount.handle, target=target), target)
+                _remove_empty(target, target.parent, target.parent.parent)
+        for volume_object, handle in {mount.volume_object: mount.handle for mount in record.mounts}.items():
+            async with self._locks[volume_object]:
+                users = [each.uid for each in self._records.of_volume(volume_object)]
+                if users == [record.uid]:
+                    staging = self._paths.staging / volume_object
+                    await _unless_unknown(self._calls.unstage(handle=handle, staging=staging), staging)
+                    _remove_empty(staging)
+        await asyncio.to_thread(self._records.forget, record.uid)
+        log.info("pod.unmounted", namespace=record.namespace, pod=record.pod, volumes=len(record.mounts))
+
+    async def _end(self, record: PodRecord) -> None:
+        """Unmount everything of one pod; a failure is recorded as an Event of the pod, as a failure to mount is."""
+        try:
+            await self._tear_down(record)
+        except DriverAway:
+            raise
+        except RpcError as error:
+            metadata = {"namespace": record.namespace, "name": record.pod, "uid": record.uid}
+            pod = {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata}
+            message = f"a volume could not be unmounted, so the pod cannot end yet: {error.message}"
+            await self._recorder.record(pod, type="Warning", reason="FailedUnMount", message=message)
+            raise
+
+    async def _let_go(self, pod: Json) -> None:
+        """The pod's volumes are gone: so may the pod, if it is still the same one."""
+        metadata = pod["metadata"]
+        if metadata.get("deletionGracePeriodSeconds") == 0 and "deletionTimestamp" in metadata:
+            return  # done before; what keeps it is a finalizer
+        with contextlib.suppress(NotFound, Conflict):
+            await self._transport.delete(
+                POD, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"], grace_seconds=0
+            )
+
+    async def prepare(self) -> None:
+        """At the start: a pod that says Ready but has a volume not mounted (a reboot, say) says so no longer."""
+        mounts = _mount_points()
+        listing = await self._transport.list(POD, field_selector=f"spec.nodeName={self._node}")
+        for pod in listing.items:
+            metadata = pod["metadata"]
+            directory = self._paths.pods / metadata["namespace"] / metadata["name"]
+            gone = [each.name for each in claims_of(pod) if str(directory / each.name) not in mounts]
+            if gone and pod_status.is_ready(pod):
+                await self._write_status(pod, pod_status.unmounted(pod, reason="VolumesNotMounted", now=timestamp()))
+
+    async def shut_down(self) -> list[str]:
+        """Unmount everything, keep the pods in the store; the sentences of what could not be unmounted."""
+        problems: list[str] = []
+        for record in self._records:
+            pod = self._caches[POD].get(record.pod, record.namespace)
+            if pod is not None and pod["metadata"]["uid"] == record.uid:
+                status = pod_status.unmounted(pod, reason="EngineStopped", now=timestamp())
+                with contextlib.suppress(ApiError, OSError):
+                    await self._write_status(pod, status)
+            if problem := await self._tear_down_at_last(record):
+                problems.append(f"pod {record.namespace}/{record.pod} keeps its volumes mounted: {problem}")
+        return problems
+
+    async def _tear_down_at_last(self, record: PodRecord) -> str:
+        """Unmount, with patience for a driver that is just being started again; what kept it from that."""
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + PATIENCE_SECONDS
+        # unbounded: until the limit of PATIENCE_SECONDS
+        while True:
+            try:
+                await self._tear_down(record)
+            except DriverAway as error:
+                if loop.time() > limit:
+                    return error.message
+                await asyncio.sleep(DRIVER_AWAY_SECONDS)
+            except RpcError as error:
+                return error.message
+            else:
+                return ""
+
+    def _target(self, record: PodRecord, volume: str) -> Path:
+        return self._paths.pods / record.namespace / record.pod / volume
+
+    async def _write_status(self, pod: Json, status: Json) -> None:
+        metadata = pod["metadata"]
+        patch = {"metadata": {"uid": metadata["uid"]}, "status": status}
+        with contextlib.suppress(NotFound):
+            await self._transport.patch(
+                POD, metadata["name"], patch, namespace=metadata["namespace"], subresource="status"
+            )
+
+    async def _warn(self, pod: Json, message: str) -> None:
+        await self._recorder.record(pod, type="Warning", reason="FailedMount", message=message)
+
+
+def _make_room(mounting: Mounting, *, mount_point: bool) -> None:
+    """
+    Make the directories a CO owes to a driver.
+
+    The mount point may be read only: who looks at it from outside the mount namespace must not write beside the volume.
+    """
+    mounting.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+    pod = mounting.target.parent
+    pod.mkdir(mode=0o755, parents=True, exist_ok=True)
+    if mount_point and not mounting.target.exists():
+        mounting.target.mkdir(mode=0o555)
+
+
+async def _unless_unknown(undoing: Coroutine[Any, Any, None], path: Path) -> None:
+    """A volume that the driver no longer knows needs no undoing, as long as nothing is mounted there."""
+    try:
+        await undoing
+    except VolumeMissing:
+        if str(path) in _mount_points():
+            raise
+
+
+def _remove_empty(*directories: Path) -> None:
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def _mount_points() -> set[str]:
+    # unbounded: the kernel's own table, which fs.mount-max bounds
+    table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    return {_mount_point(line) for line in table.splitlines()}
+
+
+def _mount_point(line: str) -> str:
+    """The fifth field of a line of proc(5) mountinfo, with its octal escapes undone."""
+    field = line.split(" ")[4]
+    for code, letter in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        field = field.replace(code, letter)
+    return field

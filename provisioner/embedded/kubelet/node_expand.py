@@ -1,0 +1,86 @@
+"""
+The node's part of growing a volume: its filesystem, while a pod has it mounted. kubelet does this in a cluster.
+
+Source: kubernetes, pkg/volume/util/operationexecutor/node_expander.go.
+"""
+
+from typing import Protocol
+
+import structlog
+
+from provisioner.actions import resize_status
+from provisioner.actions.backoff import Retries
+from provisioner.actions.claim_status import write_status
+from provisioner.actions.event_dedup import Announcer
+from provisioner.binding.lifecycle.expand import node_part
+from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.embedded.kubelet.csi_calls import Mounting
+from provisioner.kube.cache import Caches
+from provisioner.kube.events import Recorder
+from provisioner.kube.transport import Transport
+from provisioner.model.claim import Claim
+from provisioner.model.kinds import CLAIM, VOLUME, Json
+from provisioner.model.quantity import Quantity
+from provisioner.model.volume import Volume
+
+log = structlog.get_logger()
+
+
+class Calls(Protocol):
+    """What growing asks of a driver's Node service."""
+
+    async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
+        """Let the filesystem grow."""
+
+
+class NodeGrowth:
+    """Lets filesystems grow online, and finishes the status of their claims."""
+
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, calls: Calls) -> None:
+        self._transport = transport
+        self._caches = caches
+        self._announcer = Announcer(recorder)
+        self._calls = calls
+        self._retries = Retries()
+
+    def mounted_anew(self, volume_name: str) -> None:
+        """What could not be while it was mounted before may be possible now."""
+        self._retries.forget(volume_name)
+
+    async def let_grow(self, volume_name: str, mounting: Mounting) -> float:
+        """
+        Do the node's part for a mounted volume, if there is one; seconds until it is to be tried again, or 0.
+
+        A failure is told and keeps no pod from its data: the volume is as large as it was. Raises DriverAway, ApiError.
+        """
+        held = self._caches[VOLUME].get(volume_name)
+        ref = (held["spec"].get("claimRef") or {}) if held else {}
+        found = self._caches[CLAIM].get(ref["name"], ref["namespace"]) if ref.get("name") else None
+        size = node_part(Claim.of(found), Volume.of(held)) if found and held else None
+        if found is None or size is None:
+            return 0.0
+        if pause := self._retries.left(volume_name, size):
+            return pause
+        if Claim.of(found).resize_status:
+            found = await write_status(self._transport, found, resize_status.on_node(found))
+        try:
+            await self._calls.expand(mounting, required_bytes=size.ceil_bytes)
+        except DriverAway:
+            raise
+        except RpcError as error:
+            return await self._failed(found, volume_name, size, error)
+        self._retries.forget(volume_name)
+        await write_status(self._transport, found, resize_status.finished(found, size=size))
+        message = f"the filesystem of volume {volume_name} has grown to {size.readable()}"
+        await self._announcer.say(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
+        log.info("filesystem.grown", volume=volume_name, size=str(size))
+        return 0.0
+
+    async def _failed(self, found: Json, volume_name: str, size: Quantity, error: RpcError) -> float:
+        """What cannot be is the controller's to begin anew; all else is tried again here."""
+        pause = self._retries.failed(volume_name, size, slowly=error.infeasible)
+        status = resize_status.failed_on_node(found, message=error.message, infeasible=error.infeasible)
+        await write_status(self._transport, found, status)
+        message = f"the filesystem of volume {volume_name} cannot grow to {size.readable(up=True)}: {error.message}"
+        await self._announcer.say(found, warning=True, reason="FileSystemResizeFailed", message=message)
+        return 0.0 if error.infeasible else pause
