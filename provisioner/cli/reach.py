@@ -10,7 +10,7 @@ from pathlib import Path
 from provisioner.admin.on_disk import Disks, observe
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandFailed
 from provisioner.cli.options import is_plugin
-from provisioner.cluster.visit import visit as visit_cluster
+from provisioner.cluster.session import visit as visit_cluster
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.drivers.registry import Fleet
 from provisioner.embedded.session import visit as visit_engine

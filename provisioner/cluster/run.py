@@ -10,8 +10,8 @@ import structlog
 
 from provisioner import logs
 from provisioner.actions.event_dedup import Announcer
-from provisioner.cluster.drivers import Drivers
-from provisioner.cluster.rivals import rival
+from provisioner.cluster.conflicts import rival
+from provisioner.cluster.discovery import Drivers
 from provisioner.cluster.settings import ControllerSettings
 from provisioner.cluster.trust import Trust
 from provisioner.controllers.bind_race import Leftovers

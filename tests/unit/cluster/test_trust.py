@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from provisioner.cluster.authority import make_authority
-from provisioner.cluster.pins import KeyChanged, Pins
+from provisioner.cluster.key_pins import KeyChanged, Pins
 from provisioner.cluster.trust import NAME, SECRET_KEY, Trust
 from provisioner.kube.errors import Conflict
 from provisioner.model.kinds import CONFIG_MAP, SECRET, Json, Kind

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from provisioner.actions.event_dedup import Announcer
-from provisioner.cluster.drivers import Drivers
+from provisioner.cluster.discovery import Drivers
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
 from provisioner.drivers.registry import Fleet

@@ -11,7 +11,7 @@ import structlog
 
 from provisioner.actions.event_dedup import Announcer
 from provisioner.cluster.authority import ClientCertificate
-from provisioner.cluster.pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
+from provisioner.cluster.key_pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
 from provisioner.cluster.trust import Trust
 from provisioner.drivers.client import Router, RpcError
 from provisioner.drivers.registry import Fleet
