@@ -12,7 +12,7 @@ from pathlib import Path  # noqa: E402
 import click  # noqa: E402
 
 from csi.errors import BadEnvironment  # noqa: E402
-from csi.flags import Endpoint, HostPort, Kubelet, Network, Settings, Size, SocketDirectory  # noqa: E402
+from csi.process.flags import Endpoint, HostPort, Kubelet, Network, Settings, Size, SocketDirectory  # noqa: E402
 
 BAD_ENVIRONMENT = 78
 
@@ -82,7 +82,7 @@ def main(
         network = Network(network_endpoint, controller_ca, key_dir)
     elif network_endpoint is not None or controller_ca is not None or key_dir is not None:
         raise click.UsageError("--network-endpoint, --controller-ca and --key-dir go together; one is missing")
-    from csi import logs, server  # noqa: PLC0415 # grpc is not needed to refuse a flag
+    from csi.process import logs, server  # noqa: PLC0415 # grpc is not needed to refuse a flag
 
     logs.configure(log_format)
     settings = Settings(
@@ -110,7 +110,7 @@ def main(
 @click.option("--create/--no-create", default=True, help="Whether a directory that is missing is created.")
 def pool_init(*, path: Path, name: str, capacity: int | None, create: bool) -> None:
     """Make a pool in an empty directory."""
-    from csi.engine.pools import make_pool  # noqa: PLC0415 # as above
+    from csi.volumes.pools import make_pool  # noqa: PLC0415 # as above
 
     pool = make_pool(path, name=name, capacity_bytes=capacity, known={}, create=create)
     click.echo(f"pool {pool.name} ({pool.uuid}) made at {pool.path}")

@@ -7,13 +7,13 @@ the shipped CSIDriver says that no attachment is needed. What is attached is for
 
 from typing import Final
 
-from csi.engine.engine import Engine
-from csi.engine.requests import Capability
 from csi.errors import AlreadyExists, NotFound, ResourceExhausted
 from csi.services import checks
 from csi.services.controller import Controller
 from csi.services.edge import rpc
 from csi.v1 import csi_pb2
+from csi.volumes.requests import Capability
+from csi.volumes.volume_manager import Engine
 
 _RPCS: Final = (
     csi_pb2.ControllerServiceCapability.RPC.PUBLISH_UNPUBLISH_VOLUME,

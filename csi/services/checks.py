@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from csi import limits
-from csi.engine import mount_options
-from csi.engine.requests import Capability
 from csi.errors import InvalidArgument
 from csi.v1 import csi_pb2
+from csi.volumes import mount_options
+from csi.volumes.requests import Capability
 
 TEXT_LIMIT: Final = limits.NAME_BYTES
 PATH_LIMIT: Final = limits.PATH_BYTES

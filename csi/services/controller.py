@@ -5,17 +5,17 @@ from typing import Final
 from google.protobuf import wrappers_pb2
 
 from csi import limits
-from csi.engine import mount_options
-from csi.engine.catalog import Entry
-from csi.engine.engine import Engine
-from csi.engine.paging import page
-from csi.engine.requests import Creation, Enlarging, Parameters, mutable_parameters
-from csi.engine.volumes import unsupported
 from csi.errors import InvalidArgument, NotFound
 from csi.services import checks
 from csi.services.edge import rpc
 from csi.services.health import health_of
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from csi.volumes import mount_options
+from csi.volumes.catalog import Entry
+from csi.volumes.creation import unsupported
+from csi.volumes.paging import page
+from csi.volumes.requests import Creation, Enlarging, Parameters, mutable_parameters
+from csi.volumes.volume_manager import Engine
 
 TOPOLOGY: Final = "topology.mooring.dev/node"
 _RPCS: Final = (

@@ -1,8 +1,8 @@
 """Health as CSI 1.13 words it."""
 
 from csi.backends.protocol import Ailment
-from csi.engine.engine import Engine
 from csi.v1 import csi_pb2
+from csi.volumes.volume_manager import Engine
 
 
 async def health_of(handle: str, engine: Engine, *, measured_before: bool = False) -> csi_pb2.VolumeHealth:

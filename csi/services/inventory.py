@@ -6,19 +6,19 @@ from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
-from csi.engine.catalog import Entry
-from csi.engine.engine import Engine
-from csi.engine.health import of_pool
-from csi.engine.imports import Importing
-from csi.engine.manifest import Holder, Manifest
-from csi.engine.paging import page
-from csi.engine.pools import Pool
-from csi.engine.trash import Trashed
 from csi.errors import InvalidArgument, Unavailable
 from csi.services import checks
 from csi.services.controller import context_of
 from csi.services.edge import rpc
 from csi.v1 import inventory_pb2, inventory_pb2_grpc
+from csi.volumes.catalog import Entry
+from csi.volumes.health import of_pool
+from csi.volumes.imports import Importing
+from csi.volumes.manifest import Holder, Manifest
+from csi.volumes.paging import page
+from csi.volumes.pools import Pool
+from csi.volumes.trash import Trashed
+from csi.volumes.volume_manager import Engine
 
 
 class Inventory(inventory_pb2_grpc.InventoryServicer):

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from csi.engine.engine import Engine
-from csi.engine.requests import Capability, Publishing, Staging
 from csi.errors import FailedPrecondition, InvalidArgument, NotFound
 from csi.services import checks
 from csi.services.controller import TOPOLOGY
 from csi.services.edge import rpc
 from csi.services.health import health_of, storage_health
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from csi.volumes.requests import Capability, Publishing, Staging
+from csi.volumes.volume_manager import Engine
 
 _RPCS: Final = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,

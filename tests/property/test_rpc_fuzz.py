@@ -21,9 +21,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from csi import limits
-from csi.engine.pools import make_pool
 from csi.services.edge import sent_bytes
 from csi.v1 import csi_pb2, inventory_pb2
+from csi.volumes.pools import make_pool
 from tests import sweeps
 from tests.property.rpc_model import Model, changes, snapshot
 from tests.property.rpc_requests import METHODS, TEXTS, Material, Mutator, broken_bytes, is_request, new_request

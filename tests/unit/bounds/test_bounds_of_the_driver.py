@@ -13,23 +13,24 @@ import pytest
 import structlog
 from google.protobuf.wrappers_pb2 import StringValue
 
-from csi import limits, server
-from csi.engine import manifest as manifests
-from csi.engine import paging
-from csi.engine.manifest import Damaged, Holder, Manifest
-from csi.engine.node_record import POOLS, NodeRecords
-from csi.engine.pools import make_pool, open_pool, read_known
-from csi.engine.requests import seconds
-from csi.engine.singleflight import SingleFlight
-from csi.engine.sizes import exact_size
-from csi.engine.workers import Workers
+from csi import limits
 from csi.errors import BadEnvironment, InvalidArgument, OutOfRange, Unavailable
-from csi.flags import Kubelet
 from csi.host import commands, files, trees
 from csi.host.errors import CommandError
-from csi.registration import Registration
+from csi.process import server
+from csi.process.flags import Kubelet
+from csi.process.registration import Registration
 from csi.services import checks
 from csi.v1 import csi_pb2, csi_pb2_grpc
+from csi.volumes import manifest as manifests
+from csi.volumes import paging
+from csi.volumes.manifest import Damaged, Holder, Manifest
+from csi.volumes.node_record import POOLS, NodeRecords
+from csi.volumes.pools import make_pool, open_pool, read_known
+from csi.volumes.requests import seconds
+from csi.volumes.singleflight import SingleFlight
+from csi.volumes.sizes import exact_size
+from csi.volumes.workers import Workers
 from tests.unit.services.driver import capability
 
 UUID = "11111111-1111-1111-1111-111111111111"

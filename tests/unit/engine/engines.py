@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi.backends.protocol import Ailment, Backend, Shape, Usage
-from csi.engine.engine import Engine
-from csi.engine.pools import make_pool
-from csi.engine.requests import Capability, Creation, Parameters
 from csi.host.errors import NoSpace
+from csi.volumes.pools import make_pool
+from csi.volumes.requests import Capability, Creation, Parameters
+from csi.volumes.volume_manager import Engine
 
 
 class Paper:
@@ -106,7 +106,7 @@ class Paper:
 
 def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[Engine, Paper]:
     """On a pool at `path`, made when it is not there; call inside a running loop."""
-    from csi.engine.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
+    from csi.volumes.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
 
     path.parent.mkdir(parents=True, exist_ok=True)
     paper = Paper()

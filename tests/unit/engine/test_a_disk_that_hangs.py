@@ -10,18 +10,18 @@ from typing import Any
 
 import pytest
 
-from csi.engine import health, pools, workers
-from csi.engine.discovery import Discovery
-from csi.engine.engine import Engine
-from csi.engine.pools import Pool, make_pool, open_pools
-from csi.engine.requests import Enlarging
-from csi.engine.workers import Workers
 from csi.errors import Unavailable
 from csi.host import files
 from csi.services.controller import Controller
 from csi.services.inventory import Inventory
 from csi.services.node import Node
 from csi.v1 import csi_pb2, inventory_pb2
+from csi.volumes import health, pools, workers
+from csi.volumes.discovery import Discovery
+from csi.volumes.pools import Pool, make_pool, open_pools
+from csi.volumes.requests import Enlarging
+from csi.volumes.volume_manager import Engine
+from csi.volumes.workers import Workers
 from tests.unit.engine.engines import creation, engine_of
 
 SOON = 5.0
@@ -125,8 +125,8 @@ async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
     tmp_path: Path, engine: Engine, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trash is purged and measured there, again and again; what hangs is begun once."""
-    monkeypatch.setattr("csi.engine.rounds.ROUND_SECONDS", 0.3)
-    monkeypatch.setattr("csi.engine.measuring.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("csi.volumes.rounds.ROUND_SECONDS", 0.3)
+    monkeypatch.setattr("csi.volumes.measuring.PATIENCE_SECONDS", 0.3)
     hanging.pool = tmp_path / "slow"
     for number in range(2):
         entry = await engine.create(creation(f"a{number}", pool="p", trashRetention="0s"))

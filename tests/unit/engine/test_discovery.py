@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from csi.engine.discovery import Discovery
-from csi.engine.engine import Engine
-from csi.engine.ledger import Measured
-from csi.engine.node_record import NodeRecord
-from csi.engine.pools import Pool, make_pool
 from csi.errors import NotFound, ResourceExhausted
+from csi.volumes.discovery import Discovery
+from csi.volumes.ledger import Measured
+from csi.volumes.node_record import NodeRecord
+from csi.volumes.pools import Pool, make_pool
+from csi.volumes.volume_manager import Engine
 from tests.unit.engine.engines import creation, engine_of
 
 
@@ -193,7 +193,7 @@ async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
         raise OSError(5, f"Input/output error: {pool.name}")
 
     with monkeypatch.context() as failing:
-        failing.setattr("csi.engine.engine.lower_bound", fail)
+        failing.setattr("csi.volumes.volume_manager.lower_bound", fail)
         engine.load([other])
         discovery = Discovery(engine, [], paths=[other.path])
         await discovery.look()
@@ -213,7 +213,7 @@ async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch:
     def fail(*_: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("csi.engine.health.gone", fail)
+    monkeypatch.setattr("csi.volumes.health.gone", fail)
     await discovery.look_safely()
     await engine.stop()
 

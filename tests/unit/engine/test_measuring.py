@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from csi.engine import ledger as ledgers
-from csi.engine import measuring
-from csi.engine.engine import Engine
-from csi.engine.ledger import Measured
-from csi.engine.pools import Pool
-from csi.engine.requests import Enlarging
 from csi.errors import ResourceExhausted, Unavailable
 from csi.host import files
 from csi.host.files import Space
 from csi.services.controller import Controller
 from csi.v1 import csi_pb2
+from csi.volumes import ledger as ledgers
+from csi.volumes import measuring
+from csi.volumes.ledger import Measured
+from csi.volumes.pools import Pool
+from csi.volumes.requests import Enlarging
+from csi.volumes.volume_manager import Engine
 from tests.unit.engine.engines import creation, engine_of
 
 MIB = 1 << 20

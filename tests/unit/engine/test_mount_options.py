@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi.engine import mount_options
-from csi.engine.requests import Capability, Creation, Parameters
-from csi.engine.volumes import check_capabilities
 from csi.errors import InvalidArgument
 from csi.host import filesystems, loopdev, mounts
 from csi.host.locks import locked
+from csi.volumes import mount_options
+from csi.volumes.creation import check_capabilities
+from csi.volumes.requests import Capability, Creation, Parameters
 from tests.unit.engine.engines import Paper
 
 KINDS = ["", *mount_options.ALLOWED]

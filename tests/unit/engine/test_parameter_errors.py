@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from csi.engine.mkfs_options import refused_option
-from csi.engine.requests import FS_TYPE, LONGEST_RETENTION, Parameters, mutable_parameters
 from csi.errors import InvalidArgument
+from csi.volumes.mkfs_options import refused_option
+from csi.volumes.requests import FS_TYPE, LONGEST_RETENTION, Parameters, mutable_parameters
 from provisioner.model.errors import InvalidParameter
 from provisioner.model.storage_class import ClassParameters
 

@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from csi.backends import backends
-from csi.engine.catalog import Catalog, read_contents
-from csi.engine.manifest import MOST_HOLDERS, Damaged, Holder, Manifest, read, write
-from csi.engine.pools import Pool, make_pool, open_pools
 from csi.errors import BadEnvironment
+from csi.volumes.catalog import Catalog, read_contents
+from csi.volumes.manifest import MOST_HOLDERS, Damaged, Holder, Manifest, read, write
+from csi.volumes.pools import Pool, make_pool, open_pools
 
 BACKENDS = backends()
 T1, T2 = "2026-01-01T00:00:00.000001Z", "2026-01-01T00:00:00.000002Z"

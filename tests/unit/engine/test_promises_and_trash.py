@@ -11,11 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csi.backends.protocol import Ailment
-from csi.engine import manifest as manifests
-from csi.engine.engine import Engine
-from csi.engine.ledger import SHARE, Measured
-from csi.engine.requests import LONGEST_RETENTION, Enlarging
-from csi.engine.trash_names import PURGING
 from csi.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -29,6 +24,11 @@ from csi.host import files
 from csi.host.errors import HostError, ImageLocked, NoSpace
 from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
+from csi.volumes import manifest as manifests
+from csi.volumes.ledger import SHARE, Measured
+from csi.volumes.requests import LONGEST_RETENTION, Enlarging
+from csi.volumes.trash_names import PURGING
+from csi.volumes.volume_manager import Engine
 from tests.unit.engine.engines import creation, engine_of
 
 MIB = 1 << 20

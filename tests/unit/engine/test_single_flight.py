@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from csi.engine.singleflight import SingleFlight
 from csi.errors import Aborted, NotFound, Unavailable
+from csi.volumes.singleflight import SingleFlight
 
 
 class Work:

@@ -5,11 +5,11 @@ from google.protobuf.wrappers_pb2 import StringValue
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csi.engine import paging
-from csi.engine.paging import page
-from csi.engine.sizes import BLOCK, compatible, exact_size
-from csi.engine.volume_ids import Handle, id_of, parse_handle
 from csi.errors import Aborted, InvalidArgument, OutOfRange
+from csi.volumes import paging
+from csi.volumes.paging import page
+from csi.volumes.sizes import BLOCK, compatible, exact_size
+from csi.volumes.volume_ids import Handle, id_of, parse_handle
 
 POOL = "11111111-1111-1111-1111-111111111111"
 

@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from csi.engine.engine import Engine
-from csi.engine.ledger import measure
-from csi.engine.requests import Enlarging
 from csi.errors import ResourceExhausted
 from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
+from csi.volumes.ledger import measure
+from csi.volumes.requests import Enlarging
+from csi.volumes.volume_manager import Engine
 from tests.unit.engine.engines import creation, engine_of
 
 MIB = 1 << 20

@@ -14,13 +14,13 @@ import msgspec
 import pytest
 
 from csi.backends import backends
-from csi.engine.engine import Engine
-from csi.engine.node_record import FOLDER, NodeRecord, Publication
-from csi.engine.pools import Pool, make_pool
-from csi.engine.requests import Capability, Creation, Parameters, Publishing, Staging
 from csi.errors import CsiError, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
 from csi.host.errors import AlreadyMounted, HostError, UnsafePath
+from csi.volumes.node_record import FOLDER, NodeRecord, Publication
+from csi.volumes.pools import Pool, make_pool
+from csi.volumes.requests import Capability, Creation, Parameters, Publishing, Staging
+from csi.volumes.volume_manager import Engine
 from tests.unit.services.kinds import disk
 
 VOLUME = f"v-{os.getpid()}"

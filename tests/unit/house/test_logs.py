@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import structlog
 
-import csi.logs
+import csi.process.logs
 import provisioner.logs
 
 
@@ -42,7 +42,7 @@ def settings() -> Iterator[None]:
     structlog.configure(**before)
 
 
-@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("stream", [_Broken, lambda: None, lambda: open("/dev/full", "w")])  # noqa: PTH123, SIM115
 def test_a_broken_stream_loses_messages_and_nothing_else(
@@ -66,7 +66,7 @@ def test_a_broken_stream_loses_messages_and_nothing_else(
         getattr(broken, "close", lambda: None)()
 
 
-@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("value", [_Unspeakable(), _Deep(), "\udcff", {("a", 1): 2}])
 def test_an_entry_that_cannot_be_rendered_is_named(
@@ -83,7 +83,7 @@ def test_an_entry_that_cannot_be_rendered_is_named(
         assert "object.unreadable" in said
 
 
-@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
 def test_programs_get_json(capsys: pytest.CaptureFixture[str], logs: ModuleType) -> None:
     """One object a line, with level, time and event."""
     logs.configure("json")

@@ -7,8 +7,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from csi import network
-from csi.flags import Network
+from csi.process import network
+from csi.process.flags import Network
 from provisioner.cluster.authority import bundle
 from tests.unit.engine.engines import engine_of
 from tests.unit.network.certificates import answer, authority, controller, free_port

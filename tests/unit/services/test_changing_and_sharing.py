@@ -7,8 +7,8 @@ import grpc
 import msgspec
 import pytest
 
-from csi.engine.mkfs_options import refused_option
 from csi.v1 import csi_pb2, inventory_pb2
+from csi.volumes.mkfs_options import refused_option
 from tests.unit.services.driver import SECONDS, Driver, capability, code
 from tests.unit.services.kinds import BTRFS, EXT4, MIB, XFS, Kind, each, serving
 

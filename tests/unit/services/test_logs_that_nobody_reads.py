@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from csi.logs import configure
+from csi.process.logs import configure
 from tests.conftest import ROOT
 from tests.unit.services.driver import Driver
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from csi.sockets import is_served
+from csi.process.sockets import is_served
 from tests.unit.services.kubelet import dead, listening
 
 

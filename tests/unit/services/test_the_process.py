@@ -101,7 +101,7 @@ def test_it_stays_small_and_knows_nothing_of_kubernetes(driver: Driver) -> None:
     status = Path(f"/proc/{driver.pid}/status").read_text(encoding="utf-8")
     resident = int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
     code = (
-        "import sys, csi.server; "
+        "import sys, csi.process.server; "
         "print([x for x in ('kubernetes', 'aiohttp', 'provisioner', 'cryptography', 'pydantic') if x in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True).stdout

@@ -12,9 +12,9 @@ import msgspec
 
 from csi import limits
 from csi.backends.protocol import Shape
-from csi.engine.sizes import LARGEST
 from csi.host import files
 from csi.host.errors import HostError
+from csi.volumes.sizes import LARGEST
 
 SCHEMA: Final = 1
 FILE: Final = "manifest.json"

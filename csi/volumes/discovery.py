@@ -14,11 +14,11 @@ from pathlib import Path
 
 import structlog
 
-from csi.engine import health
-from csi.engine.engine import Engine
-from csi.engine.manifest import UNREADABLE
-from csi.engine.pools import Identity, Pool, open_pool, read_identity, read_known, write_known
 from csi.errors import BadEnvironment, Unavailable
+from csi.volumes import health
+from csi.volumes.manifest import UNREADABLE
+from csi.volumes.pools import Identity, Pool, open_pool, read_identity, read_known, write_known
+from csi.volumes.volume_manager import Engine
 
 log = structlog.get_logger()
 

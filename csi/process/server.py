@@ -11,21 +11,21 @@ import structlog
 
 from csi import limits
 from csi.backends import backends
-from csi.engine.discovery import Discovery
-from csi.engine.engine import Engine
-from csi.engine.pools import open_pools
 from csi.errors import BadEnvironment
-from csi.flags import Settings
-from csi.network import listen
-from csi.registration import refuse_rival, registered
+from csi.process.flags import Settings
+from csi.process.network import listen
+from csi.process.registration import refuse_rival, registered
+from csi.process.sockets import is_served
 from csi.services.attach import AttachingController
 from csi.services.controller import Controller
 from csi.services.edge import server_options
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.services.node import Node
-from csi.sockets import is_served
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
+from csi.volumes.discovery import Discovery
+from csi.volumes.pools import open_pools
+from csi.volumes.volume_manager import Engine
 
 log = structlog.get_logger()
 

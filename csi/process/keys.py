@@ -1,5 +1,5 @@
 """
-`python -m csi.keys DIR NODE`: the driver's own key and its certificate, made once and kept.
+`python -m csi.process.keys DIR NODE`: the driver's own key and its certificate, made once and kept.
 
 The controller pins the key when it first meets the driver, so that nothing here ever has to be signed by anybody. It
 runs as a process of its own: the library behind it would stay in the driver's memory for ever.

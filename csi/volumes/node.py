@@ -16,17 +16,17 @@ from csi.backends import mount_facts, teardown
 from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Usage
 from csi.backends.teardown import Removal
-from csi.engine import mount_options
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.node_record import NodeRecord, NodeRecords, Publication
-from csi.engine.pools import Pool
-from csi.engine.requests import SINGLE_WRITER, Capability, Publishing, Staging
-from csi.engine.volume_ids import Handle, parse_handle
-from csi.engine.volumes import Volumes, unsupported
-from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
 from csi.host.errors import AlreadyMounted, HostError, SameUuid, UnsafePath
+from csi.volumes import mount_options
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.creation import Volumes, unsupported
+from csi.volumes.node_record import NodeRecord, NodeRecords, Publication
+from csi.volumes.pools import Pool
+from csi.volumes.requests import SINGLE_WRITER, Capability, Publishing, Staging
+from csi.volumes.volume_ids import Handle, parse_handle
+from csi.volumes.workers import Workers
 
 NO_VOLUME: Final = "volume {} does not exist on this node"
 NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"

@@ -11,25 +11,25 @@ import msgspec
 import structlog
 
 from csi.backends.protocol import Ailment, Backend, Usage
-from csi.engine import health
-from csi.engine import manifest as manifests
-from csi.engine.catalog import Catalog, Contents, Entry, read_contents
-from csi.engine.expansion import Expansion
-from csi.engine.imports import Importing, Imports
-from csi.engine.ledger import Ledger, Measured, lower_bound, quarantined
-from csi.engine.manifest import Manifest
-from csi.engine.measuring import Measuring
-from csi.engine.node import NO_VOLUME, Node
-from csi.engine.node_record import FOLDER, NodeRecords
-from csi.engine.pools import Pool
-from csi.engine.requests import Creation, Ending, Enlarging, Publishing, Staging
-from csi.engine.rounds import Rounds
-from csi.engine.singleflight import SingleFlight
-from csi.engine.trash import Trash
-from csi.engine.volume_ids import id_of, parse_handle
-from csi.engine.volumes import Volumes
-from csi.engine.workers import Workers, in_time
 from csi.errors import FailedPrecondition, NotFound, Unavailable
+from csi.volumes import health
+from csi.volumes import manifest as manifests
+from csi.volumes.catalog import Catalog, Contents, Entry, read_contents
+from csi.volumes.creation import Volumes
+from csi.volumes.expansion import Expansion
+from csi.volumes.imports import Importing, Imports
+from csi.volumes.ledger import Ledger, Measured, lower_bound, quarantined
+from csi.volumes.manifest import Manifest
+from csi.volumes.measuring import Measuring
+from csi.volumes.node import NO_VOLUME, Node
+from csi.volumes.node_record import FOLDER, NodeRecords
+from csi.volumes.pools import Pool
+from csi.volumes.requests import Creation, Ending, Enlarging, Publishing, Staging
+from csi.volumes.rounds import Rounds
+from csi.volumes.singleflight import SingleFlight
+from csi.volumes.trash import Trash
+from csi.volumes.volume_ids import id_of, parse_handle
+from csi.volumes.workers import Workers, in_time
 
 log = structlog.get_logger()
 

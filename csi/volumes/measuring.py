@@ -14,12 +14,12 @@ from typing import Final, TypeVar
 
 import structlog
 
-from csi.engine import ledger as ledgers
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.ledger import Ledger
-from csi.engine.pools import Pool
-from csi.engine.workers import Workers
 from csi.host import trees
+from csi.volumes import ledger as ledgers
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.ledger import Ledger
+from csi.volumes.pools import Pool
+from csi.volumes.workers import Workers
 
 log = structlog.get_logger()
 

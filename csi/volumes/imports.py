@@ -23,15 +23,6 @@ import msgspec
 import structlog
 
 from csi.backends.existing import Existing, examine
-from csi.engine import manifest as manifests
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.ledger import SHARE, Ledger
-from csi.engine.manifest import Holder, Manifest
-from csi.engine.pools import Pool
-from csi.engine.trash import Trash
-from csi.engine.volume_ids import id_of
-from csi.engine.volumes import Volumes
-from csi.engine.workers import Workers
 from csi.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -44,6 +35,15 @@ from csi.errors import (
 from csi.host import files, filesystem_uuids, locks
 from csi.host.errors import HostError, UuidNotChanged
 from csi.units import readable
+from csi.volumes import manifest as manifests
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.creation import Volumes
+from csi.volumes.ledger import SHARE, Ledger
+from csi.volumes.manifest import Holder, Manifest
+from csi.volumes.pools import Pool
+from csi.volumes.trash import Trash
+from csi.volumes.volume_ids import id_of
+from csi.volumes.workers import Workers
 
 log = structlog.get_logger()
 

@@ -10,19 +10,19 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from csi.engine import manifest as manifests
-from csi.engine.catalog import Entry
-from csi.engine.ledger import Ledger
-from csi.engine.manifest import Manifest
-from csi.engine.node import Node
-from csi.engine.requests import Enlarging
-from csi.engine.sizes import exact_size
-from csi.engine.trash import Trash
-from csi.engine.volumes import Volumes
-from csi.engine.workers import Workers
 from csi.errors import CsiError, FailedPrecondition, Internal, OutOfRange, ResourceExhausted, Unavailable
 from csi.host.errors import HostError, ImageLocked, NoSpace
 from csi.units import readable
+from csi.volumes import manifest as manifests
+from csi.volumes.catalog import Entry
+from csi.volumes.creation import Volumes
+from csi.volumes.ledger import Ledger
+from csi.volumes.manifest import Manifest
+from csi.volumes.node import Node
+from csi.volumes.requests import Enlarging
+from csi.volumes.sizes import exact_size
+from csi.volumes.trash import Trash
+from csi.volumes.workers import Workers
 
 log = structlog.get_logger()
 

@@ -34,10 +34,10 @@ import structlog
 
 from csi import limits
 from csi.errors import BadEnvironment
-from csi.flags import Kubelet
+from csi.process.flags import Kubelet
+from csi.process.sockets import is_served
 from csi.services.edge import Context, legible, server_options
 from csi.services.identity import NAME
-from csi.sockets import is_served
 from csi.v1 import registration_pb2, registration_pb2_grpc
 
 log = structlog.get_logger()

@@ -17,18 +17,18 @@ from typing import Final
 
 import structlog
 
-from csi.engine import manifest as manifests
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.manifest import Damaged, Manifest
-from csi.engine.node_record import FILE as NODE_RECORD
-from csi.engine.pools import Pool
-from csi.engine.requests import LONGEST_RETENTION, seconds
-from csi.engine.rounds import Rounds
-from csi.engine.trash_names import PURGING, deleted_at
-from csi.engine.workers import Workers
 from csi.errors import AlreadyExists, CsiError, Internal, NotFound, Unavailable
 from csi.host import files, trees
 from csi.host.errors import HostError
+from csi.volumes import manifest as manifests
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.manifest import Damaged, Manifest
+from csi.volumes.node_record import FILE as NODE_RECORD
+from csi.volumes.pools import Pool
+from csi.volumes.requests import LONGEST_RETENTION, seconds
+from csi.volumes.rounds import Rounds
+from csi.volumes.trash_names import PURGING, deleted_at
+from csi.volumes.workers import Workers
 
 log = structlog.get_logger()
 

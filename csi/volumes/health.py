@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Final
 
 from csi.backends.protocol import Ailment, Backend
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.manifest import UNREADABLE
-from csi.engine.pools import Pool, read_identity
 from csi.host import files, mounts
 from csi.host.errors import HostError
 from csi.units import readable
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.manifest import UNREADABLE
+from csi.volumes.pools import Pool, read_identity
 
 FULL_SHARE: Final = 100
 """A pool is full when less than one part in so many of its disk is free."""

@@ -9,11 +9,11 @@ from typing import Final
 import structlog
 
 from csi.backends.protocol import Backend
-from csi.engine import manifest as manifests
-from csi.engine.manifest import Damaged, Manifest
-from csi.engine.node_record import NodeRecord, read_record
-from csi.engine.pools import Pool
-from csi.engine.volume_ids import Handle, parse_handle
+from csi.volumes import manifest as manifests
+from csi.volumes.manifest import Damaged, Manifest
+from csi.volumes.node_record import NodeRecord, read_record
+from csi.volumes.pools import Pool
+from csi.volumes.volume_ids import Handle, parse_handle
 
 log = structlog.get_logger()
 

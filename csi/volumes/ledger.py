@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.pools import Pool
-from csi.engine.trash_names import PURGING, deleted_at
 from csi.errors import OutOfRange, ResourceExhausted, Unavailable
 from csi.host import files, trees
 from csi.units import readable
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.pools import Pool
+from csi.volumes.trash_names import PURGING, deleted_at
 
 SHARE: Final = 95
 """Per cent of the disk that may be promised; the rest is for the filesystem itself and for whoever shares it."""

@@ -7,19 +7,6 @@ import msgspec
 import structlog
 
 from csi.backends.protocol import Backend
-from csi.engine import manifest as manifests
-from csi.engine import mount_options
-from csi.engine.catalog import Catalog, Entry
-from csi.engine.ledger import Ledger
-from csi.engine.manifest import Holder, Manifest
-from csi.engine.measuring import Measuring
-from csi.engine.mkfs_options import refused_option
-from csi.engine.pools import Pool
-from csi.engine.requests import FS_TYPE, MODES, Capability, Creation
-from csi.engine.sizes import compatible, exact_size
-from csi.engine.trash import Trash
-from csi.engine.volume_ids import id_of
-from csi.engine.workers import Workers
 from csi.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -32,6 +19,19 @@ from csi.errors import (
 from csi.host import files
 from csi.host.errors import FormatRefused, HostError, ImageLocked, NoSpace, NotReservable
 from csi.units import exact
+from csi.volumes import manifest as manifests
+from csi.volumes import mount_options
+from csi.volumes.catalog import Catalog, Entry
+from csi.volumes.ledger import Ledger
+from csi.volumes.manifest import Holder, Manifest
+from csi.volumes.measuring import Measuring
+from csi.volumes.mkfs_options import refused_option
+from csi.volumes.pools import Pool
+from csi.volumes.requests import FS_TYPE, MODES, Capability, Creation
+from csi.volumes.sizes import compatible, exact_size
+from csi.volumes.trash import Trash
+from csi.volumes.volume_ids import id_of
+from csi.volumes.workers import Workers
 
 log = structlog.get_logger()
 

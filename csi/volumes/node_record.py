@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from csi import limits
-from csi.engine.volume_ids import parse_handle
 from csi.host import files
 from csi.host.errors import HostError
+from csi.volumes.volume_ids import parse_handle
 
 log = structlog.get_logger()
 

@@ -17,16 +17,16 @@ import grpc.aio
 import structlog
 
 from csi import limits
-from csi.engine.engine import Engine
 from csi.errors import BadEnvironment
-from csi.flags import Network
 from csi.host import commands, files
 from csi.host.errors import CommandError, HostError
+from csi.process.flags import Network
 from csi.services.controller import Controller
 from csi.services.edge import server_options
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
+from csi.volumes.volume_manager import Engine
 
 log = structlog.get_logger()
 
@@ -146,9 +146,9 @@ def _authorities(path: Path) -> bytes:
 
 
 def _ensure_key(directory: Path, node_id: str) -> None:
-    """In a process of its own: see csi.keys. Raises BadEnvironment."""
+    """In a process of its own: see csi.process.keys. Raises BadEnvironment."""
     try:
-        commands.run([sys.executable, "-m", "csi.keys", str(directory), node_id], limit=commands.Limit.QUERY)
+        commands.run([sys.executable, "-m", "csi.process.keys", str(directory), node_id], limit=commands.Limit.QUERY)
     except CommandError as error:
         last = error.stderr.strip().rpartition("\n")[2]
         raise BadEnvironment(last or f"the driver's key cannot be made in {directory}") from None

@@ -15,11 +15,11 @@ from typing import Final
 import msgspec
 
 from csi import limits
-from csi.engine.sizes import LARGEST
-from csi.engine.workers import in_time
 from csi.errors import BadEnvironment
 from csi.host import files
 from csi.host.errors import HostError
+from csi.volumes.sizes import LARGEST
+from csi.volumes.workers import in_time
 
 SCHEMA: Final = 1
 FILE: Final = "pool.json"
