@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 
 from csi.v1 import csi_pb2, inventory_pb2
 from tests.property.rpc_model import Model, Volume
-from tests.unit.services.driver import capability, raw
+from tests.unit.csi.services.driver import capability, raw
 
 C: Final = csi_pb2
 MIB: Final = 1 << 20

@@ -34,7 +34,7 @@ from provisioner.model.names import (
 )
 from provisioner.model.volume import ClaimRef, Volume
 from tests.sweeps import times
-from tests.unit.binding.objects import POOL, claim, node, storage_class, volume, web
+from tests.unit.provisioner.binding.objects import POOL, claim, node, storage_class, volume, web
 
 NAMES = ("www-web-0", "www-web-1")
 KEEP, SCRATCH = storage_class("keep", expands=True), storage_class("scratch", adopt="Never", policy="Delete")

@@ -28,9 +28,9 @@ from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity
 from tests.sweeps import times
-from tests.unit.controllers.fake_driver import FakeDriver
-from tests.unit.controllers.flaky_api import FlakyApi
-from tests.unit.controllers.objects import HANDLE, claim, storage_class, volume
+from tests.unit.provisioner.controllers.fake_driver import FakeDriver
+from tests.unit.provisioner.controllers.flaky_api import FlakyApi
+from tests.unit.provisioner.controllers.objects import HANDLE, claim, storage_class, volume
 
 KEY = ("default", "www-web-0")
 GIB = 1 << 30

@@ -12,7 +12,7 @@ from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.oracle.worlds import LABELS, Json, claims, volumes
 from tests.sweeps import times
-from tests.unit.binding import objects, plain
+from tests.unit.provisioner.binding import objects, plain
 
 NAMES = [f"v{number}" for number in range(6)]
 EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in NAMES)), max_size=12)

@@ -21,9 +21,9 @@ from provisioner.drivers.client import RpcError
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json
 from tests.sweeps import times
-from tests.unit.controllers.fake_driver import FakeDriver
-from tests.unit.controllers.flaky_api import FlakyApi
-from tests.unit.controllers.objects import HANDLE, claim, volume
+from tests.unit.provisioner.controllers.fake_driver import FakeDriver
+from tests.unit.provisioner.controllers.flaky_api import FlakyApi
+from tests.unit.provisioner.controllers.objects import HANDLE, claim, volume
 
 KEY = ("default", "www-web-0")
 NAMES = ("silver", "gold", "wrong")

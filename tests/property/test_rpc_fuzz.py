@@ -28,8 +28,8 @@ from tests import sweeps
 from tests.property.rpc_model import Model, changes, snapshot
 from tests.property.rpc_requests import METHODS, TEXTS, Material, Mutator, broken_bytes, is_request, new_request
 from tests.property.rpc_valid import IMPORTS, MIB, MOST_VOLUMES, Valid
-from tests.unit.services.driver import Driver, running
-from tests.unit.services.kubelet import Kubelet
+from tests.unit.csi.services.driver import Driver, running
+from tests.unit.csi.services.kubelet import Kubelet
 
 C: Final = csi_pb2
 SECONDS: Final = 60.0

@@ -36,7 +36,7 @@ from provisioner.kube.transport import KubeTransport
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, VOLUME, Json
-from tests.unit.kube.test_transport import served
+from tests.unit.provisioner.kube.test_transport import served
 
 SPACES = "/api/v1/namespaces"
 

@@ -31,7 +31,7 @@ from csi.volumes.requests import seconds
 from csi.volumes.singleflight import SingleFlight
 from csi.volumes.sizes import exact_size
 from csi.volumes.workers import Workers
-from tests.unit.services.driver import capability
+from tests.unit.csi.services.driver import capability
 
 UUID = "11111111-1111-1111-1111-111111111111"
 MOMENT = "2026-01-01T00:00:00.000000Z"

@@ -97,7 +97,7 @@ def test_tests_of_a_source_file_are_those_that_import_it() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout
-    assert "tests/unit/kube/test_work_queue.py" in done.stderr
+    assert "tests/unit/provisioner/kube/test_work_queue.py" in done.stderr
 
 
 def test_a_nightly_run_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:

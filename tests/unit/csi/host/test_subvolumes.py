@@ -1,0 +1,102 @@
+"""Subvolumes go whatever a pod made in them, and sizes are enforced only where nothing in them can lead past the limit."""
+
+import errno
+import fcntl
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from csi.host import btrfs, files, quotas, subvolumes
+from csi.host.errors import HostError
+from tests.unit.csi.services.kinds import MIB, disk
+
+DEPTH = 60
+NAME = "d" * 100
+FLAGS = 0x4008941A
+
+
+def _create(name: str, parent: int) -> int:
+    fcntl.ioctl(parent, subvolumes.SUBVOL_CREATE, bytearray(struct.pack("=q4088s", 0, name.encode())))
+    return os.open(name, os.O_RDONLY, dir_fd=parent)
+
+
+def _deeper(here: int) -> int:
+    """Go down so far that no path leads there."""
+    for _ in range(DEPTH):
+        os.mkdir(NAME, dir_fd=here)
+        below = os.open(NAME, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    return here
+
+
+@pytest.mark.needs("root", "loop", "btrfs", "simple_quotas")
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_subvolume_goes_with_all_that_are_in_it_however_deep(tmp_path: Path, *, read_only: bool) -> None:
+    """In directories whose path is too long, in each other, and in ones that their owner made read-only."""
+    with disk(tmp_path / "disk", "btrfs") as top:
+        assert quotas.enable(top)
+        home = top / "trash" / "v.1"
+        home.mkdir(parents=True)
+        subvolumes.create(home / "data", limit=256 * MIB)
+        here = os.open(home / "data", os.O_RDONLY)
+        made = [os.dup(here)]
+        for number in range(3):
+            deep = _deeper(here)
+            here = _create(f"nested-{number}", deep)
+            os.close(deep)
+            made.append(os.dup(here))
+        made += [_create(f"beside-{number}", here) for number in range(30)]
+        os.close(here)
+        for each in made:
+            if read_only:
+                fcntl.ioctl(each, FLAGS, struct.pack("=Q", 2))
+            os.close(each)
+        root = os.open(top, os.O_RDONLY)
+        try:
+            files.remove_tree(top, home)
+            assert list((top / "trash").iterdir()) == []
+            assert list(btrfs.search(root, btrfs.ROOT_TREE, 5, btrfs.ROOT_REF)) == []
+            os.sync()
+            groups = Path(f"/sys/fs/btrfs/{btrfs.uuid_of(root)}/qgroups")
+            assert [each.name for each in groups.glob("[01]_*")] == ["0_5"]
+        finally:
+            os.close(root)
+
+
+@pytest.mark.needs("root", "loop", "btrfs", "simple_quotas")
+def test_quotas_that_were_switched_off_are_told(tmp_path: Path) -> None:
+    """The volume stays, and whoever asks for its stats hears that nothing limits it."""
+    with disk(tmp_path / "disk", "btrfs") as top:
+        assert quotas.enable(top)
+        assert quotas.enable(top), "asking again changes nothing"
+        subvolumes.create(top / "data", limit=16 * MIB)
+        subvolumes.create(top / "data", limit=32 * MIB)
+        assert subvolumes.quota(top / "data").limit == 32 * MIB
+        subprocess.run(["btrfs", "quota", "disable", str(top)], check=True)
+        with pytest.raises(HostError, match="switched quotas off"):
+            subvolumes.quota(top / "data")
+        descriptor = os.open(top, os.O_RDONLY)
+        subvolumes.destroy("data", descriptor)
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("answer", [errno.EINVAL, errno.EPERM, errno.ENOTTY, errno.EROFS, 0])
+def test_without_simple_quotas_nothing_is_enforced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    """An older kernel, no rights, another filesystem, a read-only one, or success that changed nothing."""
+
+    def ioctl(descriptor: int, request: int, argument: bytes) -> int:
+        assert (descriptor >= 0, request, argument[0]) == (True, quotas.QUOTA_CTL, 4)
+        if answer:
+            raise OSError(answer, os.strerror(answer))
+        return 0
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    monkeypatch.setattr(quotas, "_mode", lambda _: "qgroup")
+    assert not quotas.enable(tmp_path)
+    assert not quotas.enable(tmp_path / "none")

@@ -1,0 +1,58 @@
+"""Whoever opens connections to the driver and shows no certificate costs it little, and for a short time."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi.process import network
+from csi.process.flags import Network
+from provisioner.cluster.authority import bundle
+from tests.unit.csi.process.certificates import answer, authority, controller, free_port
+from tests.unit.csi.volumes.engines import engine_of
+
+pytestmark = pytest.mark.process
+
+
+def _closed(connections: list[socket.socket]) -> int:
+    """How many of them the driver has closed."""
+    count = 0
+    for each in connections:
+        try:
+            count += each.recv(1) == b""
+        except BlockingIOError:
+            continue
+        except OSError:
+            count += 1
+    return count
+
+
+async def test_handshakes_that_never_end_are_counted_and_hung_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the limit they are closed at once, the others when their time is over; then the controller is let in."""
+    monkeypatch.setattr(network, "HANDSHAKE_SECONDS", 1.0)
+    monkeypatch.setattr(network, "MOST_CONNECTIONS", 4)
+    port, trusts, ca = free_port(), authority(), tmp_path / "ca.crt"
+    ca.write_text(bundle([trusts]), encoding="ascii")
+    engine, _ = engine_of(tmp_path / "p")
+    server = await network.listen(Network(f"127.0.0.1:{port}", ca, tmp_path / "keys"), engine, node_id="n")
+    connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
+    try:
+        for each in connections:
+            each.setblocking(False)
+        async with asyncio.timeout(20):
+            while _closed(connections) < 6:
+                await asyncio.sleep(0.01)
+            assert _closed(connections) == 6
+            while _closed(connections) < 10:
+                await asyncio.sleep(0.01)
+        shown, certificate = controller(trusts), tmp_path / "keys" / "driver.crt"
+        assert await asyncio.to_thread(answer, port, shown, certificate) is grpc.StatusCode.OK
+    finally:
+        for each in connections:
+            each.close()
+        await server.stop(0)
+        await engine.stop()

@@ -1,0 +1,276 @@
+"""Kubelet finds the driver, whatever it answers, and whatever becomes of its directory."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from csi.v1 import csi_pb2
+from tests.conftest import ROOT
+from tests.unit.csi.services.driver import SECONDS, Driver, running
+from tests.unit.csi.services.kubelet import INTERVAL, Kubelet, dead, listening, logged, until
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture
+def kubelet(tmp_path: Path) -> Kubelet:
+    """With an empty directory."""
+    return Kubelet(tmp_path)
+
+
+@pytest.fixture
+def driver(tmp_path: Path, kubelet: Kubelet) -> Iterator[Driver]:
+    """Registers with kubelet."""
+    with running(tmp_path, *kubelet.flags) as found:
+        yield found
+
+
+def test_kubelet_finds_the_driver_tries_it_and_registers_it(driver: Driver, kubelet: Kubelet) -> None:
+    """GetInfo names the endpoint as kubelet sees it, where the driver listens already; nothing else lies there."""
+    until(lambda: kubelet.seen() is not None)
+    info = kubelet.info()
+
+    assert (info.type, info.name, list(info.supported_versions)) == ("CSIPlugin", "csi.mooring.dev", ["1.0.0"])
+    assert info.endpoint == str(kubelet.endpoint)
+    assert kubelet.node_id(info.endpoint) == "n"
+
+    kubelet.judge(registered=True)
+    assert len(logged(driver, "registration.registered")) == 1
+    assert kubelet.socket.stat().st_mode & 0o077 == 0
+    assert list(kubelet.directory.iterdir()) == [kubelet.socket]
+
+
+def test_a_refused_driver_comes_back_on_a_new_socket_ever_later_until_it_is_registered(
+    driver: Driver, kubelet: Kubelet
+) -> None:
+    """Kubelet 1.34 tries no socket twice; its reason is in the driver's log, and the driver serves meanwhile."""
+    seen = None
+    for registered in (False, False, True, False):
+        kubelet.until_served(other_than=seen)
+        seen = kubelet.seen()
+        kubelet.judge(registered=registered, error="" if registered else "topology value collision")
+        assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
+        if registered:
+            assert kubelet.seen() == seen
+            seen = None
+    kubelet.until_served(other_than=seen)
+
+    refusals = logged(driver, "registration.refused")
+    assert {line["kubelet_says"] for line in refusals} == {"topology value collision"}
+    assert [line["again_in_seconds"] for line in refusals] == [INTERVAL, 2 * INTERVAL, INTERVAL]
+
+
+def _remove(kubelet: Kubelet) -> None:
+    kubelet.socket.unlink()
+
+
+def _put_a_file(kubelet: Kubelet) -> None:
+    (kubelet.directory / "new").write_text("not a socket", encoding="utf-8")
+    (kubelet.directory / "new").replace(kubelet.socket)  # at once, lest the driver is faster
+
+
+def _put_a_dead_socket(kubelet: Kubelet) -> None:
+    dead(kubelet.directory / "new")
+    (kubelet.directory / "new").replace(kubelet.socket)
+
+
+def _recreate_the_directory(kubelet: Kubelet, *, seconds: float = 0) -> None:
+    former = kubelet.directory.rename(kubelet.directory.with_name("former"))
+    time.sleep(seconds)
+    kubelet.directory.mkdir()
+    shutil.rmtree(former)
+
+
+def _take_the_directory_away_for_a_while(kubelet: Kubelet) -> None:
+    _recreate_the_directory(kubelet, seconds=6 * INTERVAL)
+
+
+HARM: dict[str, Callable[[Kubelet], None]] = {
+    "socket removed": _remove,
+    "a file in its place": _put_a_file,
+    "a dead socket in its place": _put_a_dead_socket,
+    "directory wiped and made again": _recreate_the_directory,
+    "directory away for a while": _take_the_directory_away_for_a_while,
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_what_happens_behind_its_back_is_put_right(driver: Driver, kubelet: Kubelet, harm: str) -> None:
+    """The next look notices; each time, not once only."""
+    for _ in range(2):
+        kubelet.until_served()
+        seen = kubelet.seen()
+        HARM[harm](kubelet)
+        kubelet.until_served(other_than=seen if harm != "a dead socket in its place" else kubelet.seen())
+        until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
+
+    kubelet.judge(registered=True)
+    assert len(logged(driver, "registration.lost")) == 2
+    if harm == "directory away for a while":
+        assert len(logged(driver, "registration.waiting")) == 2
+
+
+def test_a_node_without_kubelets_directory_is_served_and_told_once(tmp_path: Path) -> None:
+    """Kubelet may come later; until then the driver works, and its log is not filled."""
+    kubelet = Kubelet(tmp_path)
+    kubelet.directory.rmdir()
+    with running(tmp_path, *kubelet.flags) as driver:
+        until(lambda: bool(logged(driver, "registration.waiting")))
+        assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
+        time.sleep(6 * INTERVAL)
+
+        reasons = [line["reason"] for line in logged(driver, "registration.waiting")]
+        assert reasons == [
+            f"{kubelet.socket} cannot be offered to kubelet: the directory is not there; it is tried again until it can"
+        ]
+        kubelet.directory.mkdir()
+        kubelet.until_served()
+
+
+UNUSABLE: dict[str, tuple[list[str], str]] = {
+    # case: (how it is mounted over kubelet's directory, part of the sentence)
+    "read-only": (["-t", "tmpfs", "-o", "ro", "none"], "the directory is not writable"),
+    "removed on the host while mounted": (["--bind", "SOURCE"], "the directory was removed where it is mounted from"),
+}
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
+    driver: Driver, kubelet: Kubelet, tmp_path: Path, case: str
+) -> None:
+    """It is there, and yet no socket can be made in it."""
+    mount, said = UNUSABLE[case]
+    kubelet.until_served()
+    seen = kubelet.seen()
+    source = tmp_path / "source"
+    source.mkdir()
+    how = [str(source) if each == "SOURCE" else each for each in mount]
+    subprocess.run(["mount", *how, kubelet.directory], check=True)
+    source.rmdir()
+    until(lambda: any(said in line["reason"] for line in logged(driver, "registration.waiting")))
+    told = len(logged(driver, "registration.waiting"))
+    time.sleep(6 * INTERVAL)
+    assert len(logged(driver, "registration.waiting")) == told
+
+    subprocess.run(["umount", kubelet.directory], check=True)
+    kubelet.until_served(other_than=seen)
+
+
+def test_what_a_killed_driver_left_is_replaced(driver: Driver, kubelet: Kubelet) -> None:
+    """The public socket and one that was about to become it."""
+    kubelet.until_served()
+    driver.end(signal.SIGKILL)
+    stale = kubelet.seen()
+    assert stale is not None
+    dead(kubelet.directory / ".csi.mooring.dev-0badcafe.sock")
+
+    driver.start()
+
+    kubelet.until_served(other_than=stale)
+    until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_stopped_driver_leaves_no_socket_and_takes_kubelets_first(
+    driver: Driver, kubelet: Kubelet, *, registered: bool
+) -> None:
+    """So that kubelet never dials a driver that it could find but not use; also while it waits after a refusal."""
+    kubelet.until_served()
+    kubelet.judge(registered=registered)
+    assert driver._process is not None
+    driver._process.send_signal(signal.SIGTERM)
+    while driver._process.poll() is None:
+        assert kubelet.endpoint.exists() or kubelet.seen() is None
+
+    assert driver._process.returncode == 0
+    assert list(kubelet.directory.iterdir()) == []
+    assert not kubelet.endpoint.exists()
+
+
+def test_a_second_driver_on_one_node_is_refused_and_the_first_stays(
+    driver: Driver, kubelet: Kubelet, tmp_path: Path
+) -> None:
+    """Whatever its own socket is called: kubelet would refuse it, and it would look healthy."""
+    kubelet.until_served()
+    seen = kubelet.seen()
+    argv = [f"--endpoint=unix://{tmp_path}/other/csi.sock", "--node-id=n", f"--pool={driver.pool}", *kubelet.flags]
+    second = subprocess.run(
+        [sys.executable, "-m", "csi", *argv], capture_output=True, text=True, cwd=ROOT, check=False, timeout=SECONDS
+    )
+
+    assert (second.returncode, second.stderr.count("\n")) == (78, 1), second.stderr
+    assert "another driver is registered" in second.stderr
+    assert kubelet.seen() == seen
+    kubelet.judge(registered=True)
+    assert driver.end() == 0
+
+
+@pytest.fixture
+def rival(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
+    """Somebody else's living socket where the driver's was."""
+    kubelet.until_served()
+    with listening(kubelet.directory / "rival") as found:
+        (kubelet.directory / "rival").replace(kubelet.socket)
+        until(lambda: bool(logged(driver, "registration.waiting")))
+        yield found
+
+
+def test_a_living_drivers_socket_is_waited_for_and_never_removed(
+    driver: Driver, kubelet: Kubelet, rival: socket.socket
+) -> None:
+    """A driver that serves mounts is not ended by a newcomer; when that goes, its place is taken."""
+    theirs = kubelet.seen()
+    time.sleep(6 * INTERVAL)
+    assert kubelet.seen() == theirs
+    assert len(logged(driver, "registration.waiting")) == 1
+
+    rival.close()
+    kubelet.until_served(other_than=theirs)
+
+
+@pytest.mark.usefixtures("rival")
+def test_a_stopping_driver_leaves_a_living_drivers_socket(driver: Driver, kubelet: Kubelet) -> None:
+    """GRPC by itself would remove it."""
+    theirs = kubelet.seen()
+    assert driver.end() == 0
+    assert kubelet.seen() == theirs
+
+
+@pytest.mark.parametrize("authority", ["localhost", "csi.mooring.dev", "%2Fvar%2Flib%2Fkubelet%2Freg.sock"])
+def test_any_authority_will_do(driver: Driver, kubelet: Kubelet, authority: str) -> None:
+    """Dialers of unix sockets make one up."""
+    assert driver.pid
+    kubelet.until_served()
+    assert kubelet.info(authority=authority).name == "csi.mooring.dev"
+
+
+BAD: dict[str, tuple[tuple[str, ...], str]] = {
+    # case: (flags, part of the sentence)
+    "no socket path": (("--kubelet-registration-dir=/r",), "--kubelet-socket-path"),
+    "no directory": (("--kubelet-socket-path=/k/csi.sock",), "--kubelet-registration-dir"),
+    "relative directory": (("--kubelet-registration-dir=r", "--kubelet-socket-path=/k/csi.sock"), "not an absolute path"),
+    "no room for a name": ((f"--kubelet-registration-dir=/{'r' * 76}", "--kubelet-socket-path=/k/csi.sock"), "room for 76 bytes"),
+    "relative socket path": (("--kubelet-registration-dir=/r", "--kubelet-socket-path=k/csi.sock"), "csi.sock"),
+    "not a unix socket": (("--kubelet-registration-dir=/r", "--kubelet-socket-path=tcp://k/csi.sock"), "unix:///path"),
+    "no interval": (("--kubelet-check-interval=0",), "not in the range"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_flags_are_refused_with_one_sentence(tmp_path: Path, case: str) -> None:
+    """Exit code 2, before anything is made."""
+    flags, said = BAD[case]
+    argv = [f"--endpoint=unix://{tmp_path}/csi.sock", "--node-id=n", f"--pool={tmp_path}/pool", *flags]
+    done = subprocess.run([sys.executable, "-m", "csi", *argv], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert said in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,183 @@
+"""The driver on the network: the controller's certificate opens it, and nothing else does."""
+
+import datetime as dt
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi.v1 import csi_pb2, csi_pb2_grpc
+from provisioner.cluster.authority import Authority, bundle
+from provisioner.cluster.key_pins import fingerprint, shown_by
+from tests.conftest import ROOT
+from tests.unit.csi.process.certificates import (
+    NOW,
+    Shown,
+    answer,
+    authority,
+    channel,
+    controller,
+    free_port,
+    spki,
+    wait_until,
+    with_role,
+)
+from tests.unit.csi.services.driver import Driver
+
+pytestmark = pytest.mark.process
+
+OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
+
+
+@dataclass
+class _Reached:
+    """A driver on the network, and what it trusts."""
+
+    driver: Driver
+    port: int
+    trusts: Authority
+    ca: Path
+    keys: Path
+
+    @property
+    def certificate(self) -> Path:
+        return self.keys / "driver.crt"
+
+    def answer(self, shown: Shown | None) -> grpc.StatusCode:
+        return answer(self.port, shown, self.certificate)
+
+
+@pytest.fixture
+def reached(tmp_path: Path) -> Iterator[_Reached]:
+    """A driver process that listens on the network, too."""
+    port, trusts = free_port(), authority()
+    ca, keys = tmp_path / "ca.crt", tmp_path / "keys"
+    ca.write_text(bundle([trusts]), encoding="ascii")
+    flags = (f"--network-endpoint=127.0.0.1:{port}", f"--controller-ca={ca}", f"--key-dir={keys}")
+    driver = Driver(tmp_path, *flags)
+    try:
+        driver.start()
+        wait_until(port)
+        yield _Reached(driver, port, trusts, ca, keys)
+    finally:
+        assert 0 == driver.end()
+
+
+def test_the_controller_is_let_in_and_nobody_else(reached: _Reached) -> None:
+    """Another authority, an expired certificate, another role of the right authority, or no certificate: all refused."""
+    others = authority()
+    expired = controller(reached.trusts, now=NOW - dt.timedelta(days=2))
+    assert OK is reached.answer(controller(reached.trusts))
+    assert UNAVAILABLE is reached.answer(controller(others))
+    assert UNAVAILABLE is reached.answer(expired)
+    assert UNAVAILABLE is reached.answer(None)
+    for roles in ((), ("mooring:driver",), ("mooring:controllers",), ("https://mooring:controller",)):
+        assert grpc.StatusCode.PERMISSION_DENIED is reached.answer(with_role(reached.trusts, *roles)), roles
+    assert OK is reached.answer(controller(reached.trusts))
+
+
+def test_the_node_service_is_not_there(reached: _Reached) -> None:
+    """Mounting is kubelet's business, even for the controller."""
+    with channel(reached.port, controller(reached.trusts), reached.certificate) as opened:
+        node = csi_pb2_grpc.NodeStub(opened)
+        with pytest.raises(grpc.RpcError) as refused:
+            node.NodePublishVolume(csi_pb2.NodePublishVolumeRequest(), timeout=10)
+        assert grpc.StatusCode.UNIMPLEMENTED is refused.value.code()
+        with pytest.raises(grpc.RpcError) as refused:
+            node.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=10)
+        assert grpc.StatusCode.UNIMPLEMENTED is refused.value.code()
+
+
+def test_an_authority_is_replaced_while_everything_runs(reached: _Reached) -> None:
+    """Told of two, the driver takes both; told of the new one alone, the former's certificate opens nothing."""
+    following = authority()
+    reached.ca.write_text(bundle([reached.trusts, following]), encoding="ascii")
+    assert OK is reached.answer(controller(following))
+    assert OK is reached.answer(controller(reached.trusts))
+    reached.ca.write_text(bundle([following]), encoding="ascii")
+    assert OK is reached.answer(controller(following))
+    assert UNAVAILABLE is reached.answer(controller(reached.trusts))
+
+
+def test_a_damaged_authority_file_changes_nothing(reached: _Reached) -> None:
+    """It may be half written; what was trusted is trusted until something else can be read."""
+    reached.ca.write_text("nonsense", encoding="ascii")
+    assert OK is reached.answer(controller(reached.trusts))
+    reached.ca.unlink()
+    assert OK is reached.answer(controller(reached.trusts))
+    reached.ca.write_text(bundle([reached.trusts]), encoding="ascii")
+
+
+def test_the_key_outlives_the_process(reached: _Reached) -> None:
+    """The controller knows the driver by it."""
+    before = spki(reached.certificate)
+    assert 0 == reached.driver.end()
+    reached.certificate.unlink()
+    reached.driver.start()
+    wait_until(reached.port)
+    assert before == spki(reached.certificate)
+    assert 0o600 == (reached.keys / "driver.key").stat().st_mode & 0o777
+
+
+def test_a_smaller_driver_than_60_mib(reached: _Reached) -> None:
+    """With connections over TLS; the library that makes keys stays out of it."""
+    for _ in range(20):
+        assert OK is reached.answer(controller(reached.trusts))
+    status = Path(f"/proc/{reached.driver.pid}/status").read_text(encoding="ascii")
+    [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    assert int(line.split()[1]) < 60 << 10, line
+    assert "cryptography" not in Path(f"/proc/{reached.driver.pid}/maps").read_text(encoding="utf-8")
+
+
+async def test_the_controller_sees_the_key_before_it_shows_itself(reached: _Reached) -> None:
+    """That is how a key is pinned."""
+    shown = await shown_by("127.0.0.1", reached.port)
+    assert shown == ssl.PEM_cert_to_DER_cert(reached.certificate.read_text(encoding="ascii"))
+    assert fingerprint(shown).startswith("sha256:")
+
+
+def _start(tmp_path: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{tmp_path}/csi.sock", "--node-id=n"]
+    (tmp_path / "pool").mkdir(exist_ok=True)
+    argv += [f"--pool={tmp_path}/pool", "--init-empty-pools", *flags]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_flags_that_go_together(tmp_path: Path) -> None:
+    """Exit 2 and one sentence when one is missing, or the address is none."""
+    done = _start(tmp_path, "--network-endpoint=127.0.0.1:1")
+    assert 2 == done.returncode
+    assert "--network-endpoint, --controller-ca and --key-dir go together" in done.stderr
+    for address in ("9810", "a:b", "host:0", "host:70000", "::1:9810"):
+        done = _start(tmp_path, f"--network-endpoint={address}", "--controller-ca=x", "--key-dir=y")
+        assert (2, True) == (done.returncode, "is not of the form HOST:PORT" in done.stderr), address
+
+
+def test_an_environment_that_cannot_be_used(tmp_path: Path) -> None:
+    """Exit 78, one sentence with the next step, no traceback, and nothing served: no authority, a damaged key, a taken port."""
+    ca, keys, port = tmp_path / "ca.crt", tmp_path / "keys", free_port()
+    flags = (f"--network-endpoint=127.0.0.1:{port}", f"--controller-ca={ca}", f"--key-dir={keys}")
+    done = _start(tmp_path, *flags)
+    assert (78, True) == (done.returncode, "the controller's authority cannot be read" in done.stderr), done.stderr
+    ca.write_text("nothing", encoding="ascii")
+    done = _start(tmp_path, *flags)
+    assert (78, True) == (done.returncode, "has no certificate in it" in done.stderr), done.stderr
+    ca.write_text(bundle([authority()]), encoding="ascii")
+    (keys / "driver.key").write_text("damaged", encoding="ascii")
+    done = _start(tmp_path, *flags)
+    assert (78, True) == (done.returncode, "driver.key is no key of this driver" in done.stderr), done.stderr
+    assert "mooring-driver-keys" in done.stderr
+    assert "Traceback" not in done.stderr
+    (keys / "driver.key").unlink()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        done = _start(tmp_path, *flags)
+    assert (78, True) == (done.returncode, "choose another --network-endpoint" in done.stderr), done.stderr
+    assert not (tmp_path / "csi.sock").exists()

@@ -1,0 +1,100 @@
+"""A kubelet as far as the driver meets it when it registers: it looks into a directory, dials, asks, tries and judges."""
+
+import json
+import socket
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from csi.v1 import csi_pb2, csi_pb2_grpc, registration_pb2, registration_pb2_grpc
+from tests.unit.csi.services.driver import SECONDS, Driver
+
+INTERVAL = 0.05
+"""Seconds between the driver's looks, in these tests."""
+
+
+class Kubelet:
+    """Its directory, and the one driver that it expects there."""
+
+    def __init__(self, home: Path) -> None:
+        self.directory = home / "registry"
+        self.directory.mkdir()
+        self.socket = self.directory / "csi.mooring.dev-reg.sock"
+        self.endpoint = home / "csi.sock"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """For the driver."""
+        return (
+            f"--kubelet-registration-dir={self.directory}",
+            f"--kubelet-socket-path={self.endpoint}",
+            f"--kubelet-check-interval={INTERVAL}",
+            "--log-format=json",
+        )
+
+    def seen(self) -> tuple[int, int] | None:
+        """Which socket is there: inode and time, for a filesystem may use an inode again."""
+        try:
+            status = self.socket.lstat()
+        except OSError:
+            return None
+        return (status.st_ino, status.st_mtime_ns) if stat.S_ISSOCK(status.st_mode) else None
+
+    def until_served(self, *, other_than: tuple[int, int] | None = None) -> None:
+        """Wait for a socket, another than one seen before, that answers GetInfo in kubelet's one second."""
+        until(lambda: self.seen() not in (None, other_than))
+        assert self.info().name == "csi.mooring.dev"
+
+    def info(self, *, authority: str = "localhost") -> registration_pb2.PluginInfo:
+        """What the driver says of itself, on a connection of its own, as kubelet has one for each call."""
+        with self._dial(self.socket, authority) as channel:
+            stub = registration_pb2_grpc.RegistrationStub(channel)
+            return stub.GetInfo(registration_pb2.InfoRequest(), timeout=1)
+
+    def node_id(self, endpoint: str) -> str:
+        """Try the driver where it said that it is."""
+        with self._dial(Path(endpoint)) as channel:
+            stub = csi_pb2_grpc.NodeStub(channel)
+            return stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=SECONDS).node_id
+
+    def judge(self, *, registered: bool, error: str = "") -> None:
+        """Tell the verdict."""
+        verdict = registration_pb2.RegistrationStatus(plugin_registered=registered, error=error)
+        with self._dial(self.socket) as channel:
+            registration_pb2_grpc.RegistrationStub(channel).NotifyRegistrationStatus(verdict, timeout=5)
+
+    @staticmethod
+    def _dial(path: Path, authority: str = "localhost") -> grpc.Channel:
+        options = [("grpc.default_authority", authority), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.insecure_channel(f"unix://{path}", options=options)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Look again and again; fails when it does not come about."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def logged(driver: Driver, event: str) -> list[dict[str, Any]]:
+    """The driver's log lines of that event, oldest first."""
+    lines = driver.log.read_text(encoding="utf-8").splitlines()
+    return [line for line in map(json.loads, lines) if line["event"] == event]
+
+
+def listening(path: Path) -> socket.socket:
+    """Another process's living socket."""
+    found = socket.socket(socket.AF_UNIX)
+    found.bind(str(path))
+    found.listen(8)
+    return found
+
+
+def dead(path: Path) -> None:
+    """What a killed process leaves."""
+    listening(path).close()

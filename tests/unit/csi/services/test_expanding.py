@@ -1,0 +1,228 @@
+"""Volumes grow, in use or not, to exactly the size that is asked for, and nothing that is in them changes."""
+
+import fcntl
+import os
+import signal
+import threading
+from pathlib import Path
+
+import grpc
+import msgspec
+import pytest
+
+from csi.v1 import csi_pb2
+from tests.unit.csi.services.driver import SECONDS, Driver, code, code_of, running
+from tests.unit.csi.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, each, serving
+
+ALL = (DIRECTORY, SUBVOLUME, EXT4, XFS, BTRFS, RAW)
+PIECE = 64 << 10
+
+
+class Writer(threading.Thread):
+    """Appends numbered pieces and syncs each, until told to stop."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._over = threading.Event()
+        self.started, self.written = threading.Event(), 0
+
+    def run(self) -> None:
+        """Every piece says which it is."""
+        with self._path.open("rb+" if self._path.is_block_device() else "wb", buffering=0) as file:
+            while not self._over.is_set() and self.written < 64:
+                file.write(_piece(self.written))
+                os.fsync(file.fileno())
+                self.written += 1
+                self.started.set()
+                self._over.wait(0.005)
+
+    def stop(self) -> int:
+        """How many pieces there are."""
+        self._over.set()
+        self.join(SECONDS)
+        return self.written
+
+
+def _piece(number: int) -> bytes:
+    return number.to_bytes(8, "big") * (PIECE // 8)
+
+
+def _size(path: Path) -> int:
+    if path.is_block_device():
+        with path.open("rb") as file:
+            return file.seek(0, os.SEEK_END)
+    found = os.statvfs(path)
+    return found.f_blocks * found.f_frsize
+
+
+@each(*ALL, needs={"loop/ext4": "sys_resource"})
+def test_a_volume_grows_while_somebody_writes_into_it(tmp_path: Path, kind: Kind) -> None:
+    """Nothing that was acknowledged is lost, and there is room for more."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle, use=kind.use)
+        path = driver.publish(handle, use=kind.use)
+        before = _size(path)
+        writer = Writer(path if path.is_block_device() else path / "file")
+        writer.start()
+        assert writer.started.wait(SECONDS)
+        answer = driver.expand(handle, 2 * kind.size)
+        assert answer.node_expansion_required == kind.name.startswith("loop")
+        taken = driver.take_up(handle, path)
+        count = writer.stop()
+
+        with (path if path.is_block_device() else path / "file").open("rb") as file:
+            content = file.read(count * PIECE)
+        assert content == b"".join(_piece(number) for number in range(count))
+        assert (answer.capacity_bytes, taken) == (2 * kind.size, 2 * kind.size)
+        assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
+        if kind.name.startswith("loop"):
+            assert _size(path) > before * 1.5
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(*ALL)
+def test_a_volume_that_grew_while_nobody_had_it_is_staged_with_its_new_size(tmp_path: Path, kind: Kind) -> None:
+    """Whether or not anybody calls NodeExpandVolume afterwards; calling it is fine."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        first = driver.expand(handle, 2 * kind.size)
+        driver.stage(handle, use=kind.use)
+        path = driver.publish(handle, use=kind.use)
+
+        assert first.capacity_bytes == 2 * kind.size
+        assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
+        assert driver.take_up(handle, path) == 2 * kind.size
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+        assert driver.health(handle) == {}
+
+
+@each(DIRECTORY, EXT4, RAW)
+def test_the_size_is_exact_and_never_shrinks(tmp_path: Path, kind: Kind) -> None:
+    """Rounded up to whole blocks where the limit allows it; what is large enough stays as it is."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        odd = kind.size + 4096 + 512
+
+        assert driver.expand(handle, kind.size - 4096).capacity_bytes == kind.size
+        assert driver.expand(handle, odd, limit=odd).capacity_bytes == odd
+        assert driver.expand(handle, odd + 1).capacity_bytes == kind.size + 8192
+        assert code(lambda: driver.expand(handle, 4096, limit=kind.size)) == "OUT_OF_RANGE"
+        assert code(lambda: driver.expand(handle, 2, limit=1)) == "INVALID_ARGUMENT"
+        (entry,) = driver.controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries
+        assert entry.volume.capacity_bytes == kind.size + 8192
+
+
+@each(DIRECTORY, EXT4)
+def test_what_never_fits_is_out_of_range_and_what_does_not_fit_now_is_told_apart(tmp_path: Path, kind: Kind) -> None:
+    """Kubernetes lets the user ask for less again after the first, and goes on trying after the second."""
+    with serving(tmp_path, kind, size=512 * MIB) as driver:
+        handle = kind.create(driver)
+        other = kind.create(driver, "other", size=300 * MIB)
+
+        assert code(lambda: driver.expand(handle, 8 << 30)) == "OUT_OF_RANGE"
+        assert code(lambda: driver.expand(handle, 300 * MIB)) == "RESOURCE_EXHAUSTED"
+        driver.delete(other)
+        assert driver.expand(handle, 300 * MIB).capacity_bytes == 300 * MIB
+
+
+@each(EXT4)
+def test_a_thick_volume_stays_thick_and_a_full_disk_leaves_it_as_it_was(tmp_path: Path, kind: Kind) -> None:
+    """All of its bytes are taken at once, or none."""
+    with serving(tmp_path, kind, size=512 * MIB) as driver:
+        handle = kind.create(driver, provisioning="thick")
+        driver.expand(handle, 2 * kind.size)
+        image = next((tmp_path / "pool/volumes").glob("*/image"))
+        stranger = tmp_path / "pool" / "stranger"
+        with stranger.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, _free(tmp_path / "pool") - 16 * MIB)
+        refused = code(lambda: driver.expand(handle, 4 * kind.size))
+        found = image.stat()
+        stranger.unlink()
+
+        assert refused in {"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"}
+        assert (found.st_size, found.st_blocks * 512 >= 2 * kind.size) == (2 * kind.size, True)
+        assert driver.expand(handle, 4 * kind.size).capacity_bytes == 4 * kind.size
+
+
+def _free(path: Path) -> int:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+@each(*ALL)
+def test_an_expansion_that_a_crash_cut_off_is_finished_at_the_start(tmp_path: Path, kind: Kind) -> None:
+    """The intent stands in the manifest; the promise is kept either way."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.end(signal.SIGKILL)
+        manifest = next((tmp_path / "pool/volumes").glob("*/manifest.json"))
+        intended = msgspec.json.decode(manifest.read_bytes()) | {"grows_to": 2 * kind.size}
+        manifest.write_bytes(msgspec.json.encode(intended))
+        driver.start()
+
+        assert driver.health(handle) == {}
+        assert driver.expand(handle, 2 * kind.size).capacity_bytes == 2 * kind.size
+        assert msgspec.json.decode(manifest.read_bytes())["grows_to"] == 0
+        driver.stage(handle, use=kind.use)
+        path = driver.publish(handle, use=kind.use)
+        assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(EXT4)
+def test_a_node_takes_up_no_more_than_the_controller_gave(driver: Driver, kind: Kind) -> None:
+    """And only where the volume is."""
+    handle = kind.create(driver)
+    driver.stage(handle)
+    path = driver.publish(handle)
+    wanted = csi_pb2.CapacityRange(required_bytes=2 * kind.size)
+    request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path), capacity_range=wanted)
+
+    assert code(lambda: driver.node.NodeExpandVolume(request, timeout=SECONDS)) == "OUT_OF_RANGE"
+    assert code(lambda: driver.take_up(handle, path.parent)) == "NOT_FOUND"
+    driver.unpublish(handle, path)
+    driver.unstage(handle)
+
+
+@each(EXT4)
+@pytest.mark.limit("ext4-grows-with-capability")
+def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wants(tmp_path: Path, kind: Kind) -> None:
+    """It says so, stays as it is, and has its new size when it is staged the next time."""
+    with running(tmp_path, wrapper=["setpriv", "--bounding-set=-sys_resource"]) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle)
+        path = driver.publish(handle)
+        driver.expand(handle, 2 * kind.size)
+        with pytest.raises(grpc.RpcError) as refused:
+            driver.take_up(handle, path)
+
+        assert code_of(refused.value) == "FAILED_PRECONDITION"
+        assert "CAP_SYS_RESOURCE" in str(refused.value.details())
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+        driver.stage(handle)
+        path = driver.publish(handle)
+        assert driver.take_up(handle, path) == 2 * kind.size
+        assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(EXT4, RAW)
+def test_an_image_that_a_program_of_a_former_driver_works_on_is_not_touched(driver: Driver, kind: Kind) -> None:
+    """ABORTED, with the reason, until that program has ended: kubelet and the controller repeat the call."""
+    handle = kind.create(driver)
+    with next((driver.pool / "volumes").glob("*/image")).open("rb") as image:
+        fcntl.flock(image, fcntl.LOCK_EX)
+        for call in (lambda: driver.stage(handle, use=kind.use), lambda: driver.expand(handle, 2 * kind.size)):
+            with pytest.raises(grpc.RpcError, match="another process works on") as refused:
+                call()
+            assert code_of(refused.value) == "ABORTED"
+    assert driver.expand(handle, 2 * kind.size).capacity_bytes == 2 * kind.size
+    driver.stage(handle, use=kind.use)
+    driver.unstage(handle)

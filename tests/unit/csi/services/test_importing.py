@@ -1,0 +1,188 @@
+"""Directories and images that somebody has already become volumes, moved and never written to."""
+
+import json
+import os
+import subprocess
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import grpc
+import pytest
+
+from csi.v1 import inventory_pb2
+from tests.unit.csi.services.driver import SECONDS, Driver, code_of, raw
+from tests.unit.csi.services.kinds import MIB
+
+LABELS = {"mooring.dev/namespace": "default", "mooring.dev/claim": "www-web-0"}
+
+
+def _import(
+    driver: Driver, item: str = "old", *, name: str = "imported", size: int = MIB, block: bool = False
+) -> inventory_pb2.Manifest:
+    request = inventory_pb2.ImportRequest(
+        name=name, item=item, required_bytes=size, raw=block, holder=inventory_pb2.Holder(labels=LABELS)
+    )
+    return driver.inventory.Import(request, timeout=SECONDS).manifest
+
+
+def _folder(driver: Driver) -> Path:
+    folder = driver.pool / "import"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _directory(driver: Driver, name: str = "old") -> Path:
+    path = _folder(driver) / name
+    (path / "deep").mkdir(parents=True)
+    (path / "deep" / "file").write_text("kept", encoding="utf-8")
+    os.chown(path / "deep", 1000, 1000)
+    return path
+
+
+def _image(driver: Driver, name: str = "old") -> Path:
+    path, seed = _folder(driver) / name, driver.home / "seed"
+    seed.mkdir()
+    (seed / "file").write_text("kept", encoding="utf-8")
+    with path.open("wb") as file:
+        file.truncate(16 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-U", str(uuid.uuid4()), "-d", str(seed), str(path)], check=True)
+    return path
+
+
+@pytest.mark.needs("root")
+def test_a_directory_becomes_a_volume(driver: Driver) -> None:
+    """Its files are there with their owners, it counts as promised, and its holder is recorded."""
+    source = _directory(driver)
+    made = _import(driver)
+
+    assert (made.state, made.backend, made.capacity_bytes) == ("ready", "directory", MIB)
+    assert dict(made.holder.labels) == LABELS
+    assert not source.exists()
+    driver.stage(made.volume_id)
+    shown = driver.publish(made.volume_id)
+    assert (shown / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert (shown / "deep").stat().st_uid == 1000
+    driver.unpublish(made.volume_id, shown)
+    driver.unstage(made.volume_id)
+    pool = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools[0]
+    assert pool.promised_bytes == MIB
+    again = _import(driver)
+    assert again == made, "the same request is the same volume"
+
+
+@pytest.mark.needs("loop")
+def test_an_image_becomes_a_volume_with_its_own_filesystem(driver: Driver) -> None:
+    """Its size and the filesystem's UUID are read from it, and nothing is formatted."""
+    _image(driver)
+    made = _import(driver, size=0)
+
+    assert (made.backend, made.fs_type, made.access_type, made.capacity_bytes) == ("loop", "ext4", "mount", 16 * MIB)
+    driver.stage(made.volume_id)
+    shown = driver.publish(made.volume_id)
+    assert (shown / "file").read_text(encoding="utf-8") == "kept"
+    driver.unpublish(made.volume_id, shown)
+    driver.unstage(made.volume_id)
+
+
+@pytest.mark.needs("loop")
+def test_an_image_can_become_a_raw_volume(driver: Driver) -> None:
+    """To the byte, whatever is on it."""
+    content = os.urandom(1 << 20)
+    (_folder(driver) / "old").write_bytes(content)
+    made = _import(driver, block=True)
+
+    assert made.access_type == "block"
+    driver.stage(made.volume_id, use=raw())
+    shown = driver.publish(made.volume_id, use=raw())
+    assert shown.read_bytes() == content
+    driver.unpublish(made.volume_id, shown)
+    driver.unstage(made.volume_id)
+
+
+def _a_link(driver: Driver) -> None:
+    (_folder(driver) / "old").symlink_to("/etc")
+
+
+def _a_linked_folder(driver: Driver) -> None:
+    outside = driver.home / "outside"
+    (outside / "old").mkdir(parents=True)
+    (driver.pool / "import").symlink_to(outside)
+
+
+def _two_names(driver: Driver) -> None:
+    os.link(_image(driver), driver.home / "other")
+
+
+def _blank(driver: Driver) -> None:
+    (_folder(driver) / "old").write_bytes(bytes(MIB))
+
+
+def _odd(driver: Driver) -> None:
+    (_folder(driver) / "old").write_bytes(b"x" * 1000)
+
+
+def _big(driver: Driver) -> None:
+    (_directory(driver) / "big").write_bytes(os.urandom(2 * MIB))
+
+
+def _taken(driver: Driver) -> None:
+    _directory(driver, "other")
+    _import(driver, "other")
+    _directory(driver)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "item", "size", "code", "said"),
+    [
+        (_folder, "old", MIB, "NOT_FOUND", "no old to import"),
+        (_folder, "../volumes", MIB, "INVALID_ARGUMENT", "is no name of something"),
+        (_folder, ".hidden", MIB, "INVALID_ARGUMENT", "is no name of something"),
+        (_folder, "", MIB, "INVALID_ARGUMENT", "is no name of something"),
+        (_a_link, "old", MIB, "INVALID_ARGUMENT", "a link is not followed"),
+        (_a_linked_folder, "old", MIB, "FAILED_PRECONDITION", "is a link"),
+        (_two_names, "old", MIB, "FAILED_PRECONDITION", "another name"),
+        (_blank, "old", MIB, "INVALID_ARGUMENT", "has no filesystem on it"),
+        (_odd, "old", MIB, "INVALID_ARGUMENT", "whole sectors"),
+        (_directory, "old", 0, "INVALID_ARGUMENT", "say how large"),
+        (_directory, "old", -1, "INVALID_ARGUMENT", "negative"),
+        (_directory, "old", 1 << 60, "RESOURCE_EXHAUSTED", "can promise"),
+        (_big, "old", MIB, "OUT_OF_RANGE", "occupies"),
+        (_taken, "old", MIB, "ALREADY_EXISTS", "was not made of old"),
+    ],
+)
+@pytest.mark.needs("root", "loop")
+def test_what_cannot_be_imported_stays_where_it_is(
+    driver: Driver, prepare: Callable[[Driver], object], item: str, size: int, code: str, said: str
+) -> None:
+    """Each refusal has its code and says what to do, and neither the bytes nor the pool's promises change."""
+    prepare(driver)
+    before = sorted(str(path) for path in driver.pool.rglob("*"))
+    with pytest.raises(grpc.RpcError) as refused:
+        _import(driver, item, size=size)
+
+    assert (code_of(refused.value), said in (refused.value.details() or "")) == (code, True), refused.value.details()
+    assert sorted(str(path) for path in driver.pool.rglob("*")) == before
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_crash_in_between_is_finished_by_the_retry(driver: Driver, moved: bool) -> None:
+    """I5: whether the bytes were moved already or not; and the unfinished volume is nobody's meanwhile."""
+    source = _directory(driver)
+    made = _import(driver)
+    driver.end()
+    home = driver.pool / "volumes" / "imported"
+    manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
+    manifest |= {"state": "creating", "holder": None}
+    (home / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    if not moved:
+        (home / "data").rename(source)
+    driver.start()
+
+    wanted = inventory_pb2.ListManifestsRequest(labels=LABELS)
+    assert not driver.inventory.ListManifests(wanted, timeout=SECONDS).manifests
+    again = _import(driver)
+    assert (again.state, again.volume_id) == ("ready", made.volume_id)
+    assert (home / "data" / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert not source.exists()

@@ -1,0 +1,199 @@
+"""Who writes past a volume's size is refused by the kernel, where the driver says that the size is enforced."""
+
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from csi.v1 import csi_pb2, inventory_pb2
+from tests.unit.csi.services.driver import Driver
+from tests.unit.csi.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, each, serving
+
+
+def _write_past_the_end(path: Path, size: int) -> int:
+    """The errno of whatever stops it; 0 when nothing does."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | (0 if path.is_block_device() else os.O_CREAT))
+    except OSError as error:
+        return error.errno or 0
+    try:
+        for _ in range(size // MIB + 2):
+            os.write(descriptor, b"x" * MIB)
+        os.fsync(descriptor)
+    except OSError as error:
+        return error.errno or 0
+    finally:
+        os.close(descriptor)
+    return 0
+
+
+@pytest.mark.parametrize("provisioning", ["thin", "thick"])
+@each(EXT4, XFS, BTRFS, RAW)
+def test_a_loop_volume_is_full_when_it_is_full(tmp_path: Path, kind: Kind, provisioning: str) -> None:
+    """ENOSPC, and the pool's own disk has room all the time."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver, provisioning=provisioning)
+        driver.stage(handle, use=kind.use)
+        path = driver.publish(handle, use=kind.use)
+        stopped = _write_past_the_end(path if kind is RAW else path / "big", kind.size)
+
+        assert stopped == errno.ENOSPC
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(SUBVOLUME)
+def test_a_directory_on_btrfs_is_over_its_quota_when_it_is_full(tmp_path: Path, kind: Kind) -> None:
+    """EDQUOT; the stats come from the quota, and the quota groups go with the purge."""
+    with serving(tmp_path, kind) as driver:
+        volume = driver.create(size=kind.size)
+        handle = volume.volume_id
+        driver.stage(handle)
+        path = driver.publish(handle)
+        stopped = _write_past_the_end(path / "big", kind.size)
+        os.sync()
+        usage = driver.stats(handle, path)
+
+        assert (stopped, volume.volume_context["mooring.dev/size"]) == (errno.EDQUOT, "enforced")
+        assert usage["BYTES"].total == kind.size
+        assert kind.size - 2 * MIB < usage["BYTES"].used <= kind.size
+        assert set(usage) == {"BYTES"}, "btrfs has no number of inodes"
+        (path / "big").unlink()
+        os.sync()
+        subprocess.run(["btrfs", "subvolume", "create", str(path / "nested")], check=True, capture_output=True)
+        (path / "nested" / "file").touch()
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+        assert len(_quota_groups(driver)) == 4
+        driver.delete(handle)
+        driver.inventory.Purge(inventory_pb2.PurgeRequest(all=True))
+        os.sync()
+        assert _quota_groups(driver) == ["0/5"]
+        assert list((driver.pool / "trash").iterdir()) == []
+
+
+def _quota_groups(driver: Driver) -> list[str]:
+    shown = subprocess.run(["btrfs", "qgroup", "show", str(driver.pool)], check=True, capture_output=True, text=True)
+    return [line.split()[0] for line in shown.stdout.splitlines() if line.startswith(("0/", "1/"))]
+
+
+def _make_subvolume(path: Path, *groups: int) -> None:
+    """As `btrfs subvolume create` does, but with a list of the quota groups to join instead of those around it."""
+    inherit = struct.pack(f"=4Q5Q{len(groups)}Q", 0, len(groups), *[0] * 7, *groups)
+    kept = ctypes.create_string_buffer(inherit, len(inherit))
+    argument = struct.pack("=qQQQQ16x4040s", 0, 0, 4, len(inherit), ctypes.addressof(kept), os.fsencode(path.name))
+    parent = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.ioctl(parent, 0x50009418, bytearray(argument))
+    finally:
+        os.close(parent)
+
+
+@each(SUBVOLUME)
+def test_subvolumes_that_a_pod_makes_in_its_volume_count_with_it(tmp_path: Path, kind: Kind) -> None:
+    """Neither a subvolume nor a snapshot nor one deeper inside leads past the size; a full volume can grow."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle)
+        path = driver.publish(handle)
+        deeper = path / "nested" / "directory" / "deeper"
+        subprocess.run(["btrfs", "subvolume", "create", str(path / "nested")], check=True, capture_output=True)
+        deeper.parent.mkdir()
+        subprocess.run(["btrfs", "subvolume", "create", str(deeper)], check=True, capture_output=True)
+
+        assert _write_past_the_end(deeper / "big", kind.size) == errno.EDQUOT
+        assert _write_past_the_end(path / "nested" / "big", kind.size) == errno.EDQUOT
+        os.sync()
+        used = driver.stats(handle, path)["BYTES"].used
+        assert kind.size - 2 * MIB < used <= kind.size
+        assert driver.expand(handle, 2 * kind.size).capacity_bytes == 2 * kind.size
+        (deeper / "more").write_bytes(b"x" * 8 * MIB)
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(SUBVOLUME)
+def test_a_subvolume_that_chose_its_groups_is_taken_into_its_volumes(tmp_path: Path, kind: Kind) -> None:
+    """The kernel lets it leave the volume's, or fill a neighbour's, until somebody asks for the volume's stats."""
+    with serving(tmp_path, kind) as driver:
+        handle, neighbour = kind.create(driver), kind.create(driver, "neighbour")
+        for each_ in (handle, neighbour):
+            driver.stage(each_)
+        path, other = driver.publish(handle), driver.publish(neighbour)
+        before = driver.stats(neighbour, other)["BYTES"].used
+        (theirs,) = [int(group[2:]) for group in _quota_groups(driver) if group.startswith("1/")][1:]
+        _make_subvolume(path / "free")
+        _make_subvolume(path / "foreign", 1 << 48 | theirs)
+        for name in ("free", "foreign"):
+            (path / name / "file").write_bytes(b"x" * 4 * MIB)
+        os.sync()
+
+        assert driver.stats(handle, path)["BYTES"].used >= 8 * MIB
+        assert driver.stats(neighbour, other)["BYTES"].used == before
+        assert _write_past_the_end(path / "free" / "big", kind.size) == errno.EDQUOT
+        for each_, where in ((handle, path), (neighbour, other)):
+            driver.unpublish(each_, where)
+            driver.unstage(each_)
+
+
+@pytest.mark.limit("directory-size")
+@each(SUBVOLUME)
+def test_where_ordinary_quotas_are_on_a_size_is_accounted(tmp_path: Path, kind: Kind) -> None:
+    """They hold no nested subvolumes; simple ones cannot be had beside them, and whose they are we do not know."""
+    with serving(tmp_path, kind) as driver:
+        subprocess.run(["btrfs", "quota", "enable", str(driver.pool)], check=True, capture_output=True)
+        volume = driver.create(size=kind.size)
+        driver.stage(volume.volume_id)
+        path = driver.publish(volume.volume_id)
+
+        assert volume.volume_context["mooring.dev/size"] == "accounted"
+        assert _write_past_the_end(path / "big", kind.size) == 0
+        (mode,) = [each.read_text(encoding="ascii") for each in Path("/sys/fs/btrfs").glob("*/qgroups/mode")]
+        assert mode == "qgroup\n"
+        driver.unpublish(volume.volume_id, path)
+        driver.unstage(volume.volume_id)
+
+
+@each(DIRECTORY)
+def test_an_accounted_directory_says_so_and_is_not_well_when_it_is_too_big(tmp_path: Path, kind: Kind) -> None:
+    """Nobody stops the write; health names it, and expanding heals it."""
+    with serving(tmp_path, kind) as driver:
+        volume = driver.create(size=kind.size)
+        handle = volume.volume_id
+        driver.stage(handle)
+        path = driver.publish(handle)
+
+        assert volume.volume_context["mooring.dev/size"] == "accounted"
+        assert _write_past_the_end(path / "big", kind.size) == 0
+        assert driver.health(handle) == {"MoreThanPromised": "DEGRADED"}
+        listed = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=10)
+        assert [(each.volume_id, each.health_statuses[0].reason) for each in listed.entries] == [
+            (handle, "MoreThanPromised")
+        ]
+        driver.expand(handle, 2 * kind.size)
+        assert driver.health(handle) == {}
+        driver.unpublish(handle, path)
+        driver.unstage(handle)
+
+
+@each(EXT4, XFS)
+def test_the_stats_count_inodes_where_the_filesystem_does(tmp_path: Path, kind: Kind) -> None:
+    """Used and free make up the total."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        driver.stage(handle)
+        path = driver.publish(handle)
+        before = driver.stats(handle, path)["INODES"]
+        for number in range(10):
+            (path / str(number)).touch()
+        inodes = driver.stats(handle, path)["INODES"]
+
+        assert inodes.used == before.used + 10
+        assert inodes.used + inodes.available == inodes.total
+        driver.unpublish(handle, path)
+        driver.unstage(handle)

@@ -1,0 +1,220 @@
+"""I9: a disk whose system calls never return holds up its own pool and nothing else: no call, no list and no start."""
+
+import asyncio
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from csi.errors import Unavailable
+from csi.host import files
+from csi.services.controller import Controller
+from csi.services.inventory import Inventory
+from csi.services.node import Node
+from csi.v1 import csi_pb2, inventory_pb2
+from csi.volumes import health, pools, workers
+from csi.volumes.discovery import Discovery
+from csi.volumes.pools import Pool, make_pool, open_pools
+from csi.volumes.requests import Enlarging
+from csi.volumes.volume_manager import Engine
+from csi.volumes.workers import Workers
+from tests.unit.csi.volumes.engines import creation, engine_of
+
+SOON = 5.0
+
+
+class Hanging:
+    """Every look at one pool's disk waits until the test is over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.over = threading.Event()
+        self.pool: Path | None = None
+        for module, name in ((pools, "read_identity"), (health, "read_identity"), (files, "filesystem_space")):
+            monkeypatch.setattr(module, name, self._hung(getattr(module, name)))
+        monkeypatch.setattr(Path, "iterdir", self._hung(Path.iterdir))
+        monkeypatch.setattr(files, "write_atomic", self._hung(files.write_atomic))
+        monkeypatch.setattr(files, "rename_durably", self._hung(files.rename_durably))
+
+    def _hung(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Path, *arguments: Any, **more: Any) -> Any:
+            if self.pool is not None and path.is_relative_to(self.pool):
+                assert self.over.wait(30)
+            return real(path, *arguments, **more)
+
+        return call
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    """A disk that can hang."""
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.2)
+    found = Hanging(monkeypatch)
+    yield found
+    found.over.set()
+
+
+@pytest.fixture
+async def engine(tmp_path: Path) -> Engine:
+    """With the pools `p` and `slow`, and a volume `kept` in each."""
+    engine, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=2 << 30, known={})
+    engine.load([slow])
+    for name in ("p", "slow"):
+        await engine.create(creation(f"kept-{name}", pool=name))
+    return engine
+
+
+async def _in_time(work: Any) -> Any:
+    return await asyncio.wait_for(work, SOON)
+
+
+async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_that_hangs(
+    tmp_path: Path, engine: Engine, hanging: Hanging
+) -> None:
+    """However many calls on the pool that hangs are waiting; and its own volumes stay known."""
+    discovery, slow = Discovery(engine, []), engine.catalog.pools[1]
+    trashed = await engine.create(creation("trashed", pool="slow"))
+    await engine.delete(trashed.manifest.handle)
+    assert len(await engine.trash.all()) == 1
+    hanging.pool = tmp_path / "slow"
+    stuck = [asyncio.ensure_future(engine.create(creation(f"stuck-{n}", pool="slow"))) for n in range(20)]
+    stuck += [asyncio.ensure_future(engine.enlarge(Enlarging(f"{slow.uuid}.kept-slow", 2 << 20, 0)))]
+    await asyncio.sleep(0)
+    controller: Any = Controller(engine)  # type: ignore[abstract]
+    inventory: Any = Inventory(engine)
+    node: Any = Node(engine)
+    await _in_time(discovery.look())
+    await _in_time(discovery.look())
+
+    made = await _in_time(engine.create(creation("a")))
+    assert made.pool.name == "p"
+    await _in_time(engine.enlarge(Enlarging(made.manifest.handle, 2 << 20, 0)))
+    await _in_time(engine.unpublish(made.manifest.handle, str(tmp_path / "target")))
+    await _in_time(engine.delete(made.manifest.handle))
+    started = time.monotonic()
+    found = (await _in_time(inventory.ListPools(inventory_pb2.ListPoolsRequest(), None))).pools
+    assert {pool.name: bool(pool.problem) for pool in found} == {"p": False, "slow": True}
+    assert "not answered" in found[1].problem
+    capacity = await _in_time(controller.GetCapacity(csi_pb2.GetCapacityRequest(), None))
+    assert capacity.available_capacity < 1 << 30
+    volumes = (await _in_time(controller.ListVolumes(csi_pb2.ListVolumesRequest(), None))).entries
+    assert {each.volume.volume_id.partition(".")[2] for each in volumes} >= {"kept-p", "kept-slow"}
+    trash = (await _in_time(inventory.ListTrash(inventory_pb2.ListTrashRequest(), None))).entries
+    assert {each.manifest.csi_name for each in trash} == {"a", "trashed"}
+    answer = await _in_time(node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), None))
+    assert [each.reason for each in answer.backend_health] == ["PoolNotResponding"]
+    ill = (await _in_time(engine.health(f"{slow.uuid}.kept-slow")))[0]
+    assert (ill.status, ill.reason) == ("INACCESSIBLE", "PoolNotResponding")
+    assert time.monotonic() - started < SOON
+    with pytest.raises(Unavailable, match="not answered"):
+        await _in_time(engine.trash.purge())
+    assert [each.manifest.name for each in await engine.trash.all()] == ["trashed"], "the other pool was purged"
+
+    hanging.over.set()
+    await asyncio.gather(*stuck, return_exceptions=True)
+    await discovery.look()
+    assert engine.catalog.unresponsive == {}
+    await engine.stop()
+
+
+async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
+    tmp_path: Path, engine: Engine, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trash is purged and measured there, again and again; what hangs is begun once."""
+    monkeypatch.setattr("csi.volumes.rounds.ROUND_SECONDS", 0.3)
+    monkeypatch.setattr("csi.volumes.measuring.PATIENCE_SECONDS", 0.3)
+    hanging.pool = tmp_path / "slow"
+    for number in range(2):
+        entry = await engine.create(creation(f"a{number}", pool="p", trashRetention="0s"))
+        await engine.delete(entry.manifest.handle)
+        assert await _in_time(engine.trash.purge_expired()) == 1
+        await _in_time(engine.measuring.round())
+        await _in_time(engine.settle())
+    assert engine.ledger.is_complete(engine.catalog.pools[0])
+    hanging.over.set()
+    await engine.stop()
+
+
+async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Hanging) -> None:
+    """It is served when it answers; all others are served now."""
+    for name in ("p", "slow"):
+        make_pool(tmp_path / name, name=name, capacity_bytes=None, known={})
+    hanging.pool, known = tmp_path / "slow", tmp_path / "known.json"
+    opened = open_pools([tmp_path / "slow", tmp_path / "p"], known_file=known, init_empty=False)
+    assert ([pool.name for pool in opened.pools], "does not answer" in opened.problems[tmp_path / "slow"]) == (
+        ["p"],
+        True,
+    )
+    engine, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(engine, [tmp_path], paths=[tmp_path / "slow"], known_file=known)
+    await _in_time(discovery.look_safely())
+    assert [pool.name for pool in engine.catalog.here] == ["p"]
+    hanging.pool = None
+    hanging.over.set()
+    while len(engine.catalog.here) < 2:
+        await discovery.look()
+    await engine.stop()
+
+
+async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The identity may be in the page cache, and the volumes not."""
+    engine, _ = engine_of(tmp_path / "p")
+    slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=None, known={})
+
+    def read(pool: Pool) -> None:
+        assert hanging.over.wait(30), pool
+
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.1)
+    with monkeypatch.context() as hung:
+        hung.setattr(engine, "read", read)
+        engine.load([slow])
+    assert [pool.name for pool in engine.catalog.here] == ["p"]
+    assert slow.path in engine.catalog.refused
+    hanging.over.set()
+    await engine.stop()
+
+
+async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Later looks are refused at once instead of each taking its time."""
+    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.1)
+    found, over = Workers(1), threading.Event()
+    with pytest.raises(Unavailable):
+        await found.look(lambda: over.wait(30), lane="slow")
+    started = time.monotonic()
+    for _ in range(50):
+        with pytest.raises(Unavailable, match="slow"):
+            await found.look(lambda: None, lane="slow")
+    assert await found.look(lambda: "served", lane="other") == "served"
+    assert time.monotonic() - started < 0.1 * 50
+    over.set()
+    while True:
+        try:
+            assert await found.look(lambda: "served", lane="slow") == "served"
+            break
+        except Unavailable:
+            await asyncio.sleep(0.005)
+    found.close()
+
+
+async def test_a_lane_keeps_so_many_calls_waiting_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a disk that hangs costs has a bound; what is waiting is done in its order."""
+    monkeypatch.setattr(workers, "MOST_WAITING", 3)
+    found, over, done = Workers(1), threading.Event(), list[int]()
+    first = asyncio.ensure_future(found.run(lambda: over.wait(30), lane="slow"))
+    await asyncio.sleep(0)
+    rest = [asyncio.ensure_future(found.run(functools.partial(done.append, n), lane="slow")) for n in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable, match="wait for the disk of pool slow"):
+        await found.run(lambda: None, lane="slow")
+    over.set()
+    await asyncio.gather(first, *rest)
+    assert done == [0, 1, 2]
+    found.close()

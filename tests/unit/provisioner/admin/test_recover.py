@@ -1,0 +1,126 @@
+"""Objects written anew from manifests."""
+
+import pytest
+
+from csi.v1 import inventory_pb2
+from provisioner.admin.recover import inspect
+from provisioner.controllers.ownership import Holders
+from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
+from provisioner.model.names import (
+    GIVEN_UID,
+    HISTORY,
+    HOLDER_CLAIM_UID,
+    HOLDER_CLUSTER_UID,
+    HOLDER_NAMESPACE_UID,
+    NAMESPACE_UID,
+    RECOVERED,
+)
+from tests.unit.provisioner.controllers.fake_api import FakeApi
+from tests.unit.provisioner.controllers.fake_driver import FakeDriver
+from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, storage_class
+
+LABELS = {
+    "mooring.dev/cluster-uid": "old-cluster",
+    "mooring.dev/namespace": "default",
+    "mooring.dev/namespace-uid": "was",
+    "mooring.dev/claim": "www-web-0",
+    "mooring.dev/claim-uid": "old",
+    "mooring.dev/stateful-set": "web",
+    "mooring.dev/template": "www",
+    "mooring.dev/ordinal": "0",
+    "mooring.dev/storage-class": "mooring-directory",
+    "mooring.dev/access-modes": "ReadWriteOnce,ReadWriteOncePod",
+    "mooring.dev/attributes-class": "quick",
+    "mooring.dev/reclaim-policy": "Delete",
+}
+
+
+def _driver() -> FakeDriver:
+    driver = FakeDriver()
+    driver.living[f"{POOL}.pv"] = inventory_pb2.Manifest(
+        volume_id=f"{POOL}.pv",
+        csi_name="pv",
+        pool_uuid=POOL,
+        capacity_bytes=1 << 30,
+        access_type="block",
+        state="ready",
+    )
+    driver.living[f"{POOL}.pv"].holder.labels.update(LABELS)
+    return driver
+
+
+def _api() -> FakeApi:
+    kube_system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kube-system", "uid": "new-cluster"}}
+    return FakeApi((NAMESPACE, namespace()), (NAMESPACE, kube_system), (STORAGE_CLASS, storage_class()))
+
+
+@pytest.mark.limit("recovered-labels")
+async def test_a_volume_comes_back_as_its_last_claim_left_it() -> None:
+    """Class, modes, size and affinity are as they were; the policy keeps, and the new namespace is the owner."""
+    api, driver = _api(), _driver()
+    seen = await inspect(api, driver)
+    await seen.restore(api, driver, seen.manifests[0])
+
+    (made,) = api.all(VOLUME)
+    spec, annotations = made["spec"], made["metadata"]["annotations"]
+    assert made["metadata"]["name"] == "pv"
+    assert "labels" not in made["metadata"], "what admins wrote on the object is in no manifest"
+    assert spec["claimRef"] == {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "namespace": "default",
+        "name": "www-web-0",
+        "uid": "old",
+    }
+    assert (spec["accessModes"], spec["volumeMode"]) == (["ReadWriteOnce", "ReadWriteOncePod"], "Block")
+    assert spec["storageClassName"] == "mooring-directory"
+    assert spec["volumeAttributesClassName"] == "quick"
+    assert spec["persistentVolumeReclaimPolicy"] == "Retain"
+    assert "finalizers" not in made["metadata"]
+    assert spec["csi"]["volumeHandle"] == f"{POOL}.pv"
+    assert annotations[NAMESPACE_UID] == namespace()["metadata"]["uid"]
+    assert '"claim_uid":"old"' in annotations[HISTORY]
+    assert RECOVERED in annotations
+
+
+@pytest.mark.parametrize(("there", "uid"), [("old", "old"), ("new", GIVEN_UID), ("", GIVEN_UID)])
+async def test_a_claim_that_still_exists_keeps_its_volume_also_where_its_class_never_adopts(
+    there: str, uid: str
+) -> None:
+    """Whose PersistentVolume was lost is Lost, and bound again by its own UID alone; any other claim is given it."""
+    scratch = storage_class(adopt="Never")
+    api, driver = _api(), _driver()
+    api.put(STORAGE_CLASS, scratch)
+    if there:
+        api.put(CLAIM, claim(uid=there, phase="Lost", volumeName="pv"))
+    seen = await inspect(api, driver)
+    await seen.restore(api, driver, seen.manifests[0])
+
+    (made,) = api.all(VOLUME)
+    assert made["spec"]["claimRef"]["uid"] == uid
+
+
+async def test_manifests_learn_the_new_uids() -> None:
+    """The driver is told by the reconciler that repeats until it is heard, and the policy with it."""
+    api, driver = _api(), _driver()
+    seen = await inspect(api, driver)
+    await seen.restore(api, driver, seen.manifests[0])
+
+    await Holders(api, api.caches, router=driver).reconcile(("", "pv"))
+    told = driver.living[f"{POOL}.pv"].holder.labels
+    assert told[HOLDER_CLUSTER_UID] == "new-cluster"
+    assert told[HOLDER_NAMESPACE_UID] == namespace()["metadata"]["uid"]
+    assert told[HOLDER_CLAIM_UID] == "old"
+    assert told["mooring.dev/reclaim-policy"] == "Retain"
+    assert told["mooring.dev/attributes-class"] == "quick"
+
+
+async def test_what_lies_in_the_trash_is_taken_out_first() -> None:
+    """Its object would be of no use otherwise."""
+    api, driver = _api(), _driver()
+    await driver.delete_volume(f"{POOL}.pv")
+    seen = await inspect(api, driver)
+    await seen.restore(api, driver, seen.manifests[0])
+
+    assert (list(driver.living), list(driver.trash)) == ([f"{POOL}.pv"], [])
+    assert len(api.all(VOLUME)) == 1

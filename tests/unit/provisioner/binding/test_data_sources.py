@@ -1,0 +1,100 @@
+"""A claim with a data source is never given a new, empty volume: its former one, or a wait with the reason."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.binding.decide import decide
+from provisioner.binding.decision import Action
+from provisioner.binding.explain import explain_claim
+from provisioner.model.claim import Claim
+from provisioner.model.errors import InvalidObject
+from tests.unit.provisioner.binding.adoption.test_evaluate import FORMER, beside, facts
+from tests.unit.provisioner.binding.objects import claim, storage_class, volume
+
+SNAPSHOT = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
+CLONE = {"kind": "PersistentVolumeClaim", "name": "c"}
+POPULATED = {"apiGroup": "hello.example.com", "kind": "Hello", "name": "h"}
+LOOKALIKE = {"apiGroup": "example.com", "kind": "VolumeSnapshot", "name": "s"}
+CASES = {
+    "a snapshot": (SNAPSHOT, Action.WAIT, "source-unserved"),
+    "a claim": (CLONE, Action.WAIT, "source-unserved"),
+    "a claim, with its group spelled out": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unserved"),
+    "another kind": (POPULATED, Action.NOT_OURS, "source-populator"),
+    "a kind of that name in another group": (LOOKALIKE, Action.NOT_OURS, "source-populator"),
+    "a claim of another namespace": ({**CLONE, "namespace": "n"}, Action.WAIT, "source-namespace"),
+    "another kind in another namespace": ({**POPULATED, "namespace": "n"}, Action.WAIT, "source-namespace"),
+}
+
+
+@pytest.mark.parametrize("node", ["", "n1"])
+@pytest.mark.parametrize("waits", [True, False])
+@pytest.mark.parametrize("field", ["dataSource", "dataSourceRef"])
+@pytest.mark.parametrize("case", CASES)
+def test_a_source_makes_the_claim_wait_or_leaves_it_to_its_populator(
+    case: str, field: str, waits: bool, node: str
+) -> None:
+    """By the kind of the source, in Immediate and WaitForFirstConsumer, with a selected node and without."""
+    source, action, code = CASES[case]
+    known = facts(claim=claim(source=source, source_field=field, node=node), storage_class=storage_class(waits=waits))
+
+    decision = decide(known)
+
+    assert (action, [code]) == (decision.action, [reason.code for reason in decision.reasons])
+    assert decision.sentence == explain_claim(known).sentence
+    assert source["name"] in decision.sentence
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_former_volume_comes_before_the_source(case: str) -> None:
+    """An ordinal that comes back gets its own volume, whatever source its template names."""
+    decision = decide(facts(claim=claim(source=CASES[case][0], node="n1"), volumes=(volume(**FORMER), volume("free"))))
+
+    assert (Action.ADOPT, "pv") == (decision.action, decision.volume)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_volume_that_exists_is_matched_as_upstream_does_it(case: str) -> None:
+    """The binder of kube-controller-manager does not look at sources; populators rely on that to hand theirs over."""
+    wanted = claim(source=CASES[case][0])
+    immediate = storage_class(waits=False)
+
+    assert decide(facts(claim=wanted, storage_class=immediate, volumes=(volume("free"),))).volume == "free"
+    assert decide(facts(claim=wanted, volumes=(volume("given", ref=("www-web-0", "new")),))).volume == "given"
+
+
+words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
+sources = st.fixed_dictionaries(
+    {"kind": words, "name": words},
+    optional={"apiGroup": st.one_of(st.just(""), words), "namespace": st.one_of(st.just(""), words)},
+)
+
+
+@given(source=st.one_of(sources, st.sampled_from([case[0] for case in CASES.values()])), waits=st.booleans())
+def test_no_source_at_all_is_answered_with_an_empty_volume(source: Mapping[str, str], waits: bool) -> None:
+    """Of sets, of pods and by hand: whatever the source and the siblings are, the answer is not to provision."""
+    for known in (facts(storage_class=storage_class(waits=waits)), facts(stateful_sets=())):
+        wanted = claim(source=source, node="n1")
+        with_source = beside(facts(claim=wanted, storage_class=known.storage_class, stateful_sets=known.stateful_sets))
+
+        assert decide(with_source).action in {Action.WAIT, Action.NOT_OURS}
+
+
+def test_the_reference_counts_where_both_are_set() -> None:
+    """The API server keeps the two equal where it can; only the reference can name every kind."""
+    both = {"dataSource": CLONE, "dataSourceRef": POPULATED}
+    metadata = {"name": "c", "namespace": "default"}
+    found = Claim.of({"metadata": metadata, "spec": both}).data_source
+
+    assert found is not None
+    assert str(found) == "Hello.hello.example.com h"
+
+
+def test_a_source_that_is_no_object_is_a_clear_error() -> None:
+    """Bad input never gives a traceback."""
+    with pytest.raises(InvalidObject, match="dataSource"):
+        Claim.of({"metadata": {"name": "c", "namespace": "default"}, "spec": {"dataSource": "x"}})
+    with pytest.raises(InvalidObject, match="name"):
+        Claim.of({"metadata": {"name": "c", "namespace": "default"}, "spec": {"dataSource": {"name": 1}}})

@@ -1,0 +1,201 @@
+"""What cannot succeed is asked more and more slowly, and reported once for each reason, whatever wakes the claim."""
+
+import asyncio
+from typing import cast
+
+import grpc
+import pytest
+import structlog
+from hypothesis import given
+from hypothesis import strategies as st
+
+from provisioner.actions import backoff
+from provisioner.actions.backoff import Retries
+from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
+from provisioner.controllers.claims import Claims
+from provisioner.drivers.client import Created, RpcError
+from provisioner.kube.control import RequeueAfter
+from provisioner.kube.events import Recorder, without_amounts
+from provisioner.kube.transport import Transport
+from provisioner.model.kinds import CLAIM, EVENT, NAMESPACE, NODE, STATEFUL_SET, STORAGE_CLASS, Json
+from tests.unit.provisioner.controllers.fake_api import FakeApi
+from tests.unit.provisioner.controllers.fake_driver import FakeDriver
+from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class
+
+KEY = ("default", "www-web-0")
+OTHER = "8f9f6a52-5d53-4d3f-8ac5-70f3ad2c4a22"
+Code = grpc.StatusCode
+
+
+class _Refusing(FakeDriver):
+    """Refuses every volume, each time with another byte count."""
+
+    def __init__(self, code: Code) -> None:
+        super().__init__()
+        self.code = code
+        self.calls = 0
+
+    async def create_volume(self, **_: object) -> Created:
+        self.calls += 1
+        raise RpcError(code=self.code, message=f"pool local has {1000 - self.calls}Mi left of {self.calls} bytes")
+
+
+def _placed() -> Json:
+    found = claim()
+    found["metadata"]["annotations"] = {
+        "volume.kubernetes.io/selected-node": "n",
+        "volume.kubernetes.io/storage-provisioner": "csi.mooring.dev",
+    }
+    return found
+
+
+def _api() -> FakeApi:
+    return FakeApi(
+        (CLAIM, _placed()),
+        (NAMESPACE, namespace()),
+        (NODE, node(POOL)),
+        (STORAGE_CLASS, storage_class()),
+        (STATEFUL_SET, stateful_set()),
+    )
+
+
+async def _pause(controller: Claims) -> float:
+    result = await controller.reconcile(KEY)
+    assert isinstance(result, RequeueAfter)
+    return result.seconds
+
+
+@pytest.mark.parametrize("code", [Code.INTERNAL, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE])
+async def test_a_refused_claim_that_is_woken_is_not_asked_for_again_before_its_time(code: Code) -> None:
+    """One call, one Event and one line in the log, however often something wakes the claim."""
+    api, driver = _api(), _Refusing(code)
+    controller = Claims(api, api.caches, api.recorder, router=driver)
+
+    with structlog.testing.capture_logs() as logged:
+        pauses = [await _pause(controller) for _ in range(20)]
+
+    assert (1, 1) == (driver.calls, len(api.events))
+    assert 1 == sum(each["log_level"] == "warning" for each in logged)
+    assert all(pause <= pauses[0] for pause in pauses)
+
+
+async def test_what_a_refusal_depends_on_lets_it_be_asked_again_at_once() -> None:
+    """A pool that comes, or another request, need not wait; the Event is still the same one."""
+    api, driver = _api(), _Refusing(Code.INTERNAL)
+    controller = Claims(api, api.caches, api.recorder, router=driver)
+    await _pause(controller)
+
+    api.put(NODE, node(POOL, OTHER))
+    await _pause(controller)
+    api.put(STORAGE_CLASS, storage_class(pool="local"))
+    await _pause(controller)
+
+    assert (3, 1) == (driver.calls, len(api.events))
+
+
+CHANGED: dict[str, Json] = {
+    "mount options": storage_class() | {"mountOptions": ["noatime"]},
+    "topologies": storage_class()
+    | {"allowedTopologies": [{"matchLabelExpressions": [{"key": "topology.mooring.dev/node", "values": ["n"]}]}]},
+    "policy": storage_class(policy="Delete", adopt="Never"),
+    "parameters": storage_class(backend="loop", mkfsOptions="-m 0"),
+    "expansion": storage_class() | {"allowVolumeExpansion": True},
+}
+
+
+@pytest.mark.parametrize("what", CHANGED)
+async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
+    """Every field of a class is part of what was asked."""
+    api, driver = _api(), _Refusing(Code.INVALID_ARGUMENT)
+    controller = Claims(api, api.caches, api.recorder, router=driver)
+    await _pause(controller)
+    api.put(STORAGE_CLASS, CHANGED[what])
+    await _pause(controller)
+
+    assert driver.calls == 2
+
+
+async def test_what_is_not_found_is_looked_for_again_soon() -> None:
+    """NOT_FOUND is about what was observed, such as a trash entry that was purged, and not about what was asked."""
+    api, driver = _api(), _Refusing(Code.NOT_FOUND)
+    assert await _pause(Claims(api, api.caches, api.recorder, router=driver)) == FAILED_SECONDS
+
+
+async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as long each time; where it is room that is missing, not as long."""
+    for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, ROOM_SECONDS)):
+        api, driver = _api(), _Refusing(code)
+        controller = Claims(api, api.caches, api.recorder, router=driver)
+        with monkeypatch.context() as patched:
+            patched.setattr(Retries, "left", lambda *_: 0.0)
+            pauses = [await _pause(controller) for _ in range(12)]
+
+        assert pauses[0] == FAILED_SECONDS
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == longest
+
+
+async def test_failures_of_objects_without_number_are_not_all_remembered() -> None:
+    """The memory is bounded; what is forgotten starts from the first pause."""
+    known = Retries()
+    for number in range(backoff.MOST + 10):
+        known.failed(str(number), "x", slowly=False)
+
+    assert not known.knows("0", "x")
+    assert known.knows(str(backoff.MOST + 9), "x")
+
+
+amounts = st.from_regex(r"\A[0-9]{1,12}(Ki|Mi|Gi|Ti|)\Z")
+
+
+@given(first=amounts, second=amounts)
+def test_messages_that_differ_in_amounts_are_the_same_and_names_are_not_amounts(first: str, second: str) -> None:
+    """One Event for all byte counts; a volume's, claim's or pod's name tells two messages apart."""
+    message = "no pool has {} left (most room: {}); volume pvc-12-{name} of www-web-{name} is v1.{name}"
+
+    assert without_amounts(message.format(first, first, name=1)) == without_amounts(message.format(second, 7, name=1))
+    assert without_amounts(message.format(first, 1, name=1)) != without_amounts(message.format(first, 1, name=2))
+
+
+VARYING = (
+    "2026-01-01T00:00:00Z", "2026-01-01 10:11:12.123+02:00", "10:11:12", "5s", "1m30s", "1.5h", "250ms",
+    "4096", "3.5Gi", "10KB", "12MiB", "95%", "/proc/7/fd", "/dev/loop7",
+)  # fmt: skip
+NAMES = ("www-web-1", "v1.2", "pvc-7", "n1", "ext4", "node2", "11111111-1111-1111-1111-111111111111")
+
+
+@pytest.mark.parametrize("text", VARYING)
+def test_what_is_another_one_at_each_try_makes_no_new_message(text: str) -> None:
+    """Times, durations, sizes, process ids and the number of a loop device."""
+    other = text.translate(str.maketrans("1234567", "7654321"))
+
+    assert other != text
+    assert without_amounts(f"x {text}: no") == without_amounts(f"x {other}: no")
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_names_tell_messages_apart(text: str) -> None:
+    """Whatever digits are in them."""
+    assert without_amounts(f"x {text}: no") == f"x {text}: no"
+
+
+async def test_an_event_is_recorded_again_before_the_server_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What still holds can be read as long as it holds; and it is nothing new."""
+    api = FakeApi()
+    announcer = Announcer(api.recorder)
+    said = [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e9)
+    said += [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+
+    assert (said, len(api.events)) == ([True] + [False] * 5, 2)
+
+
+async def test_the_last_amounts_are_the_ones_that_the_event_shows() -> None:
+    """An Event that is counted tells what is so now."""
+    api = FakeApi()
+    recorder = Recorder(cast("Transport", api), "test")
+    for room in ("3Mi", "2Mi"):
+        await recorder.record(claim(), type="Warning", reason="ProvisioningFailed", message=f"{room} left")
+
+    assert [(each["message"], each["count"]) for each in api.all(EVENT, "default")] == [("2Mi left", 2)]
