@@ -3,10 +3,9 @@
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
-from provisioner.kube.cache import Caches
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.kinds import NAMESPACE, Object
+from provisioner.model.kinds import Object
 from provisioner.model.names import (
     HOLDER_ACCESS_MODES,
     HOLDER_ATTRIBUTES_CLASS,
@@ -22,13 +21,11 @@ from provisioner.model.names import (
     HOLDER_TEMPLATE,
     NAMESPACE_UID,
     ORDINAL,
+    RELEASED,
     STATEFUL_SET,
     TEMPLATE,
 )
 from provisioner.model.stateful_set import StatefulSet
-
-CLUSTER_NAMESPACE = "kube-system"
-"""Its UID stands for the cluster's identity, as is the custom."""
 
 ANNOTATIONS = {
     NAMESPACE_UID: HOLDER_NAMESPACE_UID,
@@ -104,7 +101,18 @@ def _recorded(claim: str, annotations: Mapping[str, str]) -> tuple[str, str, str
     return (template, name, ordinal) if claim == f"{template}-{name}-{ordinal}" else None
 
 
-def cluster_uid(caches: Caches) -> str:
-    """The identity of the cluster; "" when it is not known."""
-    namespace = caches[NAMESPACE].get(CLUSTER_NAMESPACE)
-    return str(namespace["metadata"]["uid"]) if namespace else ""
+def labels_of(volume: Object, *, cluster_uid: str) -> dict[str, str]:
+    """What the manifest of a volume says whose claim is not there, or has it as its former one no longer."""
+    annotations, spec = volume["metadata"]["annotations"], volume["spec"]
+    labels = {label: annotations.get(annotation, "") for annotation, label in ANNOTATIONS.items()} | {
+        HOLDER_CLUSTER_UID: cluster_uid,
+        HOLDER_NAMESPACE: spec["claimRef"]["namespace"],
+        HOLDER_CLAIM: spec["claimRef"]["name"],
+        HOLDER_CLAIM_UID: spec["claimRef"]["uid"],
+        HOLDER_RECLAIM_POLICY: spec.get("persistentVolumeReclaimPolicy", "Retain"),
+        HOLDER_CLASS: spec.get("storageClassName") or "",
+        HOLDER_ACCESS_MODES: ",".join(spec.get("accessModes") or ()),
+        HOLDER_ATTRIBUTES_CLASS: spec.get("volumeAttributesClassName") or "",
+        RELEASED: annotations.get(RELEASED, ""),
+    }
+    return {label: value for label, value in labels.items() if value}

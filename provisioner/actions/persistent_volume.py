@@ -133,3 +133,10 @@ def rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping
         ("add", "/spec/claimRef", reference),
     ]
     return [{"op": op, "path": path, "value": value} for op, path, value in operations]
+
+
+def managed_by_us(volume: Object) -> bool:
+    """Whether our driver answers for the volume: made by us, or a static one of our driver."""
+    made_by = (volume["metadata"].get("annotations") or {}).get(PROVISIONED_BY, "")
+    driver = (volume["spec"].get("csi") or {}).get("driver", "")
+    return driver == DRIVER and made_by in ("", DRIVER)

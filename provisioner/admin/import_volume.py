@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE, ordinal_of
+from provisioner.actions.ownership_labels import ordinal_of
 from provisioner.actions.provision import save
 from provisioner.admin.recover import restored
 from provisioner.binding.adoption.manual import cannot_import
@@ -21,6 +21,7 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, STORAGE_CLAS
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 from provisioner.observe.claim_facts import readable
+from provisioner.observe.cluster_uid import CLUSTER_NAMESPACE
 
 log = structlog.get_logger()
 

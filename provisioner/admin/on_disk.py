@@ -7,7 +7,6 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE
 from provisioner.binding.decision import Reason
 from provisioner.binding.on_disk import (
     ClaimSummary,
@@ -23,6 +22,7 @@ from provisioner.model.inventory import Manifest, Pool
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME
 from provisioner.model.names import POOL_LABEL_PREFIX
 from provisioner.observe.claim_facts import Inventory, view, view_of_trash
+from provisioner.observe.cluster_uid import CLUSTER_NAMESPACE
 
 log = structlog.get_logger()
 

@@ -12,7 +12,6 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.actions.adopt import FORMER, holders_of
-from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE
 from provisioner.actions.persistent_volume import Backing, build
 from provisioner.binding.lifecycle.recover import Surroundings
 from provisioner.kube.errors import NotFound
@@ -23,6 +22,7 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Jso
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 from provisioner.observe.claim_facts import Inventory, readable, view
+from provisioner.observe.cluster_uid import CLUSTER_NAMESPACE
 
 log = structlog.get_logger()
 

@@ -13,10 +13,9 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.actions.ownership_labels import cluster_uid
+from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
 from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover, meant_for
-from provisioner.controllers.ownership import labels_of
 from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -30,6 +29,7 @@ from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
 from provisioner.model.volume import Volume
+from provisioner.observe.cluster_uid import cluster_uid
 from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()

@@ -11,7 +11,7 @@ from typing import Protocol
 from csi.v1 import inventory_pb2
 from provisioner.actions.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
 from provisioner.actions.expand_volume import Expands
-from provisioner.actions.ownership_labels import cluster_uid, holder_labels
+from provisioner.actions.ownership_labels import holder_labels
 from provisioner.actions.provision import Creates, provision
 from provisioner.actions.refusals import FORMER_SECONDS, Refusals, former_refused
 from provisioner.binding.adoption.siblings import has_new_volume
@@ -42,6 +42,7 @@ from provisioner.model.names import DRIVER
 from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.observe.claim_facts import Inventory, gather, readable, without_inventory
+from provisioner.observe.cluster_uid import cluster_uid
 from provisioner.observe.live_views import pods_in, stateful_sets_in
 from provisioner.observe.triggers import claim_key, claim_of_volume, concerns_siblings
 from provisioner.observe.volume_index import volumes_in

@@ -13,7 +13,6 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.ownership_labels import CLUSTER_NAMESPACE, cluster_uid
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
@@ -27,6 +26,7 @@ from provisioner.model.names import (
     HOLDER_NAMESPACE,
     HOLDER_RECLAIM_POLICY,
 )
+from provisioner.observe.cluster_uid import CLUSTER_NAMESPACE, cluster_uid
 
 log = structlog.get_logger()
 

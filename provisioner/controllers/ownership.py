@@ -9,8 +9,8 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.actions.ownership_labels import ANNOTATIONS, annotations_of, cluster_uid, history_with, holder_labels
-from provisioner.controllers.reclaim import ours
+from provisioner.actions.ownership_labels import annotations_of, history_with, holder_labels, labels_of
+from provisioner.actions.persistent_volume import managed_by_us
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
@@ -18,18 +18,12 @@ from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME, Json, Kind, Object
 from provisioner.model.names import (
     HISTORY,
-    HOLDER_ACCESS_MODES,
-    HOLDER_ATTRIBUTES_CLASS,
     HOLDER_CLAIM,
-    HOLDER_CLAIM_UID,
-    HOLDER_CLASS,
-    HOLDER_CLUSTER_UID,
-    HOLDER_NAMESPACE,
-    HOLDER_RECLAIM_POLICY,
     RECOVERED,
     RELEASED,
 )
 from provisioner.model.stateful_set import StatefulSet
+from provisioner.observe.cluster_uid import cluster_uid
 from provisioner.observe.triggers import OF_POOL, pools_of_node, pools_of_volume
 
 log = structlog.get_logger()
@@ -88,7 +82,7 @@ class Holders:
             return Done()
         ref = volume["spec"].get("claimRef") or {}
         annotations = volume["metadata"].get("annotations") or {}
-        if not ours(volume) or not ref.get("uid"):
+        if not managed_by_us(volume) or not ref.get("uid"):
             return Done()
         bound = volume.get("status", {}).get("phase") == "Bound"
         if RELEASED in annotations or (RECOVERED in annotations and not bound):
@@ -129,20 +123,3 @@ class Holders:
             self._acknowledged[name] = labels
             log.info("holder.recorded", volume=name, claim=labels.get(HOLDER_CLAIM))
         return Done()
-
-
-def labels_of(volume: Object, *, cluster_uid: str) -> dict[str, str]:
-    """What the manifest of a volume says whose claim is not there, or has it as its former one no longer."""
-    annotations, spec = volume["metadata"]["annotations"], volume["spec"]
-    labels = {label: annotations.get(annotation, "") for annotation, label in ANNOTATIONS.items()} | {
-        HOLDER_CLUSTER_UID: cluster_uid,
-        HOLDER_NAMESPACE: spec["claimRef"]["namespace"],
-        HOLDER_CLAIM: spec["claimRef"]["name"],
-        HOLDER_CLAIM_UID: spec["claimRef"]["uid"],
-        HOLDER_RECLAIM_POLICY: spec.get("persistentVolumeReclaimPolicy", "Retain"),
-        HOLDER_CLASS: spec.get("storageClassName") or "",
-        HOLDER_ACCESS_MODES: ",".join(spec.get("accessModes") or ()),
-        HOLDER_ATTRIBUTES_CLASS: spec.get("volumeAttributesClassName") or "",
-        RELEASED: annotations.get(RELEASED, ""),
-    }
-    return {label: value for label, value in labels.items() if value}

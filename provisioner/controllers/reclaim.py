@@ -10,6 +10,7 @@ from typing import Protocol
 
 import structlog
 
+from provisioner.actions.persistent_volume import managed_by_us
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
@@ -17,7 +18,7 @@ from provisioner.kube.errors import NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind, Object
-from provisioner.model.names import DRIVER, LOST_SINCE, PROVISIONED_BY, PROVISIONER_FINALIZER, RELEASED
+from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED
 
 log = structlog.get_logger()
 
@@ -51,7 +52,7 @@ class Release:
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Delete the volume when that is due; keep its finalizer in step with its policy until then."""
         volume = self._caches[VOLUME].get(key[1])
-        if volume is None or not ours(volume):
+        if volume is None or not managed_by_us(volume):
             return Done()
         if not due(volume):
             await self._keep_finalizer(volume)
@@ -122,13 +123,6 @@ class Release:
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "finalizers": finalizers}}
         with contextlib.suppress(NotFound):
             await self._transport.patch(VOLUME, metadata["name"], patch)
-
-
-def ours(volume: Object) -> bool:
-    """Whether our driver answers for the volume: made by us, or a static one of our driver."""
-    made_by = (volume["metadata"].get("annotations") or {}).get(PROVISIONED_BY, "")
-    driver = (volume["spec"].get("csi") or {}).get("driver", "")
-    return driver == DRIVER and made_by in ("", DRIVER)
 
 
 def due(volume: Object) -> bool:

@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.ownership_labels import cluster_uid
 from provisioner.binding.facts import Facts
 from provisioner.binding.snapshot import Observed
 from provisioner.kube.cache import Caches
@@ -25,6 +24,7 @@ from provisioner.model.kinds import (
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE
 from provisioner.model.storage_class import StorageClass
+from provisioner.observe.cluster_uid import cluster_uid
 from provisioner.observe.live_views import claims_in, nodes_in, pods_in, stateful_sets_in
 from provisioner.observe.volume_index import volumes_in
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from provisioner.binding.adoption.former import (
     Former,
+    changes_attributes,
     former_volumes,
     last_held,
     of_another_cluster,
@@ -16,8 +17,8 @@ from provisioner.binding.adoption.former import (
 )
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
-from provisioner.binding.lifecycle.modify import changes_attributes, loses_attributes
 from provisioner.binding.lifecycle.modify import class_problem as attributes_problem
+from provisioner.binding.lifecycle.modify import loses_attributes
 from provisioner.binding.matching.index import bucket
 from provisioner.model import names
 from provisioner.model.quantity import Quantity

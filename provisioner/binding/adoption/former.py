@@ -11,6 +11,7 @@ from typing import Final
 
 from provisioner.binding.facts import Facts
 from provisioner.model import names
+from provisioner.model.claim import Claim
 from provisioner.model.inventory import Manifest
 from provisioner.model.node import Node
 from provisioner.model.stateful_set import Ordinal
@@ -159,3 +160,12 @@ def last_held(formers: Sequence[Former]) -> Former | None:
     last = max(formers, key=lambda former: former.since)
     known = [former.since for former in formers]
     return last if all(known) and known.count(last.since) == 1 else None
+
+
+def changes_attributes(claim: Claim, former: Former) -> bool:
+    """
+    Whether the former volume is to be given the attributes that the claim asks for, before it comes back.
+
+    A claim that asks for none changes nothing; whether it can have the volume says `lifecycle.modify`.
+    """
+    return claim.attributes_class not in {"", former.attributes_class}

@@ -8,7 +8,6 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from provisioner.binding.adoption.former import Former
 from provisioner.binding.decision import Reason
 from provisioner.binding.lifecycle.expand import are_bound
 from provisioner.model.attributes_class import AttributesClass
@@ -74,15 +73,6 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
     if problem := class_problem(wanted, attributes_class):
         return Modification(Step.WAIT if attributes_class is None else Step.REFUSE, (problem,))
     return Modification(Step.MODIFY, (_why(claim),))
-
-
-def changes_attributes(claim: Claim, former: Former) -> bool:
-    """
-    Whether the former volume is to be given the attributes that the claim asks for, before it comes back.
-
-    A claim that asks for none changes nothing; whether it can have the volume says `loses_attributes`.
-    """
-    return claim.attributes_class not in {"", former.attributes_class}
 
 
 def loses_attributes(claim: Claim, volume: Volume) -> bool:

@@ -9,8 +9,8 @@ import pytest
 
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import LEASE
+from tests.programs import ROOT
 
-ROOT = Path(__file__).resolve().parents[3]
 WRITER = Path(__file__).with_name("crashing.py")
 
 
