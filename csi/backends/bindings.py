@@ -4,7 +4,7 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.protocol import Ailment
+from csi.backends.protocol import HealthIssue
 from csi.host import mounts
 from csi.host.errors import AlreadyMounted, UnsafePath
 
@@ -44,7 +44,7 @@ def make_target(target: Path, *, file: bool = False) -> None:
         raise UnsafePath(f"the mount point {target} cannot be made: {error.strerror}") from error
 
 
-def read_only_ailments(path: Path | None) -> list[Ailment]:
+def read_only_ailments(path: Path | None) -> list[HealthIssue]:
     """
     A filesystem that stopped by itself; a read-only mount of a writable one is as somebody wanted it.
 
@@ -55,10 +55,10 @@ def read_only_ailments(path: Path | None) -> list[Ailment]:
         return []
     if reason := "it was shut down" if there.shut_down else _unanswered(path):
         message = f"the filesystem at {path} does not answer ({reason}); look for its errors in the kernel's log"
-        return [Ailment("INACCESSIBLE", "FilesystemShutDown", message)]
+        return [HealthIssue("INACCESSIBLE", "FilesystemShutDown", message)]
     if there.stopped_writing:
         message = f"the filesystem at {path} takes no more writes; look for its errors in the kernel's log"
-        return [Ailment("DEGRADED", "FilesystemReadOnly", message)]
+        return [HealthIssue("DEGRADED", "FilesystemReadOnly", message)]
     return []
 
 

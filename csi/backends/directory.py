@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csi.backends import bindings, mount_facts
 from csi.backends.mount_facts import Identity
-from csi.backends.protocol import Ailment, Shape, Usage
+from csi.backends.protocol import HealthIssue, Shape, Usage
 from csi.host import files, mounts, quotas, subvolumes
 from csi.host.errors import AlreadyMounted, HostError
 
@@ -53,7 +53,7 @@ class Directory:
         else:
             files.make_directory(home / "data")
 
-    def enlarge(self, home: Path, shape: Shape) -> None:
+    def expand(self, home: Path, shape: Shape) -> None:
         """The limit of the quota; for an accounted one the promise is all there is."""
         if shape.enforced:
             subvolumes.set_limit(self._data(home, shape), limit=shape.size_bytes)
@@ -103,12 +103,12 @@ class Directory:
             shape.size_bytes, used, available, space.inodes, space.inodes - space.free_inodes, space.free_inodes
         )
 
-    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """Gone, or unwritable."""
         del shape
         if not (home / "data").is_dir():
             message = f"{home / 'data'} is gone, and what was in it; restore it from a backup"
-            return [Ailment("DATA_LOSS", "DirectoryMissing", message)]
+            return [HealthIssue("DATA_LOSS", "DirectoryMissing", message)]
         return bindings.read_only_ailments(path)
 
     def detach(self, home: Path, shape: Shape) -> None:

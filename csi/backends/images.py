@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from csi.backends.protocol import Ailment, Shape
+from csi.backends.protocol import HealthIssue, Shape
 from csi.host import files, filesystems, loopdev, superblocks
 from csi.host.errors import HostError, NotBlank
 from csi.host.locks import Locked, locked
@@ -69,7 +69,7 @@ def verify(image: Path, shape: Shape) -> None:
             raise NotBlank(f"volume {shape.volume_id}: {image} does not hold its own filesystem; it is left as it is")
 
 
-def enlarge(image: Path, shape: Shape) -> None:
+def expand(image: Path, shape: Shape) -> None:
     """Give it the shape's size, never less than it has. Raises NoSpace, and then it is as it was."""
     with files.reporting_no_space(image), image.open("rb+") as file:
         before = os.fstat(file.fileno()).st_size
@@ -128,7 +128,7 @@ def passes_discards(shape: Shape) -> bool:
     return shape.provisioning != THICK
 
 
-def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[Ailment]:
+def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[HealthIssue]:
     """What takes blocks away from a thick image, or took them: `blocks` are those of 512 bytes that it has."""
     if shape.provisioning != THICK:
         return []
@@ -138,22 +138,22 @@ def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[Ailment]:
             f"{image} is thick, and only {readable(has)} of its {readable(shape.size_bytes, up=True)} are reserved; "
             f"free some space on the pool's disk; the rest is reserved when it is staged the next time"
         )
-        found.append(Ailment("DEGRADED", "NotReserved", message))
+        found.append(HealthIssue("DEGRADED", "NotReserved", message))
     for loop in loopdev.find(image, tag=loopdev.tag_of(shape.volume_id)):
         if loopdev.passes_discards(loop):
             message = (
                 f"{image} is thick, and {loop.path} passes discards on, which take its blocks away; let the driver "
                 f"write to /sys, and stage it again"
             )
-            found.append(Ailment("DEGRADED", "DiscardsPassedOn", message))
+            found.append(HealthIssue("DEGRADED", "DiscardsPassedOn", message))
     return found
 
 
-def ailments(home: Path, shape: Shape) -> list[Ailment]:
+def health_issues(home: Path, shape: Shape) -> list[HealthIssue]:
     """What is wrong with the image, and with the devices over it."""
     image, tag = home / "image", loopdev.tag_of(shape.volume_id)
     found = [
-        Ailment(
+        HealthIssue(
             "DATA_LOSS",
             "LoopOnDeletedFile",
             f"{loop.path} still works on a file that is not {image} any more; copy the data out before it is unmounted",
@@ -164,16 +164,16 @@ def ailments(home: Path, shape: Shape) -> list[Ailment]:
     try:
         status = image.stat()
     except FileNotFoundError:
-        return [*found, Ailment("DATA_LOSS", "ImageMissing", f"{image} is gone; restore it from a backup")]
+        return [*found, HealthIssue("DATA_LOSS", "ImageMissing", f"{image} is gone; restore it from a backup")]
     size = status.st_size
     found += _thickness(image, shape, blocks=status.st_blocks)
     if size < shape.size_bytes:
         message = f"{image} has {exact(size)} of {exact(shape.size_bytes)}: its end is gone; restore it from a backup"
-        found.append(Ailment("DATA_LOSS", "ImageTruncated", message))
+        found.append(HealthIssue("DATA_LOSS", "ImageTruncated", message))
     elif size > shape.size_bytes:
         message = f"{image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}; expand the volume to match"
-        found.append(Ailment("DEGRADED", "ImageSizeDiffers", message))
+        found.append(HealthIssue("DEGRADED", "ImageSizeDiffers", message))
     if superblocks.remembers_errors(image, fs_type=shape.fs_type):
         message = f"the filesystem in {image} met errors; it is checked when it is staged the next time"
-        found.append(Ailment("DEGRADED", "FilesystemErrors", message))
+        found.append(HealthIssue("DEGRADED", "FilesystemErrors", message))
     return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from csi.backends import bindings, images, teardown
 from csi.backends.devices import MountedImage, RawImage
 from csi.backends.mount_facts import Identity
-from csi.backends.protocol import Ailment, Shape, Usage
+from csi.backends.protocol import HealthIssue, Shape, Usage
 from csi.host import filesystems, loopdev
 
 SECTOR = 512
@@ -53,10 +53,10 @@ class Loop:
         """Make and format the image."""
         images.create(home, shape)
 
-    def enlarge(self, home: Path, shape: Shape) -> None:
+    def expand(self, home: Path, shape: Shape) -> None:
         """Make the image longer."""
         with images.opened(home, shape, at_least=0) as image:
-            images.enlarge(image.path, shape)
+            images.expand(image.path, shape)
 
     def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
         """The devices first, then what is on them."""
@@ -89,9 +89,9 @@ class Loop:
         del home
         return self._shown[shape.access_type].usage(shape, path=path)
 
-    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """The image, the devices over it, and what is mounted."""
-        return [*images.ailments(home, shape), *bindings.read_only_ailments(path)]
+        return [*images.health_issues(home, shape), *bindings.read_only_ailments(path)]
 
     def detach(self, home: Path, shape: Shape) -> None:
         """Let go of the devices; one that something else still holds is refused."""

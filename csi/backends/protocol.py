@@ -43,7 +43,7 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
-class Ailment:
+class HealthIssue:
     """What is wrong with a volume or a pool: how bad (CSI's word), one CamelCase word for programs, and a sentence."""
 
     status: str
@@ -82,7 +82,7 @@ class Backend(Protocol):
     def create(self, home: Path, shape: Shape) -> None:
         """Make the bytes."""
 
-    def enlarge(self, home: Path, shape: Shape) -> None:
+    def expand(self, home: Path, shape: Shape) -> None:
         """Give it `shape.size_bytes`, which is not less than it has; what is mounted takes them up by `grow`."""
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
@@ -116,7 +116,7 @@ class Backend(Protocol):
         Walks over no tree: a mounted volume that only a walk could measure has None as used; the engine fills it in.
         """
 
-    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """What is wrong with its bytes, and with what is mounted at `path`; changes nothing and starts no program."""
 
     def detach(self, home: Path, shape: Shape) -> None:

@@ -26,7 +26,7 @@ from csi.services.edge import server_options
 from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
-async def listen(network: Network, engine: Engine, *, node_id: str) -> grpc.aio.Server:
+async def listen(network: Network, manager: VolumeManager, *, node_id: str) -> grpc.aio.Server:
     """Serve the controller; the caller stops it. Raises BadEnvironment."""
     _ensure_key(network.key_dir, node_id)
     credentials = _Credentials(network)
@@ -56,8 +56,8 @@ async def listen(network: Network, engine: Engine, *, node_id: str) -> grpc.aio.
     ]
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.CALLS, interceptors=[OnlyTheController()])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
-    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
-    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
+    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(manager), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
     try:
         server.add_secure_port(network.address, credentials.for_server())
         await server.start()

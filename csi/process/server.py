@@ -25,7 +25,7 @@ from csi.services.node import Node
 from csi.v1 import csi_pb2_grpc, inventory_pb2_grpc
 from csi.volumes.discovery import Discovery
 from csi.volumes.pools import open_pools
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 log = structlog.get_logger()
 
@@ -39,29 +39,29 @@ async def serve(settings: Settings) -> None:
     opened = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
     if not settings.pool_folders:
         opened.require_any()
-    engine = Engine(
+    manager = VolumeManager(
         backends=backends(),
         node_id=settings.node_id,
         workers=settings.workers,
         purge_seconds=settings.purge_seconds,
         state=settings.socket.parent,
     )
-    engine.remember_pools(opened.known.values())
-    engine.load(opened.pools)
-    await engine.settle_first()
-    servers = [await _on_socket(settings, engine)]
+    manager.remember_pools(opened.known.values())
+    manager.load(opened.pools)
+    await manager.settle_first()
+    servers = [await _on_socket(settings, manager)]
     log.info(
         "driver.serving",
         socket=str(settings.socket),
-        pools=[pool.name for pool in engine.catalog.pools],
+        pools=[pool.name for pool in manager.catalog.pools],
         pid=os.getpid(),
     )
-    discovery = Discovery(engine, settings.pool_folders, paths=settings.pools, known_file=settings.known_pools)
+    discovery = Discovery(manager, settings.pool_folders, paths=settings.pools, known_file=settings.known_pools)
     await discovery.look_safely()
-    keeping = [asyncio.create_task(engine.purge_for_ever()), asyncio.create_task(discovery.keep())]
+    keeping = [asyncio.create_task(manager.purge_for_ever()), asyncio.create_task(discovery.keep())]
     try:
         if settings.network is not None:
-            servers.append(await listen(settings.network, engine, node_id=settings.node_id))
+            servers.append(await listen(settings.network, manager, node_id=settings.node_id))
         async with registered(settings.kubelet):
             reason = await _told_to_stop(settings.lifeline)
             log.info("driver.stopping", reason=reason)
@@ -69,20 +69,20 @@ async def serve(settings: Settings) -> None:
         for task in keeping:
             task.cancel()
         await asyncio.gather(*(server.stop(GRACE_SECONDS) for server in servers))
-        await engine.stop()
+        await manager.stop()
         settings.socket.unlink(missing_ok=True)
     log.info("driver.stopped")
 
 
-async def _on_socket(settings: Settings, engine: Engine) -> grpc.aio.Server:
+async def _on_socket(settings: Settings, manager: VolumeManager) -> grpc.aio.Server:
     """All services, for kubelet and whoever else may open the socket. Raises BadEnvironment."""
     server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=limits.CALLS)
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     most = settings.test_attach_limit
-    controller = AttachingController(engine, most_volumes=most) if most else Controller(engine)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    controller = AttachingController(manager, most_volumes=most) if most else Controller(manager)  # type: ignore[abstract] # others: UNIMPLEMENTED
     csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
-    csi_pb2_grpc.add_NodeServicer_to_server(Node(engine, most_volumes=most), server)
-    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
+    csi_pb2_grpc.add_NodeServicer_to_server(Node(manager, most_volumes=most), server)
+    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
     try:
         server.add_insecure_port(f"unix://{settings.socket}")
         await server.start()

@@ -13,7 +13,7 @@ from csi.services.controller import Controller
 from csi.services.edge import rpc
 from csi.v1 import csi_pb2
 from csi.volumes.requests import Capability
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 _RPCS: Final = (
     csi_pb2.ControllerServiceCapability.RPC.PUBLISH_UNPUBLISH_VOLUME,
@@ -26,8 +26,8 @@ class AttachingController(Controller):
 
     rpcs = (*Controller.rpcs, *_RPCS)
 
-    def __init__(self, engine: Engine, *, most_volumes: int) -> None:
-        super().__init__(engine)
+    def __init__(self, manager: VolumeManager, *, most_volumes: int) -> None:
+        super().__init__(manager)
         self._most_volumes = most_volumes
         self._attached: dict[str, tuple[Capability, bool]] = {}
 
@@ -39,9 +39,9 @@ class AttachingController(Controller):
         handle = checks.text(request.volume_id, "volume_id")
         node = checks.text(request.node_id, "node_id")
         capability = checks.capability(request.volume_capability, present=request.HasField("volume_capability"))
-        self._engine.find(handle)
-        if node != self._engine.node_id:
-            raise NotFound(f"node {node} is not this one, which is {self._engine.node_id}")
+        self._manager.find(handle)
+        if node != self._manager.node_id:
+            raise NotFound(f"node {node} is not this one, which is {self._manager.node_id}")
         wanted = (capability, request.readonly)
         there = self._attached.get(handle, wanted)
         if there != wanted:
@@ -57,6 +57,6 @@ class AttachingController(Controller):
     ) -> csi_pb2.ControllerUnpublishVolumeResponse:
         """Forget it; one that is not attached, or does not exist, is fine."""
         handle = checks.text(request.volume_id, "volume_id")
-        if request.node_id in {"", self._engine.node_id}:
+        if request.node_id in {"", self._manager.node_id}:
             self._attached.pop(handle, None)
         return csi_pb2.ControllerUnpublishVolumeResponse()

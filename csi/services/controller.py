@@ -14,8 +14,8 @@ from csi.volumes import mount_options
 from csi.volumes.catalog import Entry
 from csi.volumes.creation import unsupported
 from csi.volumes.paging import page
-from csi.volumes.requests import Creation, Enlarging, Parameters, mutable_parameters
-from csi.volumes.volume_manager import Engine
+from csi.volumes.requests import Creation, Expanding, Parameters, mutable_parameters
+from csi.volumes.volume_manager import VolumeManager
 
 TOPOLOGY: Final = "topology.mooring.dev/node"
 _RPCS: Final = (
@@ -36,8 +36,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     rpcs: tuple[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType, ...] = _RPCS
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, manager: VolumeManager) -> None:
+        self._manager = manager
 
     @rpc
     async def ControllerGetCapabilities(
@@ -58,7 +58,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             if request.volume_content_source.WhichOneof("type") is None:
                 raise InvalidArgument("volume_content_source names no source")
             raise InvalidArgument("volumes cannot be filled from a snapshot or another volume in this version")
-        entry = await self._engine.create(
+        entry = await self._manager.create(
             Creation(
                 name=name,
                 required=request.capacity_range.required_bytes,
@@ -69,12 +69,12 @@ class Controller(csi_pb2_grpc.ControllerServicer):
                 mutable=mutable_parameters(checks.mapping(request.mutable_parameters, "mutable_parameters")),
             )
         )
-        return csi_pb2.CreateVolumeResponse(volume=volume_of(entry, self._engine))
+        return csi_pb2.CreateVolumeResponse(volume=volume_of(entry, self._manager))
 
     @rpc
     async def DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest) -> csi_pb2.DeleteVolumeResponse:
         """Into the trash."""
-        await self._engine.delete(checks.text(request.volume_id, "volume_id"))
+        await self._manager.delete(checks.text(request.volume_id, "volume_id"))
         return csi_pb2.DeleteVolumeResponse()
 
     @rpc
@@ -86,8 +86,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         capabilities = checks.capabilities(request.volume_capabilities)
         checks.mapping(request.volume_context, "volume_context")
         checks.mapping(request.parameters, "parameters")
-        manifest = self._engine.find(volume_id).manifest
-        backend = self._engine.backends[manifest.backend]
+        manifest = self._manager.find(volume_id).manifest
+        backend = self._manager.backends[manifest.backend]
         for each in capabilities:
             problem = unsupported(each, backend) or mount_options.refused(manifest.fs_type, each.flags)
             if not problem and each.access_type != manifest.access_type:
@@ -105,13 +105,13 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     @rpc
     async def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
         """Volumes that are ready, by pages."""
-        ready = [entry for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
+        ready = [entry for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
         entries, token = page(
             ready,
             key=lambda entry: entry.manifest.handle,
             size=request.max_entries,
             token=request.starting_token,
-            render=lambda entry: csi_pb2.ListVolumesResponse.Entry(volume=volume_of(entry, self._engine)),
+            render=lambda entry: csi_pb2.ListVolumesResponse.Entry(volume=volume_of(entry, self._manager)),
         )
         return csi_pb2.ListVolumesResponse(entries=entries, next_token=token)
 
@@ -120,27 +120,27 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerGetVolumeRequest
     ) -> csi_pb2.ControllerGetVolumeResponse:
         """One volume."""
-        entry = self._engine.find(checks.text(request.volume_id, "volume_id"))
+        entry = self._manager.find(checks.text(request.volume_id, "volume_id"))
         if entry.manifest.state != "ready":
             raise NotFound(f"volume {request.volume_id} is not completely made yet")
         return csi_pb2.ControllerGetVolumeResponse(
-            volume=volume_of(entry, self._engine), status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus()
+            volume=volume_of(entry, self._manager), status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus()
         )
 
     @rpc
     async def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
         """The largest volume of this kind that could be made now; of several pools the roomiest counts."""
         parameters = Parameters.parse(checks.mapping(request.parameters, "parameters"))
-        backend = self._engine.backends[parameters.backend]
+        backend = self._manager.backends[parameters.backend]
         elsewhere = request.HasField("accessible_topology") and (
-            request.accessible_topology.segments.get(TOPOLOGY, self._engine.node_id) != self._engine.node_id
+            request.accessible_topology.segments.get(TOPOLOGY, self._manager.node_id) != self._manager.node_id
         )
         checks.few(request.volume_capabilities, limits.CAPABILITIES, "volume_capabilities")
         impossible = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
         if elsewhere or impossible or backend.problem():
             return csi_pb2.GetCapacityResponse(available_capacity=0)
-        pools = [each for each in self._engine.catalog.here if parameters.pool in {"", each.name}]
-        room = max((self._engine.ledger.available(pool) for pool in pools), default=0)
+        pools = [each for each in self._manager.catalog.here if parameters.pool in {"", each.name}]
+        room = max((self._manager.ledger.available(pool) for pool in pools), default=0)
         fs_type = parameters.fs_type or next(iter(backend.fs_types()), "")
         least = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0
         return csi_pb2.GetCapacityResponse(
@@ -158,10 +158,10 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         if not (request.capacity_range.required_bytes or request.capacity_range.limit_bytes):
             raise InvalidArgument("capacity_range is missing")
         required, limit = request.capacity_range.required_bytes, request.capacity_range.limit_bytes
-        manifest = (await self._engine.enlarge(Enlarging(handle, required, limit))).manifest
+        manifest = (await self._manager.expand(Expanding(handle, required, limit))).manifest
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=manifest.size_bytes,
-            node_expansion_required=self._engine.backends[manifest.backend].grows_on_the_node,
+            node_expansion_required=self._manager.backends[manifest.backend].grows_on_the_node,
         )
 
     @rpc
@@ -170,9 +170,9 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerModifyVolumeResponse:
         """Change what may change while the volume lives."""
         handle = checks.text(request.volume_id, "volume_id")
-        self._engine.find(handle)
+        self._manager.find(handle)
         given = checks.mapping(request.mutable_parameters, "mutable_parameters")
-        await self._engine.modify(handle, mutable_parameters(given))
+        await self._manager.modify(handle, mutable_parameters(given))
         return csi_pb2.ControllerModifyVolumeResponse()
 
     @rpc
@@ -181,11 +181,11 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
         """One volume, well or not."""
         handle = checks.text(request.volume_id, "volume_id")
-        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._engine))
+        return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._manager))
 
     async def _health_if_there(self, handle: str) -> csi_pb2.VolumeHealth | None:
         try:
-            return await health_of(handle, self._engine, measured_before=True)
+            return await health_of(handle, self._manager, measured_before=True)
         except NotFound:
             return None  # it was deleted meanwhile
 
@@ -194,7 +194,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerListVolumeHealthRequest
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """Those that are not well, by pages of volumes that were looked at."""
-        handles = [entry.manifest.handle for entry in self._engine.catalog.all() if entry.manifest.state == "ready"]
+        handles = [entry.manifest.handle for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
         found = [each for handle in handles if (each := await self._health_if_there(handle)) is not None]
         shown, token = page(
             [each for each in found if each.health_statuses],
@@ -225,11 +225,11 @@ def context_of(entry: Entry) -> dict[str, str]:
     }
 
 
-def volume_of(entry: Entry, engine: Engine) -> csi_pb2.Volume:
+def volume_of(entry: Entry, manager: VolumeManager) -> csi_pb2.Volume:
     """The volume as CSI shows it."""
     return csi_pb2.Volume(
         volume_id=entry.manifest.handle,
         capacity_bytes=entry.manifest.size_bytes,
         volume_context=context_of(entry),
-        accessible_topology=[csi_pb2.Topology(segments={TOPOLOGY: engine.node_id})],
+        accessible_topology=[csi_pb2.Topology(segments={TOPOLOGY: manager.node_id})],
     )

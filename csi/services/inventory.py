@@ -18,44 +18,44 @@ from csi.volumes.manifest import Holder, Manifest
 from csi.volumes.paging import page
 from csi.volumes.pools import Pool
 from csi.volumes.trash import Trashed
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 
 class Inventory(inventory_pb2_grpc.InventoryServicer):
     """Checks, asks the engine, answers."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, manager: VolumeManager) -> None:
+        self._manager = manager
 
     @rpc
     # unbounded: as many as the node has pools, which its admin mounts
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
         """All pools."""
-        usable = [name for name, backend in self._engine.backends.items() if not backend.problem()]
-        known = self._engine.catalog.pools
+        usable = [name for name, backend in self._manager.backends.items() if not backend.problem()]
+        known = self._manager.catalog.pools
         found = await asyncio.gather(*(self._condition(pool) for pool in known))
         pools = [self._pool(pool, usable, *each) for pool, each in zip(known, found, strict=True)]
         paths = {pool.path for pool in known}
         refused = [
             inventory_pb2.Pool(name=path.name, path=str(path), problem=problem)
-            for path, problem in sorted(self._engine.catalog.refused.items())
+            for path, problem in sorted(self._manager.catalog.refused.items())
             if path not in paths
         ]
         return inventory_pb2.ListPoolsResponse(pools=[*pools, *refused])
 
     async def _condition(self, pool: Pool) -> tuple[str, list[str]]:
         """Return why nothing can be made in the pool now, "" when it can, and the health issues of one that can."""
-        if problem := await self._engine.problem_of(pool):
+        if problem := await self._manager.problem_of(pool):
             return problem, []
         try:
-            catalog = self._engine.catalog
-            issues = await self._engine.look(lambda: of_pool(pool, catalog), lane=pool.uuid)
+            catalog = self._manager.catalog
+            issues = await self._manager.look(lambda: of_pool(pool, catalog), lane=pool.uuid)
         except Unavailable as error:
             return str(error), []
         return "", [each.message for each in issues]
 
     def _pool(self, pool: Pool, usable: list[str], problem: str, issues: list[str]) -> inventory_pb2.Pool:
-        ledger = self._engine.ledger
+        ledger = self._manager.ledger
         return inventory_pb2.Pool(
             uuid=pool.uuid,
             name=pool.name,
@@ -75,7 +75,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
         """Live volumes whose holder has the labels."""
         wanted = checks.mapping(request.labels, "labels")
-        found = [entry for entry in self._engine.catalog.all() if _has(entry.manifest, wanted)]
+        found = [entry for entry in self._manager.catalog.all() if _has(entry.manifest, wanted)]
         manifests, token = page(
             found,
             key=lambda entry: entry.manifest.handle,
@@ -92,14 +92,14 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         if not request.holder.labels:
             raise InvalidArgument("holder.labels are missing")
         labels = checks.mapping(request.holder.labels, "holder.labels")
-        entry = await self._engine.record_holder(handle, labels)
+        entry = await self._manager.record_holder(handle, labels)
         return inventory_pb2.RecordHolderResponse(manifest=self._manifest(entry))
 
     @rpc
     async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
         """Deleted volumes whose last holder has the labels."""
         wanted = checks.mapping(request.labels, "labels")
-        found = [each for each in await self._engine.trash.all() if _has(each.manifest, wanted)]
+        found = [each for each in await self._manager.trash.all() if _has(each.manifest, wanted)]
         found.sort(key=_trash_key)
         entries, token = page(
             found, key=_trash_key, size=request.page_size, token=request.page_token, render=self._trashed
@@ -109,7 +109,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def Undelete(self, request: inventory_pb2.UndeleteRequest) -> inventory_pb2.UndeleteResponse:
         """Back from the trash."""
-        entry = await self._engine.undelete(checks.text(request.volume_id, "volume_id"))
+        entry = await self._manager.undelete(checks.text(request.volume_id, "volume_id"))
         return inventory_pb2.UndeleteResponse(manifest=self._manifest(entry))
 
     @rpc
@@ -123,7 +123,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             raw=request.raw,
             labels=tuple(sorted(checks.mapping(request.holder.labels, "holder.labels").items())),
         )
-        return inventory_pb2.ImportResponse(manifest=self._manifest(await self._engine.take_in(importing)))
+        return inventory_pb2.ImportResponse(manifest=self._manifest(await self._manager.import_volume(importing)))
 
     @rpc
     async def Purge(self, request: inventory_pb2.PurgeRequest) -> inventory_pb2.PurgeResponse:
@@ -131,13 +131,13 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         if bool(request.volume_id) == request.all:
             raise InvalidArgument("name one volume_id, or say all; not both, and not neither")
         before = request.deleted_before.seconds if request.HasField("deleted_before") else math.inf
-        return inventory_pb2.PurgeResponse(purged=await self._engine.purge(request.volume_id, deleted_before=before))
+        return inventory_pb2.PurgeResponse(purged=await self._manager.purge(request.volume_id, deleted_before=before))
 
     @rpc
     async def GetUse(self, request: inventory_pb2.GetUseRequest) -> inventory_pb2.GetUseResponse:
         """Where this node uses it."""
         return inventory_pb2.GetUseResponse(
-            path=await self._engine.used_at(checks.text(request.volume_id, "volume_id"))
+            path=await self._manager.used_at(checks.text(request.volume_id, "volume_id"))
         )
 
     def _manifest(self, entry: Entry) -> inventory_pb2.Manifest:
@@ -158,7 +158,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             holder=_holder(manifest.holder) if manifest.holder else None,
             ledger=[_holder(each) for each in manifest.ledger],
             created=_moment(manifest.created),
-            stored_bytes=self._engine.measuring.last(entry),
+            stored_bytes=self._manager.measuring.last(entry),
         )
 
     def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:
@@ -166,7 +166,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             manifest=self._manifest(Entry(trashed.pool, trashed.manifest)),
             deleted=timestamp_pb2.Timestamp(seconds=trashed.deleted),
             purge_after=timestamp_pb2.Timestamp(seconds=trashed.purge_after),
-            stored_bytes=self._engine.ledger.stored_in_trash(trashed.pool, trashed.path.name),
+            stored_bytes=self._manager.ledger.stored_in_trash(trashed.pool, trashed.path.name),
         )
 
 

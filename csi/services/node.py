@@ -9,7 +9,7 @@ from csi.services.edge import rpc
 from csi.services.health import health_of, storage_health
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from csi.volumes.requests import Capability, Publishing, Staging
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 _RPCS: Final = (
     csi_pb2.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME,
@@ -24,8 +24,8 @@ _RPCS: Final = (
 class Node(csi_pb2_grpc.NodeServicer):
     """Checks, asks the engine, answers."""
 
-    def __init__(self, engine: Engine, *, most_volumes: int = 0) -> None:
-        self._engine = engine
+    def __init__(self, manager: VolumeManager, *, most_volumes: int = 0) -> None:
+        self._manager = manager
         self._most_volumes = most_volumes
 
     @rpc
@@ -39,15 +39,15 @@ class Node(csi_pb2_grpc.NodeServicer):
     @rpc
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest) -> csi_pb2.NodeGetInfoResponse:
         """Our name and place."""
-        place = csi_pb2.Topology(segments={TOPOLOGY: self._engine.node_id})
+        place = csi_pb2.Topology(segments={TOPOLOGY: self._manager.node_id})
         return csi_pb2.NodeGetInfoResponse(
-            node_id=self._engine.node_id, accessible_topology=place, max_volumes_per_node=self._most_volumes
+            node_id=self._manager.node_id, accessible_topology=place, max_volumes_per_node=self._most_volumes
         )
 
     @rpc
     async def NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest) -> csi_pb2.NodeStageVolumeResponse:
         """Mount once."""
-        await self._engine.stage(
+        await self._manager.stage(
             Staging(
                 handle=checks.text(request.volume_id, "volume_id"),
                 staging=checks.path(request.staging_target_path, "staging_target_path"),
@@ -60,7 +60,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeUnstageVolume(self, request: csi_pb2.NodeUnstageVolumeRequest) -> csi_pb2.NodeUnstageVolumeResponse:
         """Unmount."""
         handle = checks.text(request.volume_id, "volume_id")
-        await self._engine.unstage(handle, checks.path(request.staging_target_path, "staging_target_path"))
+        await self._manager.unstage(handle, checks.path(request.staging_target_path, "staging_target_path"))
         return csi_pb2.NodeUnstageVolumeResponse()
 
     @rpc
@@ -69,12 +69,12 @@ class Node(csi_pb2_grpc.NodeServicer):
         handle = checks.text(request.volume_id, "volume_id")
         target = checks.path(request.target_path, "target_path")
         capability = _capability(request)
-        self._engine.find(handle)
+        self._manager.find(handle)
         if not request.staging_target_path:
             raise FailedPrecondition("staging_target_path is missing; the volume has to be staged before")
         read_only = request.readonly or "ro" in capability.flags or capability.mode == "SINGLE_NODE_READER_ONLY"
         staging = checks.path(request.staging_target_path, "staging_target_path")
-        await self._engine.publish(Publishing(handle, staging, target, capability, read_only))
+        await self._manager.publish(Publishing(handle, staging, target, capability, read_only))
         return csi_pb2.NodePublishVolumeResponse()
 
     @rpc
@@ -83,7 +83,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
         """Take away from a target."""
         handle = checks.text(request.volume_id, "volume_id")
-        await self._engine.unpublish(handle, checks.path(request.target_path, "target_path"))
+        await self._manager.unpublish(handle, checks.path(request.target_path, "target_path"))
         return csi_pb2.NodeUnpublishVolumeResponse()
 
     @rpc
@@ -92,7 +92,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
         """How full."""
         handle = checks.text(request.volume_id, "volume_id")
-        usage = await self._engine.usage(handle, _mounted_path(handle, request.volume_path))
+        usage = await self._manager.usage(handle, _mounted_path(handle, request.volume_path))
         answers = [
             csi_pb2.VolumeUsage(
                 unit=csi_pb2.VolumeUsage.BYTES,
@@ -116,13 +116,13 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeExpandVolume(self, request: csi_pb2.NodeExpandVolumeRequest) -> csi_pb2.NodeExpandVolumeResponse:
         """Let what is mounted take up the volume's size."""
         handle = checks.text(request.volume_id, "volume_id")
-        self._engine.find(handle)
+        self._manager.find(handle)
         path = _mounted_path(handle, request.volume_path)
         required = checks.size(request.capacity_range.required_bytes, "required_bytes")
         limit = checks.size(request.capacity_range.limit_bytes, "limit_bytes")
         if limit and required > limit:
             raise InvalidArgument(f"required_bytes {required} is more than limit_bytes {limit}")
-        manifest = await self._engine.take_up(handle, path, required=required)
+        manifest = await self._manager.node_expand(handle, path, required=required)
         return csi_pb2.NodeExpandVolumeResponse(capacity_bytes=manifest.size_bytes)
 
     @rpc
@@ -131,14 +131,14 @@ class Node(csi_pb2_grpc.NodeServicer):
     ) -> csi_pb2.NodeGetVolumeHealthResponse:
         """As seen from here."""
         handle = checks.text(request.volume_id, "volume_id")
-        return csi_pb2.NodeGetVolumeHealthResponse(volume_health=await health_of(handle, self._engine))
+        return csi_pb2.NodeGetVolumeHealthResponse(volume_health=await health_of(handle, self._manager))
 
     @rpc
     async def NodeGetStorageHealth(
         self, request: csi_pb2.NodeGetStorageHealthRequest
     ) -> csi_pb2.NodeGetStorageHealthResponse:
         """The pools."""
-        return csi_pb2.NodeGetStorageHealthResponse(backend_health=await storage_health(self._engine))
+        return csi_pb2.NodeGetStorageHealthResponse(backend_health=await storage_health(self._manager))
 
 
 def _mounted_path(handle: str, path: str) -> str:

@@ -18,7 +18,7 @@ from csi.errors import BadEnvironment, Unavailable
 from csi.volumes import health
 from csi.volumes.manifest import UNREADABLE
 from csi.volumes.pools import Identity, Pool, open_pool, read_identity, read_known, write_known
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 log = structlog.get_logger()
 
@@ -33,9 +33,14 @@ class Discovery:
     """
 
     def __init__(
-        self, engine: Engine, folders: Sequence[Path], *, paths: Sequence[Path] = (), known_file: Path | None = None
+        self,
+        manager: VolumeManager,
+        folders: Sequence[Path],
+        *,
+        paths: Sequence[Path] = (),
+        known_file: Path | None = None,
     ) -> None:
-        self._engine = engine
+        self._manager = manager
         self._folders = folders
         self._paths = paths
         self._known_file = known_file
@@ -62,7 +67,7 @@ class Discovery:
 
     async def look(self) -> None:
         """One look at all disks."""
-        catalog = self._engine.catalog
+        catalog = self._manager.catalog
         known = catalog.pools
         await asyncio.gather(*(self._look_at(pool) for pool in known))
         found = await self._found(known)
@@ -79,9 +84,9 @@ class Discovery:
 
     async def _look_at(self, pool: Pool) -> None:
         """See whether the disk of a known pool is there, and answers."""
-        catalog = self._engine.catalog
+        catalog = self._manager.catalog
         try:
-            problem = await self._engine.look(lambda: health.gone(pool), lane=pool.uuid)
+            problem = await self._manager.look(lambda: health.gone(pool), lane=pool.uuid)
         except Unavailable as error:
             if pool.uuid not in catalog.unresponsive:
                 log.error("pool.hangs", pool=pool.name, uuid=pool.uuid, path=str(pool.path), error=str(error))
@@ -98,21 +103,21 @@ class Discovery:
     async def _resolved(self, path: Path) -> Path:
         """Follow links; a path on a disk that hangs is as it is written, or as it was resolved before."""
         with contextlib.suppress(Unavailable):
-            self._real[path] = Path(await self._engine.look(lambda: os.path.realpath(path), lane=str(path)))
+            self._real[path] = Path(await self._manager.look(lambda: os.path.realpath(path), lane=str(path)))
         return self._real.get(path, path)
 
     async def _try(self, path: Path, known: Mapping[str, str]) -> None:
         """Admit a directory that says it is a pool; report once why it cannot be used."""
-        catalog, lane = self._engine.catalog, str(path)
+        catalog, lane = self._manager.catalog, str(path)
         try:
-            said = await self._engine.look(lambda: _said(path), lane=lane)
+            said = await self._manager.look(lambda: _said(path), lane=lane)
             if said is None and known.get(str(self._real.get(path, path))) in {pool.uuid for pool in catalog.here}:
                 catalog.refused.pop(path, None)  # its disk is served from another path now
                 return
             self._check(*said) if said is not None else None
-            pool = await self._engine.look(lambda: open_pool(path, known), lane=lane)
+            pool = await self._manager.look(lambda: open_pool(path, known), lane=lane)
             self._check(pool.uuid, pool.path)
-            _, contents, measured = await self._engine.look(lambda: self._engine.read(pool), lane=lane)
+            _, contents, measured = await self._manager.look(lambda: self._manager.read(pool), lane=lane)
             self._check(pool.uuid, pool.path)
             if path in self._paths and self._known_file:
                 remembered = read_known(self._known_file) | {str(pool.path): pool.uuid}
@@ -122,7 +127,7 @@ class Discovery:
                 log.error("pool.refused", path=str(path), error=str(error))
             catalog.refused[path] = str(error)
             return
-        self._engine.admit(pool, contents, measured)
+        self._manager.admit(pool, contents, measured)
         catalog.refused.pop(path, None)
         log.info("pool.found", pool=pool.name, uuid=pool.uuid, path=str(pool.path), volumes=len(contents.entries))
 
@@ -132,7 +137,7 @@ class Discovery:
 
         A pool whose disk went may come back at another path, once nothing is mounted from the former one any more.
         """
-        catalog = self._engine.catalog
+        catalog = self._manager.catalog
         twin = next((each for each in catalog.pools if each.uuid == uuid), None)
         if twin is None or (twin.uuid in catalog.away and twin.path == path):
             return
@@ -152,13 +157,13 @@ class Discovery:
 
     async def _listed(self, folder: Path) -> list[Path]:
         with contextlib.suppress(Unavailable):
-            return await self._engine.look(lambda: _listed(folder), lane=str(folder))
+            return await self._manager.look(lambda: _listed(folder), lane=str(folder))
         return []
 
     async def _new(self, path: Path, before: Mapping[Path, str]) -> bool:
         """Whether it has to be opened; a known one that hangs need not be: it is looked at by itself."""
         try:
-            return await self._engine.look(lambda: _is_new(path, before), lane=str(path))
+            return await self._manager.look(lambda: _is_new(path, before), lane=str(path))
         except Unavailable:
             return path not in before
 

@@ -19,7 +19,7 @@ from csi.volumes.creation import Volumes
 from csi.volumes.ledger import Ledger
 from csi.volumes.manifest import Manifest
 from csi.volumes.node import Node
-from csi.volumes.requests import Enlarging
+from csi.volumes.requests import Expanding
 from csi.volumes.sizes import exact_size
 from csi.volumes.trash import Trash
 from csi.volumes.workers import Workers
@@ -38,7 +38,7 @@ class Expansion:
         self._workers = workers
         self._problems: dict[str, str] = {}
 
-    async def enlarge(self, request: Enlarging, entry: Entry) -> Entry:
+    async def expand(self, request: Expanding, entry: Entry) -> Entry:
         """At least the required size; a volume that has it is left alone. Raises CsiError, and then it is as before."""
         manifest = entry.manifest
         if manifest.state != "ready":
@@ -84,7 +84,7 @@ class Expansion:
             self._ledger.require_more(entry.pool, more, total=size)
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=size)
 
-    async def take_up(self, handle: str, path: str, *, required: int) -> Manifest:
+    async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
         """Let what is staged or published at the path have the volume's size. Raises CsiError."""
         entry = await self._node.shown_at(handle, path)
         manifest = entry.manifest
@@ -133,7 +133,7 @@ class Expansion:
 def _require_whole(volumes: Volumes, entry: Entry) -> None:
     """Raise FailedPrecondition for a volume that lost data: growing would fill its end with zeros and hide that."""
     before = msgspec.structs.replace(entry.manifest, grows_to=0)
-    for each in volumes.backend(before.backend).ailments(entry.home, before.shape, path=None):
+    for each in volumes.backend(before.backend).health_issues(entry.home, before.shape, path=None):
         if each.status == "DATA_LOSS":
             raise FailedPrecondition(f"volume {before.handle} has lost data and does not grow: {each.message}")
 
@@ -141,6 +141,6 @@ def _require_whole(volumes: Volumes, entry: Entry) -> None:
 def _finish(volumes: Volumes, entry: Entry) -> None:
     """The bytes, then the mark; `grows_to` is what they are to be."""
     done = msgspec.structs.replace(entry.manifest, size_bytes=entry.manifest.grows_to, grows_to=0)
-    volumes.backend(done.backend).enlarge(entry.home, done.shape)
+    volumes.backend(done.backend).expand(entry.home, done.shape)
     manifests.write(entry.home, done)
     entry.manifest = done

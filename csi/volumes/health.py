@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from csi.backends.protocol import Ailment, Backend
+from csi.backends.protocol import Backend, HealthIssue
 from csi.host import files, mounts
 from csi.host.errors import HostError
 from csi.units import readable
@@ -16,57 +16,57 @@ FULL_SHARE: Final = 100
 """A pool is full when less than one part in so many of its disk is free."""
 
 
-def of_pool(pool: Pool, catalog: Catalog) -> list[Ailment]:
+def of_pool(pool: Pool, catalog: Catalog) -> list[HealthIssue]:
     """Its disk, and the manifests on it."""
     if problem := gone(pool):
-        return [Ailment("STORAGE_UNREACHABLE", "PoolGone", problem)]
+        return [HealthIssue("STORAGE_UNREACHABLE", "PoolGone", problem)]
     found = []
     mount = mounts.covering(pool.path)
     try:
         space, flags = files.filesystem_space(pool.path), os.statvfs(pool.path).f_flag
     except OSError as error:
         message = f"pool {pool.name} cannot be read: {error.strerror}; look at its disk"
-        return [Ailment("STORAGE_UNREACHABLE", "PoolFailing", message)]
+        return [HealthIssue("STORAGE_UNREACHABLE", "PoolFailing", message)]
     if flags & os.ST_RDONLY or (mount is not None and mount.stopped_writing):
         message = (
             f"pool {pool.name}: its disk at {pool.path} takes no more writes; look for its errors in the kernel's log"
         )
-        found.append(Ailment("STORAGE_DEGRADED", "PoolReadOnly", message))
+        found.append(HealthIssue("STORAGE_DEGRADED", "PoolReadOnly", message))
     if space.available * FULL_SHARE < space.total:
         message = f"pool {pool.name}: only {readable(space.available)} are free on its disk; free some, or add a pool"
-        found.append(Ailment("STORAGE_DEGRADED", "PoolFull", message))
+        found.append(HealthIssue("STORAGE_DEGRADED", "PoolFull", message))
     damaged = [problem for home, problem in sorted(catalog.damaged.items()) if home.parent == pool.volumes]
     if damaged:
         message = f"pool {pool.name}: {len(damaged)} manifests cannot be read; the first: {damaged[0]}"
-        found.append(Ailment("STORAGE_DEGRADED", "ManifestDamaged", message))
+        found.append(HealthIssue("STORAGE_DEGRADED", "ManifestDamaged", message))
     return found
 
 
-def of_refused(catalog: Catalog) -> list[Ailment]:
+def of_refused(catalog: Catalog) -> list[HealthIssue]:
     """Report the pools that are not served, all in one: CSI wants each reason once."""
     problems = [problem for _, problem in sorted(catalog.refused.items())]
     if not problems:
         return []
     message = f"{len(problems)} pools are not served; the first: {problems[0]}"
-    return [Ailment("STORAGE_UNREACHABLE", "PoolRefused", message)]
+    return [HealthIssue("STORAGE_UNREACHABLE", "PoolRefused", message)]
 
 
-def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[Ailment]:
+def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[HealthIssue]:
     """Its pool, its bytes, and what is mounted of it. `stored`: the bytes in it where nothing holds it to its size."""
     if problem := gone(entry.pool):
-        return [Ailment("INACCESSIBLE", "PoolGone", problem)]
+        return [HealthIssue("INACCESSIBLE", "PoolGone", problem)]
     staging = Path(entry.record.staging) if entry.record.staging else None
     size = entry.manifest.size_bytes
     try:
-        found = backend.ailments(entry.home, entry.manifest.shape, path=staging)
+        found = backend.health_issues(entry.home, entry.manifest.shape, path=staging)
     except (OSError, HostError, ValueError) as error:
         message = f"{entry.home} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
-        return [Ailment("INACCESSIBLE", "DiskFailing", message)]
+        return [HealthIssue("INACCESSIBLE", "DiskFailing", message)]
     if stored is not None and stored > size:
         message = (
             f"{readable(stored, up=True)} are in it, and {readable(size)} were promised; expand it, or remove something"
         )
-        found.append(Ailment("DEGRADED", "MoreThanPromised", message))
+        found.append(HealthIssue("DEGRADED", "MoreThanPromised", message))
     return found
 
 

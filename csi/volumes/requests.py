@@ -103,7 +103,7 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
-class Enlarging:
+class Expanding:
     """One ControllerExpandVolume; sizes in bytes, 0 is "not set"."""
 
     handle: str

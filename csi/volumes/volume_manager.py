@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 import msgspec
 import structlog
 
-from csi.backends.protocol import Ailment, Backend, Usage
+from csi.backends.protocol import Backend, HealthIssue, Usage
 from csi.errors import FailedPrecondition, NotFound, Unavailable
 from csi.volumes import health
 from csi.volumes import manifest as manifests
@@ -24,7 +24,7 @@ from csi.volumes.measuring import Measuring
 from csi.volumes.node import NO_VOLUME, Node
 from csi.volumes.node_record import FOLDER, NodeRecords
 from csi.volumes.pools import Pool
-from csi.volumes.requests import Creation, Ending, Enlarging, Publishing, Staging
+from csi.volumes.requests import Creation, Ending, Expanding, Publishing, Staging
 from csi.volumes.rounds import Rounds
 from csi.volumes.singleflight import SingleFlight
 from csi.volumes.trash import Trash
@@ -42,7 +42,7 @@ STOP_SECONDS: Final = 60.0
 """How long the end waits for operations; what a kill cuts off is finished after the next start, too."""
 
 
-class Engine:
+class VolumeManager:
     """The driver without its protocol. Methods raise CsiError, or HostError where the machine did not obey."""
 
     def __init__(
@@ -114,7 +114,7 @@ class Engine:
         """CreateVolume."""
         return await self._flight.run(id_of(request.name), request, lambda: self._volumes.create(request))
 
-    async def take_in(self, request: Importing) -> Entry:
+    async def import_volume(self, request: Importing) -> Entry:
         """Import: what lies in a pool's folder for that becomes a volume."""
         return await self._flight.run(id_of(request.name), request, lambda: self._imports.take(request))
 
@@ -136,15 +136,15 @@ class Engine:
         await self._node.forget(handle)
         self._changed()
 
-    async def enlarge(self, request: Enlarging) -> Entry:
+    async def expand(self, request: Expanding) -> Entry:
         """ControllerExpandVolume."""
         entry = self.find(request.handle)
-        return await self._flight.run(entry.manifest.id, request, lambda: self._expansion.enlarge(request, entry))
+        return await self._flight.run(entry.manifest.id, request, lambda: self._expansion.expand(request, entry))
 
-    async def take_up(self, handle: str, path: str, *, required: int) -> Manifest:
+    async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
         """NodeExpandVolume."""
         request = ("take up", handle, path, required)
-        work = lambda: self._expansion.take_up(handle, path, required=required)  # noqa: E731
+        work = lambda: self._expansion.node_expand(handle, path, required=required)  # noqa: E731
         return await self._flight.run(self.find(handle).manifest.id, request, work)
 
     async def modify(self, handle: str, parameters: tuple[tuple[str, str], ...]) -> None:
@@ -208,7 +208,7 @@ class Engine:
 
         return await self._flight.run(self.find(handle).manifest.id, request, rewrite)
 
-    async def health(self, handle: str, *, measured_before: bool = False) -> list[Ailment]:
+    async def health(self, handle: str, *, measured_before: bool = False) -> list[HealthIssue]:
         """What is wrong with one volume; `measured_before` takes what was measured last, and waits for nothing new."""
         entry = self.find(handle)
         stored = self.measuring.last(entry)
@@ -220,20 +220,20 @@ class Engine:
         try:
             return await self._workers.look(lambda: health.of_volume(entry, backend, stored), lane=entry.pool.uuid)
         except Unavailable as error:
-            return [Ailment("INACCESSIBLE", "PoolNotResponding", str(error))]
+            return [HealthIssue("INACCESSIBLE", "PoolNotResponding", str(error))]
 
-    async def storage_health(self) -> list[Ailment]:
+    async def storage_health(self) -> list[HealthIssue]:
         """What is wrong with the pools."""
         found = await asyncio.gather(*(self._pool_health(pool) for pool in self.catalog.pools))
-        return [*health.of_refused(self.catalog), *(each for ailments in found for each in ailments)]
+        return [*health.of_refused(self.catalog), *(each for health_issues in found for each in health_issues)]
 
-    async def _pool_health(self, pool: Pool) -> list[Ailment]:
+    async def _pool_health(self, pool: Pool) -> list[HealthIssue]:
         unmeasured = self.ledger.is_quarantined(pool)
-        found = [Ailment("STORAGE_DEGRADED", "PoolNotMeasured", quarantined(pool))] if unmeasured else []
+        found = [HealthIssue("STORAGE_DEGRADED", "PoolNotMeasured", quarantined(pool))] if unmeasured else []
         try:
             return await self._workers.look(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid) + found
         except Unavailable as error:
-            return [Ailment("STORAGE_UNREACHABLE", "PoolNotResponding", str(error)), *found]
+            return [HealthIssue("STORAGE_UNREACHABLE", "PoolNotResponding", str(error)), *found]
 
     async def problem_of(self, pool: Pool) -> str:
         """Return why nothing can be made in the pool now, "" when it can; a disk that hangs is waited for once."""

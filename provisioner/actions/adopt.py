@@ -88,7 +88,7 @@ async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels
     )
 
 
-async def expand_former(transport: Transport, router: Expands, *, claim: Object, volume_name: str) -> None:
+async def expand_former(transport: Transport, drivers: Expands, *, claim: Object, volume_name: str) -> None:
     """
     Let the claim's former volume grow to what the claim asks for; once its object says so, it can be adopted.
 
@@ -97,7 +97,7 @@ async def expand_former(transport: Transport, router: Expands, *, claim: Object,
     volume = await transport.get(VOLUME, volume_name)
     if not still_adoptable(volume, claim):
         raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
-    grown = await grow(router, volume, size=requested(claim), before=volume["spec"]["capacity"]["storage"])
+    grown = await grow(drivers, volume, size=requested(claim), before=volume["spec"]["capacity"]["storage"])
     await write_grown(transport, volume, grown)
 
 

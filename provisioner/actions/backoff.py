@@ -13,7 +13,7 @@ MOST = limits.FAILURES_REMEMBERED
 """Objects that are remembered; the one that failed longest ago is forgotten first."""
 
 
-class Retries:
+class Backoff:
     """
     Pauses by object and wish: one that wishes for something else need not wait.
 

@@ -10,7 +10,7 @@ AGAIN_SECONDS = 1800.0
 """What still holds is recorded again then: a cluster drops an Event an hour after it was written last."""
 
 
-class Announcer:
+class EventDeduplicator:
     """Records Events, leaving out one that says what the last one about the same object said a while ago."""
 
     def __init__(self, recorder: Recorder) -> None:

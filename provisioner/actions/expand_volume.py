@@ -35,7 +35,7 @@ class Grown:
     node_too: bool
 
 
-async def grow(router: Expands, volume: Object, *, size: Quantity, before: str) -> Grown:
+async def grow(drivers: Expands, volume: Object, *, size: Quantity, before: str) -> Grown:
     """
     Have the driver make the volume `size` large; safe to repeat. Raises RpcError.
 
@@ -44,7 +44,7 @@ async def grow(router: Expands, volume: Object, *, size: Quantity, before: str) 
     Source: external-resizer, pkg/controller (updatePVCapacity).
     """
     spec = volume["spec"]
-    answer = await router.expand_volume(
+    answer = await drivers.expand_volume(
         spec["csi"]["volumeHandle"],
         required_bytes=size.ceil_bytes,
         capability=volume_capability(volume),

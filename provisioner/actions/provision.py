@@ -41,7 +41,7 @@ class Creates(Protocol):
 
 async def provision(
     transport: Transport,
-    router: Creates,
+    drivers: Creates,
     *,
     claim: Object,
     storage_class: Object,
@@ -59,7 +59,7 @@ async def provision(
     of that name is the one made before. Raises RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
-    created = await router.create_volume(
+    created = await drivers.create_volume(
         name=name,
         required_bytes=Quantity.parse(claim["spec"]["resources"]["requests"]["storage"]).ceil_bytes,
         capabilities=claim_capabilities(claim, storage_class),

@@ -11,9 +11,9 @@ import datetime as dt
 import grpc
 import structlog
 
-from provisioner.actions.backoff import Retries
-from provisioner.actions.event_dedup import Announcer
-from provisioner.actions.reschedule import give_back
+from provisioner.actions.backoff import Backoff
+from provisioner.actions.event_dedup import EventDeduplicator
+from provisioner.actions.reschedule import reschedule
 from provisioner.binding.decision import Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.refused import asked, in_force
@@ -56,15 +56,15 @@ class Refusals:
     """
     Records, reports and retries what was refused.
 
-    With `gives_back`, a scheduler chooses nodes for claims that wait for their first consumer: one that cannot serve a
+    With `reschedules`, a scheduler chooses nodes for claims that wait for their first consumer: one that cannot serve a
     claim is taken off it, and nothing else is written to such a claim.
     """
 
-    def __init__(self, transport: Transport, recorder: Recorder, *, gives_back: bool) -> None:
+    def __init__(self, transport: Transport, recorder: Recorder, *, reschedules: bool) -> None:
         self._transport = transport
-        self._announcer = Announcer(recorder)
-        self._retries = Retries()
-        self._gives_back = gives_back
+        self._announcer = EventDeduplicator(recorder)
+        self._retries = Backoff()
+        self._reschedules = reschedules
 
     def pause(self, facts: Facts, decision: Decision) -> float:
         """Seconds until the same may be asked again of the driver; 0 means at once."""
@@ -93,8 +93,8 @@ class Refusals:
 
     async def unplaceable(self, claim: Json, *, why: str) -> None:
         """Take the selected node off the claim where the scheduler chooses nodes: another one could serve it."""
-        if self._gives_back:
-            await give_back(self._transport, claim, why=why)
+        if self._reschedules:
+            await reschedule(self._transport, claim, why=why)
 
     async def failed(self, claim: Json, facts: Facts, decision: Decision, error: RpcError) -> Done | RequeueAfter:
         """The table of external-provisioner: what the driver's code means for the next try."""
@@ -109,7 +109,7 @@ class Refusals:
         name = "/".join(claim_key(claim))
         (log.warning if is_new else log.debug)("claim.failed", claim=name, code=error.code.name, error=error.message)
         if error.state is State.RESCHEDULE and self._is_scheduled(facts):
-            await give_back(self._transport, claim, why=error.message, refusal=refusal)
+            await reschedule(self._transport, claim, why=error.message, refusal=refusal)
             return Done()
         pause = self._retries.failed(
             facts.claim.uid,
@@ -128,11 +128,11 @@ class Refusals:
         That is told by the node's own labels, so that a change of the leader forgets nothing.
         """
         node = facts.node
-        if self._gives_back and node is not None and not node.pools:
+        if self._reschedules and node is not None and not node.pools:
             message = f"node {node.name} has no driver with a pool; the scheduler is asked for another node"
             await self.report(claim, warning=True, reason="ProvisioningFailed", message=message)
             refusal = _refusal(facts, error.code.name, message)
-            await give_back(self._transport, claim, why=message, refusal=refusal)
+            await reschedule(self._transport, claim, why=message, refusal=refusal)
             return Done()
         return await self.unanswered(claim, facts, error)
 
@@ -140,7 +140,7 @@ class Refusals:
         self, claim: Json, facts: Facts, error: RpcError, *, seconds: float = DRIVER_AWAY_SECONDS
     ) -> RequeueAfter:
         """Whether a volume was made, or the claim had one before, shows when the driver answers."""
-        if self._gives_back or not _is_young(claim):
+        if self._reschedules or not _is_young(claim):
             message = f"{error.message}. Nothing is made elsewhere until that is known"
             reason = "DriverAway" if isinstance(error, DriverAway) else "ProvisioningFailed"
             await self.report(claim, warning=True, reason=reason, message=message)
@@ -159,8 +159,8 @@ class Refusals:
         if before is not None and _says_the_same(before, refusal, node_chosen=self._is_scheduled(facts)):
             return
         if self._is_scheduled(facts):
-            await give_back(self._transport, claim, why=refusal.message, refusal=refusal)
-        elif not (self._gives_back and facts.waits_for_consumer):
+            await reschedule(self._transport, claim, why=refusal.message, refusal=refusal)
+        elif not (self._reschedules and facts.waits_for_consumer):
             metadata = claim["metadata"]
             guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
             patch = {"metadata": {**guard, "annotations": {LAST_REFUSAL: refusal.write()}}}
@@ -171,7 +171,7 @@ class Refusals:
 
     def _is_scheduled(self, facts: Facts) -> bool:
         """Whether a scheduler chose a node for the claim, and can choose another."""
-        return self._gives_back and bool(facts.claim.selected_node)
+        return self._reschedules and bool(facts.claim.selected_node)
 
 
 def former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError:

@@ -18,7 +18,7 @@ from provisioner.model.refusal import Refusal
 log = structlog.get_logger()
 
 
-async def give_back(transport: Transport, claim: Object, *, why: str, refusal: Refusal | None = None) -> None:
+async def reschedule(transport: Transport, claim: Object, *, why: str, refusal: Refusal | None = None) -> None:
     """
     Take the selected node off the claim, as it was judged, and record the refusal that is the cause, in one write.
 

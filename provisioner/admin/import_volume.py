@@ -36,7 +36,7 @@ class Drivers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ImportRequest:
     """
     What is to be imported, and for which claim.
 
@@ -70,7 +70,7 @@ class Wish:
 class Planned:
     """What was asked of the API server about a wish; `reason` says why it cannot be done, if so."""
 
-    wish: Wish
+    wish: ImportRequest
     reason: Reason | None
     labels: Mapping[str, str]
     storage_class: Json
@@ -94,7 +94,7 @@ class Planned:
         return self.wish.volume
 
 
-async def plan(transport: Transport, wish: Wish) -> Planned:
+async def plan(transport: Transport, wish: ImportRequest) -> Planned:
     """Look at the claim, its class and whatever else has its name. Raises ApiError and InvalidObject."""
     namespace = await _find(transport, NAMESPACE, wish.namespace)
     cluster = await transport.get(NAMESPACE, CLUSTER_NAMESPACE)

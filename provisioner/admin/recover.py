@@ -1,7 +1,7 @@
 """
 A PersistentVolume for a volume that only its pool knows of, as the claim that had it last left it.
 
-The driver is told of the new UIDs by `Holders`, which finds the mark on the object and repeats until it is heard.
+The driver is told of the new UIDs by `Ownership`, which finds the mark on the object and repeats until it is heard.
 """
 
 import datetime as dt

@@ -19,7 +19,7 @@ Held = Mapping[str, tuple[Manifest, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Observed:
+class Snapshot:
     """The objects around the claims of a namespace; the three calls find one by its name, or None."""
 
     volumes: Index

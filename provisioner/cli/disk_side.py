@@ -58,7 +58,7 @@ def _is_ours(volume: Json) -> bool:
 
 
 def _ask(target: Target) -> list[Stored] | None:
-    from provisioner.drivers.client import Router, RpcError  # noqa: PLC0415 # as above
+    from provisioner.drivers.client import DriverClient, RpcError  # noqa: PLC0415 # as above
     from provisioner.embedded.settings import StatePaths  # noqa: PLC0415 # most commands need no driver
 
     paths = StatePaths(target.client.server.kubeconfig.parent.absolute())
@@ -66,12 +66,12 @@ def _ask(target: Target) -> list[Stored] | None:
         return None
 
     async def ask() -> list[Stored]:
-        router = Router(paths.endpoint)
+        drivers = DriverClient(paths.endpoint)
         try:
-            living = [Stored(each, in_trash=False) for each in await router.list_manifests()]
-            return living + [Stored(each.manifest, in_trash=True) for each in await router.list_trash()]
+            living = [Stored(each, in_trash=False) for each in await drivers.list_manifests()]
+            return living + [Stored(each.manifest, in_trash=True) for each in await drivers.list_trash()]
         finally:
-            await router.close()
+            await drivers.close()
 
     try:
         return asyncio.run(ask())

@@ -12,7 +12,7 @@ from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandF
 from provisioner.cli.options import is_plugin
 from provisioner.cluster.session import visit as visit_cluster
 from provisioner.drivers.client import DriverAway, RpcError
-from provisioner.drivers.registry import Fleet
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.session import visit as visit_engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
 from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable
@@ -24,7 +24,7 @@ IN_CONTROLLER = "kubectl -n mooring-system exec deployment/mooring-controller --
 
 
 @contextlib.asynccontextmanager
-async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
+async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """The API server and the drivers. Raises CommandFailed for whatever cannot be reached, or breaks off."""
     configure("text")
     if is_plugin() and state is None:

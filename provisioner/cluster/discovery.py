@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import grpc
 import structlog
 
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.cluster.authority import ClientCertificate
 from provisioner.cluster.key_pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
 from provisioner.cluster.trust import Trust
-from provisioner.drivers.client import Router, RpcError
-from provisioner.drivers.registry import Fleet
+from provisioner.drivers.client import DriverClient, RpcError
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.kube.errors import ApiError
 from provisioner.kube.loops import forever
 from provisioner.kube.transport import Transport
@@ -53,10 +53,17 @@ class Drivers:
     """Keeps the fleet in step with the EndpointSlices."""
 
     def __init__(
-        self, transport: Transport, fleet: Fleet, announcer: Announcer, *, trust: Trust, namespace: str, service: str
+        self,
+        transport: Transport,
+        registry: DriverRegistry,
+        announcer: EventDeduplicator,
+        *,
+        trust: Trust,
+        namespace: str,
+        service: str,
     ) -> None:
         self._transport = transport
-        self._fleet = fleet
+        self._registry = registry
         self._announcer = announcer
         self._trust = trust
         self._pins = Pins(transport, namespace=namespace)
@@ -88,7 +95,7 @@ class Drivers:
     async def _keep(self, node: str, address: Address, ours: ClientCertificate) -> None:
         """One driver. A connection that works and is not about to change is left alone."""
         known = self._contacts.get(node)
-        if known is not None and (known.address, known.ours) == (address, ours) and self._fleet.answers(node):
+        if known is not None and (known.address, known.ours) == (address, ours) and self._registry.answers(node):
             return
         try:
             theirs = await shown_by(address.host, address.port)
@@ -111,17 +118,19 @@ class Drivers:
             certificate_chain=contact.ours.chain,
         )
         options = [("grpc.ssl_target_name_override", SERVER_NAME)]
-        former = self._fleet.join(node, Router(contact.address.target, credentials=credentials, options=options))
+        former = self._registry.join(
+            node, DriverClient(contact.address.target, credentials=credentials, options=options)
+        )
         self._contacts[node] = contact
         log.info("driver.found", node=node, address=contact.address.target)
         if former is not None:
             await former.close()
         with contextlib.suppress(RpcError):
-            await self._fleet.pools_on(node)
+            await self._registry.pools_on(node)
 
     async def _let_go(self, node: str) -> None:
         self._contacts.pop(node, None)
-        if former := self._fleet.leave(node):
+        if former := self._registry.leave(node):
             log.info("driver.gone", node=node)
             await former.close()
 

@@ -9,22 +9,22 @@ from typing import Any
 import structlog
 
 from provisioner import logs
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.cluster.conflicts import rival
 from provisioner.cluster.discovery import Drivers
 from provisioner.cluster.settings import ControllerSettings
 from provisioner.cluster.trust import Trust
-from provisioner.controllers.bind_race import Leftovers
+from provisioner.controllers.bind_race import BindRace
 from provisioner.controllers.capacity import Capacity
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.orphans import Orphans
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.reclaim import Release
-from provisioner.drivers.registry import Fleet
+from provisioner.controllers.reclaim import Reclaim
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError, BadKubeconfig
@@ -74,7 +74,7 @@ async def _run(settings: ControllerSettings) -> int:
     replica = Replica(settings, transport)
     async with contextlib.AsyncExitStack() as open_:
         open_.push_async_callback(transport.close)
-        open_.push_async_callback(replica.fleet.close)
+        open_.push_async_callback(replica.registry.close)
         if settings.http_host:
             where = serving(settings.http_host, settings.http_port, healthy=replica.healthy, ready=replica.ready)
             await open_.enter_async_context(where)
@@ -92,7 +92,9 @@ class Replica:
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._problem = "it has not spoken to the API server yet"
         self._failed = ""
-        self.fleet = Fleet(expected=self._nodes_with_pools, gone=lambda node: self._caches[NODE].get(node) is None)
+        self.registry = DriverRegistry(
+            expected=self._nodes_with_pools, gone=lambda node: self._caches[NODE].get(node) is None
+        )
 
     def healthy(self) -> str:
         """Why this process should be started again; "" when it need not."""
@@ -106,7 +108,7 @@ class Replica:
         """Until `stop` is set, or the Lease is lost; the exit code."""
         parts: set[asyncio.Task[Any]] = {
             asyncio.create_task(self._drivers().run(), name="drivers"),
-            asyncio.create_task(self._look_around(), name="inventory"),
+            asyncio.create_task(self._refresh(), name="inventory"),
             asyncio.create_task(self._lead(), name="controllers"),
         }
         stopping = asyncio.create_task(stop.wait())
@@ -144,18 +146,18 @@ class Replica:
         return str(done.pop().result())
 
     def _controllers(self) -> list[Controller]:
-        transport, caches, recorder, fleet = self._transport, self._caches, self._recorder, self.fleet
+        transport, caches, recorder, registry = self._transport, self._caches, self._recorder, self.registry
         return [
-            Pools(transport, caches, drivers=fleet),
+            Pools(transport, caches, drivers=registry),
             self._capacity(),
-            Claims(transport, caches, recorder, router=fleet, gives_back=True),
-            Expand(transport, caches, recorder, router=fleet),
-            Modify(transport, caches, recorder, router=fleet),
-            Holders(transport, caches, router=fleet),
-            Release(transport, caches, recorder, router=fleet),
-            NodeLoss(transport, caches, recorder, drivers=fleet, grace=self._settings.node_loss_grace),
-            Orphans(transport, caches, router=fleet),
-            Leftovers(transport, caches, recorder, router=fleet),
+            Claims(transport, caches, recorder, drivers=registry, reschedules=True),
+            Expand(transport, caches, recorder, drivers=registry),
+            Modify(transport, caches, recorder, drivers=registry),
+            Ownership(transport, caches, drivers=registry),
+            Reclaim(transport, caches, recorder, drivers=registry),
+            NodeLoss(transport, caches, recorder, drivers=registry, grace=self._settings.node_loss_grace),
+            Orphans(transport, caches, drivers=registry),
+            BindRace(transport, caches, recorder, drivers=registry),
         ]
 
     def _capacity(self) -> Capacity:
@@ -163,7 +165,7 @@ class Replica:
         return Capacity(
             self._transport,
             self._caches,
-            drivers=self.fleet,
+            drivers=self.registry,
             namespace=settings.namespace,
             template_bytes=settings.template_bytes,
         )
@@ -172,18 +174,18 @@ class Replica:
         trust = Trust(self._transport, namespace=self._settings.namespace)
         return Drivers(
             self._transport,
-            self.fleet,
-            Announcer(self._recorder),
+            self.registry,
+            EventDeduplicator(self._recorder),
             trust=trust,
             namespace=self._settings.namespace,
             service=self._settings.driver_service,
         )
 
-    async def _look_around(self) -> None:
+    async def _refresh(self) -> None:
         """Every replica keeps in mind what each driver has: a leader may end together with the node that it knew."""
 
         async def turn() -> None:
-            await self.fleet.look_around()
+            await self.registry.refresh()
             await asyncio.sleep(LOOK_AROUND_SECONDS)
 
         await forever("inventory", turn)

@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.cluster.discovery import Drivers
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
-from provisioner.drivers.registry import Fleet
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 
@@ -17,22 +17,22 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @contextlib.asynccontextmanager
-async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
+async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """Connected to every driver that can be reached. Raises BadKubeconfig and ApiError."""
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.in_cluster()
         open_.push_async_callback(transport.close)
-        fleet = Fleet()
-        open_.push_async_callback(fleet.close)
+        registry = DriverRegistry()
+        open_.push_async_callback(registry.close)
         # unbounded: a file that kubelet writes, one name
         namespace = OWN_NAMESPACE.read_text(encoding="utf-8").strip()
         drivers = Drivers(
             transport,
-            fleet,
-            Announcer(Recorder(transport, COMPONENT)),
+            registry,
+            EventDeduplicator(Recorder(transport, COMPONENT)),
             trust=Trust(transport, namespace=namespace),
             namespace=namespace,
             service=driver_service,
         )
         await drivers.look()
-        yield transport, fleet
+        yield transport, registry

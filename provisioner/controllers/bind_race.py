@@ -15,7 +15,7 @@ import structlog
 
 from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
-from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover, meant_for
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover, meant_for
 from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -37,9 +37,9 @@ log = structlog.get_logger()
 DRIVER_AWAY_SECONDS = 0.5
 
 EVENTS = {
-    Fate.COLLECT: ("Normal", "LeftoverCollected"),
-    Fate.SET_ASIDE: ("Warning", "LeftoverSetAside"),
-    Fate.GIVE_BACK: ("Normal", "AdoptionLost"),
+    Outcome.COLLECT: ("Normal", "LeftoverCollected"),
+    Outcome.SET_ASIDE: ("Warning", "LeftoverSetAside"),
+    Outcome.GIVE_BACK: ("Normal", "AdoptionLost"),
 }
 
 
@@ -53,17 +53,17 @@ class Driver(Protocol):
         """Move the volume to the trash."""
 
 
-class Leftovers:
+class BindRace:
     """One reconciler: a volume whose claim was bound to another one."""
 
     name = "leftovers"
     workers = 1
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Driver) -> None:
         self._transport = transport
         self._caches = caches
         self._recorder = recorder
-        self._router = router
+        self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A volume wakes itself, and a claim that names another volume wakes the one that was made for it."""
@@ -96,7 +96,7 @@ class Leftovers:
             return Claim.of(await self._transport.get(CLAIM, meant.claim, meant.namespace))
         return None
 
-    async def _mark(self, volume: Object, found: Leftover) -> None:
+    async def _mark(self, volume: Object, found: RaceLoser) -> None:
         """Raises Conflict when the volume is no longer as it was judged, such as bound to somebody."""
         await self._transport.patch(VOLUME, volume["metadata"]["name"], mark(volume, found))
         kind, reason = EVENTS[found.fate]
@@ -110,8 +110,8 @@ class Leftovers:
         metadata, handle = volume["metadata"], volume["spec"]["csi"]["volumeHandle"]
         try:
             with contextlib.suppress(VolumeMissing):
-                await self._router.record_holder(handle, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
-            await self._router.delete_volume(handle)
+                await self._drivers.record_holder(handle, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
+            await self._drivers.delete_volume(handle)
         except DriverAway as error:
             return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         except RpcError as error:
@@ -126,11 +126,11 @@ class Leftovers:
         return Done()
 
 
-def mark(volume: Object, found: Leftover) -> list[Json]:
+def mark(volume: Object, found: RaceLoser) -> list[Json]:
     """The JSON patch: whole or not at all, and only on the volume as it was read."""
     metadata = volume["metadata"]
     annotations = dict(metadata["annotations"])
-    if found.fate is Fate.GIVE_BACK:
+    if found.fate is Outcome.GIVE_BACK:
         annotations[HISTORY] = history.write(found.held)
     else:
         annotations[RELEASED] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

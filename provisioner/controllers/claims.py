@@ -67,13 +67,13 @@ class Claims:
     workers = 4
 
     def __init__(
-        self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver, gives_back: bool = False
+        self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Driver, reschedules: bool = False
     ) -> None:
-        """With `gives_back`, a node that cannot serve a claim is taken off it, and the scheduler chooses another."""
+        """With `reschedules`, a node that cannot serve a claim is taken off it, and the scheduler chooses another."""
         self._transport = transport
         self._caches = caches
-        self._router = router
-        self._refusals = Refusals(transport, recorder, gives_back=gives_back)
+        self._drivers = drivers
+        self._refusals = Refusals(transport, recorder, reschedules=reschedules)
         self._seen: dict[Key, object] = {}
         """Claim → what its siblings were woken for last; for claims that exist."""
 
@@ -138,7 +138,7 @@ class Claims:
             if has_new_volume(claim, volumes_in(self._caches)):
                 self._refusals.forget(claim.uid)
                 return Done()  # the binder's turn
-            facts = await gather(claim, self._caches, self._router)
+            facts = await gather(claim, self._caches, self._drivers)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         except DriverAway as error:
@@ -186,7 +186,7 @@ class Claims:
             return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
         try:
             if decision.action is Action.EXPAND:
-                await expand_former(self._transport, self._router, claim=fresh, volume_name=decision.volume)
+                await expand_former(self._transport, self._drivers, claim=fresh, volume_name=decision.volume)
                 return Done()  # the changed volume wakes the claim, which then adopts it
             if decision.action is not Action.UNDELETE:
                 await self._modify_former(facts, decision)
@@ -211,12 +211,12 @@ class Claims:
     async def _modify_former(self, facts: Facts, decision: Decision) -> None:
         """Give the former volume the attributes that the claim asks for, before it comes back; raises RpcError."""
         if decision.modifies and facts.attributes_class is not None:
-            await self._router.modify_volume(decision.handle, facts.attributes_class.parameters)
+            await self._drivers.modify_volume(decision.handle, facts.attributes_class.parameters)
 
     async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":
         if decision.action is Action.UNDELETE:
-            return await self._router.undelete(decision.handle)
-        living = await self._router.list_manifests()
+            return await self._drivers.undelete(decision.handle)
+        living = await self._drivers.list_manifests()
         return next((each for each in living if each.volume_id == decision.handle), None)
 
     async def _provision(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
@@ -225,7 +225,7 @@ class Claims:
         assert facts.storage_class is not None  # noqa: S101 - checked by the caller
         name = await provision(
             self._transport,
-            self._router,
+            self._drivers,
             claim=claim,
             storage_class=self._class(facts),
             labels=self._labels(claim, facts),

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from provisioner.actions import resize_status
-from provisioner.actions.backoff import Retries
+from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.actions.expand_volume import Expands, Grown, grow, write_grown
 from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
 from provisioner.drivers.client import DriverAway, RpcError
@@ -41,12 +41,12 @@ class Expand:
     name = "expand"
     workers = 2
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Expands) -> None:
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Expands) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
-        self._router = router
-        self._retries = Retries()
+        self._announcer = EventDeduplicator(recorder)
+        self._drivers = drivers
+        self._retries = Backoff()
         self._refused: set[str] = set()
         """UIDs of claims whose last try ended with a final answer; unknown after a restart, as upstream."""
 
@@ -93,7 +93,7 @@ class Expand:
             message = f"volume {name} grows from {claim.capacity.readable()} to {size.readable(up=True)}"
             await self._announcer.say(found, warning=False, reason="Resizing", message=message)
         try:
-            grown = await grow(self._router, held, size=size, before=str(claim.capacity))
+            grown = await grow(self._drivers, held, size=size, before=str(claim.capacity))
         except DriverAway as error:
             return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         except RpcError as error:

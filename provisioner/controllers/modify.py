@@ -11,9 +11,9 @@ from typing import Protocol
 import structlog
 
 from provisioner.actions import modify_status
-from provisioner.actions.backoff import Retries
+from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle.modify import IN_PROGRESS, INFEASIBLE, Step, modification
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.cache import Caches
@@ -45,12 +45,12 @@ class Modify:
     name = "modify"
     workers = 2
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Modifies) -> None:
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Modifies) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
-        self._router = router
-        self._retries = Retries()
+        self._announcer = EventDeduplicator(recorder)
+        self._drivers = drivers
+        self._retries = Backoff()
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself, a volume its claim, a class the claims that name it."""
@@ -101,7 +101,7 @@ class Modify:
             message = f"volume {volume} is given the attributes of class {wanted.name}"
             await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
         try:
-            await self._router.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
+            await self._drivers.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
         except DriverAway as error:
             return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         except RpcError as error:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from provisioner.actions.delete_claim import delete_claim, delete_waiting_pods
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle import node_loss_messages
-from provisioner.binding.lifecycle.node_loss import Fate, Loss, Step, fate, last_node
+from provisioner.binding.lifecycle.node_loss import Loss, Outcome, Step, fate, last_node
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
@@ -27,7 +27,7 @@ from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
 from provisioner.observe.node_loss_facts import Drivers, held_by, look, look_live
-from provisioner.observe.node_loss_triggers import Wakes
+from provisioner.observe.node_loss_triggers import NodeLossTriggers
 
 log = structlog.get_logger()
 
@@ -51,10 +51,10 @@ class NodeLoss:
         """`grace`: for how many seconds a node has to be gone."""
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
+        self._announcer = EventDeduplicator(recorder)
         self._drivers = drivers
         self._grace = grace
-        self._wakes = Wakes(caches[VOLUME])
+        self._wakes = NodeLossTriggers(caches[VOLUME])
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """See Wakes."""
@@ -78,7 +78,7 @@ class NodeLoss:
             raise TerminalError(str(error)) from error
         return await self._act(found, seen, decided)
 
-    async def _act(self, found: Json, seen: Loss, decided: Fate) -> Done | RequeueAfter:
+    async def _act(self, found: Json, seen: Loss, decided: Outcome) -> Done | RequeueAfter:
         match decided.step:
             case Step.NOTE_NODE:
                 await self._annotate(found, {LAST_NODE: decided.node})

@@ -49,10 +49,10 @@ class Orphans:
     name = "orphans"
     workers = 1
 
-    def __init__(self, transport: Transport, caches: Caches, *, router: Driver) -> None:
+    def __init__(self, transport: Transport, caches: Caches, *, drivers: Driver) -> None:
         self._transport = transport
         self._caches = caches
-        self._router = router
+        self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """The cluster, to begin with; after that only time."""
@@ -66,14 +66,14 @@ class Orphans:
         if key[1] != CLUSTER_NAMESPACE or not cluster:
             return Done()
         with contextlib.suppress(DriverAway):  # of those that are away nothing is decided
-            for manifest in await self._router.list_manifests({HOLDER_CLUSTER_UID: cluster}):
+            for manifest in await self._drivers.list_manifests({HOLDER_CLUSTER_UID: cluster}):
                 if _may_go(manifest) and not await self._has_owner(manifest):
                     await self._delete(manifest)
         return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may go while its volume is being made")
 
     async def _delete(self, manifest: "inventory_pb2.Manifest") -> None:
         with contextlib.suppress(DriverAway):
-            await self._router.delete_volume(manifest.volume_id)
+            await self._drivers.delete_volume(manifest.volume_id)
             log.info("orphan.deleted", handle=manifest.volume_id)
 
     async def _has_owner(self, manifest: "inventory_pb2.Manifest") -> bool:

@@ -40,16 +40,16 @@ class Records(Protocol):
         """Write the holder into the manifest."""
 
 
-class Holders:
+class Ownership:
     """One reconciler: the recorded holder of a bound volume."""
 
     name = "holders"
     workers = 2
 
-    def __init__(self, transport: Transport, caches: Caches, *, router: Records) -> None:
+    def __init__(self, transport: Transport, caches: Caches, *, drivers: Records) -> None:
         self._transport = transport
         self._caches = caches
-        self._router = router
+        self._drivers = drivers
         self._acknowledged: dict[str, Mapping[str, str]] = {}
         caches[VOLUME].add_index(OF_POOL, pools_of_volume)
 
@@ -117,7 +117,7 @@ class Holders:
         name = volume["metadata"]["name"]
         if self._acknowledged.get(name) != labels:
             try:
-                await self._router.record_holder(volume["spec"]["csi"]["volumeHandle"], labels)
+                await self._drivers.record_holder(volume["spec"]["csi"]["volumeHandle"], labels)
             except DriverAway as error:
                 return RequeueAfter(again, error.message)
             self._acknowledged[name] = labels

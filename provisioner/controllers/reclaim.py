@@ -33,17 +33,17 @@ class Deletes(Protocol):
         """Move the volume to the trash."""
 
 
-class Release:
+class Reclaim:
     """One reconciler: the end of a volume of our driver."""
 
     name = "release"
     workers = 4
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Deletes) -> None:
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Deletes) -> None:
         self._transport = transport
         self._caches = caches
         self._recorder = recorder
-        self._router = router
+        self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A volume wakes itself."""
@@ -64,7 +64,7 @@ class Release:
         name, uid = volume["metadata"]["name"], volume["metadata"]["uid"]
         handle = volume["spec"]["csi"]["volumeHandle"]
         try:
-            await self._router.delete_volume(handle)
+            await self._drivers.delete_volume(handle)
         except DriverAway as error:
             return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
         except RpcError as error:

@@ -1,4 +1,4 @@
-"""Calls to one driver: CSI's Controller service and our Inventory, with typed errors. All drivers as one: `fleet`."""
+"""Calls to one driver, CSI's Controller service and our Inventory, with typed errors. All drivers: `registry`."""
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -129,7 +129,7 @@ class Expanded:
     node_too: bool
 
 
-class Router:
+class DriverClient:
     """
     Calls to the driver behind `endpoint`; make it inside a running event loop, and close it.
 

@@ -17,7 +17,7 @@ import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.matching.place import place
-from provisioner.drivers.client import Created, DriverAway, Expanded, FormerVolume, Router, RpcError
+from provisioner.drivers.client import Created, DriverAway, DriverClient, Expanded, FormerVolume, RpcError
 from provisioner.model.inventory import Pool
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
 from provisioner.model.quantity import Quantity
@@ -36,14 +36,14 @@ _RESERVED = "mooring.dev/"
 class Member:
     """One node's driver, and what it said last: None what it never told. Without a router it is away."""
 
-    router: Router | None
+    client: DriverClient | None
     answers: bool = False
     pools: list["inventory_pb2.Pool"] = field(default_factory=list)
     manifests: list["inventory_pb2.Manifest"] | None = None
     trash: list["inventory_pb2.TrashEntry"] | None = None
 
     @property
-    def heard(self) -> bool:
+    def synced(self) -> bool:
         """Whether all is known that may be a claim's former volume."""
         return self.manifests is not None and self.trash is not None
 
@@ -53,7 +53,7 @@ class Member:
         return frozenset(pool.uuid for pool in self.pools if not pool.problem)
 
 
-class Fleet:
+class DriverRegistry:
     """
     Drivers by node. They may come and go at any time; make it inside a running event loop, and close it.
 
@@ -64,47 +64,47 @@ class Fleet:
 
     def __init__(
         self,
-        drivers: Mapping[str, Router] | None = None,
+        drivers: Mapping[str, DriverClient] | None = None,
         *,
         expected: Callable[[], Iterable[str]] = tuple,
         gone: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        self._members: dict[str, Member] = {node: Member(router) for node, router in (drivers or {}).items()}
+        self._members: dict[str, Member] = {node: Member(client) for node, client in (drivers or {}).items()}
         self._expected = expected
         self._gone = gone
 
     def nodes(self) -> Sequence[str]:
         """The nodes that have a driver."""
-        return sorted(node for node, member in self._members.items() if member.router is not None)
+        return sorted(node for node, member in self._members.items() if member.client is not None)
 
     def answers(self, node: str) -> bool:
         """Whether the node's driver answered when it was last asked."""
         return node in self._members and self._members[node].answers
 
-    def join(self, node: str, router: Router) -> "Router | None":
+    def join(self, node: str, client: DriverClient) -> "DriverClient | None":
         """Take a driver in; the one that was there before on that node, which the caller closes."""
         member = self._members.setdefault(node, Member(None))
-        before, member.router = member.router, router
+        before, member.client = member.client, client
         return before
 
-    def leave(self, node: str) -> "Router | None":
+    def leave(self, node: str) -> "DriverClient | None":
         """The driver is gone, and the caller closes it; what it said is remembered."""
         member = self._members.get(node)
         if member is None:
             return None
-        before, member.router, member.answers = member.router, None, False
+        before, member.client, member.answers = member.client, None, False
         return before
 
     def forget(self, node: str) -> None:
         """The node is no more, and nothing that its driver said counts any longer."""
-        if (member := self._members.get(node)) is not None and member.router is None:
+        if (member := self._members.get(node)) is not None and member.client is None:
             del self._members[node]
 
     async def close(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(each.router.close() for each in self._members.values() if each.router is not None))
+        await asyncio.gather(*(each.client.close() for each in self._members.values() if each.client is not None))
 
-    async def look_around(self) -> None:
+    async def refresh(self) -> None:
         """Ask every driver for everything, so that it is still known when one of them is away."""
         for ask in (self.list_pools, self.list_manifests, self.list_trash):
             with contextlib.suppress(RpcError):
@@ -112,25 +112,25 @@ class Fleet:
 
     async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
         """The node's pools; one that another node reports, too, has a problem on both. Raises RpcError."""
-        return [self._judged(pool) for pool in await self._reported(node)]
+        return [self._evaluated(pool) for pool in await self._reported(node)]
 
     async def _reported(self, node: str) -> "list[inventory_pb2.Pool]":
         """The node's pools as its driver says. What it said before counts until it fails to answer. Raises RpcError."""
-        member, router = self._living(node)
+        member, client = self._living(node)
         try:
-            member.pools = await router.list_pools()
+            member.pools = await client.list_pools()
         except RpcError:
             member.answers = False
             raise
-        member.answers = member.router is router  # it may have left meanwhile
+        member.answers = member.client is client  # it may have left meanwhile
         return member.pools
 
     async def _all_pools(self) -> "dict[str, list[inventory_pb2.Pool]]":
         """By node; judged when all have answered, or else the first of two copies would pass."""
         found = await self._each(self._reported)
-        return {node: [self._judged(pool) for pool in pools] for node, pools in found.items()}
+        return {node: [self._evaluated(pool) for pool in pools] for node, pools in found.items()}
 
-    def _judged(self, pool: "inventory_pb2.Pool") -> "inventory_pb2.Pool":
+    def _evaluated(self, pool: "inventory_pb2.Pool") -> "inventory_pb2.Pool":
         nodes = self._nodes_of(pool.uuid)
         if pool.problem or len(nodes) < 2:
             return pool
@@ -189,8 +189,8 @@ class Fleet:
             if node not in {"", home}:
                 await self.delete_volume(begun.volume_id)  # the scheduler chose anew, and nobody was given that one
             node = node or home
-        router = self._living(node or await self._place(required_bytes, parameters, candidates))[1]
-        return await router.create_volume(
+        client = self._living(node or await self._place(required_bytes, parameters, candidates))[1]
+        return await client.create_volume(
             name=name,
             required_bytes=required_bytes,
             capabilities=capabilities,
@@ -246,8 +246,8 @@ class Fleet:
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
         """See Router."""
-        router = await self._holder(handle)
-        return await router.expand_volume(handle, required_bytes=required_bytes, capability=capability)
+        client = await self._holder(handle)
+        return await client.expand_volume(handle, required_bytes=required_bytes, capability=capability)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
         """See Router."""
@@ -273,8 +273,8 @@ class Fleet:
         self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
     ) -> "inventory_pb2.Manifest":
         """See Router; on this node."""
-        router = self._living(node)[1]
-        return await router.import_volume(
+        client = self._living(node)[1]
+        return await client.import_volume(
             name=name, item=item, pool=pool, required_bytes=required_bytes, raw=raw, labels=labels
         )
 
@@ -282,8 +282,8 @@ class Fleet:
         """Of all drivers; for one that is away, what it said last. Raises DriverAway while one was never heard."""
 
         async def ask(node: str) -> "list[inventory_pb2.Manifest]":
-            member, router = self._living(node)
-            found = await router.list_manifests(labels)
+            member, client = self._living(node)
+            found = await client.list_manifests(labels)
             if not labels:
                 member.manifests = found
             return found
@@ -298,8 +298,8 @@ class Fleet:
         """As above."""
 
         async def ask(node: str) -> "list[inventory_pb2.TrashEntry]":
-            member, router = self._living(node)
-            found = await router.list_trash(labels)
+            member, client = self._living(node)
+            found = await client.list_trash(labels)
             if not labels:
                 member.trash = found
             return found
@@ -320,7 +320,7 @@ class Fleet:
     def _silent(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
         """Those that did not answer now. Raises DriverAway for one that has pools and never told all."""
         for node in self._expected():
-            if node not in found and not (node in self._members and self._members[node].heard):
+            if node not in found and not (node in self._members and self._members[node].synced):
                 message = (
                     f"node {node} has a pool, and its driver has not been heard: it may have the claim's volume. "
                     "Start the driver there, or delete the Node object when the node is gone for good"
@@ -343,7 +343,7 @@ class Fleet:
                 self._members[node].answers = False
         return found
 
-    async def _holder(self, handle: str) -> Router:
+    async def _holder(self, handle: str) -> DriverClient:
         """The driver that has the volume's pool. Raises DriverAway."""
         return self._living(await self._home(handle.partition(".")[0]))[1]
 
@@ -371,12 +371,12 @@ class Fleet:
             message = f"no node reports pool {uuid}: its node or its disk is away"
         raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
 
-    def _living(self, node: str) -> tuple[Member, Router]:
+    def _living(self, node: str) -> tuple[Member, DriverClient]:
         member = self._members.get(node)
-        if member is None or member.router is None:
+        if member is None or member.client is None:
             message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"
             raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
-        return member, member.router
+        return member, member.client
 
 
 def _is_former(manifest: "inventory_pb2.Manifest", name: str) -> bool:

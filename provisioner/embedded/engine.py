@@ -9,16 +9,16 @@ from typing import Any
 
 import structlog
 
-from provisioner.controllers.bind_race import Leftovers
+from provisioner.controllers.bind_race import BindRace
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.modify import Modify
 from provisioner.controllers.orphans import Orphans
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.reclaim import Release
-from provisioner.drivers.client import Router
-from provisioner.drivers.registry import Fleet
+from provisioner.controllers.reclaim import Reclaim
+from provisioner.drivers.client import DriverClient
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded import credentials
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.database import Unreadable
@@ -30,7 +30,7 @@ from provisioner.embedded.controlplane.volume_binder import VolumeBinder
 from provisioner.embedded.driver_process import DriverProcess
 from provisioner.embedded.kubelet import node_object
 from provisioner.embedded.kubelet.csi_calls import NodeCalls
-from provisioner.embedded.kubelet.kubelet import Agent
+from provisioner.embedded.kubelet.kubelet import Kubelet
 from provisioner.embedded.settings import BadEnvironment, UpSettings
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
@@ -52,7 +52,7 @@ class Engine:
         self._driver = DriverProcess(settings, tell=tell)
         self._open = contextlib.AsyncExitStack()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._agent: Agent | None = None
+        self._agent: Kubelet | None = None
         self._transport: KubeTransport | None = None
         self._port = 0
 
@@ -67,7 +67,7 @@ class Engine:
         self._tell(f"starting on {paths.state}")
         await self._driver.start()
         self._run("driver", self._driver.watch())
-        drivers, calls = Fleet({settings.node_name: Router(paths.endpoint)}), NodeCalls(paths.endpoint)
+        drivers, calls = DriverRegistry({settings.node_name: DriverClient(paths.endpoint)}), NodeCalls(paths.endpoint)
         self._open.push_async_callback(drivers.close)
         self._open.push_async_callback(calls.close)
         await self._serve_api()
@@ -76,18 +76,18 @@ class Engine:
         await seed(transport, node_name=settings.node_name)
         caches = Caches()
         recorder = Recorder(transport, COMPONENT)
-        self._agent = Agent(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
+        self._agent = Kubelet(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
         await self._agent.prepare()
         controllers: list[Controller] = [
             Pools(transport, caches, drivers=drivers),
-            Claims(transport, caches, recorder, router=drivers),
-            Expand(transport, caches, recorder, router=drivers),
-            Modify(transport, caches, recorder, router=drivers),
-            Orphans(transport, caches, router=drivers),
-            Leftovers(transport, caches, recorder, router=drivers),
-            Holders(transport, caches, router=drivers),
-            Release(transport, caches, recorder, router=drivers),
-            ClaimBinder(transport, caches, recorder, router=drivers),
+            Claims(transport, caches, recorder, drivers=drivers),
+            Expand(transport, caches, recorder, drivers=drivers),
+            Modify(transport, caches, recorder, drivers=drivers),
+            Orphans(transport, caches, drivers=drivers),
+            BindRace(transport, caches, recorder, drivers=drivers),
+            Ownership(transport, caches, drivers=drivers),
+            Reclaim(transport, caches, recorder, drivers=drivers),
+            ClaimBinder(transport, caches, recorder, drivers=drivers),
             VolumeBinder(transport, caches, recorder),
             self._agent,
             *workload_controllers(transport, caches, recorder),

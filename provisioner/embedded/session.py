@@ -4,8 +4,8 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-from provisioner.drivers.client import Router
-from provisioner.drivers.registry import Fleet
+from provisioner.drivers.client import DriverClient
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.settings import BadEnvironment, StatePaths, speak_to_this_machine_alone
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import NODE
@@ -14,7 +14,7 @@ DEFAULT_NODE = "local"
 
 
 @contextlib.asynccontextmanager
-async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, Fleet]]:
+async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """Connected to both. Raises BadEnvironment, BadKubeconfig and ApiError."""
     if not paths.socket.exists():
         raise BadEnvironment(
@@ -26,6 +26,6 @@ async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, Fleet]]
         open_.push_async_callback(transport.close)
         found = (await transport.list(NODE)).items
         node = found[0]["metadata"]["name"] if found else DEFAULT_NODE
-        fleet = Fleet({node: Router(paths.endpoint)})
-        open_.push_async_callback(fleet.close)
-        yield transport, fleet
+        registry = DriverRegistry({node: DriverClient(paths.endpoint)})
+        open_.push_async_callback(registry.close)
+        yield transport, registry

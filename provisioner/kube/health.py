@@ -34,10 +34,10 @@ async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> Asyn
         await runner.cleanup()
 
 
-def _page(judge: Judge) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _page(evaluate: Judge) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         del request
-        problem = judge()
+        problem = evaluate()
         return web.Response(text=f"{problem or 'ok'}\n", status=503 if problem else 200)
 
     return answer

@@ -9,7 +9,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.facts import Facts
-from provisioner.binding.snapshot import Observed
+from provisioner.binding.snapshot import Snapshot
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
@@ -65,7 +65,7 @@ def without_inventory(claim: Claim, caches: Caches) -> Facts:
     return observe(caches, claim.namespace).facts(claim, held={})
 
 
-def observe(caches: Caches, namespace: str) -> Observed:
+def observe(caches: Caches, namespace: str) -> Snapshot:
     """What the caches say around the claims of a namespace."""
 
     def one(kind: Kind, view: Callable[[Object], View]) -> Callable[[str], View | None]:
@@ -78,7 +78,7 @@ def observe(caches: Caches, namespace: str) -> Observed:
         return find
 
     home = caches[NAMESPACE].get(namespace)
-    return Observed(
+    return Snapshot(
         volumes=volumes_in(caches),
         nodes=tuple(nodes_in(caches).all()),
         namespace_uid=str(home["metadata"]["uid"]) if home else "",

@@ -13,7 +13,7 @@ OF_NODE, OF_CLAIM, OF_CLASS = "last node", "claim", "class"
 """Indexes; volumes without a handle, a note and so on are under no value."""
 
 
-class Wakes:
+class NodeLossTriggers:
     """The volumes of a cache, by what may change their fate."""
 
     def __init__(self, volumes: Cache) -> None:

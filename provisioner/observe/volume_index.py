@@ -13,10 +13,10 @@ log = structlog.get_logger()
 
 def volumes_in(caches: Caches) -> Index:
     """The index of the volumes in the caches; it goes on following them."""
-    return caches[VOLUME].follow(LiveVolumes).index
+    return caches[VOLUME].follow(VolumeIndex).index
 
 
-class LiveVolumes:
+class VolumeIndex:
     """Follows the cache of PersistentVolumes. One that cannot be understood is left out, and told of."""
 
     def __init__(self) -> None:

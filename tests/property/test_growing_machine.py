@@ -23,7 +23,7 @@ from provisioner.actions import backoff
 from provisioner.controllers.expand import Expand
 from provisioner.drivers.client import Expanded, RpcError, capability
 from provisioner.embedded.kubelet.csi_calls import Mounting
-from provisioner.embedded.kubelet.node_expand import NodeGrowth
+from provisioner.embedded.kubelet.node_expand import NodeExpander
 from provisioner.kube.errors import ApiError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.quantity import Quantity
@@ -85,8 +85,8 @@ class Growing(RuleBasedStateMachine):
     def restart(self) -> None:
         """Controllers forget all that is not written."""
         api = self.api
-        self.controller = Expand(api, api.caches, api.recorder, router=self.driver)
-        self.node = NodeGrowth(api, api.caches, api.recorder, calls=self.driver)
+        self.controller = Expand(api, api.caches, api.recorder, drivers=self.driver)
+        self.node = NodeExpander(api, api.caches, api.recorder, calls=self.driver)
 
     @initialize(node_too=st.booleans(), gib=st.integers(2, 12))
     def begin(self, node_too: bool, gib: int) -> None:

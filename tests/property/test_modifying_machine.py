@@ -72,7 +72,7 @@ class Modifying(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The controller forgets all that is not written."""
-        self.controller = Modify(self.api, self.api.caches, self.api.recorder, router=self.driver)
+        self.controller = Modify(self.api, self.api.caches, self.api.recorder, drivers=self.driver)
 
     @rule(name=st.sampled_from(NAMES), failure=FAILURES)
     def ask(self, name: str, failure: str) -> None:

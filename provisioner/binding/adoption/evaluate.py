@@ -26,7 +26,7 @@ from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Evaluation:
     """What shall happen to the claim, and the former volume that it gets back; None where it waits."""
 
     decision: Decision
@@ -38,7 +38,7 @@ class Judged:
         return self.former is None
 
 
-def judge(facts: Facts) -> Judged | None:
+def evaluate(facts: Facts) -> Evaluation | None:
     """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
     storage_class = facts.storage_class
     if storage_class is None or facts.claim.forgets:
@@ -51,25 +51,25 @@ def judge(facts: Facts) -> Judged | None:
             facts, ordinals_only=storage_class.adopts == "Ordinal"
         )
     if storage_class.reclaim_policy == "Delete":
-        return Judged(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
+        return Evaluation(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
     if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_given for each in formers):
         for each in formers:
             if was := each.ordinal:
-                return Judged(wait("former-ordinal", volume=each.name, wanted=was.stateful_set, had=str(was)))
+                return Evaluation(wait("former-ordinal", volume=each.name, wanted=was.stateful_set, had=str(was)))
         return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
     return _last(facts, formers)
 
 
-def _given(facts: Facts) -> Judged | None:
+def _given(facts: Facts) -> Evaluation | None:
     """Return what an admin gave to the claim of this name: that counts in a class that never adopts by itself, too."""
     formers = [each for each in former_volumes(facts) if each.is_given and each.volume is not None]
     return _last(facts, formers) if formers else None
 
 
-def _last(facts: Facts, formers: Sequence[Former]) -> Judged:
+def _last(facts: Facts, formers: Sequence[Former]) -> Evaluation:
     former = last_held(formers)
     if former is None:
-        return Judged(wait("former-several", volume=formers[0].name, had=_names(formers)))
+        return Evaluation(wait("former-several", volume=formers[0].name, had=_names(formers)))
     return _checked(facts, former)
 
 
@@ -82,15 +82,15 @@ def passed_over(facts: Facts) -> Reason | None:
     return Reason("fresh-namespace", wanted=storage_class.name, had=_names(found)) if found else None
 
 
-def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Judged | None:
+def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Evaluation | None:
     """Wait for an admin's decision: the namespace was deleted and recreated, and may be another tenant's now."""
     found = _recreated(facts, storage_class)
     if not found or storage_class.fresh_in_recreated_namespace:
         return None
     first = next((each for each in found if each.volume is not None), found[0])
     if first.volume is not None:
-        return Judged(wait("former-namespace", volume=first.name, wanted=facts.claim.name, had=_names(found)))
-    return Judged(wait("former-namespace-object", volume=first.name, wanted=first.name, had=_names(found)))
+        return Evaluation(wait("former-namespace", volume=first.name, wanted=facts.claim.name, had=_names(found)))
+    return Evaluation(wait("former-namespace-object", volume=first.name, wanted=first.name, had=_names(found)))
 
 
 def _recreated(facts: Facts, storage_class: StorageClass) -> Sequence[Former]:
@@ -106,30 +106,30 @@ def _names(formers: Sequence[Former]) -> str:
     return ", ".join(each.name for each in formers)
 
 
-def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Judged | None:
+def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Evaluation | None:
     """A disk that comes from elsewhere is never passed over, and never taken without somebody's word."""
     found = of_another_cluster(facts)
     if found is None or (ordinals_only and names.HOLDER_STATEFUL_SET not in found.holder):
         return None
     cluster = found.holder.get(names.HOLDER_CLUSTER_UID, "")
-    return Judged(wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster))
+    return Evaluation(wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster))
 
 
-def _checked(facts: Facts, former: Former) -> Judged:
+def _checked(facts: Facts, former: Former) -> Evaluation:
     """All checks on the one former volume; the first that fails is the reason to wait."""
     volume, manifest = former.volume, former.manifest
     failed = _fails(facts, former) or _outbid(facts, former)
     if failed is not None:
-        return Judged(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
+        return Evaluation(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
     modifies = changes_attributes(facts.claim, former)
     if volume is not None and volume.capacity < facts.claim.request:
         grows = Reason("former-grows", former.name, facts.claim.request.readable(up=True), volume.capacity.readable())
-        return Judged(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
+        return Evaluation(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
     if volume is not None:
         action = Action.ADOPT
     else:
         action = Action.UNDELETE if manifest is not None and manifest.in_trash else Action.REBUILD
-    return Judged(Decision(action, volume=former.name, handle=former.handle, modifies=modifies), former)
+    return Evaluation(Decision(action, volume=former.name, handle=former.handle, modifies=modifies), former)
 
 
 def _fails(facts: Facts, former: Former) -> Reason | None:

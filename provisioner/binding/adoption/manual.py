@@ -73,7 +73,7 @@ def changes_hands_later(claim: Claim, volume: Volume) -> bool:
 
 
 def _controller_refuses(claim: Claim, volume: Volume, storage_class: StorageClass | None) -> Reason | None:
-    """Why the controller would not adopt a volume that is marked as given to the claim's name, as `judge` says."""
+    """Why the controller would not adopt a volume that is marked as given to the claim's name, as `evaluate` says."""
     if claim.forgets:
         return Reason("former-forgotten", volume.name, claim.name)
     if storage_class is None:

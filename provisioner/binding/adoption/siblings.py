@@ -8,7 +8,7 @@ claim judges its siblings as each of them judges itself, so that all come to the
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from provisioner.binding.adoption.evaluate import Judged, judge
+from provisioner.binding.adoption.evaluate import Evaluation, evaluate
 from provisioner.binding.adoption.former import Former
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
@@ -46,7 +46,7 @@ def _may_be_taken_back(claim: Claim, own: Volume) -> bool:
     return own.driver == names.DRIVER and own.phase != "Bound" and was_adopted
 
 
-def together(facts: Facts, judged: Judged) -> Decision:
+def together(facts: Facts, judged: Evaluation) -> Decision:
     """The same decision about a former volume, or to wait where the siblings cannot have theirs along with it."""
     if judged.former is None:
         return judged.decision
@@ -123,7 +123,7 @@ class _Sibling:
 
     facts: Facts
     had: Volume | None
-    judged: Judged | None
+    judged: Evaluation | None
 
     @property
     def waits(self) -> bool:
@@ -142,7 +142,7 @@ def _evaluated(facts: Facts) -> Sequence[_Sibling]:
     found = []
     for each in facts.siblings:
         had = _had(each)
-        judged = None if had or each.claim.volume_name else judge(each)
+        judged = None if had or each.claim.volume_name else evaluate(each)
         found.append(_Sibling(each, had, judged))
     return found
 

@@ -17,7 +17,7 @@ from provisioner.model.history import Held
 from provisioner.model.volume import ClaimRef, Volume
 
 
-class Fate(enum.Enum):
+class Outcome(enum.Enum):
     """What becomes of a volume that lost."""
 
     COLLECT = "collect"
@@ -29,14 +29,14 @@ class Fate(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
+class RaceLoser:
     """
     A volume that lost, and why.
 
     `uid` is what its claimRef says from now on, where it says none; `held` are the claims that did have it.
     """
 
-    fate: Fate
+    fate: Outcome
     reason: Reason
     uid: str
     held: Sequence[Held]
@@ -54,7 +54,7 @@ def meant_for(volume: Volume) -> Held | None:
     return held[-1] if ref is None or ref == _by_name(held[-1]) else None
 
 
-def leftover(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -> Leftover | None:
+def leftover(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -> RaceLoser | None:
     """
     What becomes of the volume; None when it did not lose, or when that cannot be told.
 
@@ -76,13 +76,13 @@ def leftover(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -
     if held:
         before = held[-1].claim_uid if _by_name(held[-1]) == _by_name(meant) else ""
         reason = Reason("leftover-former", volume.name, wanted=key, had=got)
-        return Leftover(Fate.GIVE_BACK, reason, before, held) if before else None
+        return RaceLoser(Outcome.GIVE_BACK, reason, before, held) if before else None
     if not _made_for(volume, meant):
         return None
     if lives:
-        return Leftover(Fate.COLLECT, Reason("leftover-empty", volume.name, key, got), names.LEFTOVER_UID, held)
+        return RaceLoser(Outcome.COLLECT, Reason("leftover-empty", volume.name, key, got), names.LEFTOVER_UID, held)
     reason = Reason("leftover-unproven", volume.name, key, got)
-    return Leftover(Fate.SET_ASIDE, reason, meant.claim_uid, (meant,))
+    return RaceLoser(Outcome.SET_ASIDE, reason, meant.claim_uid, (meant,))
 
 
 def is_collected(volume: Volume) -> bool:

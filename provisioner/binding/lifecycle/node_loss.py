@@ -65,7 +65,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class Outcome:
     """The next step; `seconds` to wait until the one after, or the `node` to note."""
 
     step: Step
@@ -73,30 +73,30 @@ class Fate:
     node: str = ""
 
 
-def fate(seen: Loss, *, grace: float) -> Fate:
+def fate(seen: Loss, *, grace: float) -> Outcome:
     """What to do about the volume, where a Node may be gone for `grace` seconds before that counts."""
     volume = seen.volume
     if volume.deleting or RELEASED in volume.annotations:
-        return Fate(Step.NOTHING)
+        return Outcome(Step.NOTHING)
     noted = LOST_SINCE in volume.annotations
     if seen.storage_class is None or not seen.storage_class.releases_on_node_loss or not volume.pool_uuid:
-        return Fate(_end_loss(seen) if noted else Step.NOTHING)
+        return Outcome(_end_loss(seen) if noted else Step.NOTHING)
     having = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
     if noted and (having or seen.reported or not _is_gone(volume, seen.nodes)):
-        return Fate(_end_loss(seen))
+        return Outcome(_end_loss(seen))
     if len(having) == 1 and volume.annotations.get(LAST_NODE) != note_of(having[0]):
-        return Fate(Step.NOTE_NODE, node=note_of(having[0]))
+        return Outcome(Step.NOTE_NODE, node=note_of(having[0]))
     if having or not _is_gone(volume, seen.nodes):
-        return Fate(Step.NOTHING)
+        return Outcome(Step.NOTHING)
     if seen.reported:
-        return Fate(Step.WAIT, seconds=AGAIN_SECONDS)
+        return Outcome(Step.WAIT, seconds=AGAIN_SECONDS)
     if not noted and seen.claim is None and volume.reclaim_policy == "Delete":
-        return Fate(Step.NOTHING)  # its owner deleted the claim before anything was lost
+        return Outcome(Step.NOTHING)  # its owner deleted the claim before anything was lost
     if seen.seconds is None:
-        return Fate(Step.NOTE_LOSS)
+        return Outcome(Step.NOTE_LOSS)
     if seen.seconds < grace:
-        return Fate(Step.WAIT, seconds=grace - seen.seconds)
-    return Fate(_let_go(seen))
+        return Outcome(Step.WAIT, seconds=grace - seen.seconds)
+    return Outcome(_let_go(seen))
 
 
 def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:

@@ -4,18 +4,18 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from provisioner.binding.matching.label_index import Entry, LabelLists
+from provisioner.binding.matching.label_index import Entry, LabelIndex
 from provisioner.model.node import Node
 from provisioner.model.selector import NodeSelector
 
 
 @dataclass(slots=True)
-class Shelf:
+class Bucket:
     """Free volumes of one kind with the same access modes."""
 
     modes: frozenset[str]
     all: list[Entry] = field(default_factory=list)
-    labels: LabelLists = field(default_factory=LabelLists)
+    labels: LabelIndex = field(default_factory=LabelIndex)
     by_affinity: dict[NodeSelector | None, list[Entry]] = field(default_factory=dict)
     by_label: dict[tuple[str, str], list[NodeSelector]] = field(default_factory=dict)
     """Affinities of one term that asks for a label with one value, beside whatever else it asks, by the first such."""

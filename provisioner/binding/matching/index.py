@@ -12,7 +12,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 
-from provisioner.binding.matching.bucket import Shelf
+from provisioner.binding.matching.bucket import Bucket
 from provisioner.binding.matching.label_index import Entry
 from provisioner.binding.matching.match import MODES, fails
 from provisioner.model.claim import Claim
@@ -38,7 +38,7 @@ class Index:
     def __init__(self, volumes: Iterable[Volume] = ()) -> None:
         self._volumes: dict[str, Volume] = {}
         self._handles: dict[str, int] = {}
-        self._shelves: dict[Kind, dict[frozenset[str], Shelf]] = {}
+        self._shelves: dict[Kind, dict[frozenset[str], Bucket]] = {}
         self._named: dict[tuple[str, str], dict[str, Volume]] = {}
         for volume in volumes:
             self.put(volume)
@@ -75,7 +75,7 @@ class Index:
             shelves = self._shelves.setdefault(_kind(volume), {})
             shelf = shelves.get(modes)
             if shelf is None:
-                shelf = shelves[modes] = Shelf(modes)
+                shelf = shelves[modes] = Bucket(modes)
             shelf.put(_entry(volume), volume.node_affinity)
 
     def drop(self, name: str) -> None:
@@ -134,7 +134,7 @@ class Index:
     def buckets(self, claim: Claim, *, delay: bool = False) -> Iterator[tuple[frozenset[str], Volume]]:
         """Of each bucket of access modes that has a volume for the claim, the one it would get; the first counts."""
         wanted = frozenset(claim.modes)
-        shelves: dict[frozenset[str], list[Shelf]] = {}
+        shelves: dict[frozenset[str], list[Bucket]] = {}
         for modes, shelf in self._shelves.get(_kind(claim), {}).items() if not delay else ():
             if wanted <= (known := modes & KNOWN):
                 shelves.setdefault(known, []).append(shelf)
@@ -165,7 +165,7 @@ def _is_reserved(volume: Volume, claim: Claim) -> bool:
     return volume.belongs_to(claim) and not fails(claim, volume, node=None, excluded=frozenset(), delay_binding=False)
 
 
-def _smallest(claim: Claim, shelves: Iterable[Shelf], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:
+def _smallest(claim: Claim, shelves: Iterable[Bucket], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:
     """The first in the order of capacity and name that the claim's selector takes and the node reaches."""
     least = (_number(claim.request), "")
     best: Entry | None = None

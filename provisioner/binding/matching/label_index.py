@@ -12,7 +12,7 @@ Entry = tuple[int | Fraction, str, Volume]
 
 
 @dataclass(slots=True)
-class LabelLists:
+class LabelIndex:
     """Entries by label key and value, in their order."""
 
     total: int = 0

@@ -15,7 +15,7 @@ from provisioner.binding.explain import Explanation, explain_claim, explain_volu
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.matching.index import Index
-from provisioner.binding.snapshot import Observed
+from provisioner.binding.snapshot import Snapshot
 from provisioner.cli.client import Refused
 from provisioner.cli.disk_side import cluster_uid, explain_stored, held_before, missing_claim, with_leftovers
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
@@ -131,7 +131,7 @@ def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
     classes = {each.name: each for each in _all(target, STORAGE_CLASS, StorageClass.of)}
     asked = any(each.attributes_class for each in claims.values())
     attributes = {each.name: each for each in (_all(target, ATTRIBUTES_CLASS, AttributesClass.of) if asked else ())}
-    observed = Observed(
+    observed = Snapshot(
         volumes=Index(_all(target, VOLUME, Volume.of)),
         nodes=tuple(_all(target, NODE, Node.of)),
         namespace_uid=namespace["metadata"]["uid"],

@@ -51,11 +51,11 @@ def command(
     item, namespace = _item(path), namespace or "default"
 
     async def carry_out() -> str:
-        from provisioner.admin.import_volume import Wish, plan  # noqa: PLC0415 # as above
+        from provisioner.admin.import_volume import ImportRequest, plan  # noqa: PLC0415 # as above
         from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
 
         async with reach(state) as (transport, drivers):
-            wish = Wish(
+            wish = ImportRequest(
                 item=item,
                 namespace=namespace,
                 claim=claim,

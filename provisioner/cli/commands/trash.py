@@ -34,7 +34,7 @@ from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
     from provisioner.admin.on_disk import Disks
-    from provisioner.drivers.registry import Fleet
+    from provisioner.drivers.registry import DriverRegistry
 
 HEADER = ("CLAIM", "VOLUME", "SIZE", "USED", "DELETED", "KEPT UNTIL")
 WIDE = ("POOL", "NODE", "HANDLE", "CLUSTER")
@@ -196,7 +196,7 @@ async def _empty(
         return [*[await _purge(drivers, each, dry_run=dry_run) for each in may_go], *refused]
 
 
-async def _purge(drivers: "Fleet", manifest: Manifest, *, dry_run: bool) -> Outcome:
+async def _purge(drivers: "DriverRegistry", manifest: Manifest, *, dry_run: bool) -> Outcome:
     """Only what was seen goes: not what comes into the trash meanwhile."""
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # the help needs no driver
 

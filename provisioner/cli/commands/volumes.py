@@ -29,7 +29,7 @@ from provisioner.model.kinds import Json
 
 if TYPE_CHECKING:
     from provisioner.admin.on_disk import Disks
-    from provisioner.drivers.registry import Fleet
+    from provisioner.drivers.registry import DriverRegistry
     from provisioner.kube.transport import KubeTransport
 
 HEADER = ("CLAIM", "VOLUME", "STATE", "SIZE", "USED", "POOL", "NODE")
@@ -118,7 +118,9 @@ async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool
         return [await _erase_one(transport, drivers, each, now=now) for each in found]
 
 
-async def _erase_one(transport: "KubeTransport", drivers: "Fleet", manifest: Manifest, *, now: bool) -> Outcome:
+async def _erase_one(
+    transport: "KubeTransport", drivers: "DriverRegistry", manifest: Manifest, *, now: bool
+) -> Outcome:
     from provisioner.admin.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import structlog
 
-from provisioner.actions.event_dedup import Announcer
-from provisioner.actions.reschedule import give_back
+from provisioner.actions.event_dedup import EventDeduplicator
+from provisioner.actions.reschedule import reschedule
 from provisioner.binding.adoption.adopt import adopt as former_volume
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimStep, claim_step
@@ -55,11 +55,11 @@ class ClaimBinder:
     name = "claim-binder"
     workers = 1
 
-    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, router: Driver) -> None:
+    def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Driver) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
-        self._router = router
+        self._announcer = EventDeduplicator(recorder)
+        self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A claim wakes itself; a volume wakes its claim, or all that are pending when it is free."""
@@ -98,7 +98,7 @@ class ClaimBinder:
         step = self._on_selected_node(step, claim, volumes)
         if _comes_after_former(step, claim) and storage_class is not None and storage_class.ours:
             try:
-                if former_volume(await gather(claim, self._caches, self._router)) is not None:
+                if former_volume(await gather(claim, self._caches, self._drivers)) is not None:
                     return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")
             except DriverAway as error:
                 return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
@@ -118,7 +118,7 @@ class ClaimBinder:
         """
         message = f"the selected node {claim.selected_node} does not exist; another one is selected for the claim's pod"
         await self._announcer.say(found, warning=True, reason="SelectedNodeNotFound", message=message)
-        await give_back(self._transport, found, why=message)
+        await reschedule(self._transport, found, why=message)
 
     def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
         """What kube-scheduler does in a cluster: before a volume is made on the node, one that is there is taken."""

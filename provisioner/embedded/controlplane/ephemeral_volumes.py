@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.embedded.controlplane.identity import owner_reference
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, TerminalError
@@ -32,7 +32,7 @@ class EphemeralVolumes:
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
+        self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A pod triggers itself; a claim the pods that have an ephemeral volume of its name."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, volume_step
 from provisioner.embedded.controlplane.bind_writes import set_phase
 from provisioner.kube.cache import Caches
@@ -37,7 +37,7 @@ class VolumeBinder:
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
+        self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """A volume wakes itself; a claim wakes the volume it names and those that name it."""

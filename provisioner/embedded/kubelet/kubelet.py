@@ -17,7 +17,7 @@ from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing, capa
 from provisioner.embedded.kubelet import pod_status
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
-from provisioner.embedded.kubelet.node_expand import NodeGrowth
+from provisioner.embedded.kubelet.node_expand import NodeExpander
 from provisioner.embedded.kubelet.node_object import timestamp
 from provisioner.embedded.kubelet.pod_volumes import Missing, Wanted, wanted_volumes
 from provisioner.embedded.settings import StatePaths
@@ -55,7 +55,7 @@ class Calls(Protocol):
         """Unmount it from this node."""
 
 
-class Agent:
+class Kubelet:
     """One reconciler: a pod of this node, by name, and everything ever mounted under that name."""
 
     name = "agent"
@@ -70,7 +70,7 @@ class Agent:
         self._calls = calls
         self._paths = paths
         self._node = node
-        self._growth = NodeGrowth(transport, caches, recorder, calls=calls)
+        self._growth = NodeExpander(transport, caches, recorder, calls=calls)
         self._records = Records(paths.records)
         self._mounted: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -9,9 +9,9 @@ from typing import Protocol
 import structlog
 
 from provisioner.actions import resize_status
-from provisioner.actions.backoff import Retries
+from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle.expand import node_part
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.embedded.kubelet.csi_calls import Mounting
@@ -33,15 +33,15 @@ class Calls(Protocol):
         """Let the filesystem grow."""
 
 
-class NodeGrowth:
+class NodeExpander:
     """Lets filesystems grow online, and finishes the status of their claims."""
 
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, calls: Calls) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = Announcer(recorder)
+        self._announcer = EventDeduplicator(recorder)
         self._calls = calls
-        self._retries = Retries()
+        self._retries = Backoff()
 
     def mounted_anew(self, volume_name: str) -> None:
         """What could not be while it was mounted before may be possible now."""

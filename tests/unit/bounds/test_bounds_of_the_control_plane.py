@@ -15,14 +15,14 @@ from aiohttp import web
 
 from csi.v1 import inventory_pb2, inventory_pb2_grpc
 from provisioner import limits
-from provisioner.actions.backoff import Retries
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.backoff import Backoff
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import Explanation
 from provisioner.cli.commands import explain
 from provisioner.cli.exits import CommandFailed
 from provisioner.cli.manifests import read_all
-from provisioner.drivers.client import Router, RpcError
+from provisioner.drivers.client import DriverClient, RpcError
 from provisioner.embedded import driver_process
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
@@ -71,7 +71,7 @@ async def test_what_was_said_of_too_many_objects_is_forgotten() -> None:
     async def record(obj: Json, **_: Any) -> None:
         told.append(obj["metadata"]["uid"])
 
-    announcer = Announcer(cast(Any, SimpleNamespace(record=record)))
+    announcer = EventDeduplicator(cast(Any, SimpleNamespace(record=record)))
     for number in [*range(limits.EVENTS_REMEMBERED + 1), 0]:
         await announcer.say(_claim(f"{number}"), warning=True, reason="R", message="m")
 
@@ -83,7 +83,7 @@ async def test_what_was_said_of_too_many_objects_is_forgotten() -> None:
 @pytest.mark.bound("failures-remembered")
 async def test_the_failure_of_long_ago_is_forgotten_first() -> None:
     """It is tried again at once, and the others are not."""
-    retries = Retries()
+    retries = Backoff()
     for number in range(limits.FAILURES_REMEMBERED + 1):
         retries.failed(f"{number}", "wish", slowly=True)
 
@@ -216,7 +216,7 @@ async def test_a_driver_that_comes_to_no_end_is_given_up(tmp_path: Path, monkeyp
     inventory_pb2_grpc.add_InventoryServicer_to_server(endless, server)
     server.add_insecure_port(f"unix://{tmp_path}/s")
     await server.start()
-    router = Router(f"unix://{tmp_path}/s")
+    router = DriverClient(f"unix://{tmp_path}/s")
     try:
         for call in (router.list_manifests, router.list_pools):
             with pytest.raises(RpcError) as given_up:

@@ -12,7 +12,7 @@ from provisioner.embedded.apiserver.store.store import Store
 Result = TypeVar("Result")
 
 
-class Bell:
+class Broadcast:
     """Wakes everyone who waits, once; whoever waits later waits for the next ring."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Context:
     def __init__(self, store: Store, *, bookmark_seconds: float) -> None:
         self.store = store
         self.bookmark_seconds = bookmark_seconds
-        self.bell = Bell()
+        self.bell = Broadcast()
         self.closing = False
         # unbounded: one write for each request that waits for it
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")

@@ -28,7 +28,7 @@ INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class WatchRequest:
     """What a watch is to show. `version` None means: first everything as it stands, then what changes."""
 
     kind: Kind
@@ -40,13 +40,15 @@ class Wish:
     seconds: float
 
 
-def wish(request: web.Request, kind: Kind, *, namespace: str, selection: Selection, options: ListOptions) -> Wish:
+def wish(
+    request: web.Request, kind: Kind, *, namespace: str, selection: Selection, options: ListOptions
+) -> WatchRequest:
     """Read a watch's parameters; raises Refused."""
     version = options.version
     if options.initial is False and not version:
         version = request.app[CONTEXT].store.version
     asked = queries.number(request.query, "timeoutSeconds")
-    return Wish(
+    return WatchRequest(
         kind=kind,
         namespace=namespace,
         selection=selection,
@@ -57,7 +59,7 @@ def wish(request: web.Request, kind: Kind, *, namespace: str, selection: Selecti
     )
 
 
-async def watch(request: web.Request, wanted: Wish) -> web.StreamResponse:
+async def watch(request: web.Request, wanted: WatchRequest) -> web.StreamResponse:
     """Send changes until the timeout, the client's end or the server's."""
     form = _Form(
         wanted.kind,
@@ -74,7 +76,7 @@ async def watch(request: web.Request, wanted: Wish) -> web.StreamResponse:
     return response
 
 
-async def _lines(context: Context, wanted: Wish, form: "_Form", request: web.Request) -> Any:
+async def _lines(context: Context, wanted: WatchRequest, form: "_Form", request: web.Request) -> Any:
     loop = asyncio.get_running_loop()
     end = loop.time() + wanted.seconds
     version = wanted.version
@@ -110,12 +112,12 @@ async def _lines(context: Context, wanted: Wish, form: "_Form", request: web.Req
                 await bell.wait()
 
 
-def _in_view(wanted: Wish, obj: Json) -> bool:
+def _in_view(wanted: WatchRequest, obj: Json) -> bool:
     namespace = obj["metadata"].get("namespace", "")
     return (not wanted.namespace or namespace == wanted.namespace) and wanted.selection.matches(obj)
 
 
-def _shown(wanted: Wish, change: Change, form: "_Form") -> Iterator[bytes]:
+def _shown(wanted: WatchRequest, change: Change, form: "_Form") -> Iterator[bytes]:
     """What a change looks like through the selectors: objects come into view and go out of it."""
     was = change.before is not None and _in_view(wanted, change.before)
     now = change.type != "DELETED" and _in_view(wanted, change.object)

@@ -190,7 +190,7 @@ def test_no_work_begins_on_an_image_that_another_process_works_on(home: Path) ->
     with locked(home / "image"):
         works: list[Callable[[], None]] = [
             lambda: loop.create(home, shape),
-            lambda: loop.enlarge(home, larger),
+            lambda: loop.expand(home, larger),
             lambda: loop.grow(home, shape, path=staging),
             lambda: loop.stage(home, shape, staging=staging, mount_flags=[]),
             lambda: loop.stage(home, replace(shape, access_type="block"), staging=staging, mount_flags=[]),
@@ -199,7 +199,7 @@ def test_no_work_begins_on_an_image_that_another_process_works_on(home: Path) ->
             with pytest.raises(ImageLocked, match="try again"):
                 work()
     assert (home / "image").read_bytes() == before
-    loop.enlarge(home, larger)
+    loop.expand(home, larger)
     loop.stage(home, larger, staging=staging, mount_flags=[])
     _unstage(home, larger, staging)
 

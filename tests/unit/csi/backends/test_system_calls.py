@@ -56,7 +56,7 @@ def test_only_making_a_filesystem_starts_a_program(
     backend.stage(home, shape, staging=staging, mount_flags=[])
     backend.publish(home, shape, staging=staging, target=target, read_only=False, mount_flags=[])
     backend.usage(home, shape, path=target)
-    backend.ailments(home, shape, path=staging)
+    backend.health_issues(home, shape, path=staging)
     volume = Identity(shape.volume_id, home.name, home)
     teardown.unpublish(Removal(volume, target))
     teardown.unstage(Removal(volume, staging), mounted=True, devices=backend.name == "loop")

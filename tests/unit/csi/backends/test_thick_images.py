@@ -77,7 +77,7 @@ def _punch(path: Path, start: int = 4 * MIB, length: int = 8 * MIB) -> int:
 
 
 def _reasons(home: Path, shape: Shape) -> list[str]:
-    return [each.reason for each in LOOP.ailments(home, shape, path=None)]
+    return [each.reason for each in LOOP.health_issues(home, shape, path=None)]
 
 
 def test_nothing_that_is_done_in_a_mounted_volume_takes_its_blocks(home: Path) -> None:

@@ -37,8 +37,8 @@ async def test_handshakes_that_never_end_are_counted_and_hung_up(
     monkeypatch.setattr(network, "MOST_CONNECTIONS", 4)
     port, trusts, ca = free_port(), authority(), tmp_path / "ca.crt"
     ca.write_text(bundle([trusts]), encoding="ascii")
-    engine, _ = engine_of(tmp_path / "p")
-    server = await network.listen(Network(f"127.0.0.1:{port}", ca, tmp_path / "keys"), engine, node_id="n")
+    manager, _ = engine_of(tmp_path / "p")
+    server = await network.listen(Network(f"127.0.0.1:{port}", ca, tmp_path / "keys"), manager, node_id="n")
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
     try:
         for each in connections:
@@ -55,4 +55,4 @@ async def test_handshakes_that_never_end_are_counted_and_hung_up(
         for each in connections:
             each.close()
         await server.stop(0)
-        await engine.stop()
+        await manager.stop()

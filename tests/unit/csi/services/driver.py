@@ -138,7 +138,7 @@ class Driver:
         request = csi_pb2.ControllerExpandVolumeRequest(volume_id=handle, capacity_range=wanted)
         return self.controller.ControllerExpandVolume(request, timeout=SECONDS)
 
-    def take_up(self, handle: str, path: Path) -> int:
+    def node_expand(self, handle: str, path: Path) -> int:
         """The node's side; the size afterwards."""
         request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path))
         return self.node.NodeExpandVolume(request, timeout=SECONDS).capacity_bytes

@@ -69,7 +69,7 @@ def test_a_volume_grows_while_somebody_writes_into_it(tmp_path: Path, kind: Kind
         assert writer.started.wait(SECONDS)
         answer = driver.expand(handle, 2 * kind.size)
         assert answer.node_expansion_required == kind.name.startswith("loop")
-        taken = driver.take_up(handle, path)
+        taken = driver.node_expand(handle, path)
         count = writer.stop()
 
         with (path if path.is_block_device() else path / "file").open("rb") as file:
@@ -94,7 +94,7 @@ def test_a_volume_that_grew_while_nobody_had_it_is_staged_with_its_new_size(tmp_
 
         assert first.capacity_bytes == 2 * kind.size
         assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
-        assert driver.take_up(handle, path) == 2 * kind.size
+        assert driver.node_expand(handle, path) == 2 * kind.size
         driver.unpublish(handle, path)
         driver.unstage(handle)
         assert driver.health(handle) == {}
@@ -184,7 +184,7 @@ def test_a_node_takes_up_no_more_than_the_controller_gave(driver: Driver, kind: 
     request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path), capacity_range=wanted)
 
     assert code(lambda: driver.node.NodeExpandVolume(request, timeout=SECONDS)) == "OUT_OF_RANGE"
-    assert code(lambda: driver.take_up(handle, path.parent)) == "NOT_FOUND"
+    assert code(lambda: driver.node_expand(handle, path.parent)) == "NOT_FOUND"
     driver.unpublish(handle, path)
     driver.unstage(handle)
 
@@ -199,7 +199,7 @@ def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wan
         path = driver.publish(handle)
         driver.expand(handle, 2 * kind.size)
         with pytest.raises(grpc.RpcError) as refused:
-            driver.take_up(handle, path)
+            driver.node_expand(handle, path)
 
         assert code_of(refused.value) == "FAILED_PRECONDITION"
         assert "CAP_SYS_RESOURCE" in str(refused.value.details())
@@ -207,7 +207,7 @@ def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wan
         driver.unstage(handle)
         driver.stage(handle)
         path = driver.publish(handle)
-        assert driver.take_up(handle, path) == 2 * kind.size
+        assert driver.node_expand(handle, path) == 2 * kind.size
         assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
         driver.unpublish(handle, path)
         driver.unstage(handle)

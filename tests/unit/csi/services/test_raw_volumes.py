@@ -163,7 +163,7 @@ def test_a_filesystem_made_on_a_raw_volume_is_the_users(driver: Driver) -> None:
     path = driver.publish(handle, use=RAW.use)
     subprocess.run(["mkfs.ext4", "-q", str(path)], check=True)
     driver.expand(handle, 2 * RAW.size)
-    driver.take_up(handle, path)
+    driver.node_expand(handle, path)
     with path.open("rb") as device:
         assert device.seek(0, os.SEEK_END) == 2 * RAW.size
     found = subprocess.run(

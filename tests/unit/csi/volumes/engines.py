@@ -4,11 +4,11 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from csi.backends.protocol import Ailment, Backend, Shape, Usage
+from csi.backends.protocol import Backend, HealthIssue, Shape, Usage
 from csi.host.errors import NoSpace
 from csi.volumes.pools import make_pool
 from csi.volumes.requests import Capability, Creation, Parameters
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 
 
 class Paper:
@@ -23,7 +23,7 @@ class Paper:
         self.may_go.set()
         self.started = threading.Event()
         self.no_space = 0
-        self.ill: list[Ailment] = []
+        self.ill: list[HealthIssue] = []
         self.fails: Exception | None = None
 
     def problem(self) -> str:
@@ -60,7 +60,7 @@ class Paper:
             raise self.fails
         (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
 
-    def enlarge(self, home: Path, shape: Shape) -> None:
+    def expand(self, home: Path, shape: Shape) -> None:
         """When it may."""
         del home, shape
         self.started.set()
@@ -90,7 +90,7 @@ class Paper:
         del home, shape, target
         return False
 
-    def ailments(self, home: Path, shape: Shape, *, path: Path | None) -> list[Ailment]:
+    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """As it was told."""
         del home, shape, path
         return list(self.ill)
@@ -104,7 +104,7 @@ class Paper:
         """Nothing holds it."""
 
 
-def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[Engine, Paper]:
+def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[VolumeManager, Paper]:
     """On a pool at `path`, made when it is not there; call inside a running loop."""
     from csi.volumes.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
 
@@ -117,9 +117,9 @@ def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> t
         if (path / "pool.json").exists()
         else [make_pool(path, name="p", capacity_bytes=capacity, known={})]
     )
-    engine = Engine(backends=backends, node_id="n", workers=workers, purge_seconds=60)
-    engine.load(pools)
-    return engine, paper
+    manager = VolumeManager(backends=backends, node_id="n", workers=workers, purge_seconds=60)
+    manager.load(pools)
+    return manager, paper
 
 
 def creation(name: str, size: int = 1 << 20, **parameters: str) -> Creation:

@@ -19,8 +19,8 @@ from csi.v1 import csi_pb2, inventory_pb2
 from csi.volumes import health, pools, workers
 from csi.volumes.discovery import Discovery
 from csi.volumes.pools import Pool, make_pool, open_pools
-from csi.volumes.requests import Enlarging
-from csi.volumes.volume_manager import Engine
+from csi.volumes.requests import Expanding
+from csi.volumes.volume_manager import VolumeManager
 from csi.volumes.workers import Workers
 from tests.unit.csi.volumes.engines import creation, engine_of
 
@@ -58,14 +58,14 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> Engine:
+async def manager(tmp_path: Path) -> VolumeManager:
     """With the pools `p` and `slow`, and a volume `kept` in each."""
-    engine, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
     slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=2 << 30, known={})
-    engine.load([slow])
+    manager.load([slow])
     for name in ("p", "slow"):
-        await engine.create(creation(f"kept-{name}", pool=name))
-    return engine
+        await manager.create(creation(f"kept-{name}", pool=name))
+    return manager
 
 
 async def _in_time(work: Any) -> Any:
@@ -73,28 +73,28 @@ async def _in_time(work: Any) -> Any:
 
 
 async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_that_hangs(
-    tmp_path: Path, engine: Engine, hanging: Hanging
+    tmp_path: Path, manager: VolumeManager, hanging: Hanging
 ) -> None:
     """However many calls on the pool that hangs are waiting; and its own volumes stay known."""
-    discovery, slow = Discovery(engine, []), engine.catalog.pools[1]
-    trashed = await engine.create(creation("trashed", pool="slow"))
-    await engine.delete(trashed.manifest.handle)
-    assert len(await engine.trash.all()) == 1
+    discovery, slow = Discovery(manager, []), manager.catalog.pools[1]
+    trashed = await manager.create(creation("trashed", pool="slow"))
+    await manager.delete(trashed.manifest.handle)
+    assert len(await manager.trash.all()) == 1
     hanging.pool = tmp_path / "slow"
-    stuck = [asyncio.ensure_future(engine.create(creation(f"stuck-{n}", pool="slow"))) for n in range(20)]
-    stuck += [asyncio.ensure_future(engine.enlarge(Enlarging(f"{slow.uuid}.kept-slow", 2 << 20, 0)))]
+    stuck = [asyncio.ensure_future(manager.create(creation(f"stuck-{n}", pool="slow"))) for n in range(20)]
+    stuck += [asyncio.ensure_future(manager.expand(Expanding(f"{slow.uuid}.kept-slow", 2 << 20, 0)))]
     await asyncio.sleep(0)
-    controller: Any = Controller(engine)  # type: ignore[abstract]
-    inventory: Any = Inventory(engine)
-    node: Any = Node(engine)
+    controller: Any = Controller(manager)  # type: ignore[abstract]
+    inventory: Any = Inventory(manager)
+    node: Any = Node(manager)
     await _in_time(discovery.look())
     await _in_time(discovery.look())
 
-    made = await _in_time(engine.create(creation("a")))
+    made = await _in_time(manager.create(creation("a")))
     assert made.pool.name == "p"
-    await _in_time(engine.enlarge(Enlarging(made.manifest.handle, 2 << 20, 0)))
-    await _in_time(engine.unpublish(made.manifest.handle, str(tmp_path / "target")))
-    await _in_time(engine.delete(made.manifest.handle))
+    await _in_time(manager.expand(Expanding(made.manifest.handle, 2 << 20, 0)))
+    await _in_time(manager.unpublish(made.manifest.handle, str(tmp_path / "target")))
+    await _in_time(manager.delete(made.manifest.handle))
     started = time.monotonic()
     found = (await _in_time(inventory.ListPools(inventory_pb2.ListPoolsRequest(), None))).pools
     assert {pool.name: bool(pool.problem) for pool in found} == {"p": False, "slow": True}
@@ -107,36 +107,36 @@ async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_th
     assert {each.manifest.csi_name for each in trash} == {"a", "trashed"}
     answer = await _in_time(node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), None))
     assert [each.reason for each in answer.backend_health] == ["PoolNotResponding"]
-    ill = (await _in_time(engine.health(f"{slow.uuid}.kept-slow")))[0]
+    ill = (await _in_time(manager.health(f"{slow.uuid}.kept-slow")))[0]
     assert (ill.status, ill.reason) == ("INACCESSIBLE", "PoolNotResponding")
     assert time.monotonic() - started < SOON
     with pytest.raises(Unavailable, match="not answered"):
-        await _in_time(engine.trash.purge())
-    assert [each.manifest.name for each in await engine.trash.all()] == ["trashed"], "the other pool was purged"
+        await _in_time(manager.trash.purge())
+    assert [each.manifest.name for each in await manager.trash.all()] == ["trashed"], "the other pool was purged"
 
     hanging.over.set()
     await asyncio.gather(*stuck, return_exceptions=True)
     await discovery.look()
-    assert engine.catalog.unresponsive == {}
-    await engine.stop()
+    assert manager.catalog.unresponsive == {}
+    await manager.stop()
 
 
 async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
-    tmp_path: Path, engine: Engine, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, manager: VolumeManager, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Trash is purged and measured there, again and again; what hangs is begun once."""
     monkeypatch.setattr("csi.volumes.rounds.ROUND_SECONDS", 0.3)
     monkeypatch.setattr("csi.volumes.measuring.PATIENCE_SECONDS", 0.3)
     hanging.pool = tmp_path / "slow"
     for number in range(2):
-        entry = await engine.create(creation(f"a{number}", pool="p", trashRetention="0s"))
-        await engine.delete(entry.manifest.handle)
-        assert await _in_time(engine.trash.purge_expired()) == 1
-        await _in_time(engine.measuring.round())
-        await _in_time(engine.settle())
-    assert engine.ledger.is_complete(engine.catalog.pools[0])
+        entry = await manager.create(creation(f"a{number}", pool="p", trashRetention="0s"))
+        await manager.delete(entry.manifest.handle)
+        assert await _in_time(manager.trash.purge_expired()) == 1
+        await _in_time(manager.measuring.round())
+        await _in_time(manager.settle())
+    assert manager.ledger.is_complete(manager.catalog.pools[0])
     hanging.over.set()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Hanging) -> None:
@@ -149,22 +149,22 @@ async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Han
         ["p"],
         True,
     )
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [tmp_path], paths=[tmp_path / "slow"], known_file=known)
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [tmp_path], paths=[tmp_path / "slow"], known_file=known)
     await _in_time(discovery.look_safely())
-    assert [pool.name for pool in engine.catalog.here] == ["p"]
+    assert [pool.name for pool in manager.catalog.here] == ["p"]
     hanging.pool = None
     hanging.over.set()
-    while len(engine.catalog.here) < 2:
+    while len(manager.catalog.here) < 2:
         await discovery.look()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
     tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The identity may be in the page cache, and the volumes not."""
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=None, known={})
 
     def read(pool: Pool) -> None:
@@ -172,12 +172,12 @@ async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
 
     monkeypatch.setattr(workers, "LOOK_SECONDS", 0.1)
     with monkeypatch.context() as hung:
-        hung.setattr(engine, "read", read)
-        engine.load([slow])
-    assert [pool.name for pool in engine.catalog.here] == ["p"]
-    assert slow.path in engine.catalog.refused
+        hung.setattr(manager, "read", read)
+        manager.load([slow])
+    assert [pool.name for pool in manager.catalog.here] == ["p"]
+    assert slow.path in manager.catalog.refused
     hanging.over.set()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_answers(

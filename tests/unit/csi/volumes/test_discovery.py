@@ -11,12 +11,12 @@ from csi.volumes.discovery import Discovery
 from csi.volumes.ledger import Measured
 from csi.volumes.node_record import NodeRecord
 from csi.volumes.pools import Pool, make_pool
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.volumes.engines import creation, engine_of
 
 
-def _handles(engine: Engine) -> list[str]:
-    return [entry.manifest.id for entry in engine.catalog.all()]
+def _handles(manager: VolumeManager) -> list[str]:
+    return [entry.manifest.id for entry in manager.catalog.all()]
 
 
 async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
@@ -25,16 +25,16 @@ async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
     folder.mkdir()
     elsewhere, _ = engine_of(other / "p", capacity=1 << 30)
     handle = (await elsewhere.create(creation("pvc-1"))).manifest.handle
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [folder, tmp_path / "none"])
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [folder, tmp_path / "none"])
     await discovery.look()
-    assert 1 == len(engine.catalog.here)
+    assert 1 == len(manager.catalog.here)
     (folder / "empty").mkdir()
     (other / "p").rename(folder / "disk")
     await discovery.look()
-    assert 2 == len(engine.catalog.here)
-    assert folder / "disk" == engine.find(handle).pool.path
-    assert (await engine.create(creation("pvc-2", pool="p"))).manifest.id == "pvc-2"
+    assert 2 == len(manager.catalog.here)
+    assert folder / "disk" == manager.find(handle).pool.path
+    assert (await manager.create(creation("pvc-2", pool="p"))).manifest.id == "pvc-2"
 
 
 async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp_path: Path) -> None:
@@ -42,68 +42,68 @@ async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp
     folder = tmp_path / "pools"
     folder.mkdir()
     make_pool(folder / "a", name="a", capacity_bytes=None, known={})
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [folder])
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [folder])
     await discovery.look()
-    handle = (await engine.create(creation("pvc-1", pool="a"))).manifest.handle
-    await engine.create(creation("pvc-2", pool="p"))
+    handle = (await manager.create(creation("pvc-1", pool="a"))).manifest.handle
+    await manager.create(creation("pvc-2", pool="p"))
     (folder / "a").rename(tmp_path / "away")
     await discovery.look()
-    assert ["pvc-2"] == _handles(engine)
+    assert ["pvc-2"] == _handles(manager)
     with pytest.raises(NotFound):
-        engine.find(handle)
+        manager.find(handle)
     with pytest.raises(ResourceExhausted, match=r"no pool here now: .*not mounted"):
-        await engine.create(creation("pvc-3", pool="a"))
-    assert [] == await engine.trash.all()
+        await manager.create(creation("pvc-3", pool="a"))
+    assert [] == await manager.trash.all()
     (folder / "a").mkdir()
     await discovery.look()
     assert [] == list((folder / "a").iterdir())
     (folder / "a").rmdir()
     (tmp_path / "away").rename(folder / "b")
     await discovery.look()
-    assert folder / "b" == engine.find(handle).pool.path
+    assert folder / "b" == manager.find(handle).pool.path
 
 
 async def test_a_volume_in_use_stays_known_without_its_disk(tmp_path: Path) -> None:
     """Or else nobody could unmount it."""
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [])
-    entry = await engine.create(creation("pvc-1"))
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [])
+    entry = await manager.create(creation("pvc-1"))
     entry.record = NodeRecord(staging="/somewhere")
     (tmp_path / "p").rename(tmp_path / "away")
     await discovery.look()
-    assert entry is engine.find(entry.manifest.handle)
+    assert entry is manager.find(entry.manifest.handle)
     (tmp_path / "away").rename(tmp_path / "p")
     await discovery.look()
-    assert entry is engine.find(entry.manifest.handle)
-    assert {} == engine.catalog.away
+    assert entry is manager.find(entry.manifest.handle)
+    assert {} == manager.catalog.away
 
 
 async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
     """Its volumes are the same ones, and which of both is right nobody knows."""
     folder = tmp_path / "pools"
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     shutil.copytree(tmp_path / "p", folder / "copy")
-    await Discovery(engine, [folder]).look()
-    assert [tmp_path / "p"] == [pool.path for pool in engine.catalog.pools]
+    await Discovery(manager, [folder]).look()
+    assert [tmp_path / "p"] == [pool.path for pool in manager.catalog.pools]
 
 
 async def test_nothing_of_a_copy_is_read_or_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be a snapshot that is mounted for a look, with millions of files."""
     folder = tmp_path / "pools"
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     shutil.copytree(tmp_path / "p", folder / "copy")
     shutil.rmtree(folder / "copy" / "trash")
 
     def read(pool: Pool) -> None:
         raise AssertionError(pool)
 
-    monkeypatch.setattr(engine, "read", read)
-    discovery = Discovery(engine, [folder])
+    monkeypatch.setattr(manager, "read", read)
+    discovery = Discovery(manager, [folder])
     await discovery.look()
-    assert "one is a copy of the other" in engine.catalog.refused[folder / "copy"]
+    assert "one is a copy of the other" in manager.catalog.refused[folder / "copy"]
     assert not (folder / "copy" / "trash").exists()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothing_uses_the_former_one(
@@ -112,22 +112,22 @@ async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothi
     """Until then it is refused with the reason; and the former path is not asked for any more."""
     known, folder = tmp_path / "known.json", tmp_path / "pools"
     folder.mkdir()
-    engine, _ = engine_of(tmp_path / "p")
-    used = await engine.create(creation("used"))
-    free = (await engine.create(creation("free"))).manifest.handle
+    manager, _ = engine_of(tmp_path / "p")
+    used = await manager.create(creation("used"))
+    free = (await manager.create(creation("free"))).manifest.handle
     used.record = NodeRecord(staging="/somewhere")
     known.write_text(json.dumps({str(tmp_path / "p"): used.pool.uuid}), encoding="utf-8")
     (tmp_path / "p").rename(folder / "moved")
-    discovery = Discovery(engine, [folder], paths=[tmp_path / "p"], known_file=known)
+    discovery = Discovery(manager, [folder], paths=[tmp_path / "p"], known_file=known)
     for _ in range(2):
         await discovery.look()
-        assert "1 volumes are still mounted from there" in engine.catalog.refused[folder / "moved"]
-        assert [each.manifest.id for each in engine.catalog.all()] == ["used"]
-    await engine._node._keep(used.manifest.handle, NodeRecord())
+        assert "1 volumes are still mounted from there" in manager.catalog.refused[folder / "moved"]
+        assert [each.manifest.id for each in manager.catalog.all()] == ["used"]
+    await manager._node._keep(used.manifest.handle, NodeRecord())
     await discovery.look()
-    assert engine.find(free).pool.path == engine.find(used.manifest.handle).pool.path == folder / "moved"
-    assert await engine.storage_health() == []
-    await engine.stop()
+    assert manager.find(free).pool.path == manager.find(used.manifest.handle).pool.path == folder / "moved"
+    assert await manager.storage_health() == []
+    await manager.stop()
 
 
 async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) -> None:
@@ -135,18 +135,18 @@ async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) ->
     folder = tmp_path / "pools"
     folder.mkdir()
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [folder])
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [folder])
     await discovery.look()
-    before = engine.catalog.pools[-1]
-    await engine.create(creation("pvc-1", pool="main"))
+    before = manager.catalog.pools[-1]
+    await manager.create(creation("pvc-1", pool="main"))
     shutil.rmtree(folder / "a")
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
     await discovery.look()
-    assert [] == _handles(engine)
-    assert before.uuid in engine.catalog.away
-    made = await engine.create(creation("pvc-2", pool="main"))
-    assert made.pool.uuid not in {before.uuid, engine.catalog.pools[0].uuid}
+    assert [] == _handles(manager)
+    assert before.uuid in manager.catalog.away
+    made = await manager.create(creation("pvc-2", pool="main"))
+    assert made.pool.uuid not in {before.uuid, manager.catalog.pools[0].uuid}
 
 
 async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
@@ -155,38 +155,38 @@ async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
     (folder / "bad").mkdir(parents=True)
     (folder / "bad" / "pool.json").write_text("{", encoding="utf-8")
     make_pool(folder / "good", name="good", capacity_bytes=None, known={})
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [folder])
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [folder])
     await discovery.look()
     await discovery.look()
-    assert ["p", "good"] == [pool.name for pool in engine.catalog.here]
+    assert ["p", "good"] == [pool.name for pool in manager.catalog.here]
 
 
 @pytest.mark.parametrize("remembered", [False, True])
 async def test_a_path_that_is_no_pool_yet_is_looked_for_again(tmp_path: Path, *, remembered: bool) -> None:
     """A disk that comes late is served without a restart; a wrong one in its place is not. Both are reported."""
     known = tmp_path / "known.json"
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     late = make_pool(tmp_path / "late", name="late", capacity_bytes=None, known={})
     known.write_text(json.dumps({str(late.path): "another" if remembered else late.uuid}), encoding="utf-8")
     (tmp_path / "late").rename(tmp_path / "away")
-    discovery = Discovery(engine, [], paths=[tmp_path / "p", tmp_path / "late"], known_file=known)
+    discovery = Discovery(manager, [], paths=[tmp_path / "p", tmp_path / "late"], known_file=known)
     await discovery.look()
-    (problem,) = await engine.storage_health()
+    (problem,) = await manager.storage_health()
     assert (problem.status, problem.reason) == ("STORAGE_UNREACHABLE", "PoolRefused")
     assert "its disk is not mounted" in problem.message
     (tmp_path / "away").rename(tmp_path / "late")
     await discovery.look()
-    assert [pool.name for pool in engine.catalog.here] == (["p"] if remembered else ["p", "late"])
-    assert bool(await engine.storage_health()) == remembered
-    await engine.stop()
+    assert [pool.name for pool in manager.catalog.here] == (["p"] if remembered else ["p", "late"])
+    assert bool(await manager.storage_health()) == remembered
+    await manager.stop()
 
 
 async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the start and later: EIO of one disk is no matter for another."""
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     other = make_pool(tmp_path / "other", name="other", capacity_bytes=None, known={})
 
     def fail(pool: Pool) -> Measured:
@@ -194,39 +194,39 @@ async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
 
     with monkeypatch.context() as failing:
         failing.setattr("csi.volumes.volume_manager.lower_bound", fail)
-        engine.load([other])
-        discovery = Discovery(engine, [], paths=[other.path])
+        manager.load([other])
+        discovery = Discovery(manager, [], paths=[other.path])
         await discovery.look()
-        assert [pool.name for pool in engine.catalog.here] == ["p"]
-        assert "Input/output error" in engine.catalog.refused[other.path]
+        assert [pool.name for pool in manager.catalog.here] == ["p"]
+        assert "Input/output error" in manager.catalog.refused[other.path]
     await discovery.look()
-    assert [pool.name for pool in engine.catalog.here] == ["p", "other"]
-    assert engine.catalog.refused == {}
-    await engine.stop()
+    assert [pool.name for pool in manager.catalog.here] == ["p", "other"]
+    assert manager.catalog.refused == {}
+    await manager.stop()
 
 
 async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I9: no disk ends the loop that looks for disks."""
-    engine, _ = engine_of(tmp_path / "p")
-    discovery = Discovery(engine, [])
+    manager, _ = engine_of(tmp_path / "p")
+    discovery = Discovery(manager, [])
 
     def fail(*_: object) -> None:
         raise RecursionError
 
     monkeypatch.setattr("csi.volumes.health.gone", fail)
     await discovery.look_safely()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> None:
     """A state directory below a linked /home is an ordinary thing."""
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     (tmp_path / "link").symlink_to(tmp_path / "p")
-    await Discovery(engine, [], paths=[tmp_path / "link"]).look()
+    await Discovery(manager, [], paths=[tmp_path / "link"]).look()
 
-    assert {} == engine.catalog.refused
-    assert [] == await engine.storage_health()
-    await engine.stop()
+    assert {} == manager.catalog.refused
+    assert [] == await manager.storage_health()
+    await manager.stop()
 
 
 @pytest.mark.parametrize("parameters", [{}, {"pool": "p"}])
@@ -234,11 +234,11 @@ async def test_a_volume_that_finds_no_pool_says_which_cannot_be_read(
     tmp_path: Path, parameters: dict[str, str]
 ) -> None:
     """It may be the pool that is wanted, so the volume waits for it; making another pool is no advice then."""
-    engine, _ = engine_of(tmp_path / "p")
-    pool = engine.catalog.pools[0]
-    engine.catalog.refused[pool.path] = "pool.json cannot be read"
-    engine.catalog.pools = ()
+    manager, _ = engine_of(tmp_path / "p")
+    pool = manager.catalog.pools[0]
+    manager.catalog.refused[pool.path] = "pool.json cannot be read"
+    manager.catalog.pools = ()
 
     with pytest.raises(ResourceExhausted, match=r"pool\.json cannot be read"):
-        await engine.create(creation("v", 1 << 20, **parameters))
-    await engine.stop()
+        await manager.create(creation("v", 1 << 20, **parameters))
+    await manager.stop()

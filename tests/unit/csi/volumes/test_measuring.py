@@ -18,8 +18,8 @@ from csi.volumes import ledger as ledgers
 from csi.volumes import measuring
 from csi.volumes.ledger import Measured
 from csi.volumes.pools import Pool
-from csi.volumes.requests import Enlarging
-from csi.volumes.volume_manager import Engine
+from csi.volumes.requests import Expanding
+from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.volumes.engines import creation, engine_of
 
 MIB = 1 << 20
@@ -56,12 +56,12 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     found.may_end.set()
 
 
-async def _restarted(path: Path, disk: Disk) -> Engine:
+async def _restarted(path: Path, disk: Disk) -> VolumeManager:
     """On a pool that has a volume of 50 MiB with 40 MiB in it."""
     disk.may_end.set()
-    engine, _ = engine_of(path)
-    await engine.create(creation("old", 50 * MIB))
-    await engine.stop()
+    manager, _ = engine_of(path)
+    await manager.create(creation("old", 50 * MIB))
+    await manager.stop()
     disk.free, disk.stored = 60 * MIB, {"old": 40 * MIB}
     disk.may_end.clear()
     return engine_of(path)[0]
@@ -69,76 +69,76 @@ async def _restarted(path: Path, disk: Disk) -> Engine:
 
 async def test_what_fits_into_the_lower_bound_waits_for_no_measurement(tmp_path: Path, disk: Disk) -> None:
     """Of 60 MiB free, 57 may be promised and 50 are; the tree counts as nothing until it is walked (I4)."""
-    engine = await _restarted(tmp_path / "p", disk)
-    (pool,) = engine.catalog.pools
-    assert (engine.ledger.capacity(pool), engine.ledger.is_complete(pool)) == (57 * MIB, False)
-    await engine.create(creation("fits", 6 * MIB))
+    manager = await _restarted(tmp_path / "p", disk)
+    (pool,) = manager.catalog.pools
+    assert (manager.ledger.capacity(pool), manager.ledger.is_complete(pool)) == (57 * MIB, False)
+    await manager.create(creation("fits", 6 * MIB))
     with pytest.raises(Unavailable, match="still measuring"):
-        await engine.create(creation("later", 20 * MIB))
-    assert engine.find(f"{pool.uuid}.old").manifest.state == "ready"
+        await manager.create(creation("later", 20 * MIB))
+    assert manager.find(f"{pool.uuid}.old").manifest.state == "ready"
 
     disk.may_end.set()
-    while not engine.ledger.is_complete(pool):
-        await engine.measuring.round()
-    await engine.create(creation("later", 20 * MIB))
+    while not manager.ledger.is_complete(pool):
+        await manager.measuring.round()
+    await manager.create(creation("later", 20 * MIB))
     with pytest.raises(ResourceExhausted):
-        await engine.create(creation("never", 60 * MIB))
-    assert engine.ledger.promised(pool) <= engine.ledger.capacity(pool) == 95 * MIB
-    await engine.stop()
+        await manager.create(creation("never", 60 * MIB))
+    assert manager.ledger.promised(pool) <= manager.ledger.capacity(pool) == 95 * MIB
+    await manager.stop()
 
 
 async def test_a_pool_that_is_not_measured_in_time_refuses(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has no capacity at all, not even what is surely there, and says so; a claim may go to another pool."""
-    engine = await _restarted(tmp_path / "p", disk)
-    (pool,) = engine.catalog.pools
-    (kept,) = engine.catalog.all()
-    controller: Any = Controller(engine)  # type: ignore[abstract]
+    manager = await _restarted(tmp_path / "p", disk)
+    (pool,) = manager.catalog.pools
+    (kept,) = manager.catalog.all()
+    controller: Any = Controller(manager)  # type: ignore[abstract]
     assert (await controller.GetCapacity(csi_pb2.GetCapacityRequest(), None)).available_capacity == 7 * MIB
     with monkeypatch.context() as late:
         late.setattr(measuring, "DEADLINE_SECONDS", -1.0)
-        await engine.measuring.round()
+        await manager.measuring.round()
     for name, size in (("later", 20 * MIB), ("small", 4096)):
         with pytest.raises(ResourceExhausted, match="could not be measured in time"):
-            await engine.create(creation(name, size))
+            await manager.create(creation(name, size))
     with pytest.raises(ResourceExhausted, match="could not be measured"):
-        await engine.enlarge(Enlarging(kept.manifest.handle, 51 * MIB, 0))
+        await manager.expand(Expanding(kept.manifest.handle, 51 * MIB, 0))
     assert (await controller.GetCapacity(csi_pb2.GetCapacityRequest(), None)).available_capacity == 0
-    assert [each.reason for each in await engine.storage_health()] == ["PoolNotMeasured"]
+    assert [each.reason for each in await manager.storage_health()] == ["PoolNotMeasured"]
 
-    engine.admit(*engine.read(pool))
-    assert engine.ledger.available(pool) == 7 * MIB, "a disk that comes back has its full time again"
+    manager.admit(*manager.read(pool))
+    assert manager.ledger.available(pool) == 7 * MIB, "a disk that comes back has its full time again"
     disk.may_end.set()
-    while not engine.ledger.is_complete(pool):
-        await engine.measuring.round()
-    assert (engine.ledger.available(pool), await engine.storage_health()) == (45 * MIB, [])
-    await engine.stop()
+    while not manager.ledger.is_complete(pool):
+        await manager.measuring.round()
+    assert (manager.ledger.available(pool), await manager.storage_health()) == (45 * MIB, [])
+    await manager.stop()
 
 
 async def test_a_configured_capacity_waits_for_no_measurement(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing that a walk could find would change it."""
-    engine, _ = engine_of(tmp_path / "p", capacity=10 * MIB)
+    manager, _ = engine_of(tmp_path / "p", capacity=10 * MIB)
     monkeypatch.setattr(measuring, "DEADLINE_SECONDS", -1.0)
-    await engine.measuring.round()
-    assert (await engine.create(creation("a", 10 * MIB))).manifest.state == "ready"
+    await manager.measuring.round()
+    assert (await manager.create(creation("a", 10 * MIB))).manifest.state == "ready"
     disk.may_end.set()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No walk occupies the threads that serve mounts, however many ask; a small volume is measured on the spot."""
-    engine, _ = engine_of(tmp_path / "p", capacity=1 << 30)
-    entry = await engine.create(creation("a"))
+    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    entry = await manager.create(creation("a"))
     (entry.home / "data").unlink()
     (entry.home / "data").mkdir()
     (entry.home / "data" / "file").write_bytes(os.urandom(MIB))
     os.sync()
-    quick = await engine.measuring.stored(entry)
+    quick = await manager.measuring.stored(entry)
     assert quick is not None
     assert MIB <= quick <= MIB + 65536
     may_end, started = threading.Event(), []
@@ -151,29 +151,29 @@ async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
     monkeypatch.setattr("csi.host.trees.disk_bytes", slow)
     monkeypatch.setattr(measuring, "STATS_PATIENCE_SECONDS", 0.01)
     monkeypatch.setattr(measuring, "REST", 0)
-    assert [quick] * 5 == [await engine.measuring.stored(entry) for _ in range(5)]
+    assert [quick] * 5 == [await manager.measuring.stored(entry) for _ in range(5)]
     assert len(started) == 1
-    assert await asyncio.wait_for(engine.look(lambda: "served"), 5) == "served"
+    assert await asyncio.wait_for(manager.look(lambda: "served"), 5) == "served"
     may_end.set()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_pool_that_fails_ends_no_loop_and_no_other_pool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever is raised for one of them: it keeps its last measurement, and is measured again later."""
-    engine, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
     real = ledgers.measure
 
     def measure(pool: Pool, **_: object) -> Measured:
         raise RecursionError(pool.name)
 
     monkeypatch.setattr(ledgers, "measure", measure)
-    await engine.measuring.round()
+    await manager.measuring.round()
     monkeypatch.setattr(ledgers, "measure", real)
-    await engine.measuring.round()
-    assert engine.ledger.is_complete(engine.catalog.pools[0])
-    await engine.stop()
+    await manager.measuring.round()
+    assert manager.ledger.is_complete(manager.catalog.pools[0])
+    await manager.stop()
 
 
 def test_blocks_that_several_files_share_are_promised_once() -> None:
@@ -183,9 +183,9 @@ def test_blocks_that_several_files_share_are_promised_once() -> None:
 
 async def test_bytes_of_a_damaged_volume_are_not_given_to_others(tmp_path: Path) -> None:
     """I4: how much was promised to it, nobody knows."""
-    engine, _ = engine_of(tmp_path / "p")
-    await engine.create(creation("a", 65536))
-    await engine.stop()
+    manager, _ = engine_of(tmp_path / "p")
+    await manager.create(creation("a", 65536))
+    await manager.stop()
     (tmp_path / "p" / "volumes" / "a" / "manifest.json").write_bytes(b"{")
     again, _ = engine_of(tmp_path / "p")
     await again.measuring.round()
@@ -199,8 +199,8 @@ async def test_bytes_of_a_damaged_volume_are_not_given_to_others(tmp_path: Path)
 
 async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """I9: what fails in one round is tried again in the next, and holds up no other loop."""
-    engine, _ = engine_of(tmp_path / "p")
-    engine._purge_seconds = 0.001  # rounds follow each other
+    manager, _ = engine_of(tmp_path / "p")
+    manager._purge_seconds = 0.001  # rounds follow each other
     rounds = {"purge_expired": 0, "round": 0, "settle": 0}
 
     def failing(name: str) -> None:
@@ -208,28 +208,28 @@ async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: 
             rounds[name] += 1
             raise RecursionError(name)
 
-        target = {"purge_expired": engine.trash, "round": engine.measuring, "settle": engine}[name]
+        target = {"purge_expired": manager.trash, "round": manager.measuring, "settle": manager}[name]
         monkeypatch.setattr(target, name, fail)
 
     for name in rounds:
         failing(name)
-    task = asyncio.create_task(engine.purge_for_ever())
+    task = asyncio.create_task(manager.purge_for_ever())
     while min(rounds.values()) < 3:
         await asyncio.sleep(0.001)
         assert not task.done()
     task.cancel()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_no_trash_is_purged_for_a_guess(tmp_path: Path, disk: Disk) -> None:
     """What volumes occupy is unknown until they are measured, and then belongs to what was free at that moment."""
-    engine = await _restarted(tmp_path / "p", disk)
-    (pool,) = engine.catalog.pools
-    assert 0 == engine.ledger.shortfall(pool, 0)
+    manager = await _restarted(tmp_path / "p", disk)
+    (pool,) = manager.catalog.pools
+    assert 0 == manager.ledger.shortfall(pool, 0)
 
     disk.free = 6 * MIB
     disk.may_end.set()
-    await engine.measuring.round()
-    assert engine.ledger.is_complete(pool)
-    assert [4 * MIB, 4 * MIB, 0] == [engine.ledger.shortfall(pool, free * MIB) for free in (0, 6, 20)]
-    await engine.stop()
+    await manager.measuring.round()
+    assert manager.ledger.is_complete(pool)
+    assert [4 * MIB, 4 * MIB, 0] == [manager.ledger.shortfall(pool, free * MIB) for free in (0, 6, 20)]
+    await manager.stop()

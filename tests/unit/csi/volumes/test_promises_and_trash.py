@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csi.backends.protocol import Ailment
+from csi.backends.protocol import HealthIssue
 from csi.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -26,9 +26,9 @@ from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
 from csi.volumes import manifest as manifests
 from csi.volumes.ledger import SHARE, Measured
-from csi.volumes.requests import LONGEST_RETENTION, Enlarging
+from csi.volumes.requests import LONGEST_RETENTION, Expanding
 from csi.volumes.trash_names import PURGING
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.volumes.engines import creation, engine_of
 
 MIB = 1 << 20
@@ -55,25 +55,25 @@ def test_promises_never_exceed_the_capacity(
     pool = tmp_path_factory.mktemp("pool") / "p"
 
     async def live() -> None:
-        engine, _ = engine_of(pool, capacity=CAPACITY)
-        the_pool = engine.catalog.pools[0]
+        manager, _ = engine_of(pool, capacity=CAPACITY)
+        the_pool = manager.catalog.pools[0]
         handles: dict[str, str] = {}
         for verb, name, size in operations:
             if verb == "restart":
-                await engine.stop()
-                engine, _ = engine_of(pool)
-                the_pool = engine.catalog.pools[0]
+                await manager.stop()
+                manager, _ = engine_of(pool)
+                the_pool = manager.catalog.pools[0]
             elif verb == "create":
                 requests = [creation(name, size * MIB), creation(f"{name}{name}", size * MIB)]
-                for entry in await asyncio.gather(*map(engine.create, requests), return_exceptions=True):
+                for entry in await asyncio.gather(*map(manager.create, requests), return_exceptions=True):
                     if isinstance(entry, BaseException):
                         assert isinstance(entry, ResourceExhausted | OutOfRange | AlreadyExists), entry
                     else:
                         handles[entry.manifest.name] = entry.manifest.handle
             elif name in handles and verb == "delete":
-                await engine.delete(handles[name])
+                await manager.delete(handles[name])
             elif name in handles and verb == "grow":
-                growing = [engine.enlarge(Enlarging(handle, size * MIB, 0)) for handle in handles.values()]
+                growing = [manager.expand(Expanding(handle, size * MIB, 0)) for handle in handles.values()]
                 for entry in await asyncio.gather(*growing, return_exceptions=True):
                     if isinstance(entry, BaseException):
                         assert isinstance(entry, ResourceExhausted | OutOfRange | NotFound), entry
@@ -81,82 +81,82 @@ def test_promises_never_exceed_the_capacity(
                         assert entry.manifest.size_bytes >= size * MIB
             elif name in handles:
                 try:
-                    await engine.undelete(handles[name])
+                    await manager.undelete(handles[name])
                 except (ResourceExhausted, AlreadyExists, NotFound):
                     continue
-            assert engine.ledger.promised(the_pool) <= CAPACITY
-            assert engine.ledger.promised(the_pool) == sum(each.manifest.size_bytes for each in engine.catalog.all())
-        await engine.stop()
+            assert manager.ledger.promised(the_pool) <= CAPACITY
+            assert manager.ledger.promised(the_pool) == sum(each.manifest.size_bytes for each in manager.catalog.all())
+        await manager.stop()
 
     asyncio.run(live())
 
 
 async def test_what_can_never_fit_is_out_of_range_and_what_does_not_fit_now_is_exhausted(tmp_path: Path) -> None:
     """Callers do different things with the two."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    await engine.create(creation("a", 8 * MIB))
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    await manager.create(creation("a", 8 * MIB))
 
     with pytest.raises(OutOfRange, match="in all"):
-        await engine.create(creation("b", 11 * MIB))
+        await manager.create(creation("b", 11 * MIB))
     with pytest.raises(ResourceExhausted, match="delete volumes"):
-        await engine.create(creation("b", 3 * MIB))
-    await engine.stop()
+        await manager.create(creation("b", 3 * MIB))
+    await manager.stop()
 
 
 async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     """The caller may count on it: RESOURCE_EXHAUSTED means that there is no such volume."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
     paper.no_space = 2
 
     with pytest.raises(ResourceExhausted, match="disk"):
-        await engine.create(creation("a"))
+        await manager.create(creation("a"))
 
     assert list((tmp_path / "p" / "volumes").iterdir()) == []
-    assert engine.ledger.promised(engine.catalog.pools[0]) == 0
-    await engine.stop()
+    assert manager.ledger.promised(manager.catalog.pools[0]) == 0
+    await manager.stop()
 
 
 async def test_trash_makes_room_oldest_first_when_the_disk_is_full(tmp_path: Path) -> None:
     """Trash counts as free, so a promise may need it."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
     for number, name in enumerate(("old", "new")):
-        entry = await engine.create(creation(name, MIB))
-        await engine.delete(entry.manifest.handle)
+        entry = await manager.create(creation(name, MIB))
+        await manager.delete(entry.manifest.handle)
         (trashed,) = [each for each in (tmp_path / "p" / "trash").iterdir() if each.name.startswith(name)]
         trashed.rename(trashed.with_name(f"{name}.{1000 + number}"))
     paper.no_space = 1
 
-    await engine.create(creation("a", 65536))
+    await manager.create(creation("a", 65536))
 
-    assert [each.manifest.name for each in await engine.trash.all()] == ["new"]
-    await engine.stop()
+    assert [each.manifest.name for each in await manager.trash.all()] == ["new"]
+    await manager.stop()
 
 
 async def test_trash_is_purged_when_its_time_is_over_and_not_before(tmp_path: Path) -> None:
     """Each volume has a retention of its own."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     for name, kept in (("short", "0s"), ("long", "24h")):
-        entry = await engine.create(creation(name, MIB, trashRetention=kept))
-        await engine.delete(entry.manifest.handle)
+        entry = await manager.create(creation(name, MIB, trashRetention=kept))
+        await manager.delete(entry.manifest.handle)
 
-    assert await engine.trash.purge_expired() == 1
-    assert [each.manifest.name for each in await engine.trash.all()] == ["long"]
-    await engine.stop()
+    assert await manager.trash.purge_expired() == 1
+    assert [each.manifest.name for each in await manager.trash.all()] == ["long"]
+    await manager.stop()
 
 
 async def test_a_purge_that_was_cut_off_is_finished_and_never_undone(tmp_path: Path) -> None:
     """Half a volume must not come back as a whole one."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a"))
-    await engine.delete(entry.manifest.handle)
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a"))
+    await manager.delete(entry.manifest.handle)
     (trashed,) = (tmp_path / "p" / "trash").iterdir()
     trashed.rename(trashed.with_name(PURGING + trashed.name))
 
     with pytest.raises(NotFound):
-        await engine.undelete(entry.manifest.handle)
-    await engine.trash.purge_expired()
+        await manager.undelete(entry.manifest.handle)
+    await manager.trash.purge_expired()
     assert list((tmp_path / "p" / "trash").iterdir()) == []
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_purge_follows_no_link(tmp_path: Path) -> None:
@@ -164,23 +164,23 @@ async def test_a_purge_follows_no_link(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x", encoding="utf-8")
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a"))
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a"))
     (entry.home / "link").symlink_to(outside)
     (entry.home / "deep" / "er").mkdir(parents=True)
     (entry.home / "deep" / "er" / "up").symlink_to("../../../../..")
-    await engine.delete(entry.manifest.handle)
+    await manager.delete(entry.manifest.handle)
 
-    assert await engine.trash.purge() == 1
+    assert await manager.trash.purge() == 1
     assert (outside / "precious").exists()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_volume_whose_making_was_cut_off_is_finished_by_the_retry(tmp_path: Path) -> None:
     """Its promise counts meanwhile, also after a restart."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
     paper.may_go.clear()
-    task = asyncio.create_task(engine.create(creation("a", 8 * MIB)))
+    task = asyncio.create_task(manager.create(creation("a", 8 * MIB)))
     while not paper.started.is_set():
         await asyncio.sleep(0.01)
     again, _ = engine_of(tmp_path / "p")  # as after a kill -9: the disk is all that is known
@@ -192,17 +192,17 @@ async def test_a_volume_whose_making_was_cut_off_is_finished_by_the_retry(tmp_pa
     assert entry.manifest.state == "ready"
     paper.may_go.set()
     await task
-    for each in (engine, again):
+    for each in (manager, again):
         await each.stop()
 
 
 async def test_the_ledger_of_holders_survives(tmp_path: Path) -> None:
     """Who held a volume, and who before: in the manifest, oldest first."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a", MIB, **{"mooring.dev/claim-uid": "1"}))
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a", MIB, **{"mooring.dev/claim-uid": "1"}))
     for uid in ("2", "2", "3"):
-        await engine.record_holder(entry.manifest.handle, {"mooring.dev/claim-uid": uid})
-    await engine.stop()
+        await manager.record_holder(entry.manifest.handle, {"mooring.dev/claim-uid": uid})
+    await manager.stop()
     again, _ = engine_of(tmp_path / "p")
     manifest = again.find(entry.manifest.handle).manifest
 
@@ -216,9 +216,9 @@ def test_nothing_in_a_pool_is_open_to_others(tmp_path: Path) -> None:
     """Directories 0700, files 0600: a volume's data is for whoever mounts it."""
 
     async def live() -> None:
-        engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-        await engine.create(creation("a"))
-        await engine.stop()
+        manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+        await manager.create(creation("a"))
+        await manager.stop()
 
     before = os.umask(0)
     try:
@@ -235,23 +235,23 @@ async def test_a_disk_that_fails_while_a_volume_is_created_keeps_no_bytes_reserv
     tmp_path: Path, error: Exception
 ) -> None:
     """Whatever the backend raises: no entry and no directory is left, and the next volume may have all of the pool."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
     paper.fails = error
     with pytest.raises((Internal, ResourceExhausted)):
-        await engine.create(creation("a", CAPACITY))
+        await manager.create(creation("a", CAPACITY))
     paper.fails = None
 
-    assert (engine.catalog.all(), list((tmp_path / "p" / "volumes").iterdir())) == ([], [])
-    await engine.create(creation("b", CAPACITY))
-    await engine.stop()
+    assert (manager.catalog.all(), list((tmp_path / "p" / "volumes").iterdir())) == ([], [])
+    await manager.create(creation("b", CAPACITY))
+    await manager.stop()
 
 
 @pytest.mark.parametrize("name", ["odd", "odd.x", "odd.99999999999999999999", "a.1", ".1", "link.1", "pipe.1"])
 async def test_an_odd_entry_of_the_trash_is_left_alone_and_harms_no_list(tmp_path: Path, name: str) -> None:
     """I9: the others are listed and purged, and what we do not understand does not count as room for others."""
-    engine, _ = engine_of(tmp_path / "p")
-    entry = await engine.create(creation("a"))
-    await engine.delete(entry.manifest.handle)
+    manager, _ = engine_of(tmp_path / "p")
+    entry = await manager.create(creation("a"))
+    await manager.delete(entry.manifest.handle)
     trash = tmp_path / "p" / "trash"
     (trash / name).mkdir()
     if name == "link.1":
@@ -259,32 +259,32 @@ async def test_an_odd_entry_of_the_trash_is_left_alone_and_harms_no_list(tmp_pat
     elif name == "pipe.1":
         os.mkfifo(trash / name / "manifest.json")
 
-    answer = await _list_trash(engine)
+    answer = await _list_trash(manager)
     assert [each.manifest.csi_name for each in answer.entries] == ["a"]
-    assert await engine.trash.purge() == 1
+    assert await manager.trash.purge() == 1
     assert [each.name for each in trash.iterdir()] == [name]
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_retention_of_any_length_harms_no_list(tmp_path: Path) -> None:
     """A longer one than is accepted now was accepted before: it is as long as it can be."""
-    engine, _ = engine_of(tmp_path / "p")
+    manager, _ = engine_of(tmp_path / "p")
     for text in ("99999999999999999999h", "9" * 5000 + "h", "1000000h"):
         with pytest.raises(InvalidArgument, match="trashRetention"):
             creation("a", trashRetention=text)
-        entry = await engine.create(creation("a"))
+        entry = await manager.create(creation("a"))
         changed = msgspec.structs.replace(entry.manifest, mutable_parameters={"trashRetention": text})
         manifests.write(entry.home, changed)
-        await engine.delete(entry.manifest.handle)
+        await manager.delete(entry.manifest.handle)
 
-        (listed,) = (await _list_trash(engine)).entries
+        (listed,) = (await _list_trash(manager)).entries
         assert listed.purge_after.seconds - listed.deleted.seconds == LONGEST_RETENTION
-        await engine.trash.purge()
-    await engine.stop()
+        await manager.trash.purge()
+    await manager.stop()
 
 
-async def _list_trash(engine: Engine) -> inventory_pb2.ListTrashResponse:
-    inventory: Any = Inventory(engine)
+async def _list_trash(manager: VolumeManager) -> inventory_pb2.ListTrashResponse:
+    inventory: Any = Inventory(manager)
     return cast("inventory_pb2.ListTrashResponse", await inventory.ListTrash(inventory_pb2.ListTrashRequest(), None))
 
 
@@ -292,22 +292,22 @@ async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_f
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller hears of it, the next round tries again, and nobody is promised what it occupies."""
-    engine, _ = engine_of(tmp_path / "p")
-    (pool,) = engine.catalog.pools
-    entry = await engine.create(creation("a"))
-    await engine.delete(entry.manifest.handle)
+    manager, _ = engine_of(tmp_path / "p")
+    (pool,) = manager.catalog.pools
+    entry = await manager.create(creation("a"))
+    await manager.delete(entry.manifest.handle)
     with monkeypatch.context() as failing:
         failing.setattr(files, "remove_tree", _refuse)
         with pytest.raises(Internal, match="Operation not permitted"):
-            await engine.trash.purge(entry.manifest.handle)
-        await engine.measuring.round()
-        assert engine.ledger.trash(pool) == 0
+            await manager.trash.purge(entry.manifest.handle)
+        await manager.measuring.round()
+        assert manager.ledger.trash(pool) == 0
         with pytest.raises(Internal):
-            await engine.trash.purge()
+            await manager.trash.purge()
 
-    await engine.trash.purge_expired()
-    assert (list(pool.trash.iterdir()), engine.catalog.stuck) == ([], set())
-    await engine.stop()
+    await manager.trash.purge_expired()
+    assert (list(pool.trash.iterdir()), manager.catalog.stuck) == ([], set())
+    await manager.stop()
 
 
 @pytest.mark.parametrize("measured_as", ["trash", "a volume"])
@@ -315,30 +315,30 @@ async def test_trash_that_cannot_be_removed_counts_as_used_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured_as: str
 ) -> None:
     """I4: not first at the next measurement, and whatever the pool was measured with; free again when it is gone."""
-    engine, _ = engine_of(tmp_path / "p")
-    (pool,) = engine.catalog.pools
-    entry = await engine.create(creation("a"))
+    manager, _ = engine_of(tmp_path / "p")
+    (pool,) = manager.catalog.pools
+    entry = await manager.create(creation("a"))
 
     def note(*, trashed: bool) -> None:
         names = {path.name: 50 * MIB for path in pool.trash.iterdir()} if trashed else {}
-        engine.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {} if trashed else {"a": 50 * MIB}, names))
+        manager.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {} if trashed else {"a": 50 * MIB}, names))
 
     note(trashed=False)
-    await engine.delete(entry.manifest.handle)
+    await manager.delete(entry.manifest.handle)
     (trashed,) = pool.trash.iterdir()
     note(trashed=True) if measured_as == "trash" else None
-    assert engine.ledger.capacity(pool) == 150 * MIB * SHARE // 100
+    assert manager.ledger.capacity(pool) == 150 * MIB * SHARE // 100
     with monkeypatch.context() as failing:
         failing.setattr(files, "remove_tree", _refuse)
         with pytest.raises(Internal):
-            await engine.trash.purge()
-        assert (engine.ledger.capacity(pool), engine.ledger.trash(pool)) == (100 * MIB * SHARE // 100, 0)
-    engine.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {}, {f".purging-{trashed.name}": 50 * MIB}))
-    assert engine.ledger.capacity(pool) == 100 * MIB * SHARE // 100
+            await manager.trash.purge()
+        assert (manager.ledger.capacity(pool), manager.ledger.trash(pool)) == (100 * MIB * SHARE // 100, 0)
+    manager.ledger.note(pool, Measured(100 * MIB, 60 * MIB, {}, {f".purging-{trashed.name}": 50 * MIB}))
+    assert manager.ledger.capacity(pool) == 100 * MIB * SHARE // 100
     (pool.trash / f".purging-{trashed.name}").rename(tmp_path / "by-hand")
-    await engine.trash.purge_expired()
-    assert engine.catalog.stuck == set()
-    await engine.stop()
+    await manager.trash.purge_expired()
+    assert manager.catalog.stuck == set()
+    await manager.stop()
 
 
 def _refuse(root: Path, path: Path) -> None:
@@ -347,16 +347,16 @@ def _refuse(root: Path, path: Path) -> None:
 
 async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
     """Growing would fill the lost end with zeros and clear the alarm; a cut-off expansion is given up, too."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a", MIB))
-    paper.ill = [Ailment("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a", MIB))
+    paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
     with pytest.raises(FailedPrecondition, match="its end is gone"):
-        await engine.enlarge(Enlarging(entry.manifest.handle, 2 * MIB, 0))
+        await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
     manifests.write(entry.home, msgspec.structs.replace(entry.manifest, grows_to=2 * MIB))
-    await engine.stop()
+    await manager.stop()
 
     again, paper = engine_of(tmp_path / "p")
-    paper.ill = [Ailment("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
     await again.settle()
     manifest = again.find(entry.manifest.handle).manifest
     assert (manifest.size_bytes, manifest.grows_to) == (MIB, 0)
@@ -365,51 +365,51 @@ async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
 
 async def test_whatever_is_in_the_place_of_a_node_record_its_volume_can_be_deleted(tmp_path: Path) -> None:
     """And restored, and purged."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a"))
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a"))
     (entry.home / "node.json").mkdir()
-    await engine.delete(entry.manifest.handle)
-    await engine.undelete(entry.manifest.handle)
-    await engine.delete(entry.manifest.handle)
+    await manager.delete(entry.manifest.handle)
+    await manager.undelete(entry.manifest.handle)
+    await manager.delete(entry.manifest.handle)
 
-    assert await engine.trash.purge() == 1
-    await engine.stop()
+    assert await manager.trash.purge() == 1
+    await manager.stop()
 
 
 async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> None:
     """A backend that this driver does not have is no reason to hide what is there."""
-    engine, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
-    entry = await engine.create(creation("a"))
+    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    entry = await manager.create(creation("a"))
     manifests.write(entry.home, msgspec.structs.replace(entry.manifest, backend="zvol"))
-    await engine.delete(entry.manifest.handle)
+    await manager.delete(entry.manifest.handle)
 
-    (listed,) = (await _list_trash(engine)).entries
+    (listed,) = (await _list_trash(manager)).entries
     assert listed.manifest.backend == "zvol"
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_an_image_that_another_process_works_on_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Creating and growing are refused for the moment, nothing is undone, and what a crash cut off is not given up."""
-    engine, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
     paper.fails = ImageLocked("a former driver's program")
     with pytest.raises(ImageLocked):
-        await engine.create(creation("a", MIB))
+        await manager.create(creation("a", MIB))
     paper.fails = None
-    entry = await engine.create(creation("a", MIB))
+    entry = await manager.create(creation("a", MIB))
 
     def locked(*_: object) -> None:
         raise ImageLocked("a former driver's program")
 
     with monkeypatch.context() as held:
-        held.setattr(paper, "enlarge", locked)
+        held.setattr(paper, "expand", locked)
         with pytest.raises(ImageLocked):
-            await engine.enlarge(Enlarging(entry.manifest.handle, 2 * MIB, 0))
+            await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
         assert entry.manifest.promised_bytes == MIB
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=2 * MIB)
-        await engine.settle()
+        await manager.settle()
         assert entry.manifest.grows_to == 2 * MIB
-    await engine.settle()
+    await manager.settle()
     assert (entry.manifest.size_bytes, entry.manifest.grows_to) == (2 * MIB, 0)
-    await engine.stop()
+    await manager.stop()

@@ -16,13 +16,13 @@ from tests.unit.csi.volumes.engines import creation, engine_of
 
 async def test_everything_that_only_looks_answers_while_the_workers_are_stuck(tmp_path: Path) -> None:
     """A stuck disk must not look like a dead driver; a deadline ends the waiting and not the work."""
-    engine, paper = engine_of(tmp_path / "p", capacity=4 << 30, workers=1)
-    ready = await engine.create(creation("ready"))
-    await engine.delete((await engine.create(creation("gone"))).manifest.handle)
+    manager, paper = engine_of(tmp_path / "p", capacity=4 << 30, workers=1)
+    ready = await manager.create(creation("ready"))
+    await manager.delete((await manager.create(creation("gone"))).manifest.handle)
     server = grpc.aio.server()
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
-    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(engine), server)  # type: ignore[abstract]
-    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(engine), server)
+    csi_pb2_grpc.add_ControllerServicer_to_server(Controller(manager), server)  # type: ignore[abstract]
+    inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
     server.add_insecure_port(f"unix://{tmp_path}/s.sock")
     await server.start()
     paper.may_go.clear()
@@ -54,7 +54,7 @@ async def test_everything_that_only_looks_answers_while_the_workers_are_stuck(tm
     finally:
         paper.may_go.set()
         await server.stop(5)
-        await engine.stop()
+        await manager.stop()
 
 
 async def _code(call: "grpc.aio.UnaryUnaryCall[csi_pb2.CreateVolumeRequest, csi_pb2.CreateVolumeResponse]") -> str:

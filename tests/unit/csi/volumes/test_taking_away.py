@@ -20,7 +20,7 @@ from csi.host.errors import AlreadyMounted, HostError, UnsafePath
 from csi.volumes.node_record import FOLDER, NodeRecord, Publication
 from csi.volumes.pools import Pool, make_pool
 from csi.volumes.requests import Capability, Creation, Parameters, Publishing, Staging
-from csi.volumes.volume_manager import Engine
+from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.services.kinds import disk
 
 VOLUME = f"v-{os.getpid()}"
@@ -47,9 +47,9 @@ class Place:
         """The driver makes it."""
         return self.home / "target"
 
-    def engine(self, *pools: Pool) -> Engine:
+    def manager(self, *pools: Pool) -> VolumeManager:
         """A driver as it starts; only with these pools."""
-        made = Engine(backends=backends(), node_id="n", workers=2, purge_seconds=60, state=self.home / "state")
+        made = VolumeManager(backends=backends(), node_id="n", workers=2, purge_seconds=60, state=self.home / "state")
         made.load(pools)
         return made
 
@@ -89,21 +89,23 @@ def xfs_place(tmp_path: Path) -> Iterator[Place]:
                     subprocess.run(["umount", "-l", str(mount.target)], check=False)
 
 
-async def _mounted(engine: Engine, place: Place, *, backend: str = "directory", access_type: str = "mount") -> str:
+async def _mounted(
+    manager: VolumeManager, place: Place, *, backend: str = "directory", access_type: str = "mount"
+) -> str:
     """A volume that is staged and published; its handle."""
     use = Capability(access_type, MODE)
     request = Creation(VOLUME, 16 << 20, 0, (use,), Parameters.parse({"backend": backend}))
-    handle = (await engine.create(request)).manifest.handle
-    await engine.stage(Staging(handle, str(place.staging), use))
-    await engine.publish(Publishing(handle, str(place.staging), str(place.target), use, read_only=False))
+    handle = (await manager.create(request)).manifest.handle
+    await manager.stage(Staging(handle, str(place.staging), use))
+    await manager.publish(Publishing(handle, str(place.staging), str(place.target), use, read_only=False))
     return handle
 
 
-async def _take_away(engine: Engine, place: Place, handle: str) -> None:
+async def _take_away(manager: VolumeManager, place: Place, handle: str) -> None:
     for _ in range(2):
-        await engine.unpublish(handle, str(place.target))
+        await manager.unpublish(handle, str(place.target))
     for _ in range(2):
-        await engine.unstage(handle, str(place.staging))
+        await manager.unstage(handle, str(place.staging))
 
 
 def _unmount_disk(place: Place) -> None:
@@ -138,35 +140,35 @@ async def test_a_volume_is_taken_away_whatever_became_of_its_disk(
     place: Place, backend: str, access_type: str, break_disk: Callable[[Place], None], *, restart: bool
 ) -> None:
     """Also by a driver that started without the pool and has no record; the mounts, devices and mount point are gone."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place, backend=backend, access_type=access_type)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place, backend=backend, access_type=access_type)
     break_disk(place)
     if restart:
-        await engine.stop()
+        await manager.stop()
         shutil.rmtree(place.home / "state" / FOLDER)
-        engine = place.engine()
+        manager = place.manager()
 
-    await _take_away(engine, place, handle)
+    await _take_away(manager, place, handle)
 
     assert place.mounted() == set()
     assert loopdev.tagged(loopdev.tag_of(handle)) == []
     assert not place.target.exists()
     assert list((place.home / "state").glob("*/*.json")) == []
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_disk_that_became_read_only_lets_go_of_its_volumes(place: Place) -> None:
     """And nothing is written to it, before or after."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     _remount_read_only(place)
     before = sorted(place.pool.path.rglob("*"))
 
-    await _take_away(engine, place, handle)
+    await _take_away(manager, place, handle)
 
     assert place.mounted() == set()
     assert sorted(place.pool.path.rglob("*")) == before
-    await engine.stop()
+    await manager.stop()
 
 
 XFS_SHUT_DOWN = 0x8004587D
@@ -178,104 +180,104 @@ XFS_SHUT_DOWN = 0x8004587D
 async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backend: str, access_type: str) -> None:
     """Every call on its files fails, the kernel's own on a loop device's image too; without a record, as well."""
     place = xfs_place
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place, backend=backend, access_type=access_type)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place, backend=backend, access_type=access_type)
     root = os.open(place.pool.path, os.O_RDONLY)
     try:
         fcntl.ioctl(root, XFS_SHUT_DOWN, struct.pack("=I", 2))
     finally:
         os.close(root)
     with pytest.raises(FailedPrecondition, match="in use at"):
-        await engine.delete(handle)
-    await engine.stop()
+        await manager.delete(handle)
+    await manager.stop()
     shutil.rmtree(place.home / "state" / FOLDER)
-    engine = place.engine()
+    manager = place.manager()
 
-    await _take_away(engine, place, handle)
+    await _take_away(manager, place, handle)
 
     assert place.mounted() == set()
     assert [
         each for each in loopdev.of_volume(VOLUME, tag=loopdev.tag_of(handle)) if str(place.home) in each.backing
     ] == []
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_call_can_be_repeated_after_a_restart_without_the_disk(place: Place) -> None:
     """The answer may have been lost: a volume of a pool that this node served is taken away already, not unknown."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     _unmount_disk(place)
-    await _take_away(engine, place, handle)
-    await engine.stop()
-    engine = place.engine()
+    await _take_away(manager, place, handle)
+    await manager.stop()
+    manager = place.manager()
 
-    await _take_away(engine, place, handle)
-    await engine.stop()
+    await _take_away(manager, place, handle)
+    await manager.stop()
 
 
 async def test_a_handle_that_nothing_knows_is_not_found(place: Place) -> None:
     """Neither a volume nor a pool, a record or a mount."""
-    engine = place.engine()
+    manager = place.manager()
     with pytest.raises(NotFound):
-        await engine.unpublish("11111111-1111-1111-1111-111111111111.v", str(place.target))
-    await engine.stop()
+        await manager.unpublish("11111111-1111-1111-1111-111111111111.v", str(place.target))
+    await manager.stop()
 
 
 @pytest.mark.parametrize("lost", [None, b"\0" * 200, b"{}"])
 async def test_a_mounted_volume_is_in_use_whatever_its_record_says(place: Place, lost: bytes | None) -> None:
     """A record that is lost, torn or empty lets nobody delete what is mounted."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
-    await engine.stop()
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
+    await manager.stop()
     record = place.home / "state" / FOLDER / f"{handle}.json"
     record.unlink() if lost is None else record.write_bytes(lost)
-    engine = place.engine(place.pool)
+    manager = place.manager(place.pool)
 
     with pytest.raises(FailedPrecondition, match="in use at"):
-        await engine.delete(handle)
-    await _take_away(engine, place, handle)
-    await engine.delete(handle)
+        await manager.delete(handle)
+    await _take_away(manager, place, handle)
+    await manager.delete(handle)
     assert place.mounted() == set()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_an_unstage_with_another_path_leaves_the_volume_staged(place: Place) -> None:
     """It is not staged there, which is fine; where it is staged it stays, and is not deleted."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
-    await engine.unpublish(handle, str(place.target))
-    await engine.unstage(handle, str(place.home / "other"))
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
+    await manager.unpublish(handle, str(place.target))
+    await manager.unstage(handle, str(place.home / "other"))
 
     assert place.mounted() == {str(place.staging)}
     with pytest.raises(FailedPrecondition, match="in use at"):
-        await engine.delete(handle)
-    await engine.unstage(handle, str(place.staging))
-    await engine.delete(handle)
-    await engine.stop()
+        await manager.delete(handle)
+    await manager.unstage(handle, str(place.staging))
+    await manager.delete(handle)
+    await manager.stop()
 
 
 @pytest.mark.needs("loop")
 async def test_a_raw_volume_is_in_use_while_a_device_is_over_its_image(place: Place) -> None:
     """An open device needs no mount, and no record."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place, backend="loop", access_type="block")
-    await engine.stop()
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place, backend="loop", access_type="block")
+    await manager.stop()
     shutil.rmtree(place.home / "state" / FOLDER)
-    engine = place.engine(place.pool)
-    await engine.unpublish(handle, str(place.target))
+    manager = place.manager(place.pool)
+    await manager.unpublish(handle, str(place.target))
 
     with pytest.raises(FailedPrecondition, match="in use at /dev/loop"):
-        await engine.delete(handle)
-    await engine.unstage(handle, str(place.staging))
-    await engine.delete(handle)
-    await engine.stop()
+        await manager.delete(handle)
+    await manager.unstage(handle, str(place.staging))
+    await manager.delete(handle)
+    await manager.stop()
 
 
 async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
     """Whatever it is: an unpublish removes a mount point of ours, and nothing else."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
-    await _take_away(engine, place, handle)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
+    await _take_away(manager, place, handle)
     (place.home / "file").write_text("precious", encoding="utf-8")
     (place.home / "empty").touch()
     (place.home / "folder").mkdir()
@@ -286,112 +288,112 @@ async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
     ]
     for path in paths:
         with contextlib.suppress(UnsafePath, AlreadyMounted):
-            await engine.unpublish(handle, str(path))
+            await manager.unpublish(handle, str(path))
 
     assert [path for path in paths if not os.path.lexists(path)] == []
     assert place.pool.path.is_mount()
-    await engine.stop()
+    await manager.stop()
 
 
 @pytest.mark.parametrize("name", ["disk", "disk/volumes", "disk/volumes/VOLUME", "state", "."])
 async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place, name: str) -> None:
     """Nor in a pool, nor over what holds one; the refusal leaves no mount."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     before = place.mounted()
     use, path = Capability("mount", MODE), str(place.home / name.replace("VOLUME", VOLUME)).removesuffix("/.")
     with pytest.raises(InvalidArgument, match="driver's own"):
-        await engine.publish(Publishing(handle, str(place.staging), path, use, read_only=False))
-    await _take_away(engine, place, handle)
+        await manager.publish(Publishing(handle, str(place.staging), path, use, read_only=False))
+    await _take_away(manager, place, handle)
     with pytest.raises(InvalidArgument, match="driver's own"):
-        await engine.stage(Staging(handle, path, use))
+        await manager.stage(Staging(handle, path, use))
 
     assert place.mounted() | {str(place.staging), str(place.target)} == before
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_no_mount_follows_a_link(place: Place) -> None:
     """It may lead to the driver's own directories, or anywhere; both calls refuse one, and nothing is mounted."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     before, use, link = place.mounted(), Capability("mount", MODE), place.home / "link"
     link.symlink_to(place.pool.path)
     with pytest.raises(UnsafePath):
-        await engine.publish(Publishing(handle, str(place.staging), str(link), use, read_only=False))
-    await _take_away(engine, place, handle)
+        await manager.publish(Publishing(handle, str(place.staging), str(link), use, read_only=False))
+    await _take_away(manager, place, handle)
     with pytest.raises(InvalidArgument):
-        await engine.stage(Staging(handle, str(link), use))
+        await manager.stage(Staging(handle, str(link), use))
 
     assert place.mounted() | {str(place.staging), str(place.target)} == before
     assert link.is_symlink()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_a_mount_never_hides_files_and_a_refused_target_stays_as_it_is(place: Place) -> None:
     """A target that holds files is refused; the unpublish that follows removes nothing."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     other = place.home / "etc"
     other.mkdir()
     (other / "passwd").touch()
     with pytest.raises(UnsafePath, match="not empty"):
-        await engine.publish(
+        await manager.publish(
             Publishing(handle, str(place.staging), str(other), Capability("mount", MODE), read_only=False)
         )
     with pytest.raises(HostError):
-        await engine.unpublish(handle, str(other))
+        await manager.unpublish(handle, str(other))
 
     assert (other / "passwd").exists()
-    await _take_away(engine, place, handle)
-    await engine.stop()
+    await _take_away(manager, place, handle)
+    await manager.stop()
 
 
 async def test_records_of_a_former_version_are_read_once(place: Place) -> None:
     """They are moved out of the pool when the volume is first read."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
-    await engine.stop()
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
+    await manager.stop()
     shutil.rmtree(place.home / "state" / FOLDER)
     former = NodeRecord(str(place.staging), (), (Publication(str(place.target), read_only=False, mode=MODE),))
     (place.pool.volumes / VOLUME / "node.json").write_bytes(msgspec.json.encode(former))
-    engine = place.engine(place.pool)
+    manager = place.manager(place.pool)
 
     assert not (place.pool.volumes / VOLUME / "node.json").exists()
     with pytest.raises(FailedPrecondition, match="still published"):
-        await engine.unstage(handle, str(place.staging))
-    await _take_away(engine, place, handle)
-    await engine.stop()
+        await manager.unstage(handle, str(place.staging))
+    await _take_away(manager, place, handle)
+    await manager.stop()
 
 
 async def test_after_a_reboot_a_mount_point_is_still_removed(place: Place) -> None:
     """The mounts went with the machine's end; the record tells that the mount point is ours."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
-    await engine.stop()
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
+    await manager.stop()
     for path in (place.target, place.staging):
         mounts.unmount(path)
     record = place.home / "state" / FOLDER / f"{handle}.json"
     before = msgspec.json.decode(record.read_bytes(), type=NodeRecord)
     record.write_bytes(msgspec.json.encode(msgspec.structs.replace(before, boot="another")))
-    engine = place.engine(place.pool)
+    manager = place.manager(place.pool)
 
-    assert engine.find(handle).record.staging == ""
-    await _take_away(engine, place, handle)
+    assert manager.find(handle).record.staging == ""
+    await _take_away(manager, place, handle)
     assert not place.target.exists()
-    await engine.stop()
+    await manager.stop()
 
 
 async def test_another_volumes_mount_is_left_alone(place: Place) -> None:
     """Also where the other volume has the same id, in another pool, and the own one is gone."""
-    engine = place.engine(place.pool)
-    handle = await _mounted(engine, place)
+    manager = place.manager(place.pool)
+    handle = await _mounted(manager, place)
     stranger = f"11111111-1111-1111-1111-111111111111.{handle.partition('.')[2]}"
     with pytest.raises((CsiError, HostError)):
-        await engine.unpublish(stranger, str(place.target))
+        await manager.unpublish(stranger, str(place.target))
 
     assert str(place.target) in place.mounted()
-    await _take_away(engine, place, handle)
-    await engine.stop()
+    await _take_away(manager, place, handle)
+    await manager.stop()
 
 
 def test_an_error_of_stat_never_reads_as_not_mounted(tmp_path: Path) -> None:

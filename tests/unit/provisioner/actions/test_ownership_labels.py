@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from provisioner.actions.ownership_labels import annotations_of, holder_labels
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.drivers.client import DriverAway
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME
@@ -65,7 +65,7 @@ async def test_a_set_that_comes_after_its_claim_makes_it_an_ordinal() -> None:
     held["metadata"]["annotations"] = {}
     bound = claim(phase="Bound", volumeName="pvc-c1")
     api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, held), (STATEFUL_SET, stateful_set()))
-    holders = Holders(api, api.caches, router=FakeDriver())
+    holders = Ownership(api, api.caches, drivers=FakeDriver())
     wakes = list(holders.watches()[STATEFUL_SET](stateful_set()))
     assert [("", "pvc-c1")] == wakes
     await holders.reconcile(wakes[0])
@@ -88,7 +88,7 @@ async def test_a_mark_waits_for_its_disk_without_asking_all_the_time(mark: str) 
     marked = volume(phase="Released")
     marked["metadata"]["annotations"][mark] = "2026-01-01T00:00:00Z"
     api = FakeApi((VOLUME, marked))
-    holders = Holders(api, api.caches, router=_Away())
+    holders = Ownership(api, api.caches, drivers=_Away())
     wakes = holders.watches()[NODE]
     result = await holders.reconcile(("", "pvc-c1"))
     assert isinstance(result, RequeueAfter)
@@ -101,7 +101,7 @@ async def test_a_bound_volume_is_told_soon() -> None:
     """Its driver was there a moment ago; its Node has no news when only the driver restarts."""
     bound = claim(phase="Bound", volumeName="pvc-c1")
     api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, volume()), (STATEFUL_SET, stateful_set()))
-    holders = Holders(api, api.caches, router=_Away())
+    holders = Ownership(api, api.caches, drivers=_Away())
     assert Done() == await holders.reconcile(("", "pvc-c1"))  # the annotations come first
     result = await holders.reconcile(("", "pvc-c1"))
     assert isinstance(result, RequeueAfter)

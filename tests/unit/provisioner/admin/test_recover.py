@@ -4,7 +4,7 @@ import pytest
 
 from csi.v1 import inventory_pb2
 from provisioner.admin.recover import inspect
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.names import (
     GIVEN_UID,
@@ -106,7 +106,7 @@ async def test_manifests_learn_the_new_uids() -> None:
     seen = await inspect(api, driver)
     await seen.restore(api, driver, seen.manifests[0])
 
-    await Holders(api, api.caches, router=driver).reconcile(("", "pv"))
+    await Ownership(api, api.caches, drivers=driver).reconcile(("", "pv"))
     told = driver.living[f"{POOL}.pv"].holder.labels
     assert told[HOLDER_CLUSTER_UID] == "new-cluster"
     assert told[HOLDER_NAMESPACE_UID] == namespace()["metadata"]["uid"]

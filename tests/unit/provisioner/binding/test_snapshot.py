@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from provisioner.binding.matching.index import Index
-from provisioner.binding.snapshot import Observed
+from provisioner.binding.snapshot import Snapshot
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
 from provisioner.model.pod import Pod
@@ -22,7 +22,7 @@ def of_pod(*claims: str, deleting: bool = False) -> Pod:
     return dataclasses.replace(pod(), claims={name: name for name in claims}, deleting=deleting)
 
 
-def observed(*claims: Claim, **others: Any) -> Observed:
+def observed(*claims: Claim, **others: Any) -> Snapshot:
     """These claims, a class, a node, and what the test adds."""
     found = {each.name: each for each in claims}
     usual: dict[str, Any] = {
@@ -36,7 +36,7 @@ def observed(*claims: Claim, **others: Any) -> Observed:
         "storage_class": {"fast": storage_class()}.get,
         "attributes_class": {"gold": GOLD}.get,
     }
-    return Observed(**{**usual, **others})
+    return Snapshot(**{**usual, **others})
 
 
 SIBLINGS: dict[str, tuple[dict[str, Any], list[str]]] = {

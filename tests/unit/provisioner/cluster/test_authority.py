@@ -59,12 +59,12 @@ def test_a_driver_that_reads_the_news_late_never_refuses(days: list[int]) -> Non
     now = START
     authorities = kept_up([], now)
     for step in days:
-        heard = bundle(authorities)
+        synced = bundle(authorities)
         now += dt.timedelta(days=step)
         authorities = kept_up(authorities, now)
         by = signer(authorities, now)
         assert by.until > now
-        trusted = x509.load_pem_x509_certificates(heard.encode())
+        trusted = x509.load_pem_x509_certificates(synced.encode())
         if any(each.not_valid_after_utc > now for each in trusted):
             assert by.certificate in trusted
         assert authorities[-1].until - now >= authority.RENEW_BEFORE

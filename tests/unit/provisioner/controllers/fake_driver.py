@@ -1,4 +1,4 @@
-"""A driver in memory, at the Router's seam: volumes, a trash, holders, the same answers as the real one."""
+"""A driver in memory, at the seam of the driver client: volumes, a trash, holders, the same answers as the real one."""
 
 import asyncio
 from collections.abc import Container, Mapping, Sequence
@@ -50,7 +50,7 @@ class FakeDriver:
         may_have_former: bool,
         candidates: Container[str] | None = None,
     ) -> Created:
-        """See Router."""
+        """See DriverClient."""
         assert capabilities
         assert segments is not None
         self.candidates = candidates
@@ -82,7 +82,7 @@ class FakeDriver:
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
-        """See Router."""
+        """See DriverClient."""
         assert capability.WhichOneof("access_type")
         if self.error:
             error, self.error = self.error, None
@@ -94,14 +94,14 @@ class FakeDriver:
         return Expanded(manifest.capacity_bytes, node_too=self.node_too)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
-        """See Router."""
+        """See DriverClient."""
         if self.error:
             error, self.error = self.error, None
             raise error
         self.mutable.setdefault(handle, {}).update(parameters)
 
     async def delete_volume(self, handle: str) -> None:
-        """See Router."""
+        """See DriverClient."""
         if path := self.used.get(handle):
             raise RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message=f"volume {handle} is in use at {path}")
         if handle in self.living:
@@ -109,30 +109,30 @@ class FakeDriver:
             self.trash[handle], self.deleted[handle] = self.living.pop(handle), self._clock
 
     async def used_at(self, handle: str) -> str:
-        """See Router."""
+        """See DriverClient."""
         return self.used.get(handle, "")
 
     async def purge(self, handle: str, *, deleted_before: int) -> int:
-        """See Router."""
+        """See DriverClient."""
         if handle not in self.trash or self.deleted[handle] > deleted_before:
             return 0
         del self.trash[handle]
         return 1
 
     async def pools_by_node(self) -> dict[str, list[inventory_pb2.Pool]]:
-        """See Fleet."""
+        """See DriverRegistry."""
         return {"local": await self.list_pools()}
 
     async def list_pools(self) -> list[inventory_pb2.Pool]:
-        """See Router."""
+        """See DriverClient."""
         return [inventory_pb2.Pool(uuid=self.pool, name="local", backends=["directory"])]
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
-        """See Router."""
+        """See DriverClient."""
         return [each for each in self.living.values() if _held_by(each, labels)]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
-        """See Router."""
+        """See DriverClient."""
         found = [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
         for each in found:
             moment = self.deleted.get(each.manifest.volume_id, 0)
@@ -142,13 +142,13 @@ class FakeDriver:
         return found
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        """See Router."""
+        """See DriverClient."""
         if handle not in self.living:
             raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
         self._hold(handle, labels)
 
     async def undelete(self, handle: str) -> inventory_pb2.Manifest:
-        """See Router."""
+        """See DriverClient."""
         self.living[handle] = self.trash.pop(handle)
         return self.living[handle]
 

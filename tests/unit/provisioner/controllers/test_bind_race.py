@@ -4,8 +4,8 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.binding.lifecycle.bind_race import Fate
-from provisioner.controllers.bind_race import EVENTS, Leftovers
+from provisioner.binding.lifecycle.bind_race import Outcome
+from provisioner.controllers.bind_race import EVENTS, BindRace
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Conflict
@@ -51,8 +51,8 @@ def _bound() -> Json:
     return found
 
 
-def _leftovers(api: FakeApi, driver: FakeDriver) -> Leftovers:
-    return Leftovers(api, api.caches, api.recorder, router=driver)
+def _leftovers(api: FakeApi, driver: FakeDriver) -> BindRace:
+    return BindRace(api, api.caches, api.recorder, drivers=driver)
 
 
 async def test_first_nobody_can_be_bound_to_it_then_it_goes() -> None:
@@ -61,7 +61,7 @@ async def test_first_nobody_can_be_bound_to_it_then_it_goes() -> None:
     await _leftovers(api, driver).reconcile(KEY)
     (marked,) = api.all(VOLUME)
     assert LEFTOVER_UID == marked["spec"]["claimRef"]["uid"]
-    assert ([HANDLE], [EVENTS[Fate.COLLECT]]) == (list(driver.living), [event[:2] for event in api.events])
+    assert ([HANDLE], [EVENTS[Outcome.COLLECT]]) == (list(driver.living), [event[:2] for event in api.events])
 
     await _leftovers(api, driver).reconcile(KEY)
     assert ([], [HANDLE], []) == (list(driver.living), list(driver.trash), api.all(VOLUME))
@@ -95,10 +95,10 @@ async def test_a_claim_that_only_the_cache_still_has_proves_nothing() -> None:
     """I3: the claim is asked for live, and so is the volume."""
     behind, driver = FakeApi((VOLUME, _lost()), (CLAIM, _bound())), _Driver()
     api = FakeApi((VOLUME, _lost()))
-    await Leftovers(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    await BindRace(api, behind.caches, api.recorder, drivers=driver).reconcile(KEY)
     api.put(VOLUME, volume(claim_uid="c2"))
     api.put(CLAIM, _bound())
-    await Leftovers(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    await BindRace(api, behind.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert ([], [HANDLE]) == (api.writes, list(driver.living))
 
 
@@ -127,7 +127,7 @@ async def test_a_likely_leftover_of_a_claim_that_is_gone_is_kept() -> None:
     kept = await api.get(VOLUME, "pvc-c1")
     assert "c1" == kept["spec"]["claimRef"]["uid"]
     assert RELEASED in kept["metadata"]["annotations"]
-    assert ([HANDLE], 1, [EVENTS[Fate.SET_ASIDE]]) == (
+    assert ([HANDLE], 1, [EVENTS[Outcome.SET_ASIDE]]) == (
         list(driver.living),
         len(api.writes),
         [event[:2] for event in api.events],

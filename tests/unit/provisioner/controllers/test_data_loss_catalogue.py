@@ -14,7 +14,7 @@ from provisioner.admin.recover import inspect
 from provisioner.binding.adoption.adopt import adopt
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import claim_step
-from provisioner.controllers.reclaim import Release
+from provisioner.controllers.reclaim import Reclaim
 from provisioner.kube.control import Done
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME
@@ -79,7 +79,7 @@ async def test_nothing_is_recycled() -> None:
     """Policy Recycle is `rm -rf`: such a volume is neither emptied nor deleted here, nor given back."""
     held = objects.volume(phase="Released", policy="Recycle")
     api, driver = FakeApi((VOLUME, held)), FakeDriver()
-    assert Done() == await Release(api, api.caches, api.recorder, router=driver).reconcile(("", "pvc-c1"))
+    assert Done() == await Reclaim(api, api.caches, api.recorder, drivers=driver).reconcile(("", "pvc-c1"))
     assert [] == api.writes
     waits = adopt(facts(volumes=(view(**FORMER, policy="Recycle"),)))
     assert waits is not None

@@ -37,7 +37,7 @@ def _api(size: str = "2Gi", **status: Any) -> FakeApi:
 
 
 def _expand(api: FakeApi, driver: FakeDriver) -> Expand:
-    return Expand(api, api.caches, api.recorder, router=driver)
+    return Expand(api, api.caches, api.recorder, drivers=driver)
 
 
 def _status(api: FakeApi) -> Json:

@@ -36,11 +36,11 @@ def _api(*objects: tuple[Kind, Json], on: str = "n", pools: tuple[str, ...] = (P
     )
 
 
-async def _try(api: FakeApi, error: RpcError | None = None, *, gives_back: bool = True) -> tuple[bool, object]:
+async def _try(api: FakeApi, error: RpcError | None = None, *, reschedules: bool = True) -> tuple[bool, object]:
     """Whether the claim is still placed, and what the reconciler says."""
     driver = FakeDriver()
     driver.error = error
-    result = await Claims(api, api.caches, api.recorder, router=driver, gives_back=gives_back).reconcile(KEY)
+    result = await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=reschedules).reconcile(KEY)
     return SELECTED in (await api.get(CLAIM, "www-web-0", "default"))["metadata"]["annotations"], result
 
 
@@ -62,7 +62,7 @@ async def test_a_full_node_gives_the_claim_back() -> None:
 
 async def test_without_a_scheduler_to_choose_anew_the_claim_waits() -> None:
     """The embedded engine has one node."""
-    placed, result = await _try(_api(), _full(), gives_back=False)
+    placed, result = await _try(_api(), _full(), reschedules=False)
     assert placed
     assert isinstance(result, RequeueAfter)
 
@@ -121,7 +121,7 @@ async def test_siblings_land_together(bound: str, uid: str) -> None:
     api = _api((POD, _pod()), (CLAIM, _sibling(bound)), (VOLUME, _siblings_volume(OTHER, uid)), (NODE, _other_node()))
     api.put(STATEFUL_SET, stateful_set("www", "logs"))
     driver = FakeDriver()
-    await Claims(api, api.caches, api.recorder, router=driver, gives_back=True).reconcile(KEY)
+    await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=True).reconcile(KEY)
     placed = [each for each in api.all(CLAIM, "default") if SELECTED in each["metadata"].get("annotations", {})]
     assert [] == placed
     assert {} == driver.living
@@ -131,7 +131,7 @@ async def test_a_sibling_on_the_same_node_is_no_hindrance() -> None:
     """Nor is one that never had a volume."""
     api = _api((POD, _pod()), (CLAIM, _sibling()), (VOLUME, _siblings_volume(POOL, "c9")))
     driver = FakeDriver()
-    await Claims(api, api.caches, api.recorder, router=driver, gives_back=True).reconcile(KEY)
+    await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=True).reconcile(KEY)
     assert [f"{POOL}.pvc-c1"] == list(driver.living)
 
 
@@ -149,12 +149,12 @@ async def test_allowed_topologies_bound_where_volumes_are_made() -> None:
     }
     api = _api((STORAGE_CLASS, allowed))
     driver = FakeDriver()
-    await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
+    await Claims(api, api.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert {} == driver.living
     inside = node(POOL)
     inside["metadata"]["labels"]["zone"] = "b"
     api.put(NODE, inside)
-    await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
+    await Claims(api, api.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert [f"{POOL}.pvc-c1"] == list(driver.living)
 
 
@@ -168,5 +168,5 @@ async def test_a_class_that_does_not_wait_is_bounded_by_its_topologies_too() -> 
     inside["metadata"]["labels"]["zone"] = "b"
     api = _api((STORAGE_CLASS, allowed), (NODE, inside))
     driver = FakeDriver()
-    await Claims(api, api.caches, api.recorder, router=driver).reconcile(KEY)
+    await Claims(api, api.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert frozenset({"m"}) == driver.candidates

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.actions.backoff import Retries
+from provisioner.actions.backoff import Backoff
 from provisioner.actions.refusals import INFEASIBLE_SECONDS, _says_the_same
 from provisioner.binding.explain import explain_claim
 from provisioner.controllers.claims import Claims
@@ -63,7 +63,7 @@ def _api(placed: Json, *, immediate: bool = False, server: type[FakeApi] = FakeA
 
 
 def _claims(api: FakeApi, driver: FakeDriver, *, cluster: bool) -> Claims:
-    return Claims(api, api.caches, api.recorder, router=driver, gives_back=cluster)
+    return Claims(api, api.caches, api.recorder, drivers=driver, reschedules=cluster)
 
 
 async def _annotations(api: FakeApi) -> dict[str, str]:
@@ -135,7 +135,7 @@ async def test_a_claim_that_is_refused_alike_again_keeps_the_node_that_was_chose
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else scheduler and controller would hand it to each other for ever, also where each node says it otherwise."""
-    monkeypatch.setattr(Retries, "left", lambda *_: 0.0)
+    monkeypatch.setattr(Backoff, "left", lambda *_: 0.0)
     api, driver = _api(_claim()), _Refusing(Code.INVALID_ARGUMENT)
     controller = _claims(api, driver, cluster=True)
     await controller.reconcile(KEY)

@@ -8,7 +8,7 @@ import pytest
 
 from csi.v1 import inventory_pb2
 from provisioner.binding.adoption import siblings
-from provisioner.binding.adoption.evaluate import Judged, judge
+from provisioner.binding.adoption.evaluate import Evaluation, evaluate
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.facts import Facts
@@ -87,12 +87,12 @@ async def test_each_sibling_is_judged_a_few_times_for_one_decision(held: bool, m
     """In proportion to the claims, whatever the number of nodes."""
     calls = 0
 
-    def counting(facts: Any) -> Judged | None:
+    def counting(facts: Any) -> Evaluation | None:
         nonlocal calls
         calls += 1
-        return judge(facts)
+        return evaluate(facts)
 
-    monkeypatch.setattr(siblings, "judge", counting)
+    monkeypatch.setattr(siblings, "evaluate", counting)
     found, _ = await _facts(100, held=held, nodes=20)
     decision = decide(found)
 
@@ -141,7 +141,7 @@ async def test_a_claim_whose_new_volume_is_there_asks_nobody() -> None:
     api = FakeApi((NAMESPACE, namespace()), (STORAGE_CLASS, storage_class()), *((CLAIM, each) for each in claims))
     api.put(VOLUME, new)
     driver = _Counting()
-    controller = Claims(api, api.caches, api.recorder, router=driver)
+    controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await controller.reconcile(("default", claims[0]["metadata"]["name"]))
     assert driver.questions == 0
     facts = await gather(Claim.of(claims[0]), api.caches, FakeDriver())
@@ -175,7 +175,7 @@ async def test_siblings_are_woken_by_what_concerns_them_alone() -> None:
     owner = stateful_set()
     owner["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": f"t{number}"}} for number in range(3)]
     api = FakeApi((STATEFUL_SET, owner), *((CLAIM, each) for each in claims))
-    wake = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()[CLAIM]
+    wake = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[CLAIM]
     one = claims[0]
     metadata = one["metadata"]
     noted = {**one, "metadata": {**metadata, "annotations": {"volume.kubernetes.io/selected-node": "n"}}}

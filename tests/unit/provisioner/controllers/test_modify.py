@@ -34,7 +34,7 @@ def _api(*classes: Json, wants: str = "gold", **status: Any) -> FakeApi:
 
 
 def _modify(api: FakeApi, driver: FakeDriver) -> Modify:
-    return Modify(api, api.caches, api.recorder, router=driver)
+    return Modify(api, api.caches, api.recorder, drivers=driver)
 
 
 def _status(api: FakeApi) -> Json:

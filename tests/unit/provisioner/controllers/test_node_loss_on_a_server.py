@@ -13,11 +13,11 @@ import yaml
 from csi.v1 import inventory_pb2
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.node_loss import NodeLoss
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.reclaim import Release
-from provisioner.drivers.client import Created, DriverAway, Router
-from provisioner.drivers.registry import Fleet
+from provisioner.controllers.reclaim import Reclaim
+from provisioner.drivers.client import Created, DriverAway, DriverClient
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.embedded.controlplane import workload_controllers
@@ -72,11 +72,11 @@ class World:
     """A server, the fleet, and what befalls the nodes."""
 
     api: KubeTransport
-    fleet: Fleet
+    registry: DriverRegistry
 
     async def plug_in(self, name: str, driver: FakeDriver) -> None:
         """A node that is ready, and its driver."""
-        self.fleet.join(name, cast(Router, driver))
+        self.registry.join(name, cast(DriverClient, driver))
         await self.api.create(NODE, {"metadata": {"name": name}})
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         await self.api.patch(NODE, name, ready, subresource="status")
@@ -84,7 +84,7 @@ class World:
     async def lose(self, name: str, driver: _Driver) -> None:
         """It is off, its Node is deleted, and then its pods are, as by kube-controller-manager."""
         driver.away = True
-        await self.fleet.look_around()
+        await self.registry.refresh()
         await self.api.delete(NODE, name)
         for pod in (await self.api.list(POD, namespace="default")).items:
             if pod["spec"].get("nodeName") == name:
@@ -150,17 +150,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         del made["metadata"]["uid"]
         await transport.create(STORAGE_CLASS, made)
         caches = Caches()
-        fleet = Fleet(gone=lambda node: caches[NODE].get(node) is None)
+        registry = DriverRegistry(gone=lambda node: caches[NODE].get(node) is None)
         recorder = Recorder(transport, "mooring")
         plane = ControlPlane(
             transport,
             [
-                Pools(transport, caches, drivers=fleet),
-                Claims(transport, caches, recorder, router=fleet, gives_back=True),
-                Holders(transport, caches, router=fleet),
-                NodeLoss(transport, caches, recorder, drivers=fleet, grace=0),
-                Release(transport, caches, recorder, router=fleet),
-                ClaimBinder(transport, caches, recorder, router=cast(Router, fleet)),
+                Pools(transport, caches, drivers=registry),
+                Claims(transport, caches, recorder, drivers=registry, reschedules=True),
+                Ownership(transport, caches, drivers=registry),
+                NodeLoss(transport, caches, recorder, drivers=registry, grace=0),
+                Reclaim(transport, caches, recorder, drivers=registry),
+                ClaimBinder(transport, caches, recorder, drivers=cast(DriverClient, registry)),
                 VolumeBinder(transport, caches, recorder),
                 *workload_controllers(transport, caches, recorder),
             ],
@@ -168,7 +168,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         )
         running = asyncio.create_task(plane.run())
         try:
-            yield World(transport, fleet)
+            yield World(transport, registry)
         finally:
             running.cancel()
             await asyncio.wait([running])
@@ -188,7 +188,7 @@ async def test_an_ordinal_starts_elsewhere_and_its_volume_is_kept(world: World) 
         return (await world.annotations(old))[LAST_NODE].startswith("a/")
 
     await _until(noted, "the node is noted")
-    await world.fleet.look_around()
+    await world.registry.refresh()
     await world.plug_in("b", second)
     await world.lose("a", first)
     after = await world.bound(OTHER)
@@ -214,7 +214,7 @@ async def test_a_node_that_is_only_away_keeps_its_claims(world: World) -> None:
     await world.make_set()
     before = await world.bound(POOL)
     await world.plug_in("b", second)
-    world.fleet.leave("a")
+    world.registry.leave("a")
     unready = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
     await world.api.patch(NODE, "a", unready, subresource="status")
     await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)

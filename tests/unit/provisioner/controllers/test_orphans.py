@@ -32,7 +32,7 @@ async def _left(policy: str, *objects: tuple[Kind, Json], state: str = "ready") 
     for manifest in driver.living.values():
         manifest.state = state
     api = FakeApi((NODE, node()), (NAMESPACE, namespace("kube-system", "k")), *objects)
-    await Orphans(api, api.caches, router=driver).reconcile(("", "kube-system"))
+    await Orphans(api, api.caches, drivers=driver).reconcile(("", "kube-system"))
     return len(driver.living)
 
 

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from provisioner.actions.adopt import adoption_patch
-from provisioner.binding.lifecycle.bind_race import Fate, leftover
+from provisioner.binding.lifecycle.bind_race import Outcome, leftover
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, claim_step, volume_step
 from provisioner.model import history
@@ -158,9 +158,9 @@ def test_both_name_the_claim_when_it_is_bound(order: tuple[str, str], waits: boo
 
 
 @pytest.mark.parametrize(
-    ("winner", "loser", "fate"), [("pvc-c1", "pvc-c2", Fate.COLLECT), ("pvc-c2", "pvc-c1", Fate.GIVE_BACK)]
+    ("winner", "loser", "fate"), [("pvc-c1", "pvc-c2", Outcome.COLLECT), ("pvc-c2", "pvc-c1", Outcome.GIVE_BACK)]
 )
-def test_whichever_of_both_wins_the_other_is_put_right(winner: str, loser: str, fate: Fate) -> None:
+def test_whichever_of_both_wins_the_other_is_put_right(winner: str, loser: str, fate: Outcome) -> None:
     """Both name the claim: the empty one goes when it loses, the one with data stays what it was."""
     lost = _both()[loser]
     assert "V8c" == volume_step(Volume.of(lost), claim=_bound_to(winner)).rule
@@ -186,4 +186,4 @@ def test_without_a_controller_a_claim_made_anew_gets_what_was_left_over() -> Non
     # With one, it is set aside before that claim comes.
     found = leftover(volumes[1], claim=None, others=volumes)
     assert found is not None
-    assert Fate.SET_ASIDE is found.fate
+    assert Outcome.SET_ASIDE is found.fate

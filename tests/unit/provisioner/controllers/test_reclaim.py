@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from provisioner.controllers.reclaim import Release
+from provisioner.controllers.reclaim import Reclaim
 from provisioner.drivers.client import DriverAway, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, VOLUME
@@ -26,8 +26,8 @@ class _Driver:
         self.deleted.append(handle)
 
 
-def _release(api: FakeApi, driver: _Driver) -> Release:
-    return Release(api, api.caches, api.recorder, router=driver)
+def _release(api: FakeApi, driver: _Driver) -> Reclaim:
+    return Reclaim(api, api.caches, api.recorder, drivers=driver)
 
 
 async def test_a_released_volume_with_policy_delete_goes() -> None:
@@ -85,7 +85,7 @@ async def test_a_volume_turned_to_retain_in_the_last_moment_stays() -> None:
     behind, driver = FakeApi((VOLUME, held)), _Driver()
     held["spec"]["persistentVolumeReclaimPolicy"] = "Retain"
     api = FakeApi((VOLUME, held))
-    assert Done() == await Release(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    assert Done() == await Reclaim(api, behind.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert ([], []) == (driver.deleted, api.writes)
 
 
@@ -93,7 +93,7 @@ async def test_a_volume_that_went_by_itself_is_left_alone() -> None:
     """I3: of an object that is gone nobody knows what it said last."""
     held = volume(phase="Released", policy="Delete", finalizers=KEPT)
     behind, api, driver = FakeApi((VOLUME, held)), FakeApi(), _Driver()
-    assert Done() == await Release(api, behind.caches, api.recorder, router=driver).reconcile(KEY)
+    assert Done() == await Reclaim(api, behind.caches, api.recorder, drivers=driver).reconcile(KEY)
     assert [] == driver.deleted
 
 

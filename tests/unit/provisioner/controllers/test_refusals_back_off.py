@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.actions import backoff
-from provisioner.actions.backoff import Retries
-from provisioner.actions.event_dedup import Announcer
+from provisioner.actions.backoff import Backoff
+from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.actions.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
 from provisioner.controllers.claims import Claims
 from provisioner.drivers.client import Created, RpcError
@@ -70,7 +70,7 @@ async def _pause(controller: Claims) -> float:
 async def test_a_refused_claim_that_is_woken_is_not_asked_for_again_before_its_time(code: Code) -> None:
     """One call, one Event and one line in the log, however often something wakes the claim."""
     api, driver = _api(), _Refusing(code)
-    controller = Claims(api, api.caches, api.recorder, router=driver)
+    controller = Claims(api, api.caches, api.recorder, drivers=driver)
 
     with structlog.testing.capture_logs() as logged:
         pauses = [await _pause(controller) for _ in range(20)]
@@ -83,7 +83,7 @@ async def test_a_refused_claim_that_is_woken_is_not_asked_for_again_before_its_t
 async def test_what_a_refusal_depends_on_lets_it_be_asked_again_at_once() -> None:
     """A pool that comes, or another request, need not wait; the Event is still the same one."""
     api, driver = _api(), _Refusing(Code.INTERNAL)
-    controller = Claims(api, api.caches, api.recorder, router=driver)
+    controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await _pause(controller)
 
     api.put(NODE, node(POOL, OTHER))
@@ -108,7 +108,7 @@ CHANGED: dict[str, Json] = {
 async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
     """Every field of a class is part of what was asked."""
     api, driver = _api(), _Refusing(Code.INVALID_ARGUMENT)
-    controller = Claims(api, api.caches, api.recorder, router=driver)
+    controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await _pause(controller)
     api.put(STORAGE_CLASS, CHANGED[what])
     await _pause(controller)
@@ -119,16 +119,16 @@ async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
 async def test_what_is_not_found_is_looked_for_again_soon() -> None:
     """NOT_FOUND is about what was observed, such as a trash entry that was purged, and not about what was asked."""
     api, driver = _api(), _Refusing(Code.NOT_FOUND)
-    assert await _pause(Claims(api, api.caches, api.recorder, router=driver)) == FAILED_SECONDS
+    assert await _pause(Claims(api, api.caches, api.recorder, drivers=driver)) == FAILED_SECONDS
 
 
 async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as long each time; where it is room that is missing, not as long."""
     for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, ROOM_SECONDS)):
         api, driver = _api(), _Refusing(code)
-        controller = Claims(api, api.caches, api.recorder, router=driver)
+        controller = Claims(api, api.caches, api.recorder, drivers=driver)
         with monkeypatch.context() as patched:
-            patched.setattr(Retries, "left", lambda *_: 0.0)
+            patched.setattr(Backoff, "left", lambda *_: 0.0)
             pauses = [await _pause(controller) for _ in range(12)]
 
         assert pauses[0] == FAILED_SECONDS
@@ -138,7 +138,7 @@ async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_failures_of_objects_without_number_are_not_all_remembered() -> None:
     """The memory is bounded; what is forgotten starts from the first pause."""
-    known = Retries()
+    known = Backoff()
     for number in range(backoff.MOST + 10):
         known.failed(str(number), "x", slowly=False)
 
@@ -183,7 +183,7 @@ def test_names_tell_messages_apart(text: str) -> None:
 async def test_an_event_is_recorded_again_before_the_server_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """What still holds can be read as long as it holds; and it is nothing new."""
     api = FakeApi()
-    announcer = Announcer(api.recorder)
+    announcer = EventDeduplicator(api.recorder)
     said = [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e9)
     said += [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]

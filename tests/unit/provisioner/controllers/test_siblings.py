@@ -44,7 +44,7 @@ def _api(*objects: tuple[Kind, Json]) -> FakeApi:
 
 async def _reconcile(api: FakeApi, *templates: str) -> None:
     for template in templates:
-        await Claims(api, api.caches, api.recorder, router=FakeDriver()).reconcile(KEYS[template])
+        await Claims(api, api.caches, api.recorder, drivers=FakeDriver()).reconcile(KEYS[template])
 
 
 def _named(api: FakeApi) -> dict[str, str]:
@@ -103,7 +103,7 @@ async def test_a_claim_that_the_set_is_about_to_make_is_worth_no_event(age: int,
 def test_a_claim_or_its_volume_wakes_the_claims_of_the_same_pod(kind: Kind, changed: Json) -> None:
     """They have waited for it."""
     api = _api()
-    woken = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()[kind](changed)
+    woken = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[kind](changed)
     assert set(KEYS.values()) == set(woken)
 
 
@@ -116,7 +116,7 @@ def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
     """It wakes them when it comes, and then each of them the others."""
     api = _api(*((CLAIM, _claim(each)) for each in KEYS), (POD, kept(_pod())))
     api.put(STATEFUL_SET, stateful_set("other"))
-    watches = Claims(api, api.caches, api.recorder, router=FakeDriver()).watches()
+    watches = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()
     assert set(KEYS.values()) == set(watches[POD](_pod())) == set(watches[CLAIM](_claim("logs")))
 
 
@@ -139,5 +139,5 @@ async def test_no_new_volume_is_asked_for_before_the_namespace_is_known() -> Non
     """Its UID is what tells a former volume from a stranger's."""
     api = _api((CLAIM, _claim("www")))
     del api.objects[NAMESPACE.plural, "", "default"]
-    result = await Claims(api, api.caches, api.recorder, router=FakeDriver()).reconcile(KEYS["www"])
+    result = await Claims(api, api.caches, api.recorder, drivers=FakeDriver()).reconcile(KEYS["www"])
     assert isinstance(result, RequeueAfter)

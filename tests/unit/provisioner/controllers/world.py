@@ -10,15 +10,15 @@ import yaml
 
 from csi.v1 import inventory_pb2
 from provisioner.actions.persistent_volume import claim_ref, volume_name
-from provisioner.controllers.bind_race import Leftovers
+from provisioner.controllers.bind_race import BindRace
 from provisioner.controllers.claims import Claims
 from provisioner.controllers.expand import Expand
 from provisioner.controllers.modify import Modify
-from provisioner.controllers.ownership import Holders
+from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
-from provisioner.controllers.reclaim import Release
-from provisioner.drivers.client import Router
-from provisioner.drivers.registry import Fleet
+from provisioner.controllers.reclaim import Reclaim
+from provisioner.drivers.client import DriverClient
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.embedded.bootstrap import seed
@@ -234,14 +234,14 @@ async def running(tmp_path: Path) -> AsyncIterator[World]:
         plane = ControlPlane(
             transport,
             [
-                Pools(transport, caches, drivers=Fleet({"n": cast(Router, driver)})),
-                Claims(transport, caches, recorder, router=driver),
-                Expand(transport, caches, recorder, router=driver),
-                Modify(transport, caches, recorder, router=driver),
-                Holders(transport, caches, router=driver),
-                Release(transport, caches, recorder, router=driver),
-                Leftovers(transport, caches, recorder, router=driver),
-                ClaimBinder(transport, caches, recorder, router=driver),
+                Pools(transport, caches, drivers=DriverRegistry({"n": cast(DriverClient, driver)})),
+                Claims(transport, caches, recorder, drivers=driver),
+                Expand(transport, caches, recorder, drivers=driver),
+                Modify(transport, caches, recorder, drivers=driver),
+                Ownership(transport, caches, drivers=driver),
+                Reclaim(transport, caches, recorder, drivers=driver),
+                BindRace(transport, caches, recorder, drivers=driver),
+                ClaimBinder(transport, caches, recorder, drivers=driver),
                 VolumeBinder(transport, caches, recorder),
             ],
             caches,

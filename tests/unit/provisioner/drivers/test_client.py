@@ -10,7 +10,7 @@ import grpc.aio
 import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
-from provisioner.drivers.client import DriverAway, Expanded, Router, RpcError, State, VolumeMissing, capability
+from provisioner.drivers.client import DriverAway, DriverClient, Expanded, RpcError, State, VolumeMissing, capability
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 
 OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
@@ -108,15 +108,15 @@ async def driver(tmp_path: Path) -> AsyncIterator[_Driver]:
 
 
 @pytest.fixture
-async def router(driver: _Driver) -> AsyncIterator[Router]:
+async def client(driver: _Driver) -> AsyncIterator[DriverClient]:
     """A router to it."""
-    found = Router(driver.endpoint)
+    found = DriverClient(driver.endpoint)
     yield found
     await found.close()
 
 
-async def _create(router: Router, *, segments: dict[str, str] | None = None) -> str:
-    made = await router.create_volume(
+async def _create(client: DriverClient, *, segments: dict[str, str] | None = None) -> str:
+    made = await client.create_volume(
         name="pvc-c2",
         required_bytes=4096,
         capabilities=[MOUNT],
@@ -144,47 +144,47 @@ def _manifest(name: str) -> inventory_pb2.Manifest:
     ],
 )
 async def test_codes_mean_what_external_provisioner_takes_them_for(
-    driver: _Driver, router: Router, code: grpc.StatusCode, segments: dict[str, str], state: State
+    driver: _Driver, client: DriverClient, code: grpc.StatusCode, segments: dict[str, str], state: State
 ) -> None:
     """Each code says whether something may be left or go on (csi.md 4.2)."""
     driver.controller.code = code
     with pytest.raises(RpcError) as caught:
-        await _create(router, segments=segments)
+        await _create(client, segments=segments)
     assert (code, state, "no") == (caught.value.code, caught.value.state, caught.value.message)
 
 
-async def test_a_missing_volume_has_its_own_kind(driver: _Driver, router: Router) -> None:
+async def test_a_missing_volume_has_its_own_kind(driver: _Driver, client: DriverClient) -> None:
     """NOT_FOUND can be told from other refusals by its type."""
     driver.controller.code = grpc.StatusCode.NOT_FOUND
     with pytest.raises(VolumeMissing, match=r"^no p\.x$"):
-        await router.delete_volume("p.x")
+        await client.delete_volume("p.x")
 
 
-async def test_all_pages_are_read(driver: _Driver, router: Router) -> None:
+async def test_all_pages_are_read(driver: _Driver, client: DriverClient) -> None:
     """A list is whole, however many pages it takes."""
     driver.inventory.manifests = [_manifest(f"v{number}") for number in range(5)]
-    assert [f"v{number}" for number in range(5)] == [each.csi_name for each in await router.list_manifests()]
+    assert [f"v{number}" for number in range(5)] == [each.csi_name for each in await client.list_manifests()]
 
 
-async def test_a_driver_that_was_started_again_is_found(driver: _Driver, router: Router) -> None:
+async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client: DriverClient) -> None:
     """While it is away calls fail with DriverAway; afterwards they work on the same router."""
     await driver.stop()
     with pytest.raises(DriverAway):
-        await router.list_manifests()
+        await client.list_manifests()
     await driver.start()
     async with asyncio.timeout(20):
         while True:
             try:
-                assert [] == await router.list_manifests()
+                assert [] == await client.list_manifests()
                 break
             except DriverAway:
                 await asyncio.sleep(0.05)
 
 
-async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, router: Router) -> None:
+async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, client: DriverClient) -> None:
     """Size and capability for growing, the mutable parameters for the rest; a driver that says no size means the asked."""
-    assert Expanded(8192, node_too=True) == await router.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
-    await router.modify_volume("p.v", {"trashRetention": "2h"})
+    assert Expanded(8192, node_too=True) == await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+    await client.modify_volume("p.v", {"trashRetention": "2h"})
     grown, modified = driver.controller.changes
     assert (8192, MOUNT) == (grown.capacity_range.required_bytes, grown.volume_capability)
     assert {"trashRetention": "2h"} == dict(modified.mutable_parameters)
@@ -203,17 +203,17 @@ async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, rou
     ],
 )
 async def test_a_refused_change_tells_whether_it_may_be_going_on(
-    driver: _Driver, router: Router, code: grpc.StatusCode, final: bool, infeasible: bool
+    driver: _Driver, client: DriverClient, code: grpc.StatusCode, final: bool, infeasible: bool
 ) -> None:
     """As external-resizer reads the codes: only after a final answer may something else be asked for."""
     driver.controller.code = code
     with pytest.raises(RpcError) as refused:
-        await router.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+        await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
     assert (final, infeasible) == (refused.value.final, refused.value.infeasible)
 
 
-async def test_a_size_that_csi_cannot_write_is_out_of_range(router: Router) -> None:
+async def test_a_size_that_csi_cannot_write_is_out_of_range(client: DriverClient) -> None:
     """A quantity may be of any size; it is refused in words, and not by a traceback again and again."""
     with pytest.raises(RpcError, match="more than any volume can have; ask for less") as refused:
-        await router.expand_volume("p.v", required_bytes=10**30, capability=MOUNT)
+        await client.expand_volume("p.v", required_bytes=10**30, capability=MOUNT)
     assert refused.value.infeasible

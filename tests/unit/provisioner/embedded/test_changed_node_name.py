@@ -28,7 +28,7 @@ async def test_a_selected_node_that_does_not_exist_is_taken_off_the_claim() -> N
     waiting = claim()
     waiting["metadata"]["annotations"] = {SELECTED_NODE: "worker-7"}
     api = FakeApi((NODE, node()), (CLAIM, waiting), (STORAGE_CLASS, storage_class()))
-    binder = ClaimBinder(api, api.caches, api.recorder, router=cast(Driver, None))
+    binder = ClaimBinder(api, api.caches, api.recorder, drivers=cast(Driver, None))
 
     await binder.reconcile(("default", waiting["metadata"]["name"]))
 

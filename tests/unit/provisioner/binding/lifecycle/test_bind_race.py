@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.lifecycle.bind_race import Fate, Leftover, is_collected, leftover
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.names import DRIVER, HISTORY, LEFTOVER_UID, RECOVERED
@@ -36,7 +36,7 @@ def _recovered() -> Volume:
     return dataclasses.replace(found, annotations={**found.annotations, RECOVERED: "2026-01-01T00:00:00Z"})
 
 
-def _judge(found: Volume, *others: Volume, **live: Any) -> Leftover | None:
+def _judge(found: Volume, *others: Volume, **live: Any) -> RaceLoser | None:
     """With the claim `new` of that name, bound to the volume pv, unless `live` says otherwise."""
     return leftover(found, claim=claim(**{**BOUND, **live}), others=(found, *others))
 
@@ -47,7 +47,7 @@ def test_what_was_made_for_a_claim_that_got_another_goes(found: Volume) -> None:
     judged = _judge(found)
 
     assert judged is not None
-    assert (Fate.COLLECT, LEFTOVER_UID) == (judged.fate, judged.uid)
+    assert (Outcome.COLLECT, LEFTOVER_UID) == (judged.fate, judged.uid)
     assert judged.reason.sentence == (
         "volume pvc-new: it was made for claim default/www-web-0, which got volume pv instead, and nobody ever had it; "
         "it goes to the trash"
@@ -92,7 +92,7 @@ def test_a_volume_with_data_stays_the_former_volume_that_it_was() -> None:
     judged = _judge(lost("a", "b", "new", name="pvc-a"))
 
     assert judged is not None
-    assert (Fate.GIVE_BACK, "b", ["a", "b"]) == (judged.fate, judged.uid, [each.claim_uid for each in judged.held])
+    assert (Outcome.GIVE_BACK, "b", ["a", "b"]) == (judged.fate, judged.uid, [each.claim_uid for each in judged.held])
 
 
 def test_a_reservation_that_an_admin_made_is_kept() -> None:
@@ -107,12 +107,12 @@ def test_when_its_claim_is_gone_a_likely_leftover_is_set_aside_and_kept(live: An
     judged = leftover(found, claim=live, others=(found, volume("pv", ref=("www-web-0", "new"), phase="Released")))
 
     assert judged is not None
-    assert (Fate.SET_ASIDE, "new", "pv") == (judged.fate, judged.uid, judged.reason.had)
+    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.fate, judged.uid, judged.reason.had)
     former = leftover(
         lost("a", "new", name="pvc-a"), claim=live, others=(volume("pv", ref=("www-web-0", "new"), phase="Released"),)
     )
     assert former is not None
-    assert (Fate.GIVE_BACK, "a") == (former.fate, former.uid)
+    assert (Outcome.GIVE_BACK, "a") == (former.fate, former.uid)
 
 
 @pytest.mark.parametrize("others", [(), (volume("pv", ref=("www-web-0", "old"), phase="Released"),)])
@@ -125,17 +125,17 @@ def test_when_its_claim_is_gone_a_reservation_by_name_may_be_an_admins(others: t
     assert leftover(free, claim=None, others=(free, other)) is None
 
 
-def judged() -> dict[Fate, Leftover | None]:
+def judged() -> dict[Outcome, RaceLoser | None]:
     """One of each fate."""
     return {
-        Fate.COLLECT: _judge(lost()),
-        Fate.GIVE_BACK: _judge(lost("a", "new", name="pvc-a")),
-        Fate.SET_ASIDE: leftover(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
+        Outcome.COLLECT: _judge(lost()),
+        Outcome.GIVE_BACK: _judge(lost("a", "new", name="pvc-a")),
+        Outcome.SET_ASIDE: leftover(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
     }
 
 
-@pytest.mark.parametrize("fate", Fate)
-def test_no_claim_of_that_name_is_bound_to_it_any_more(fate: Fate) -> None:
+@pytest.mark.parametrize("fate", Outcome)
+def test_no_claim_of_that_name_is_bound_to_it_any_more(fate: Outcome) -> None:
     """Also not one of a namespace of that name made anew, whose tenant is a stranger."""
     found = judged()[fate]
     assert found is not None

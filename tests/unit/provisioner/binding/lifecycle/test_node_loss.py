@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Fate, Loss, Step, fate
+from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Loss, Outcome, Step, fate
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
@@ -35,88 +35,91 @@ def _node(name: str, *, uid: str = "", pool: str = "") -> Node:
 
 LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=HELD, made_anew=True, seconds=GRACE)
 
-STEPS: dict[str, tuple[Loss, Fate]] = {
+STEPS: dict[str, tuple[Loss, Outcome]] = {
     # what was seen: what comes next
-    "the class says Wait": (dataclasses.replace(LONG_LOST, storage_class=WAITS), Fate(Step.NOTE_RETURN)),
-    "the class is gone": (dataclasses.replace(LONG_LOST, storage_class=None), Fate(Step.NOTE_RETURN)),
-    "a class that waits gets no notes": (Loss(_volume(), WAITS, (_node("n1", pool=POOL),)), Fate(Step.NOTHING)),
+    "the class says Wait": (dataclasses.replace(LONG_LOST, storage_class=WAITS), Outcome(Step.NOTE_RETURN)),
+    "the class is gone": (dataclasses.replace(LONG_LOST, storage_class=None), Outcome(Step.NOTE_RETURN)),
+    "a class that waits gets no notes": (Loss(_volume(), WAITS, (_node("n1", pool=POOL),)), Outcome(Step.NOTHING)),
     "its node is there": (
         Loss(_volume(), RELEASES, (_node("n1", pool=POOL),)),
-        Fate(Step.NOTE_NODE, node="n1/n1"),
+        Outcome(Step.NOTE_NODE, node="n1/n1"),
     ),
-    "that is written down": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1", pool=POOL),)), Fate(Step.NOTHING)),
+    "that is written down": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1", pool=POOL),)), Outcome(Step.NOTHING)),
     "its disk moved": (
         Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL),)),
-        Fate(Step.NOTE_NODE, node="n2/n2"),
+        Outcome(Step.NOTE_NODE, node="n2/n2"),
     ),
     "its disk was lost, and moved": (
         Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),), claim=HELD),
-        Fate(Step.NOTE_RETURN),
+        Outcome(Step.NOTE_RETURN),
     ),
     "its node has another UID, and the disk": (
         Loss(_volume(**HAD_IT), RELEASES, (_node("n1", uid="b", pool=POOL),)),
-        Fate(Step.NOTE_NODE, node="n1/b"),
+        Outcome(Step.NOTE_NODE, node="n1/b"),
     ),
-    "its disk is not mounted": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1"),)), Fate(Step.NOTHING)),
+    "its disk is not mounted": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1"),)), Outcome(Step.NOTHING)),
     "only another of its disks is mounted": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", pool="another"),)),
-        Fate(Step.NOTE_RETURN),
+        Outcome(Step.NOTE_RETURN),
     ),
     "two nodes have it": (
         Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL), _node("n3", pool=POOL))),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
-    "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Fate(Step.NOTE_RETURN)),
+    "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Outcome(Step.NOTE_RETURN)),
     "its driver still answers": (
         Loss(_volume(**HAD_IT), RELEASES, claim=HELD, reported=True),
-        Fate(Step.WAIT, seconds=AGAIN_SECONDS),
+        Outcome(Step.WAIT, seconds=AGAIN_SECONDS),
     ),
-    "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Fate(Step.NOTE_LOSS)),
-    "its claim was deleted before": (Loss(_volume(policy="Delete", **HAD_IT), RELEASES), Fate(Step.NOTHING)),
-    "its claim was deleted before, and it is kept anyway": (Loss(_volume(**HAD_IT), RELEASES), Fate(Step.NOTE_LOSS)),
+    "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Outcome(Step.NOTE_LOSS)),
+    "its claim was deleted before": (Loss(_volume(policy="Delete", **HAD_IT), RELEASES), Outcome(Step.NOTHING)),
+    "its claim was deleted before, and it is kept anyway": (Loss(_volume(**HAD_IT), RELEASES), Outcome(Step.NOTE_LOSS)),
     "the note of what was let go cannot be read": (
         Loss(_volume(policy="Delete", **LOST), RELEASES),
-        Fate(Step.NOTE_LOSS),
+        Outcome(Step.NOTE_LOSS),
     ),
-    "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Fate(Step.NOTE_LOSS)),
-    "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Fate(Step.WAIT, seconds=200.0)),
-    "for long": (LONG_LOST, Fate(Step.LET_GO)),
-    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, made_anew=False), Fate(Step.LEAVE)),
-    "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, held_by="x"), Fate(Step.LEAVE)),
+    "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Outcome(Step.NOTE_LOSS)),
+    "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Outcome(Step.WAIT, seconds=200.0)),
+    "for long": (LONG_LOST, Outcome(Step.LET_GO)),
+    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, made_anew=False), Outcome(Step.LEAVE)),
+    "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, held_by="x"), Outcome(Step.LEAVE)),
     "the claim is going": (
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
     "the claim has another volume": (
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="other")),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
     "the claim has no volume yet": (
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="")),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
-    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Fate(Step.PROMPT)),
-    "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Fate(Step.RELEASE)),
+    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.PROMPT)),
+    "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Outcome(Step.RELEASE)),
     "the claim is gone, and nobody wants it": (
         dataclasses.replace(LONG_LOST, claim=None, made_anew=False),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
-    "it was released": (dataclasses.replace(LONG_LOST, volume=_volume(**LOST, **{RELEASED: "x"})), Fate(Step.NOTHING)),
+    "it was released": (
+        dataclasses.replace(LONG_LOST, volume=_volume(**LOST, **{RELEASED: "x"})),
+        Outcome(Step.NOTHING),
+    ),
     "it belongs to nobody": (
         dataclasses.replace(LONG_LOST, volume=dataclasses.replace(_volume(**LOST), claim_ref=None), claim=None),
-        Fate(Step.NOTHING),
+        Outcome(Step.NOTHING),
     ),
     "who had it last is not known": (
         Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=HELD, made_anew=True, seconds=GRACE),
-        Fate(Step.NOTE_RETURN),
+        Outcome(Step.NOTE_RETURN),
     ),
     "its node registered anew, without the disk": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b"),)),
-        Fate(Step.NOTE_RETURN),
+        Outcome(Step.NOTE_RETURN),
     ),
     "another machine, with another disk, has the name": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b", pool="another"),)),
-        Fate(Step.LET_GO),
+        Outcome(Step.LET_GO),
     ),
 }
 
@@ -144,9 +147,9 @@ def test_what_was_let_go_is_kept_whatever_its_policy(case: str) -> None:
     back = BACK[case]
     going = dataclasses.replace(HELD, deleting=True)
 
-    assert Fate(Step.RELEASE) == fate(back, grace=GRACE)
-    assert Fate(Step.NOTHING) == fate(dataclasses.replace(back, claim=going), grace=GRACE)
-    assert Fate(Step.NOTE_RETURN) == fate(dataclasses.replace(back, claim=HELD), grace=GRACE)
+    assert Outcome(Step.RELEASE) == fate(back, grace=GRACE)
+    assert Outcome(Step.NOTHING) == fate(dataclasses.replace(back, claim=going), grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == fate(dataclasses.replace(back, claim=HELD), grace=GRACE)
 
 
 @pytest.mark.parametrize("case", BACK)
@@ -154,7 +157,7 @@ def test_what_is_kept_anyway_is_its_ordinals_own_again(case: str) -> None:
     """The policy says Retain: it was not marked yet, so that a claim made anew finds it."""
     back = dataclasses.replace(BACK[case], volume=_volume(**LOST))
 
-    assert Fate(Step.NOTE_RETURN) == fate(back, grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == fate(back, grace=GRACE)
 
 
 @pytest.mark.parametrize("case", STEPS)

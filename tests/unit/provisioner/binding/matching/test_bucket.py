@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.matching.bucket import Shelf
+from provisioner.binding.matching.bucket import Bucket
 from provisioner.binding.matching.label_index import Entry
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
@@ -49,8 +49,8 @@ def _entry(each: Volume) -> Entry:
     return int(each.name[0]), each.name, each
 
 
-def _shelf() -> Shelf:
-    made = Shelf(frozenset())
+def _shelf() -> Bucket:
+    made = Bucket(frozenset())
     for each in VOLUMES:
         made.put(_entry(each), each.node_affinity)
     return made
@@ -86,4 +86,4 @@ def test_what_was_dropped_is_on_no_list() -> None:
     assert sorted(entry for each in shelf.by_affinity.values() for entry in each) == sorted(left)
     for _, _, each in left:
         shelf.drop(_entry(each), each.node_affinity)
-    assert shelf == Shelf(frozenset())
+    assert shelf == Bucket(frozenset())

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.matching.label_index import Entry, LabelLists
+from provisioner.binding.matching.label_index import Entry, LabelIndex
 from provisioner.model.selector import LabelSelector
 from tests.unit.provisioner.binding.objects import claim, volume
 
@@ -15,8 +15,8 @@ def _entry(number: int, labels: dict[str, str]) -> Entry:
     return number, f"v{number}", volume(f"v{number}", labels=labels)
 
 
-def _lists() -> LabelLists:
-    made = LabelLists()
+def _lists() -> LabelIndex:
+    made = LabelIndex()
     for number, labels in enumerate(LABELS):
         made.put(_entry(number, labels))
     return made
@@ -70,12 +70,12 @@ def test_what_was_dropped_is_in_no_list() -> None:
     for number, labels in enumerate(LABELS):
         if number != missing[0]:
             lists.drop(_entry(number, labels))
-    assert lists == LabelLists(), "nothing is kept of what has come and gone"
+    assert lists == LabelIndex(), "nothing is kept of what has come and gone"
 
 
 def test_a_label_that_nobody_has_is_no_help() -> None:
     """Even the only volume may fit just because it lacks the label."""
-    lists = LabelLists()
+    lists = LabelIndex()
     lists.put(_entry(0, {"a": "1"}))
 
     assert lists.candidates(_selector(("z", "NotIn", ["x"]))) is None

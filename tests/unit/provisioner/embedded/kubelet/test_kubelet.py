@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
 from provisioner.embedded.kubelet.csi_calls import Mounting
-from provisioner.embedded.kubelet.kubelet import Agent
+from provisioner.embedded.kubelet.kubelet import Kubelet
 from provisioner.embedded.settings import StatePaths, prepare
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NODE, POD, VOLUME, Json
@@ -83,8 +83,8 @@ def paths(tmp_path: Path) -> StatePaths:
     return found
 
 
-def _agent(api: FakeApi, calls: _Calls, paths: StatePaths) -> Agent:
-    return Agent(api, api.caches, api.recorder, calls=calls, paths=paths, node="n")
+def _agent(api: FakeApi, calls: _Calls, paths: StatePaths) -> Kubelet:
+    return Kubelet(api, api.caches, api.recorder, calls=calls, paths=paths, node="n")
 
 
 async def test_a_pod_becomes_ready_when_its_volumes_are_mounted(paths: StatePaths) -> None:
@@ -332,7 +332,7 @@ async def test_the_pods_of_a_node_that_does_not_exist_end(paths: StatePaths) -> 
     """This machine had another name when they were placed: they are unmounted and deleted, so that new ones come."""
     api, calls = _api(_pod()), _Calls()
     await _agent(api, calls, paths).reconcile(KEY)
-    renamed = Agent(api, api.caches, api.recorder, calls=calls, paths=paths, node="after")
+    renamed = Kubelet(api, api.caches, api.recorder, calls=calls, paths=paths, node="after")
     del api.objects[NODE.plural, "", "n"]
     api.put(NODE, {"metadata": {"name": "after"}, "spec": {}})
 

@@ -158,13 +158,13 @@ def test_many_writers_lose_no_update(tmp_path: Path) -> None:
 def test_listeners_hear_of_each_write_until_they_leave(tmp_path: Path) -> None:
     """A listener is called after each write that others can see, and no more once it has left."""
     store = Store(tmp_path / "engine.db")
-    heard: list[int] = []
-    leave = store.subscribe(lambda: heard.append(store.version))
+    synced: list[int] = []
+    leave = store.subscribe(lambda: synced.append(store.version))
     store.create(LEASE, "default", {"metadata": {"name": "a"}})
     store.create(LEASE, "default", {"metadata": {"name": "b"}}, dry_run=True)
     leave()
     store.create(LEASE, "default", {"metadata": {"name": "c"}})
-    assert heard == [store.version - 1]
+    assert synced == [store.version - 1]
     store.close()
 
 
