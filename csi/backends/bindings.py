@@ -15,7 +15,8 @@ def publish(*, staging: Path, target: Path, read_only: bool, mount_flags: Sequen
     if there is not None:
         staged = mounts.at(staging)
         same = staged is not None and (there.device, there.root) == (staged.device, staged.root)
-        if same and there.read_only == read_only:
+        kept = staged is not None and staged.read_only  # a bind mount keeps the flags of the mount that it is of
+        if same and there.read_only == (read_only or kept or "ro" in mount_flags):
             return
         raise AlreadyMounted(f"something else is mounted at {target} already")
     make_target(target)

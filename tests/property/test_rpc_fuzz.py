@@ -158,7 +158,7 @@ class Fuzz:
         if code == "OK" and self._rng.random() < 0.3:
             again = self.call(path, request)
             allowed = {"OK"} | ({"ALREADY_EXISTS"} if name == "Undelete" else set())
-            assert again in allowed, f"{name} again: {again}"
+            assert again in allowed, f"again: {self._recent[-1]}"
 
     def _material(self) -> Material:
         """Also of volumes that are gone, and places that are none of a caller's."""

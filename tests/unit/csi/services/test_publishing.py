@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from csi.v1 import csi_pb2, inventory_pb2
-from tests.unit.csi.services.driver import Driver, Mode
+from tests.unit.csi.services.driver import Driver, Mode, capability
 
 pytestmark = pytest.mark.needs("root")
 
@@ -29,6 +29,20 @@ def test_publishing_again_follows_the_access_mode(driver: Driver, mode: int, sam
     for path in (first, first.with_name(first.name.replace("target", "second"))):
         driver.unpublish(handle, path)
         assert not path.exists()
+    driver.unstage(handle)
+
+
+@pytest.mark.parametrize("backend", ["directory", pytest.param("loop", marks=pytest.mark.needs("loop"))])
+@pytest.mark.parametrize(("staged", "published"), [(("ro", "noexec"), ()), ((), ("ro",)), (("ro",), ("ro",))])
+def test_whatever_makes_a_target_read_only_publishing_again_is_ok(
+    driver: Driver, backend: str, staged: tuple[str, ...], published: tuple[str, ...]
+) -> None:
+    """A bind mount keeps the flags of the mount that it is of; the call is the same, so the answer is."""
+    handle = driver.create(size=16 << 20, backend=backend).volume_id
+    driver.stage(handle, use=capability(flags=staged))
+    for _ in range(2):
+        path = driver.publish(handle, use=capability(flags=published))
+    driver.unpublish(handle, path)
     driver.unstage(handle)
 
 
