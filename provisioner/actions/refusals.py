@@ -17,7 +17,7 @@ from provisioner.actions.reschedule import reschedule
 from provisioner.binding.decision import Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.refused import asked, in_force
-from provisioner.drivers.client import DriverAway, FormerVolume, RpcError, State
+from provisioner.drivers.client import DriverUnavailable, FormerVolume, RpcError, State
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden, Invalid, NotFound
 from provisioner.kube.events import Recorder, without_amounts
@@ -29,7 +29,7 @@ from provisioner.observe.triggers import claim_key
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 BACKGROUND_SECONDS = 1.0
 FAILED_SECONDS = 5.0
 INFEASIBLE_SECONDS = 300.0
@@ -38,7 +38,7 @@ ROOM_SECONDS = 30.0
 """The same where there was no room: other volumes go without waking this claim."""
 FORMER_SECONDS = 15.0
 
-MAY_PASS = frozenset({"former-sibling-missing", "former-sibling-deleting", "former-sibling-grows"})
+MAY_PASS = frozenset({"former-sibling-missing", "former-sibling-deleting", "former-sibling-expanding"})
 """Reasons to wait that mostly end by themselves while a StatefulSet makes the claims of a pod."""
 
 REPORTED = ("class", "attributes-class", "sibling", "source", "selector-set")
@@ -83,13 +83,13 @@ class Refusals:
         if all(reason.code in MAY_PASS for reason in decision.reasons) and _is_young(claim):
             return
         if any(reason.code.startswith("former") for reason in decision.reasons):
-            message = f"{decision.sentence}; no empty volume is made meanwhile{_way_out(claim, decision)}"
+            message = f"{decision.message}; no empty volume is made meanwhile{_way_out(claim, decision)}"
             await self.report(claim, warning=True, reason="FormerVolumeBlocked", message=message)
             if not all(facts.volumes.get(reason.volume) for reason in decision.reasons):
                 # Only the drivers' disks tell of it: nothing that the API server has says why the claim waits.
                 await self._record(claim, facts, _refusal(facts, decision.reasons[0].code, message))
         elif any(reason.code.startswith(REPORTED) for reason in decision.reasons):
-            await self.report(claim, warning=True, reason="ProvisioningFailed", message=decision.sentence)
+            await self.report(claim, warning=True, reason="ProvisioningFailed", message=decision.message)
 
     async def unplaceable(self, claim: Json, *, why: str) -> None:
         """Take the selected node off the claim where the scheduler chooses nodes: another one could serve it."""
@@ -98,7 +98,7 @@ class Refusals:
 
     async def failed(self, claim: Json, facts: Facts, decision: Decision, error: RpcError) -> Done | RequeueAfter:
         """The table of external-provisioner: what the driver's code means for the next try."""
-        if isinstance(error, DriverAway):
+        if isinstance(error, DriverUnavailable):
             return await self._away(claim, facts, error)
         if error.state is State.BACKGROUND:
             return await self.unanswered(claim, facts, error, seconds=BACKGROUND_SECONDS)
@@ -121,7 +121,7 @@ class Refusals:
         await self._record(claim, facts, refusal)
         return RequeueAfter(pause, error.message)
 
-    async def _away(self, claim: Json, facts: Facts, error: DriverAway) -> Done | RequeueAfter:
+    async def _away(self, claim: Json, facts: Facts, error: DriverUnavailable) -> Done | RequeueAfter:
         """
         A node without any pool never made a volume, and its claim can be given back; of another nobody knows.
 
@@ -137,12 +137,12 @@ class Refusals:
         return await self.unanswered(claim, facts, error)
 
     async def unanswered(
-        self, claim: Json, facts: Facts, error: RpcError, *, seconds: float = DRIVER_AWAY_SECONDS
+        self, claim: Json, facts: Facts, error: RpcError, *, seconds: float = DRIVER_UNAVAILABLE_SECONDS
     ) -> RequeueAfter:
         """Whether a volume was made, or the claim had one before, shows when the driver answers."""
         if self._reschedules or not _is_young(claim):
             message = f"{error.message}. Nothing is made elsewhere until that is known"
-            reason = "DriverAway" if isinstance(error, DriverAway) else "ProvisioningFailed"
+            reason = "DriverUnavailable" if isinstance(error, DriverUnavailable) else "ProvisioningFailed"
             await self.report(claim, warning=True, reason=reason, message=message)
             if not _is_young(claim) and not self._is_scheduled(facts):  # else it may have been made on that node
                 await self._record(claim, facts, _refusal(facts, error.code.name, message))
@@ -182,7 +182,7 @@ def former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError
         wanted = claim["spec"].get("volumeAttributesClassName")
         why = f"volume {decision.volume}: it is its former volume, and cannot be given VolumeAttributesClass {wanted}"
     else:
-        why = f"{decision.sentence}; but that is refused"
+        why = f"{decision.message}; but that is refused"
     way_out = "ask for another class" if decision.modifies else "ask for less, or make room"
     message = f"{why}: {error.message}; {way_out}; no empty volume is made meanwhile"
     return FormerRefused(code=error.code, message=message)
@@ -227,9 +227,9 @@ def _way_out(claim: Object, decision: Decision) -> str:
     reason, metadata = decision.reasons[0], claim["metadata"]
     if reason.code in MAY_PASS:
         return ""
-    command = f"mooring forget {reason.wanted if reason.code == 'former-sibling' else metadata['name']}"
-    if reason.code == "former-apart":
-        command += f"`, or `mooring forget {reason.wanted}"
+    command = f"mooring forget {reason.requested if reason.code == 'former-sibling' else metadata['name']}"
+    if reason.code == "former-on-different-nodes":
+        command += f"`, or `mooring forget {reason.requested}"
     return f" (`{command}`, in namespace {metadata['namespace']}, has one made)"
 
 

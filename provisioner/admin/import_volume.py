@@ -107,7 +107,7 @@ async def plan(transport: Transport, wish: ImportRequest) -> Planned:
     others = [each for each in volumes if each.name != wish.volume]
     reason = cannot_import(wish.key, claim, view, others, class_name=class_name)
     if namespace is None:
-        reason = Reason("recover-namespace", wish.volume, wanted=wish.namespace)
+        reason = Reason("recover-namespace", wish.volume, requested=wish.namespace)
     labels = {
         names.HOLDER_CLUSTER_UID: cluster["metadata"]["uid"],
         names.HOLDER_NAMESPACE: wish.namespace,
@@ -141,7 +141,7 @@ def _for_whom(claim: Claim | None, storage_class: StorageClass | None) -> str:
     where it does not, the claim that is there is named at once.
     """
     adopts = storage_class is not None and storage_class.adopts != "Never"
-    return names.GIVEN_UID if claim is None or adopts else claim.uid
+    return names.IMPORTED_UID if claim is None or adopts else claim.uid
 
 
 async def _find(transport: Transport, kind: Kind, name: str, namespace: str = "") -> Json | None:

@@ -118,7 +118,7 @@ def restored(
     reference = {
         "namespace": holder[names.HOLDER_NAMESPACE],
         "name": holder[names.HOLDER_CLAIM],
-        "uid": names.GIVEN_UID if is_given else holder.get(names.HOLDER_CLAIM_UID) or FORMER,
+        "uid": names.IMPORTED_UID if is_given else holder.get(names.HOLDER_CLAIM_UID) or FORMER,
         "resourceVersion": "",
     }
     volume = build(

@@ -42,12 +42,12 @@ def _named(facts: Facts) -> Decision:
     volume = facts.named
     if claim.bind_completed:
         if volume is not None and (volume.claim_ref is None or volume.claim_ref.uid == claim.uid):
-            return Decision(Action.DONE, (Reason("bound", had=volume.name),), volume=volume.name)
-        had = "belongs to another claim" if volume else "does not exist"
-        return wait("lost", wanted=claim.volume_name, had=had)
+            return Decision(Action.DONE, (Reason("bound", actual=volume.name),), volume=volume.name)
+        actual = "belongs to another claim" if volume else "does not exist"
+        return wait("lost", requested=claim.volume_name, actual=actual)
     if volume is None:
-        return wait("volume-unknown", wanted=claim.volume_name)
-    return Decision(Action.NOT_OURS, (Reason("bound", had=volume.name),), volume=volume.name)
+        return wait("volume-unknown", requested=claim.volume_name)
+    return Decision(Action.NOT_OURS, (Reason("bound", actual=volume.name),), volume=volume.name)
 
 
 def _fit(facts: Facts) -> Decision | None:
@@ -69,12 +69,12 @@ def _provision(facts: Facts) -> Decision:
     if not claim.class_name:
         return wait("no-class")
     if storage_class is None:
-        return wait("class-unknown", wanted=claim.class_name)
+        return wait("class-unknown", requested=claim.class_name)
     if storage_class.provisioner in {"", NO_PROVISIONER}:
-        return wait("class-static", wanted=storage_class.name)
+        return wait("class-static", requested=storage_class.name)
     if not storage_class.ours:
         return Decision(
-            Action.NOT_OURS, (Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner),)
+            Action.NOT_OURS, (Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner),)
         )
     if not_empty := _from_source(claim):
         return not_empty
@@ -103,11 +103,11 @@ def _from_source(claim: Claim) -> Decision | None:
         return None
     match source.populator:
         case Populator.NOBODY:
-            return wait("source-namespace", wanted=str(source))
+            return wait("source-namespace", requested=str(source))
         case Populator.DRIVER:
-            return wait("source-unserved", wanted=str(source))
+            return wait("source-unsupported", requested=str(source))
         case Populator.EXTERNAL:
-            return Decision(Action.NOT_OURS, (Reason("source-populator", wanted=str(source)),))
+            return Decision(Action.NOT_OURS, (Reason("source-populator", requested=str(source)),))
 
 
 def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
@@ -115,9 +115,9 @@ def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
     if not claim.selected_node:
         return _nowhere(facts, storage_class) or _unselected(facts)
     if facts.node is None:
-        return wait("node-unknown", wanted=claim.selected_node)
+        return wait("node-unknown", requested=claim.selected_node)
     if not storage_class.allows(facts.node.labels):
-        return wait("class-topology", wanted=claim.selected_node, had=storage_class.name)
+        return wait("class-topology", requested=claim.selected_node, actual=storage_class.name)
     if waits_for_sibling := apart(facts, facts.node):
         return waits_for_sibling
     return Decision(Action.PROVISION, _new(facts), node=claim.selected_node)
@@ -127,7 +127,7 @@ def _nowhere(facts: Facts, storage_class: StorageClass) -> Decision | None:
     """Wait for a node that the class allows; None where there is one, or where the class allows all."""
     if not storage_class.allowed_topologies or any(storage_class.allows(node.labels) for node in facts.nodes):
         return None
-    return wait("class-nowhere", wanted=storage_class.name, had=_topologies(storage_class))
+    return wait("class-no-node", requested=storage_class.name, actual=_topologies(storage_class))
 
 
 def _topologies(storage_class: StorageClass) -> str:
@@ -151,16 +151,16 @@ def _unselected(facts: Facts) -> Decision:
     if not waiting:
         return wait("first-consumer")
     placed = next((pod for pod in waiting if pod.node_name), None)
-    return wait("node-name", had=placed.name) if placed else wait("unscheduled", had=waiting[0].name)
+    return wait("node-name", actual=placed.name) if placed else wait("unscheduled", actual=waiting[0].name)
 
 
 def cannot_serve(claim: Claim, storage_class: StorageClass) -> Reason | None:
     """Why no backend of the class can create what the claim asks for, on any node; None when one can."""
     if unserved := [each for each in claim.modes if each not in SERVED_MODES]:
-        return Reason("class-modes", wanted=", ".join(unserved), had=", ".join(SERVED_MODES))
+        return Reason("class-modes", requested=", ".join(unserved), actual=", ".join(SERVED_MODES))
     backend = storage_class.parameters.get("backend", DEFAULT_BACKEND)
     if claim.volume_mode == "Block" and backend == "directory":
-        return Reason("class-block", wanted=storage_class.name, had=backend)
+        return Reason("class-block", requested=storage_class.name, actual=backend)
     return None
 
 
@@ -169,7 +169,7 @@ def class_problem(storage_class: StorageClass) -> Reason | None:
     try:
         parameters = ClassParameters.parse(storage_class.parameters)
     except InvalidParameter as error:
-        return Reason("class-parameters", wanted=storage_class.name, had=str(error))
+        return Reason("class-parameters", requested=storage_class.name, actual=str(error))
     if parameters.adopt != "Never" and storage_class.reclaim_policy == "Delete":
-        return Reason("class-adopt-delete", wanted=storage_class.name, had=parameters.adopt)
+        return Reason("class-adopt-delete", requested=storage_class.name, actual=parameters.adopt)
     return None

@@ -18,7 +18,7 @@ from provisioner.model.volume import Volume
 
 NEAREST_FIRST = (
     "access-modes", "affinity", "class", "selector", "phase", "capacity", "attributes-class", "volume-mode",
-    "waits-for-consumer", "deleting", "former-claim", "other-claim", "excluded",
+    "waits-for-consumer", "deleting", "former-claim", "other-claim", "taken-by-sibling",
 )  # fmt: skip
 """A volume that fails a later check of the matcher came nearer to fitting; these are the checks, last first."""
 
@@ -42,8 +42,8 @@ class Explanation:
 
     subject: str
     state: str
-    well: bool
-    sentence: str
+    healthy: bool
+    message: str
     reasons: tuple[Reason, ...] = ()
     rejected: tuple[Reason, ...] = ()
 
@@ -57,14 +57,14 @@ def explain_claim(facts: Facts, *, last_event: str = "") -> Explanation:
     """
     claim = facts.claim
     if claim.deleting:
-        sentence = claim_deletion(claim, facts.pods)
+        message = claim_deletion(claim, facts.pods)
         if claim.volume_name:
-            sentence += f"; it has volume {claim.volume_name}"
-        return Explanation(f"claim {claim.key}", TERMINATING, well=False, sentence=sentence, reasons=(_DELETING,))
+            message += f"; it has volume {claim.volume_name}"
+        return Explanation(f"claim {claim.key}", TERMINATING, healthy=False, message=message, reasons=(_DELETING,))
     decision = decide(facts)
     if pending := _pending_changes(facts):
-        sentence = f"it is bound to volume {claim.volume_name}; {'; '.join(each.sentence for each in pending)}"
-        return Explanation(f"claim {claim.key}", claim.phase, well=False, sentence=sentence, reasons=pending)
+        message = f"it is bound to volume {claim.volume_name}; {'; '.join(each.message for each in pending)}"
+        return Explanation(f"claim {claim.key}", claim.phase, healthy=False, message=message, reasons=pending)
     rejected: list[Reason] = []
     if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_OURS} and not claim.volume_name:
         found = (rejection(claim, volume, delay_binding=facts.waits_for_consumer) for volume in facts.volumes)
@@ -75,8 +75,8 @@ def explain_claim(facts: Facts, *, last_event: str = "") -> Explanation:
     return Explanation(
         subject=f"claim {claim.key}",
         state=claim.phase,
-        well=claim.phase == "Bound",
-        sentence=_claim_sentence(facts, decision, last_event),
+        healthy=claim.phase == "Bound",
+        message=_claim_sentence(facts, decision, last_event),
         reasons=decision.reasons,
         rejected=tuple(rejected),
     )
@@ -106,16 +106,16 @@ def _claim_sentence(facts: Facts, decision: Decision, last_event: str) -> str:
         where = "the trash" if decision.action is Action.UNDELETE else "its pool"
         return f"its former volume {decision.volume} comes back to it from {where}"
     if decision.action is Action.PROVISION and (refused := last_refusal(facts)):
-        return f"it has no volume yet: {refused[0].sentence}"
+        return f"it has no volume yet: {refused[0].message}"
     if decision.action is Action.PROVISION and last_event:
         return f"it has no volume yet: {last_event}"
     if decision.action is Action.PROVISION:
         node = f" on node {decision.node}" if decision.node else ""
-        more = (each.sentence for each in decision.reasons if each.code != "provisioning")
+        more = (each.message for each in decision.reasons if each.code != "provisioning")
         return "; ".join((f"a new volume of {claim.request.readable(up=True)} is being made for it{node}", *more))
     if last_event and decision.reasons and decision.reasons[-1].code in WAITS_FOR_NODE:
-        return f"{decision.sentence}; {last_event}"
-    return decision.sentence
+        return f"{decision.message}; {last_event}"
+    return decision.message
 
 
 def _where(volume: Volume) -> str:
@@ -132,21 +132,23 @@ def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:
     ref = volume.claim_ref
     subject = f"volume {volume.name}"
     if volume.deleting:
-        sentence = volume_deletion(volume, claim)
-        return Explanation(subject, TERMINATING, well=False, sentence=sentence, reasons=(_DELETING,))
+        message = volume_deletion(volume, claim)
+        return Explanation(subject, TERMINATING, healthy=False, message=message, reasons=(_DELETING,))
     if ref is None:
-        sentence = f"it belongs to no claim; any claim that fits may take it{_where(volume)}"
+        message = f"it belongs to no claim; any claim that fits may take it{_where(volume)}"
     elif claim is not None and claim.uid == ref.uid:
         verb = "is bound to" if claim.volume_name == volume.name else "is reserved for"
-        sentence = f"it {verb} claim {ref}{_where(volume)}"
+        message = f"it {verb} claim {ref}{_where(volume)}"
     elif not ref.uid:
-        sentence = f"it is reserved for a claim named {ref}{_where(volume)}"
+        message = f"it is reserved for a claim named {ref}{_where(volume)}"
     elif claim is not None:
-        sentence = f"it belonged to an earlier claim {ref}; the claim of that name now is another (UID {claim.uid})"
+        message = f"it belonged to an earlier claim {ref}; the claim of that name now is another (UID {claim.uid})"
     else:
-        sentence = f"its claim {ref} is gone; {_fate(volume)}"
-    well = volume.phase in {"Bound", "Available"} or (volume.phase == "Released" and volume.reclaim_policy == "Retain")
-    return Explanation(subject=subject, state=volume.phase, well=well, sentence=sentence)
+        message = f"its claim {ref} is gone; {_fate(volume)}"
+    healthy = volume.phase in {"Bound", "Available"} or (
+        volume.phase == "Released" and volume.reclaim_policy == "Retain"
+    )
+    return Explanation(subject=subject, state=volume.phase, healthy=healthy, message=message)
 
 
 def _fate(volume: Volume) -> str:

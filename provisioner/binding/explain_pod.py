@@ -27,37 +27,37 @@ def explain_pod(
     """
     subject = f"pod {pod.namespace}/{pod.name}"
     unbound = [claim for claim in claims if claim.state != "Bound"]
-    changing = [claim for claim in claims if claim.state == "Bound" and not claim.well]
+    changing = [claim for claim in claims if claim.state == "Bound" and not claim.healthy]
     reasons = tuple(reason for claim in (*unbound, *changing) for reason in claim.reasons)
     mounter = f"{'kubelet of ' if in_cluster else ''}node {pod.node_name}"
     if pod.deleting:
-        sentence = pod_deletion(pod, mounter=mounter, failure=failure)
+        message = pod_deletion(pod, mounter=mounter, failure=failure)
         if lost := _lost_node(pod, nodes):
-            sentence += f"; {lost}"
-        return Explanation(subject, TERMINATING, well=False, sentence=sentence, reasons=reasons)
+            message += f"; {lost}"
+        return Explanation(subject, TERMINATING, healthy=False, message=message, reasons=reasons)
     if pod.ended:
-        return Explanation(subject, pod.phase, well=pod.phase == "Succeeded", sentence=f"it has ended ({pod.phase})")
+        return Explanation(subject, pod.phase, healthy=pod.phase == "Succeeded", message=f"it has ended ({pod.phase})")
     if refusal:
-        sentence = refusal
+        message = refusal
     elif missing:
-        sentence = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
+        message = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
     elif waits := [claim for claim in unbound if not (pod.ready and claim.state == TERMINATING)]:
-        sentence = f"it waits for {waits[0].subject}: {waits[0].sentence}"
+        message = f"it waits for {waits[0].subject}: {waits[0].message}"
     elif not pod.claims:
-        sentence = "it mounts no claim, so that nothing of it waits for Mooring"
+        message = "it mounts no claim, so that nothing of it waits for Mooring"
     elif not pod.node_name:
-        sentence = "its claims are bound, and it waits to be scheduled"
+        message = "its claims are bound, and it waits to be scheduled"
     elif lost := _lost_node(pod, nodes):
-        sentence = f"its claims are bound; {lost}"
+        message = f"its claims are bound; {lost}"
     elif pod.ready or pod.started:
-        sentence = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
-        sentence += "" if pod.ready else ", and its containers are not ready"
-        sentence += "".join(f"; {claim.subject}: {claim.sentence}" for claim in (*unbound, *changing))
+        message = f"its {len(pod.claims)} volume(s) are mounted on node {pod.node_name}"
+        message += "" if pod.ready else ", and its containers are not ready"
+        message += "".join(f"; {claim.subject}: {claim.message}" for claim in (*unbound, *changing))
     elif failure:
-        sentence = f"its claims are bound, and {mounter} could not mount them, and tries again: {failure}"
+        message = f"its claims are bound, and {mounter} could not mount them, and tries again: {failure}"
     else:
-        sentence = f"its claims are bound, and {mounter} is mounting them"
-    return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, sentence, reasons)
+        message = f"its claims are bound, and {mounter} is mounting them"
+    return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, message, reasons)
 
 
 def _lost_node(pod: Pod, nodes: Sequence[Node] | None) -> str:

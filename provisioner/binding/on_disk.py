@@ -188,11 +188,11 @@ def against_erasing(
     `used_at` a path at which its node uses the volume.
     """
     if (volume := cluster.by_handle.get(manifest.handle)) is not None:
-        return Reason("erase-volume", manifest.csi_name, had=volume.name)
+        return Reason("erase-volume", manifest.csi_name, actual=volume.name)
     if Counter(each.handle for each in manifests if not each.in_trash)[manifest.handle] > 1:
-        return Reason("erase-copied", manifest.csi_name, had=manifest.pool_uuid)
+        return Reason("erase-copied", manifest.csi_name, actual=manifest.pool_uuid)
     reason = _against_losing(manifest, cluster, from_cluster)
-    return reason or (Reason("erase-mounted", manifest.csi_name, had=used_at) if used_at else None)
+    return reason or (Reason("erase-mounted", manifest.csi_name, actual=used_at) if used_at else None)
 
 
 def against_purging(
@@ -207,7 +207,7 @@ def against_purging(
     if any(not each.in_trash or each.deleted > manifest.deleted for each in same):
         return _against_cluster(manifest, cluster, from_cluster)
     if (volume := cluster.by_handle.get(manifest.handle)) is not None:
-        return Reason("erase-volume", manifest.csi_name, had=volume.name)
+        return Reason("erase-volume", manifest.csi_name, actual=volume.name)
     return _against_losing(manifest, cluster, from_cluster)
 
 
@@ -226,7 +226,7 @@ def _against_losing(manifest: Manifest, cluster: Cluster, from_cluster: str) -> 
 def _against_cluster(manifest: Manifest, cluster: Cluster, from_cluster: str) -> Reason | None:
     recorded = manifest.holder.get(names.HOLDER_CLUSTER_UID, "")
     own = recorded in {"", cluster.uid, from_cluster}
-    return None if own else Reason("erase-cluster", manifest.csi_name, had=recorded)
+    return None if own else Reason("erase-cluster", manifest.csi_name, actual=recorded)
 
 
 def holder_of(manifest: Manifest) -> str:

@@ -53,5 +53,5 @@ def last_refusal(facts: Facts) -> tuple[Reason, ...]:
     found = in_force(facts)
     if found is None:
         return ()
-    code = "refused" if found.code.isupper() else "blocked"
-    return (Reason(code, wanted=found.time, had=found.message),)
+    code = "creation-refused" if found.code.isupper() else "creation-blocked"
+    return (Reason(code, requested=found.time, actual=found.message),)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from csi.v1 import inventory_pb2
 
 NOT_FOUND = 404
-DRIVER_AWAY = "volumes without a PersistentVolume are not known now: the driver of this engine does not answer"
+DRIVER_UNAVAILABLE = "volumes without a PersistentVolume are not known now: the driver of this engine does not answer"
 NOT_ASKED = (
     "volumes without a PersistentVolume are seen only from the controller's pod: "
     "kubectl -n mooring-system exec deployment/mooring-controller -- mooring volumes"
@@ -50,7 +50,7 @@ def without_object(target: Target, volumes: Iterable[Json]) -> list[Stored] | No
 
 def not_asked(target: Target) -> str:
     """Return why the drivers were not asked."""
-    return DRIVER_AWAY if target.client.server.engine else NOT_ASKED
+    return DRIVER_UNAVAILABLE if target.client.server.engine else NOT_ASKED
 
 
 def _is_ours(volume: Json) -> bool:
@@ -131,8 +131,8 @@ def explain_stored(target: Target, name: str, error: Refused) -> Explanation:
     key = f"{labels.get(HOLDER_NAMESPACE, '')}/{claim}"
     whose = f"claim {key} had it last" if claim else "no claim is known to have had it"
     size = "" if each.in_trash else f"{human(each.manifest.capacity_bytes)} are reserved for it; "
-    sentence = f"{where(each, subject='it')} ({size}{whose})"
-    return Explanation(f"volume {name}", "Deleted" if each.in_trash else "Orphan", well=False, sentence=sentence)
+    message = f"{where(each, subject='it')} ({size}{whose})"
+    return Explanation(f"volume {name}", "Deleted" if each.in_trash else "Orphan", healthy=False, message=message)
 
 
 def missing_claim(target: Target, name: str, error: Refused) -> Refused:
@@ -143,12 +143,12 @@ def missing_claim(target: Target, name: str, error: Refused) -> Refused:
 
 def with_leftovers(found: Explanation, target: Target, claim: str) -> Explanation:
     """Add to the explanation of a claim that is not well the volumes of it that only the disks know."""
-    if found.well:
+    if found.healthy:
         return found
     stored = without_object(target, target.client.get(VOLUME).get("items") or ())
     mine = of_claim(stored or (), target.namespace, claim)
-    more = [where(each) for each in mine if each.manifest.csi_name not in found.sentence]
-    return replace(found, sentence="; ".join([found.sentence, *more]))
+    more = [where(each) for each in mine if each.manifest.csi_name not in found.message]
+    return replace(found, message="; ".join([found.message, *more]))
 
 
 def _left(target: Target, error: Refused) -> list[Stored]:

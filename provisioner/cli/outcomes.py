@@ -34,7 +34,7 @@ class Outcome:
     @classmethod
     def refused(cls, manifest: Manifest, reason: Reason) -> "Outcome":
         """Nothing is done to it."""
-        return cls(manifest.csi_name, manifest.handle, "refused", reason.sentence, reason.code)
+        return cls(manifest.csi_name, manifest.handle, "refused", reason.message, reason.code)
 
     @classmethod
     def failed(cls, manifest: Manifest, message: str) -> "Outcome":

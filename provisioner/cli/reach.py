@@ -11,7 +11,7 @@ from provisioner.admin.on_disk import Disks, observe
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandFailed
 from provisioner.cli.options import is_plugin
 from provisioner.cluster.session import visit as visit_cluster
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.session import visit as visit_engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
@@ -44,7 +44,7 @@ async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Driver
         ) from None
     except BadKubeconfig as error:
         raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
-    except (Unavailable, DriverAway) as error:
+    except (Unavailable, DriverUnavailable) as error:
         raise CommandFailed(error.message, code=UNREACHABLE) from None
     except (ApiError, RpcError) as error:
         raise CommandFailed(error.message, code=FAILED) from None

@@ -16,7 +16,7 @@ import structlog
 from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
 from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover, meant_for
-from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import NotFound
@@ -34,11 +34,11 @@ from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 EVENTS = {
-    Outcome.COLLECT: ("Normal", "LeftoverCollected"),
-    Outcome.SET_ASIDE: ("Warning", "LeftoverSetAside"),
+    Outcome.COLLECT: ("Normal", "BindRaceCollected"),
+    Outcome.SET_ASIDE: ("Warning", "BindRaceLost"),
     Outcome.GIVE_BACK: ("Normal", "AdoptionLost"),
 }
 
@@ -100,10 +100,8 @@ class BindRace:
         """Raises Conflict when the volume is no longer as it was judged, such as bound to somebody."""
         await self._transport.patch(VOLUME, volume["metadata"]["name"], mark(volume, found))
         kind, reason = EVENTS[found.fate]
-        log.info(
-            "volume.left_over", volume=volume["metadata"]["name"], fate=found.fate.value, why=found.reason.sentence
-        )
-        await self._recorder.record(dict(volume), type=kind, reason=reason, message=found.reason.sentence)
+        log.info("volume.left_over", volume=volume["metadata"]["name"], fate=found.fate.value, why=found.reason.message)
+        await self._recorder.record(dict(volume), type=kind, reason=reason, message=found.reason.message)
 
     async def _collect(self, volume: Object) -> Done | RequeueAfter:
         """The manifest learns first that it is no former volume, or a claim would take it out of the trash again."""
@@ -112,8 +110,8 @@ class BindRace:
             with contextlib.suppress(VolumeMissing):
                 await self._drivers.record_holder(handle, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
             await self._drivers.delete_volume(handle)
-        except DriverAway as error:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except DriverUnavailable as error:
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             message = f"{error.message}; it is tried again"
             await self._recorder.record(dict(volume), type="Warning", reason="VolumeFailedDelete", message=message)

@@ -15,7 +15,7 @@ import structlog
 
 from csi.v1 import inventory_pb2
 from provisioner.actions.persistent_volume import REAL_NODE
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import AlreadyExists, NotFound
@@ -78,7 +78,7 @@ class Capacity:
         again = RequeueAfter(LOOK_AGAIN_SECONDS, "room comes and goes without an event")
         try:
             pools = await self._drivers.list_pools()
-        except DriverAway:
+        except DriverUnavailable:
             return again
         found = wanted_objects(self._classes(), pools, namespace=self._namespace, template_bytes=self._template_bytes)
         wanted = {each["metadata"]["name"]: each for each in found}

@@ -18,7 +18,7 @@ from provisioner.binding.adoption.siblings import has_new_volume
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action, Decision
 from provisioner.binding.facts import Facts
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -141,7 +141,7 @@ class Claims:
             facts = await gather(claim, self._caches, self._drivers)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        except DriverAway as error:
+        except DriverUnavailable as error:
             return await self._refusals.unanswered(found, without_inventory(claim, self._caches), error)
         if facts.storage_class is None or not facts.storage_class.ours:
             return Done()
@@ -170,7 +170,7 @@ class Claims:
             case Action.WAIT:
                 await self._refusals.blocked(claim, facts, decision)
                 if any(reason.code in ELSEWHERE for reason in decision.reasons):
-                    await self._refusals.unplaceable(claim, why=decision.sentence)
+                    await self._refusals.unplaceable(claim, why=decision.message)
                 if any(reason.code.startswith(("former", "sibling", "after-sibling")) for reason in decision.reasons):
                     return RequeueAfter(
                         FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
@@ -238,13 +238,13 @@ class Claims:
         await self._refusals.report(claim, reason="ProvisioningSucceeded", message=message)
         for reason in decision.reasons:
             if reason.code == "fresh-namespace":
-                await self._refusals.report(claim, reason="NamespaceRecreated", message=reason.sentence)
+                await self._refusals.report(claim, reason="NamespaceRecreated", message=reason.message)
         return Done()
 
     async def _left_to_populator(self, claim: Json, decision: Decision) -> None:
         """Record an Event for a claim whose volume an external populator creates, as external-provisioner does."""
         if any(reason.code == "source-populator" for reason in decision.reasons):
-            await self._refusals.report(claim, reason="Provisioning", message=decision.sentence)
+            await self._refusals.report(claim, reason="Provisioning", message=decision.message)
 
     def _class(self, facts: Facts) -> Object:
         found = self._caches[STORAGE_CLASS].get(facts.claim.class_name)

@@ -16,7 +16,7 @@ from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.actions.expand_volume import Expands, Grown, grow, write_grown
 from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -32,7 +32,7 @@ from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Expand:
@@ -75,7 +75,7 @@ class Expand:
             case Turn.CONTROLLER:
                 return await self._expand(found, held, claim, decision)
             case Turn.USER:
-                message = "; ".join(each.sentence for each in decision.reasons)
+                message = "; ".join(each.message for each in decision.reasons)
                 await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
             case Turn.NOBODY:
                 self._retries.forget(claim.uid)
@@ -94,8 +94,8 @@ class Expand:
             await self._announcer.say(found, warning=False, reason="Resizing", message=message)
         try:
             grown = await grow(self._drivers, held, size=size, before=str(claim.capacity))
-        except DriverAway as error:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except DriverUnavailable as error:
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             return await self._failed(found, claim, size, error)
         self._retries.forget(claim.uid)

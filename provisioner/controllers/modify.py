@@ -15,7 +15,7 @@ from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle.modify import IN_PROGRESS, INFEASIBLE, Step, modification
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
@@ -29,7 +29,7 @@ from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Modifies(Protocol):
@@ -78,7 +78,7 @@ class Modify:
             case Step.MODIFY if attributes_class is not None:
                 return await self._modify(found, held, claim, attributes_class)
             case Step.WAIT | Step.REFUSE:
-                target, message = claim.attributes_class, "; ".join(each.sentence for each in decision.reasons)
+                target, message = claim.attributes_class, "; ".join(each.message for each in decision.reasons)
                 status = modify_status.pending(found, target=target)
                 if decision.step is Step.REFUSE:
                     status = modify_status.failed(found, target=target, message=message, infeasible=True)
@@ -102,8 +102,8 @@ class Modify:
             await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
         try:
             await self._drivers.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
-        except DriverAway as error:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except DriverUnavailable as error:
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             return await self._failed(found, claim, wanted, error)
         self._retries.forget(claim.uid)

@@ -13,7 +13,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
@@ -65,14 +65,14 @@ class Orphans:
         cluster = cluster_uid(self._caches)
         if key[1] != CLUSTER_NAMESPACE or not cluster:
             return Done()
-        with contextlib.suppress(DriverAway):  # of those that are away nothing is decided
+        with contextlib.suppress(DriverUnavailable):  # of those that are away nothing is decided
             for manifest in await self._drivers.list_manifests({HOLDER_CLUSTER_UID: cluster}):
                 if _may_go(manifest) and not await self._has_owner(manifest):
                     await self._delete(manifest)
         return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may go while its volume is being made")
 
     async def _delete(self, manifest: "inventory_pb2.Manifest") -> None:
-        with contextlib.suppress(DriverAway):
+        with contextlib.suppress(DriverUnavailable):
             await self._drivers.delete_volume(manifest.volume_id)
             log.info("orphan.deleted", handle=manifest.volume_id)
 

@@ -11,7 +11,7 @@ import structlog
 
 from provisioner.actions.ownership_labels import annotations_of, history_with, holder_labels, labels_of
 from provisioner.actions.persistent_volume import managed_by_us
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
@@ -28,7 +28,7 @@ from provisioner.observe.triggers import OF_POOL, pools_of_node, pools_of_volume
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 DISK_AWAY_SECONDS = 60.0
 """Between two tries to tell of a volume that no pod uses: its disk may stay away, and each try asks all drivers."""
 
@@ -110,7 +110,7 @@ class Ownership:
             }
             await self._transport.patch(VOLUME, key[1], patch)
             return Done()  # the changed volume wakes this key again
-        return await self._tell(volume, labels, again=DRIVER_AWAY_SECONDS)
+        return await self._tell(volume, labels, again=DRIVER_UNAVAILABLE_SECONDS)
 
     async def _tell(self, volume: Object, labels: Mapping[str, str], *, again: float) -> Done | RequeueAfter:
         """Let the driver write it down, once."""
@@ -118,7 +118,7 @@ class Ownership:
         if self._acknowledged.get(name) != labels:
             try:
                 await self._drivers.record_holder(volume["spec"]["csi"]["volumeHandle"], labels)
-            except DriverAway as error:
+            except DriverUnavailable as error:
                 return RequeueAfter(again, error.message)
             self._acknowledged[name] = labels
             log.info("holder.recorded", volume=name, claim=labels.get(HOLDER_CLAIM))

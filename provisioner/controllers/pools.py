@@ -7,7 +7,7 @@ import grpc
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.transport import Transport
@@ -17,7 +17,7 @@ from provisioner.model.names import NODE_TOPOLOGY, POOL_LABEL_PREFIX, POOL_PRESE
 log = structlog.get_logger()
 
 LOOK_AGAIN_SECONDS = 5.0
-DRIVER_AWAY_SECONDS = 1.0
+DRIVER_UNAVAILABLE_SECONDS = 1.0
 
 
 class Drivers(Protocol):
@@ -62,11 +62,11 @@ class Pools:
         again = RequeueAfter(LOOK_AGAIN_SECONDS, "a pool may come or go without an event")
         try:
             if name not in self._drivers.nodes():
-                raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="no driver yet")
+                raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="no driver yet")
             changes = label_changes(labels, healthy(await self._drivers.pools_on(name)))
-        except DriverAway:
+        except DriverUnavailable:
             changes = dict.fromkeys(sorted(pool_labels(self._drivers.moved_from(name)) & labels.keys()))
-            again = RequeueAfter(DRIVER_AWAY_SECONDS, "the driver may come")
+            again = RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver may come")
         changes |= former_name(labels, name)
         if changes:
             patch = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"], "labels": changes}}

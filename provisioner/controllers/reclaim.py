@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from provisioner.actions.persistent_volume import managed_by_us
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import NotFound
@@ -22,7 +22,7 @@ from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 IN_USE_SECONDS = 1.0
 
 
@@ -65,8 +65,8 @@ class Reclaim:
         handle = volume["spec"]["csi"]["volumeHandle"]
         try:
             await self._drivers.delete_volume(handle)
-        except DriverAway as error:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+        except DriverUnavailable as error:
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             message = f"{error.message}; it is tried again"
             await self._recorder.record(volume, type="Warning", reason="VolumeFailedDelete", message=message)

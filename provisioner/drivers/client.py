@@ -103,7 +103,7 @@ class FormerVolume(RpcError):
         self.handle = handle
 
 
-class DriverAway(RpcError):
+class DriverUnavailable(RpcError):
     """UNAVAILABLE: the driver does not answer now; it is started again on its own."""
 
 
@@ -299,7 +299,9 @@ async def call(
         return await method(request, timeout=seconds)
     except grpc.aio.AioRpcError as error:
         code = error.code()
-        kind = {grpc.StatusCode.NOT_FOUND: VolumeMissing, grpc.StatusCode.UNAVAILABLE: DriverAway}.get(code, RpcError)
+        kind = {grpc.StatusCode.NOT_FOUND: VolumeMissing, grpc.StatusCode.UNAVAILABLE: DriverUnavailable}.get(
+            code, RpcError
+        )
         message = error.details() or f"the driver answered {code.name}"
         raise kind(code=code, message=message, node_selected=node_selected) from None
 

@@ -17,7 +17,7 @@ import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.matching.place import place
-from provisioner.drivers.client import Created, DriverAway, DriverClient, Expanded, FormerVolume, RpcError
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, Expanded, FormerVolume, RpcError
 from provisioner.model.inventory import Pool
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
 from provisioner.model.quantity import Quantity
@@ -235,7 +235,7 @@ class DriverRegistry:
         ]
         chosen = place(Quantity.of_bytes(required_bytes), parameters=ClassParameters.parse(own), pools=pools)
         if not isinstance(chosen, Pool):
-            raise RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message=chosen.sentence)
+            raise RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message=chosen.message)
         return chosen.node
 
     async def delete_volume(self, handle: str) -> None:
@@ -279,7 +279,11 @@ class DriverRegistry:
         )
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """Of all drivers; for one that is away, what it said last. Raises DriverAway while one was never heard."""
+        """
+        List the manifests of all drivers; for one that is unavailable, those of its last answer.
+
+        Raises DriverUnavailable while one has not synced yet.
+        """
 
         async def ask(node: str) -> "list[inventory_pb2.Manifest]":
             member, client = self._living(node)
@@ -318,14 +322,14 @@ class DriverRegistry:
         return [each for each in self._members.values() if each.answers]
 
     def _silent(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
-        """Those that did not answer now. Raises DriverAway for one that has pools and never told all."""
+        """Those that did not answer now. Raises DriverUnavailable for one that has pools and never told all."""
         for node in self._expected():
             if node not in found and not (node in self._members and self._members[node].synced):
                 message = (
                     f"node {node} has a pool, and its driver has not been heard: it may have the claim's volume. "
                     "Start the driver there, or delete the Node object when the node is gone for good"
                 )
-                raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
+                raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
         silent = ((node, member) for node, member in self._members.items() if node not in found)
         return [(node, member) for node, member in silent if not self._gone(node)]
 
@@ -344,14 +348,14 @@ class DriverRegistry:
         return found
 
     async def _holder(self, handle: str) -> DriverClient:
-        """The driver that has the volume's pool. Raises DriverAway."""
+        """The driver that has the volume's pool. Raises DriverUnavailable."""
         return self._living(await self._home(handle.partition(".")[0]))[1]
 
     async def _home(self, uuid: str) -> str:
-        """The node that has the pool. Raises DriverAway."""
+        """The node that has the pool. Raises DriverUnavailable."""
         if len(self._members) == 1:
             return next(iter(self._members))
-        with contextlib.suppress(DriverAway):
+        with contextlib.suppress(DriverUnavailable):
             return self._node_of(uuid)
         await self._each(self._reported)
         return self._node_of(uuid)
@@ -369,13 +373,13 @@ class DriverRegistry:
             message = f"pool {uuid} is on {' and '.join(nodes)}: one disk is a copy of the other; take one away"
         else:
             message = f"no node reports pool {uuid}: its node or its disk is away"
-        raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
+        raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
 
     def _living(self, node: str) -> tuple[Member, DriverClient]:
         member = self._members.get(node)
         if member is None or member.client is None:
             message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"
-            raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=message)
+            raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
         return member, member.client
 
 

@@ -81,18 +81,24 @@ LOST_SINCE: Final = "mooring.dev/lost-since"
 RECOVERED: Final = "mooring.dev/recovered"
 """When the object was written anew from the volume's manifest, by `mooring recover` or `mooring import`."""
 
-GIVEN_UID: Final = "given-by-mooring-import"
-"""Stands for a claim's UID where an admin gave the volume to whatever claim comes under that name."""
+IMPORTED_UID: Final = "imported-by-mooring"
+"""The claimRef UID of a volume that an admin assigned to a claim's name, before a claim of that name has adopted it."""
 
-RELEASED_UID: Final = "let-go-by-mooring-release"
-"""Stands for a claim's UID on a volume that was reserved by name alone, when an admin let it go."""
+IMPORTED_UIDS: Final = frozenset({IMPORTED_UID, "given-by-mooring-import"})
+"""`IMPORTED_UID` and what former versions wrote for it, also into manifests."""
 
-LEFTOVER_UID: Final = "left-over-says-mooring"
+RELEASED_UID: Final = "released-by-mooring"
+"""The claimRef UID of a volume that was reserved by name alone until an admin released it; written, never read."""
+
+LOST_RACE_UID: Final = "lost-bind-race-by-mooring"
 """
-Stands for a claim's UID on a volume that nobody ever had, since its claim was bound to another one; no claim gets it.
+The claimRef UID of a volume that was never bound, because its claim was bound to another one. No claim gets it.
 
-Written only while that claim was there to prove it; the volume goes to the trash.
+It is written only while that claim exists, which proves it; the volume goes to the trash.
 """
+
+LOST_RACE_UIDS: Final = frozenset({LOST_RACE_UID, "left-over-says-mooring"})
+"""`LOST_RACE_UID` and what former versions wrote for it."""
 
 # Annotations of ours on PersistentVolumeClaims
 

@@ -15,7 +15,7 @@ from provisioner.actions.persistent_volume import Backing, build
 from provisioner.kube.errors import ApiError
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, Json
-from provisioner.model.names import LAST_REFUSAL, LEFTOVER_UID, SELECTED_NODE
+from provisioner.model.names import LAST_REFUSAL, LOST_RACE_UID, SELECTED_NODE
 from tests.cluster.running import Running
 from tests.unit.deploy.rendering import NAMESPACE, overlay
 
@@ -139,7 +139,7 @@ CHANGED: dict[str, tuple[Json, str]] = {
     "given to another namespace": ({"spec": {"claimRef": {"namespace": "kube-system"}}}, "stays with"),
     "let go for anybody": ({"spec": {"claimRef": None}}, "stays with"),
     "let go for the name": ({"spec": {"claimRef": {"uid": None}}}, "stays with"),
-    "left over though it is a claim's": ({"spec": {"claimRef": {"uid": LEFTOVER_UID}}}, "not left over"),
+    "left over though it is a claim's": ({"spec": {"claimRef": {"uid": LOST_RACE_UID}}}, "did not lose a bind race"),
     "kept no longer": ({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}, "reclaim policy"),
 }
 
@@ -173,7 +173,7 @@ def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
         rights.kubectl("create", "-f", "-", text=json.dumps(left))
         spare = left["metadata"]["name"]
         assert "whose policy is Delete" in _try(rights, "delete", "pv", spare)
-        mark = json.dumps({"spec": {"claimRef": {"uid": LEFTOVER_UID}}})
+        mark = json.dumps({"spec": {"claimRef": {"uid": LOST_RACE_UID}}})
         assert _try(rights, "patch", "pv", spare, "--type=merge", "-p", mark) == ""
         rights.kubectl("patch", "pv", spare, "--type=merge", "-p", mark)
         assert _try(rights, "delete", "pv", spare) == ""

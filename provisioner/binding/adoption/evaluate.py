@@ -51,11 +51,11 @@ def evaluate(facts: Facts) -> Evaluation | None:
             facts, ordinals_only=storage_class.adopts == "Ordinal"
         )
     if storage_class.reclaim_policy == "Delete":
-        return Evaluation(wait("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts))
+        return Evaluation(wait("class-adopt-delete", requested=storage_class.name, actual=storage_class.adopts))
     if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_given for each in formers):
         for each in formers:
             if was := each.ordinal:
-                return Evaluation(wait("former-ordinal", volume=each.name, wanted=was.stateful_set, had=str(was)))
+                return Evaluation(wait("former-ordinal", volume=each.name, requested=was.stateful_set, actual=str(was)))
         return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
     return _last(facts, formers)
 
@@ -69,7 +69,7 @@ def _given(facts: Facts) -> Evaluation | None:
 def _last(facts: Facts, formers: Sequence[Former]) -> Evaluation:
     former = last_held(formers)
     if former is None:
-        return Evaluation(wait("former-several", volume=formers[0].name, had=_names(formers)))
+        return Evaluation(wait("former-several", volume=formers[0].name, actual=_names(formers)))
     return _checked(facts, former)
 
 
@@ -79,7 +79,7 @@ def passed_over(facts: Facts) -> Reason | None:
     if storage_class is None or not storage_class.fresh_in_recreated_namespace or facts.claim.forgets:
         return None
     found = () if former_volumes(facts) else _recreated(facts, storage_class)
-    return Reason("fresh-namespace", wanted=storage_class.name, had=_names(found)) if found else None
+    return Reason("fresh-namespace", requested=storage_class.name, actual=_names(found)) if found else None
 
 
 def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Evaluation | None:
@@ -89,8 +89,8 @@ def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Evalua
         return None
     first = next((each for each in found if each.volume is not None), found[0])
     if first.volume is not None:
-        return Evaluation(wait("former-namespace", volume=first.name, wanted=facts.claim.name, had=_names(found)))
-    return Evaluation(wait("former-namespace-object", volume=first.name, wanted=first.name, had=_names(found)))
+        return Evaluation(wait("former-namespace", volume=first.name, requested=facts.claim.name, actual=_names(found)))
+    return Evaluation(wait("former-namespace-object", volume=first.name, requested=first.name, actual=_names(found)))
 
 
 def _recreated(facts: Facts, storage_class: StorageClass) -> Sequence[Former]:
@@ -112,7 +112,7 @@ def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Evaluation | No
     if found is None or (ordinals_only and names.HOLDER_STATEFUL_SET not in found.holder):
         return None
     cluster = found.holder.get(names.HOLDER_CLUSTER_UID, "")
-    return Evaluation(wait("former-cluster", volume=found.csi_name, wanted=facts.claim.key, had=cluster))
+    return Evaluation(wait("former-cluster", volume=found.csi_name, requested=facts.claim.key, actual=cluster))
 
 
 def _checked(facts: Facts, former: Former) -> Evaluation:
@@ -123,7 +123,9 @@ def _checked(facts: Facts, former: Former) -> Evaluation:
         return Evaluation(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
     modifies = changes_attributes(facts.claim, former)
     if volume is not None and volume.capacity < facts.claim.request:
-        grows = Reason("former-grows", former.name, facts.claim.request.readable(up=True), volume.capacity.readable())
+        grows = Reason(
+            "former-expanding", former.name, facts.claim.request.readable(up=True), volume.capacity.readable()
+        )
         return Evaluation(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
     if volume is not None:
         action = Action.ADOPT
@@ -143,7 +145,7 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     capacity = volume.capacity if volume else Quantity.of_bytes(manifest.capacity_bytes if manifest else 0)
     grows = facts.storage_class is not None and facts.storage_class.allows_expansion
     if capacity < claim.request and not grows:
-        return Reason("former-small", former.name, claim.request.readable(up=True), capacity.readable())
+        return Reason("former-too-small", former.name, claim.request.readable(up=True), capacity.readable())
     if volume is not None and not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", former.name, ", ".join(claim.modes), ", ".join(volume.modes))
     is_block = (volume.volume_mode == "Block") if volume else manifest is not None and manifest.access_type == "block"
@@ -152,7 +154,7 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     if failed := _other_class(facts, former):
         return failed
     if volume is not None and loses_attributes(claim, volume):
-        return Reason("former-attributes-class", former.name, had=volume.attributes_class)
+        return Reason("former-attributes-class", former.name, actual=volume.attributes_class)
     if changes_attributes(claim, former) and (
         problem := attributes_problem(claim.attributes_class, facts.attributes_class)
     ):
@@ -161,7 +163,7 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
         return Reason("former-selector", former.name, str(claim.selector))
     pool = former.handle.partition(".")[0]
     if not any(node.has_pool(pool) for node in facts.nodes):
-        return Reason("former-pool-away", former.name, pool)
+        return Reason("former-pool-unavailable", former.name, pool)
     return None
 
 
@@ -189,5 +191,5 @@ def _outbid(facts: Facts, former: Former) -> Reason | None:
     modes = bucket(former.volume)
     for others, rival in facts.volumes.buckets(facts.claim, delay=facts.waits_for_consumer):
         if others != modes and len(others) <= len(modes):
-            return Reason("former-outbid", former.name, ", ".join(former.volume.modes), rival.name)
+            return Reason("former-not-preferred", former.name, ", ".join(former.volume.modes), rival.name)
     return None

@@ -44,7 +44,7 @@ class Former:
         ref = self.volume.claim_ref if self.volume else None
         labels = self.manifest.holder if self.manifest else {}
         held_by = ref.uid if ref else labels.get(names.HOLDER_CLAIM_UID)
-        return held_by == names.GIVEN_UID
+        return held_by in names.IMPORTED_UIDS
 
     @property
     def ordinal(self) -> Ordinal | None:
@@ -128,13 +128,13 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
     None also while it is not known which cluster this is.
     """
     ours = frozenset({"", facts.cluster_uid})
-    wanted = (facts.claim.namespace, facts.claim.name)
+    requested = (facts.claim.namespace, facts.claim.name)
     found = (
         each
         for each in facts.manifests
         if each.ready
         and each.holder.get(names.HOLDER_CLUSTER_UID, "") not in ours
-        and (each.holder.get(names.HOLDER_NAMESPACE), each.holder.get(names.HOLDER_CLAIM)) == wanted
+        and (each.holder.get(names.HOLDER_NAMESPACE), each.holder.get(names.HOLDER_CLAIM)) == requested
         and names.RELEASED not in each.holder
         and not facts.volumes.has_handle(each.handle)
     )

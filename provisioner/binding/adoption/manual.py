@@ -37,11 +37,11 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
     class expands it.
     """
     if claim.volume_name:
-        return Reason("bound", had=claim.volume_name)
+        return Reason("bound", actual=claim.volume_name)
     if claim.deleting:
         return Reason("deleting")
     if volume.driver != names.DRIVER:
-        return Reason("not-ours", volume.name, had=volume.driver)
+        return Reason("foreign-driver", volume.name, actual=volume.driver)
     ref = volume.claim_ref
     if ref is None or (ref.namespace, ref.name) != (claim.namespace, claim.name):
         return Reason("other-claim", volume.name, claim.key, str(ref) if ref else "nobody")
@@ -50,10 +50,10 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
     if not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
     if loses_attributes(claim, volume):
-        return Reason("former-attributes-class", volume.name, had=volume.attributes_class)
+        return Reason("former-attributes-class", volume.name, actual=volume.attributes_class)
     expands = storage_class is not None and storage_class.ours and storage_class.allows_expansion
     if volume.capacity < claim.request and not expands:
-        return Reason("former-small", volume.name, str(claim.request), str(volume.capacity))
+        return Reason("former-too-small", volume.name, str(claim.request), str(volume.capacity))
     # Size and VolumeAttributesClass are the controller's to change, which then adopts it: `changes_hands_later`.
     given = dataclasses.replace(
         volume,
@@ -77,11 +77,11 @@ def _controller_refuses(claim: Claim, volume: Volume, storage_class: StorageClas
     if claim.forgets:
         return Reason("former-forgotten", volume.name, claim.name)
     if storage_class is None:
-        return Reason("class-unknown", wanted=claim.class_name) if claim.class_name else Reason("no-class")
+        return Reason("class-unknown", requested=claim.class_name) if claim.class_name else Reason("no-class")
     if not storage_class.ours:
-        return Reason("class-foreign", wanted=storage_class.name, had=storage_class.provisioner)
+        return Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner)
     if storage_class.adopts != "Never" and storage_class.reclaim_policy == "Delete":
-        return Reason("class-adopt-delete", wanted=storage_class.name, had=storage_class.adopts)
+        return Reason("class-adopt-delete", requested=storage_class.name, actual=storage_class.adopts)
     if volume.class_name != claim.class_name:
         return Reason("former-class", volume.name, claim.class_name, volume.class_name)
     if claim.selector is not None and not claim.selector.matches(volume.labels):
@@ -98,30 +98,30 @@ def cannot_import(
     `claim` is None while there is none of that name; `storage_class` is the one of `class_name`, if that exists.
     """
     if claim is not None and claim.volume_name:
-        return Reason("bound", had=claim.volume_name)
+        return Reason("bound", actual=claim.volume_name)
     if claim is not None and claim.deleting:
         return Reason("deleting")
     if not class_name:
-        return Reason("import-no-class", wanted=key)
+        return Reason("import-no-class", requested=key)
     if storage_class is None:
-        return Reason("class-unknown", wanted=class_name)
+        return Reason("class-unknown", requested=class_name)
     if not storage_class.ours:
-        return Reason("class-foreign", wanted=class_name, had=storage_class.provisioner)
+        return Reason("class-foreign", requested=class_name, actual=storage_class.provisioner)
     if claim is None and storage_class.adopts == "Never":
-        return Reason("import-never", wanted=class_name)
+        return Reason("import-class-never-adopts", requested=class_name)
     for volume in volumes:
         ref = volume.claim_ref
         if ref is not None and f"{ref.namespace}/{ref.name}" == key and names.RELEASED not in volume.annotations:
-            return Reason("import-has", wanted=key, had=volume.name)
+            return Reason("import-claim-bound", requested=key, actual=volume.name)
     return None
 
 
 def cannot_release(volume: Volume, holder: Claim | None) -> Reason | None:
     """Why the volume cannot be let go of, if so. `holder` is the living claim of the name in its claimRef."""
     if volume.driver != names.DRIVER:
-        return Reason("not-ours", volume.name, had=volume.driver)
+        return Reason("foreign-driver", volume.name, actual=volume.driver)
     if volume.claim_ref is None:
-        return Reason("free", volume.name)
+        return Reason("unowned", volume.name)
     if holder is not None and holder.uid == volume.claim_ref.uid:
-        return Reason("held", volume.name, had=holder.key)
+        return Reason("in-use", volume.name, actual=holder.key)
     return None

@@ -76,8 +76,8 @@ def apart(facts: Facts, node: Node) -> Decision | None:
         return waits
     for sibling, theirs in _has_or_gets(others):
         if not theirs.reached_from(node):
-            code = "sibling-elsewhere" if any(map(theirs.reached_from, facts.nodes)) else "sibling-away"
-            return wait(code, wanted=node.name, had=f"{theirs.name} of claim {sibling.claim.name}")
+            code = "sibling-elsewhere" if any(map(theirs.reached_from, facts.nodes)) else "sibling-unavailable"
+            return wait(code, requested=node.name, actual=f"{theirs.name} of claim {sibling.claim.name}")
     return None
 
 
@@ -95,16 +95,16 @@ def beside(facts: Facts) -> Decision | None:
     where = _reached(facts, others) if having else ()
     if having and not where:
         name, theirs = next(iter(having.items()))
-        return wait("sibling-away", had=f"{theirs.name} of claim {name}")
+        return wait("sibling-unavailable", actual=f"{theirs.name} of claim {name}")
     for name in facts.missing:
         if name < facts.claim.name:
-            return wait("after-sibling", wanted=name)
+            return wait("after-sibling", requested=name)
     if len(where) == 1:
         return None
     for sibling in facts.siblings:
         is_served_at_once = sibling.storage_class and sibling.storage_class.ours and not sibling.waits_for_consumer
         if is_served_at_once and sibling.claim.name not in having and sibling.claim.name < facts.claim.name:
-            return wait("after-sibling", wanted=sibling.claim.name)
+            return wait("after-sibling", requested=sibling.claim.name)
     return None
 
 
@@ -122,7 +122,7 @@ class _Sibling:
     """
 
     facts: Facts
-    had: Volume | None
+    actual: Volume | None
     judged: Evaluation | None
 
     @property
@@ -133,17 +133,17 @@ class _Sibling:
     @property
     def former(self) -> Former | None:
         """The volume that it has, or gets back."""
-        if self.had is not None:
-            return Former(self.had, None)
+        if self.actual is not None:
+            return Former(self.actual, None)
         return self.judged.former if self.judged else None
 
 
 def _evaluated(facts: Facts) -> Sequence[_Sibling]:
     found = []
     for each in facts.siblings:
-        had = _had(each)
-        judged = None if had or each.claim.volume_name else evaluate(each)
-        found.append(_Sibling(each, had, judged))
+        actual = _had(each)
+        judged = None if actual or each.claim.volume_name else evaluate(each)
+        found.append(_Sibling(each, actual, judged))
     return found
 
 
@@ -151,7 +151,7 @@ def _waits_for(others: Sequence[_Sibling]) -> Decision | None:
     """Wait while a sibling waits for its former volume: nobody knows yet where that will be."""
     for each in others:
         if each.judged is not None and each.waits:
-            return wait("sibling-waits", wanted=each.facts.claim.name, had=each.judged.decision.sentence)
+            return wait("sibling-waits", requested=each.facts.claim.name, actual=each.judged.decision.message)
     return None
 
 
@@ -168,12 +168,12 @@ def _alone(facts: Facts, others: Sequence[_Sibling], former: Former) -> Reason |
         if each.facts.claim.deleting:
             return Reason("former-sibling-deleting", former.name, each.facts.claim.name)
         if each.judged is not None and each.waits:
-            return Reason("former-sibling", former.name, each.facts.claim.name, each.judged.decision.sentence)
+            return Reason("former-sibling", former.name, each.facts.claim.name, each.judged.decision.message)
     nodes = list(filter(former.reached_from, facts.nodes))
     for sibling, theirs in _has_or_gets(others):
         nodes = list(filter(theirs.reached_from, nodes))
         if not nodes:
-            return Reason("former-apart", former.name, sibling.claim.name, theirs.name)
+            return Reason("former-on-different-nodes", former.name, sibling.claim.name, theirs.name)
     return None
 
 
@@ -181,7 +181,7 @@ def _grows_first(others: Sequence[_Sibling], former: Former) -> Reason | None:
     """Growing may be refused, and then none comes back; those that are too small grow at the same time."""
     for each in others:
         if each.judged is not None and each.judged.decision.action is Action.EXPAND:
-            return Reason("former-sibling-grows", former.name, each.facts.claim.name, each.judged.decision.volume)
+            return Reason("former-sibling-expanding", former.name, each.facts.claim.name, each.judged.decision.volume)
     return None
 
 

@@ -75,20 +75,20 @@ def leftover(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -
     key = f"{meant.namespace}/{meant.claim}"
     if held:
         before = held[-1].claim_uid if _by_name(held[-1]) == _by_name(meant) else ""
-        reason = Reason("leftover-former", volume.name, wanted=key, had=got)
+        reason = Reason("bind-race-former", volume.name, requested=key, actual=got)
         return RaceLoser(Outcome.GIVE_BACK, reason, before, held) if before else None
     if not _made_for(volume, meant):
         return None
     if lives:
-        return RaceLoser(Outcome.COLLECT, Reason("leftover-empty", volume.name, key, got), names.LEFTOVER_UID, held)
-    reason = Reason("leftover-unproven", volume.name, key, got)
+        return RaceLoser(Outcome.COLLECT, Reason("bind-race-empty", volume.name, key, got), names.LOST_RACE_UID, held)
+    reason = Reason("bind-race-unproven", volume.name, key, got)
     return RaceLoser(Outcome.SET_ASIDE, reason, meant.claim_uid, (meant,))
 
 
 def is_collected(volume: Volume) -> bool:
     """Whether it was decided already that the volume goes to the trash: its claimRef is the proof, written down."""
     ref = volume.claim_ref
-    return volume.driver == names.DRIVER and ref is not None and ref.uid == names.LEFTOVER_UID
+    return volume.driver == names.DRIVER and ref is not None and ref.uid in names.LOST_RACE_UIDS
 
 
 def _bound_elsewhere(claim: Claim | None, volume: Volume) -> str:

@@ -66,10 +66,10 @@ def growth(claim: Claim, volume: Volume | None, *, storage_class: StorageClass |
     size = _size(claim, refused=refused)
     begun = claim.resize_status != ""
     if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS} and volume.capacity >= size:
-        return Growth(Turn.NODE, volume.capacity, (_from_to("growth-node", claim, volume.capacity),))
+        return Growth(Turn.NODE, volume.capacity, (_from_to("node-expand-pending", claim, volume.capacity),))
     grows_by_itself = volume.capacity >= claim.request
     if not begun and not grows_by_itself and storage_class is not None and not storage_class.allows_expansion:
-        return Growth(Turn.USER, size, (Reason("growth-class", had=storage_class.name),))
+        return Growth(Turn.USER, size, (Reason("expand-not-allowed", actual=storage_class.name),))
     return Growth(Turn.CONTROLLER, size, (_why(claim, size),))
 
 
@@ -106,15 +106,15 @@ def _size(claim: Claim, *, refused: bool) -> Quantity:
 def _why(claim: Claim, size: Quantity) -> Reason:
     if claim.resize_status == NODE_INFEASIBLE:
         said = claim.conditions.get(NODE_ERROR, "the node does not say why")
-        return Reason("growth-node-refused", wanted=size.readable(up=True), had=said)
+        return Reason("node-expand-refused", requested=size.readable(up=True), actual=said)
     if CONTROLLER_ERROR in claim.conditions and claim.allocated == size:
-        code = "growth-refused" if claim.resize_status == INFEASIBLE else "growth-failed"
-        return Reason(code, wanted=size.readable(up=True), had=claim.conditions[CONTROLLER_ERROR])
-    return _from_to("growing", claim, size)
+        code = "expand-refused" if claim.resize_status == INFEASIBLE else "expand-failed"
+        return Reason(code, requested=size.readable(up=True), actual=claim.conditions[CONTROLLER_ERROR])
+    return _from_to("expanding", claim, size)
 
 
 def _from_to(code: str, claim: Claim, size: Quantity) -> Reason:
-    return Reason(code, wanted=size.readable(up=True), had=claim.capacity.readable())
+    return Reason(code, requested=size.readable(up=True), actual=claim.capacity.readable())
 
 
 def node_part(claim: Claim, volume: Volume) -> Quantity | None:

@@ -49,9 +49,9 @@ class Modification:
 def class_problem(name: str, attributes_class: AttributesClass | None) -> Reason | None:
     """Why the class of this name cannot be used; None when it can, or when none is named."""
     if name and attributes_class is None:
-        return Reason("attributes-class-unknown", wanted=name)
+        return Reason("attributes-class-unknown", requested=name)
     if attributes_class is not None and attributes_class.driver != DRIVER:
-        return Reason("attributes-class-foreign", wanted=name, had=attributes_class.driver)
+        return Reason("attributes-class-foreign", requested=name, actual=attributes_class.driver)
     return None
 
 
@@ -63,14 +63,14 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
     there is a note of another change, has that class set anew: before what failed there may have been one that took
     effect without an answer.
     """
-    wanted = claim.attributes_class
+    requested = claim.attributes_class
     if volume is None or not are_bound(claim, volume):
         return Modification(Step.NOTHING)
-    if wanted == claim.current_attributes_class and not claim.modify_status:
+    if requested == claim.current_attributes_class and not claim.modify_status:
         return Modification(Step.NOTHING)
-    if not wanted:  # a class cannot be taken away, only another be given
+    if not requested:  # a class cannot be taken away, only another be given
         return Modification(Step.NOTHING if claim.current_attributes_class else Step.FORGET)
-    if problem := class_problem(wanted, attributes_class):
+    if problem := class_problem(requested, attributes_class):
         return Modification(Step.WAIT if attributes_class is None else Step.REFUSE, (problem,))
     return Modification(Step.MODIFY, (_why(claim),))
 
@@ -87,8 +87,8 @@ def loses_attributes(claim: Claim, volume: Volume) -> bool:
 
 
 def _why(claim: Claim) -> Reason:
-    wanted, had = claim.attributes_class, claim.current_attributes_class
-    if ERROR in claim.conditions and claim.modify_target == wanted:
+    requested, actual = claim.attributes_class, claim.current_attributes_class
+    if ERROR in claim.conditions and claim.modify_target == requested:
         code = "modify-refused" if claim.modify_status == INFEASIBLE else "modify-failed"
-        return Reason(code, wanted=wanted, had=claim.conditions[ERROR])
-    return Reason("modifying", wanted=wanted, had=had)
+        return Reason(code, requested=requested, actual=claim.conditions[ERROR])
+    return Reason("modifying", requested=requested, actual=actual)

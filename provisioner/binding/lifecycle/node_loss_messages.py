@@ -9,7 +9,7 @@ from provisioner.model.volume import Volume
 def noted_loss(volume: Volume | None) -> tuple[Reason, ...]:
     """That the volume's node is gone, as one reads when asking about its claim; nothing while that is not noted."""
     since = volume.annotations.get(LOST_SINCE) if volume else None
-    return (Reason("node-lost", wanted=last_node(volume), had=since),) if volume and since else ()
+    return (Reason("node-lost", requested=last_node(volume), actual=since),) if volume and since else ()
 
 
 def lost(seen: Loss, *, grace: float) -> str:

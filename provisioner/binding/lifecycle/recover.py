@@ -35,7 +35,7 @@ class Recovery:
     @property
     def is_there(self) -> bool:
         """Whether it needs nothing, as its object exists."""
-        return self.reason is not None and self.reason.code == "recover-there"
+        return self.reason is not None and self.reason.code == "recover-exists"
 
 
 def recover(
@@ -112,24 +112,24 @@ def _against(manifest: Manifest, now: Surroundings, doubts: _Doubts, *, is_chose
     """The first thing that keeps the volume from being restored."""
     name, (namespace, claim) = manifest.csi_name, _claim(manifest)
     if manifest.handle in doubts.handles:
-        return Reason("recover-there", name)
+        return Reason("recover-exists", name)
     if not manifest.ready:
         return Reason("recover-unfinished", name)
     if not namespace or not claim:
-        return Reason("recover-nobody", name)
+        return Reason("recover-no-owner", name)
     if doubts.copies[manifest.handle] > 1:
-        return Reason("recover-copied", name, had=manifest.pool_uuid)
+        return Reason("recover-copied", name, actual=manifest.pool_uuid)
     if name in doubts.names:
         return Reason("recover-name", name)
     if not manifest.holder.get(names.HOLDER_ACCESS_MODES):
         return Reason("recover-modes", name)
     class_name = manifest.holder.get(names.HOLDER_CLASS)
     if class_name and class_name not in now.classes:
-        return Reason("recover-class", name, wanted=class_name)
+        return Reason("recover-class", name, requested=class_name)
     if names.RELEASED in manifest.holder:
         return None  # nobody gets it by itself, so that it does not matter whose it is
     if namespace not in now.namespaces:
-        return Reason("recover-namespace", name, wanted=namespace)
+        return Reason("recover-namespace", name, requested=namespace)
     return None if is_chosen else _doubt(manifest, now, doubts)
 
 
@@ -143,7 +143,7 @@ def _doubt(manifest: Manifest, now: Surroundings, doubts: _Doubts) -> Reason | N
         return Reason("recover-several", name, f"{namespace}/{claim}", ", ".join(others))
     theirs = doubts.namespaces[_home(manifest)]
     if manifest.holder.get(names.HOLDER_CLUSTER_UID) == now.uid and theirs != {now.namespaces[namespace]}:
-        return Reason("recover-stranger", name, namespace)
+        return Reason("recover-recreated-namespace", name, namespace)
     if len(theirs) > 1:
-        return Reason("recover-namespaces", name, namespace, ", ".join(sorted(theirs)))
+        return Reason("recover-several-namespaces", name, namespace, ", ".join(sorted(theirs)))
     return None

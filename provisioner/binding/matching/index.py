@@ -117,8 +117,8 @@ class Index:
                 return volume if node is None or volume.reaches(node.labels) else None
         if node is None and delay:
             return None
-        wanted = frozenset(claim.modes) if node is not None else frozenset()
-        shelves = [shelf for modes, shelf in self._shelves.get(_kind(claim), {}).items() if wanted <= modes]
+        requested = frozenset(claim.modes) if node is not None else frozenset()
+        shelves = [shelf for modes, shelf in self._shelves.get(_kind(claim), {}).items() if requested <= modes]
         return _smallest(claim, shelves, node=node, excluded=excluded)
 
     def match_claim(self, claim: Claim, *, delay: bool = False) -> Volume | None:
@@ -133,14 +133,14 @@ class Index:
 
     def buckets(self, claim: Claim, *, delay: bool = False) -> Iterator[tuple[frozenset[str], Volume]]:
         """Of each bucket of access modes that has a volume for the claim, the one it would get; the first counts."""
-        wanted = frozenset(claim.modes)
+        requested = frozenset(claim.modes)
         shelves: dict[frozenset[str], list[Bucket]] = {}
         for modes, shelf in self._shelves.get(_kind(claim), {}).items() if not delay else ():
-            if wanted <= (known := modes & KNOWN):
+            if requested <= (known := modes & KNOWN):
                 shelves.setdefault(known, []).append(shelf)
         reserved: dict[frozenset[str], Volume] = {}
         for volume in self.naming(claim.namespace, claim.name):
-            if wanted <= (known := bucket(volume)) and known not in reserved and _is_reserved(volume, claim):
+            if requested <= (known := bucket(volume)) and known not in reserved and _is_reserved(volume, claim):
                 reserved[known] = volume
         for known in _in_upstreams_order({*shelves, *reserved}):
             found = reserved.get(known) or _smallest(claim, shelves[known], node=None, excluded=frozenset())

@@ -51,7 +51,7 @@ def unsatisfied(claim: Claim, volume: Volume) -> Reason | None:
 def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozenset[str], delay_binding: bool) -> str:
     """The code of the first failing check; "" when there is none."""
     if volume.name in excluded:
-        return "excluded"
+        return "taken-by-sibling"
     mine = volume.belongs_to(claim)
     if volume.claim_ref is not None and not mine:
         return "other-claim"
@@ -86,7 +86,7 @@ def reason(code: str, claim: Claim, volume: Volume, *, node: Node | None = None)
     ref = volume.claim_ref
     if code == "other-claim" and ref is not None and (ref.namespace, ref.name) == (claim.namespace, claim.name):
         return Reason("former-claim", volume.name, claim.uid, ref.uid)
-    wanted, had = {
+    requested, actual = {
         "other-claim": (claim.key, str(ref)),
         "capacity": (claim.request.readable(up=True), volume.capacity.readable()),
         "volume-mode": (claim.volume_mode, volume.volume_mode),
@@ -97,4 +97,4 @@ def reason(code: str, claim: Claim, volume: Volume, *, node: Node | None = None)
         "affinity": (node.name if node else "", ""),
         "access-modes": (", ".join(claim.modes), ", ".join(volume.modes)),
     }.get(code, ("", ""))
-    return Reason(code, volume.name, wanted, had)
+    return Reason(code, volume.name, requested, actual)

@@ -25,14 +25,14 @@ def place(request: Quantity, *, parameters: ClassParameters, pools: Iterable[Poo
     if not pools:
         return Reason("pool-none")
     if not named:
-        return Reason("pool-unknown", wanted=parameters.pool, had=_list(pool.name for pool in pools))
+        return Reason("pool-unknown", requested=parameters.pool, actual=_list(pool.name for pool in pools))
     if not healthy:
-        return Reason("pool-unusable", had=_list(f"{pool.name} on {pool.node}: {pool.problem}" for pool in named))
+        return Reason("pool-unusable", actual=_list(f"{pool.name} on {pool.node}: {pool.problem}" for pool in named))
     if not usable:
         backends = _list(each for pool in healthy for each in pool.backends)
-        return Reason("pool-backend", wanted=parameters.backend, had=backends)
+        return Reason("pool-backend", requested=parameters.backend, actual=backends)
     most = max(pool.available_bytes for pool in usable)
-    return Reason("pool-full", wanted=request.readable(up=True), had=Quantity.of_bytes(most).readable())
+    return Reason("pool-full", requested=request.readable(up=True), actual=Quantity.of_bytes(most).readable())
 
 
 MOST_LISTED = 5

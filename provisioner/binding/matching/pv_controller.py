@@ -108,7 +108,7 @@ def _names_a_volume(claim: Claim, volume: Volume | None) -> ClaimStep:
         problem = unsatisfied(claim, volume)
         if problem is None:
             return ClaimStep("U7", "Bound", bind_to=volume)
-        message = f'Cannot bind to requested volume "{volume.name}": {problem.sentence}'
+        message = f'Cannot bind to requested volume "{volume.name}": {problem.message}'
         return ClaimStep("U8", "Pending", event=Event("Warning", "VolumeMismatch", message))
     if volume.belongs_to(claim):
         return ClaimStep("U9", "Bound", bind_to=volume)

@@ -13,7 +13,7 @@ from provisioner.cli.ordinals import claims_meant
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json
-from provisioner.model.names import BOUND_BY_CONTROLLER, GIVEN_UID, NAMESPACE_UID, RELEASED
+from provisioner.model.names import BOUND_BY_CONTROLLER, IMPORTED_UID, NAMESPACE_UID, RELEASED
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
@@ -62,7 +62,7 @@ def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip:
             raise CommandFailed(f"claim {claim.key} has no former volume; `mooring get pv` shows all there are")
         volume = Volume.of(volume_object)
         if reason := cannot_take(claim, volume, storage_class=_class(target, claim)):
-            raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.sentence}")
+            raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.message}")
         found.append((each, volume_object))
     return found
 
@@ -123,5 +123,5 @@ def _patch(volume: Json, claim: Json, *, namespace_uid: str) -> list[Json]:
     annotations[NAMESPACE_UID] = namespace_uid
     reference = claim_ref(claim)
     if changes_hands_later(Claim.of(claim), Volume.of(volume)):
-        reference = {key: value for key, value in reference.items() if key != "resourceVersion"} | {"uid": GIVEN_UID}
+        reference = {key: value for key, value in reference.items() if key != "resourceVersion"} | {"uid": IMPORTED_UID}
     return rewritten(volume, annotations, reference)

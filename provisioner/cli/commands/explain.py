@@ -71,7 +71,7 @@ def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
         )
     else:
         _tell(found, events)
-    return OK if found.well else FAILED
+    return OK if found.healthy else FAILED
 
 
 def explained(target: Target, kind: Kind, name: str) -> Explanation:
@@ -105,8 +105,8 @@ def _in_namespace(found: Explanation, namespace: Json) -> Explanation:
     """What is in a namespace that is being deleted goes with it, and nothing new comes."""
     if "deletionTimestamp" not in namespace["metadata"]:
         return found
-    sentence = f"its namespace {namespace['metadata']['name']} is being deleted; {found.sentence}"
-    return dataclasses.replace(found, sentence=sentence, well=False)
+    message = f"its namespace {namespace['metadata']['name']} is being deleted; {found.message}"
+    return dataclasses.replace(found, message=message, healthy=False)
 
 
 def _last_warning(events: list[Json], reasons: frozenset[str] = frozenset()) -> str:
@@ -223,9 +223,9 @@ def _data(found: Explanation, events: list[Json]) -> Json:
             {
                 "code": each.code,  # type: ignore[attr-defined]
                 "volume": each.volume,  # type: ignore[attr-defined]
-                "wanted": each.wanted,  # type: ignore[attr-defined]
-                "had": each.had,  # type: ignore[attr-defined]
-                "sentence": each.sentence,  # type: ignore[attr-defined]
+                "requested": each.requested,  # type: ignore[attr-defined]
+                "actual": each.actual,  # type: ignore[attr-defined]
+                "message": each.message,  # type: ignore[attr-defined]
             }
             for each in some
         ]
@@ -233,8 +233,8 @@ def _data(found: Explanation, events: list[Json]) -> Json:
     return {
         "subject": found.subject,
         "state": found.state,
-        "well": found.well,
-        "sentence": found.sentence,
+        "healthy": found.healthy,
+        "message": found.message,
         "reasons": reasons(found.reasons),
         "rejected": reasons(found.rejected),
         "events": [{key: each.get(key) for key in ("type", "reason", "message", "count")} for each in events],
@@ -243,12 +243,12 @@ def _data(found: Explanation, events: list[Json]) -> Json:
 
 def _tell(found: Explanation, events: list[Json]) -> None:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    state = click.style(found.state, fg="green" if found.well else "yellow", bold=True) if colour else found.state
-    sys.stdout.write(f"{found.subject}: {state}\n  {found.sentence}\n")
+    state = click.style(found.state, fg="green" if found.healthy else "yellow", bold=True) if colour else found.state
+    sys.stdout.write(f"{found.subject}: {state}\n  {found.message}\n")
     if found.rejected:
         sys.stdout.write("\nVolumes that do not fit, nearest first:\n")
         for reason in found.rejected[:MOST_REJECTED]:
-            sys.stdout.write(f"  {reason.sentence.removeprefix('volume ')}\n")
+            sys.stdout.write(f"  {reason.message.removeprefix('volume ')}\n")
         if len(found.rejected) > MOST_REJECTED:
             sys.stdout.write(f"  … and {len(found.rejected) - MOST_REJECTED} more (-o json has them all)\n")
     if events:

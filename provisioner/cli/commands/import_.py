@@ -68,7 +68,7 @@ def command(
             )
             planned = await plan(transport, wish)
             if planned.reason is not None:
-                raise CommandFailed(f"{item} cannot be imported for claim {wish.key}: {planned.reason.sentence}")
+                raise CommandFailed(f"{item} cannot be imported for claim {wish.key}: {planned.reason.message}")
             return wish.volume if dry_run else await planned.carry_out(transport, drivers)
 
     try:

@@ -101,7 +101,7 @@ def _result(recovery: Recovery, failure: str, *, acts: bool) -> str:
     if recovery.is_there:
         return "there"
     if recovery.reason is not None:
-        return f"left: {recovery.reason.sentence}"
+        return f"left: {recovery.reason.message}"
     if failure:
         return f"failed: {failure}"
     return "restored" if acts else "can be restored"

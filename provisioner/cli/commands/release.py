@@ -33,7 +33,7 @@ def command(*, volume_name: str, dry_run: bool, target: Target) -> None:
     except InvalidObject as error:
         raise CommandFailed(str(error), code=BAD_INPUT) from None
     if reason := cannot_release(volume, holder):
-        raise CommandFailed(reason.sentence)
+        raise CommandFailed(reason.message)
     said = f"volume {volume.name} released; claims named {volume.claim_ref} no longer get it back"
     if RELEASED in volume.annotations:
         sys.stdout.write(f"{said} (unchanged)\n")

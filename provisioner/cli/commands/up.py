@@ -81,10 +81,10 @@ def _detached(settings: UpSettings) -> int:
     from provisioner.embedded import detached  # noqa: PLC0415 # the help needs no engine
 
     try:
-        sentence = detached.run(settings, lambda missing: until(missing, seconds=START_SECONDS))
+        message = detached.run(settings, lambda missing: until(missing, seconds=START_SECONDS))
     except BadEnvironment as error:
         raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
     except detached.StartFailed as error:
         raise CommandFailed(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
-    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.write(f"{message}\n")
     return OK

@@ -58,7 +58,7 @@ def _why(target: Target, kind: Kind, name: str) -> str:
     if kind not in {CLAIM, VOLUME, POD}:
         return ""
     try:
-        return explained(target, kind, name).sentence
+        return explained(target, kind, name).message
     except (CommandFailed, InvalidObject):
         return ""  # it went meanwhile, or cannot be read: what is missing was said
 

@@ -15,7 +15,7 @@ from provisioner.actions.reschedule import reschedule
 from provisioner.binding.adoption.adopt import adopt as former_volume
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimStep, claim_step
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.embedded.controlplane.bind_writes import reserve, set_phase
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -41,7 +41,7 @@ from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.5
+DRIVER_UNAVAILABLE_SECONDS = 0.5
 FORMER_SECONDS = 15.0
 
 
@@ -100,8 +100,8 @@ class ClaimBinder:
             try:
                 if former_volume(await gather(claim, self._caches, self._drivers)) is not None:
                     return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")
-            except DriverAway as error:
-                return RequeueAfter(DRIVER_AWAY_SECONDS, error.message)
+            except DriverUnavailable as error:
+                return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         await self._write(found, claim, step)
         return Done()
 

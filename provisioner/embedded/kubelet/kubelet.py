@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing, capability
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing, capability
 from provisioner.embedded.kubelet import pod_status
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
@@ -31,7 +31,7 @@ from provisioner.model.pod import claims_of
 
 log = structlog.get_logger()
 
-DRIVER_AWAY_SECONDS = 0.3
+DRIVER_UNAVAILABLE_SECONDS = 0.3
 PATIENCE_SECONDS = 10.0
 """How long the end of the engine waits for a driver that does not answer."""
 
@@ -125,8 +125,8 @@ class Kubelet:
                 await self._let_go(pod)
                 return Done()
             return await self._set_up(pod)
-        except DriverAway:
-            return RequeueAfter(DRIVER_AWAY_SECONDS, "the driver does not answer")
+        except DriverUnavailable:
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver does not answer")
 
     async def _set_up(self, pod: Json) -> Done | RequeueAfter:
         namespace, uid = pod["metadata"]["namespace"], pod["metadata"]["uid"]
@@ -190,7 +190,7 @@ class Kubelet:
                     await self._calls.stage(mounting)
                     self._growth.mounted_anew(each.volume_object)
                     await self._calls.publish(mounting)
-                except DriverAway:
+                except DriverUnavailable:
                     raise
                 except RpcError as error:
                     await self._warn(pod, f"volume {each.volume} ({each.volume_object}): {error.message}")
@@ -222,7 +222,7 @@ class Kubelet:
         """Unmount everything of one pod; a failure is recorded as an Event of the pod, as a failure to mount is."""
         try:
             await self._tear_down(record)
-        except DriverAway:
+        except DriverUnavailable:
             raise
         except RpcError as error:
             metadata = {"namespace": record.namespace, "name": record.pod, "uid": record.uid}
@@ -273,10 +273,10 @@ class Kubelet:
         while True:
             try:
                 await self._tear_down(record)
-            except DriverAway as error:
+            except DriverUnavailable as error:
                 if loop.time() > limit:
                     return error.message
-                await asyncio.sleep(DRIVER_AWAY_SECONDS)
+                await asyncio.sleep(DRIVER_UNAVAILABLE_SECONDS)
             except RpcError as error:
                 return error.message
             else:

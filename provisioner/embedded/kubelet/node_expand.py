@@ -13,7 +13,7 @@ from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle.expand import node_part
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.kube.cache import Caches
 from provisioner.kube.events import Recorder
@@ -51,7 +51,9 @@ class NodeExpander:
         """
         Do the node's part for a mounted volume, if there is one; seconds until it is to be tried again, or 0.
 
-        A failure is told and keeps no pod from its data: the volume is as large as it was. Raises DriverAway, ApiError.
+        A failure is reported and keeps no pod from its data: the volume is as large as it was.
+
+        Raises DriverUnavailable, ApiError.
         """
         held = self._caches[VOLUME].get(volume_name)
         ref = (held["spec"].get("claimRef") or {}) if held else {}
@@ -65,7 +67,7 @@ class NodeExpander:
             found = await write_status(self._transport, found, resize_status.on_node(found))
         try:
             await self._calls.expand(mounting, required_bytes=size.ceil_bytes)
-        except DriverAway:
+        except DriverUnavailable:
             raise
         except RpcError as error:
             return await self._failed(found, volume_name, size, error)

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from provisioner.binding.decision import SENTENCES
+from provisioner.binding.decision import MESSAGES
 from provisioner.embedded.bootstrap import shipped_classes
 from provisioner.model.storage_class import CHOICES, KEYS
 from tests.conftest import ROOT
@@ -46,4 +46,4 @@ def test_the_commands_of_the_readme_name_files_that_exist() -> None:
 
 def test_every_reason_code_is_a_word_that_scripts_can_rely_on() -> None:
     """Codes are part of `mooring explain -o json`."""
-    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in SENTENCES)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in MESSAGES)

@@ -111,14 +111,14 @@ def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
     """One driver for the whole table: no request leaves it in a state that changes the next answer."""
     wrong = {}
     for case, (service, method, request, code, said) in TABLE.items():
-        found, sentence = "OK", ""
+        found, message = "OK", ""
         try:
             getattr(getattr(driver, service), method)(request, timeout=SECONDS)
         except grpc.RpcError as error:
-            found, sentence = error.code().name, error.details() or ""
+            found, message = error.code().name, error.details() or ""
             assert "details" not in str(error.trailing_metadata())
-        if found != code or said not in sentence or (found not in {"OK", "UNIMPLEMENTED"} and not sentence):
-            wrong[case] = (found, sentence)
+        if found != code or said not in message or (found not in {"OK", "UNIMPLEMENTED"} and not message):
+            wrong[case] = (found, message)
 
     assert wrong == {}
     assert list(driver.controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries) == []

@@ -7,7 +7,7 @@ import pytest
 
 from provisioner.actions.ownership_labels import annotations_of, holder_labels
 from provisioner.controllers.ownership import Ownership
-from provisioner.drivers.client import DriverAway
+from provisioner.drivers.client import DriverUnavailable
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME
 from provisioner.model.names import RECOVERED, RELEASED
@@ -79,7 +79,7 @@ class _Away(FakeDriver):
     """One that does not answer."""
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message=f"no driver has {handle} for {labels}")
+        raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=f"no driver has {handle} for {labels}")
 
 
 @pytest.mark.parametrize("mark", [RELEASED, RECOVERED])

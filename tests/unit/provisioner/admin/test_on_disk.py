@@ -69,7 +69,7 @@ async def test_a_volume_in_use_is_refused_beforehand_and_by_the_driver() -> None
     reason = await reason_against(disks, driver, disks.manifests[0], from_cluster="")
 
     assert reason is not None
-    assert "/mnt/x" in reason.sentence
+    assert "/mnt/x" in reason.message
     with pytest.raises(RpcError, match="in use"):
         await erase(api, driver, disks.manifests[0])
     assert list(driver.living) == [HANDLE]

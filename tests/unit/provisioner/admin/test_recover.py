@@ -7,11 +7,11 @@ from provisioner.admin.recover import inspect
 from provisioner.controllers.ownership import Ownership
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.names import (
-    GIVEN_UID,
     HISTORY,
     HOLDER_CLAIM_UID,
     HOLDER_CLUSTER_UID,
     HOLDER_NAMESPACE_UID,
+    IMPORTED_UID,
     NAMESPACE_UID,
     RECOVERED,
 )
@@ -83,7 +83,7 @@ async def test_a_volume_comes_back_as_its_last_claim_left_it() -> None:
     assert RECOVERED in annotations
 
 
-@pytest.mark.parametrize(("there", "uid"), [("old", "old"), ("new", GIVEN_UID), ("", GIVEN_UID)])
+@pytest.mark.parametrize(("there", "uid"), [("old", "old"), ("new", IMPORTED_UID), ("", IMPORTED_UID)])
 async def test_a_claim_that_still_exists_keeps_its_volume_also_where_its_class_never_adopts(
     there: str, uid: str
 ) -> None:

@@ -9,7 +9,7 @@ from provisioner.model.volume import Volume
 
 
 def match(
-    wanted: Claim,
+    requested: Claim,
     volumes: Iterable[Volume],
     where: Node | None = None,
     *,
@@ -19,12 +19,12 @@ def match(
     """Step by step, in the order of names; the first of equals stays."""
     best = None
     for each in sorted(volumes, key=lambda one: one.name):
-        mine = each.belongs_to(wanted)
+        mine = each.belongs_to(requested)
         skips: list[Callable[[], bool]] = [
             lambda e=each: e.name in excluded,  # type: ignore[misc]
             lambda e=each, m=mine: e.claim_ref is not None and not m,  # type: ignore[misc]
-            lambda e=each: e.capacity < wanted.request,  # type: ignore[misc]
-            lambda e=each: e.volume_mode != wanted.volume_mode or e.attributes_class != wanted.attributes_class,  # type: ignore[misc]
+            lambda e=each: e.capacity < requested.request,  # type: ignore[misc]
+            lambda e=each: e.volume_mode != requested.volume_mode or e.attributes_class != requested.attributes_class,  # type: ignore[misc]
             lambda e=each: e.deleting,  # type: ignore[misc]
         ]
         if any(skip() for skip in skips):
@@ -36,19 +36,19 @@ def match(
             (where is None and waits)
             or each.phase != "Available"
             or not reaches
-            or each.class_name != wanted.class_name
+            or each.class_name != requested.class_name
         ):
             continue
-        if wanted.selector is not None and not wanted.selector.matches(each.labels):
+        if requested.selector is not None and not requested.selector.matches(each.labels):
             continue
-        if where is not None and not set(wanted.modes) <= set(each.modes):
+        if where is not None and not set(requested.modes) <= set(each.modes):
             continue
         if best is None or each.capacity < best.capacity:
             best = each
     return best
 
 
-def match_claim(wanted: Claim, volumes: Iterable[Volume], *, waits: bool = False) -> Volume | None:
+def match_claim(requested: Claim, volumes: Iterable[Volume], *, waits: bool = False) -> Volume | None:
     """Bucket by bucket of access modes, those with fewer first."""
     volumes = list(volumes)
     keys = sorted(
@@ -56,8 +56,8 @@ def match_claim(wanted: Claim, volumes: Iterable[Volume], *, waits: bool = False
         key=lambda key: (len(key), [MODES.index(m) for m in key]),
     )
     for key in keys:
-        if set(wanted.modes) <= set(key):
+        if set(requested.modes) <= set(key):
             inside = [each for each in volumes if set(each.modes) & set(MODES) == set(key)]
-            if found := match(wanted, inside, waits=waits):
+            if found := match(requested, inside, waits=waits):
                 return found
     return None

@@ -12,7 +12,7 @@ from typing import Any
 from provisioner.binding.adoption.adopt import adopt
 from provisioner.binding.adoption.manual import cannot_import, cannot_release, cannot_take
 from provisioner.binding.decide import decide
-from provisioner.binding.decision import SENTENCES, Decision, Reason
+from provisioner.binding.decision import MESSAGES, Decision, Reason
 from provisioner.binding.explain import Explanation, explain_claim, explain_volume
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
@@ -47,13 +47,13 @@ Line = tuple[str, object]
 def told(thing: object) -> str:
     """Everything that is in an answer, with its sentences."""
     match_of: dict[type, Any] = {
-        Reason: lambda each: f"{each.code}|{each.volume}|{each.wanted}|{each.had}| {each.sentence}",
+        Reason: lambda each: f"{each.code}|{each.volume}|{each.requested}|{each.actual}| {each.message}",
         Decision: lambda each: (
             f"{each.action.value}|{each.volume}|{each.handle}|{each.node}| {'; '.join(map(told, each.reasons))}"
             + (f" of {sorted(each.candidates)}" if each.candidates is not None else "")
         ),
         Explanation: lambda each: (
-            f"{each.subject}|{each.state}|{each.well}| {each.sentence} "
+            f"{each.subject}|{each.state}|{each.healthy}| {each.message} "
             f"{[reason.code for reason in each.reasons]} {[told(reason) for reason in each.rejected]}"
         ),
         Volume: lambda each: each.name,
@@ -91,24 +91,24 @@ def lines() -> Iterator[str]:
 
 def _sentences() -> Iterator[Line]:
     """Also those that only controllers give."""
-    for code in SENTENCES:
+    for code in MESSAGES:
         yield code, Reason(code, "VOLUME", "WANTED", "HAD")
 
 
 def _steps() -> Iterator[Line]:
-    for name, (wanted, volumes, cls, *_) in test_pv_controller.CLAIM_ROWS.items():
+    for name, (requested, volumes, cls, *_) in test_pv_controller.CLAIM_ROWS.items():
         found = [volume(f"pv{number or ''}", **each) for number, each in enumerate(volumes)]
         default = test_pv_controller.DEFAULT
-        yield name, claim_step(claim(**wanted), volumes=Index(found), storage_class=cls, default_class=default)
-    for name, (had, asked, *_) in test_pv_controller.VOLUME_ROWS.items():
-        yield name, volume_step(volume(**had), claim=None if asked is None else claim(**asked))
+        yield name, claim_step(claim(**requested), volumes=Index(found), storage_class=cls, default_class=default)
+    for name, (actual, asked, *_) in test_pv_controller.VOLUME_ROWS.items():
+        yield name, volume_step(volume(**actual), claim=None if asked is None else claim(**asked))
     block = volume(ref=("www-web-0", "new"), mode="Block")
     yield "V6 of another mode", volume_step(block, claim=claim())
 
 
 def _decisions() -> Iterator[Line]:
-    for name, (had, others, _) in test_evaluate.BLOCKED.items():
-        yield name, decide(facts(volumes=(volume(**{**FORMER, **had}), volume("free")), **others))
+    for name, (actual, others, _) in test_evaluate.BLOCKED.items():
+        yield name, decide(facts(volumes=(volume(**{**FORMER, **actual}), volume("free")), **others))
         bare = manifest(backend="loop") if "class" in name else manifest(in_trash="mode" in name)
         yield f"{name}, without its object", decide(facts(manifests=(bare,), **others))
     for name, others in test_evaluate.STRANGERS.items():
@@ -257,8 +257,8 @@ def _rejections() -> Iterator[Line]:
 
 
 def _by_hand() -> Iterator[Line]:
-    for code, (asked, had) in test_manual.REFUSED.items():
-        yield code, cannot_take(claim(**asked), volume(**{**FORMER, **had}), storage_class=storage_class())
+    for code, (asked, actual) in test_manual.REFUSED.items():
+        yield code, cannot_take(claim(**asked), volume(**{**FORMER, **actual}), storage_class=storage_class())
     yield "nobody's", cannot_take(claim(), volume(), storage_class=None)
     elsewhere = dataclasses.replace(claim(), namespace="x")
     yield "of another namespace", cannot_take(elsewhere, volume(**FORMER), storage_class=None)
@@ -304,8 +304,8 @@ def _explanations() -> Iterator[Line]:
         for phase in ("Released", "Failed"):
             gone = volume(ref=("www-web-0", "old"), phase=phase, policy=policy, ordinal="web-0")
             yield f"{phase}, {policy}", explain_volume(gone, claim=None)
-    fine, waits = Explanation("claim a", "Bound", well=True, sentence="fine"), explain_claim(facts(claim=claim()))
-    grows = Explanation("claim b", "Bound", well=False, sentence="it grows", reasons=(Reason("growing"),))
+    fine, waits = Explanation("claim a", "Bound", healthy=True, message="fine"), explain_claim(facts(claim=claim()))
+    grows = Explanation("claim b", "Bound", healthy=False, message="it grows", reasons=(Reason("growing"),))
     for name, claims in {"fine": (fine,), "waits": (fine, waits, waits), "grows": (fine, grows, grows)}.items():
         for placed, ready in (("", False), ("n1", False), ("n1", True)):
             yield f"{name}, {placed}, {ready}", explain_pod(pod(node_name=placed, ready=ready), claims=claims)
@@ -330,7 +330,7 @@ def _growths() -> Iterator[Line]:
     both = dataclasses.replace(test_expand.bound(), attributes_class="gold")
     yield "explained, with another change", explain_claim(Facts(both, Index([held]), test_expand.GROWS))
     yield "explained, and not allowed", explain_claim(Facts(test_expand.bound(), Index([held]), storage_class()))
-    yield "growth-class", growth(test_expand.bound(), held, storage_class=storage_class())
+    yield "expand-not-allowed", growth(test_expand.bound(), held, storage_class=storage_class())
 
 
 def _changes() -> Iterator[Line]:

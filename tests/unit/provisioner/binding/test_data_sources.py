@@ -19,9 +19,9 @@ CLONE = {"kind": "PersistentVolumeClaim", "name": "c"}
 POPULATED = {"apiGroup": "hello.example.com", "kind": "Hello", "name": "h"}
 LOOKALIKE = {"apiGroup": "example.com", "kind": "VolumeSnapshot", "name": "s"}
 CASES = {
-    "a snapshot": (SNAPSHOT, Action.WAIT, "source-unserved"),
-    "a claim": (CLONE, Action.WAIT, "source-unserved"),
-    "a claim, with its group spelled out": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unserved"),
+    "a snapshot": (SNAPSHOT, Action.WAIT, "source-unsupported"),
+    "a claim": (CLONE, Action.WAIT, "source-unsupported"),
+    "a claim, with its group spelled out": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unsupported"),
     "another kind": (POPULATED, Action.NOT_OURS, "source-populator"),
     "a kind of that name in another group": (LOOKALIKE, Action.NOT_OURS, "source-populator"),
     "a claim of another namespace": ({**CLONE, "namespace": "n"}, Action.WAIT, "source-namespace"),
@@ -43,8 +43,8 @@ def test_a_source_makes_the_claim_wait_or_leaves_it_to_its_populator(
     decision = decide(known)
 
     assert (action, [code]) == (decision.action, [reason.code for reason in decision.reasons])
-    assert decision.sentence == explain_claim(known).sentence
-    assert source["name"] in decision.sentence
+    assert decision.message == explain_claim(known).message
+    assert source["name"] in decision.message
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -58,11 +58,11 @@ def test_a_former_volume_comes_before_the_source(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_a_volume_that_exists_is_matched_as_upstream_does_it(case: str) -> None:
     """The binder of kube-controller-manager does not look at sources; populators rely on that to hand theirs over."""
-    wanted = claim(source=CASES[case][0])
+    requested = claim(source=CASES[case][0])
     immediate = storage_class(waits=False)
 
-    assert decide(facts(claim=wanted, storage_class=immediate, volumes=(volume("free"),))).volume == "free"
-    assert decide(facts(claim=wanted, volumes=(volume("given", ref=("www-web-0", "new")),))).volume == "given"
+    assert decide(facts(claim=requested, storage_class=immediate, volumes=(volume("free"),))).volume == "free"
+    assert decide(facts(claim=requested, volumes=(volume("given", ref=("www-web-0", "new")),))).volume == "given"
 
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
@@ -76,8 +76,10 @@ sources = st.fixed_dictionaries(
 def test_no_source_at_all_is_answered_with_an_empty_volume(source: Mapping[str, str], waits: bool) -> None:
     """Of sets, of pods and by hand: whatever the source and the siblings are, the answer is not to provision."""
     for known in (facts(storage_class=storage_class(waits=waits)), facts(stateful_sets=())):
-        wanted = claim(source=source, node="n1")
-        with_source = beside(facts(claim=wanted, storage_class=known.storage_class, stateful_sets=known.stateful_sets))
+        requested = claim(source=source, node="n1")
+        with_source = beside(
+            facts(claim=requested, storage_class=known.storage_class, stateful_sets=known.stateful_sets)
+        )
 
         assert decide(with_source).action in {Action.WAIT, Action.NOT_OURS}
 

@@ -25,13 +25,21 @@ def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
     found = explain_claim(Facts(claim(cls=""), Index(volumes)))
 
     assert [reason.volume for reason in found.rejected] == ["slow", "small", "taken"]
-    assert found.rejected[1].sentence == "volume small: it has 1Mi, less than the 1Gi asked for"
-    assert not found.well
+    assert found.rejected[1].message == "volume small: it has 1Mi, less than the 1Gi asked for"
+    assert not found.healthy
 
 
 def test_every_check_of_the_matcher_has_a_place_in_the_order_of_misses() -> None:
     """A check without a place would make explain fail just when it is needed."""
-    codes = {"excluded", "other-claim", "former-claim", "capacity", "volume-mode", "attributes-class", "deleting"}
+    codes = {
+        "taken-by-sibling",
+        "other-claim",
+        "former-claim",
+        "capacity",
+        "volume-mode",
+        "attributes-class",
+        "deleting",
+    }
     codes |= {"affinity", "waits-for-consumer", "phase", "selector", "class", "access-modes"}
 
     assert codes == set(NEAREST_FIRST)
@@ -42,7 +50,7 @@ def test_a_bound_claim_tells_its_volume_and_what_that_is() -> None:
     mine = volume(ref=("www-web-0", "new"), phase="Bound")
     found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
-    assert (True, "it is bound to volume pv (1Gi)", ()) == (found.well, found.sentence, found.rejected)
+    assert (True, "it is bound to volume pv (1Gi)", ()) == (found.healthy, found.message, found.rejected)
 
 
 def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
@@ -51,8 +59,8 @@ def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
     mine = dataclasses.replace(volume(ref=("www-web-0", "new"), phase="Bound"), annotations=notes)
     found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
-    assert (False, ["node-lost"]) == (found.well, [each.code for each in found.reasons])
-    assert "the node n1 that has it has been gone since 2026-01-01T00:00:00Z" in found.sentence
+    assert (False, ["node-lost"]) == (found.healthy, [each.code for each in found.reasons])
+    assert "the node n1 that has it has been gone since 2026-01-01T00:00:00Z" in found.message
 
 
 def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:
@@ -60,7 +68,7 @@ def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:
     doomed = volume(ref=("www-web-0", "old"), phase="Released", policy="Delete")
     kept = dataclasses.replace(doomed, annotations={RELEASED: "2026-01-01T00:00:00Z"})
 
-    assert "its data is kept until the volume is deleted" in explain_volume(kept, claim=None).sentence
+    assert "its data is kept until the volume is deleted" in explain_volume(kept, claim=None).message
 
 
 def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
@@ -70,12 +78,12 @@ def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
     doomed = explain_volume(volume(ref=gone, phase="Released", policy="Delete"), claim=None)
     other = explain_volume(volume(ref=gone, phase="Released"), claim=claim())
 
-    assert kept.sentence == (
+    assert kept.message == (
         "its claim default/www-web-0 is gone; its data is kept, and goes to ordinal web-0 when that comes back"
     )
-    assert (True, False) == (kept.well, doomed.well)
-    assert "goes to the trash" in doomed.sentence
-    assert "is another (UID new)" in other.sentence
+    assert (True, False) == (kept.healthy, doomed.healthy)
+    assert "goes to the trash" in doomed.message
+    assert "is another (UID new)" in other.message
 
 
 def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
@@ -83,8 +91,8 @@ def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
     bare = dataclasses.replace(volume(), volume_attributes={"mooring.dev/backend": "loop"})
     setless, gone = {names.ORDINAL: "0"}, volume(ref=("www-web-0", "old"), phase="Released")
 
-    assert explain_volume(bare, claim=None).sentence.endswith("may take it (1Gi, loop)")
-    fate = explain_volume(dataclasses.replace(gone, annotations=setless), claim=None).sentence
+    assert explain_volume(bare, claim=None).message.endswith("may take it (1Gi, loop)")
+    fate = explain_volume(dataclasses.replace(gone, annotations=setless), claim=None).message
     assert fate == "its claim default/www-web-0 is gone; its data is kept"
 
 
@@ -92,10 +100,10 @@ def test_a_pod_tells_which_claim_it_waits_for() -> None:
     """The first that is not well, with that one's own reason."""
     waiting = explain_claim(Facts(claim(), Index(), storage_class()))
 
-    assert "it waits for claim default/www-web-0" in explain_pod(pod(), claims=[waiting]).sentence
-    assert "does not exist; create it" in explain_pod(pod(), claims=[], missing=["www-web-0"]).sentence
+    assert "it waits for claim default/www-web-0" in explain_pod(pod(), claims=[waiting]).message
+    assert "does not exist; create it" in explain_pod(pod(), claims=[], missing=["www-web-0"]).message
     mounted = explain_pod(pod(node_name="n1", ready=True), claims=[])
-    assert (True, "its 1 volume(s) are mounted on node n1") == (mounted.well, mounted.sentence)
+    assert (True, "its 1 volume(s) are mounted on node n1") == (mounted.healthy, mounted.message)
 
 
 def test_a_new_volume_goes_where_most_room_is_left() -> None:
@@ -112,7 +120,7 @@ def test_a_new_volume_goes_where_most_room_is_left() -> None:
     assert place(Quantity.parse("7Gi"), parameters=ClassParameters(), pools=pools) == pools[1], "it just fits"
     assert place(size, parameters=ClassParameters(pool="a"), pools=pools) == pools[0]
     assert place(Quantity.parse("8Gi"), parameters=ClassParameters(), pools=pools) == Reason(
-        "pool-full", wanted="8Gi", had="7Gi"
+        "pool-full", requested="8Gi", actual="7Gi"
     )
     assert place(size, parameters=ClassParameters(), pools=[]) == Reason("pool-none")
 
@@ -126,10 +134,10 @@ POOLS = [
 @pytest.mark.parametrize(
     ("parameters", "expected"),
     [
-        (ClassParameters(pool="c"), Reason("pool-unknown", wanted="c", had="a, b")),
-        (ClassParameters(pool="b"), Reason("pool-unusable", had="b on n2: its disk is away")),
-        (ClassParameters(backend="loop"), Reason("pool-backend", wanted="loop", had="directory")),
-        (ClassParameters(), Reason("pool-full", wanted="1Gi", had="5")),
+        (ClassParameters(pool="c"), Reason("pool-unknown", requested="c", actual="a, b")),
+        (ClassParameters(pool="b"), Reason("pool-unusable", actual="b on n2: its disk is away")),
+        (ClassParameters(backend="loop"), Reason("pool-backend", requested="loop", actual="directory")),
+        (ClassParameters(), Reason("pool-full", requested="1Gi", actual="5")),
     ],
 )
 def test_where_no_pool_is_found_the_condition_that_none_meets_is_named(

@@ -16,7 +16,7 @@ from provisioner.model.pod import Pod
 from provisioner.model.volume import Volume
 from tests.unit.provisioner.binding.objects import claim, node, pod, storage_class, volume
 
-BOUND = Explanation("claim default/www-web-0", "Bound", well=True, sentence="it is bound")
+BOUND = Explanation("claim default/www-web-0", "Bound", healthy=True, message="it is bound")
 
 
 def _deleted(finalizers: tuple[str, ...] = (CLAIM_PROTECTION,)) -> Claim:
@@ -34,11 +34,11 @@ def test_a_claim_that_is_being_deleted_names_the_pods_that_use_it() -> None:
     ended = dataclasses.replace(pod("web-1"), phase="Succeeded")
     found = _used(pod("web-0"), pod("b"), ended)
 
-    assert (found.state, found.well, [each.code for each in found.reasons]) == ("Terminating", False, ["deleting"])
-    assert found.sentence == "it is being deleted, and waits for pod b, web-0 to end; it has volume pv"
-    assert "since no pod uses it" in _used(ended).sentence
-    assert "whoever set finalizer example.com/x to remove it" in _used(finalizers=("example.com/x",)).sentence
-    assert _used(finalizers=()).sentence.startswith("it is being deleted; ")
+    assert (found.state, found.healthy, [each.code for each in found.reasons]) == ("Terminating", False, ["deleting"])
+    assert found.message == "it is being deleted, and waits for pod b, web-0 to end; it has volume pv"
+    assert "since no pod uses it" in _used(ended).message
+    assert "whoever set finalizer example.com/x to remove it" in _used(finalizers=("example.com/x",)).message
+    assert _used(finalizers=()).message.startswith("it is being deleted; ")
 
 
 def _volume(**change: Any) -> Volume:
@@ -51,13 +51,13 @@ def test_a_volume_that_is_being_deleted_names_the_claim_that_keeps_it() -> None:
     bound, going = claim(bound=True, volume="pv", phase="Bound"), _deleted()
     kept = explain_volume(_volume(), claim=bound)
 
-    assert (kept.state, kept.well) == ("Terminating", False)
-    assert "waits for claim default/www-web-0 to be deleted, which is bound to it" in kept.sentence
-    assert "its bytes stay in its pool (policy Retain)" in kept.sentence
-    assert "to go, which is being deleted, too" in explain_volume(_volume(), claim=going).sentence
-    assert "since no claim is bound to it" in explain_volume(_volume(), claim=None).sentence
+    assert (kept.state, kept.healthy) == ("Terminating", False)
+    assert "waits for claim default/www-web-0 to be deleted, which is bound to it" in kept.message
+    assert "its bytes stay in its pool (policy Retain)" in kept.message
+    assert "to go, which is being deleted, too" in explain_volume(_volume(), claim=going).message
+    assert "since no claim is bound to it" in explain_volume(_volume(), claim=None).message
     trash = explain_volume(_volume(reclaim_policy="Delete", finalizers=(PROVISIONER_FINALIZER,)), claim=None)
-    assert trash.sentence == "it is being deleted, and waits for the driver to move its bytes to the trash"
+    assert trash.message == "it is being deleted, and waits for the driver to move its bytes to the trash"
 
 
 PODS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
@@ -85,9 +85,9 @@ def test_a_pod_says_that_its_volumes_are_being_mounted_only_when_they_are(what: 
     one = dataclasses.replace(pod(node_name="n1"), **change)
     found = explain_pod(one, claims=[BOUND], **{"nodes": [node()], **known})
 
-    assert said in found.sentence
-    assert ("is mounting them" in found.sentence) == (what == "kubelet mounts")
-    assert not found.well
+    assert said in found.message
+    assert ("is mounting them" in found.message) == (what == "kubelet mounts")
+    assert not found.healthy
 
 
 def test_a_running_pod_tells_that_its_claim_is_being_deleted() -> None:
@@ -95,8 +95,8 @@ def test_a_running_pod_tells_that_its_claim_is_being_deleted() -> None:
     going = _used(pod())
     ready = explain_pod(pod(node_name="n1", ready=True), claims=[going])
 
-    assert ready.sentence.startswith("its 1 volume(s) are mounted on node n1; claim default/www-web-0: it is being del")
-    assert "it waits for claim default/www-web-0" in explain_pod(pod(node_name="n1"), claims=[going]).sentence
+    assert ready.message.startswith("its 1 volume(s) are mounted on node n1; claim default/www-web-0: it is being del")
+    assert "it waits for claim default/www-web-0" in explain_pod(pod(node_name="n1"), claims=[going]).message
 
 
 def test_what_mooring_reported_last_counts_where_the_facts_alone_would_have_a_volume_created() -> None:
@@ -106,8 +106,8 @@ def test_what_mooring_reported_last_counts_where_the_facts_alone_would_have_a_vo
     held = "its data is held back"
 
     created = explain_claim(Facts(claim(), Index(), immediate, nodes=here), last_event=held)
-    assert created.sentence == f"it has no volume yet: {held}"
+    assert created.message == f"it has no volume yet: {held}"
     unscheduled = explain_claim(Facts(claim(), Index(), waiting, nodes=here, pods=(pod(),)), last_event=held)
-    assert unscheduled.sentence == f"its class waits until pod web-0 is scheduled to a node; {held}"
+    assert unscheduled.message == f"its class waits until pod web-0 is scheduled to a node; {held}"
     bound = Facts(claim(bound=True, volume="pv", phase="Bound"), Index([volume(ref=("www-web-0", "new"))]), waiting)
-    assert held not in explain_claim(bound, last_event=held).sentence
+    assert held not in explain_claim(bound, last_event=held).message

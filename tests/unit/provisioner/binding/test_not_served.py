@@ -22,7 +22,7 @@ NOT_SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "create the claim with one of those",
     ),
     "class-block": ({"mode": "Block"}, {}, "use a class whose backend is loop"),
-    "class-nowhere": (
+    "class-no-node": (
         {},
         {"topologies": ZONE},
         "no node is in the allowedTopologies of StorageClass fast (zone in a|b)",
@@ -36,12 +36,12 @@ NOT_SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 def test_a_claim_that_nothing_can_serve_waits_and_says_so(what: str, waits: bool) -> None:
     """With the next step, in both binding modes, and nothing is said to be made."""
     asked, of_class, said = NOT_SERVED[what]
-    selected: dict[str, Any] = {"node": "n1"} if waits and what != "class-nowhere" else {}
+    selected: dict[str, Any] = {"node": "n1"} if waits and what != "class-no-node" else {}
     found = facts(claim=claim(**asked, **selected), storage_class=storage_class(waits=waits, **of_class), pods=(pod(),))
 
     decision = decide(found)
     assert (decision.action, [each.code for each in decision.reasons]) == (Action.WAIT, [what.split(maxsplit=1)[0]])
-    assert said in explain_claim(found).sentence
+    assert said in explain_claim(found).message
 
 
 def test_what_can_be_served_is_not_held_up() -> None:

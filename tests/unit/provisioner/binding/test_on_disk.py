@@ -122,7 +122,7 @@ def test_what_an_object_a_claim_or_another_cluster_has_is_not_erased(
 
     assert reason is not None
     assert reason.code == code
-    assert "`" in reason.sentence or "delete" in reason.sentence or "--from-cluster" in reason.sentence
+    assert "`" in reason.message or "delete" in reason.message or "--from-cluster" in reason.message
 
 
 @pytest.mark.parametrize(("found", "cluster"), ALLOWED)
@@ -131,7 +131,7 @@ def test_bytes_that_nothing_has_may_be_erased_unless_they_are_in_use(found: Mani
     assert against_erasing(found, [found], cluster) is None
     reason = against_erasing(found, [found], cluster, used_at="/mnt")
     assert reason is not None
-    assert (reason.code, reason.had) == ("erase-mounted", "/mnt")
+    assert (reason.code, reason.actual) == ("erase-mounted", "/mnt")
 
 
 def test_volumes_of_a_cluster_that_was_named_may_be_erased_and_those_of_a_copied_disk_never() -> None:

@@ -9,7 +9,7 @@ import yaml
 
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.names import DRIVER, FORGET, GIVEN_UID, HISTORY, RELEASED, RELEASED_UID
+from provisioner.model.names import DRIVER, FORGET, HISTORY, IMPORTED_UID, RELEASED, RELEASED_UID
 from tests.unit.provisioner.cli.conftest import Mooring
 
 POOL = "11111111-1111-1111-1111-111111111111"
@@ -99,7 +99,7 @@ def test_a_claim_that_asks_for_more_is_given_its_former_volume_where_its_class_e
 
     adopted = mooring("adopt", "www-web-0")
     uid = _volume(mooring)["spec"]["claimRef"]["uid"]
-    assert (adopted.code, uid) == ((0, GIVEN_UID) if expands else (1, "b"))
+    assert (adopted.code, uid) == ((0, IMPORTED_UID) if expands else (1, "b"))
     assert expands or "allowVolumeExpansion: true" in adopted.err
 
 

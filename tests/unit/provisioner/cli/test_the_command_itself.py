@@ -154,9 +154,9 @@ def test_every_command_flag_and_exit_code_stands_in_the_documentation() -> None:
     """docs/cli.md is complete, and tells of nothing that is not there."""
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     context = click.Context(group)
-    for name, sentence in COMMANDS.items():
+    for name, message in COMMANDS.items():
         assert f"## `mooring {name}`" in page, name
-        assert sentence in page, name
+        assert message in page, name
         command = group.get_command(context, name)
         assert command is not None
         section = page.split(f"## `mooring {name}`", 1)[1].split("\n## ", 1)[0]

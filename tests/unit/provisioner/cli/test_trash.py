@@ -8,7 +8,7 @@ import pytest
 
 from provisioner.cli.durations import Duration
 from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME
-from provisioner.model.names import GIVEN_UID
+from provisioner.model.names import IMPORTED_UID
 from tests.unit.provisioner.cli.disks import Disks, disks, golden
 from tests.unit.provisioner.controllers.objects import POOL, claim, storage_class
 
@@ -71,7 +71,7 @@ def test_what_is_restored_is_reserved_for_the_claim_that_had_it(trash: Disks) ->
     assert list(trash.driver.trash) == [FAR]
     made = {each["metadata"]["name"]: each["spec"] for each in trash.api.all(VOLUME)}
     assert made["pvc-left"]["claimRef"]["name"] == "www-web-0"
-    assert made["pvc-scratch"]["claimRef"]["uid"] == GIVEN_UID
+    assert made["pvc-scratch"]["claimRef"]["uid"] == IMPORTED_UID
     assert {made[each]["persistentVolumeReclaimPolicy"] for each in ("pvc-left", "pvc-scratch")} == {"Retain"}
 
 

@@ -6,13 +6,13 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.binding.lifecycle.bind_race import Outcome
 from provisioner.controllers.bind_race import EVENTS, BindRace
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.kinds import CLAIM, VOLUME, Json
-from provisioner.model.names import BIND_COMPLETED, HISTORY, LEFTOVER_UID, RELEASED
+from provisioner.model.names import BIND_COMPLETED, HISTORY, LOST_RACE_UID, RELEASED
 from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import HANDLE, POOL, claim, volume
@@ -60,7 +60,7 @@ async def test_first_nobody_can_be_bound_to_it_then_it_goes() -> None:
     api, driver = FakeApi((VOLUME, _lost()), (CLAIM, _bound())), _Driver()
     await _leftovers(api, driver).reconcile(KEY)
     (marked,) = api.all(VOLUME)
-    assert LEFTOVER_UID == marked["spec"]["claimRef"]["uid"]
+    assert LOST_RACE_UID == marked["spec"]["claimRef"]["uid"]
     assert ([HANDLE], [EVENTS[Outcome.COLLECT]]) == (list(driver.living), [event[:2] for event in api.events])
 
     await _leftovers(api, driver).reconcile(KEY)
@@ -74,7 +74,7 @@ async def test_what_is_marked_goes_though_its_claim_is_gone_by_then() -> None:
     api, driver = FakeApi((VOLUME, _lost()), (CLAIM, _bound())), _Driver()
     await _leftovers(api, driver).reconcile(KEY)
     await api.delete(CLAIM, "www-web-0", namespace="default")
-    driver.refusal = DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    driver.refusal = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
     assert isinstance(await _leftovers(api, driver).reconcile(KEY), RequeueAfter)
     assert 1 == len(api.all(VOLUME))
     driver.refusal = None

@@ -8,7 +8,7 @@ import pytest
 from csi.v1 import inventory_pb2
 from provisioner.actions import backoff
 from provisioner.controllers.expand import Expand
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json
 from tests.unit.provisioner.controllers.fake_api import FakeApi
@@ -131,7 +131,7 @@ async def test_a_driver_that_is_away_is_no_failure() -> None:
     """It is asked again as soon as it answers, and nobody is alarmed."""
     api, driver = _api(), _driver()
     controller = _expand(api, driver)
-    driver.error = DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    driver.error = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
     assert isinstance(await controller.reconcile(KEY), RequeueAfter)
     assert ["Normal"] == [kind for kind, _, _ in api.events]
     assert Done() == await controller.reconcile(KEY)

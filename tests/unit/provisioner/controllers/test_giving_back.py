@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from provisioner.controllers.claims import Claims
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.control import RequeueAfter
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from tests.unit.provisioner.controllers.fake_api import FakeApi
@@ -49,7 +49,7 @@ def _full() -> RpcError:
 
 
 def _away() -> RpcError:
-    return DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
+    return DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
 
 
 async def test_a_full_node_gives_the_claim_back() -> None:

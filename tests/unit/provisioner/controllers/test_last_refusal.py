@@ -12,7 +12,7 @@ from provisioner.actions.backoff import Backoff
 from provisioner.actions.refusals import INFEASIBLE_SECONDS, _says_the_same
 from provisioner.binding.explain import explain_claim
 from provisioner.controllers.claims import Claims
-from provisioner.drivers.client import Created, DriverAway, RpcError
+from provisioner.drivers.client import Created, DriverUnavailable, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Invalid
 from provisioner.model import refusal
@@ -40,7 +40,7 @@ class _Refusing(FakeDriver):
 
     async def create_volume(self, **_: object) -> Created:
         self.calls += 1
-        kind = DriverAway if self.code is Code.UNAVAILABLE else RpcError
+        kind = DriverUnavailable if self.code is Code.UNAVAILABLE else RpcError
         raise kind(code=self.code, message=self.message, node_selected=self.node_selected)
 
 
@@ -74,7 +74,7 @@ async def _annotations(api: FakeApi) -> dict[str, str]:
 async def _explained(api: FakeApi) -> str:
     """What `mooring explain` says, of what the API server has alone."""
     found = Claim.of(await api.get(CLAIM, "www-web-0", "default"))
-    return explain_claim(without_inventory(found, api.caches)).sentence
+    return explain_claim(without_inventory(found, api.caches)).message
 
 
 @pytest.mark.parametrize("code", REFUSED)

@@ -270,7 +270,7 @@ async def test_what_was_released_is_not_looked_at_again() -> None:
     assert done == api.writes
 
 
-@pytest.mark.limit("node-loss-word")
+@pytest.mark.limit("deleted-node-is-lost")
 async def test_a_node_that_was_deleted_is_taken_for_gone() -> None:
     """Its pod may still run there, for all that anybody knows; a Node that is there, ready or not, keeps its claims."""
     api = _lost(_pod("former", on="n"))

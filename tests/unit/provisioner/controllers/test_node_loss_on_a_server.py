@@ -16,7 +16,7 @@ from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.reclaim import Reclaim
-from provisioner.drivers.client import Created, DriverAway, DriverClient
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
@@ -48,7 +48,7 @@ class _Driver(FakeDriver):
 
     def _answer(self) -> None:
         if self.away:
-            raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+            raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         self._answer()

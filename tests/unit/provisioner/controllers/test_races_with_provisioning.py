@@ -66,7 +66,7 @@ async def test_the_former_volume_first_and_the_class_says_retain(world: World) -
     assert old == (await world.bound())["spec"]["volumeName"]
 
     world.driver.idle.set()
-    message = await world.said("LeftoverCollected")
+    message = await world.said("BindRaceCollected")
     assert f"volume {new}: it was made for claim default/{NAME}, which got volume {old} instead" in message
     await world.trashed(new)
     await world.gone(new)
@@ -168,10 +168,10 @@ def test_whichever_of_both_wins_the_other_is_put_right(winner: str, loser: str, 
     lost["status"]["phase"] = "Available"
     found = leftover(Volume.of(lost), claim=_bound_to(winner), others=())
     assert found is not None
-    assert (fate, winner) == (found.fate, found.reason.had)
+    assert (fate, winner) == (found.fate, found.reason.actual)
 
 
-@pytest.mark.limit("leftover-unseen")
+@pytest.mark.limit("bind-race-unobserved")
 def test_without_a_controller_a_claim_made_anew_gets_what_was_left_over() -> None:
     """Old volume bound first, Retain: as long as nobody collects the empty one, it goes to the next claim of the name."""
     former, empty = _both().values()

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from provisioner.controllers.reclaim import Reclaim
-from provisioner.drivers.client import DriverAway, RpcError
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.model.kinds import CLAIM, VOLUME
 from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED, VOLUME_PROTECTION
@@ -116,7 +116,7 @@ async def test_a_reserved_volume_without_a_uid_stays() -> None:
 async def test_a_driver_that_is_away_is_asked_again() -> None:
     """Nothing is written until the driver has said that the volume is gone."""
     held = volume(phase="Released", policy="Delete", finalizers=KEPT)
-    away = DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    away = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
     api = FakeApi((VOLUME, held))
     assert isinstance(await _release(api, _Driver(away)).reconcile(KEY), RequeueAfter)
     assert [] == api.writes

@@ -125,7 +125,7 @@ def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
     [
         ("former-sibling-missing", ""),
         ("former-sibling", "mooring forget logs-web-0"),
-        ("former-apart", "mooring forget www-web-0`, or `mooring forget logs-web-0"),
+        ("former-on-different-nodes", "mooring forget www-web-0`, or `mooring forget logs-web-0"),
         ("former-policy", "mooring forget www-web-0"),
     ],
 )

@@ -10,7 +10,15 @@ import grpc.aio
 import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
-from provisioner.drivers.client import DriverAway, DriverClient, Expanded, RpcError, State, VolumeMissing, capability
+from provisioner.drivers.client import (
+    DriverClient,
+    DriverUnavailable,
+    Expanded,
+    RpcError,
+    State,
+    VolumeMissing,
+    capability,
+)
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
 
 OWNER = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
@@ -167,9 +175,9 @@ async def test_all_pages_are_read(driver: _Driver, client: DriverClient) -> None
 
 
 async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client: DriverClient) -> None:
-    """While it is away calls fail with DriverAway; afterwards they work on the same router."""
+    """While it is away calls fail with DriverUnavailable; afterwards they work on the same router."""
     await driver.stop()
-    with pytest.raises(DriverAway):
+    with pytest.raises(DriverUnavailable):
         await client.list_manifests()
     await driver.start()
     async with asyncio.timeout(20):
@@ -177,7 +185,7 @@ async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client:
             try:
                 assert [] == await client.list_manifests()
                 break
-            except DriverAway:
+            except DriverUnavailable:
                 await asyncio.sleep(0.05)
 
 

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.drivers.client import Created, DriverAway, DriverClient, FormerVolume, RpcError, capability
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, FormerVolume, RpcError, capability
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
 
@@ -34,7 +34,7 @@ class _Driver:
 
     def _answer(self) -> None:
         if self.away:
-            raise DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
+            raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
 
     async def list_pools(self) -> list[inventory_pb2.Pool]:
         if self.held is not None:
@@ -48,7 +48,7 @@ class _Driver:
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
         self._answer()
         if self.slow:
-            raise DriverAway(code=grpc.StatusCode.DEADLINE_EXCEEDED, message="too slow")
+            raise DriverUnavailable(code=grpc.StatusCode.DEADLINE_EXCEEDED, message="too slow")
         return [each for each in self.manifests if (labels or {}).items() <= dict(each.holder.labels).items()]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
@@ -135,7 +135,7 @@ async def test_a_first_try_on_a_node_that_is_away_is_waited_for() -> None:
     registry = _registry(a=a, b=b)
     await registry.refresh()
     a.away = True
-    with pytest.raises(DriverAway):
+    with pytest.raises(DriverUnavailable):
         await _create(registry, "b")
     assert [] == b.made
 
@@ -164,7 +164,7 @@ async def test_a_disk_moved_from_a_dead_node_is_found_on_the_living_one() -> Non
     a.away = False
     await registry.refresh()
     assert all("copy of the other" in pool.problem for pool in await registry.list_pools())
-    with pytest.raises(DriverAway, match="a and b"):
+    with pytest.raises(DriverUnavailable, match="a and b"):
         await registry.delete_volume("p1.y")
 
 
@@ -233,7 +233,7 @@ async def test_a_question_on_its_way_makes_no_driver_silent() -> None:
     assert "copy of the other" in twin.problem
     a.away = True
     a.held.set()
-    with pytest.raises(DriverAway):
+    with pytest.raises(DriverUnavailable):
         await slow
     assert ["b"] == registry.reporting("p1")
 
@@ -268,7 +268,7 @@ async def test_an_answer_that_comes_after_its_driver_left_is_not_its_word() -> N
     assert [] == registry.reporting("p1")
 
 
-@pytest.mark.limit("unheard-driver")
+@pytest.mark.limit("unsynced-driver")
 async def test_a_driver_is_heard_when_it_told_both_manifests_and_trash() -> None:
     """I2: of one that told its trash alone nobody can say which volumes it has."""
     a, b = _Driver("p1"), _Driver("p2")
@@ -276,7 +276,7 @@ async def test_a_driver_is_heard_when_it_told_both_manifests_and_trash() -> None
     registry = DriverRegistry({"a": cast(DriverClient, a), "b": cast(DriverClient, b)}, expected=lambda: ["a", "b"])
     await registry.refresh()
     a.away = True
-    with pytest.raises(DriverAway, match="node a has a pool"):
+    with pytest.raises(DriverUnavailable, match="node a has a pool"):
         await _create(registry, "b")
     assert [] == b.made
 
@@ -292,7 +292,7 @@ async def test_what_half_a_driver_told_counts() -> None:
         await _create(registry, "b")
 
 
-@pytest.mark.limit("unheard-driver")
+@pytest.mark.limit("unsynced-driver")
 async def test_a_driver_that_was_never_heard_makes_everybody_wait() -> None:
     """I2: it has a pool, as the API knows, and nobody can say what is in it."""
     a, b = _Driver("p1"), _Driver("p2")
@@ -300,7 +300,7 @@ async def test_a_driver_that_was_never_heard_makes_everybody_wait() -> None:
     drivers = {"a": cast(DriverClient, a), "b": cast(DriverClient, b)}
     expected = ["a", "b"]
     registry = DriverRegistry(drivers, expected=lambda: expected)
-    with pytest.raises(DriverAway, match=r"node a has a pool.*delete the Node"):
+    with pytest.raises(DriverUnavailable, match=r"node a has a pool.*delete the Node"):
         await _create(registry, "b")
     assert "p2.pvc-c2" == await _create(_registry(b=b), "b", adopts=False)
     expected.remove("a")
@@ -332,5 +332,5 @@ async def test_a_lone_driver_that_is_away_is_no_answer() -> None:
     """An empty list would mean that no claim had a volume before."""
     a = _Driver("p1")
     a.away = True
-    with pytest.raises(DriverAway):
+    with pytest.raises(DriverUnavailable):
         await _registry(a=a).list_manifests()

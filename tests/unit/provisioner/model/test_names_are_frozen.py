@@ -31,9 +31,9 @@ FROZEN = {
     "LAST_NODE": "mooring.dev/last-node",
     "LOST_SINCE": "mooring.dev/lost-since",
     "RECOVERED": "mooring.dev/recovered",
-    "GIVEN_UID": "given-by-mooring-import",
-    "RELEASED_UID": "let-go-by-mooring-release",
-    "LEFTOVER_UID": "left-over-says-mooring",
+    "IMPORTED_UID": "imported-by-mooring",
+    "RELEASED_UID": "released-by-mooring",
+    "LOST_RACE_UID": "lost-bind-race-by-mooring",
     "FORGET": "mooring.dev/forget",
     "PROVISIONER_FINALIZER": "external-provisioner.volume.kubernetes.io/finalizer",
 }
@@ -41,7 +41,15 @@ FROZEN = {
 
 def test_our_names_stay_what_they_are() -> None:
     """A new name is added here on purpose; an old one does not change."""
-    ours = {key for key, value in vars(names).items() if key.isupper() and "mooring" in str(value)}
+    ours = {
+        key for key, value in vars(names).items() if key.isupper() and isinstance(value, str) and "mooring" in value
+    }
 
     assert ours <= FROZEN.keys()
     assert {key: getattr(names, key) for key in FROZEN} == FROZEN
+
+
+def test_uids_that_former_versions_wrote_are_still_read() -> None:
+    """PersistentVolumes and manifests of former versions keep the UIDs that they have."""
+    assert {names.IMPORTED_UID, "given-by-mooring-import"} == names.IMPORTED_UIDS
+    assert {names.LOST_RACE_UID, "left-over-says-mooring"} == names.LOST_RACE_UIDS

@@ -7,7 +7,7 @@ import pytest
 
 from provisioner.binding.adoption.adopt import adopt
 from provisioner.binding.decide import decide
-from provisioner.binding.decision import SENTENCES, Action
+from provisioner.binding.decision import MESSAGES, Action
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.facts import Facts
 from provisioner.binding.matching.index import Index
@@ -47,13 +47,13 @@ def test_a_former_volume_that_is_too_small_grows_before_it_comes_back() -> None:
     trashed = decide(facts(manifests=(manifest(in_trash=True),), **wants))
     grown = decide(facts(volumes=(volume(**FORMER, size="2Gi"),), **wants))
 
-    assert (Action.EXPAND, "pv", ["former-grows"]) == (
+    assert (Action.EXPAND, "pv", ["former-expanding"]) == (
         grows.action,
         grows.volume,
         [each.code for each in grows.reasons],
     )
     assert (Action.REBUILD, Action.UNDELETE, Action.ADOPT) == (bare.action, trashed.action, grown.action)
-    assert explain_claim(facts(volumes=(volume(**FORMER),), **wants)).sentence == (
+    assert explain_claim(facts(volumes=(volume(**FORMER),), **wants)).message == (
         "its former volume pv has to grow from 1Gi to 2Gi before it comes back"
     )
 
@@ -65,7 +65,7 @@ def test_a_former_volume_that_grows_is_outbid_by_none_that_is_as_small() -> None
     wants = {"claim": claim(size="2Gi"), "storage_class": immediate}
 
     assert decide(facts(volumes=(held, volume("free", size="1Gi")), **wants)).action is Action.EXPAND
-    assert decide(facts(volumes=(held, volume("free", size="2Gi")), **wants)).reasons[0].code == "former-outbid"
+    assert decide(facts(volumes=(held, volume("free", size="2Gi")), **wants)).reasons[0].code == "former-not-preferred"
 
 
 @pytest.mark.parametrize("phase", ["Released", "Bound", "Available", "Failed", "Pending"])
@@ -80,12 +80,12 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     # why: (the former volume, the other facts, the reason's code)
     "it is being deleted": ({"deleting": True}, {}, "former-deleting"),
     "its policy is Delete": ({"policy": "Delete"}, {}, "former-policy"),
-    "it is too small": ({}, {"claim": claim(size="2Gi", node="n1")}, "former-small"),
+    "it is too small": ({}, {"claim": claim(size="2Gi", node="n1")}, "former-too-small"),
     "its access modes differ": ({}, {"claim": claim(modes=("ReadWriteMany",), node="n1")}, "former-modes"),
     "its volume mode differs": ({"mode": "Block"}, {}, "former-volume-mode"),
     "the selector does not match": ({}, {"claim": claim(selector={"matchLabels": {"a": "b"}})}, "former-selector"),
-    "its pool is on no node": ({}, {"nodes": (node(pool="another"),)}, "former-pool-away"),
-    "no node is known": ({}, {"nodes": ()}, "former-pool-away"),
+    "its pool is on no node": ({}, {"nodes": (node(pool="another"),)}, "former-pool-unavailable"),
+    "no node is known": ({}, {"nodes": ()}, "former-pool-unavailable"),
     "its class is another": ({"cls": "slow"}, {}, "former-class"),
     "its new attributes class is unknown": (
         {"vac": "gold"},
@@ -100,7 +100,7 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "the binder would take another": (
         {"modes": ("ReadWriteOnce", "ReadOnlyMany")},
         {"storage_class": storage_class(waits=False)},
-        "former-outbid",
+        "former-not-preferred",
     ),
     "the set is gone": ({"ordinal": "web-0"}, {"stateful_sets": ()}, "former-ordinal"),
     "the set is being deleted": ({"ordinal": "web-0"}, {"stateful_sets": (web(deleting=True),)}, "former-ordinal"),
@@ -117,13 +117,13 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 @pytest.mark.parametrize("why", BLOCKED)
 def test_a_former_volume_that_may_not_be_taken_leaves_the_claim_waiting(why: str) -> None:
     """Never an empty volume instead, though one would fit and the provisioner could make one."""
-    had, others, code = BLOCKED[why]
+    actual, others, code = BLOCKED[why]
 
-    decision = decide(facts(volumes=(volume(**{**FORMER, **had}), volume("free")), **others))
+    decision = decide(facts(volumes=(volume(**{**FORMER, **actual}), volume("free")), **others))
 
     assert (Action.WAIT, [code]) == (decision.action, [reason.code for reason in decision.reasons])
-    assert "none" not in decision.reasons[0].sentence
-    assert "pv" in decision.reasons[0].sentence or code.startswith(("class-", "attributes-class-"))
+    assert "none" not in decision.reasons[0].message
+    assert "pv" in decision.reasons[0].message or code.startswith(("class-", "attributes-class-"))
 
 
 STRANGERS: dict[str, dict[str, Any]] = {
@@ -147,18 +147,18 @@ def test_what_is_not_its_own_is_no_former_volume(whose: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("had", "asked", "modifies"),
+    ("actual", "asked", "modifies"),
     [("gold", "silver", True), ("", "silver", True), ("silver", "silver", False)],
 )
-def test_a_changed_attributes_class_does_not_keep_the_volume_away(had: str, asked: str, modifies: bool) -> None:
+def test_a_changed_attributes_class_does_not_keep_the_volume_away(actual: str, asked: str, modifies: bool) -> None:
     """It comes back, and is modified to what the claim asks for."""
     silver = AttributesClass("silver", names.DRIVER, {"trashRetention": "1h"})
     known = {"claim": claim(vac=asked, node="n1"), "attributes_class": silver if asked else None}
     bare = manifest()
-    if had:
-        bare = dataclasses.replace(bare, holder={**bare.holder, names.HOLDER_ATTRIBUTES_CLASS: had})
+    if actual:
+        bare = dataclasses.replace(bare, holder={**bare.holder, names.HOLDER_ATTRIBUTES_CLASS: actual})
 
-    adopted = decide(facts(volumes=(volume(**FORMER, vac=had),), **known))
+    adopted = decide(facts(volumes=(volume(**FORMER, vac=actual),), **known))
     rebuilt = decide(facts(manifests=(bare,), **known))
 
     assert (Action.ADOPT, modifies) == (adopted.action, adopted.modifies)
@@ -170,7 +170,7 @@ def test_a_claim_that_asks_for_no_attributes_class_waits_for_a_volume_that_has_o
     decision = decide(facts(volumes=(volume(**FORMER, vac="gold"),), claim=claim(node="n1")))
 
     assert (Action.WAIT, ["former-attributes-class"]) == (decision.action, [each.code for each in decision.reasons])
-    assert "volumeAttributesClassName: gold" in decision.sentence
+    assert "volumeAttributesClassName: gold" in decision.message
 
 
 RECREATED: dict[str, tuple[dict[str, Any], str]] = {
@@ -192,11 +192,11 @@ RECREATED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("what", RECREATED)
 def test_what_was_held_before_the_namespace_was_recreated_makes_the_claim_wait(what: str, waits: bool) -> None:
     """It may be another tenant's: neither returned by itself nor passed over; an admin decides."""
-    had, code = RECREATED[what]
-    known = facts(**{**had, "namespace_uid": "recreated", "storage_class": storage_class(waits=waits)})
+    actual, code = RECREATED[what]
+    known = facts(**{**actual, "namespace_uid": "recreated", "storage_class": storage_class(waits=waits)})
 
     assert (Action.WAIT, [code]) == (decide(known).action, [each.code for each in decide(known).reasons])
-    assert decide(known).sentence == explain_claim(known).sentence
+    assert decide(known).message == explain_claim(known).message
     forgotten = dataclasses.replace(known.claim, annotations={**known.claim.annotations, names.FORGET: "new"})
     assert decide(dataclasses.replace(known, claim=forgotten)).action is Action.PROVISION
 
@@ -211,7 +211,7 @@ def test_a_class_can_say_that_a_recreated_namespace_starts_afresh(what: str, wai
     decision = decide(known)
 
     assert (Action.PROVISION, "fresh-namespace") == (decision.action, decision.reasons[-1].code)
-    assert decision.reasons[-1].sentence in explain_claim(known).sentence
+    assert decision.reasons[-1].message in explain_claim(known).message
     own = facts(volumes=(volume(**FORMER),), storage_class=fresh)
     assert decide(own).action is Action.ADOPT, "what was held in this very namespace comes back all the same"
 
@@ -334,9 +334,9 @@ def test_claims_get_their_volume_in_one_order(case: str) -> None:
 
 def test_every_reason_has_a_sentence_that_ends_in_no_placeholder() -> None:
     """Sentences are formatted with what was wanted and had, and nothing else."""
-    for code, sentence in SENTENCES.items():
-        assert sentence.format(wanted="W", had="H"), code
-        assert not sentence.endswith("."), code
+    for code, message in MESSAGES.items():
+        assert message.format(requested="W", actual="H"), code
+        assert not message.endswith("."), code
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from provisioner.binding.adoption.manual import (
 )
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
-from provisioner.model.names import FORGET, GIVEN_UID, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, RELEASED
+from provisioner.model.names import FORGET, HOLDER_CLUSTER_UID, HOLDER_STATEFUL_SET, IMPORTED_UID, RELEASED
 from tests.unit.provisioner.binding.adoption.test_evaluate import FORMER, beside, facts
 from tests.unit.provisioner.binding.objects import claim, manifest, node, storage_class, volume, web
 
@@ -26,7 +26,7 @@ def test_whatever_a_claim_of_the_name_held_can_be_chosen() -> None:
     reserved, mine = volume("reserved", ref="www-web-0"), volume("mine", ref=("www-web-0", "new"))
     foreign = volume("foreign", **FORMER, driver="local.csi.example")
 
-    found = candidates(claim(), [others, old, elsewhere, volume("free"), reserved, mine, foreign])
+    found = candidates(claim(), [others, old, elsewhere, volume("unowned"), reserved, mine, foreign])
     assert [each.name for each in found] == ["elsewhere", "old"]
 
 
@@ -34,11 +34,11 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     # the reason's code: (the claim, the volume)
     "bound": ({"volume": "other"}, {}),
     "deleting": ({"deleting": True}, {}),
-    "not-ours": ({}, {"driver": "local.csi.example"}),
+    "foreign-driver": ({}, {"driver": "local.csi.example"}),
     "other-claim": ({}, {"ref": ("www-web-1", "old")}),
     "former-policy": ({}, {"policy": "Delete"}),
     "former-modes": ({"modes": ("ReadWriteMany",)}, {}),
-    "former-small": ({"size": "2Gi"}, {}),
+    "former-too-small": ({"size": "2Gi"}, {}),
     "volume-mode": ({}, {"mode": "Block"}),
 }
 
@@ -46,8 +46,8 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("code", REFUSED)
 def test_what_the_binder_would_undo_is_refused(code: str) -> None:
     """A claimRef that the binder does not follow would leave the claim waiting and the volume lost to others."""
-    asked, had = REFUSED[code]
-    reason = cannot_take(claim(**asked), volume(**{**FORMER, **had}), storage_class=storage_class())
+    asked, actual = REFUSED[code]
+    reason = cannot_take(claim(**asked), volume(**{**FORMER, **actual}), storage_class=storage_class())
 
     assert reason is not None
     assert reason.code == code
@@ -70,8 +70,16 @@ def test_a_volume_of_another_attributes_class_is_taken_and_changed_by_the_contro
     assert cannot_take(asks, volume(**FORMER), storage_class=storage_class()) is None
     assert changes_hands_later(asks, volume(**FORMER))
     assert not changes_hands_later(asks, volume(**FORMER, vac="gold"))
-    given = volume(ref=("www-web-0", GIVEN_UID), vac="gold")
+    given = volume(ref=("www-web-0", IMPORTED_UID), vac="gold")
     assert decide(facts(volumes=(given, volume("other", **FORMER, vac="gold")), claim=asks)).action is Action.ADOPT
+
+
+def test_a_volume_that_a_former_version_imported_is_adopted() -> None:
+    """Its claimRef still has the UID of that version."""
+    imported = volume(ref=("www-web-0", "given-by-mooring-import"))
+    decision = decide(facts(volumes=(imported, volume("other", **FORMER))))
+
+    assert (decision.action, decision.volume) == (Action.ADOPT, imported.name)
 
 
 @pytest.mark.parametrize("waits", [True, False])
@@ -85,7 +93,7 @@ def test_a_volume_that_is_too_small_is_given_and_expanded_first_where_its_class_
     assert cannot_take(large, volume(**FORMER), storage_class=known) is None
     assert changes_hands_later(large, volume(**FORMER))
     assert not changes_hands_later(claim(), volume(**FORMER))
-    given = volume(ref=("www-web-0", GIVEN_UID), phase="Released")
+    given = volume(ref=("www-web-0", IMPORTED_UID), phase="Released")
     decision = decide(facts(volumes=(given,), claim=large, storage_class=known))
     assert (decision.action, decision.volume) == (Action.EXPAND, "pv")
 
@@ -95,8 +103,8 @@ def test_a_volume_that_is_too_small_is_refused_with_the_way_out_where_nothing_ex
     for known in (storage_class(), storage_class(expands=True, provisioner="other.example"), None):
         reason = cannot_take(claim(size="2Gi"), volume(**FORMER), storage_class=known)
         assert reason is not None
-        assert reason.code == "former-small"
-        assert "ask for 1Gi, or set allowVolumeExpansion: true on the class" in reason.sentence
+        assert reason.code == "former-too-small"
+        assert "ask for 1Gi, or set allowVolumeExpansion: true on the class" in reason.message
 
 
 CHANGED_BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -128,8 +136,8 @@ NOT_IMPORTED: dict[str, dict[str, Any]] = {
     "import-no-class": {"claim": None, "class_name": ""},
     "class-unknown": {"storage_class": None},
     "class-foreign": {"storage_class": storage_class(provisioner="other.example")},
-    "import-never": {"claim": None, "storage_class": storage_class(adopt="Never")},
-    "import-has": {"volumes": [volume(ref=("www-web-0", "old"))]},
+    "import-class-never-adopts": {"claim": None, "storage_class": storage_class(adopt="Never")},
+    "import-claim-bound": {"volumes": [volume(ref=("www-web-0", "old"))]},
 }
 
 
@@ -161,7 +169,7 @@ def test_a_released_volume_does_not_stand_in_an_imports_way() -> None:
 
 def test_what_an_admin_gave_is_adopted_by_a_claim_that_is_no_ordinal() -> None:
     """Its class adopts ordinals, and the claim is none: an empty volume would be made otherwise."""
-    given = volume(ref=("lone", GIVEN_UID))
+    given = volume(ref=("lone", IMPORTED_UID))
     lone = claim("lone", node="n1")
 
     assert decide(facts(claim=lone, volumes=(given,))).action is Action.ADOPT
@@ -172,13 +180,13 @@ def test_what_an_admin_gave_is_adopted_by_a_claim_that_is_no_ordinal() -> None:
 def test_what_an_admin_gave_comes_back_in_a_class_that_never_adopts(waits: bool) -> None:
     """The admin's word counts, whatever the class does by itself; several of them leave the claim waiting."""
     scratch = storage_class(adopt="Never", policy="Delete", waits=waits)
-    given = [volume(name, ref=("www-web-0", GIVEN_UID), phase="Released") for name in ("pv", "pw")]
+    given = [volume(name, ref=("www-web-0", IMPORTED_UID), phase="Released") for name in ("pv", "pw")]
     known = {"storage_class": scratch, "stateful_sets": ()}
 
     assert decide(facts(volumes=(given[0], volume("other", **FORMER)), **known)).volume == "pv"
     assert decide(facts(volumes=given, **known)).reasons[0].code == "former-several"
     assert decide(facts(volumes=(volume(**FORMER),), **known)).action is Action.PROVISION
-    released = volume("pv", ref=("www-web-0", GIVEN_UID), deleting=True)
+    released = volume("pv", ref=("www-web-0", IMPORTED_UID), deleting=True)
     assert decide(facts(volumes=(released,), **known)).reasons[0].code == "former-deleting"
 
 
@@ -191,7 +199,7 @@ def test_a_volume_that_somebody_has_is_not_let_go() -> None:
         cannot_release(volume(), None),
     ]
 
-    assert [each.code if each else "" for each in reasons] == ["held", "not-ours", "free"]
+    assert [each.code if each else "" for each in reasons] == ["in-use", "foreign-driver", "unowned"]
     assert cannot_release(volume(**FORMER), claim()) is None
     assert cannot_release(volume(**FORMER), None) is None
 
@@ -225,7 +233,7 @@ def test_a_volume_of_another_cluster_keeps_the_claim_waiting() -> None:
 
     decision = decide(stranger)
     assert (decision.action, [each.code for each in decision.reasons]) == (Action.WAIT, ["former-cluster"])
-    assert "of another cluster (old-cluster)" in decision.sentence
+    assert "of another cluster (old-cluster)" in decision.message
     for cluster in ("old-cluster", ""):
         same = decide(facts(manifests=(brought,), cluster_uid=cluster, namespace_uid="recreated", nodes=(node(),)))
         assert [each.code for each in same.reasons] == ["former-namespace-object"], (

@@ -65,7 +65,7 @@ def test_former_volumes_on_one_node_come_back_to_all_claims_of_a_pod() -> None:
 
 TOGETHER: dict[str, tuple[tuple[Volume, ...], dict[str, Any], str]] = {
     # what is with the sibling: (the volumes, other facts, the reason why this claim waits)
-    "its volume is on another node": ((WWW, former("b", "data-web-0", pool="2")), {}, "former-apart"),
+    "its volume is on another node": ((WWW, former("b", "data-web-0", pool="2")), {}, "former-on-different-nodes"),
     "its volume is on no node": ((WWW, former("b", "data-web-0", pool="3")), {}, "former-sibling"),
     "its volume may be deleted": ((WWW, former("b", "data-web-0", policy="Delete")), {}, "former-sibling"),
     "it has several": ((WWW, DATA, former("c", "data-web-0")), {}, "former-sibling"),
@@ -74,14 +74,14 @@ TOGETHER: dict[str, tuple[tuple[Volume, ...], dict[str, Any], str]] = {
     "its volume has to grow first": (
         (WWW, DATA),
         {"sibling": claim("data-web-0", uid="sib", size="2Gi"), "storage_class": storage_class(expands=True)},
-        "former-sibling-grows",
+        "former-sibling-expanding",
     ),
     "it is bound on another node": (
         (WWW, volume("b", ref=("data-web-0", "sib"), affinity=on_pool("2"))),
         {"sibling": claim("data-web-0", uid="sib", volume="b", bound=True)},
-        "former-apart",
+        "former-on-different-nodes",
     ),
-    "it is being bound on another node": ((WWW, volume("b", ref=("data-web-0", "sib"), affinity=on_pool("2"))), {}, "former-apart"),
+    "it is being bound on another node": ((WWW, volume("b", ref=("data-web-0", "sib"), affinity=on_pool("2"))), {}, "former-on-different-nodes"),
 }  # fmt: skip
 
 
@@ -93,9 +93,9 @@ def test_no_former_volume_comes_back_without_those_of_the_siblings(why: str) -> 
     decision = decide(known)
 
     assert (Action.WAIT, code, "a") == (decision.action, code_of(known), decision.volume)
-    assert "volume a: " in decision.sentence
-    assert "data-web-0" in decision.sentence
-    assert decision.sentence == explain_claim(known).sentence
+    assert "volume a: " in decision.message
+    assert "data-web-0" in decision.message
+    assert decision.message == explain_claim(known).message
 
 
 NO_HINDRANCE: dict[str, tuple[tuple[Volume, ...], dict[str, Any]]] = {
@@ -150,7 +150,7 @@ def test_a_volume_without_an_object_is_where_its_pool_is() -> None:
         for (key, each), at in zip(known.items(), (near, far), strict=True)
     }
 
-    assert (Action.ADOPT, "former-apart") == (decide(found["near"]).action, code_of(found["far"]))
+    assert (Action.ADOPT, "former-on-different-nodes") == (decide(found["near"]).action, code_of(found["far"]))
 
 
 def adopted(phase: str = "Released", *, holders: tuple[str, ...] = ("old", "new")) -> Volume:
@@ -223,7 +223,7 @@ def test_claims_that_nothing_holds_together_are_made_anywhere() -> None:
 
 @pytest.mark.parametrize(
     ("sibling", "code"),
-    [(former("b", "data-web-0", pool="3"), "sibling-waits"), (volume("b", ref=("data-web-0", "sib"), affinity=on_pool("3")), "sibling-away")],
+    [(former("b", "data-web-0", pool="3"), "sibling-waits"), (volume("b", ref=("data-web-0", "sib"), affinity=on_pool("3")), "sibling-unavailable")],
 )  # fmt: skip
 def test_without_a_scheduler_nothing_is_made_while_a_siblings_disk_is_away(sibling: Volume, code: str) -> None:
     """Wherever it were made, the pod might never start."""
@@ -267,7 +267,7 @@ def test_either_all_former_volumes_of_a_pod_come_back_or_none(
 def test_no_two_claims_wait_for_each_other(many: list[dict[str, Any]], expands: bool) -> None:
     """Of a pod whose claims all wait, at least one has a reason of its own, and so a way out."""
     templates = tuple("abcd"[: len(many)])
-    volumes = Index(former(each, f"{each}-web-0", **had) for each, had in zip(templates, many, strict=True))
+    volumes = Index(former(each, f"{each}-web-0", **actual) for each, actual in zip(templates, many, strict=True))
     cls, sets = storage_class(expands=expands), (web(templates=templates),)
     alone = [
         dataclasses.replace(
@@ -282,4 +282,4 @@ def test_no_two_claims_wait_for_each_other(many: list[dict[str, Any]], expands: 
     codes = {reason.code for each in decisions for reason in each.reasons}
 
     if all(each.action is Action.WAIT for each in decisions):
-        assert codes - {"former-sibling", "former-sibling-grows", "former-sibling-deleting"}
+        assert codes - {"former-sibling", "former-sibling-expanding", "former-sibling-deleting"}

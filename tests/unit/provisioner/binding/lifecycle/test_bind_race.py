@@ -8,7 +8,7 @@ import pytest
 from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover
 from provisioner.model import history
 from provisioner.model.history import Held
-from provisioner.model.names import DRIVER, HISTORY, LEFTOVER_UID, RECOVERED
+from provisioner.model.names import DRIVER, HISTORY, LOST_RACE_UID, RECOVERED
 from provisioner.model.volume import ClaimRef, Volume
 from tests.unit.provisioner.binding.objects import claim, volume
 
@@ -47,8 +47,8 @@ def test_what_was_made_for_a_claim_that_got_another_goes(found: Volume) -> None:
     judged = _judge(found)
 
     assert judged is not None
-    assert (Outcome.COLLECT, LEFTOVER_UID) == (judged.fate, judged.uid)
-    assert judged.reason.sentence == (
+    assert (Outcome.COLLECT, LOST_RACE_UID) == (judged.fate, judged.uid)
+    assert judged.reason.message == (
         "volume pvc-new: it was made for claim default/www-web-0, which got volume pv instead, and nobody ever had it; "
         "it goes to the trash"
     )
@@ -107,7 +107,7 @@ def test_when_its_claim_is_gone_a_likely_leftover_is_set_aside_and_kept(live: An
     judged = leftover(found, claim=live, others=(found, volume("pv", ref=("www-web-0", "new"), phase="Released")))
 
     assert judged is not None
-    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.fate, judged.uid, judged.reason.had)
+    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.fate, judged.uid, judged.reason.actual)
     former = leftover(
         lost("a", "new", name="pvc-a"), claim=live, others=(volume("pv", ref=("www-web-0", "new"), phase="Released"),)
     )
@@ -147,6 +147,7 @@ def test_no_claim_of_that_name_is_bound_to_it_any_more(fate: Outcome) -> None:
 
 def test_what_is_collected_carries_the_proof() -> None:
     """Afterwards the claim may go: nothing has to be proven twice."""
-    assert is_collected(lost(ref=("www-web-0", LEFTOVER_UID), phase="Released"))
+    assert is_collected(lost(ref=("www-web-0", LOST_RACE_UID), phase="Released"))
+    assert is_collected(lost(ref=("www-web-0", "left-over-says-mooring"), phase="Released"))
     assert not is_collected(lost(ref=("www-web-0", "new")))
-    assert not is_collected(lost(ref=("www-web-0", LEFTOVER_UID), driver="other"))
+    assert not is_collected(lost(ref=("www-web-0", LOST_RACE_UID), driver="other"))

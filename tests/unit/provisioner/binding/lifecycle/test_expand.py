@@ -63,9 +63,9 @@ NOTHING: dict[str, tuple[Claim, dict[str, Any]]] = {
 @pytest.mark.parametrize("why", NOTHING)
 def test_nothing_grows_without_need_or_right(why: str) -> None:
     """Growing a volume that claim and volume do not agree on would touch another's data (CVE-2019-11255)."""
-    asked, had = NOTHING[why]
+    asked, actual = NOTHING[why]
 
-    assert _grows(asked, **had).turn is Turn.NOBODY
+    assert _grows(asked, **actual).turn is Turn.NOBODY
 
 
 def test_a_class_that_does_not_allow_it_lets_nothing_grow_but_what_has_begun() -> None:
@@ -76,7 +76,7 @@ def test_a_class_that_does_not_allow_it_lets_nothing_grow_but_what_has_begun() -
 
     waits = growth(bound(), held, storage_class=storage_class())
 
-    assert (Turn.USER, ["growth-class"]) == (waits.turn, [each.code for each in waits.reasons])
+    assert (Turn.USER, ["expand-not-allowed"]) == (waits.turn, [each.code for each in waits.reasons])
     assert growth(begun, held, storage_class=storage_class()).turn is Turn.CONTROLLER
     assert growth(bound(), larger, storage_class=storage_class()).turn is Turn.CONTROLLER
 
@@ -143,11 +143,11 @@ def test_a_claim_whose_status_tells_no_size_yet_has_what_its_volume_has() -> Non
 
 
 TOLD = {
-    "growing": bound(),
-    "growth-failed": bound(state="ControllerResizeInProgress", allocated="2Gi", error="the pool is busy"),
-    "growth-refused": bound(state="ControllerResizeInfeasible", allocated="2Gi", error="the pool is full"),
-    "growth-node": bound(state="NodeResizePending", allocated="1Gi"),
-    "growth-node-refused": bound(state="NodeResizeInfeasible", allocated="2Gi"),
+    "expanding": bound(),
+    "expand-failed": bound(state="ControllerResizeInProgress", allocated="2Gi", error="the pool is busy"),
+    "expand-refused": bound(state="ControllerResizeInfeasible", allocated="2Gi", error="the pool is full"),
+    "node-expand-pending": bound(state="NodeResizePending", allocated="1Gi"),
+    "node-expand-refused": bound(state="NodeResizeInfeasible", allocated="2Gi"),
 }
 
 
@@ -157,9 +157,9 @@ def test_a_claim_that_waits_for_its_size_says_why(code: str) -> None:
     held = volume(ref=("www-web-0", "new"), phase="Bound")
     found = explain_claim(Facts(TOLD[code], Index([held]), GROWS))
 
-    assert (False, [code]) == (found.well, [each.code for each in found.reasons])
-    assert found.sentence.startswith("it is bound to volume pv; ")
-    assert ("the pool is" in found.sentence) == (code in {"growth-failed", "growth-refused"})
+    assert (False, [code]) == (found.healthy, [each.code for each in found.reasons])
+    assert found.message.startswith("it is bound to volume pv; ")
+    assert ("the pool is" in found.message) == (code in {"expand-failed", "expand-refused"})
 
 
 def test_a_pod_whose_claim_grows_is_well() -> None:
@@ -167,5 +167,5 @@ def test_a_pod_whose_claim_grows_is_well() -> None:
     held = volume(ref=("www-web-0", "new"), phase="Bound")
     found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(bound(), Index([held]), GROWS))])
 
-    assert found.well
-    assert "it grows from 1Gi to 2Gi" in found.sentence
+    assert found.healthy
+    assert "it grows from 1Gi to 2Gi" in found.message

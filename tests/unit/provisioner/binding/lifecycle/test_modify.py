@@ -78,8 +78,8 @@ def test_a_claim_that_waits_for_its_attributes_says_why(code: str) -> None:
     asked, attributes = TOLD[code]
     found = explain_claim(Facts(asked, Index([HELD]), storage_class(), attributes))
 
-    assert (False, [code]) == (found.well, [each.code for each in found.reasons])
-    assert ("the pool is busy" in found.sentence) == ("failed" in code or "refused" in code)
+    assert (False, [code]) == (found.healthy, [each.code for each in found.reasons])
+    assert ("the pool is busy" in found.message) == ("failed" in code or "refused" in code)
 
 
 def test_no_volume_is_made_without_the_attributes_class_that_it_shall_have() -> None:

@@ -70,10 +70,10 @@ def test_a_look_also_shows_volumes_of_this_cluster_that_have_no_object() -> None
 
 
 LEFT = [
-    (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-there"),
+    (lost(), now(volume("pv", ref=("www-web-0", "old"))), "recover-exists"),
     (lost(ready=False), now(), "recover-unfinished"),
-    (labelled(lost(), HOLDER_CLAIM=None), now(), "recover-nobody"),
-    (labelled(lost(), HOLDER_NAMESPACE=None), now(), "recover-nobody"),
+    (labelled(lost(), HOLDER_CLAIM=None), now(), "recover-no-owner"),
+    (labelled(lost(), HOLDER_NAMESPACE=None), now(), "recover-no-owner"),
     (lost(), now(volume("pv", driver="other.example.com")), "recover-name"),
     (labelled(lost(), HOLDER_ACCESS_MODES=None), now(), "recover-modes"),
     (lost(), now(classes=()), "recover-class"),
@@ -89,8 +89,8 @@ def test_what_is_left_says_why(found: Manifest, here: Surroundings, code: str) -
     (only,) = recover([found], here, cluster=OLD)
     assert only.reason is not None
     assert only.reason.code == code
-    assert only.reason.sentence.startswith("volume pv: ")
-    assert "{" not in only.reason.sentence
+    assert only.reason.message.startswith("volume pv: ")
+    assert "{" not in only.reason.message
 
 
 def test_two_volumes_of_one_claim_are_never_guessed_between() -> None:
@@ -152,7 +152,7 @@ def test_namespaces_are_the_same_only_by_name_and_cluster() -> None:
     assert codes(first, far, cluster=None) == {"a": "", "c": ""}
     assert codes(first, labelled(second, HOLDER_NAMESPACE="other"), here=here) == {"a": "", "b": ""}
     assert codes(second, third) == {"b": "", "c": ""}
-    assert codes(first, labelled(second, HOLDER_NAMESPACE_UID=None))["a"] == "recover-namespaces"
+    assert codes(first, labelled(second, HOLDER_NAMESPACE_UID=None))["a"] == "recover-several-namespaces"
 
 
 def test_a_volume_without_a_class_needs_none() -> None:
@@ -169,7 +169,7 @@ def test_a_namespace_made_anew_in_the_lost_cluster_is_asked_about() -> None:
     """Of two namespaces of one name, one belonged to somebody else."""
     first, second = lost("a", namespace_uid="1"), lost("b", namespace_uid="2", claim_name="www-web-1")
 
-    assert codes(first, second) == {"a": "recover-namespaces", "b": "recover-namespaces"}
+    assert codes(first, second) == {"a": "recover-several-namespaces", "b": "recover-several-namespaces"}
     assert codes(first, second, chosen=["b"])["b"] == ""
 
 
@@ -178,7 +178,7 @@ def test_in_the_same_cluster_only_the_same_namespace_counts() -> None:
     mine, strangers = lost("a", cluster=NEW, namespace_uid="is"), lost("b", cluster=NEW, namespace_uid="was")
 
     assert codes(mine, cluster=NEW) == {"a": ""}
-    assert codes(strangers, cluster=NEW) == {"b": "recover-stranger"}
+    assert codes(strangers, cluster=NEW) == {"b": "recover-recreated-namespace"}
 
 
 def test_what_was_let_go_comes_back_to_nobody() -> None:

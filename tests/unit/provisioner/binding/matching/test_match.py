@@ -58,23 +58,23 @@ RESERVED: dict[str, Row] = {
 @pytest.mark.parametrize("check", UNBOUND)
 def test_an_unbound_volume_fails_where_upstream_says(check: str) -> None:
     """Columns A (the persistentvolume controller) and C (the scheduler)."""
-    wanted, had, without_node, with_node = UNBOUND[check]
+    requested, actual, without_node, with_node = UNBOUND[check]
 
-    _assert_outcome(claim(**wanted), volume(**had), without_node, with_node)
+    _assert_outcome(claim(**requested), volume(**actual), without_node, with_node)
 
 
 @pytest.mark.parametrize("check", RESERVED)
 def test_a_reserved_volume_fails_where_upstream_says(check: str) -> None:
     """Columns B and D: class, selector and phase of a reserved volume are not looked at."""
-    wanted, had, without_node, with_node = RESERVED[check]
+    requested, actual, without_node, with_node = RESERVED[check]
 
-    _assert_outcome(claim(**wanted), volume(**{"ref": "www-web-0", **had}), without_node, with_node)
+    _assert_outcome(claim(**requested), volume(**{"ref": "www-web-0", **actual}), without_node, with_node)
 
 
-def _assert_outcome(wanted: Claim, had: Volume, without_node: str, with_node: str) -> None:
-    assert (Index([had]).match_claim(wanted) is None) == bool(without_node)
-    assert (Index([had]).match(wanted, node=N_B) is None) == bool(with_node)
-    reasons = [rejection(wanted, had), rejection(wanted, had, node=N_B)]
+def _assert_outcome(requested: Claim, actual: Volume, without_node: str, with_node: str) -> None:
+    assert (Index([actual]).match_claim(requested) is None) == bool(without_node)
+    assert (Index([actual]).match(requested, node=N_B) is None) == bool(with_node)
+    reasons = [rejection(requested, actual), rejection(requested, actual, node=N_B)]
     assert [without_node, with_node] == [each.code if each else "" for each in reasons]
 
 
@@ -95,8 +95,8 @@ PREBOUND: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 @pytest.mark.parametrize("check", PREBOUND)
 def test_a_volume_that_the_claim_names_is_checked_by_column_e(check: str) -> None:
     """checkVolumeSatisfyClaim, in its own order."""
-    wanted, had, code = PREBOUND[check]
-    found = unsatisfied(claim(volume="pv", **wanted), volume(**had))
+    requested, actual, code = PREBOUND[check]
+    found = unsatisfied(claim(volume="pv", **requested), volume(**actual))
 
     assert code == (found.code if found else "")
 
@@ -223,28 +223,28 @@ CLAIMS = st.builds(
 
 @given(CLAIMS, VOLUMES, st.sampled_from([None, N_A, N_B]), st.booleans())
 def test_the_matcher_is_the_plain_loop_that_upstream_describes(
-    wanted: Claim, facts: list[dict[str, Any]], where: Node | None, waits: bool
+    requested: Claim, facts: list[dict[str, Any]], where: Node | None, waits: bool
 ) -> None:
     """An independent restatement of the rule, step by step in list order, gives the same volume."""
     volumes = [volume(f"v{number}", **each) for number, each in enumerate(facts)]
 
-    assert _name(plain.match(wanted, volumes, where, waits=waits)) == _name(
-        Index(volumes).match(wanted, node=where, delay=waits)
+    assert _name(plain.match(requested, volumes, where, waits=waits)) == _name(
+        Index(volumes).match(requested, node=where, delay=waits)
     )
     if where is None:
-        assert _name(plain.match_claim(wanted, volumes, waits=waits)) == _name(
-            Index(volumes).match_claim(wanted, delay=waits)
+        assert _name(plain.match_claim(requested, volumes, waits=waits)) == _name(
+            Index(volumes).match_claim(requested, delay=waits)
         )
 
 
 @pytest.mark.parametrize("selector", [{}, {"matchLabels": {}}, {"matchExpressions": []}, {"matchLabels": None}])
 def test_an_empty_selector_selects_every_volume_also_a_new_one(selector: dict[str, Any]) -> None:
     """Upstream's binder takes it to match all; so a volume that is made for the claim matches, too."""
-    wanted = claim("lone", selector=selector, node="n1")
+    requested = claim("lone", selector=selector, node="n1")
     immediate = storage_class(waits=False)
-    known = Facts(claim=wanted, storage_class=immediate, nodes=(node(),))
+    known = Facts(claim=requested, storage_class=immediate, nodes=(node(),))
 
     assert decide(known).action is Action.PROVISION
-    assert Index([volume("free", labels={"a": "b"})]).match_claim(wanted) is not None
+    assert Index([volume("free", labels={"a": "b"})]).match_claim(requested) is not None
     picky = claim("lone", selector={"matchLabels": {"a": "b"}}, node="n1")
     assert decide(dataclasses.replace(known, claim=picky)).reasons[0].code == "selector-set"

@@ -50,10 +50,10 @@ CLAIM_ROWS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], StorageClass |
 @pytest.mark.parametrize("row", CLAIM_ROWS)
 def test_claims_follow_upstreams_rules(row: str) -> None:
     """Each row gives its rule's number, phase and event."""
-    wanted, volumes, cls, rule, phase, reason = CLAIM_ROWS[row]
+    requested, volumes, cls, rule, phase, reason = CLAIM_ROWS[row]
     found = [volume(f"pv{number or ''}", **each) for number, each in enumerate(volumes)]
 
-    step = claim_step(claim(**wanted), volumes=Index(found), storage_class=cls, default_class=DEFAULT)
+    step = claim_step(claim(**requested), volumes=Index(found), storage_class=cls, default_class=DEFAULT)
 
     assert (rule, phase, reason) == (step.rule, step.phase, step.event.reason if step.event else "")
     assert (step.bind_to is not None) == (phase == "Bound")
@@ -96,9 +96,9 @@ VOLUME_ROWS: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str, Cl
 @pytest.mark.parametrize("row", VOLUME_ROWS)
 def test_volumes_follow_upstreams_rules(row: str) -> None:
     """Each row gives its rule's number, phase, and what becomes of the claimRef."""
-    had, wanted, rule, phase, change, reclaim = VOLUME_ROWS[row]
+    actual, requested, rule, phase, change, reclaim = VOLUME_ROWS[row]
 
-    step = volume_step(volume(**had), claim=None if wanted is None else claim(**wanted))
+    step = volume_step(volume(**actual), claim=None if requested is None else claim(**requested))
 
     assert (rule, phase, change, reclaim) == (step.rule, step.phase, step.claim_ref, step.reclaim)
     assert (rule == "V6") == step.wake_claim

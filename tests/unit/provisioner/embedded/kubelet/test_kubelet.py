@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from provisioner.drivers.client import DriverAway, RpcError, VolumeMissing
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.kubelet import Kubelet
 from provisioner.embedded.settings import StatePaths, prepare
@@ -124,7 +124,7 @@ async def test_a_pod_stays_while_its_volumes_cannot_be_unmounted(paths: StatePat
     agent = _agent(api, calls, paths)
     await agent.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
-    calls.error = DriverAway(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    calls.error = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
     assert isinstance(await agent.reconcile(KEY), RequeueAfter)
     assert api.all(POD)
     calls.error = None
@@ -199,7 +199,7 @@ async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -
     assert "False" == ready[0]["status"]
 
 
-@pytest.mark.limit("unmounted-behind-its-back")
+@pytest.mark.limit("unmounted-by-hand")
 async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths: StatePaths) -> None:
     """A mounted pod is not looked at again: what somebody takes away meanwhile is not noticed."""
     api, calls = _api(_pod()), _Calls()
