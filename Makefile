@@ -75,6 +75,14 @@ cluster-test: $(VENV)/.dev ## Run the tests that need a real Kubernetes, on two 
 	@hack/cluster/run build >/dev/null
 	@$(PYTEST) tests/cluster -p no:randomly -n $(CLUSTERS) --dist loadfile --no-loadscope-reorder
 
+.PHONY: coverage
+coverage: $(VENV)/.dev ## Measure the branches of decisions and of the volume manager that their tests take
+	@$(PYTEST) -q $(SIDE_BY_SIDE) --cov --cov-report=term tests/unit/provisioner/binding tests/unit/csi tests/property
+
+.PHONY: hooks
+hooks: $(VENV)/.dev ## Let git check style and words before each commit
+	@$(BIN)/pre-commit install
+
 .PHONY: adoption-soak
 adoption-soak: $(VENV)/.dev ## Let 200 rounds of everything happen to StatefulSets on a real Kubernetes, and check their disks
 	@hack/cluster/run build >/dev/null
