@@ -1,5 +1,5 @@
 """
-A real Kubernetes for the tests in this folder: the one that `make cluster` started, else one that is started for them.
+Fixtures for the tests of this folder: a real Kubernetes, started by `make cluster` or else for these tests.
 
 These tests are not part of `make test`; `make cluster-test` runs them.
 """
@@ -19,23 +19,23 @@ BEFORE = pytest.StashKey[set[str]]()
 
 
 def _cluster_name(worker: str) -> str:
-    """The cluster of a worker of pytest-xdist: each has one of its own. Without workers it is the developer's."""
+    """Return the name of the cluster: one for each worker of pytest-xdist, the developer's without workers."""
     return life.NAME if worker == "master" else f"{life.NAME}-{worker}"
 
 
 LONG = ("test_node_loss", "test_recovered", "test_crashes", "test_adoption_soak", "test_walk_through")
-"""Files that take minutes, the longest first: begun last, they would keep one cluster busy while the other is idle."""
+"""Files that take minutes, the longest first. Started last, they would keep one cluster busy while the other is idle."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that take longest."""
+    """Start with the files that take longest."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Note which clusters were there before."""
+    """Record which clusters exist before the run."""
     before: set[str] = set(life.names())
     session.config.stash[BEFORE] = before
 
@@ -52,7 +52,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def cluster(worker_id: str) -> Iterator[Running]:
-    """A cluster with two nodes that are ready; taken down at the end if it was started here."""
+    """Return a cluster with two ready nodes; take it down at the end if it was started here."""
     name = _cluster_name(worker_id)
     ours = life.running(name) is None
     try:
@@ -64,7 +64,7 @@ def cluster(worker_id: str) -> Iterator[Running]:
 
 @pytest.fixture(scope="session")
 def mooring(cluster: Running, report_lines: list[str]) -> Iterator[Running]:
-    """A cluster with Mooring on it, the image built and the manifests as they are."""
+    """Return a cluster with Mooring installed from the image and the manifests of this checkout."""
     try:
         seconds = install(cluster)
         report_lines.append(f"installed: all its pods are Ready {seconds:.1f} s after kubectl apply -k")
@@ -76,9 +76,9 @@ def mooring(cluster: Running, report_lines: list[str]) -> Iterator[Running]:
 @pytest.fixture
 def namespace(cluster: Running) -> Iterator[str]:
     """
-    A namespace for one test, whose pods have the least time to end.
+    Create a namespace for one test, whose pods end without a grace period.
 
-    Volumes that its claims left are deleted by what provisioned them, so that nothing stays.
+    Volumes of its claims are deleted at the end, by the provisioner that created them.
     """
     name = f"test-{uuid.uuid4().hex[:8]}"
     cluster.kubectl("create", "namespace", name)

@@ -1,4 +1,4 @@
-"""Mooring on the cluster of the tests, installed as its guides say."""
+"""Install Mooring on the cluster of the tests, with the commands of its guides."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ MOORING: Final = container(overlay("upstream"), "DaemonSet")["image"]
 
 @cache
 def image() -> Path:
-    """The archive with the image, built unless it is cached."""
+    """Return the path of the archive with the image, building it unless it is cached."""
     done = subprocess.run([str(ROOT / "hack" / "image")], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
@@ -27,12 +27,12 @@ def image() -> Path:
 
 @cache
 def load(cluster: Running) -> None:
-    """Bring the image to every node."""
+    """Load the image on every node."""
     cluster.load(image())
 
 
 def install(cluster: Running) -> float:
-    """As the guide for any cluster says, but that pools are made by themselves; the seconds until all of it ran."""
+    """Install Mooring with pools that are created automatically; return the seconds until all its pods were Ready."""
     load(cluster)
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "deploy"
@@ -48,11 +48,11 @@ def install(cluster: Running) -> float:
 
 
 def wait(cluster: Running) -> None:
-    """Until controller and drivers are rolled out."""
+    """Wait until the controller and the drivers are rolled out."""
     for workload in ("deployment/mooring-controller", "daemonset/mooring-driver"):
         cluster.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
 
 
 def uninstall(cluster: Running) -> None:
-    """Take it away; pools and kept volumes stay."""
+    """Uninstall Mooring; pools and retained volumes stay."""
     cluster.kubectl("delete", "--ignore-not-found", "-k", str(DEPLOY / "overlays" / "upstream"))

@@ -1,4 +1,4 @@
-"""Kubernetes objects that tests of the cluster make."""
+"""Kubernetes objects for the tests of the cluster."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tests.cluster.running import IMAGE
 
 
 def pod(name: str, *, node: str = "", command: str = "sleep infinity", **spec: Any) -> dict[str, Any]:
-    """A pod with one container, on any node or a certain one."""
+    """Return a pod with one container, on any node or on the named one."""
     container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", command]} | spec.pop("container", {})
     selector = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
     return {
@@ -18,6 +18,6 @@ def pod(name: str, *, node: str = "", command: str = "sleep infinity", **spec: A
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:
-    """A service for the pods that have its name as label."""
+    """Return a Service for the pods that have its name as a label."""
     spec = {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": 8080}]} | spec
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}

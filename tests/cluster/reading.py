@@ -1,7 +1,7 @@
 """
-Read objects as `kubectl get -o json` does, over HTTP, without a kubectl for each look.
+Read objects as `kubectl get -o json` does, over HTTP, without starting kubectl.
 
-Tests look several times a second, and a kubectl costs a tenth of a second of CPU each time.
+Tests poll several times a second, and each start of kubectl costs a tenth of a second of CPU.
 """
 
 import json
@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 30.0
-"""How long one answer may take."""
+"""The timeout of one request."""
 
 OF_THE_CLUSTER = {"pv": "persistentvolumes", "node": "nodes", "namespace": "namespaces"}
 OF_A_NAMESPACE = {"pvc": "persistentvolumeclaims", "pod": "pods", "service": "services", "event": "events"}
-"""What kubectl takes as a kind (also in the plural) → the name in the path, of kinds of the core group."""
+"""Kind of the core group as kubectl accepts it (also in the plural) → its name in the request path."""
 
 
 def path_of(arguments: tuple[str, ...]) -> str | None:
     """
     Return the request path of `kubectl [-n NAMESPACE] get KIND [NAME] [-l SELECTOR] [--field-selector=SELECTOR]`.
 
-    None for everything else, which is kubectl's business.
+    None for every other command.
     """
     rest, namespace, query = list(arguments), "default", {}
     words: list[str] = []
@@ -56,7 +56,7 @@ def _folder(kind: str, namespace: str) -> str | None:
 
 
 def get(server: str, pki: Path, path: str) -> Any:
-    """Return the object or the list at a path. Raises AssertionError, as a kubectl that fails does."""
+    """Return the object or the list at a path. Raises AssertionError, as for a kubectl that fails."""
     context = _context(pki, (pki / "admin.crt").stat().st_mtime_ns)
     request = urllib.request.Request(f"{server}{path}")  # noqa: S310 # the cluster's API server
     try:
@@ -70,7 +70,7 @@ def get(server: str, pki: Path, path: str) -> Any:
 
 @cache
 def _context(pki: Path, _made: int) -> ssl.SSLContext:
-    """The administrator's TLS; another one when a cluster of that name was created again."""
+    """Return the TLS context of the administrator; a new one when a cluster of that name was recreated."""
     context = ssl.create_default_context(cafile=str(pki / "ca.crt"))
     context.load_cert_chain(pki / "admin.crt", pki / "admin.key")
     return context

@@ -1,4 +1,4 @@
-"""The cluster as tests use it: kubectl, and what can be done to each machine."""
+"""The running cluster: kubectl, and operations on each machine."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from hack.cluster.place import API_PORT, Cluster
 from tests.cluster import reading
 
 IMAGE = images.BUSYBOX
-"""A static busybox that is on every node."""
+"""An image with a static busybox, on every node."""
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,29 @@ class OnMachine:
 
     @property
     def pool_folder(self) -> Path:
-        """The machine's /var/lib/mooring on its disk, which survives a reboot. Mounts in it are not to be seen here."""
+        """The machine's /var/lib/mooring on its disk, which survives a reboot. Mounts in it are not visible here."""
         return self._inside.machine.disk / "mooring"
 
     @property
     def kubelet_folder(self) -> Path:
-        """The machine's /var/lib/kubelet on its disk. Mounts in it are not to be seen here."""
+        """The machine's /var/lib/kubelet on its disk. Mounts in it are not visible here."""
         return self._inside.machine.disk / "kubelet"
 
     @property
     def root(self) -> Path:
-        """The machine's files as the machine sees them, with its mounts; good until it is switched off."""
+        """The root directory of the machine with its mounts; valid until it is powered off."""
         return self._inside.root
 
     def run(self, *argv: str) -> str:
-        """Run a command as root on the machine, where paths are the machine's."""
+        """Run a command as root on the machine, with the machine's paths; return its output."""
         return self._inside.run(*argv)
 
     def kill(self, component: str) -> None:
-        """Kill -9 kubelet, containerd, kube-apiserver, ...; it is started again after a second."""
+        """Kill a component (kubelet, containerd, kube-apiserver, ...) with SIGKILL; it is restarted after a second."""
         self._inside.kill(component)
 
     def stop(self, component: str) -> None:
-        """Kill a component, and keep it from coming back."""
+        """Kill a component, and do not restart it."""
         self._inside.stop(component)
 
     def start(self, component: str) -> None:
@@ -63,15 +63,15 @@ class OnMachine:
         self._inside.start(component)
 
     def restart(self, component: str) -> None:
-        """Have a component end in order, and start again."""
+        """Terminate a component, and wait until it is restarted."""
         self._inside.restart(component)
 
     @contextmanager
     def renamed(self, name: str) -> Iterator[None]:
         """
-        The node under another name meanwhile, as after a change of the host's name: its former Node is deleted.
+        Give the node another name for a time, as after a change of the host's name; its former Node is deleted.
 
-        Its kubelet is one that is started here, with a certificate for the new name.
+        A kubelet with a certificate for the new name is started for it.
         """
         pki = self.cluster.folder / "pki"
         key = load_pem_private_key((pki / "ca.key").read_bytes(), password=None)
@@ -90,7 +90,7 @@ class OnMachine:
         try:
             yield
         except BaseException:
-            print(*Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()[-40:], sep="\n")  # noqa: T201 # shown when the test fails
+            print(*Path(log.name).read_text(encoding="utf-8", errors="replace").splitlines()[-40:], sep="\n")  # noqa: T201 # printed when the test fails
             raise
         finally:
             self._inside.run("pkill", "-9", "-f", "--", f"hostname-override={name}")
@@ -102,15 +102,15 @@ class OnMachine:
                 (pki / f"{name}.{suffix}").unlink()
 
     def power_off(self) -> None:
-        """Pull the node's plug."""
+        """Power the node off."""
         life.power_off(self.cluster, self.name)
 
     def power_on(self) -> None:
-        """Switch the node on again."""
+        """Power the node on."""
         life.power_on(self.cluster, self.name)
 
     def reboot(self) -> None:
-        """Pull the plug and switch the node on again."""
+        """Power the node off and on."""
         try:
             self.power_off()
         finally:
@@ -125,7 +125,7 @@ class Running:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's; it works from here."""
+        """The administrator's kubeconfig, which works on the host."""
         return self.cluster.kubeconfig
 
     @property
@@ -134,7 +134,7 @@ class Running:
         return tuple(node.name for node in self.cluster.nodes)
 
     def on(self, machine: str) -> OnMachine:
-        """Find a node by its name, or `control-plane`."""
+        """Return the machine of a node, or of `control-plane`."""
         self.cluster.machine(machine)
         return OnMachine(self.cluster, machine)
 
@@ -143,19 +143,19 @@ class Running:
         life.load(self.cluster, archive)
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
-        """One command that must go well; what it printed."""
+        """Run a kubectl command that must succeed; return its output."""
         done = life.kubectl(self.cluster, *arguments, text=text)
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
     def refused(self, *arguments: str, text: str = "") -> str:
-        """One command that must fail; its complaint."""
+        """Run a kubectl command that must fail; return its error message."""
         done = life.kubectl(self.cluster, *arguments, text=text)
-        assert done.returncode != 0, f"kubectl {' '.join(arguments)} went well: {done.stdout}"
+        assert done.returncode != 0, f"kubectl {' '.join(arguments)} succeeded: {done.stdout}"
         return done.stderr
 
     def json(self, *arguments: str) -> Any:
-        """What `kubectl ... -o json` prints; reads of common kinds go to the API server at once."""
+        """Return the result of `kubectl ... -o json`; reads of common kinds are sent to the API server directly."""
         if (path := reading.path_of(arguments)) is None:
             return json.loads(self.kubectl(*arguments, "-o", "json"))
         server = f"https://{self.cluster.control_plane.address}:{API_PORT}"
@@ -172,5 +172,5 @@ class Running:
         self.kubectl("-n", namespace, "wait", "--for=condition=Ready", f"--timeout={seconds}s", *names)
 
     def shell(self, namespace: str, pod: str, command: str) -> str:
-        """Run a shell command in a pod; what it printed."""
+        """Run a shell command in a pod; return its output."""
         return self.kubectl("-n", namespace, "exec", pod, "--", "sh", "-c", command)

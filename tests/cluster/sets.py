@@ -1,4 +1,4 @@
-"""StatefulSets as these tests make them, and what becomes of their claims."""
+"""StatefulSets of the tests, and the state of their claims and pods."""
 
 import json
 import time
@@ -18,7 +18,7 @@ WRITE_NAME = "test -e /data/host || hostname > /data/host; trap exit TERM; while
 def web(
     storage_class: str, *, replicas: int = 2, size: str = "1Gi", templates: tuple[str, ...] = ("www",), **spec: Any
 ) -> list[Json]:
-    """The headless Service `nginx` and the StatefulSet `web`, whose first volume is shown at /data."""
+    """Return the headless Service `nginx` and the StatefulSet `web`, whose first volume is mounted at /data."""
     labels = {"app": "nginx"}
     mounts = [
         {"name": name, "mountPath": "/data" if index == 0 else f"/{name}"} for index, name in enumerate(templates)
@@ -50,7 +50,7 @@ def web(
 
 
 def claim(name: str, storage_class: str, *, size: str = "1Gi") -> Json:
-    """A claim, or a template of one."""
+    """Return a claim, or a claim template."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -66,7 +66,7 @@ def claim(name: str, storage_class: str, *, size: str = "1Gi") -> Json:
 def storage_class(
     name: str, *, policy: str = "Retain", binding: str = "WaitForFirstConsumer", **parameters: str
 ) -> Json:
-    """A class of ours."""
+    """Return a StorageClass of Mooring."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -80,10 +80,10 @@ def storage_class(
 
 
 def until(ask: Callable[[], Found], what: str, *, seconds: float = 60.0) -> Found:
-    """Ask until the answer is yes; that answer."""
+    """Poll until the condition is true; return its value."""
     end = time.monotonic() + seconds
     while not (found := ask()):
-        assert time.monotonic() < end, f"it did not come about that {what}"
+        assert time.monotonic() < end, f"timed out waiting until {what}"
         time.sleep(0.3)
     return found
 
@@ -94,7 +94,7 @@ def rolled_out(cluster: Running, namespace: str, *, seconds: int = 180) -> None:
 
 
 def hosts(cluster: Running, namespace: str, *ordinals: int) -> dict[str, str]:
-    """What each pod reads in its volume; a kubelet that is just starting is asked again."""
+    """Return the host name that each pod reads in its volume; retry while a kubelet is starting."""
     names = [f"web-{ordinal}" for ordinal in ordinals]
     return {name: until(partial(_host, cluster, namespace, name), f"{name} can be asked") for name in names}
 
@@ -109,7 +109,7 @@ def _host(cluster: Running, namespace: str, name: str) -> str:
 
 
 def bound(cluster: Running, namespace: str) -> dict[str, str]:
-    """Claim → volume, of the claims that are Bound."""
+    """Return claim → volume of the claims that are Bound."""
     claims = cluster.json("-n", namespace, "get", "pvc")["items"]
     return {
         each["metadata"]["name"]: each["spec"]["volumeName"]
@@ -119,19 +119,19 @@ def bound(cluster: Running, namespace: str) -> dict[str, str]:
 
 
 def placed(cluster: Running, namespace: str) -> dict[str, str]:
-    """Pod → node."""
+    """Return pod → node."""
     pods = cluster.json("-n", namespace, "get", "pods")["items"]
     return {each["metadata"]["name"]: each["spec"].get("nodeName", "") for each in pods}
 
 
-def said(cluster: Running, namespace: str, name: str) -> str:
-    """The Events about an object."""
+def events(cluster: Running, namespace: str, name: str) -> str:
+    """Return the Events about an object."""
     events = cluster.json("-n", namespace, "get", "events", f"--field-selector=involvedObject.name={name}")["items"]
     return "\n".join(f"{each['reason']}: {each['message']}" for each in events)
 
 
 def driver_on(cluster: Running, node: str) -> str:
-    """The driver's pod on a node."""
+    """Return the driver's pod on a node."""
     found: str = until(lambda: _driver_on(cluster, node), f"node {node} has a driver that is ready")
     return found
 
@@ -152,5 +152,5 @@ def delete_now(cluster: Running, namespace: str, *names: str) -> None:
 
 
 def apply_all(cluster: Running, *objects: Json) -> None:
-    """Apply objects that belong to no namespace."""
+    """Apply cluster-scoped objects."""
     cluster.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))

@@ -1,5 +1,5 @@
 """
-Rounds of whatever can happen to StatefulSets, with every pod checking that its volumes are its own.
+Rounds of random operations on StatefulSets, with every pod checking that its volumes are its own.
 
 MOORING_SOAK_ROUNDS and MOORING_SOAK_SEED choose how many rounds and which; `make adoption-soak` runs 200.
 """
@@ -20,7 +20,7 @@ import pytest
 from tests import sweeps
 from tests.cluster.installing import wait
 from tests.cluster.running import Running
-from tests.cluster.sets import Json, claim, said, until, web
+from tests.cluster.sets import Json, claim, events, until, web
 from tests.cluster.test_crashes import DEEDS
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(5400)]
@@ -34,12 +34,12 @@ SETS = {
     "b": "mooring-loop",
     "www-a": "mooring-directory",
 }
-"""Name → class. Whoever takes claims' names apart mixes these sets up."""
+"""Name → class. Code that splits claim names at dashes confuses these sets."""
 
 TEMPLATES = ("www", "www-a")
 PATIENCE = 240.0
 UNREACHABLE = ("refused", "EOF", "reset by peer", "TLS handshake", "unavailable", "connection lost", "timed out")
-"""What kubectl says while the API server is down or just starting; everything else is an error."""
+"""Messages of kubectl while the API server is down or starting; every other message is an error."""
 
 TOKENS = """
 for volume in /data /www-a; do
@@ -50,31 +50,31 @@ for volume in /data /www-a; do
 done
 touch /tmp/checked; trap exit TERM; while :; do sleep 1; done
 """
-"""Each pod writes a token into each of its volumes once, and does not run on another's."""
+"""Each pod writes a token into each of its volumes once, and fails on a volume with another pod's token."""
 
 
 @dataclass
 class Soak:
-    """The sets, and what is known of their volumes."""
+    """The StatefulSets, and the expected contents of their volumes."""
 
     cluster: Running
     namespace: str
     tokens: dict[tuple[str, str], str] = field(default_factory=dict)
-    """(pod, mount path) → the token that was found there first."""
+    """(pod, mount path) → the token that was read there first."""
     volumes: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Claim → its volume, and the claim's UID."""
+    """Claim → its volume and the claim's UID."""
     counts: Counter[str] = field(default_factory=Counter)
     counting: threading.Lock = field(default_factory=threading.Lock)
     nodes: threading.Lock = field(default_factory=threading.Lock)
-    """Held by whoever drains a node or kills something that all sets need."""
+    """Taken while a node is drained or a component that all sets need is killed."""
 
     def count(self, what: str, times: int = 1) -> None:
-        """For the report."""
+        """Count an operation for the report."""
         with self.counting:
             self.counts[what] += times
 
     def kubectl(self, *arguments: str, text: str = "") -> str:
-        """In the soak's namespace; asked again while the API server is away."""
+        """Run kubectl in the soak's namespace, and repeat it while the API server is unavailable."""
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -85,24 +85,24 @@ class Soak:
             time.sleep(0.5)
 
     def items(self, kind: str, name: str) -> list[Json]:
-        """The objects of a set, by the label that all of them carry."""
+        """Return the objects of a set, selected by their common label."""
         found: list[Json] = json.loads(self.kubectl("get", kind, "-l", f"set={name}", "-o", "json"))["items"]
         return found
 
     def delete(self, *names: str) -> None:
-        """Without waiting."""
+        """Delete objects without waiting."""
         self.kubectl("delete", "--wait=false", "--ignore-not-found", *names)
 
     def apply(self, name: str) -> None:
-        """Make the set, or make it anew."""
+        """Create or recreate the set."""
         self.kubectl("apply", "-f", "-", text=json.dumps(_stateful_set(name)))
 
     def claims(self, name: str) -> list[str]:
-        """The set's claims, as ``kind/name``."""
+        """Return the set's claims as ``kind/name``."""
         return [f"pvc/{each['metadata']['name']}" for each in self.items("pvc", name)]
 
     def check(self, name: str, replicas: int) -> None:
-        """I2: once all pods run, each volume has the token that it had when it was first seen."""
+        """Check I2: once all pods run, each volume has the token that it had when it was first read."""
         try:
             until(partial(self._runs, name, replicas), f"set {name} runs", seconds=PATIENCE)
         except AssertionError as error:
@@ -126,7 +126,7 @@ class Soak:
         key, volume, uid = bound["metadata"]["name"], bound["spec"]["volumeName"], bound["metadata"]["uid"]
         before, former = self.volumes.get(key, (volume, uid))
         assert before == volume, f"claim {key} had volume {before}, and now {volume}"
-        self.count("claims made anew with their volume", former != uid)
+        self.count("claims recreated with their volume", former != uid)
         self.volumes[key] = (volume, uid)
 
     def _runs(self, name: str, replicas: int) -> bool:
@@ -143,17 +143,17 @@ class Soak:
     def _tokens(self, pod: str) -> list[str]:
         try:
             shown = self.cluster.shell(self.namespace, pod, "cat /data/token /www-a/token").splitlines()
-        except AssertionError:  # it ends just now, or its kubelet starts
+        except AssertionError:  # the pod is terminating, or its kubelet is starting
             return []
         return shown if len(shown) == len(TEMPLATES) else []
 
     def _waits(self, name: str) -> str:
         names = [each["metadata"]["name"] for kind in ("pvc", "pods") for each in self.items(kind, name)]
-        return "\n".join(f"{each}: {said(self.cluster, self.namespace, each)}" for each in names)
+        return "\n".join(f"{each}: {events(self.cluster, self.namespace, each)}" for each in names)
 
 
 def _stateful_set(name: str) -> Json:
-    """Two templates, whose claims carry the set's name as a label."""
+    """Return a set with two claim templates, whose claims have the set's name as a label."""
     _, made = web(SETS[name], size="16Mi" if SETS[name] == "mooring-directory" else "32Mi")
     labels = {"set": name}
     spec = made["spec"]
@@ -182,14 +182,14 @@ def _delete_pod_at_once(soak: Soak, name: str, chance: random.Random) -> None:
 
 
 def _delete_claims_and_pods(soak: Soak, name: str, chance: random.Random) -> None:
-    """The claims go as soon as their pods are gone, and come back with these."""
+    """Delete claims and pods; the claims are removed once their pods are gone, and recreated with them."""
     names = [*soak.claims(name), *(f"pod/{name}-{ordinal}" for ordinal in range(2))]
     chance.shuffle(names)
     soak.delete(*names[: chance.randrange(2, len(names) + 1)])
 
 
 def _delete_claims_and_pods_at_once(soak: Soak, name: str, chance: random.Random) -> None:
-    """Grace 0: the old pod still runs when the new claim is there."""
+    """Delete with grace period 0, so that the old pod still runs when the new claim exists."""
     soak.delete(*soak.claims(name))
     for ordinal in range(2):
         soak.kubectl("delete", "pod", f"{name}-{ordinal}", "--ignore-not-found", "--force", "--grace-period=0")
@@ -197,7 +197,7 @@ def _delete_claims_and_pods_at_once(soak: Soak, name: str, chance: random.Random
 
 
 def _recreate(soak: Soak, name: str, chance: random.Random) -> None:
-    """The set with all its claims, and applied again while they still go, or when they are gone."""
+    """Delete the set with all its claims, and apply it again while they are terminating or afterwards."""
     patient = chance.random() < 0.5
     soak.kubectl("delete", "statefulset", name, f"--wait={str(patient).lower()}")
     soak.delete(*soak.claims(name))
@@ -209,7 +209,7 @@ def _recreate(soak: Soak, name: str, chance: random.Random) -> None:
 
 
 def _scale(soak: Soak, name: str, chance: random.Random) -> None:
-    """Down, with the claims or without, and up again; sometimes further than before."""
+    """Scale down, with or without deleting the claims, and up again, sometimes to more replicas than before."""
     down, up = chance.randrange(2), chance.choice([2, 3])
     soak.kubectl("scale", "statefulset", name, f"--replicas={down}")
     until(lambda: len(soak.items("pods", name)) <= down, "the pods are gone", seconds=PATIENCE)
@@ -222,7 +222,7 @@ def _scale(soak: Soak, name: str, chance: random.Random) -> None:
 
 
 def _drain(soak: Soak, name: str, chance: random.Random) -> None:
-    """All of a node's pods must go, and cannot run elsewhere until it is back."""
+    """Drain a node; its pods are evicted and cannot run until it is uncordoned."""
     node = chance.choice(soak.cluster.nodes)
     with soak.nodes:
         try:
@@ -232,12 +232,12 @@ def _drain(soak: Soak, name: str, chance: random.Random) -> None:
 
 
 def _kill(soak: Soak, name: str, chance: random.Random) -> None:
-    """Kill -9, and a pod goes at the same time."""
+    """Kill a component with SIGKILL, and delete a pod at the same time."""
     victim = chance.choice(sorted(DEEDS))
     with soak.nodes:
         _recreate(soak, name, chance) if victim == "controller" else _delete_pod(soak, name, chance)
         DEEDS[victim](soak.cluster)
-        time.sleep(2)  # before the next is killed, this one begins to come back
+        time.sleep(2)  # let this component restart before the next one is killed
 
 
 Deed = Callable[[Soak, str, random.Random], None]
@@ -246,7 +246,7 @@ WHAT_HAPPENS: dict[str, Deed] = {
     "pod deleted with grace 0": _delete_pod_at_once,
     "claims and pods deleted": _delete_claims_and_pods,
     "claims and pods deleted with grace 0": _delete_claims_and_pods_at_once,
-    "set and claims made anew": _recreate,
+    "set and claims recreated": _recreate,
     "scaled": _scale,
     "node drained": _drain,
     "something killed": _kill,
@@ -255,7 +255,7 @@ WHAT_HAPPENS: dict[str, Deed] = {
 
 @pytest.fixture
 def soak(mooring: Running, namespace: str) -> Iterator[Soak]:
-    """The sets, all of them running; whatever was killed runs again at the end, and no node stays cordoned."""
+    """Create the sets and wait until they run; at the end, restart what was killed and uncordon all nodes."""
     made = Soak(mooring, namespace)
     for name in SETS:
         made.apply(name)
@@ -267,8 +267,8 @@ def soak(mooring: Running, namespace: str) -> Iterator[Soak]:
     wait(mooring)
 
 
-def test_no_ordinal_ever_meets_a_strangers_disk_or_an_empty_one(soak: Soak, report_lines: list[str]) -> None:
-    """I2: whatever happens, and in whatever order, each pod has its own tokens afterwards, in the same volumes."""
+def test_no_ordinal_ever_gets_another_claims_volume_or_an_empty_one(soak: Soak, report_lines: list[str]) -> None:
+    """I2: after any operations in any order each pod reads its own tokens, in the same volumes."""
     start, stopped = time.monotonic(), threading.Event()
     kinds = sorted(WHAT_HAPPENS) * (ROUNDS // len(WHAT_HAPPENS) + 1)
     random.Random(SEED).shuffle(kinds := kinds[:ROUNDS])  # noqa: S311 - no secret
@@ -291,7 +291,7 @@ def test_no_ordinal_ever_meets_a_strangers_disk_or_an_empty_one(soak: Soak, repo
         for done in [threads.submit(live, name) for name in SETS]:
             done.result()
     assert sum(soak.counts[kind] for kind in WHAT_HAPPENS) == ROUNDS
-    assert soak.counts["claims made anew with their volume"] >= ROUNDS // 4, "hardly anything was adopted"
+    assert soak.counts["claims recreated with their volume"] >= ROUNDS // 4, "hardly anything was adopted"
     counted = ", ".join(f"{what}: {count}" for what, count in sorted(soak.counts.items()))
     report_lines.append(
         f"adoption soak (seed {SEED}): {ROUNDS} rounds in {time.monotonic() - start:.0f} s, "

@@ -1,4 +1,4 @@
-"""Binding modes, reclaim policies, and what a StatefulSet does with its claims."""
+"""Binding modes, reclaim policies, and the retention policies of a StatefulSet's claims."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ from tests.cluster.sets import (
     apply_all,
     bound,
     claim,
+    events,
     hosts,
     placed,
     rolled_out,
-    said,
     storage_class,
     until,
     web,
@@ -29,14 +29,14 @@ CLASSES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def classes(mooring: Running) -> Iterator[None]:
-    """Classes beside the shipped ones."""
+    """Create classes besides the shipped ones."""
     apply_all(mooring, *CLASSES)
     yield
     mooring.kubectl("delete", "storageclass", *(each["metadata"]["name"] for each in CLASSES))
 
 
 def _volumes(cluster: Running, namespace: str) -> dict[str, str]:
-    """Volume → phase."""
+    """Return volume → phase."""
     return {
         each["metadata"]["name"]: each["status"]["phase"]
         for each in cluster.json("get", "pv")["items"]
@@ -48,8 +48,8 @@ def _until_left(cluster: Running, namespace: str, volumes: dict[str, str]) -> No
     until(lambda: _volumes(cluster, namespace) == volumes, f"what is left is {volumes}")
 
 
-def test_immediate_claims_are_bound_without_a_pod_and_found_again(mooring: Running, namespace: str) -> None:
-    """The placement is ours then, and pods follow it; adoption as with classes that wait."""
+def test_immediate_claims_are_bound_without_a_pod_and_adopt_again(mooring: Running, namespace: str) -> None:
+    """Mooring chooses the node, pods are scheduled to it, and claims adopt as with classes that wait."""
     mooring.apply(namespace, claim("alone", "test-immediate", size="64Mi"))
     until(lambda: bound(mooring, namespace), "a claim without a pod is bound")
     objects = web("test-immediate", podManagementPolicy="Parallel", size="64Mi")
@@ -64,15 +64,17 @@ def test_immediate_claims_are_bound_without_a_pod_and_found_again(mooring: Runni
     assert hosts(mooring, namespace, 0, 1) == {"web-0": "web-0", "web-1": "web-1"}
 
 
-def test_a_claim_that_waits_for_a_pod_has_no_volume_until_one_comes(mooring: Running, namespace: str) -> None:
-    """WaitForFirstConsumer."""
+def test_a_claim_that_waits_for_its_consumer_has_no_volume_before(mooring: Running, namespace: str) -> None:
+    """With WaitForFirstConsumer, no volume is created before a pod uses the claim."""
     mooring.apply(namespace, claim("waits", "mooring-directory", size="64Mi"))
-    until(lambda: "WaitForFirstConsumer" in said(mooring, namespace, "waits"), "an Event says that it waits")
+    until(
+        lambda: "WaitForFirstConsumer" in events(mooring, namespace, "waits"), "an Event reports that the claim waits"
+    )
     assert {} == bound(mooring, namespace)
 
 
 def test_delete_deletes_and_retain_retains(mooring: Running, namespace: str) -> None:
-    """After its claim a scratch volume goes, API object and all; a kept one becomes Released."""
+    """After its claim was deleted, a volume with policy Delete is removed; one with Retain becomes Released."""
     for name in ("mooring-scratch", "mooring-directory"):
         objects = web(name, replicas=1, size="64Mi")
         mooring.apply(namespace, *objects)
@@ -85,8 +87,8 @@ def test_delete_deletes_and_retain_retains(mooring: Running, namespace: str) -> 
         _until_left(mooring, namespace, kept)
 
 
-def test_claims_that_the_set_deletes_come_back_with_their_data(mooring: Running, namespace: str) -> None:
-    """With persistentVolumeClaimRetentionPolicy Delete, on scaling and on deletion; Retain is the walk-through's."""
+def test_claims_that_the_set_deletes_adopt_their_volumes_again(mooring: Running, namespace: str) -> None:
+    """With persistentVolumeClaimRetentionPolicy Delete, on scaling and on deletion; the walk-through covers Retain."""
     policy = {"whenScaled": "Delete", "whenDeleted": "Delete"}
     objects = web("mooring-directory", size="64Mi", persistentVolumeClaimRetentionPolicy=policy)
     mooring.apply(namespace, *objects)
@@ -105,8 +107,8 @@ def test_claims_that_the_set_deletes_come_back_with_their_data(mooring: Running,
     assert hosts(mooring, namespace, 0, 1) == {"web-0": "web-0", "web-1": "web-1"}
 
 
-def test_two_claims_of_one_pod_land_together(mooring: Running, namespace: str) -> None:
-    """Anew, and when they come back."""
+def test_two_claims_of_one_pod_get_volumes_on_one_node(mooring: Running, namespace: str) -> None:
+    """New volumes are created on one node, and former volumes are adopted on it."""
     objects = web("mooring-directory", size="64Mi", templates=("www", "logs"), podManagementPolicy="Parallel")
     mooring.apply(namespace, *objects)
     rolled_out(mooring, namespace)
@@ -119,12 +121,15 @@ def test_two_claims_of_one_pod_land_together(mooring: Running, namespace: str) -
     assert before == bound(mooring, namespace)
 
 
-def test_a_class_that_cannot_be_used_says_why(mooring: Running, namespace: str) -> None:
-    """I7: an unknown parameter, and adoption of what is deleted."""
+def test_an_event_says_why_a_class_cannot_be_used(mooring: Running, namespace: str) -> None:
+    """I7: an unknown parameter, and adoption with reclaimPolicy Delete."""
     wrong = web("test-wrong", replicas=1, size="64Mi")
     mooring.apply(namespace, *wrong)
-    until(lambda: "the parameter size is unknown; valid are" in said(mooring, namespace, "www-web-0"), "it is told")
+    until(
+        lambda: "the parameter size is unknown; valid are" in events(mooring, namespace, "www-web-0"),
+        "an Event reports it",
+    )
     mooring.kubectl("-n", namespace, "delete", "statefulset/web", "pvc/www-web-0")
     mooring.apply(namespace, *web("test-contradiction", replicas=1, size="64Mi"))
-    until(lambda: "contradict each other" in said(mooring, namespace, "www-web-0"), "that is told, too")
+    until(lambda: "contradict each other" in events(mooring, namespace, "www-web-0"), "an Event reports that, too")
     assert {} == bound(mooring, namespace)

@@ -1,4 +1,4 @@
-"""The contract that the embedded API server keeps, on a real kube-apiserver: the same files, the same tests."""
+"""Run the contract tests of the embedded API server against a real kube-apiserver as well."""
 
 import base64
 import os
@@ -38,7 +38,7 @@ def _free_ports(count: int) -> list[int]:
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Iterator[Path]:
-    """A kube-apiserver and its etcd, alone: no controller changes what a test wrote."""
+    """Run a kube-apiserver and its etcd without controllers, so that nothing changes what a test wrote."""
     programs = binaries.ready(binaries.wanted_version())
     client, peer, port = _free_ports(3)
     authority = Authority.made(tmp_path / "pki")
@@ -89,11 +89,11 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
 
 def _wait(url: str, token: str, certificate: bytes, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 # ours
+    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 # the API server started here
     context = create_default_context(cadata=certificate.decode())
     while True:
         try:
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 # ours
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 # the API server started here
                 if answer.status == 200:
                     return
         except (OSError, urllib.error.URLError):
@@ -102,7 +102,7 @@ def _wait(url: str, token: str, certificate: bytes, log: Path) -> None:
 
 
 def test_both_servers_keep_the_contract(kubeconfig: Path, report_lines: list[str]) -> None:
-    """Each test of tests/contract passes on the embedded server and on this kube-apiserver."""
+    """Every test of tests/contract passes on the embedded API server and on kube-apiserver."""
     argv = [sys.executable, "-m", "pytest", "-q", "tests/contract", "-p", "no:cacheprovider"]
     done = subprocess.run(
         argv,

@@ -1,4 +1,4 @@
-"""Kill -9 in the middle of twenty claims: everything converges, and the invariants hold."""
+"""SIGKILL while twenty claims are being bound: all of them are bound afterwards, and the invariants hold."""
 
 import contextlib
 import time
@@ -19,10 +19,10 @@ DRIVER = "-m csi --endpoint=unix"
 
 
 def _kill(cluster: Running, words: str) -> None:
-    """Kill -9 containers' processes on the nodes, each of which sees its own only."""
+    """Send SIGKILL to the containers' processes on each node."""
     killed = []
     for node in cluster.nodes:
-        with contextlib.suppress(RuntimeError):  # nothing of the kind runs there
+        with contextlib.suppress(RuntimeError):  # no such process runs on this node
             cluster.on(node).run("pkill", "-9", "-f", "--", words)
             killed.append(node)
     assert killed, f"nothing runs that looks like {words}"
@@ -43,7 +43,7 @@ DEEDS: dict[str, Callable[[Running], None]] = {
 
 @pytest.fixture(autouse=True)
 def runs_again(mooring: Running) -> Iterator[None]:
-    """What was killed is back before the next test."""
+    """Wait after the test until everything that was killed runs again."""
     yield
     wait(mooring)
 
@@ -63,7 +63,7 @@ def _volumes(cluster: Running, namespace: str) -> list[Json]:
 
 @pytest.mark.parametrize("victim", DEEDS)
 def test_twenty_claims_survive_a_kill(mooring: Running, namespace: str, victim: str) -> None:
-    """I1, I2 and I5: each claim has one volume of its own, and each pod its own file; again when all come back."""
+    """I1, I2 and I5: each claim has one volume of its own, and each pod reads its own file, also after all were recreated."""
     objects = web("mooring-directory", replicas=CLAIMS, size="16Mi", podManagementPolicy="Parallel")
     mooring.apply(namespace, *objects)
     until(lambda: len(bound(mooring, namespace)) >= 3, "some claims are bound", seconds=90)
@@ -94,7 +94,7 @@ def _all_bound(cluster: Running, namespace: str) -> bool:
     try:
         return len(bound(cluster, namespace)) == CLAIMS
     except AssertionError:
-        return False  # the API server is starting
+        return False  # the API server is still starting
 
 
 def _gone(cluster: Running, namespace: str, uids: set[str]) -> set[str]:
@@ -104,8 +104,8 @@ def _gone(cluster: Running, namespace: str, uids: set[str]) -> set[str]:
         return uids
 
 
-def test_without_a_controller_pods_come_back(mooring: Running, namespace: str) -> None:
-    """Mounts and restarts need kubelet and the driver only; provisioning waits until a controller is there."""
+def test_pods_are_restarted_without_a_controller(mooring: Running, namespace: str) -> None:
+    """Mounting needs kubelet and the driver only; provisioning waits until a controller runs."""
     mooring.apply(namespace, *web("mooring-loop", size="64Mi"))
     rolled_out(mooring, namespace)
     mooring.kubectl("-n", SYSTEM, "scale", "deployment/mooring-controller", "--replicas=0")
@@ -132,7 +132,7 @@ def _restarted(cluster: Running, namespace: str, node: str) -> bool:
 
 
 def test_a_rebooted_node_has_its_volumes_again(mooring: Running, namespace: str) -> None:
-    """Power off without a warning: pools, pods and data come back with the machine."""
+    """After a power failure of a node its pools, pods and data are available again."""
     mooring.apply(namespace, *web("mooring-loop", size="64Mi", podManagementPolicy="Parallel"))
     rolled_out(mooring, namespace)
     mooring.shell(namespace, "web-0", "sync")

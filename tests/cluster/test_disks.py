@@ -1,4 +1,4 @@
-"""Disks that come, move, are replaced and fill up, on a real cluster."""
+"""Disks that are added, moved, replaced and filled, on a real cluster."""
 
 import contextlib
 import uuid
@@ -14,10 +14,10 @@ from tests.cluster.sets import (
     bound,
     claim,
     driver_on,
+    events,
     hosts,
     placed,
     rolled_out,
-    said,
     storage_class,
     until,
     web,
@@ -33,7 +33,7 @@ SMALL = storage_class("test-small", backend="directory", pool="test-small", adop
 
 @pytest.fixture(scope="module", autouse=True)
 def classes(mooring: Running) -> Iterator[None]:
-    """Classes that name a pool."""
+    """Create classes that name a pool."""
     apply_all(mooring, CLASS, SMALL)
     yield
     mooring.kubectl("delete", "storageclass", "test-disk", "test-small")
@@ -41,14 +41,14 @@ def classes(mooring: Running) -> Iterator[None]:
 
 @dataclass
 class Disks:
-    """Filesystems in files, which are mounted below a node's directory of pools as disks are."""
+    """Filesystems in image files, mounted in a node's directory of pools in place of disks."""
 
     cluster: Running
     folder: Path
     mounted: list[tuple[str, str]] = field(default_factory=list)
 
     def make(self) -> Path:
-        """A new disk, as large as a test needs, with an empty filesystem."""
+        """Create a disk with an empty filesystem."""
         image = self.folder / f"{uuid.uuid4().hex}.img"
         with image.open("wb") as file:
             file.truncate(256 << 20)
@@ -56,14 +56,14 @@ class Disks:
         return image
 
     def mount(self, disk: Path, node: str, name: str = "disk") -> None:
-        """Plug it in."""
+        """Mount the disk on a node."""
         machine = self.cluster.on(node)
         machine.run("mkdir", "-p", f"{INSIDE}/{name}")
         machine.run("mount", "-o", "loop", str(disk), f"{INSIDE}/{name}")
         self.mounted.append((node, name))
 
     def unmount(self, node: str, name: str = "disk") -> None:
-        """Pull it out, orderly."""
+        """Unmount the disk, waiting until it is no longer in use."""
         machine = self.cluster.on(node)
         until(lambda: self._unmounted(machine.run, f"{INSIDE}/{name}"), "the disk can be unmounted")
         machine.run("rmdir", f"{INSIDE}/{name}")
@@ -77,14 +77,14 @@ class Disks:
         return False
 
     def init(self, node: str, name: str = "disk", *, pool: str = NAME, more: tuple[str, ...] = ()) -> None:
-        """Make a pool on it, from inside the driver's container, as an admin would from a debugging pod."""
+        """Create a pool on the disk from inside the driver's container."""
         argv = ["mooring", "pool", "init", f"/pools/{name}", "--name", pool, *more]
         self.cluster.kubectl("-n", "mooring-system", "exec", driver_on(self.cluster, node), "--", *argv)
 
 
 @pytest.fixture
 def disks(mooring: Running, tmp_path: Path) -> Iterator[Disks]:
-    """Nothing stays mounted."""
+    """Provide disks, and unmount all of them at the end."""
     made = Disks(mooring, tmp_path)
     try:
         yield made
@@ -104,7 +104,7 @@ def _empty(cluster: Running, namespace: str) -> None:
 
 
 def _drop_volumes(cluster: Running, namespace: str) -> None:
-    """Volumes on a disk that is about to go for good: their objects, too."""
+    """Delete the PersistentVolumes of a disk that is about to be destroyed."""
     cluster.kubectl("-n", namespace, "delete", "statefulset,pvc", "--all")
     for volume in cluster.json("get", "pv")["items"]:
         if volume["spec"].get("claimRef", {}).get("namespace") == namespace:
@@ -112,7 +112,7 @@ def _drop_volumes(cluster: Running, namespace: str) -> None:
 
 
 def test_a_disk_that_is_added_moves_with_its_volumes(mooring: Running, namespace: str, disks: Disks) -> None:
-    """Hot-added, it is used within seconds; in another node its ordinal follows it, and finds its data."""
+    """A disk that is added is used within seconds; moved to another node, its ordinal runs there with its data."""
     first, second = mooring.nodes
     disk = disks.make()
     before = _pools(mooring, first)
@@ -148,8 +148,8 @@ def test_a_disk_that_is_added_moves_with_its_volumes(mooring: Running, namespace
     _drop_volumes(mooring, namespace)
 
 
-def test_a_replaced_disk_is_not_taken_for_the_one_before(mooring: Running, namespace: str, disks: Disks) -> None:
-    """I2: under the same pool name and path the claim waits and says why; others are served from the new disk."""
+def test_a_replaced_disk_is_not_mistaken_for_the_former_one(mooring: Running, namespace: str, disks: Disks) -> None:
+    """I2: with the same pool name and path the claim waits and reports why; other claims use the new disk."""
     first, _ = mooring.nodes
     before = _pools(mooring, first)
     old, new = disks.make(), disks.make()
@@ -167,7 +167,9 @@ def test_a_replaced_disk_is_not_taken_for_the_one_before(mooring: Running, names
     until(lambda: _pools(mooring, first) - before, "the node has another one")
 
     mooring.apply(namespace, *web("test-disk", replicas=1, size="64Mi"))
-    until(lambda: "no node has its pool" in said(mooring, namespace, "www-web-0"), "the claim says what it waits for")
+    until(
+        lambda: "no node has its pool" in events(mooring, namespace, "www-web-0"), "the claim reports what it waits for"
+    )
     other = claim("other", "test-disk", size="64Mi")
     other_pod = web("test-disk", replicas=1)[1]["spec"]["template"]
     volume = {"name": "www", "persistentVolumeClaim": {"claimName": "other"}}
@@ -185,8 +187,10 @@ def test_a_replaced_disk_is_not_taken_for_the_one_before(mooring: Running, names
     _drop_volumes(mooring, namespace)
 
 
-def test_a_full_pool_sends_the_pod_to_the_other_node(mooring: Running, namespace: str, disks: Disks) -> None:
-    """And when both are full, the next pod waits and says why."""
+def test_a_pod_is_scheduled_to_the_other_node_when_a_pool_is_full(
+    mooring: Running, namespace: str, disks: Disks
+) -> None:
+    """When both pools are full, the next pod waits, and its Event says why."""
     for node in mooring.nodes:
         before = _pools(mooring, node)
         disks.mount(disks.make(), node)
@@ -196,7 +200,10 @@ def test_a_full_pool_sends_the_pod_to_the_other_node(mooring: Running, namespace
     rolled_out(mooring, namespace)
     assert set(mooring.nodes) == set(placed(mooring, namespace).values())
     mooring.kubectl("-n", namespace, "scale", "statefulset/web", "--replicas=3")
-    until(lambda: "did not have enough free storage" in said(mooring, namespace, "web-2"), "the third says why")
+    until(
+        lambda: "did not have enough free storage" in events(mooring, namespace, "web-2"),
+        "an Event of the third pod says why",
+    )
     assert 2 == len(bound(mooring, namespace))
     mooring.kubectl("-n", namespace, "delete", "statefulset/web", "pvc/www-web-0", "pvc/www-web-1", "pvc/www-web-2")
     until(lambda: not _volumes_of(mooring, namespace), "the volumes go")

@@ -1,4 +1,4 @@
-"""How fast it is on a real cluster: printed, and held to what the guides promise."""
+"""Measure binding on a real cluster, and hold it to the figures of the guides."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SELECTED = "volume.kubernetes.io/selected-node"
 
 
 class Watch:
-    """When each claim of a namespace was first seen with a selected node, and when first Bound."""
+    """The times at which each claim of a namespace was first seen with a selected node, and first Bound."""
 
     def __init__(self, cluster: Running, namespace: str) -> None:
         kubectl = [f"{cluster.cluster.programs}/kubectl", f"--kubeconfig={cluster.kubeconfig}"]
@@ -58,7 +58,7 @@ class Watch:
 
 
 def test_a_claim_is_bound_within_a_second(mooring: Running, namespace: str, report_lines: list[str]) -> None:
-    """From its selected node on; the median of twenty that come one after the other."""
+    """Measured from the selected node; the median over twenty claims, created one after the other."""
     watch = Watch(mooring, namespace)
     try:
         mooring.apply(namespace, *web("mooring-directory", replicas=CLAIMS, size="16Mi"))

@@ -1,4 +1,4 @@
-"""Claims that ask for more while a pod writes."""
+"""Claims that are expanded while a pod writes."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ CLASSES = [storage_class("test-xfs", **XFS), storage_class("test-ext4", **EXT4)]
 
 @pytest.fixture(scope="module", autouse=True)
 def classes(mooring: Running) -> Iterator[None]:
-    """Filesystems."""
+    """Create one class for each filesystem."""
     apply_all(mooring, *CLASSES)
     yield
     mooring.kubectl("delete", "storageclass", *(each["metadata"]["name"] for each in CLASSES))
@@ -37,7 +37,7 @@ def _free_mib(cluster: Running, namespace: str) -> int:
 
 
 def _write_on(cluster: Running, namespace: str) -> None:
-    """A writer that counts, until it cannot."""
+    """Start a writer that counts until a write fails."""
     count = "i=0; while echo $i >> /data/count; do i=$((i+1)); sleep 0.05; done"
     cluster.shell(namespace, "web-0", f"({count}) >/dev/null 2>&1 &")
 
@@ -47,8 +47,8 @@ def _written(cluster: Running, namespace: str) -> list[int]:
 
 
 @pytest.mark.parametrize("backend", ["mooring-directory", "test-xfs"])
-def test_a_volume_grows_while_a_pod_writes(mooring: Running, namespace: str, backend: str) -> None:
-    """Without a restart, and no write is lost."""
+def test_a_volume_is_expanded_while_a_pod_writes(mooring: Running, namespace: str, backend: str) -> None:
+    """The pod is not restarted, and no write is lost."""
     mooring.apply(namespace, *web(backend, replicas=1, size="400Mi"))
     rolled_out(mooring, namespace)
     before = _free_mib(mooring, namespace)
@@ -65,8 +65,8 @@ def test_a_volume_grows_while_a_pod_writes(mooring: Running, namespace: str, bac
     assert 0 == pod["status"]["containerStatuses"][0]["restartCount"]
 
 
-def test_a_set_that_comes_back_asking_for_more_has_its_volume_grown(mooring: Running, namespace: str) -> None:
-    """Its former volume, with its data; ext4, which grows offline here."""
+def test_a_recreated_set_that_requests_more_has_its_volume_expanded(mooring: Running, namespace: str) -> None:
+    """It adopts its former volume with its data; ext4 is expanded offline here."""
     mooring.apply(namespace, *web("test-ext4", replicas=1, size="64Mi"))
     rolled_out(mooring, namespace)
     before = _free_mib(mooring, namespace)
@@ -78,17 +78,17 @@ def test_a_set_that_comes_back_asking_for_more_has_its_volume_grown(mooring: Run
     assert _free_mib(mooring, namespace) > before + 40
 
 
-def test_more_than_there_is_is_refused_and_says_so(mooring: Running, namespace: str) -> None:
-    """I7: an Event and a condition; the pod runs on with what it has."""
+def test_an_expansion_beyond_the_free_capacity_is_refused_and_reported(mooring: Running, namespace: str) -> None:
+    """I7: an Event and a condition report it; the pod runs on with the volume as it is."""
     mooring.apply(namespace, *web("mooring-directory", replicas=1, size="64Mi"))
     rolled_out(mooring, namespace)
     _grow(mooring, namespace, "900Ti")
 
-    def told() -> bool:
+    def reported() -> bool:
         described = mooring.kubectl("-n", namespace, "describe", "pvc", "www-web-0")
         return "can promise" in described and "are asked for" in described
 
-    until(told, "kubectl describe tells why")
+    until(reported, "kubectl describe shows why")
     assert "64Mi" == _has(mooring, namespace)
     _grow(mooring, namespace, "128Mi")
-    until(lambda: _has(mooring, namespace) == "128Mi", "a wish that can be granted is granted", seconds=120)
+    until(lambda: _has(mooring, namespace) == "128Mi", "a request that fits is met", seconds=120)

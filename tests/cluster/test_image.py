@@ -1,4 +1,4 @@
-"""The image, as containerd runs it."""
+"""The contents of the image, seen from a container."""
 
 import pytest
 
@@ -29,8 +29,8 @@ print("user", os.getuid(), os.getgid())
 
 
 @pytest.fixture
-def say(cluster: Running, namespace: str) -> Running:
-    """What a container of the image says, run as strictly as the controller is."""
+def output_of(cluster: Running, namespace: str) -> Running:
+    """Return the output of a container of the image, run with the controller's security context."""
     load(cluster)
     (deployment,) = of_kind(overlay("upstream"), "Deployment")
     security = container(overlay("upstream"), "Deployment")["securityContext"]
@@ -49,8 +49,8 @@ def say(cluster: Running, namespace: str) -> Running:
     return cluster
 
 
-def test_it_has_what_the_driver_runs_and_nothing_that_runs_anything_else(say: Running, namespace: str) -> None:
-    """Nor a program that is more than who starts it."""
+def test_it_has_the_programs_of_the_driver_and_no_shell(say: Running, namespace: str) -> None:
+    """No program has the setuid or setgid bit."""
     assert say.kubectl("-n", namespace, "logs", "main").splitlines() == [
         "missing []",
         "shells []",

@@ -1,4 +1,4 @@
-"""Mooring installed as its guides say, and the story that they tell."""
+"""Install, upgrade and uninstall Mooring with the commands of its guides."""
 
 import pytest
 
@@ -14,7 +14,7 @@ ORDINALS = ("ordinals-0", "ordinals-1")
 
 
 def _apply(cluster: Running, namespace: str) -> dict[str, str]:
-    """The guides' StatefulSet, with an image that is on the nodes; what each ordinal's volume says."""
+    """Apply the guides' StatefulSet with an image that is on the nodes; return the content of each ordinal's volume."""
     text = EXAMPLE.replace("docker.io/library/busybox:1.37.0", IMAGE)
     assert text != EXAMPLE
     cluster.kubectl("-n", namespace, "apply", "-f", "-", text=text)
@@ -27,8 +27,8 @@ def _delete(cluster: Running, namespace: str) -> None:
     cluster.kubectl("-n", namespace, "delete", "pvc", *(f"data-{name}" for name in ORDINALS))
 
 
-def test_each_ordinal_finds_its_own_volume_again(mooring: Running, namespace: str) -> None:
-    """After the set and its claims were deleted."""
+def test_each_ordinal_adopts_its_own_volume(mooring: Running, namespace: str) -> None:
+    """It does so after the set and its claims were deleted."""
     before = _apply(mooring, namespace)
     assert all(text.startswith(f"{name}\n") for name, text in before.items())
     _delete(mooring, namespace)
@@ -37,8 +37,8 @@ def test_each_ordinal_finds_its_own_volume_again(mooring: Running, namespace: st
     _delete(mooring, namespace)
 
 
-def test_an_upgrade_lets_pods_run_on(mooring: Running, namespace: str) -> None:
-    """Every driver and controller is replaced, and no pod starts anew."""
+def test_pods_keep_running_during_an_upgrade(mooring: Running, namespace: str) -> None:
+    """Every driver and controller is replaced, and no pod is restarted."""
     before = _apply(mooring, namespace)
     for workload in ("daemonset/mooring-driver", "deployment/mooring-controller"):
         mooring.kubectl("-n", NAMESPACE, "rollout", "restart", workload)
@@ -50,8 +50,8 @@ def test_an_upgrade_lets_pods_run_on(mooring: Running, namespace: str) -> None:
     _delete(mooring, namespace)
 
 
-def test_uninstalling_as_the_guide_says_loses_nothing(mooring: Running, namespace: str) -> None:
-    """Pods first, then Mooring; installed again, everything is there."""
+def test_no_data_is_lost_by_uninstalling(mooring: Running, namespace: str) -> None:
+    """Pods are deleted first, then Mooring; after installing again every volume has its data."""
     before = _apply(mooring, namespace)
     mooring.kubectl("-n", namespace, "scale", "statefulset/ordinals", "--replicas=0")
     mooring.kubectl("-n", namespace, "wait", "--for=delete", *(f"pod/{each}" for each in ORDINALS), "--timeout=120s")

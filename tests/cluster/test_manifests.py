@@ -1,4 +1,4 @@
-"""A real API server, asked to be strict, takes what is shipped."""
+"""A real API server with strict validation accepts the shipped manifests."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ ADMISSION = DEPLOY / "base" / "admission.yaml"
 
 @pytest.fixture(scope="module")
 def asked(cluster: Running) -> Iterator[Running]:
-    """With the namespace there, which a dry run does not make for what comes after it."""
+    """Create the namespace, which a dry run does not create for the objects in it."""
     there = cluster.kubectl("get", "--ignore-not-found", "-o", "name", "namespace", NAMESPACE)
     cluster.kubectl("apply", "--server-side", "-f", str(DEPLOY / "base" / "namespace.yaml"))
     yield cluster
@@ -24,8 +24,8 @@ def asked(cluster: Running) -> Iterator[Running]:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_object_of_an_overlay_is_taken(asked: Running, name: str) -> None:
-    """Unknown fields and wrong expressions would be refused."""
+def test_every_object_of_an_overlay_is_accepted(asked: Running, name: str) -> None:
+    """The server would refuse unknown fields and invalid expressions."""
     folder = str(DEPLOY / "overlays" / name)
     strict = ["--server-side", "--force-conflicts", "--validate=strict", "--dry-run=server", "-o", "name"]
     taken = asked.kubectl("apply", *strict, "-k", folder).split()
@@ -33,8 +33,8 @@ def test_every_object_of_an_overlay_is_taken(asked: Running, name: str) -> None:
     assert len(taken) == len(overlay(name))
 
 
-def test_the_admission_policies_are_right_in_their_types(asked: Running) -> None:
-    """The server looks through their expressions and would warn of fields that are not there."""
+def test_the_admission_policies_have_no_type_errors(asked: Running) -> None:
+    """The server checks their expressions and would warn of unknown fields."""
     asked.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(ADMISSION))
     for policy in ("volumes", "nodes", "claims"):
         name = f"mooring-controller-{policy}"

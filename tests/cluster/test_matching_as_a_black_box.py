@@ -1,7 +1,7 @@
 """
-The real kube-controller-manager binds random worlds, and each of them ends as our matcher says that it may.
+The real kube-controller-manager binds random sets of claims and volumes, and each result is one that the matcher allows.
 
-MOORING_WORLDS and MOORING_WORLDS_SEED choose how many, and which.
+MOORING_WORLDS is the number of scenarios, MOORING_WORLDS_SEED selects them.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ SEED = int(os.environ.get("MOORING_WORLDS_SEED", "0")) or sweeps.SEED
 AT_ONCE = 16
 PATIENCE = 120.0
 QUIET_SECONDS = 20.0
-"""Longer than kube-controller-manager takes to look again at claims that wait, which is every 15 seconds."""
+"""Longer than the resync period of kube-controller-manager, which is 15 seconds."""
 
 
 async def _all(work: Iterable[Callable[[], Awaitable[object]]]) -> None:
-    """A few at a time."""
+    """Run the calls, a few at a time."""
     most = asyncio.Semaphore(AT_ONCE)
 
     async def one(each: Callable[[], Awaitable[object]]) -> None:
@@ -54,12 +54,12 @@ async def _all(work: Iterable[Callable[[], Awaitable[object]]]) -> None:
 async def _until(ask: Callable[[], Awaitable[bool]], what: str) -> None:
     end = time.monotonic() + PATIENCE
     while not await ask():
-        assert time.monotonic() < end, f"seed {SEED}: it did not come about that {what}"
+        assert time.monotonic() < end, f"seed {SEED}: timed out waiting until {what}"
         await asyncio.sleep(0.5)
 
 
 class Server:
-    """The worlds on a real API server."""
+    """The scenarios on a real API server."""
 
     def __init__(self, transport: KubeTransport, worlds: list[World]) -> None:
         self._transport = transport
@@ -67,7 +67,7 @@ class Server:
         self._mine = f"world={worlds[0].namespace}"
 
     async def make(self, chance: random.Random) -> None:
-        """Volumes first, and claims only when all of these are Available or Released; claims in any order."""
+        """Create the volumes, wait until they are Available or Released, and create the claims in any order."""
         create = self._transport.create
         await create(NAMESPACE, {"metadata": {"name": self._worlds[0].namespace}})
         await _all(partial(create, STORAGE_CLASS, each.storage_class) for each in self._worlds)
@@ -91,7 +91,7 @@ class Server:
         return all(each.get("status", {}).get("phase") in {"Available", "Released"} for each in await self.volumes())
 
     async def pairings(self) -> dict[str, frozenset[tuple[str, str]]]:
-        """By world; a pair counts when claim and volume name each other, and both are Bound."""
+        """Return the pairs of each scenario: claim and volume name each other, and both are Bound."""
         found: dict[str, set[tuple[str, str]]] = defaultdict(set)
         claims = {each["metadata"]["uid"]: each for each in await self.claims()}
         for volume in await self.volumes():
@@ -103,7 +103,7 @@ class Server:
         return {each.name: frozenset(found[each.name]) for each in self._worlds}
 
     async def remove(self) -> None:
-        """All of it."""
+        """Delete all objects."""
 
         async def delete(kind: Any, name: str, namespace: str = "") -> None:
             try:
@@ -121,7 +121,7 @@ class Server:
 
 
 def _kubeconfig(cluster: Running, folder: Path) -> Path:
-    """The cluster's, with keys in files of ours: the client library leaves its own until the process ends."""
+    """Write a kubeconfig whose keys are in files of the test: the client library keeps its own until the process ends."""
     config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
     for entry in (config["clusters"][0]["cluster"], config["users"][0]["user"]):
         for key in [each for each in entry if each.endswith("-data")]:
@@ -133,7 +133,7 @@ def _kubeconfig(cluster: Running, folder: Path) -> Path:
 
 
 async def _bind(kubeconfig: Path, worlds: list[World], chance: random.Random) -> tuple[int, int, float]:
-    """Let them be bound, and compare; how many pairs there are, how many worlds had a choice, and the seconds."""
+    """Bind and compare; return the number of pairs, of scenarios with several allowed results, and the seconds."""
     transport = await KubeTransport.from_kubeconfig(kubeconfig)
     server = Server(transport, worlds)
     try:
@@ -148,7 +148,7 @@ async def _bind(kubeconfig: Path, worlds: list[World], chance: random.Random) ->
             return all(found[each.name] in may[each.name] for each in worlds)
 
         try:
-            await _until(settled, "every world is bound as it may be")
+            await _until(settled, "every scenario is bound as the matcher allows")
         except AssertionError as error:
             raise AssertionError(f"{error}: {_told(worlds, await server.pairings(), may)}") from error
         took = time.monotonic() - start
@@ -156,7 +156,9 @@ async def _bind(kubeconfig: Path, worlds: list[World], chance: random.Random) ->
         assert await settled(), f"seed {SEED}: {_told(worlds, await server.pairings(), may)}"
         for each in worlds:
             pairing = ours(claims[each.name], before[each.name], StorageClass.of(each.storage_class))
-            assert pairing in may[each.name], f"seed {SEED}: ours is none of the pairings of {each}"
+            assert pairing in may[each.name], (
+                f"seed {SEED}: the result of the matcher is none of the pairings of {each}"
+            )
         pairs = sum(map(len, (await server.pairings()).values()))
         return pairs, sum(len(each) > 1 for each in may.values()), took
     finally:
@@ -172,7 +174,7 @@ def _by_class(objects: list[Json], view: Callable[[Json], Any]) -> dict[str, lis
 
 
 def _unbound(claim: Json) -> Json:
-    """As it was made: what the binder wrote meanwhile is taken off."""
+    """Return the claim as it was created, without what the binder wrote."""
     wished = "pv.kubernetes.io/bound-by-controller" not in (claim["metadata"].get("annotations") or {})
     spec = claim["spec"] if wished else {key: value for key, value in claim["spec"].items() if key != "volumeName"}
     metadata = {key: value for key, value in claim["metadata"].items() if key != "annotations"}
@@ -185,8 +187,8 @@ def _told(worlds: list[World], found: dict[str, Any], may: dict[str, Any]) -> st
     return f"{wrong.name} is {set(found[wrong.name])}, and may be {[set(each) for each in may[wrong.name]]}\n{objects}"
 
 
-def test_every_world_ends_as_our_matcher_allows(cluster: Running, tmp_path: Path, report_lines: list[str]) -> None:
-    """Whatever order the claims are taken in, no pairing is one that ours could not come to, and ours is one of them."""
+def test_every_scenario_ends_as_the_matcher_allows(cluster: Running, tmp_path: Path, report_lines: list[str]) -> None:
+    """In any order of the claims, every pairing of the binder is one that the matcher allows, and the matcher's is one of them."""
     chance, space = random.Random(SEED), f"worlds-{uuid.uuid4().hex[:6]}"  # noqa: S311 - no secret
     worlds = [world(chance, name=f"{space}-{number}", namespace=space) for number in range(WORLDS)]
     pairs, free, seconds = asyncio.run(_bind(_kubeconfig(cluster, tmp_path), worlds, chance))

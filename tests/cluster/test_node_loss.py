@@ -1,4 +1,4 @@
-"""A node that is gone for good, on a real cluster: what waits, what is let go, and what the controller may delete."""
+"""A lost node on a real cluster: which claims wait, which are deleted, and what the controller may delete."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ import pytest
 from provisioner.model.names import LOST_SINCE, RELEASED
 from tests.cluster.installing import wait
 from tests.cluster.running import IMAGE, Running
-from tests.cluster.sets import Json, apply_all, bound, claim, placed, rolled_out, said, storage_class, until, web
+from tests.cluster.sets import Json, apply_all, bound, claim, events, placed, rolled_out, storage_class, until, web
 from tests.unit.deploy.rendering import DEPLOY, NAMESPACE
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(1200)]
@@ -24,7 +24,7 @@ ACCOUNT = f"--as=system:serviceaccount:{NAMESPACE}:mooring-controller"
 
 @pytest.fixture(scope="module", autouse=True)
 def soon(mooring: Running) -> Iterator[None]:
-    """A controller that waits for seconds only, and two classes."""
+    """Configure the controller to wait for seconds only, and create two classes."""
     release = storage_class("test-release", backend="directory", adopt="Ordinal", onNodeLoss="Release")
     apply_all(mooring, release, storage_class("test-wait", backend="directory", adopt="Ordinal"))
     argument = {"op": "add", "path": "/spec/template/spec/containers/0/args/-", "value": f"--node-loss-grace={GRACE}"}
@@ -42,7 +42,7 @@ def _allow(cluster: Running) -> None:
 
 
 def _kept() -> Json:
-    """Another set, `kept`, whose class waits."""
+    """Create another set, `kept`, whose class does not release claims."""
     made = web("test-wait", size="64Mi", podManagementPolicy="Parallel")[1]
     labels = {"app": "kept"}
     made["metadata"]["name"] = "kept"
@@ -56,31 +56,31 @@ def _notes(cluster: Running, volume: str) -> Json:
 
 
 def _ready(cluster: Running, node: str) -> str:
-    """What is said of it: True, False or Unknown; nothing when there is no such Node."""
+    """Return the node's Ready condition: True, False or Unknown, "" when there is no such Node."""
     nodes = [each for each in cluster.json("get", "nodes")["items"] if each["metadata"]["name"] == node]
     conditions = [one for each in nodes for one in each["status"].get("conditions", ()) if one["type"] == "Ready"]
     return "".join(one["status"] for one in conditions)
 
 
 def _on(cluster: Running, namespace: str, node: str, stem: str) -> str:
-    """The set's only pod on the node."""
+    """Return the set's only pod on the node."""
     [found] = [pod for pod, where in placed(cluster, namespace).items() if where == node and pod.startswith(stem)]
     return found
 
 
 def _marked(cluster: Running, namespace: str, pod: str) -> bool:
-    """Whether the file is there that the test wrote into the first volume."""
+    """Report whether the first volume has the file that the test wrote."""
     return cluster.shell(namespace, pod, "test -e /data/mark && echo yes || echo no").strip() == "yes"
 
 
 def _mooring(cluster: Running, *arguments: str) -> str:
-    """Our own command, from outside."""
+    """Run the command `mooring` on the host."""
     argv = [str(Path(sys.executable).with_name("mooring")), *arguments, f"--kubeconfig={cluster.kubeconfig}"]
     return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
 
 
-def test_a_node_that_is_gone_for_good_lets_go_of_its_claims(mooring: Running, namespace: str) -> None:
-    """Not when it is off, and not without the right to; its volume is kept, and comes back by hand alone."""
+def test_claims_of_a_lost_node_are_deleted(mooring: Running, namespace: str) -> None:
+    """Not while the node is only off, and not without the permission; the volume is retained, and only an admin assigns it again."""
     other, lost = mooring.nodes
     mooring.apply(namespace, *web("test-release", size="64Mi", podManagementPolicy="Parallel"))
     mooring.apply(namespace, _kept())
@@ -99,7 +99,9 @@ def test_a_node_that_is_gone_for_good_lets_go_of_its_claims(mooring: Running, na
 
         mooring.kubectl("delete", "node", lost)
         until(
-            lambda: "ClaimKept" in said(mooring, namespace, f"www-{pod}"), "the claim says what it lacks", seconds=180
+            lambda: "ClaimKept" in events(mooring, namespace, f"www-{pod}"),
+            "the claim reports the missing permission",
+            seconds=180,
         )
         assert before == bound(mooring, namespace)
 
@@ -117,14 +119,14 @@ def test_a_node_that_is_gone_for_good_lets_go_of_its_claims(mooring: Running, na
     mooring.kubectl("-n", namespace, "rollout", "status", "statefulset/kept", "--timeout=300s")
     assert after == bound(mooring, namespace)
     assert RELEASED in _notes(mooring, old)
-    _take_back(mooring, namespace, pod, old=old, new=after[f"www-{pod}"])
+    _assign_again(mooring, namespace, pod, old=old, new=after[f"www-{pod}"])
     assert placed(mooring, namespace)[pod] == lost
     assert _marked(mooring, namespace, pod)
-    mooring.kubectl("annotate", "pv", "--all", f"{RELEASED}-")  # so that what the namespace leaves is deleted
+    mooring.kubectl("annotate", "pv", "--all", f"{RELEASED}-")  # so that the volumes are deleted with the namespace
 
 
-def _take_back(cluster: Running, namespace: str, pod: str, *, old: str, new: str) -> None:
-    """What an admin does who wants the first volume back."""
+def _assign_again(cluster: Running, namespace: str, pod: str, *, old: str, new: str) -> None:
+    """Assign the first volume to the claim again, as an admin does."""
     cluster.kubectl("-n", namespace, "scale", "statefulset/web", "--replicas=0")
     cluster.kubectl("-n", namespace, "wait", "--for=delete", f"pod/{pod}", "--timeout=60s")
     cluster.kubectl("-n", namespace, "delete", "pvc", f"www-{pod}")
@@ -137,7 +139,7 @@ def _take_back(cluster: Running, namespace: str, pod: str, *, old: str, new: str
 
 
 def _refusal(cluster: Running, obj: Json, *, uid: str = "") -> str:
-    """What keeps the controller from deleting the object, by its UID, if anything does; it stays in any case."""
+    """Return the refusal of a dry-run delete of the object by its UID, "" when it is allowed."""
     metadata = obj["metadata"]
     kind = {"Pod": "pods", "PersistentVolumeClaim": "persistentvolumeclaims"}[obj["kind"]]
     options = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid}} if uid else {}
@@ -149,8 +151,8 @@ def _refusal(cluster: Running, obj: Json, *, uid: str = "") -> str:
     return ""
 
 
-def test_it_may_delete_what_nobody_runs(mooring: Running, namespace: str) -> None:
-    """Claims that have a volume, and pods of sets on no node; each only by its UID."""
+def test_it_may_delete_only_claims_and_pods_of_lost_nodes(mooring: Running, namespace: str) -> None:
+    """It may delete claims that have a volume, and pods of sets on no node, each only by its UID."""
     _allow(mooring)
     mooring.apply(namespace, *web("test-release", replicas=1, size="64Mi"))
     rolled_out(mooring, namespace)

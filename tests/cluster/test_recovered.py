@@ -1,4 +1,4 @@
-"""The API server's database is lost, and the disks are not: `mooring recover` on a cluster made anew."""
+"""`mooring recover` on a new cluster whose disks have the volumes of a cluster that lost its database."""
 
 import json
 import shutil
@@ -10,17 +10,17 @@ import pytest
 from hack.cluster import life
 from tests.cluster.installing import install
 from tests.cluster.running import Running
-from tests.cluster.sets import bound, hosts, rolled_out, said, until, web
+from tests.cluster.sets import bound, events, hosts, rolled_out, until, web
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 
 SETS = {"files": "mooring-directory", "images": "mooring-loop"}
-"""Namespace → class of the set in it."""
+"""Namespace → StorageClass of the set in it."""
 
 
 @pytest.fixture
 def clusters() -> Iterator[list[str]]:
-    """Names of clusters that are taken down, however the test ends."""
+    """Return the names of two clusters, and take them down at the end."""
     names: list[str] = []
     try:
         yield names
@@ -42,7 +42,7 @@ def _recover(cluster: Running, *arguments: str) -> list[dict[str, str]]:
 
 
 def test_a_cluster_is_rebuilt_from_its_disks(clusters: list[str], tmp_path: Path) -> None:
-    """With etcd gone and each disk in another node, every ordinal of the re-applied sets has its own file."""
+    """After etcd was lost and each disk moved to another node, every ordinal of the re-applied sets reads its own file."""
     clusters.append("lost")
     lost = Running(life.up("lost", nodes=2))
     install(lost)
@@ -66,8 +66,8 @@ def test_a_cluster_is_rebuilt_from_its_disks(clusters: list[str], tmp_path: Path
     _apply(rebuilt)
     for namespace in SETS:
         until(
-            lambda namespace=namespace: "another cluster" in said(rebuilt, namespace, "www-web-0"),  # type: ignore[misc]
-            "the claim says whose its volume is",
+            lambda namespace=namespace: "another cluster" in events(rebuilt, namespace, "www-web-0"),  # type: ignore[misc]
+            "the claim reports which cluster its volume belongs to",
         )
     shown = _recover(rebuilt)
     assert {(each["cluster"], each["result"]) for each in shown} == {(uid, "can be restored")}

@@ -1,4 +1,4 @@
-"""What a claim says when its volume is refused, beside the real scheduler."""
+"""A refusal is recorded on the claim while the real scheduler writes to it."""
 
 import json
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ from tests.cluster.sets import Json, apply_all, bound, claim, storage_class, unt
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(600)]
 
 REFUSED = storage_class("test-refused", adopt="Never", backend="loop", **{"csi.storage.k8s.io/fstype": "xfs"})
-"""xfs needs some hundred MiB, so that the driver refuses smaller volumes, on whichever node."""
+"""xfs needs some hundred MiB, so that the driver refuses smaller volumes on every node."""
 
 PODS = 6
-"""All at once, so that the scheduler is often writing to some claim."""
+"""Created at once, so that the scheduler often writes to one of the claims."""
 
 
 @pytest.fixture(autouse=True)
 def refusing_class(mooring: Running) -> Iterator[None]:
-    """A class beside the shipped ones."""
+    """Create the class whose volumes are refused."""
     apply_all(mooring, REFUSED)
     yield
     mooring.kubectl("delete", "storageclass", REFUSED["metadata"]["name"])
 
 
 def test_refusals_are_recorded_and_never_conflict_with_the_scheduler(mooring: Running, namespace: str) -> None:
-    """The record is on each claim with the patch that takes its node off: no PreBind meets another write of ours."""
+    """The record is written by the patch that removes the selected node, so that PreBind meets no other write of Mooring."""
     names = [f"c{number}" for number in range(PODS)]
     for name in names:
         volume = {"name": "v", "persistentVolumeClaim": {"claimName": name}}
         mooring.apply(namespace, claim(name, "test-refused", size="16Mi"), pod(name, volumes=[volume]))
 
-    until(lambda: len(_refusals(mooring, namespace)) == PODS, "each claim says why it has no volume", seconds=120)
+    until(lambda: len(_refusals(mooring, namespace)) == PODS, "each claim records why it has no volume", seconds=120)
     assert {each["code"] for each in _refusals(mooring, namespace).values()} <= {"OUT_OF_RANGE", "INVALID_ARGUMENT"}
     assert all("xfs" in each["message"] for each in _refusals(mooring, namespace).values())
     assert {} == bound(mooring, namespace)
@@ -43,7 +43,7 @@ def test_refusals_are_recorded_and_never_conflict_with_the_scheduler(mooring: Ru
 
 
 def _refusals(cluster: Running, namespace: str) -> dict[str, Json]:
-    """Claim → its last refusal."""
+    """Return claim → its last refusal."""
     annotations = {
         each["metadata"]["name"]: each["metadata"].get("annotations", {}).get(LAST_REFUSAL)
         for each in cluster.json("-n", namespace, "get", "pvc")["items"]

@@ -1,4 +1,4 @@
-"""A node under another name is the same disks."""
+"""A renamed node has the same disks."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def _ready(cluster: Running, node: str) -> bool:
 
 
 def test_a_renamed_node_keeps_its_volumes(mooring: Running, namespace: str) -> None:
-    """The volume's affinity names the pool: its pod runs under the new name, on its own data, and so it does back again."""
+    """Volumes follow the pool: the pod runs on the node under its new name with its data, and again under the former one."""
     old = mooring.nodes[1]
     mooring.apply(namespace, *web("mooring-loop", size="64Mi", podManagementPolicy="Parallel"))
     rolled_out(mooring, namespace)

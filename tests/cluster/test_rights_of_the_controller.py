@@ -1,4 +1,4 @@
-"""What the API server lets the controller do, and what not: RBAC and the admission policies, with the controller's own account."""
+"""The permissions of the controller's service account: RBAC and the admission policies."""
 
 import base64
 import json
@@ -33,7 +33,7 @@ Change = Callable[[Json], None]
 
 @pytest.fixture(scope="module")
 def rights(cluster: Running) -> Iterator[Running]:
-    """A cluster where the controller's rights are in force; those that were not there before go again."""
+    """Install the RBAC rules and admission policies, and remove those that did not exist before."""
     objects = [obj for (kind, _, _), obj in overlay("upstream").items() if kind in KINDS]
     installed = cluster.kubectl("get", "--ignore-not-found", "-o", "name", "namespace", NAMESPACE)
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
@@ -45,7 +45,7 @@ def rights(cluster: Running) -> Iterator[Running]:
 
 
 def _wait_until_in_force(cluster: Running) -> None:
-    """The API server takes up new policies after a while."""
+    """Wait until the API server enforces the new policies."""
     wrong = {
         "pv": ["create", "-f", "-"],
         "node": ["patch", "node", cluster.nodes[0], "--type=merge", "-p", '{"metadata": {"labels": {"x": "y"}}}'],
@@ -59,7 +59,7 @@ def _wait_until_in_force(cluster: Running) -> None:
 
 
 def _try(cluster: Running, *arguments: str, text: str = "") -> str:
-    """As the controller, without effect; the complaint, or nothing."""
+    """Run a dry-run command as the controller; return the refusal, "" when it is allowed."""
     try:
         cluster.kubectl(*arguments, "--dry-run=server", ACCOUNT, text=text)
     except AssertionError as error:
@@ -68,7 +68,7 @@ def _try(cluster: Running, *arguments: str, text: str = "") -> str:
 
 
 def _volume(change: Change = lambda _: None, *, policy: str = "Retain") -> Json:
-    """A volume just as the controller writes it, with one change."""
+    """Return a volume as the controller writes it, with one change."""
     metadata = {"namespace": "default", "name": "data-web-0", "uid": str(uuid.uuid4()), "resourceVersion": "1"}
     claim = {
         "metadata": metadata,
@@ -101,11 +101,11 @@ CREATED: dict[str, tuple[Change, str]] = {
     ),
     "another driver's": (_set("spec.csi.driver", "other.example.com"), "csi.mooring.dev only"),
     "a handle that is a path": (_set("spec.csi.volumeHandle", f"{POOL}.../../etc"), "handle"),
-    "with somebody's Secret": (
+    "with a Secret": (
         _set("spec.csi.nodePublishSecretRef", {"name": "root", "namespace": "kube-system"}),
         "no Secret",
     ),
-    "for nobody": (lambda pv: pv["spec"].pop("claimRef"), "for which claim"),
+    "without a claimRef": (lambda pv: pv["spec"].pop("claimRef"), "for which claim"),
     "for any claim of the name": (lambda pv: pv["spec"]["claimRef"].pop("uid"), "for which claim"),
     "on every node": (lambda pv: pv["spec"].pop("nodeAffinity"), "name the pool"),
     "on nodes that cluster-autoscaler imagines, too": (
@@ -123,8 +123,8 @@ CREATED: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("case", CREATED)
-def test_volumes_that_it_may_make(rights: Running, case: str) -> None:
-    """Only those that it does make."""
+def test_volumes_that_it_may_create(rights: Running, case: str) -> None:
+    """It may create only volumes of the form that it creates."""
     change, refusal = CREATED[case]
     said = _try(rights, "create", "-f", "-", text=json.dumps(_volume(change)))
 
@@ -132,21 +132,24 @@ def test_volumes_that_it_may_make(rights: Running, case: str) -> None:
 
 
 CHANGED: dict[str, tuple[Json, str]] = {
-    "adopted by the claim that came back": ({"spec": {"claimRef": {"uid": "another", "resourceVersion": None}}}, ""),
+    "adopted by the recreated claim": ({"spec": {"claimRef": {"uid": "another", "resourceVersion": None}}}, ""),
     "marked": ({"metadata": {"annotations": {"mooring.dev/ordinal": "0"}}}, ""),
     "grown": ({"spec": {"capacity": {"storage": "1Gi"}}}, ""),
     "given to another claim": ({"spec": {"claimRef": {"name": "data-web-1"}}}, "stays with"),
     "given to another namespace": ({"spec": {"claimRef": {"namespace": "kube-system"}}}, "stays with"),
-    "let go for anybody": ({"spec": {"claimRef": None}}, "stays with"),
-    "let go for the name": ({"spec": {"claimRef": {"uid": None}}}, "stays with"),
-    "left over though it is a claim's": ({"spec": {"claimRef": {"uid": LOST_RACE_UID}}}, "did not lose a bind race"),
+    "without its claimRef": ({"spec": {"claimRef": None}}, "stays with"),
+    "without the UID of its claimRef": ({"spec": {"claimRef": {"uid": None}}}, "stays with"),
+    "lost a bind race though a claim has it": (
+        {"spec": {"claimRef": {"uid": LOST_RACE_UID}}},
+        "did not lose a bind race",
+    ),
     "kept no longer": ({"spec": {"persistentVolumeReclaimPolicy": "Delete"}}, "reclaim policy"),
 }
 
 
 @pytest.fixture(scope="module")
 def kept(rights: Running) -> Iterator[str]:
-    """The name of a volume with policy Retain."""
+    """Create a volume with policy Retain; return its name."""
     volume = _volume()
     rights.kubectl("create", "-f", "-", text=json.dumps(volume))
     yield volume["metadata"]["name"]
@@ -155,7 +158,7 @@ def kept(rights: Running) -> Iterator[str]:
 
 @pytest.mark.parametrize("case", CHANGED)
 def test_volumes_that_it_may_change(rights: Running, kept: str, case: str) -> None:
-    """Adoption, marks and growth; neither another claim nor another fate."""
+    """It may adopt, annotate and expand; it may not change the claim or the reclaim policy."""
     patch, refusal = CHANGED[case]
     said = _try(rights, "patch", "pv", kept, "--type=merge", "-p", json.dumps(patch))
 
@@ -163,7 +166,7 @@ def test_volumes_that_it_may_change(rights: Running, kept: str, case: str) -> No
 
 
 def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
-    """Those whose policy says so, and a kept one that is marked as nobody's, which only one without a claim can be."""
+    """It may delete volumes with policy Delete, and retained ones with the UID of a lost bind race, which no bound volume has."""
     due = _volume(policy="Delete")
     rights.kubectl("create", "-f", "-", text=json.dumps(due))
     name = due["metadata"]["name"]
@@ -198,15 +201,15 @@ NODES: dict[str, tuple[Json, str]] = {
 
 @pytest.mark.parametrize("case", NODES)
 def test_nodes_that_it_may_change(rights: Running, case: str) -> None:
-    """Their pools' labels."""
+    """It may change the labels of their pools."""
     patch, refusal = NODES[case]
     said = _try(rights, "patch", "node", rights.nodes[0], "--type=merge", "-p", json.dumps(patch))
 
     assert (refusal in said and "denied request" in said) if refusal else said == ""
 
 
-async def test_claims_are_told_of_and_never_bound_by_it(rights: Running, namespace: str, tmp_path: Path) -> None:
-    """What it wants is in their status, and it gives them back to the scheduler; all else is not its business."""
+async def test_it_may_report_on_claims_and_never_bind_them(rights: Running, namespace: str, tmp_path: Path) -> None:
+    """It may write their status and its own annotations and remove the selected node, and change nothing else."""
     spec = {
         "accessModes": ["ReadWriteOnce"],
         "storageClassName": "none",
@@ -240,12 +243,14 @@ async def test_claims_are_told_of_and_never_bound_by_it(rights: Running, namespa
 
 
 def _own_kubeconfig(cluster: Running, path: Path) -> Path:
-    """With a token of the controller's account instead of the administrator's certificate."""
+    """Write a kubeconfig with a token of the controller's account instead of the admin's certificate."""
     config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
     token = cluster.kubectl("-n", NAMESPACE, "create", "token", "mooring-controller").strip()
     config["users"] = [{"name": each["name"], "user": {"token": token}} for each in config["users"]]
     for each in config["clusters"]:
-        if authority := each["cluster"].pop("certificate-authority-data", None):  # else the client leaves it in /tmp
+        if authority := each["cluster"].pop(
+            "certificate-authority-data", None
+        ):  # otherwise the client leaves it in /tmp
             each["cluster"]["certificate-authority"] = str(path.with_suffix(".crt"))
             path.with_suffix(".crt").write_bytes(base64.b64decode(authority))
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
@@ -257,6 +262,6 @@ def _own_kubeconfig(cluster: Running, path: Path) -> Path:
     ["create pods", "get secrets", "list secrets -n kube-system", "create persistentvolumeclaims",
      "update nodes --subresource=status", "get nodes --subresource=proxy", "create clusterrolebindings", "patch storageclasses"],
 )  # fmt: skip
-def test_what_would_give_power_over_others_is_refused(rights: Running, asked: str) -> None:
-    """By RBAC alone."""
+def test_what_would_give_access_to_other_objects_is_refused(rights: Running, asked: str) -> None:
+    """RBAC alone refuses it."""
     rights.refused("auth", "can-i", "--quiet", *asked.split(), ACCOUNT)

@@ -1,4 +1,4 @@
-"""The cluster can do what the other tests in this folder build on."""
+"""The cluster provides what the other tests of this folder need."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.needs("cluster")
 
 
 def test_two_nodes_are_ready(cluster: Running) -> None:
-    """They have the version that was asked for."""
+    """Both have the requested version."""
     nodes = cluster.json("get", "nodes")["items"]
     assert [node["metadata"]["name"] for node in nodes] == ["node-1", "node-2"]
     for node in nodes:
@@ -24,8 +24,8 @@ def test_two_nodes_are_ready(cluster: Running) -> None:
         assert node["status"]["nodeInfo"]["kubeletVersion"] == f"v{cluster.cluster.version}"
 
 
-def test_a_pod_on_each_node_says_something_and_takes_commands(cluster: Running, namespace: str) -> None:
-    """The way from kubectl to a container goes through the API server to each kubelet."""
+def test_logs_and_exec_work_for_a_pod_on_each_node(cluster: Running, namespace: str) -> None:
+    """The API server proxies kubectl to each kubelet."""
     said = "echo hello from $(hostname); sleep infinity"
     cluster.apply(namespace, *(pod(f"on-{node}", node=node, command=said) for node in cluster.nodes))
     cluster.ready(namespace, *(f"on-{node}" for node in cluster.nodes))
@@ -35,7 +35,7 @@ def test_a_pod_on_each_node_says_something_and_takes_commands(cluster: Running, 
 
 
 def test_names_of_a_headless_service_resolve(cluster: Running, namespace: str) -> None:
-    """Both the service and a pod of it have an address in the cluster's DNS, as a StatefulSet needs it."""
+    """The headless Service and each of its pods have an address in the cluster's DNS."""
     pods = [pod("web-1", subdomain="web", hostname="web-1"), pod("asker")]
     pods[0]["metadata"]["labels"]["app"] = "web"
     cluster.apply(namespace, service("web", clusterIP="None"), *pods)
@@ -48,7 +48,7 @@ def test_names_of_a_headless_service_resolve(cluster: Running, namespace: str) -
 
 
 def test_a_service_is_reached_by_its_address_and_by_its_name(cluster: Running, namespace: str) -> None:
-    """By pods on the same node and on another."""
+    """Pods on the same node and on another node reach it."""
     first, second = cluster.nodes
     serve = "mkdir /www; echo here I am > /www/index.html; httpd -f -p 8080 -h /www"
     askers = [pod("near", node=first), pod("far", node=second)]
@@ -61,8 +61,8 @@ def test_a_service_is_reached_by_its_address_and_by_its_name(cluster: Running, n
             assert cluster.shell(namespace, asker, again) == "here I am\n"
 
 
-def test_a_pod_speaks_to_the_api_with_its_service_account(cluster: Running, namespace: str) -> None:
-    """The token is mounted, the API is reached inside the cluster, and RBAC says what is allowed."""
+def test_a_pod_calls_the_api_server_with_its_service_account(cluster: Running, namespace: str) -> None:
+    """The token is mounted, the API server is reachable inside the cluster, and RBAC applies."""
     cluster.kubectl(
         "-n", namespace, "create", "rolebinding", "look", "--clusterrole=view", f"--serviceaccount={namespace}:default"
     )
@@ -73,7 +73,7 @@ def test_a_pod_speaks_to_the_api_with_its_service_account(cluster: Running, name
     token = cluster.shell(namespace, "asker", "cat /var/run/secrets/kubernetes.io/serviceaccount/token")
     address = cluster.shell(namespace, "asker", "nslookup -type=a kubernetes.default.svc.cluster.local | tail -2")
     url = f"https://{address.split()[-1]}/api/v1/namespaces/{namespace}/pods/asker"
-    # busybox's TLS is not enough for every API server, so the machine's Python asks, inside the pod's network
+    # busybox's TLS does not suffice for every API server, so the machine's Python sends the request from the pod's network
     ask = f"chroot /machine {Path(sys.executable).resolve()} -c '{ASK}' {url} {token}"
     assert cluster.shell(namespace, "asker", ask) == "asker\n"
 
@@ -87,7 +87,7 @@ with urllib.request.urlopen(asked, context=ssl._create_unverified_context(), tim
 
 
 def test_a_mount_in_a_pod_reaches_its_node(cluster: Running, namespace: str) -> None:
-    """Without this, no CSI driver in a pod could mount anything for another pod."""
+    """Bidirectional propagation works, which a CSI driver in a pod needs to mount volumes for other pods."""
     node, other = cluster.nodes
     path = f"/var/lib/mooring/{namespace}"
     mount = {"name": "host", "mountPath": "/host", "mountPropagation": "Bidirectional"}
@@ -106,7 +106,7 @@ def test_a_mount_in_a_pod_reaches_its_node(cluster: Running, namespace: str) -> 
 
 
 def test_components_that_are_killed_come_back(cluster: Running, namespace: str) -> None:
-    """The pods do not notice."""
+    """Pods keep running."""
     node = cluster.nodes[0]
     cluster.apply(namespace, pod("survivor", node=node))
     cluster.ready(namespace, "survivor")
@@ -123,7 +123,7 @@ def test_components_that_are_killed_come_back(cluster: Running, namespace: str) 
 
 
 def test_a_node_that_loses_power_comes_back_with_its_disk(cluster: Running, namespace: str) -> None:
-    """Memory, mounts and loop devices are gone; the pod is started again."""
+    """Processes, mounts and loop devices are gone, the disk is not, and the pod is restarted."""
     node = cluster.on(cluster.nodes[1])
     keep, lose = f"/var/lib/mooring/{namespace}", f"/run/{namespace}"
     cluster.apply(namespace, pod("restarted", node=node.name))
@@ -151,7 +151,7 @@ def test_a_node_that_loses_power_comes_back_with_its_disk(cluster: Running, name
 
 @pytest.mark.timeout(600)
 def test_a_cluster_that_was_taken_down_leaves_nothing(cluster: Running) -> None:
-    """Another one, so that this one goes on; both share the machine without getting in each other's way."""
+    """A second cluster is taken down while the first one runs; they share the machine without conflicts."""
     name = f"{cluster.cluster.name[:8]}-second"
     before = machine_state()
     try:
@@ -168,7 +168,7 @@ def test_a_cluster_that_was_taken_down_leaves_nothing(cluster: Running) -> None:
 
 
 def machine_state() -> dict[str, object]:
-    """What a cluster could leave: processes, networks, mounts, cgroups, loop devices, kernel settings."""
+    """Return what a cluster could leave behind: processes, networks, mounts, cgroups, loop devices, kernel settings."""
     words = [entry / "cmdline" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return {
         "processes": sum(b"mooring/clusters" in text for text in map(_read, words)),
@@ -187,7 +187,7 @@ def _read(path: Path) -> bytes:
 
 
 def again(attempt: Any, seconds: float = 90) -> None:
-    """Try until it goes well."""
+    """Repeat until it succeeds."""
     end = time.monotonic() + seconds
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The classic walk through a StatefulSet, with real pods, on both backends."""
+"""The life of a StatefulSet with real pods, on both backends."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def _uids(cluster: Running, namespace: str) -> dict[str, str]:
 
 
 def _address(cluster: Running, namespace: str, name: str) -> None:
-    """The pod's name leads to its address, asked inside another pod."""
+    """Check that the pod's name resolves to its address inside another pod."""
     expected = _pod(cluster, namespace, name)["status"]["podIP"]
     look = f"nslookup {name}.nginx.{namespace}.svc.cluster.local"
     until(lambda: expected in cluster.shell(namespace, "web-1", f"{look} || true"), f"{name}.nginx is {expected}")
@@ -37,7 +37,7 @@ def _address(cluster: Running, namespace: str, name: str) -> None:
 
 @pytest.mark.parametrize("backend", ["mooring-directory", "mooring-loop"])
 def test_every_ordinal_keeps_its_volume(mooring: Running, namespace: str, backend: str) -> None:
-    """Ordered start, names, deleted pods, scaling, and a set that comes back after it and its claims were deleted."""
+    """Through ordered start, deleted pods, scaling, and a set that is applied again after it and its claims were deleted."""
     objects = web(backend)
     mooring.apply(namespace, *objects)
     rolled_out(mooring, namespace)
@@ -79,8 +79,8 @@ def test_every_ordinal_keeps_its_volume(mooring: Running, namespace: str, backen
 
 
 @pytest.mark.parametrize("backend", ["mooring-directory", "mooring-loop"])
-def test_a_claim_that_comes_back_at_once_has_its_volume(mooring: Running, namespace: str, backend: str) -> None:
-    """Deleted with its pod while the set lives: so close that the volume may never have looked Released."""
+def test_a_claim_that_is_recreated_at_once_has_its_volume(mooring: Running, namespace: str, backend: str) -> None:
+    """It is deleted with its pod while the set exists, so that the volume may never be seen as Released."""
     mooring.apply(namespace, *web(backend, podManagementPolicy="Parallel"))
     rolled_out(mooring, namespace)
     volumes = bound(mooring, namespace)
