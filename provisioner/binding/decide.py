@@ -47,7 +47,7 @@ def _named(facts: Facts) -> Decision:
         return wait("lost", requested=claim.volume_name, actual=actual)
     if volume is None:
         return wait("volume-unknown", requested=claim.volume_name)
-    return Decision(Action.NOT_OURS, (Reason("bound", actual=volume.name),), volume=volume.name)
+    return Decision(Action.NOT_MANAGED, (Reason("bound", actual=volume.name),), volume=volume.name)
 
 
 def _fit(facts: Facts) -> Decision | None:
@@ -74,7 +74,8 @@ def _provision(facts: Facts) -> Decision:
         return wait("class-static", requested=storage_class.name)
     if not storage_class.ours:
         return Decision(
-            Action.NOT_OURS, (Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner),)
+            Action.NOT_MANAGED,
+            (Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner),),
         )
     if not_empty := _from_source(claim):
         return not_empty
@@ -107,7 +108,7 @@ def _from_source(claim: Claim) -> Decision | None:
         case Populator.DRIVER:
             return wait("source-unsupported", requested=str(source))
         case Populator.EXTERNAL:
-            return Decision(Action.NOT_OURS, (Reason("source-populator", requested=str(source)),))
+            return Decision(Action.NOT_MANAGED, (Reason("source-populator", requested=str(source)),))
 
 
 def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:

@@ -1,4 +1,4 @@
-"""What a decision is: an action and its reasons, as data that Events, the command line and tests share."""
+"""A decision: an action and its reasons, as data that Events, the command line and tests share."""
 
 import enum
 from dataclasses import dataclass
@@ -6,289 +6,297 @@ from typing import Final
 
 
 class Action(enum.Enum):
-    """What shall happen to a claim."""
+    """The action to take for a claim."""
 
     DONE = "done"
-    """It is bound; nothing is to be done."""
+    """The claim is bound; there is nothing to do."""
     BIND = "bind"
-    """The volume named in the decision is its own already, or fits best."""
+    """Bind the claim to the volume of the decision, which is reserved for it or fits best."""
     ADOPT = "adopt"
-    """Its former volume comes back: point that volume's claimRef at it."""
+    """Point the claimRef of its former volume at the claim."""
     EXPAND = "expand"
-    """Its former volume is smaller than what it asks for: let it grow, then it comes back."""
+    """Expand its former volume, which is smaller than requested, before it is adopted."""
     REBUILD = "rebuild"
-    """Its former volume lives in a pool without a PersistentVolume: write that anew."""
+    """Create the PersistentVolume of its former volume, which is in a pool without one."""
     UNDELETE = "undelete"
-    """Its former volume lies in the trash: take it out, then rebuild."""
-    TAKE_BACK = "take back"
-    """Its former volume was given to it, and its siblings cannot have theirs: undo that, as long as it is not bound."""
+    """Restore its former volume from the trash, then create its PersistentVolume."""
+    REVERT_ADOPTION = "revert adoption"
+    """Revert the adoption of its former volume, not bound yet: its siblings cannot adopt theirs."""
     PROVISION = "provision"
-    """Make a new volume."""
+    """Provision a new volume."""
     WAIT = "wait"
-    """Nothing yet; the reasons say why and what to do."""
-    NOT_OURS = "not ours"
-    """Somebody else's provisioner or binder decides."""
+    """Do nothing yet; the reasons say why, and what an admin can do."""
+    NOT_MANAGED = "not managed"
+    """Another provisioner or binder decides."""
 
 
 MESSAGES: Final[dict[str, str]] = {
-    "taken-by-sibling": "another claim of the same pod takes it",
+    "taken-by-sibling": "another claim of the same pod gets it",
     "other-claim": "it belongs to claim {actual}",
     "former-claim": "it belongs to an earlier claim of the same name (UID {actual})",
-    "capacity": "it has {actual}, less than the {requested} asked for",
+    "capacity": "its capacity is {actual}, less than the requested {requested}",
     "volume-mode": "its volumeMode is {actual}, not {requested}",
     "attributes-class": "its VolumeAttributesClass is {actual}, not {requested}",
     "deleting": "it is being deleted",
-    "waits-for-consumer": "its class waits for a pod; the scheduler picks it then",
+    "waits-for-consumer": "its class waits for the first consumer; the scheduler chooses the volume then",
     "phase": "its phase is {actual}, not {requested}",
     "selector": "its labels do not match the claim's selector ({requested})",
     "class": "its class is {actual}, not {requested}",
     "affinity": "node {requested} cannot reach it",
-    "access-modes": "its access modes are {actual}; {requested} is asked for",
+    "access-modes": "its access modes are {actual}; the claim requests {requested}",
     "volume-unknown": (
-        "volume {requested}, which the claim names, does not exist; create it, or make the claim without it"
+        "volume {requested}, which the claim names, does not exist; create it, or recreate the claim without it"
     ),
     "bound": "it is bound to volume {actual}",
-    "lost": "it was bound to volume {requested}, which {actual}; the binder calls that Lost",
+    "lost": "it was bound to volume {requested}, which {actual}; Kubernetes calls such a claim Lost",
     "no-class": "it names no StorageClass, none is default, and no volume without a class fits; name a class",
-    "class-unknown": "StorageClass {requested} does not exist; create it, or make the claim with another",
+    "class-unknown": "StorageClass {requested} does not exist; create it, or recreate the claim with another class",
     "class-foreign": "StorageClass {requested} is served by {actual}, not by Mooring",
-    "class-static": "StorageClass {requested} has no provisioner; a volume that fits must be made by hand",
+    "class-static": "StorageClass {requested} has no provisioner; an admin must create a volume that fits",
     "class-parameters": "StorageClass {requested} cannot be used: {actual}",
     "class-adopt-delete": (
-        "StorageClass {requested} says adopt: {actual} and reclaimPolicy: Delete, which contradict each other; use "
-        "Retain, or adopt: Never"
+        "StorageClass {requested} has adopt: {actual} and reclaimPolicy: Delete, which contradict each other; use "
+        "reclaimPolicy: Retain, or adopt: Never"
     ),
-    "selector-set": "it has a selector, and a new volume cannot be made to match one; remove the selector",
+    "selector-set": "it has a selector, and a new volume cannot be provisioned for a selector; remove it",
     "source-unsupported": (
-        "its data source is {requested}, and Mooring does not restore snapshots or clone claims yet; it waits, and no "
-        "empty volume is created for it; create the claim without a data source to have one"
+        "its data source is {requested}, and Mooring does not restore snapshots or clone claims yet; the claim waits, "
+        "and no empty volume is created for it; recreate the claim without a data source to get an empty volume"
     ),
     "source-namespace": (
         "its data source {requested} is in another namespace (dataSourceRef.namespace), which is not supported; "
-        "create the claim with a source of its own namespace"
+        "recreate the claim with a source in its own namespace"
     ),
     "source-populator": (
-        "its data source is {requested}; Mooring creates nothing and expects that an external populator provisions "
-        "the volume; install the populator of that kind if there is none"
+        "its data source is {requested}; Mooring provisions nothing and leaves the volume to an external populator; "
+        "install the populator of that kind if there is none"
     ),
     "first-consumer": "its class waits for the first pod that uses it, and no pod does; create the pod",
     "unscheduled": "its class waits until pod {actual} is scheduled to a node",
-    "node-name": "pod {actual} sets spec.nodeName, which goes around the scheduler; use nodeSelector instead",
-    "node-unknown": "it was placed on node {requested}, which does not exist (any more)",
-    "class-topology": (
-        "it was placed on node {requested}, which the allowedTopologies of StorageClass {actual} leave out"
-    ),
+    "node-name": "pod {actual} sets spec.nodeName, which bypasses the scheduler; use nodeSelector instead",
+    "node-unknown": "its selected node {requested} does not exist",
+    "class-topology": "its selected node {requested} is not in the allowedTopologies of StorageClass {actual}",
     "sibling-elsewhere": (
-        "its pod was placed on node {requested}, which cannot reach volume {actual}, another of the same pod; the "
-        "scheduler is asked for another node"
+        "its selected node {requested} cannot reach volume {actual} of the same pod; the scheduler is asked for "
+        "another node"
     ),
     "sibling-unavailable": (
-        "its pod needs volume {actual}, too, and no node has that now; bring back its node or mount its disk"
+        "its pod also needs volume {actual}, which is on no available node; start that node or mount the disk"
     ),
-    "sibling-waits": "its pod needs claim {requested}, too, and that waits: {actual}",
-    "after-sibling": "claim {requested} of the same pod gets its volume first, so that both are on one node",
+    "sibling-waits": "its pod also needs claim {requested}, which waits: {actual}",
+    "after-sibling": "claim {requested} of the same pod gets its volume first, so that both volumes are on one node",
     "pool-full": (
-        "no pool has {requested} left (most room: {actual}); `mooring pools` and `mooring volumes` show what has it: "
-        "delete volumes, erase those without a PersistentVolume, or add a pool"
+        "no pool has {requested} of free capacity (largest: {actual}); `mooring pools` and `mooring volumes` show "
+        "what uses it: delete volumes, erase those without a PersistentVolume, or add a pool"
     ),
-    "pool-unknown": "no node that can be chosen has a pool named {requested}; create it, or name one of: {actual}",
-    "pool-none": "no node that can be chosen has a pool; create one with `mooring pool init`, or start its driver",
+    "pool-unknown": "no eligible node has a pool named {requested}; create it, or name one of: {actual}",
+    "pool-none": "no eligible node has a pool; create one with `mooring pool init`, or start the driver of its node",
     "pool-unusable": "no pool can be used now: {actual}",
-    "pool-backend": "no pool can serve backend {requested}; those that can be chosen serve: {actual}",
+    "pool-backend": "no pool supports backend {requested}; the eligible pools support: {actual}",
     "class-modes": (
-        "it asks for access mode {requested}, and a volume on one node's disk can only have {actual}; create the "
+        "it requests access mode {requested}, and a volume on one node's disk supports only {actual}; recreate the "
         "claim with one of those"
     ),
     "class-block": (
-        "it asks for a raw block volume, and backend {actual} of StorageClass {requested} has none; use a class whose "
-        "backend is loop"
+        "it requests a raw block volume, which backend {actual} of StorageClass {requested} does not support; use a "
+        "class with backend loop"
     ),
     "class-no-node": (
-        "no node is in the allowedTopologies of StorageClass {requested} ({actual}); label a node so, or create the "
-        "claim with another class"
+        "no node is in the allowedTopologies of StorageClass {requested} ({actual}); label a node accordingly, or "
+        "recreate the claim with another class"
     ),
     "creation-refused": (
-        "creating its volume was refused at {requested}: {actual}; it is tried again by itself, and at once when the "
+        "creating its volume was refused at {requested}: {actual}; it is retried periodically, and at once when the "
         "claim or its class changes"
     ),
     "creation-blocked": "{actual} (since {requested})",
-    "provisioning": "a volume is being made for it",
-    "driver-unavailable": "the driver of node {requested} does not answer: {actual}",
-    "expanding": "it grows from {actual} to {requested}",
-    "expand-failed": "it has not grown to {requested} yet, and that is tried again: {actual}",
-    "expand-refused": "it cannot grow to {requested}: {actual}; ask for less, or make room, and it is tried again",
+    "provisioning": "a volume is being provisioned for it",
+    "expanding": "it is being expanded from {actual} to {requested}",
+    "expand-failed": "it is not expanded to {requested} yet, which is retried: {actual}",
+    "expand-refused": (
+        "it cannot be expanded to {requested}: {actual}; request less, or free capacity in the pool; it is retried"
+    ),
     "node-expand-pending": (
-        "its volume has grown to {requested}, and its filesystem has {actual} until the node lets it grow, as it does "
-        "when a pod uses it"
+        "its volume is expanded to {requested}, and its filesystem has {actual} until the node expands it, which "
+        "happens when a pod uses it"
     ),
-    "node-expand-refused": "its volume has grown to {requested}, but its filesystem cannot on its node: {actual}",
+    "node-expand-refused": "its volume is expanded to {requested}, but the node cannot expand its filesystem: {actual}",
     "expand-not-allowed": (
-        "it asks for more than it has, and StorageClass {actual} does not say allowVolumeExpansion: true"
+        "it requests more than its capacity, and StorageClass {actual} does not have allowVolumeExpansion: true"
     ),
-    "modifying": "it gets the attributes of VolumeAttributesClass {requested} instead of {actual}",
-    "modify-failed": (
-        "it does not have the attributes of VolumeAttributesClass {requested} yet; it is tried again: {actual}"
-    ),
+    "modifying": "it is being modified from VolumeAttributesClass {actual} to {requested}",
+    "modify-failed": "it is not modified to VolumeAttributesClass {requested} yet, which is retried: {actual}",
     "modify-refused": (
-        "it cannot have the attributes of VolumeAttributesClass {requested}: {actual}; ask for another, or the former "
-        "one"
+        "it cannot be modified to VolumeAttributesClass {requested}: {actual}; request another class, or the former one"
     ),
-    "attributes-class-unknown": "VolumeAttributesClass {requested} does not exist; create it, or ask for another",
-    "attributes-class-foreign": "VolumeAttributesClass {requested} is meant for driver {actual}; ask for another",
+    "attributes-class-unknown": "VolumeAttributesClass {requested} does not exist; create it, or request another",
+    "attributes-class-foreign": "VolumeAttributesClass {requested} is for driver {actual}; request another",
     "node-lost": (
-        "the node {requested} that has it has been gone since {actual}; unless that or its disk comes back soon, the "
-        "claim is let go, as its class says (onNodeLoss: Release), and the volume is kept"
+        "node {requested}, which has its volume, has been lost since {actual}; unless the node or its disk returns "
+        "soon, the claim is deleted because its class has onNodeLoss: Release, and the volume is retained"
     ),
     "former-ordinal": (
-        "it held the data of ordinal {actual}, and the claim is no ordinal of an existing StatefulSet; create the "
+        "it has the data of ordinal {actual}, and the claim is not an ordinal of an existing StatefulSet; create the "
         "StatefulSet {requested}"
     ),
     "former-other-ordinal": (
-        "it was held under this name, but for pod {actual}, and the claim is that of pod {requested}; if the data "
-        "belongs to it all the same, say so with `mooring adopt`"
+        "it was bound under this name for pod {actual}, and the claim is for pod {requested}; if the data belongs to "
+        "it, assign the volume with `mooring adopt`"
     ),
-    "former-deleting": "it is its former volume and is being deleted; it waits until that is over",
-    "former-policy": "it is its former volume, and its policy is {actual}; set it to Retain to keep it",
+    "former-deleting": "it is the claim's former volume and is being deleted; the claim waits until it is deleted",
+    "former-policy": (
+        "it is the claim's former volume, and its reclaim policy is {actual}; set it to Retain to keep the volume"
+    ),
     "former-too-small": (
-        "it is its former volume and has {actual}, less than the {requested} asked for, and its class lets nothing "
-        "grow; ask for {actual}, or set allowVolumeExpansion: true on the class"
+        "it is the claim's former volume, its capacity is {actual}, less than the requested {requested}, and its "
+        "class does not allow expansion; request {actual}, or set allowVolumeExpansion: true on the class"
     ),
     "former-expanding": (
-        "it is its former volume and has {actual}; it comes back as soon as it has grown to {requested}"
+        "it is the claim's former volume, and its capacity is {actual}; it is adopted as soon as it is expanded to "
+        "{requested}"
     ),
-    "former-modes": "it is its former volume, and its access modes are {actual}; ask for them instead of {requested}",
+    "former-modes": (
+        "it is the claim's former volume, and its access modes are {actual}; request them instead of {requested}"
+    ),
     "former-volume-mode": (
-        "it is its former volume, and its volumeMode is {actual}; ask for that instead of {requested}"
+        "it is the claim's former volume, and its volumeMode is {actual}; request that instead of {requested}"
     ),
-    "former-selector": "it is its former volume, and its labels do not match the claim's selector ({requested})",
+    "former-selector": (
+        "it is the claim's former volume, and its labels do not match the claim's selector ({requested})"
+    ),
     "former-class": (
-        "it is its former volume, and its class is {actual}, not {requested}; make the claim with class {actual}"
+        "it is the claim's former volume, and its class is {actual}, not {requested}; recreate the claim with class "
+        "{actual}"
     ),
     "former-attributes-class": (
-        "it is its former volume, and it has VolumeAttributesClass {actual}, which Kubernetes takes off no volume, "
-        "while the claim asks for none; make the claim with volumeAttributesClassName: {actual}, or with another "
+        "it is the claim's former volume and has VolumeAttributesClass {actual}, which Kubernetes cannot remove, "
+        "while the claim requests none; recreate the claim with volumeAttributesClassName: {actual}, or with another "
         "class"
     ),
     "former-backend": (
-        "it is its former volume, and its backend is {actual}; make the claim with a class of backend {actual} "
-        "instead of {requested}"
+        "it is the claim's former volume, and its backend is {actual}; recreate the claim with a class of backend "
+        "{actual} instead of {requested}"
     ),
     "former-not-preferred": (
-        "it is its former volume, and the binder would take volume {actual} instead, which has fewer access modes; "
-        "ask for {requested}"
+        "it is the claim's former volume, and the binder would choose volume {actual} instead, which has fewer access "
+        "modes; request {requested}"
     ),
     "former-pool-unavailable": (
-        "it is its former volume, and no node has its pool {requested} now; bring back the node or mount the disk"
+        "it is the claim's former volume, and its pool {requested} is on no available node; start the node or mount "
+        "the disk"
     ),
     "former-namespace": (
         "a claim of this name had it ({actual}) in an earlier namespace of this name, or in one that was not "
-        "recorded; it may be another tenant's, so an admin decides: `mooring adopt {requested}` gives it to the claim"
+        "recorded; it may be another tenant's, so an admin decides: `mooring adopt {requested}` assigns it to the "
+        "claim"
     ),
     "former-namespace-object": (
         "a claim of this name had it ({actual}) in an earlier namespace of this name, and it has no PersistentVolume "
-        "now; it may be another tenant's, so an admin decides: `mooring recover --volume {requested}` gives it to the "
-        "claim"
+        "now; it may be another tenant's, so an admin decides: `mooring recover --volume {requested}` assigns it to "
+        "the claim"
     ),
     "fresh-namespace": (
-        "the namespace was deleted and recreated, and the class {requested} says onNamespaceRecreated: Fresh; the "
-        "volume that a claim of this name had before is left as it is ({actual})"
+        "the namespace was deleted and recreated, and class {requested} has onNamespaceRecreated: Fresh; the volume "
+        "that a claim of this name had before is not changed ({actual})"
     ),
     "former-several": (
-        "it is one of several former volumes ({actual}), and which was last cannot be told; choose one with `mooring "
+        "it is one of several former volumes ({actual}), and it is unknown which was last; choose one with `mooring "
         "adopt`"
     ),
     "former-forgotten": (
-        "the claim was told to forget its former volumes, and this one would have to be expanded or modified before "
-        "it can be bound; remove the annotation mooring.dev/forget from claim {requested}, and run this again"
+        "the claim has the annotation mooring.dev/forget, and this former volume would have to be expanded or "
+        "modified before it is bound; remove the annotation from claim {requested}, and run this command again"
     ),
     "former-sibling": (
-        "it is its former volume, and comes back together with that of claim {requested} of the same pod, which "
-        "waits: {actual}"
+        "it is the claim's former volume and is adopted together with that of claim {requested} of the same pod, "
+        "which waits: {actual}"
     ),
     "former-sibling-missing": (
-        "it is its former volume, and comes back together with that of claim {requested} of the same pod, which does "
-        "not exist yet; its StatefulSet makes that when it has the pod's ordinal"
+        "it is the claim's former volume and is adopted together with that of claim {requested} of the same pod, "
+        "which does not exist yet; its StatefulSet creates it with the pod of that ordinal"
     ),
     "former-sibling-deleting": (
-        "it is its former volume, and comes back together with that of claim {requested} of the same pod, which is "
-        "still being deleted"
+        "it is the claim's former volume and is adopted together with that of claim {requested} of the same pod, "
+        "which is still being deleted"
     ),
     "former-sibling-expanding": (
-        "it is its former volume, and comes back together with {actual} of claim {requested} of the same pod, which "
-        "grows first"
+        "it is the claim's former volume and is adopted together with {actual} of claim {requested} of the same pod, "
+        "which is expanded first"
     ),
     "former-on-different-nodes": (
-        "it is its former volume, and no node reaches both it and volume {actual} of claim {requested}, which the "
-        "same pod needs; bring their disks to one node"
+        "it is the claim's former volume, and no node reaches both it and volume {actual} of claim {requested}, which "
+        "the same pod needs; move their disks to one node"
     ),
     "bind-race-empty": (
-        "it was made for claim {requested}, which got volume {actual} instead, and nobody ever had it; it goes to the "
-        "trash"
+        "it was provisioned for claim {requested}, which was bound to volume {actual} instead, and it was never "
+        "bound; it is moved to the trash"
     ),
     "bind-race-unproven": (
-        "it was made for claim {requested}, which seems to have got volume {actual} instead and is gone; it is kept, "
-        "and no claim gets it by itself; delete it when it is empty, or give it to a claim with `mooring adopt`"
+        "it was provisioned for claim {requested}, which seems to have been bound to volume {actual} instead and does "
+        "not exist any more; the volume is retained, and no claim gets it automatically; delete it when it is empty, "
+        "or assign it to a claim with `mooring adopt`"
     ),
     "bind-race-former": (
-        "it was about to go back to claim {requested}, which got volume {actual} instead; it stays a former volume of "
-        "that claim, with its data; `mooring history` tells which data is in which"
+        "it was about to be adopted by claim {requested}, which was bound to volume {actual} instead; it stays a "
+        "former volume of that claim, with its data; `mooring history` shows which volume has which data"
     ),
     "foreign-driver": "its driver is {actual}, not Mooring",
-    "in-use": "claim {actual} has it; delete that first",
-    "unowned": "it belongs to no claim; there is nothing to let go",
+    "in-use": "claim {actual} has it; delete that claim first",
+    "unowned": "it belongs to no claim; there is nothing to release",
     "former-cluster": (
-        "it has the data of claim {requested} of another cluster ({actual}), and is never taken over without being "
-        "told; tell it with `mooring recover --from-cluster {actual}`, or have an empty volume made with `mooring "
+        "it has the data of claim {requested} of another cluster ({actual}), and is never adopted automatically; "
+        "adopt it with `mooring recover --from-cluster {actual}`, or have an empty volume provisioned with `mooring "
         "forget`"
     ),
     "import-class-never-adopts": (
-        "StorageClass {requested} gives no volume to a claim that comes later (adopt: Never); make the claim first, "
-        "or name another class"
+        "StorageClass {requested} has adopt: Never, so a claim that is created later would not adopt it; create the "
+        "claim first, or name another class"
     ),
-    "import-claim-bound": "claim {requested} has volume {actual} already; let go of that first, with `mooring release`",
-    "import-no-class": "claim {requested} does not exist yet, so that its class has to be said, with --class",
+    "import-claim-bound": "claim {requested} already has volume {actual}; release that first, with `mooring release`",
+    "import-no-class": "claim {requested} does not exist yet, so its class must be named with --class",
     "erase-volume": (
-        "PersistentVolume {actual} stands for it; set its policy to Delete, and delete its claim, or, when there is "
-        "none, the PersistentVolume"
+        "PersistentVolume {actual} represents it; set its policy to Delete, and delete its claim, or the "
+        "PersistentVolume if it has no claim"
     ),
-    "erase-copied": "two nodes have its pool {actual}: one disk is a copy of the other; take one away",
+    "erase-copied": "two nodes have its pool {actual}: one disk is a copy of the other; remove one of them",
     "erase-cluster": (
-        "another cluster ({actual}) recorded it, and may have a PersistentVolume for it; if that cluster is gone, say "
-        "so with --from-cluster {actual}"
+        "another cluster ({actual}) recorded it, and may have a PersistentVolume for it; if that cluster does not "
+        "exist any more, add --from-cluster {actual}"
     ),
     "erase-lost": (
         "claim {requested} names it, and its PersistentVolume is gone; `mooring recover --volume` restores that, or "
         "delete the claim first"
     ),
     "erase-claim": (
-        "claim {requested} waits and may get it; delete the claim first, or give it a new volume with `mooring forget`"
+        "claim {requested} waits and may get it; delete the claim first, or have a new volume provisioned for it with "
+        "`mooring forget`"
     ),
-    "erase-mounted": "its node uses it at {actual}; end what uses it there first",
-    "recover-exists": "it has its object",
-    "recover-unfinished": "its making was cut off, and nobody ever had it",
-    "recover-no-owner": "nobody is known to have had it; `mooring import` gives it to a claim",
-    "recover-copied": "two nodes have its pool {actual}: one disk is a copy of the other; take one away",
-    "recover-name": "another PersistentVolume has its name; delete or rename that",
-    "recover-modes": "its access modes were never written down; `mooring import` gives it to a claim",
-    "recover-class": "StorageClass {requested} does not exist; create it, and run this again",
-    "recover-namespace": "namespace {requested} does not exist; create it, and run this again",
-    "recover-trash": "it was deleted, and lies in the trash until it is purged; --volume takes it out",
-    "recover-several": "claim {requested} has {actual}, too; choose one with --volume",
+    "erase-mounted": "its node uses it at {actual}; stop what uses it there first",
+    "recover-exists": "it has its PersistentVolume",
+    "recover-unfinished": "its creation was interrupted, and it was never bound",
+    "recover-no-owner": "no owner is recorded for it; `mooring import` assigns it to a claim",
+    "recover-copied": "two nodes have its pool {actual}: one disk is a copy of the other; remove one of them",
+    "recover-name": "another PersistentVolume has its name; delete or rename that one",
+    "recover-modes": "its access modes were never recorded; `mooring import` assigns it to a claim",
+    "recover-class": "StorageClass {requested} does not exist; create it, and run this command again",
+    "recover-namespace": "namespace {requested} does not exist; create it, and run this command again",
+    "recover-trash": "it was deleted, and is in the trash until it is purged; --volume restores it",
+    "recover-several": "claim {requested} also has {actual}; choose one with --volume",
     "recover-recreated-namespace": (
-        "it was held in a namespace {requested} that was deleted and made anew, and may be a stranger's; --volume "
-        "says that it is not"
+        "its owner was in a namespace {requested} that was deleted and recreated, and may be another tenant; --volume "
+        "confirms that it is not"
     ),
     "recover-several-namespaces": (
-        "there were several namespaces {requested}, one after the other (UIDs {actual}), and the last cannot be told; "
-        "choose volumes of one of them with --volume"
+        "there were several namespaces {requested}, one after the other (UIDs {actual}), and it is unknown which was "
+        "last; choose volumes of one of them with --volume"
     ),
 }
-"""Reason code → sentence. A code is stable; its sentence may get better."""
+"""Reason code → message. A code is stable; its message may be improved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why not: a stable code, the volume it is about ("" for the claim itself), what was wanted and what there is."""
+    """A stable code, the volume it is about ("" for the claim itself), the requested and the actual value."""
 
     code: str
     volume: str = ""
@@ -297,7 +305,7 @@ class Reason:
 
     @property
     def message(self) -> str:
-        """The reason for people, with the next step where there is one."""
+        """The reason as text, with the next step where there is one."""
         text = MESSAGES[self.code].format(
             requested=self.requested or "none", actual=self.actual or "none", volume=self.volume
         )
@@ -307,10 +315,13 @@ class Reason:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """
-    An action and why. `volume` is a volume's name, `handle` a volume handle where there is no such object yet.
+    An action and its reasons.
 
-    A new volume is made on `node`, or with "" on one of the nodes that are `candidates`, where None means all.
-    `modifies`: a former volume is given the attributes that the claim asks for before it comes back.
+    :ivar volume: name of a PersistentVolume
+    :ivar handle: volume handle, where there is no PersistentVolume yet
+    :ivar node: where a new volume is provisioned; "" for one of the `candidates`
+    :ivar candidates: names of nodes; None means all
+    :ivar modifies: the former volume gets the requested VolumeAttributesClass before it is adopted
     """
 
     action: Action
@@ -323,10 +334,10 @@ class Decision:
 
     @property
     def message(self) -> str:
-        """All reasons in one line."""
+        """All reasons as one line of text."""
         return "; ".join(reason.message for reason in self.reasons)
 
 
 def wait(code: str, *, volume: str = "", requested: str = "", actual: str = "") -> Decision:
-    """Nothing is done, for one reason."""
+    """Return the decision to wait for one reason."""
     return Decision(Action.WAIT, (Reason(code, volume, requested, actual),))

@@ -66,7 +66,7 @@ def explain_claim(facts: Facts, *, last_event: str = "") -> Explanation:
         message = f"it is bound to volume {claim.volume_name}; {'; '.join(each.message for each in pending)}"
         return Explanation(f"claim {claim.key}", claim.phase, healthy=False, message=message, reasons=pending)
     rejected: list[Reason] = []
-    if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_OURS} and not claim.volume_name:
+    if decision.action in {Action.WAIT, Action.PROVISION, Action.NOT_MANAGED} and not claim.volume_name:
         found = (rejection(claim, volume, delay_binding=facts.waits_for_consumer) for volume in facts.volumes)
         rejected = sorted(
             (each for each in found if each is not None),

@@ -161,11 +161,11 @@ class Claims:
         match decision.action:
             case Action.EXPAND | Action.ADOPT | Action.REBUILD | Action.UNDELETE:
                 return await self._give_back(claim, facts, decision)
-            case Action.TAKE_BACK:
+            case Action.REVERT_ADOPTION:
                 await take_back(self._transport, claim=claim, volume_name=decision.volume)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
-            case Action.NOT_OURS:
+            case Action.NOT_MANAGED:
                 await self._left_to_populator(claim, decision)
             case Action.WAIT:
                 await self._refusals.blocked(claim, facts, decision)

@@ -66,7 +66,7 @@ def taken_back(facts: Facts, own: Volume) -> Decision | None:
     if not _may_be_taken_back(facts.claim, own):
         return None
     against = _alone(facts, _evaluated(facts), Former(own, None))
-    return Decision(Action.TAKE_BACK, (against,), volume=own.name) if against else None
+    return Decision(Action.REVERT_ADOPTION, (against,), volume=own.name) if against else None
 
 
 def apart(facts: Facts, node: Node) -> Decision | None:

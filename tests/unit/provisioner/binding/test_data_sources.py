@@ -22,8 +22,8 @@ CASES = {
     "a snapshot": (SNAPSHOT, Action.WAIT, "source-unsupported"),
     "a claim": (CLONE, Action.WAIT, "source-unsupported"),
     "a claim, with its group spelled out": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unsupported"),
-    "another kind": (POPULATED, Action.NOT_OURS, "source-populator"),
-    "a kind of that name in another group": (LOOKALIKE, Action.NOT_OURS, "source-populator"),
+    "another kind": (POPULATED, Action.NOT_MANAGED, "source-populator"),
+    "a kind of that name in another group": (LOOKALIKE, Action.NOT_MANAGED, "source-populator"),
     "a claim of another namespace": ({**CLONE, "namespace": "n"}, Action.WAIT, "source-namespace"),
     "another kind in another namespace": ({**POPULATED, "namespace": "n"}, Action.WAIT, "source-namespace"),
 }
@@ -81,7 +81,7 @@ def test_no_source_at_all_is_answered_with_an_empty_volume(source: Mapping[str, 
             facts(claim=requested, storage_class=known.storage_class, stateful_sets=known.stateful_sets)
         )
 
-        assert decide(with_source).action in {Action.WAIT, Action.NOT_OURS}
+        assert decide(with_source).action in {Action.WAIT, Action.NOT_MANAGED}
 
 
 def test_the_reference_counts_where_both_are_set() -> None:

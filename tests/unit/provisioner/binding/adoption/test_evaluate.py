@@ -313,7 +313,7 @@ ORDER: dict[str, tuple[dict[str, Any], Action, str]] = {
     "a class without provisioner": (
         {"storage_class": storage_class(provisioner="kubernetes.io/no-provisioner")}, Action.WAIT, "class-static",
     ),
-    "somebody else's class": ({"storage_class": storage_class(provisioner="other")}, Action.NOT_OURS, "class-foreign"),
+    "somebody else's class": ({"storage_class": storage_class(provisioner="other")}, Action.NOT_MANAGED, "class-foreign"),
     "a wrong parameter": ({"storage_class": storage_class(parameters={"x": "y"})}, Action.WAIT, "class-parameters"),
     "a selector": ({"claim": claim(selector={"matchLabels": {"a": "b"}}, node="n1")}, Action.WAIT, "selector-set"),
     "a contradiction": ({"storage_class": storage_class(policy="Delete")}, Action.WAIT, "class-adopt-delete"),

@@ -167,7 +167,7 @@ def test_an_adoption_whose_sibling_cannot_follow_is_undone() -> None:
     """The controller ended after one of two, and meanwhile the other's disk went."""
     undone = decide(pod_of_two(adopted(), BLOCKED))
 
-    assert (Action.TAKE_BACK, "a", "former-sibling") == (undone.action, undone.volume, undone.reasons[0].code)
+    assert (Action.REVERT_ADOPTION, "a", "former-sibling") == (undone.action, undone.volume, undone.reasons[0].code)
 
 
 @pytest.mark.parametrize(
