@@ -25,7 +25,7 @@ def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
     found = explain_claim(Facts(claim(cls=""), Index(volumes)))
 
     assert [reason.volume for reason in found.rejected] == ["slow", "small", "taken"]
-    assert found.rejected[1].message == "volume small: it has 1Mi, less than the 1Gi asked for"
+    assert found.rejected[1].message == "volume small: its capacity is 1Mi, less than the requested 1Gi"
     assert not found.healthy
 
 
@@ -60,7 +60,7 @@ def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
     found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
 
     assert (False, ["node-lost"]) == (found.healthy, [each.code for each in found.reasons])
-    assert "the node n1 that has it has been gone since 2026-01-01T00:00:00Z" in found.message
+    assert "node n1, which has its volume, has been lost since 2026-01-01T00:00:00Z" in found.message
 
 
 def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:

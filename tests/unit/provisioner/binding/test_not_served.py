@@ -21,7 +21,7 @@ NOT_SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {},
         "create the claim with one of those",
     ),
-    "class-block": ({"mode": "Block"}, {}, "use a class whose backend is loop"),
+    "class-block": ({"mode": "Block"}, {}, "use a class with backend loop"),
     "class-no-node": (
         {},
         {"topologies": ZONE},

@@ -87,7 +87,7 @@ def test_one_refusal_erases_none(disks: Disks) -> None:
         ("pvc-c1", "erase-volume"),
         ("pvc-far", "erase-cluster"),
     ]
-    assert "PersistentVolume pvc-c1 stands for it" in refused.err
+    assert "PersistentVolume pvc-c1 represents it" in refused.err
     assert len(disks.driver.living) == 3
     assert disks.mooring("volumes", "erase", "pvc-far", "--from-cluster", "far-away", "--yes").code == 0
 

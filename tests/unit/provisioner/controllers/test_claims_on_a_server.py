@@ -106,7 +106,7 @@ async def test_a_blocked_claim_gets_no_empty_volume(world: World) -> None:
     await world.make_claim(size="2Gi")
     message = await world.said("FormerVolumeBlocked")
     assert volume in message
-    assert "ask for 1Gi" in message
+    assert "request 1Gi" in message
     assert 1 == len(world.driver.living)
 
 

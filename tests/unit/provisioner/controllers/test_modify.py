@@ -85,7 +85,7 @@ async def test_a_class_of_another_driver_is_infeasible_until_the_claim_asks_for_
         assert Done() == await controller.reconcile(KEY)
     assert {"status": "Infeasible", "targetVolumeAttributesClassName": "gold"} == _status(api)["modifyVolumeStatus"]
     error = next(each for each in _status(api)["conditions"] if each["type"] == "ModifyVolumeError")
-    assert "meant for driver other.example" in error["message"]
+    assert "is for driver other.example" in error["message"]
     assert ({}, ["VolumeModifyFailed"]) == (driver.mutable, [reason for _, reason, _ in api.events])
     asked = api.all(CLAIM)[0]
     asked["spec"]["volumeAttributesClassName"] = "silver"

@@ -67,7 +67,9 @@ async def test_the_former_volume_first_and_the_class_says_retain(world: World) -
 
     world.driver.idle.set()
     message = await world.said("BindRaceCollected")
-    assert f"volume {new}: it was made for claim default/{NAME}, which got volume {old} instead" in message
+    assert (
+        f"volume {new}: it was provisioned for claim default/{NAME}, which was bound to volume {old} instead" in message
+    )
     await world.trashed(new)
     await world.gone(new)
     assert [f"{POOL}.{old}"] == list(world.driver.living)
@@ -90,7 +92,7 @@ async def test_the_new_volume_first(world: World) -> None:
     labels = {**LABELS, "mooring.dev/claim-uid": claim["metadata"]["uid"]}
     await world.api.patch(VOLUME, old, adoption_patch(late, claim, labels=labels))
 
-    assert f"which got volume {new} instead" in await world.said("AdoptionLost")
+    assert f"which was bound to volume {new} instead" in await world.said("AdoptionLost")
     await world.phase(old, "Released")
     after = await world.api.get(VOLUME, old)
     assert before["spec"]["claimRef"]["uid"] == after["spec"]["claimRef"]["uid"]

@@ -104,7 +104,7 @@ def test_a_volume_that_is_too_small_is_refused_with_the_way_out_where_nothing_ex
         reason = cannot_take(claim(size="2Gi"), volume(**FORMER), storage_class=known)
         assert reason is not None
         assert reason.code == "former-too-small"
-        assert "ask for 1Gi, or set allowVolumeExpansion: true on the class" in reason.message
+        assert "request 1Gi, or set allowVolumeExpansion: true on the class" in reason.message
 
 
 CHANGED_BEFORE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

@@ -49,8 +49,8 @@ def test_what_was_made_for_a_claim_that_got_another_goes(found: Volume) -> None:
     assert judged is not None
     assert (Outcome.COLLECT, LOST_RACE_UID) == (judged.fate, judged.uid)
     assert judged.reason.message == (
-        "volume pvc-new: it was made for claim default/www-web-0, which got volume pv instead, and nobody ever had it; "
-        "it goes to the trash"
+        "volume pvc-new: it was provisioned for claim default/www-web-0, which was bound to volume pv instead, and it "
+        "was never bound; it is moved to the trash"
     )
 
 

@@ -168,4 +168,4 @@ def test_a_pod_whose_claim_grows_is_well() -> None:
     found = explain_pod(pod(node_name="n1", ready=True), claims=[explain_claim(Facts(bound(), Index([held]), GROWS))])
 
     assert found.healthy
-    assert "it grows from 1Gi to 2Gi" in found.message
+    assert "it is being expanded from 1Gi to 2Gi" in found.message
