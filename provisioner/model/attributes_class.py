@@ -1,4 +1,4 @@
-"""A VolumeAttributesClass: what may be changed about a volume after it was made."""
+"""A VolumeAttributesClass: the attributes of a volume that can be modified."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from provisioner.model.kinds import Object
 
 @dataclass(frozen=True, slots=True)
 class AttributesClass:
-    """The mutable parameters, and the driver that they are meant for."""
+    """The mutable parameters, and the driver that they are for."""
 
     name: str
     driver: str

@@ -1,4 +1,4 @@
-"""A PersistentVolumeClaim: what is wanted."""
+"""A PersistentVolumeClaim: the requested storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from provisioner.model.selector import LabelSelector
 @dataclass(frozen=True, slots=True)
 class Claim:
     """
-    The facts of a claim that any decision looks at.
+    The fields of a claim that decisions use.
 
-    `class_name` is the effective one: the beta annotation wins over the field, and a claim without either has ""
-    (`has_class` tells the two apart, for the default class).
+    :ivar class_name: the effective class: the beta annotation overrides the field, and a claim with neither has ""
+    :ivar has_class: whether the claim names a class, even ""; without one it gets the default class
     """
 
     namespace: str
@@ -41,19 +41,19 @@ class Claim:
     finalizers: tuple[str, ...]
     created: str
     owners: tuple[str, ...]
-    """UIDs of its owners."""
+    """The UIDs of its owners."""
     capacity: Quantity
-    """What it has, as its status says; its filesystem included."""
+    """Its capacity in the status, which includes the filesystem's expansion."""
     allocated: Quantity | None
-    """What it was last set out to grow to; None when it never was."""
+    """The size of its last expansion; None when it was never expanded."""
     resize_status: str
-    """Where its growing stands: ``ControllerResizeInProgress`` and so on; "" when nothing is going on."""
+    """The status of its expansion, such as ``ControllerResizeInProgress``; "" when none is in progress."""
     current_attributes_class: str
     modify_status: str
-    """Where the change of its VolumeAttributesClass stands: Pending, InProgress, Infeasible; "" when it is over."""
+    """The status of its modification: Pending, InProgress or Infeasible; "" when none is in progress."""
     modify_target: str
     conditions: Mapping[str, str]
-    """The conditions that are true, and their messages."""
+    """The conditions with status True, and their messages."""
 
     @classmethod
     def of(cls, obj: Object) -> "Claim":
@@ -97,7 +97,7 @@ class Claim:
 
     @property
     def key(self) -> str:
-        """``namespace/name``, as people write it."""
+        """``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
     @property
@@ -107,27 +107,27 @@ class Claim:
 
     @property
     def forgets(self) -> bool:
-        """An admin gave it up that the claim gets a former volume back."""
+        """Whether an admin decided that the claim does not adopt a former volume (`mooring forget`)."""
         return bool(self.uid) and self.annotations.get(names.FORGET) == self.uid
 
     @property
     def refusal(self) -> Refusal | None:
-        """The last refusal of its volume, if one is on record; whether it still holds says `binding.refused`."""
+        """The last recorded refusal of its volume; `binding.refused` decides whether it is still in force."""
         return refusal.read(self.annotations.get(names.LAST_REFUSAL, ""))
 
     @property
     def bind_completed(self) -> bool:
-        """The binder once finished; the annotation's presence counts, its value does not."""
+        """Whether the binder has completed the binding once; the annotation's value is ignored."""
         return names.BIND_COMPLETED in self.annotations
 
     @property
     def bound_by_controller(self) -> bool:
-        """The binder chose the volume, not the user."""
+        """Whether the binder chose the volume, not the user."""
         return names.BOUND_BY_CONTROLLER in self.annotations
 
     @property
     def storage_provisioner(self) -> str:
-        """Who has been asked to provision."""
+        """The provisioner that was asked to provision a volume."""
         current = self.annotations.get(names.STORAGE_PROVISIONER)
         return current if current is not None else self.annotations.get(names.STORAGE_PROVISIONER_BETA, "")
 

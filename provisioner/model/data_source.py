@@ -1,9 +1,9 @@
 """
-The data source of a claim: what its volume shall be populated from, and who populates it.
+The data source of a claim: what its volume is populated from, and which component populates it.
 
-The one rule: a claim with a data source is never given a new, empty volume. Its former volume comes first (`binding`),
-and volumes that exist are matched without a look at the source, as upstream's binder does. Instead of an empty volume,
-the claim waits or is left to a populator, by kind.
+A claim with a data source never gets a new, empty volume. It adopts its former volume if it has one (`binding`), and is
+matched with existing volumes regardless of the source, as by upstream's binder. Instead of an empty volume, depending
+on the source's kind, the claim waits or is left to a populator.
 """
 
 import enum
@@ -18,14 +18,14 @@ _KINDS: Final = {("snapshot.storage.k8s.io", "VolumeSnapshot"), ("", "Persistent
 
 
 class Populator(enum.Enum):
-    """Who fills a volume from a data source."""
+    """The component that populates a volume from a data source."""
 
     DRIVER = "driver"
     """The CSI driver, by CreateVolume with a volume_content_source."""
     EXTERNAL = "external"
-    """A controller of its own (a volume populator), which also makes the volume."""
+    """A volume populator, which also provisions the volume."""
     NOBODY = "nobody"
-    """The source is in another namespace; that would need a ReferenceGrant, which is not evaluated here."""
+    """None: the source is in another namespace, which needs a ReferenceGrant, and those are not supported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class DataSource:
 
     @property
     def populator(self) -> Populator:
-        """Who fills a volume from it."""
+        """The component that populates a volume from it."""
         if self.namespace:
             return Populator.NOBODY
         return Populator.DRIVER if (self.api_group, self.kind) in _KINDS else Populator.EXTERNAL

@@ -1,10 +1,10 @@
-"""What is wrong with an object that came over the wire."""
+"""Errors in API objects."""
 
 from provisioner.model.kinds import Object
 
 
 class InvalidObject(ValueError):
-    """An API object that cannot be understood: names the kind, the object and the field."""
+    """An invalid API object; the message names the kind, the object and the field."""
 
     def __init__(self, *, kind: str, obj: Object, field: str, problem: str) -> None:
         found = obj.get("metadata")
@@ -16,4 +16,4 @@ class InvalidObject(ValueError):
 
 
 class InvalidParameter(ValueError):
-    """A StorageClass parameter that Mooring does not know, or a value that it does not accept."""
+    """An unknown StorageClass parameter, or an invalid value of one."""

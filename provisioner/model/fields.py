@@ -1,4 +1,4 @@
-"""Reading fields of a decoded object, so that a wrong shape becomes one clear error instead of a traceback."""
+"""Read fields of a decoded object; a value of the wrong type raises InvalidObject with the field's path."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,18 +12,18 @@ T = TypeVar("T")
 
 
 class Fields:
-    """One object under its kind's name; every reader takes a dotted path and gives a value of one type."""
+    """One object of a kind; each method takes a dotted path and returns a value of one type."""
 
     def __init__(self, kind: str, obj: Object) -> None:
         self._kind = kind
         self._obj = obj
 
     def wrong(self, path: str, problem: str) -> InvalidObject:
-        """The error about this object's field."""
+        """Return the error about a field of this object."""
         return InvalidObject(kind=self._kind, obj=self._obj, field=path, problem=problem)
 
     def raw(self, path: str) -> Any:
-        """Whatever is there; None where anything on the way is absent."""
+        """Return the value at the path; None where a part of the path is absent."""
         here: Any = self._obj
         walked: list[str] = []
         for part in path.split("."):
@@ -36,40 +36,40 @@ class Fields:
         return here
 
     def text(self, path: str, default: str = "") -> str:
-        """A string, or the default where it is absent."""
+        """Return a string, or the default where it is absent."""
         return self._typed(path, str, default)
 
     def number(self, path: str, default: int = 0) -> int:
-        """A whole number, or the default where it is absent."""
+        """Return an integer, or the default where it is absent."""
         return self._typed(path, int, default)
 
     def flag(self, path: str) -> bool:
-        """A truth value; absent is false."""
+        """Return a boolean, False where it is absent."""
         return self._typed(path, bool, default=False)
 
     def mapping(self, path: str) -> dict[str, str]:
-        """A map of strings, empty where it is absent."""
+        """Return a map of strings, empty where it is absent."""
         found = self._typed(path, dict, {})
         if not all(isinstance(key, str) and isinstance(value, str) for key, value in found.items()):
             raise self.wrong(path, "has a key or value that is not a string")
         return found
 
     def texts(self, path: str) -> tuple[str, ...]:
-        """A list of strings, empty where it is absent."""
+        """Return a list of strings, empty where it is absent."""
         found = self._typed(path, list, [])
         if not all(isinstance(each, str) for each in found):
             raise self.wrong(path, "has an entry that is not a string")
         return tuple(found)
 
     def objects(self, path: str) -> tuple[Object, ...]:
-        """A list of objects, empty where it is absent."""
+        """Return a list of objects, empty where it is absent."""
         found = self._typed(path, list, [])
         if not all(isinstance(each, dict) for each in found):
             raise self.wrong(path, "has an entry that is not an object")
         return tuple(found)
 
     def quantity(self, path: str, default: Quantity) -> Quantity:
-        """A quantity, or the default where it is absent."""
+        """Return a quantity, or the default where it is absent."""
         found = self.raw(path)
         try:
             return default if found is None else Quantity.parse(found)
@@ -77,7 +77,7 @@ class Fields:
             raise self.wrong(path, str(error)) from None
 
     def read(self, path: str, reader: Callable[[Object], T]) -> T | None:
-        """Whatever `reader` makes of the object there; None where it is absent."""
+        """Return the result of `reader` for the object at the path; None where it is absent."""
         found = self.raw(path)
         if found is None:
             return None

@@ -1,4 +1,4 @@
-"""The claims that held a volume, first to last: the annotation ``mooring.dev/history`` of its PersistentVolume."""
+"""The claims that owned a volume, first to last: the annotation ``mooring.dev/history`` of its PersistentVolume."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ from provisioner import limits
 from provisioner.model import names
 
 MOST = limits.HISTORY_CLAIMS
-"""Claims that the annotation tells of at most, the latest ones; the driver's manifest has them all."""
+"""The number of claims in the annotation, the latest ones; the driver's manifest has more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One claim that had the volume. `since` is a UTC time as RFC 3339 writes it; `stateful_set` "" for no ordinal."""
+    """One claim that owned the volume. `since` is in UTC (RFC 3339); `stateful_set` is "" for a claim of no ordinal."""
 
     namespace: str
     claim: str
@@ -24,7 +24,7 @@ class Held:
 
     @classmethod
     def of(cls, labels: Mapping[str, str], *, since: str) -> "Held":
-        """From a holder's labels."""
+        """Return the claim that the labels of an owner record describe."""
         return cls(
             namespace=labels.get(names.HOLDER_NAMESPACE, ""),
             claim=labels.get(names.HOLDER_CLAIM, ""),
@@ -36,12 +36,12 @@ class Held:
 
     @property
     def pod(self) -> str:
-        """The pod that it belonged to; "" for a claim that was no ordinal."""
+        """The name of its pod; "" for a claim of no ordinal."""
         return f"{self.stateful_set}-{self.ordinal}" if self.stateful_set else ""
 
 
 def read(annotation: str) -> tuple[Held, ...]:
-    """What the annotation says; nothing where it was not written by Mooring."""
+    """Return the claims in the annotation; none where Mooring did not write it."""
     try:
         return tuple(Held(**each) for each in json.loads(annotation or "[]"))
     except (ValueError, TypeError):
@@ -49,12 +49,12 @@ def read(annotation: str) -> tuple[Held, ...]:
 
 
 def write(held: Sequence[Held]) -> str:
-    """The annotation."""
+    """Return the annotation."""
     return json.dumps([asdict(each) for each in held[-MOST:]], separators=(",", ":"))
 
 
 def lengthened(held: Sequence[Held], by: Held) -> tuple[Held, ...]:
-    """The same with one more claim; a claim that is last already stays as it is."""
+    """Return the claims with one more, unless that is the last one already."""
     if held and held[-1].claim_uid == by.claim_uid:
         return tuple(held)
     return (*held, by)

@@ -1,4 +1,4 @@
-"""What a driver's Inventory tells: pools and manifests, as plain values."""
+"""Pools and manifests as a driver's Inventory service reports them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A pool and its room, in bytes. `problem` is "" when it can be used."""
+    """A pool and its capacity in bytes. `problem` is "" when the pool can be used."""
 
     uuid: str
     name: str
@@ -20,12 +20,14 @@ class Pool:
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """
-    A volume as its pool knows it.
+    A volume as recorded in its pool.
 
-    `holder` are the labels of who had it last; `since`, a time in UTC as RFC 3339 writes it, orders holders. One that
-    is not `ready` was never handed out: its making was interrupted, and nobody can have written into it.
-    `stored_bytes` are what it occupied when it was measured last, None until then; `deleted` is when it went to the
-    trash, and `purge_after` from when on it may be purged, in unix seconds.
+    :ivar holder: the labels of its last owner
+    :ivar since: when that owner was recorded, in UTC (RFC 3339); orders owners
+    :ivar ready: False for a volume whose creation was interrupted, so that it was never published
+    :ivar stored_bytes: the bytes that it occupied when it was last measured; None before the first measurement
+    :ivar deleted: when it was moved to the trash, in unix seconds
+    :ivar purge_after: when it may be purged, in unix seconds
     """
 
     handle: str

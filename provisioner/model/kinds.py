@@ -1,5 +1,5 @@
 """
-The kinds of API object that Mooring speaks of, and their paths on an API server.
+The kinds of API objects that Mooring uses, and their paths on an API server.
 
 Source of the path rules: Kubernetes API conventions, "Types (Kinds)" and "Resources".
 """
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 Json = dict[str, Any]
-"""One API object as it came over the wire."""
+"""One decoded API object."""
 
 Object = Mapping[str, Any]
-"""The same, where it is only read."""
+"""The same, for reading only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of object: how it is named in a manifest, in a path and on a command line."""
+    """One kind of object: its names in a manifest, in a path and on a command line."""
 
     group: str
     version: str
@@ -28,16 +28,16 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """What a manifest says as ``apiVersion``: ``v1``, ``apps/v1`` and so on."""
+        """The ``apiVersion`` of its objects, such as ``v1`` or ``apps/v1``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def singular(self) -> str:
-        """The word used in ``kubectl get`` and ``-o name``."""
+        """Its name in ``kubectl get`` and ``-o name``."""
         return self.name.lower()
 
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The object's or collection's path; an empty namespace means all of them for a collection."""
+        """Return the path of an object or a collection; an empty namespace means all namespaces for a collection."""
         root = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
         inside = f"/namespaces/{namespace}" if self.namespaced and namespace else ""
         tail = "".join(f"/{part}" for part in (name, subresource) if part)
@@ -75,15 +75,15 @@ KINDS: Final = (
     NAMESPACE, NODE, POD, SERVICE, EVENT, CLAIM, VOLUME, STATEFUL_SET, STORAGE_CLASS,
     CSI_DRIVER, CSI_NODE, CSI_STORAGE_CAPACITY, ATTRIBUTES_CLASS, LEASE,
 )  # fmt: skip
-"""All kinds the embedded engine serves, in the order a listing shows them."""
+"""All kinds that the engine serves, in the order of listings."""
 
 
 def kind_of(api_version: str, name: str) -> Kind | None:
-    """The kind a manifest names, or None when Mooring does not know it."""
+    """Return the kind that a manifest names; None for an unknown one."""
     return next((kind for kind in KINDS if kind.api_version == api_version and kind.name == name), None)
 
 
 def kind_named(word: str) -> Kind | None:
-    """The kind meant by a word on a command line: plural, singular or short name, in any case."""
+    """Return the kind for a word on a command line: plural, singular or short name, in any case."""
     folded = word.lower()
     return next((k for k in KINDS if folded in (k.plural, k.singular, *k.short_names)), None)

@@ -1,22 +1,22 @@
 """
-Every name the world sees, in one place: an API frozen by a golden test.
+Every name that users see: an API, frozen by a golden test.
 
-Names under ``mooring.dev`` are ours. The others belong to Kubernetes; where a rule goes with the name, its source is
-given beside it.
+Names under ``mooring.dev`` are Mooring's. The others are Kubernetes' own; where a rule belongs to a name, its source is
+given.
 """
 
 from typing import Final
 
 DRIVER: Final = "csi.mooring.dev"
-"""CSI driver name and provisioner name of our StorageClasses."""
+"""The name of the CSI driver, and the provisioner of Mooring's StorageClasses."""
 
 DOMAIN: Final = "mooring.dev"
-"""Prefix of our annotations, labels and finalizers."""
+"""The prefix of Mooring's annotations, labels and finalizers."""
 
 # Topology
 
 NODE_TOPOLOGY: Final = "topology.mooring.dev/node"
-"""The one constant key that NodeGetInfo reports."""
+"""The topology key that NodeGetInfo reports."""
 
 POOL_LABEL_PREFIX: Final = "pool.mooring.dev/"
 """Node label ``pool.mooring.dev/<pool uuid>: present``: the disk's identity, in PV node affinity and
@@ -26,12 +26,12 @@ POOL_PRESENT: Final = "present"
 
 TEMPLATE_NODE: Final = "cluster-autoscaler.kubernetes.io/template-node"
 """
-Node label of cluster-autoscaler on the nodes that it imagines; no such node has the pool whose label it copied.
+The label that cluster-autoscaler sets on template nodes, which copy the labels of a real node but not its pools.
 
-So node affinity and capacity objects ask that it does not exist. Source: cluster-autoscaler, simulator/node_info_utils.
+So node affinity and capacity objects require that it is absent. Source: cluster-autoscaler, simulator/node_info_utils.
 """
 
-# Reserved CreateVolume parameters: who holds the volume. The driver keeps them as opaque labels.
+# Reserved CreateVolume parameters: the volume's owner. The driver stores them as opaque labels.
 
 HOLDER_CLUSTER_UID: Final = "mooring.dev/cluster-uid"
 HOLDER_NAMESPACE: Final = "mooring.dev/namespace"
@@ -42,44 +42,46 @@ HOLDER_STATEFUL_SET: Final = "mooring.dev/stateful-set"
 HOLDER_TEMPLATE: Final = "mooring.dev/template"
 HOLDER_ORDINAL: Final = "mooring.dev/ordinal"
 HOLDER_RECLAIM_POLICY: Final = "mooring.dev/reclaim-policy"
-"""The policy the volume was made under: what becomes of it when its claim vanished before it had an object."""
+"""The reclaim policy at creation, which applies when the claim is deleted before the PersistentVolume exists."""
 
 HOLDER_CLASS: Final = "mooring.dev/storage-class"
-"""The claim's StorageClass, and below its access modes, with commas: what a PersistentVolume made anew has to say."""
+"""The claim's StorageClass; with its access modes (below, comma-separated) needed to recreate a PersistentVolume."""
 
 HOLDER_ACCESS_MODES: Final = "mooring.dev/access-modes"
 HOLDER_ATTRIBUTES_CLASS: Final = "mooring.dev/attributes-class"
-"""The VolumeAttributesClass in force; not there when there is none."""
+"""The VolumeAttributesClass in force; absent when there is none."""
 
-# Annotations of ours on PersistentVolumes
+# Annotations of Mooring on PersistentVolumes
 
 NAMESPACE_UID: Final = "mooring.dev/namespace-uid"
-"""UID of the namespace whose claim holds the volume: a namespace made anew is not the same owner."""
+"""The UID of the owner's namespace: a recreated namespace is another owner."""
 
 STATEFUL_SET: Final = "mooring.dev/stateful-set"
 TEMPLATE: Final = "mooring.dev/template"
 ORDINAL: Final = "mooring.dev/ordinal"
 HISTORY: Final = "mooring.dev/history"
-"""The claims that held the volume, first to last, as JSON; see `provisioner.model.history`."""
+"""The claims that owned the volume, first to last, as JSON; see `provisioner.model.history`."""
 
 RELEASED: Final = "mooring.dev/released"
 """
-Also a holder's label: since when no claim has the volume as its former one any longer. An admin said so, by
-`mooring release`; or its node was lost, and its class says `onNodeLoss: Release`; or nobody ever had it. It keeps its
-bytes, and its claimRef, so that nobody else gets them.
+Since when the volume is no claim's former volume any more; also a label of the owner record.
+
+An admin released it with `mooring release`; or its node was lost, and its class has `onNodeLoss: Release`; or it was
+never bound. Its bytes and its claimRef stay, so that no other claim gets them.
 """
 
 LAST_NODE: Final = "mooring.dev/last-node"
 """
-``<name>/<uid>`` of the Node that had the volume's pool last. Only on volumes whose class says `onNodeLoss: Release`:
-once the pool's label is gone with the Node, nothing else tells which Node that was.
+``<name>/<uid>`` of the Node that last had the volume's pool, on volumes whose class has `onNodeLoss: Release`.
+
+Once the Node is deleted with its pool label, nothing else identifies it.
 """
 
 LOST_SINCE: Final = "mooring.dev/lost-since"
-"""When that Node was first seen to be gone (RFC 3339, UTC). It stands here so that a new leader does not begin anew."""
+"""When that Node was first found to be lost (RFC 3339, UTC); stored here for the next leader."""
 
 RECOVERED: Final = "mooring.dev/recovered"
-"""When the object was written anew from the volume's manifest, by `mooring recover` or `mooring import`."""
+"""When the PersistentVolume was recreated from the manifest, by `mooring recover` or `mooring import`."""
 
 IMPORTED_UID: Final = "imported-by-mooring"
 """The claimRef UID of a volume that an admin assigned to a claim's name, before a claim of that name has adopted it."""
@@ -100,20 +102,21 @@ It is written only while that claim exists, which proves it; the volume goes to 
 LOST_RACE_UIDS: Final = frozenset({LOST_RACE_UID, "left-over-says-mooring"})
 """`LOST_RACE_UID` and what former versions wrote for it."""
 
-# Annotations of ours on PersistentVolumeClaims
+# Annotations of Mooring on PersistentVolumeClaims
 
 FORGET: Final = "mooring.dev/forget"
 """
-The claim's own UID: it shall have a new volume, and its former ones stay where they are (`mooring forget`). The UID
-keeps a copy of the claim from forgetting as well.
+The claim's own UID: the claim gets a new volume instead of a former one (`mooring forget`).
+
+The value is the UID so that it does not apply to a copy of the claim.
 """
 
 LAST_REFUSAL: Final = "mooring.dev/last-refusal"
 """
 The last refusal of the claim's volume, as JSON; see `provisioner.model.refusal`.
 
-Never written to a claim on which a scheduler may be about to write its selected node, but with the patch that removes
-that.
+It is written only together with the removal of the selected node, so that it never conflicts with a scheduler that is
+about to write the selected node.
 """
 
 # Kubernetes: binding (kubernetes/pkg/controller/volume/persistentvolume)
@@ -128,17 +131,17 @@ CLASS_BETA: Final = "volume.beta.kubernetes.io/storage-class"
 DEFAULT_CLASS: Final = "storageclass.kubernetes.io/is-default-class"
 DEFAULT_CLASS_BETA: Final = "storageclass.beta.kubernetes.io/is-default-class"
 
-# Kubernetes: growing (kubernetes/pkg/volume/util, external-resizer)
+# Kubernetes: expansion (kubernetes/pkg/volume/util, external-resizer)
 
 PRE_RESIZE_CAPACITY: Final = "volume.alpha.kubernetes.io/pre-resize-capacity"
-"""On a volume whose filesystem has yet to grow: what it had before, and what a claim bound to it has until then."""
+"""On a volume whose filesystem is not expanded yet: the former capacity, which its claim reports until then."""
 
 # Kubernetes: finalizers
 
 CLAIM_PROTECTION: Final = "kubernetes.io/pvc-protection"
 VOLUME_PROTECTION: Final = "kubernetes.io/pv-protection"
 PROVISIONER_FINALIZER: Final = "external-provisioner.volume.kubernetes.io/finalizer"
-"""Kept on volumes whose policy is Delete until their bytes are gone (external-provisioner's name)."""
+"""On volumes with policy Delete until their bytes are deleted (external-provisioner's name)."""
 
 # Kubernetes: StatefulSet labels
 

@@ -1,4 +1,4 @@
-"""A Node, as far as storage cares."""
+"""A Node: the fields that storage needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from provisioner.model.kinds import Object
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Where volumes can be reached; its labels tell which pools it has."""
+    """A node; its labels show which pools it has."""
 
     name: str
     uid: str
@@ -31,10 +31,10 @@ class Node:
 
     @property
     def pools(self) -> frozenset[str]:
-        """UUIDs of the pools that its driver reported last."""
+        """The UUIDs of the pools that its driver reported last."""
         prefix = names.POOL_LABEL_PREFIX
         return frozenset(key.removeprefix(prefix) for key in self.labels if key.startswith(prefix))
 
     def has_pool(self, uuid: str) -> bool:
-        """Whether this node has the pool, by the label that the controller keeps."""
+        """Report whether this node has the pool, by the label that the controller maintains."""
         return self.labels.get(f"{names.POOL_LABEL_PREFIX}{uuid}") == names.POOL_PRESENT

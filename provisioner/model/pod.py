@@ -1,4 +1,4 @@
-"""A Pod, as far as claims care."""
+"""A Pod: the fields that claims need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class ClaimVolume:
     ephemeral: bool = False
 
     def refusal(self, pod: Object, claim: Object | None) -> str:
-        """Why the pod may not use `claim`, the object of that name, for this volume; "" when it may."""
+        """Return why the pod may not use `claim`, the object of that name, for this volume; "" when it may."""
         if claim is None:
             if self.ephemeral:
                 return f'persistentvolumeclaim "{self.claim}" is yet to be created for the ephemeral volume {self.name}'
@@ -36,10 +36,10 @@ class ClaimVolume:
 
 def claims_of(pod: Object) -> tuple[ClaimVolume, ...]:
     """
-    Which claims the pod mounts: those that it names, and those of its generic ephemeral volumes.
+    Return the claims that the pod mounts: those that it names, and those of its generic ephemeral volumes.
 
-    This is the one place that says so. Raises InvalidObject. Source: KEP-1698; kubernetes, component-helpers,
-    storage/ephemeral (the claim's name, and that its owner is checked).
+    Raises InvalidObject. Source: KEP-1698; kubernetes, component-helpers, storage/ephemeral (the claim's name, and the
+    check of its owner).
     """
     found = []
     for each in Fields("pod", pod).objects("spec.volumes"):
@@ -53,7 +53,7 @@ def claims_of(pod: Object) -> tuple[ClaimVolume, ...]:
 
 
 def controller_uid(obj: Object) -> str:
-    """The UID of the object's controller; "" when it has none."""
+    """Return the UID of the object's controller; "" when it has none."""
     references = obj["metadata"].get("ownerReferences") or []
     return next((str(each["uid"]) for each in references if each.get("controller")), "")
 
@@ -61,9 +61,10 @@ def controller_uid(obj: Object) -> str:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """
-    The pod and the claims it mounts: `claims` maps the pod's volume name to the claim's name.
+    A pod and the claims that it mounts.
 
-    The claims of the volumes in `ephemeral` go with the pod, so that they have no siblings to be adopted with.
+    :ivar claims: volume name of the pod → name of the claim
+    :ivar ephemeral: names of generic ephemeral volumes, whose claims are deleted with the pod and never adopt
     """
 
     namespace: str
@@ -77,16 +78,16 @@ class Pod:
     ephemeral: frozenset[str] = frozenset()
     finalizers: tuple[str, ...] = ()
     started: bool = False
-    """Whether its volumes are mounted and its sandbox is there, whatever its containers do."""
+    """Whether its volumes are mounted and its sandbox exists, regardless of its containers."""
 
     @property
     def ended(self) -> bool:
-        """Whether its containers have ended for good."""
+        """Whether all its containers have terminated and are not restarted."""
         return self.phase in {"Succeeded", "Failed"}
 
     @property
     def lasting(self) -> frozenset[str]:
-        """The claims that outlive the pod."""
+        """The claims that are not deleted with the pod."""
         return frozenset(claim for volume, claim in self.claims.items() if volume not in self.ephemeral)
 
     @classmethod
@@ -113,7 +114,7 @@ class Pod:
 
 
 def kept(obj: Object) -> Json:
-    """The parts of a pod that are read here: a cluster has many pods, and most of each is of no use to storage."""
+    """Return the fields of a pod that are read here, so that caches of many pods stay small."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     named = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
     volumes = spec.get("volumes") or ()

@@ -16,16 +16,16 @@ _BINARY: Final = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 _NANO: Final = 10**9
 _BINARY_CAP: Final = 2**63 - 1
 _LENGTH_LIMIT: Final = 1_000
-"""Longer texts are refused: reading thousands of digits takes quadratic time."""
+"""Longer texts are refused: parsing thousands of digits takes quadratic time."""
 _EXPONENT_LIMIT: Final = 10_000
-"""Larger exponents are refused: nothing on earth is that large, and computing with them would take for ever."""
+"""Larger exponents are refused: computing with them takes too long, and no quantity needs them."""
 
 
 _QUOTED: Final = 60
 
 
 class InvalidQuantity(ValueError):
-    """A text that is not a quantity; the sentence quotes it and shows right ones."""
+    """A text that is not a quantity; the message quotes it and shows valid ones."""
 
     def __init__(self, text: object) -> None:
         quoted = repr(text) if len(repr(text)) <= _QUOTED else f"{repr(text)[:_QUOTED]}…"
@@ -38,8 +38,8 @@ class Quantity:
     """
     A number of units, bytes for storage, to a billionth.
 
-    Compares by value: ``1Gi`` equals ``1024Mi``. `notation` is ``decimal``, ``binary`` or ``exponent`` and only says
-    how it is written.
+    Quantities compare by value: ``1Gi`` equals ``1024Mi``. `notation` is ``decimal``, ``binary`` or ``exponent`` and
+    affects only how it is written.
     """
 
     value: Fraction
@@ -48,10 +48,10 @@ class Quantity:
     @classmethod
     def parse(cls, text: object) -> Self:
         """
-        Read what a manifest says; raises InvalidQuantity.
+        Parse a quantity; raises InvalidQuantity.
 
-        A number (not only a string) is fine in YAML. What is finer than a billionth is rounded away from zero, and
-        binary notation is capped at 2^63-1, both as Kubernetes does.
+        The value may be a string or a number. Parts finer than a billionth are rounded away from zero, and binary
+        notation is capped at 2^63-1, both as in Kubernetes.
         """
         if isinstance(text, bool) or not isinstance(text, str | int | float):
             raise InvalidQuantity(text)
@@ -85,15 +85,15 @@ class Quantity:
 
     @classmethod
     def of_bytes(cls, count: int) -> Self:
-        """A whole number of bytes, written with Ki, Mi and so on where that is exact."""
+        """Return a number of bytes as a quantity, in Ki, Mi and so on where that is exact."""
         return cls(Fraction(count), "binary")
 
     def readable(self, *, up: bool = False) -> str:
         """
-        Write it for people, in the largest binary unit that it reaches, to a hundredth, such as ``1.5Gi``.
+        Return the quantity for messages, in the largest binary unit, with up to two decimals, such as ``1.5Gi``.
 
-        Rounded down; with `up`, as what is asked for and does not fit has to be, up: what is more is written as more.
-        The driver's messages have the same form (csi.units).
+        It is rounded down, or up with `up`: a request that does not fit must not look as if it fits. The driver's
+        messages have the same form (csi.units).
         """
         count = max(self.ceil_bytes if up else self.value.numerator // self.value.denominator, 0)
         power = min(max(count.bit_length() - 1, 0) // 10, len(_BINARY))
@@ -105,7 +105,7 @@ class Quantity:
 
     @property
     def ceil_bytes(self) -> int:
-        """A whole number, rounded away from zero, as upstream's Value is; but without its overflow at 2^63."""
+        """An integer, rounded away from zero like upstream's Value, without its overflow at 2^63."""
         whole = -(-abs(self.value.numerator) // self.value.denominator)
         return whole if self.value >= 0 else -whole
 
@@ -119,7 +119,7 @@ class Quantity:
         return hash(self.value)
 
     def __str__(self) -> str:
-        """The canonical form: the largest suffix that leaves a whole number."""
+        """Return the canonical form: with the largest suffix that leaves an integer."""
         if self.value == 0:
             return "0"
         if self.notation == "binary" and abs(self.value) >= 1024 and self.value.denominator == 1:
@@ -137,4 +137,4 @@ class Quantity:
 
 
 ZERO: Final = Quantity(Fraction(0))
-"""What a missing request or capacity counts as."""
+"""The value of a missing request or capacity."""

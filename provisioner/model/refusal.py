@@ -4,19 +4,20 @@ import json
 from dataclasses import asdict, dataclass
 
 LONGEST_MESSAGE = 768
-"""Characters of the message that are kept."""
+"""The number of characters of a stored message."""
 
 LONGEST = 8192
-"""Bytes of an annotation that is read at all: whoever may change the claim may write anything into it."""
+"""The size in bytes up to which the annotation is read: every user who may change the claim may write to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """
-    What was refused, and why.
+    A refused volume and the reason.
 
-    `code` is a gRPC status code's name where the driver refused, and a reason's code where Mooring did. `time` is a UTC
-    time as RFC 3339 writes it. `asked` identifies what was asked for: once that differs, the refusal is void.
+    :ivar code: name of a gRPC status code when the driver refused, a reason's code when the controller did
+    :ivar time: in UTC (RFC 3339)
+    :ivar asked: identifies the request; once the request differs, the refusal is void
     """
 
     code: str
@@ -33,7 +34,7 @@ class Refusal:
 
 
 def read(annotation: str) -> Refusal | None:
-    """Return what the annotation says; None where there is none, or where it was not written by Mooring."""
+    """Return the refusal in the annotation; None where there is none, or where Mooring did not write it."""
     if not annotation or len(annotation) > LONGEST:
         return None
     try:

@@ -1,5 +1,5 @@
 """
-Label selectors and node selectors, as values that answer one question: does it match?
+Label selectors and node selectors.
 
 Sources: k8s.io/apimachinery, pkg/apis/meta/v1 (LabelSelectorAsSelector); k8s.io/component-helpers,
 scheduling/corev1/nodeaffinity.
@@ -26,12 +26,12 @@ _INT64: Final = 1 << 63
 
 
 class InvalidSelector(ValueError):
-    """A selector that Kubernetes refuses to evaluate."""
+    """A selector that Kubernetes does not accept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One expression about one label."""
+    """One expression for one label key."""
 
     key: str
     operator: str
@@ -54,7 +54,7 @@ class Requirement:
         return cls(key, operator, values)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """NotIn and DoesNotExist hold for a label that is absent."""
+        """Report whether labels match; NotIn and DoesNotExist match an absent label."""
         have = labels.get(self.key)
         if self.operator == "In":
             return have in self.values
@@ -76,7 +76,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class LabelSelector:
-    """All requirements must hold; none at all matches everything."""
+    """A label selector: all requirements must match; without any it matches everything."""
 
     requirements: tuple[Requirement, ...]
 
@@ -91,7 +91,7 @@ class LabelSelector:
         return cls((*equal, *others))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether an object with these labels is selected."""
+        """Report whether an object with these labels is selected."""
         return all(each.matches(labels) for each in self.requirements)
 
     def __str__(self) -> str:
@@ -100,7 +100,7 @@ class LabelSelector:
 
 @dataclass(frozen=True, slots=True)
 class NodeTerm:
-    """One term of a node selector: its expressions, and whether it also has fields."""
+    """One term of a node selector: its expressions, and whether it also has matchFields."""
 
     expressions: tuple[Requirement, ...]
     has_fields: bool
@@ -108,10 +108,10 @@ class NodeTerm:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """
-        Whether a node with these labels satisfies the term.
+        Report whether a node with these labels satisfies the term.
 
-        A term of ``matchFields`` alone matches every node: upstream evaluates volumes' affinity on a node that has
-        labels only, and skips the fields. An empty term matches none.
+        A term with ``matchFields`` alone matches every node, because upstream evaluates a volume's affinity on the
+        node's labels only. An empty term matches no node.
         """
         if self.broken:
             return False
@@ -122,25 +122,25 @@ class NodeTerm:
 
 @dataclass(frozen=True, slots=True)
 class NodeSelector:
-    """The required node affinity of a volume: any one term has to hold; no terms match no node."""
+    """The required node affinity of a volume: one of the terms must match; without terms no node matches."""
 
     terms: tuple[NodeTerm, ...]
 
     @classmethod
     def of(cls, required: Object) -> "NodeSelector":
         """
-        Read `nodeSelectorTerms`; a term that cannot be evaluated matches nothing, as upstream counts errors.
+        Read `nodeSelectorTerms`; a term that cannot be evaluated matches no node, as in upstream.
 
         Raises InvalidSelector when there is no list of terms at all.
         """
         return cls(tuple(_term(each) for each in _list(required, "nodeSelectorTerms")))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Whether a node with these labels can reach the volume."""
+        """Report whether a node with these labels can reach the volume."""
         return any(term.matches(labels) for term in self.terms)
 
     def keys(self) -> Sequence[str]:
-        """The label keys it speaks of, in order."""
+        """Return the label keys of its expressions, in order."""
         return [each.key for term in self.terms for each in term.expressions]
 
 
@@ -152,7 +152,7 @@ def _list(obj: Object, key: str) -> Sequence[Any]:
 
 
 def _whole(text: str) -> int | None:
-    """A whole number of 64 bits, as upstream reads it; None for anything else."""
+    """Return a 64-bit integer as upstream parses it; None for any other text."""
     number = int(text) if _INTEGER.fullmatch(text) else _INT64
     return number if -_INT64 <= number < _INT64 else None
 

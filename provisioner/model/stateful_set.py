@@ -1,4 +1,4 @@
-"""A StatefulSet, as far as claims care."""
+"""A StatefulSet: the fields that claims need."""
 
 import re
 from collections.abc import Iterator
@@ -13,20 +13,20 @@ _ORDINAL: Final = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Ordinal:
-    """Which claim of a set: its template, the set's name and the pod's number."""
+    """One claim of a set: its template, the set's name and the pod's ordinal."""
 
     template: str
     stateful_set: str
     number: int
 
     def __str__(self) -> str:
-        """As its pod is called."""
+        """Return the name of its pod."""
         return f"{self.stateful_set}-{self.number}"
 
 
 @dataclass(frozen=True, slots=True)
 class StatefulSet:
-    """The set, its templates, and the ordinals it wants: `start` … `start` + `replicas` - 1."""
+    """A set, its claim templates, and its desired ordinals: `start` … `start` + `replicas` - 1."""
 
     namespace: str
     name: str
@@ -52,16 +52,16 @@ class StatefulSet:
         )
 
     def claims(self) -> Iterator[str]:
-        """The names of the claims that it wants now; none when it is being deleted."""
+        """Return the names of the claims of all desired ordinals; none when the set is being deleted."""
         if not self.deleting:
             for number in range(self.start, self.start + self.replicas):
                 yield from (f"{template}-{self.name}-{number}" for template in self.templates)
 
     def ordinal_of(self, claim_name: str) -> Ordinal | None:
         """
-        Which template and ordinal a claim of this name belongs to, or None.
+        Return the template and ordinal that a claim of this name belongs to, or None.
 
-        Names are compared with what the set would make, never taken apart: template and set may both contain dashes.
+        The name is compared with the names that the set creates, and not split: template and set may contain dashes.
         """
         for template in self.templates:
             stem = f"{template}-{self.name}-"
@@ -71,6 +71,6 @@ class StatefulSet:
         return None
 
     def beside(self, claim_name: str) -> tuple[str, ...]:
-        """The names of all claims that the set makes for this one's pod, itself included; none for a stranger's."""
+        """Return the names of all claims that the set creates for this claim's pod; none for a claim of another set."""
         found = self.ordinal_of(claim_name)
         return tuple(f"{each}-{self.name}-{found.number}" for each in self.templates) if found else ()

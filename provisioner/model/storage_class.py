@@ -1,4 +1,4 @@
-"""A StorageClass, and what its parameters mean to Mooring."""
+"""A StorageClass, and its parameters for Mooring."""
 
 import re
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ _DURATION: Final = re.compile(r"(?=[0-9])(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)
 
 @dataclass(frozen=True, slots=True)
 class ClassParameters:
-    """The parameters, checked. `trash_retention` is in seconds; `pool` "" means any."""
+    """The validated parameters. `trash_retention` is in seconds; `pool` "" means any pool."""
 
     backend: str = DEFAULT_BACKEND
     pool: str = ""
@@ -43,7 +43,7 @@ class ClassParameters:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> "ClassParameters":
-        """Check every key and value; raises InvalidParameter that lists the valid ones."""
+        """Validate every key and value; raises InvalidParameter, which lists the valid ones."""
         for key, value in parameters.items():
             if key not in KEYS and not key.startswith(CSI_PREFIX):
                 raise InvalidParameter(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
@@ -56,7 +56,7 @@ class ClassParameters:
             if key in parameters and backend != "loop":
                 raise InvalidParameter(
                     f"the parameter {key}: {parameters[key]!r} is possible for backend loop only, and the backend is "
-                    f"{backend}; leave it out, or say backend: loop"
+                    f"{backend}; remove it, or set backend: loop"
                 )
         return cls(
             backend=backend,
@@ -71,7 +71,7 @@ class ClassParameters:
 
 @dataclass(frozen=True, slots=True)
 class StorageClass:
-    """How volumes of a class come to be. A missing binding mode means Immediate."""
+    """A StorageClass. A missing binding mode means Immediate."""
 
     name: str
     provisioner: str
@@ -83,7 +83,7 @@ class StorageClass:
     is_default: bool
     created: str
     allowed_topologies: tuple[Mapping[str, tuple[str, ...]], ...] = ()
-    """Terms of which one has to hold; in a term, each label has to have one of its values. None at all: anywhere."""
+    """Terms, one of which must match: each label has one of the term's values. Without terms every node matches."""
 
     @classmethod
     def of(cls, obj: Object) -> "StorageClass":
@@ -105,40 +105,40 @@ class StorageClass:
         )
 
     def allows(self, labels: Mapping[str, str]) -> bool:
-        """Whether volumes may be made on a node with these labels."""
+        """Report whether volumes may be provisioned on a node with these labels."""
         return not self.allowed_topologies or any(
             all(labels.get(key) in values for key, values in term.items()) for term in self.allowed_topologies
         )
 
     @property
     def ours(self) -> bool:
-        """Whether Mooring provisions for it."""
+        """Whether Mooring is its provisioner."""
         return self.provisioner == names.DRIVER
 
     @property
     def adopts(self) -> str:
-        """The parameter `adopt`, read on its own: a class with another mistake must not lose its opt-in."""
+        """The parameter `adopt`; read even when another parameter is invalid."""
         return self.parameters.get("adopt", "Never") if self.ours else "Never"
 
     @property
     def releases_on_node_loss(self) -> bool:
-        """The parameter `onNodeLoss`, read on its own as well."""
+        """The parameter `onNodeLoss`; read even when another parameter is invalid."""
         return self.ours and self.parameters.get("onNodeLoss") == "Release"
 
     @property
     def fresh_in_recreated_namespace(self) -> bool:
-        """Whether a claim of a recreated namespace gets a new volume instead of waiting for an admin's decision."""
+        """Whether a claim in a recreated namespace gets a new volume instead of waiting for an admin's decision."""
         return self.ours and self.parameters.get("onNamespaceRecreated") == "Fresh"
 
 
 def _term(term: Object) -> Mapping[str, tuple[str, ...]]:
-    """One of `allowedTopologies`, which are ORed; what is inside is ANDed."""
+    """Read one of the `allowedTopologies`, which are ORed; its expressions are ANDed."""
     expressions = Fields("topology", term).objects("matchLabelExpressions")
     return {str(each.get("key", "")): tuple(map(str, each.get("values") or ())) for each in expressions}
 
 
 def seconds(duration: str) -> int:
-    """A trash retention such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
+    """Return the seconds of a trash retention such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
     found = _DURATION.fullmatch(duration)
     if found is None:
         raise InvalidParameter(
@@ -150,7 +150,7 @@ def seconds(duration: str) -> int:
 
 def default_class(classes: "list[StorageClass]") -> StorageClass | None:
     """
-    The class of a claim that names none: of those marked default the newest, ties by name.
+    Return the class of a claim that names none: the newest of those marked as default, then the first by name.
 
     Source: kubernetes, pkg/volume/util, GetDefaultClass.
     """

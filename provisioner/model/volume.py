@@ -1,4 +1,4 @@
-"""A PersistentVolume: what is had."""
+"""A PersistentVolume: the actual storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from provisioner.model.selector import NodeSelector
 
 @dataclass(frozen=True, slots=True)
 class ClaimRef:
-    """The claim a volume belongs to; without a UID it is a reservation by name."""
+    """The claim that a volume belongs to; without a UID it is a reservation by name."""
 
     namespace: str
     name: str
@@ -25,7 +25,7 @@ class ClaimRef:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """The facts of a volume that any decision looks at. Sizes are exact quantities; `node_affinity` None: anywhere."""
+    """The fields of a volume that decisions use. `node_affinity` None means that every node can reach it."""
 
     name: str
     uid: str
@@ -79,17 +79,17 @@ class Volume:
 
     @property
     def provisioned_by(self) -> str:
-        """The provisioner that made it; "" for one made by hand."""
+        """The provisioner that created it; "" for one that an admin created."""
         return self.annotations.get(names.PROVISIONED_BY, "")
 
     @property
     def namespace_uid(self) -> str:
-        """UID of the namespace whose claim held it last, as far as we wrote it down."""
+        """The UID of the last owner's namespace; "" when it was not recorded."""
         return self.annotations.get(names.NAMESPACE_UID, "")
 
     @property
     def bound_by_controller(self) -> bool:
-        """The binder wrote the claimRef, so it may take it away again."""
+        """Whether the binder wrote the claimRef, so that it may remove it."""
         return names.BOUND_BY_CONTROLLER in self.annotations
 
     @property
@@ -99,7 +99,7 @@ class Volume:
 
     def belongs_to(self, claim: Claim) -> bool:
         """
-        Whether its claimRef names this claim, by UID or as a reservation by name.
+        Report whether its claimRef names this claim, by UID or as a reservation by name.
 
         Source: k8s.io/component-helpers, storage/volume, IsVolumeBoundToClaim.
         """
@@ -111,7 +111,7 @@ class Volume:
         )
 
     def reaches(self, labels: Mapping[str, str]) -> bool:
-        """Whether a node with these labels can use the volume."""
+        """Report whether a node with these labels can use the volume."""
         return self.node_affinity is None or self.node_affinity.matches(labels)
 
 

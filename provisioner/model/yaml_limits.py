@@ -1,8 +1,8 @@
 """
-What a YAML document may cost, measured on its events before anything is built of them.
+Limits of a YAML document, measured on its parser events before objects are built.
 
-Aliases make a small text stand for a large object ("billion laughs"), and deep nesting or endless numbers cost more
-than their length. Source of the idea: kubernetes, CVE-2019-11253.
+Aliases expand a small text to a large object ("billion laughs"), and deep nesting and long numbers cost more than their
+length. See kubernetes, CVE-2019-11253.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ import yaml
 from provisioner import limits
 
 LOADER: Final[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C where there is one. It must see only what was measured: too deep a document ends its process."""
+"""The parser in C where available. It gets measured documents only: too deep a document crashes its process."""
 
 NUMBER_CHARACTERS: Final = limits.YAML_NUMBER_CHARACTERS
-"""Longest number, plain or tagged as one: YAML 1.1 reads ``1:1:1…`` as a number of base 60, in quadratic time."""
+"""The longest number: YAML 1.1 reads ``1:1:1…`` as a number of base 60, in quadratic time."""
 
 _DIGITS: Final = frozenset("0123456789_:+-.")
 
 
 class TooCostly(yaml.YAMLError):
-    """A document over a limit; the text says which. `problem` is the same, as other errors of YAML have it."""
+    """A document over a limit; the message names the limit. `problem` is the message, as in other YAML errors."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(problem)
@@ -32,7 +32,7 @@ class TooCostly(yaml.YAMLError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one document: nodes and characters, an alias counted as what it stands for, and levels of nesting."""
+    """The limits of one document: nodes and characters, with aliases expanded, and levels of nesting."""
 
     nodes: int
     characters: int
@@ -41,10 +41,10 @@ class Limits:
 
 
 REQUEST: Final = Limits(nodes=limits.YAML_NODES, characters=limits.BODY_BYTES, documents=1)
-"""For one request to the engine's API; kube-apiserver takes 3 MiB."""
+"""The limits of one request to the engine's API; kube-apiserver accepts 3 MiB."""
 
 FILE: Final = Limits(nodes=limits.YAML_FILE_NODES, characters=limits.YAML_FILE_CHARACTERS)
-"""For one document of a person's own file, which may be a list of many objects."""
+"""The limits of one document of a user's file, which may be a list of many objects."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Cost:
 
 
 def check(text: str | bytes, limits: Limits) -> None:
-    """Raise TooCostly for a document over a limit, and another YAMLError for what is no YAML."""
+    """Raise TooCostly for a document over a limit, and another YAMLError for invalid YAML."""
     anchors: dict[str, _Cost] = {}
     open_: list[_Cost] = []
     documents = 0
@@ -72,14 +72,14 @@ def check(text: str | bytes, limits: Limits) -> None:
 
 
 def _costs(event: Any, anchors: dict[str, _Cost], open_: list[_Cost]) -> Iterator[_Cost]:
-    """What the event completes; `open_` are the collections around it, the document first."""
+    """Add the cost of an event; `open_` are the collections around it, the document first."""
     if isinstance(event, yaml.CollectionStartEvent):
         open_.append(_Cost(nodes=1, anchor=event.anchor))
     elif isinstance(event, yaml.CollectionEndEvent):
         yield open_.pop()
     elif isinstance(event, yaml.AliasEvent):
         if any(each.anchor == event.anchor for each in open_):
-            raise TooCostly(f"the alias *{event.anchor} stands inside of what it stands for")
+            raise TooCostly(f"the alias *{event.anchor} is inside of its own anchor")
         found = anchors.get(event.anchor or "", _Cost(nodes=1))
         yield _Cost(found.nodes, found.characters)
     elif isinstance(event, yaml.ScalarEvent):
@@ -89,7 +89,7 @@ def _costs(event: Any, anchors: dict[str, _Cost], open_: list[_Cost]) -> Iterato
 
 
 def _is_number(event: yaml.ScalarEvent) -> bool:
-    """Whether it may be read as a number: its tag says so, or it is plain and has nothing but digits and signs."""
+    """Report whether a scalar may be read as a number: by its tag, or because it has digits and signs only."""
     if event.tag is not None:
         return event.tag.endswith((":int", ":float"))
     return bool(event.implicit[0]) and _DIGITS.issuperset(event.value)
@@ -106,6 +106,6 @@ def _refuse_over(limits: Limits, open_: list[_Cost]) -> None:
     if not open_:
         return
     if sum(each.nodes for each in open_) > limits.nodes:
-        raise TooCostly(f"it has more than {limits.nodes} values, those that aliases repeat included")
+        raise TooCostly(f"it has more than {limits.nodes} values, with aliases expanded")
     if sum(each.characters for each in open_) > limits.characters:
-        raise TooCostly(f"it has more than {limits.characters} characters, those that aliases repeat included")
+        raise TooCostly(f"it has more than {limits.characters} characters, with aliases expanded")

@@ -47,7 +47,7 @@ BAD_MANIFESTS = {
     "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n": "v1 Secret is no kind that Mooring serves",
     "apiVersion: v1\nkind: Pod\n": "the Pod has no metadata.name",
     "[" * 5000 + "]" * 5000: "nested too deeply",
-    "a: &a [*a]\n": "stands inside of what it stands for",
+    "a: &a [*a]\n": "is inside of its own anchor",
     "kind: List\nitems: {a: b}\n": "List is no kind",
 }
 
