@@ -1,10 +1,10 @@
-"""How a claim gets its volume: the one order, for every class and in every kind of cluster."""
+"""Decide how a claim gets its volume, in one order for all classes and clusters."""
 
 import dataclasses
 
 from provisioner.binding.adoption.adopt import adopt
 from provisioner.binding.adoption.evaluate import passed_over
-from provisioner.binding.adoption.siblings import apart, beside, own_volume, reached, taken_back
+from provisioner.binding.adoption.siblings import apart, beside, own_volume, reached, reverted
 from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.lifecycle.modify import class_problem as attributes_problem
@@ -16,22 +16,23 @@ from provisioner.model.storage_class import DEFAULT_BACKEND, ClassParameters, St
 
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
 WAITS_FOR_NODE = frozenset({"unscheduled", "first-consumer"})
-"""Reasons to wait until the scheduler has chosen a node; what was refused on another one is still of interest."""
+"""Reasons to wait until the scheduler selects a node; a refusal on another node is still reported."""
 SERVED_MODES = ("ReadWriteOnce", "ReadWriteOncePod")
-"""The access modes that a volume on one node's disk can have; the driver refuses the others."""
+"""The access modes that a volume on one node's disk supports; the driver refuses the others."""
 
 
 def decide(facts: Facts) -> Decision:
     """
-    What shall happen to the claim now.
+    Decide what to do for the claim now.
 
-    1. A volume it names, or one that names it. 2. Its former volume. 3. The best fit. 4. A new volume.
+    1. Bind a volume that it names, or that names it. 2. Adopt its former volume. 3. Bind the best fit. 4. Provision a
+    new volume.
     """
     claim = facts.claim
     if claim.bind_completed or claim.volume_name:
         return _named(facts)
     if own := own_volume(facts):
-        return taken_back(facts, own) or Decision(Action.BIND, volume=own.name)
+        return reverted(facts, own) or Decision(Action.BIND, volume=own.name)
     if claim.deleting:
         return wait("deleting")
     return adopt(facts) or _fit(facts) or _with_refusal(facts, _provision(facts))
@@ -51,7 +52,7 @@ def _named(facts: Facts) -> Decision:
 
 
 def _fit(facts: Facts) -> Decision | None:
-    """The best fit among what there is; with a class that waits, only once a node is selected."""
+    """Match the claim with existing volumes; with WaitForFirstConsumer only once a node is selected."""
     found = facts.volumes.match_claim(facts.claim, delay=facts.waits_for_consumer)
     return Decision(Action.BIND, volume=found.name) if found else None
 
@@ -98,12 +99,12 @@ def _provision(facts: Facts) -> Decision:
 
 
 def _from_source(claim: Claim) -> Decision | None:
-    """Make no empty volume for a claim with a data source: wait, or leave it to its populator; None without one."""
+    """Wait, or leave the claim to its populator, when it has a data source; None without one."""
     source = claim.data_source
     if source is None:
         return None
     match source.populator:
-        case Populator.NOBODY:
+        case Populator.NONE:
             return wait("source-namespace", requested=str(source))
         case Populator.DRIVER:
             return wait("source-unsupported", requested=str(source))
@@ -125,14 +126,14 @@ def _on_selected_node(facts: Facts, storage_class: StorageClass) -> Decision:
 
 
 def _nowhere(facts: Facts, storage_class: StorageClass) -> Decision | None:
-    """Wait for a node that the class allows; None where there is one, or where the class allows all."""
+    """Wait for a node in the class's allowedTopologies; None when there is one, or the class has none."""
     if not storage_class.allowed_topologies or any(storage_class.allows(node.labels) for node in facts.nodes):
         return None
     return wait("class-no-node", requested=storage_class.name, actual=_topologies(storage_class))
 
 
 def _topologies(storage_class: StorageClass) -> str:
-    """One of these terms has to hold; in a term, each label has to have one of its values."""
+    """Return the class's allowedTopologies as text: terms are ORed, labels of a term are ANDed."""
     terms = (
         " and ".join(f"{key} in {'|'.join(values)}" for key, values in term.items())
         for term in storage_class.allowed_topologies
@@ -141,13 +142,13 @@ def _topologies(storage_class: StorageClass) -> str:
 
 
 def _new(facts: Facts) -> tuple[Reason, ...]:
-    """The reasons of a new volume: also that an older one is left where it is, where the class says so."""
+    """Return the reasons of a new volume, also that an older one stays unused because of the class."""
     older = passed_over(facts)
     return (Reason("provisioning"), older) if older else (Reason("provisioning"),)
 
 
 def _unselected(facts: Facts) -> Decision:
-    """A class that waits, and no node yet: which pod, if any, is it waiting for?"""
+    """Wait for the first consumer of a claim without a selected node, naming the pod if there is one."""
     waiting = [pod for pod in facts.pods if not pod.deleting]
     if not waiting:
         return wait("first-consumer")
@@ -156,7 +157,7 @@ def _unselected(facts: Facts) -> Decision:
 
 
 def cannot_serve(claim: Claim, storage_class: StorageClass) -> Reason | None:
-    """Why no backend of the class can create what the claim asks for, on any node; None when one can."""
+    """Return why the class's backend cannot create the requested volume on any node; None when it can."""
     if unserved := [each for each in claim.modes if each not in SERVED_MODES]:
         return Reason("class-modes", requested=", ".join(unserved), actual=", ".join(SERVED_MODES))
     backend = storage_class.parameters.get("backend", DEFAULT_BACKEND)
@@ -166,7 +167,7 @@ def cannot_serve(claim: Claim, storage_class: StorageClass) -> Reason | None:
 
 
 def class_problem(storage_class: StorageClass) -> Reason | None:
-    """What is wrong with a class of ours; None when nothing is."""
+    """Return what is wrong with a class of Mooring; None when it is valid."""
     try:
         parameters = ClassParameters.parse(storage_class.parameters)
     except InvalidParameter as error:

@@ -1,4 +1,4 @@
-"""What an object that is being deleted waits for: in sentences for people, by its finalizers."""
+"""Explain what an object that is being deleted waits for, by its finalizers."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from provisioner.model.volume import Volume
 
 def claim_deletion(claim: Claim, pods: Sequence[Pod]) -> str:
     """
-    Return that the claim is being deleted, and what for it waits. `pods` are those that mount it.
+    Return that the claim is being deleted and what it waits for. `pods` are the pods that mount it.
 
     Source: kubernetes, pkg/controller/volume/pvcprotection (which pods count as using it).
     """
@@ -23,7 +23,7 @@ def claim_deletion(claim: Claim, pods: Sequence[Pod]) -> str:
 
 def volume_deletion(volume: Volume, claim: Claim | None) -> str:
     """
-    Return that the volume is being deleted, and what for it waits. `claim` is the live one of its claimRef's name.
+    Return that the volume is being deleted and what it waits for. `claim` is the existing claim of its claimRef's name.
 
     Source: kubernetes, pkg/controller/volume/pvprotection (a volume is protected while it is bound).
     """
@@ -46,14 +46,14 @@ def volume_deletion(volume: Volume, claim: Claim | None) -> str:
 
 
 def pod_deletion(pod: Pod, *, mounter: str, failure: str) -> str:
-    """Return that the pod is being deleted, and what for it waits; `mounter` is who unmounts its volumes."""
+    """Return that the pod is being deleted and what it waits for; `mounter` unmounts its volumes."""
     waits = [f"{mounter} to unmount its volumes"] if pod.node_name and pod.claims else []
     failed = f"; the last failure: {failure}" if failure else ""
     return f"{_deletion(waits, pod.finalizers)}{failed}"
 
 
 def _deletion(waits: Sequence[str], finalizers: Sequence[str]) -> str:
-    found = [*waits, *(f"whoever set finalizer {each} to remove it" for each in finalizers)]
+    found = [*waits, *(f"the owner of finalizer {each} to remove it" for each in finalizers)]
     return f"it is being deleted, and waits for {', and for '.join(found)}" if found else "it is being deleted"
 
 

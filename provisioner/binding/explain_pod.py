@@ -1,4 +1,4 @@
-"""Why a pod's volumes are not mounted, or that they are."""
+"""Explain whether a pod's volumes are mounted, and why not."""
 
 from collections.abc import Sequence
 
@@ -19,11 +19,13 @@ def explain_pod(
     in_cluster: bool = False,
 ) -> Explanation:
     """
-    Whether the pod's volumes are there.
+    Explain whether the pod's volumes are mounted.
 
-    `missing` are the names of claims that do not exist; `refusal` says why the claim of an ephemeral volume may not be
-    used (`ClaimVolume.refusal`); `failure` is the last Event about mounting or unmounting for this very pod, where that
-    is a warning. `nodes` are all there are, None where that is not known. In a cluster kubelet mounts.
+    :param missing: names of claims that do not exist
+    :param refusal: why the claim of an ephemeral volume may not be used (`ClaimVolume.refusal`)
+    :param failure: message of the last Event about mounting or unmounting for this pod, if that is a warning
+    :param nodes: all nodes; None where they are unknown
+    :param in_cluster: kubelet mounts, instead of the engine
     """
     subject = f"pod {pod.namespace}/{pod.name}"
     unbound = [claim for claim in claims if claim.state != "Bound"]
@@ -40,11 +42,11 @@ def explain_pod(
     if refusal:
         message = refusal
     elif missing:
-        message = f"claim {missing[0]} does not exist; create it, or the StatefulSet that makes it"
+        message = f"claim {missing[0]} does not exist; create it, or the StatefulSet that creates it"
     elif waits := [claim for claim in unbound if not (pod.ready and claim.state == TERMINATING)]:
         message = f"it waits for {waits[0].subject}: {waits[0].message}"
     elif not pod.claims:
-        message = "it mounts no claim, so that nothing of it waits for Mooring"
+        message = "it mounts no claim, so it does not wait for Mooring"
     elif not pod.node_name:
         message = "its claims are bound, and it waits to be scheduled"
     elif lost := _lost_node(pod, nodes):
@@ -54,17 +56,17 @@ def explain_pod(
         message += "" if pod.ready else ", and its containers are not ready"
         message += "".join(f"; {claim.subject}: {claim.message}" for claim in (*unbound, *changing))
     elif failure:
-        message = f"its claims are bound, and {mounter} could not mount them, and tries again: {failure}"
+        message = f"its claims are bound, and {mounter} failed to mount them, and retries: {failure}"
     else:
         message = f"its claims are bound, and {mounter} is mounting them"
     return Explanation(subject, pod.phase, pod.ready and not missing and not refusal, message, reasons)
 
 
 def _lost_node(pod: Pod, nodes: Sequence[Node] | None) -> str:
-    """Why nothing is mounted or unmounted where the pod is; "" when something is, or that is not known."""
+    """Return why the pod's node mounts and unmounts nothing; "" when it does, or when that is unknown."""
     if not pod.node_name or nodes is None:
         return ""
     node = next((each for each in nodes if each.name == pod.node_name), None)
     if node is None:
-        return f"node {pod.node_name}, where it is, does not exist; delete the pod, so that another takes its place"
-    return "" if node.ready else f"node {pod.node_name}, where it is, is not ready; start that node, or its engine"
+        return f"its node {pod.node_name} does not exist; delete the pod, so that it is recreated on another node"
+    return "" if node.ready else f"its node {pod.node_name} is not ready; start that node, or its engine"

@@ -1,4 +1,4 @@
-"""All that was observed about one claim before deciding."""
+"""The facts about one claim on which a decision is based."""
 
 from dataclasses import dataclass, field
 
@@ -16,13 +16,16 @@ from provisioner.model.volume import Volume
 @dataclass(frozen=True, slots=True)
 class Facts:
     """
-    A claim and its surroundings, observed at one moment; only `volumes` go on changing, with the events that come in.
+    A claim and the objects around it, observed at one moment; only `volumes` is updated by later events.
 
-    `storage_class` and `attributes_class` are None when the claim names none or one that does not exist. `manifests`
-    are those, in the trash or not, whose last holder was a claim of this name in a namespace of this name.
-    `stateful_sets` are those of the namespace; `pods` those that mount the claim. `siblings` are the other claims of
-    the same pod, each with its own surroundings but without siblings; `missing` the names of those that the StatefulSet
-    has yet to make. `cluster_uid` is "" while it is not known.
+    :ivar storage_class: the claim's class; None when it names none, or one that does not exist
+    :ivar attributes_class: likewise
+    :ivar manifests: those, also in the trash, whose last owner was a claim of this name in a namespace of this name
+    :ivar stateful_sets: those of the namespace
+    :ivar pods: those that mount the claim
+    :ivar siblings: the facts of the other claims of the same pod, which have no siblings themselves
+    :ivar missing: names of the siblings that the StatefulSet has not created yet
+    :ivar cluster_uid: "" while it is unknown
     """
 
     claim: Claim
@@ -40,7 +43,7 @@ class Facts:
 
     @property
     def node(self) -> Node | None:
-        """The node that the scheduler selected, if it exists."""
+        """The selected node, if it exists."""
         return next((node for node in self.nodes if node.name == self.claim.selected_node), None)
 
     @property
@@ -50,17 +53,17 @@ class Facts:
 
     @property
     def stateful_set(self) -> StatefulSet | None:
-        """The set that the claim is an ordinal of; of two whose names make the same claim, the one that stays."""
+        """The set that the claim is an ordinal of; of two such sets, the one that is not being deleted."""
         owners = [each for each in self.stateful_sets if each.ordinal_of(self.claim.name)]
         return min(owners, key=lambda each: each.deleting, default=None)
 
     @property
     def ordinals(self) -> tuple[Ordinal, ...]:
-        """What the claim is, by the StatefulSets that stay; two may make a claim of the same name."""
+        """The claim's ordinals in sets that are not being deleted; two sets may have a claim of the same name."""
         found = (each.ordinal_of(self.claim.name) for each in self.stateful_sets if not each.deleting)
         return tuple(each for each in found if each)
 
     @property
     def waits_for_consumer(self) -> bool:
-        """Whether the claim's class leaves the choice of a node to the scheduler."""
+        """Whether the claim's class has WaitForFirstConsumer, so that the scheduler selects the node."""
         return self.storage_class is not None and self.storage_class.waits_for_consumer

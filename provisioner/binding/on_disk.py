@@ -1,8 +1,8 @@
 """
-The volumes on the disks, and what stands for them in the API; which of them may be erased.
+The volumes on the disks, the API objects that represent them, and which of them may be erased.
 
-The rule: only bytes that nothing names are erased. A PersistentVolume, a claim that waits for them or lost its
-PersistentVolume, a mount, another cluster, or a copy of the disk makes it a refusal, with the reason.
+Only bytes that no object refers to are erased. A PersistentVolume, a claim that waits for them or lost its
+PersistentVolume, a mount, another cluster, or a copy of the disk is a reason to refuse.
 """
 
 import enum
@@ -18,22 +18,22 @@ from provisioner.model.kinds import Object
 
 
 class State(enum.Enum):
-    """What stands for a volume's bytes; the first five are the phases of its PersistentVolume."""
+    """The state of a volume on a disk; the first five are the phases of its PersistentVolume."""
 
     BOUND = "bound"
     RELEASED = "released"
-    """Its claim is gone, and it is retained."""
+    """Its claim was deleted, and the volume is retained."""
     AVAILABLE = "available"
     FAILED = "failed"
     PENDING = "pending"
     CREATING = "creating"
     """No PersistentVolume yet: it is being created for a claim."""
     ORPHAN = "orphan"
-    """No PersistentVolume stands for it."""
+    """It has no PersistentVolume."""
     OTHER_CLUSTER = "other-cluster"
-    """As above, and another cluster recorded it: a PersistentVolume may stand for it there."""
+    """It has no PersistentVolume here, and another cluster recorded it, which may have one."""
     UNAVAILABLE = "unavailable"
-    """There is a PersistentVolume, and no node that answers has its bytes."""
+    """There is a PersistentVolume, and its bytes are on no available node."""
 
 
 WITHOUT_OBJECT: Final = frozenset({State.ORPHAN, State.OTHER_CLUSTER, State.CREATING})
@@ -44,19 +44,19 @@ PHASES: Final = {each.value: each for each in (State.BOUND, State.RELEASED, Stat
 
 @dataclass(frozen=True, slots=True)
 class VolumeSummary:
-    """Of a PersistentVolume of ours no more than is needed here: an odd field elsewhere must not hide it."""
+    """The fields of a PersistentVolume that are needed here: an invalid field elsewhere must not hide it."""
 
     name: str
     handle: str
     phase: str = ""
     claim: str = ""
-    """Of its claimRef, as namespace/name; "" for none."""
+    """Return the claim of its claimRef as namespace/name; "" for none."""
     capacity: str = ""
     pool: str = ""
 
     @classmethod
     def of(cls, obj: Object) -> "VolumeSummary | None":
-        """Read an API object; None when its driver is another."""
+        """Read an API object; None when it belongs to another driver."""
         spec = obj.get("spec") or {}
         csi, ref = spec.get("csi") or {}, spec.get("claimRef") or {}
         if csi.get("driver") != names.DRIVER:
@@ -73,7 +73,7 @@ class VolumeSummary:
 
 @dataclass(frozen=True, slots=True)
 class ClaimSummary:
-    """The same of a claim."""
+    """The fields of a claim that are needed here."""
 
     namespace: str
     name: str
@@ -96,13 +96,13 @@ class ClaimSummary:
 
     @property
     def key(self) -> str:
-        """As people write it."""
+        """Return ``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the API server has now; `uid` is the cluster's own."""
+    """The objects of the API server; `uid` is the cluster's UID."""
 
     uid: str
     volumes: Sequence[VolumeSummary] = ()
@@ -110,7 +110,7 @@ class Cluster:
 
     @property
     def by_handle(self) -> Mapping[str, VolumeSummary]:
-        """The PersistentVolume of each handle."""
+        """Return volume handle → PersistentVolume."""
         return {each.handle: each for each in self.volumes}
 
 
@@ -119,10 +119,12 @@ class StoredVolume:
     """
     A volume on a disk.
 
-    `claim` is the claim that has it or had it last, as namespace/name, "" for none; `volume` the name of its
-    PersistentVolume, "" for none; `cluster` the UID of the one that recorded it. `size_bytes` are reserved for it, None
-    where that cannot be read; `used_bytes` occupied, None while that is not measured. There are several `nodes`
-    for a copied disk.
+    :ivar claim: the claim that has it or had it last, as namespace/name; "" for none
+    :ivar volume: name of its PersistentVolume; "" for none
+    :ivar cluster: UID of the cluster that recorded it
+    :ivar size_bytes: reserved bytes; None where they cannot be read
+    :ivar used_bytes: occupied bytes; None while they are not measured
+    :ivar nodes: several for a copied disk
     """
 
     name: str
@@ -182,10 +184,11 @@ def against_erasing(
     manifest: Manifest, manifests: Sequence[Manifest], cluster: Cluster, *, from_cluster: str = "", used_at: str = ""
 ) -> Reason | None:
     """
-    Return why the bytes of a volume may not be erased; None when nothing has them.
+    Return why the bytes of a volume may not be erased; None when they may.
 
-    `manifests` are all on the disks. `from_cluster` is the UID of another cluster whose volumes may be erased, too;
-    `used_at` a path at which its node uses the volume.
+    :param manifests: all manifests on the disks
+    :param from_cluster: UID of another cluster whose volumes may be erased as well
+    :param used_at: a path at which the volume's node uses it
     """
     if (volume := cluster.by_handle.get(manifest.handle)) is not None:
         return Reason("erase-volume", manifest.csi_name, actual=volume.name)
@@ -199,9 +202,9 @@ def against_purging(
     manifest: Manifest, manifests: Sequence[Manifest], cluster: Cluster, *, from_cluster: str = ""
 ) -> Reason | None:
     """
-    Return why an entry of the trash may not be removed for good; None when it may.
+    Return why an entry of the trash may not be purged; None when it may.
 
-    One that is older than a volume of the same handle, in its place or in the trash, is of no use to anybody.
+    An entry that is older than a volume of the same handle, in the pool or in the trash, is not needed by any claim.
     """
     same = [each for each in manifests if each.handle == manifest.handle]
     if any(not each.in_trash or each.deleted > manifest.deleted for each in same):
@@ -212,7 +215,7 @@ def against_purging(
 
 
 def _against_losing(manifest: Manifest, cluster: Cluster, from_cluster: str) -> Reason | None:
-    """Who counts on bytes that no PersistentVolume stands for: another cluster, or a claim."""
+    """Return the cluster or claim that may need bytes without a PersistentVolume, as a reason; None for neither."""
     if reason := _against_cluster(manifest, cluster, from_cluster):
         return reason
     for claim in cluster.claims:
@@ -230,7 +233,7 @@ def _against_cluster(manifest: Manifest, cluster: Cluster, from_cluster: str) ->
 
 
 def holder_of(manifest: Manifest) -> str:
-    """Return the claim that a volume's manifest names as its last, as namespace/name; "" for none."""
+    """Return the last owner in a volume's manifest, as namespace/name; "" for none."""
     claim = manifest.holder.get(names.HOLDER_CLAIM, "")
     return f"{manifest.holder.get(names.HOLDER_NAMESPACE, '')}/{claim}" if claim else ""
 
@@ -240,5 +243,5 @@ def _created_for(claim: ClaimSummary, manifest: Manifest) -> bool:
 
 
 def _may_adopt(claim: ClaimSummary, manifest: Manifest) -> bool:
-    """Whether the volume may be a former one of a claim without a volume, for Mooring or for an admin."""
+    """Report whether the volume may be a former volume of a claim that has none."""
     return holder_of(manifest) == claim.key and names.RELEASED not in manifest.holder and not claim.forgets

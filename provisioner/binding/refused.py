@@ -1,7 +1,7 @@
 """
-The last refusal of a claim's volume, as a fact: recorded on the claim, it outlives its Event and needs no controller.
+The last refusal of a claim's volume, recorded on the claim, so that it outlives its Event and the controller.
 
-It holds until something else is asked for, by the claim or by its classes, or until the claim is bound.
+It is in force until the claim or one of its classes changes what is requested, or until the claim is bound.
 """
 
 import hashlib
@@ -16,12 +16,12 @@ DIGEST: Final = 16
 
 def asked(facts: Facts) -> str:
     """
-    Return what identifies the claim and all that it and its classes ask for: once it differs, a refusal is void.
+    Return a digest of the claim and of everything that it and its classes request; a refusal of another digest is void.
 
-    Not the node: the same is asked for on another one.
+    The node is not included, since the request is the same on every node.
     """
     claim, storage_class, attributes = facts.claim, facts.storage_class, facts.attributes_class
-    said: list[object] = [
+    request: list[object] = [
         claim.uid,
         str(claim.request),
         claim.modes,
@@ -34,22 +34,22 @@ def asked(facts: Facts) -> str:
     ]
     if storage_class is not None:
         topologies = [sorted(term.items()) for term in storage_class.allowed_topologies]
-        said += [storage_class.provisioner, sorted(storage_class.parameters.items()), storage_class.mount_options]
-        said += [storage_class.reclaim_policy, storage_class.waits_for_consumer, storage_class.allows_expansion]
-        said += [topologies]
+        request += [storage_class.provisioner, sorted(storage_class.parameters.items()), storage_class.mount_options]
+        request += [storage_class.reclaim_policy, storage_class.waits_for_consumer, storage_class.allows_expansion]
+        request += [topologies]
     if attributes is not None:
-        said += [attributes.driver, sorted(attributes.parameters.items())]
-    return hashlib.sha256(repr(said).encode()).hexdigest()[:DIGEST]
+        request += [attributes.driver, sorted(attributes.parameters.items())]
+    return hashlib.sha256(repr(request).encode()).hexdigest()[:DIGEST]
 
 
 def in_force(facts: Facts) -> Refusal | None:
-    """Return the refusal on record, unless something else was asked for since; None when there is none."""
+    """Return the recorded refusal, unless the request has changed since; None when there is none."""
     found = facts.claim.refusal
     return found if found is not None and found.asked == asked(facts) else None
 
 
 def last_refusal(facts: Facts) -> tuple[Reason, ...]:
-    """Return the refusal in force as a reason: of the driver, or of Mooring by what only the drivers' disks tell."""
+    """Return the refusal in force as a reason: one of the driver, or one of the controller."""
     found = in_force(facts)
     if found is None:
         return ()

@@ -1,4 +1,4 @@
-"""What was observed in one namespace, put together claim by claim: its own facts, and those of its siblings."""
+"""The observed objects of one namespace, and the facts of each claim and its siblings."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -15,12 +15,12 @@ from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 
 Held = Mapping[str, tuple[Manifest, ...]]
-"""Claim's name → the manifests whose last holder was a claim of this name."""
+"""Claim name → the manifests whose last owner was a claim of this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The objects around the claims of a namespace; the three calls find one by its name, or None."""
+    """The objects around the claims of a namespace; the three callables return one by name, or None."""
 
     volumes: Index
     nodes: tuple[Node, ...]
@@ -33,12 +33,12 @@ class Snapshot:
     attributes_class: Callable[[str], AttributesClass | None]
 
     def adopts(self, claim: Claim) -> bool:
-        """Whether the claim's class gives former volumes back, in a namespace whose UID is known."""
+        """Report whether the claim's class adopts former volumes, in a namespace whose UID is known."""
         found = self.storage_class(claim.class_name)
         return bool(self.namespace_uid) and found is not None and found.adopts != "Never"
 
     def siblings(self, claim: Claim) -> Sequence[Claim]:
-        """The other claims of the pods that mount the claim, and those that its StatefulSet makes for the same pod."""
+        """Return the other claims of the pods that mount the claim, and of the pod of its StatefulSet."""
         names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.lasting}
         for each in self.stateful_sets:
             names.update(() if each.deleting else each.beside(claim.name))
@@ -47,9 +47,9 @@ class Snapshot:
 
     def facts(self, claim: Claim, *, held: Held, siblings: Sequence[Claim] | None = None) -> Facts:
         """
-        The claim and its surroundings, and those of its siblings.
+        Return the facts of the claim and of its siblings.
 
-        `siblings` are those of the method of that name, where they are known already.
+        `siblings` is the result of the method of that name, where it is known already.
         """
         mounting = self._by_claim()
         own = self._alone(claim, held, mounting)
@@ -75,7 +75,7 @@ class Snapshot:
         )
 
     def _by_claim(self) -> Mapping[str, Sequence[Pod]]:
-        """Claim's name → the pods that mount it; once for all claims, since a pod may have a hundred."""
+        """Return claim name → the pods that mount it, for all claims at once: a pod may have a hundred."""
         found: dict[str, list[Pod]] = {}
         for each in self.pods:
             for name in dict.fromkeys(each.claims.values()):

@@ -15,7 +15,7 @@ import structlog
 
 from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
-from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover, meant_for
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, lost_race, meant_for
 from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -39,7 +39,7 @@ DRIVER_UNAVAILABLE_SECONDS = 0.5
 EVENTS = {
     Outcome.COLLECT: ("Normal", "BindRaceCollected"),
     Outcome.SET_ASIDE: ("Warning", "BindRaceLost"),
-    Outcome.GIVE_BACK: ("Normal", "AdoptionLost"),
+    Outcome.FORMER: ("Normal", "AdoptionLost"),
 }
 
 
@@ -85,7 +85,7 @@ class BindRace:
             return Done()
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        found = leftover(volume, claim=claim, others=volumes_in(self._caches))
+        found = lost_race(volume, claim=claim, others=volumes_in(self._caches))
         if found is not None:
             await self._mark(fresh, found)
         return Done()  # the changed volume wakes this key again
@@ -99,8 +99,10 @@ class BindRace:
     async def _mark(self, volume: Object, found: RaceLoser) -> None:
         """Raises Conflict when the volume is no longer as it was judged, such as bound to somebody."""
         await self._transport.patch(VOLUME, volume["metadata"]["name"], mark(volume, found))
-        kind, reason = EVENTS[found.fate]
-        log.info("volume.left_over", volume=volume["metadata"]["name"], fate=found.fate.value, why=found.reason.message)
+        kind, reason = EVENTS[found.outcome]
+        log.info(
+            "volume.left_over", volume=volume["metadata"]["name"], outcome=found.outcome.value, why=found.reason.message
+        )
         await self._recorder.record(dict(volume), type=kind, reason=reason, message=found.reason.message)
 
     async def _collect(self, volume: Object) -> Done | RequeueAfter:
@@ -128,8 +130,8 @@ def mark(volume: Object, found: RaceLoser) -> list[Json]:
     """The JSON patch: whole or not at all, and only on the volume as it was read."""
     metadata = volume["metadata"]
     annotations = dict(metadata["annotations"])
-    if found.fate is Outcome.GIVE_BACK:
-        annotations[HISTORY] = history.write(found.held)
+    if found.outcome is Outcome.FORMER:
+        annotations[HISTORY] = history.write(found.owners)
     else:
         annotations[RELEASED] = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     meant = history.read(metadata["annotations"][HISTORY])[-1]

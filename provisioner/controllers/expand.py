@@ -15,7 +15,7 @@ from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.actions.expand_volume import Expands, Grown, grow, write_grown
-from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Growth, Turn, growth, has
+from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Expansion, Turn, expansion, has
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
@@ -70,20 +70,20 @@ class Expand:
             storage_class = StorageClass.of(named) if named else None
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        decision = growth(claim, volume, storage_class=storage_class, refused=claim.uid in self._refused)
+        decision = expansion(claim, volume, storage_class=storage_class, refused=claim.uid in self._refused)
         match decision.turn:
             case Turn.CONTROLLER:
                 return await self._expand(found, held, claim, decision)
             case Turn.USER:
                 message = "; ".join(each.message for each in decision.reasons)
                 await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
-            case Turn.NOBODY:
+            case Turn.NONE:
                 self._retries.forget(claim.uid)
                 self._refused.discard(claim.uid)
                 await self._unmark(held, claim, volume)
         return Done()
 
-    async def _expand(self, found: Json, held: Json, claim: Claim, decision: Growth) -> Done | RequeueAfter:
+    async def _expand(self, found: Json, held: Json, claim: Claim, decision: Expansion) -> Done | RequeueAfter:
         size, name = decision.size, held["metadata"]["name"]
         if pause := self._pause(claim, size):
             return RequeueAfter(pause, "it was refused a moment ago")

@@ -16,7 +16,7 @@ import structlog
 from provisioner.actions.delete_claim import delete_claim, delete_waiting_pods
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.lifecycle import node_loss_messages
-from provisioner.binding.lifecycle.node_loss import Loss, Outcome, Step, fate, last_node
+from provisioner.binding.lifecycle.node_loss import Loss, Outcome, Step, last_node, next_step
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
@@ -26,7 +26,7 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
-from provisioner.observe.node_loss_facts import Drivers, held_by, look, look_live
+from provisioner.observe.node_loss_facts import Drivers, blocked_by, look, look_live
 from provisioner.observe.node_loss_triggers import NodeLossTriggers
 
 log = structlog.get_logger()
@@ -35,7 +35,7 @@ CONFIRM_SECONDS = 1.0
 SLOWLY_SECONDS = 60.0
 """Between two tries of what stays refused until an admin does something."""
 
-FINAL = frozenset({Step.LET_GO, Step.LEAVE, Step.PROMPT, Step.RELEASE, Step.NOTE_RETURN})
+FINAL = frozenset({Step.DELETE_CLAIM, Step.LEAVE, Step.PROMPT, Step.RELEASE, Step.NOTE_RETURN})
 """What is not decided on caches alone: without the note of its loss a volume may be deleted."""
 
 
@@ -67,13 +67,13 @@ class NodeLoss:
             return Done()
         try:
             seen = look(found, self._caches, self._drivers)
-            decided = fate(seen, grace=self._grace)
+            decided = next_step(seen, grace=self._grace)
             if decided.step in FINAL:
                 found, seen = await look_live(self._transport, key[1], self._drivers)
-                if fate(seen, grace=self._grace) != decided:
+                if next_step(seen, grace=self._grace) != decided:
                     return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
-                seen = dataclasses.replace(seen, held_by=held_by(seen.claim, self._caches))
-                decided = fate(seen, grace=self._grace)
+                seen = dataclasses.replace(seen, blocked_by=blocked_by(seen.claim, self._caches))
+                decided = next_step(seen, grace=self._grace)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         return await self._act(found, seen, decided)
@@ -89,7 +89,7 @@ class NodeLoss:
                 await self._tell(seen, "NodeLost", node_loss_messages.lost(seen, grace=self._grace))
             case Step.WAIT:
                 return RequeueAfter(decided.seconds, "the node may come back")
-            case Step.LET_GO:
+            case Step.DELETE_CLAIM:
                 return await self._let_go(seen)
             case Step.LEAVE:
                 await self._tell(seen, "ClaimKept", node_loss_messages.left(seen))
@@ -108,7 +108,7 @@ class NodeLoss:
         except Forbidden as error:
             await self._tell(seen, "ClaimKept", node_loss_messages.forbidden(seen))
             return RequeueAfter(SLOWLY_SECONDS, error.message)
-        await self._tell(seen, "ClaimReleased", node_loss_messages.let_go(seen))
+        await self._tell(seen, "ClaimReleased", node_loss_messages.claim_deleted(seen))
         return Done()  # the claim wakes this key when it is gone
 
     async def _prompt(self, volume: Volume) -> None:

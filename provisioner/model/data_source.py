@@ -24,7 +24,7 @@ class Populator(enum.Enum):
     """The CSI driver, by CreateVolume with a volume_content_source."""
     EXTERNAL = "external"
     """A volume populator, which also provisions the volume."""
-    NOBODY = "nobody"
+    NONE = "none"
     """None: the source is in another namespace, which needs a ReferenceGrant, and those are not supported."""
 
 
@@ -56,7 +56,7 @@ class DataSource:
     def populator(self) -> Populator:
         """The component that populates a volume from it."""
         if self.namespace:
-            return Populator.NOBODY
+            return Populator.NONE
         return Populator.DRIVER if (self.api_group, self.kind) in _KINDS else Populator.EXTERNAL
 
     def __str__(self) -> str:

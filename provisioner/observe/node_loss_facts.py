@@ -26,7 +26,7 @@ class Drivers(Protocol):
         """The nodes whose drivers say that they have the pool, be it a copy or not."""
 
 
-def held_by(claim: Claim | None, caches: Caches) -> str:
+def blocked_by(claim: Claim | None, caches: Caches) -> str:
     """Another claim of the same ordinal that waits for a volume that no Node reaches; "" for none."""
     if claim is None:
         return ""
@@ -112,7 +112,7 @@ def _loss(
         nodes=tuple(map(Node.of, nodes)),
         claim=found if same else None,
         successor=found is not None and not same and not found.deleting,
-        made_anew=ref is not None and any(ref.name in StatefulSet.of(each).claims() for each in sets),
+        recreated=ref is not None and any(ref.name in StatefulSet.of(each).claims() for each in sets),
         reported=bool(drivers.reporting(volume.pool_uuid)),
         seconds=_seconds(volume.annotations.get(LOST_SINCE, "")),
     )

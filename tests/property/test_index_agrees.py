@@ -59,7 +59,7 @@ def test_an_index_that_was_emptied_keeps_nothing(events: list[str | Json]) -> No
     for name in NAMES:
         index.drop(name)
 
-    assert (len(index), index._shelves, index._named, index._handles) == (0, {}, {}, {})
+    assert (len(index), index._buckets, index._named, index._handles) == (0, {}, {}, {})
 
 
 HERE, THERE = (

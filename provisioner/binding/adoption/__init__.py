@@ -1,1 +1,1 @@
-"""Decide whether a claim gets its former volume back, alone and together with its siblings."""
+"""Decide whether a claim adopts its former volume, alone and together with its siblings."""

@@ -1,4 +1,4 @@
-"""A claim's former volume comes back to it, together with those of its siblings, or the claim waits for it."""
+"""A claim adopts its former volume together with its siblings, or waits for it."""
 
 from provisioner.binding.adoption.evaluate import evaluate
 from provisioner.binding.adoption.siblings import together
@@ -7,6 +7,6 @@ from provisioner.binding.facts import Facts
 
 
 def adopt(facts: Facts) -> Decision | None:
-    """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
-    judged = evaluate(facts)
-    return together(facts, judged) if judged else None
+    """Adopt the former volume or wait for it; None when the claim has none, or its class does not adopt."""
+    evaluation = evaluate(facts)
+    return together(facts, evaluation) if evaluation else None

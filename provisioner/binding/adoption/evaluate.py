@@ -1,7 +1,7 @@
 """
-Does the claim have a former volume, and may it have it back? What its siblings can have is judged in `siblings`.
+Evaluate whether the claim has a former volume and can adopt it. Its siblings are evaluated in `siblings`.
 
-A former volume that may not be taken leaves the claim waiting: it never falls through to an empty volume.
+A claim whose former volume cannot be adopted waits; it never gets an empty volume instead.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from provisioner.binding.adoption.former import (
     Former,
     changes_attributes,
     former_volumes,
-    last_held,
+    last_former,
     of_another_cluster,
     of_recreated_namespace,
 )
@@ -19,7 +19,7 @@ from provisioner.binding.decision import Action, Decision, Reason, wait
 from provisioner.binding.facts import Facts
 from provisioner.binding.lifecycle.modify import class_problem as attributes_problem
 from provisioner.binding.lifecycle.modify import loses_attributes
-from provisioner.binding.matching.index import bucket
+from provisioner.binding.matching.index import bucket_key
 from provisioner.model import names
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass
@@ -27,24 +27,24 @@ from provisioner.model.storage_class import DEFAULT_BACKEND, StorageClass
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What shall happen to the claim, and the former volume that it gets back; None where it waits."""
+    """The decision for the claim, and the former volume that it adopts; None where it waits."""
 
     decision: Decision
     former: Former | None = None
 
     @property
     def waits(self) -> bool:
-        """Whether the claim gets nothing yet."""
+        """Whether the claim waits."""
         return self.former is None
 
 
 def evaluate(facts: Facts) -> Evaluation | None:
-    """Give the former volume back, wait for it, or None: the claim has none, or its class does not adopt."""
+    """Adopt the former volume or wait for it; None when the claim has none, or its class does not adopt."""
     storage_class = facts.storage_class
     if storage_class is None or facts.claim.forgets:
         return None
     if storage_class.adopts == "Never":
-        return _given(facts)
+        return _assigned(facts)
     formers = former_volumes(facts)
     if not formers:
         return _of_recreated_namespace(facts, storage_class) or _of_another_cluster(
@@ -52,29 +52,29 @@ def evaluate(facts: Facts) -> Evaluation | None:
         )
     if storage_class.reclaim_policy == "Delete":
         return Evaluation(wait("class-adopt-delete", requested=storage_class.name, actual=storage_class.adopts))
-    if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_given for each in formers):
+    if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_assigned for each in formers):
         for each in formers:
             if was := each.ordinal:
                 return Evaluation(wait("former-ordinal", volume=each.name, requested=was.stateful_set, actual=str(was)))
-        return None  # the class adopts ordinals, and neither the claim nor the volume ever was one
+        return None  # the class adopts ordinals, and neither the claim nor the volume belongs to one
     return _last(facts, formers)
 
 
-def _given(facts: Facts) -> Evaluation | None:
-    """Return what an admin gave to the claim of this name: that counts in a class that never adopts by itself, too."""
-    formers = [each for each in former_volumes(facts) if each.is_given and each.volume is not None]
+def _assigned(facts: Facts) -> Evaluation | None:
+    """Adopt the volume that an admin assigned to the claim's name, also in a class with adopt: Never."""
+    formers = [each for each in former_volumes(facts) if each.is_assigned and each.volume is not None]
     return _last(facts, formers) if formers else None
 
 
 def _last(facts: Facts, formers: Sequence[Former]) -> Evaluation:
-    former = last_held(formers)
+    former = last_former(formers)
     if former is None:
         return Evaluation(wait("former-several", volume=formers[0].name, actual=_names(formers)))
     return _checked(facts, former)
 
 
 def passed_over(facts: Facts) -> Reason | None:
-    """Return why a claim gets a new volume although an earlier namespace has one of its name; None when it does not."""
+    """Return why the claim gets a new volume although one of an earlier namespace had one; None when it does not."""
     storage_class = facts.storage_class
     if storage_class is None or not storage_class.fresh_in_recreated_namespace or facts.claim.forgets:
         return None
@@ -83,7 +83,7 @@ def passed_over(facts: Facts) -> Reason | None:
 
 
 def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Evaluation | None:
-    """Wait for an admin's decision: the namespace was deleted and recreated, and may be another tenant's now."""
+    """Wait for an admin's decision: the namespace was recreated, and may belong to another tenant now."""
     found = _recreated(facts, storage_class)
     if not found or storage_class.fresh_in_recreated_namespace:
         return None
@@ -94,11 +94,13 @@ def _of_recreated_namespace(facts: Facts, storage_class: StorageClass) -> Evalua
 
 
 def _recreated(facts: Facts, storage_class: StorageClass) -> Sequence[Former]:
-    """The volumes of earlier namespaces that the class would return; a plain claim has none where ordinals adopt."""
+    """Return the volumes of earlier namespaces that the class would adopt."""
     if storage_class.adopts == "Never":
         return ()
     found = of_recreated_namespace(facts)
-    concerns = storage_class.adopts == "Claim" or facts.ordinals or any(each.ordinal or each.is_given for each in found)
+    concerns = (
+        storage_class.adopts == "Claim" or facts.ordinals or any(each.ordinal or each.is_assigned for each in found)
+    )
     return found if concerns else ()
 
 
@@ -107,7 +109,7 @@ def _names(formers: Sequence[Former]) -> str:
 
 
 def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Evaluation | None:
-    """A disk that comes from elsewhere is never passed over, and never taken without somebody's word."""
+    """Wait when the claim's former volume belongs to another cluster: an admin has to decide."""
     found = of_another_cluster(facts)
     if found is None or (ordinals_only and names.HOLDER_STATEFUL_SET not in found.holder):
         return None
@@ -116,9 +118,9 @@ def _of_another_cluster(facts: Facts, *, ordinals_only: bool) -> Evaluation | No
 
 
 def _checked(facts: Facts, former: Former) -> Evaluation:
-    """All checks on the one former volume; the first that fails is the reason to wait."""
+    """Check the former volume; the first check that fails is the reason to wait."""
     volume, manifest = former.volume, former.manifest
-    failed = _fails(facts, former) or _outbid(facts, former)
+    failed = _fails(facts, former) or _not_preferred(facts, former)
     if failed is not None:
         return Evaluation(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
     modifies = changes_attributes(facts.claim, former)
@@ -136,7 +138,7 @@ def _checked(facts: Facts, former: Former) -> Evaluation:
 
 def _fails(facts: Facts, former: Former) -> Reason | None:
     claim, volume, manifest = facts.claim, former.volume, former.manifest
-    if facts.ordinals and former.ordinal and former.ordinal not in facts.ordinals and not former.is_given:
+    if facts.ordinals and former.ordinal and former.ordinal not in facts.ordinals and not former.is_assigned:
         return Reason("former-other-ordinal", former.name, str(facts.ordinals[0]), str(former.ordinal))
     if volume is not None and volume.deleting:
         return Reason("former-deleting", former.name)
@@ -168,7 +170,7 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
 
 
 def _other_class(facts: Facts, former: Former) -> Reason | None:
-    """A volume without an object tells its backend only; one with an object tells its class."""
+    """Compare the class of a PersistentVolume, or the backend of a volume without one, with the claim's class."""
     claim, volume, manifest = facts.claim, former.volume, former.manifest
     if volume is not None and volume.class_name != claim.class_name:
         return Reason("former-class", former.name, claim.class_name, volume.class_name)
@@ -179,17 +181,17 @@ def _other_class(facts: Facts, former: Former) -> Reason | None:
     return None
 
 
-def _outbid(facts: Facts, former: Former) -> Reason | None:
+def _not_preferred(facts: Facts, former: Former) -> Reason | None:
     """
-    Could the binder take another volume although this one names the claim? Fewer access modes win over a reservation.
+    Return the volume that the binder would prefer to this one although its claimRef names the claim.
 
-    Of two with as many modes, it looks through either first. Source: kubernetes,
-    pkg/controller/volume/persistentvolume, index.go (findBestMatchForClaim).
+    A volume with fewer access modes is preferred to a reserved one; with as many modes either may be chosen. Source:
+    kubernetes, pkg/controller/volume/persistentvolume, index.go (findBestMatchForClaim).
     """
     if former.volume is None:
         return None
-    modes = bucket(former.volume)
-    for others, rival in facts.volumes.buckets(facts.claim, delay=facts.waits_for_consumer):
+    modes = bucket_key(former.volume)
+    for others, preferred in facts.volumes.buckets(facts.claim, delay=facts.waits_for_consumer):
         if others != modes and len(others) <= len(modes):
-            return Reason("former-not-preferred", former.name, ", ".join(former.volume.modes), rival.name)
+            return Reason("former-not-preferred", former.name, ", ".join(former.volume.modes), preferred.name)
     return None

@@ -1,8 +1,8 @@
 """
-The volumes that a claim of this name held before, and which of them was last.
+The former volumes of a claim: volumes that earlier claims of its name were bound to, and which of them was last.
 
-One of a namespace of the same name that was deleted and recreated may be another tenant's: it is never returned by
-itself, and never passed over in silence. One whose making was interrupted before anybody had it is no former volume.
+A volume of a recreated namespace may belong to another tenant: it is never adopted automatically, and the claim waits.
+A volume whose creation was interrupted, so that it was never bound, is no former volume.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from provisioner.model.stateful_set import Ordinal
 from provisioner.model.volume import Volume
 
 UNREADABLE: Final = -1
-"""Stands for an ordinal of which only the set was noted: it equals none that exists."""
+"""The number of an ordinal whose label is invalid; it equals no existing one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """A volume that a claim of this name held: its PersistentVolume, its manifest, or both."""
+    """A former volume: its PersistentVolume, its manifest, or both."""
 
     volume: Volume | None
     manifest: Manifest | None
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """The name for messages."""
         return self.volume.name if self.volume else self.manifest.csi_name if self.manifest else ""
 
     @property
@@ -39,16 +39,16 @@ class Former:
         return self.volume.handle if self.volume else self.manifest.handle if self.manifest else ""
 
     @property
-    def is_given(self) -> bool:
-        """Whether an admin gave it to the claim of this name, be it an ordinal or not."""
+    def is_assigned(self) -> bool:
+        """Whether an admin assigned it to the claim's name, for an ordinal or not."""
         ref = self.volume.claim_ref if self.volume else None
         labels = self.manifest.holder if self.manifest else {}
-        held_by = ref.uid if ref else labels.get(names.HOLDER_CLAIM_UID)
-        return held_by in names.IMPORTED_UIDS
+        owner = ref.uid if ref else labels.get(names.HOLDER_CLAIM_UID)
+        return owner in names.IMPORTED_UIDS
 
     @property
     def ordinal(self) -> Ordinal | None:
-        """What it was held for; None for a claim that was no ordinal."""
+        """The ordinal that it belonged to; None for a claim of no ordinal."""
         notes = self.volume.annotations if self.volume else {}
         labels = self.manifest.holder if self.manifest else {}
         stateful_set = notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, "")
@@ -66,7 +66,7 @@ class Former:
         return self.manifest.holder.get(names.HOLDER_ATTRIBUTES_CLASS, "") if self.manifest else ""
 
     def reached_from(self, node: Node) -> bool:
-        """Whether the node can use it."""
+        """Report whether the node can use it."""
         if self.volume is not None:
             return self.volume.reaches(node.labels)
         return node.has_pool(self.handle.partition(".")[0])
@@ -74,35 +74,37 @@ class Former:
     @property
     def since(self) -> str:
         """
-        When it was last given to a claim of this name; "" when that is not known. Sorts by time.
+        When it was last assigned to a claim of this name; "" when that is unknown. Sorts by time.
 
-        Without the final Z, which sorts after the point before a fraction of a second.
+        It has no final Z, which would sort after the point before a fraction of a second.
         """
         return self.manifest.since.removesuffix("Z") if self.manifest else ""
 
 
 def former_volumes(facts: Facts) -> Sequence[Former]:
-    """Every volume that a claim of this name, in this very namespace, held before; in the order of their names."""
-    return _held(facts, here=True)
+    """Return every volume that a claim of this name had in the same namespace (by UID), sorted by name."""
+    return _formers(facts, same_namespace=True)
 
 
 def of_recreated_namespace(facts: Facts) -> Sequence[Former]:
     """
-    Every volume that a claim of this name held in an earlier namespace of this name, in the order of their names.
+    Return every volume that a claim of this name had in an earlier namespace of this name, sorted by name.
 
-    One of which the namespace's UID was never recorded counts as such: whose it is cannot be told.
+    A volume without a recorded namespace UID is one of them, since its owner is unknown.
     """
-    return _held(facts, here=False)
+    return _formers(facts, same_namespace=False)
 
 
-def _held(facts: Facts, *, here: bool) -> Sequence[Former]:
-    """`here`: in this very namespace, by its UID; else in another one of the same name, in this cluster."""
+def _formers(facts: Facts, *, same_namespace: bool) -> Sequence[Former]:
+    """Return those of the same namespace (by UID), or else those of another namespace of that name in this cluster."""
     claim = facts.claim
     manifests = [each for each in facts.manifests if names.RELEASED not in each.holder and each.ready]
-    held = [each for each in manifests if _of_claim(facts, each) and _held_here(facts, each) is here]
-    if not here and facts.cluster_uid:
+    held = [
+        each for each in manifests if _of_claim(facts, each) and _is_of_this_namespace(facts, each) is same_namespace
+    ]
+    if not same_namespace and facts.cluster_uid:
         held = [each for each in held if each.holder.get(names.HOLDER_CLUSTER_UID) in {None, "", facts.cluster_uid}]
-    # A volume made anew under the handle of one in the trash goes before that.
+    # A volume recreated with the handle of one in the trash replaces it.
     by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
     found = [
         Former(volume, by_handle.get(volume.handle))
@@ -110,7 +112,7 @@ def _held(facts: Facts, *, here: bool) -> Sequence[Former]:
         if volume.driver == names.DRIVER
         and volume.claim_ref is not None
         and volume.claim_ref.uid not in {"", claim.uid}
-        and (volume.namespace_uid == facts.namespace_uid) is here
+        and (volume.namespace_uid == facts.namespace_uid) is same_namespace
         and names.RELEASED not in volume.annotations
     ]
     found += [
@@ -123,9 +125,9 @@ def _held(facts: Facts, *, here: bool) -> Sequence[Former]:
 
 def of_another_cluster(facts: Facts) -> Manifest | None:
     """
-    A volume without an object that a claim of this name held in another cluster: its API server, or its disk, moved.
+    Return a volume without a PersistentVolume that a claim of this name had in another cluster, or None.
 
-    None also while it is not known which cluster this is.
+    None also while the UID of this cluster is unknown.
     """
     ours = frozenset({"", facts.cluster_uid})
     requested = (facts.claim.namespace, facts.claim.name)
@@ -143,17 +145,17 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
 
 def _of_claim(facts: Facts, manifest: Manifest) -> bool:
     holder = manifest.holder
-    held_by = (holder.get(names.HOLDER_NAMESPACE), holder.get(names.HOLDER_CLAIM))
-    return held_by == (facts.claim.namespace, facts.claim.name)
+    owner = (holder.get(names.HOLDER_NAMESPACE), holder.get(names.HOLDER_CLAIM))
+    return owner == (facts.claim.namespace, facts.claim.name)
 
 
-def _held_here(facts: Facts, manifest: Manifest) -> bool:
+def _is_of_this_namespace(facts: Facts, manifest: Manifest) -> bool:
     return manifest.holder.get(names.HOLDER_NAMESPACE_UID) == facts.namespace_uid
 
 
-def last_held(formers: Sequence[Former]) -> Former | None:
-    """The one that an admin gave to the claim, or else held last; None when that cannot be told, for any of them."""
-    given = [each for each in formers if each.is_given]
+def last_former(formers: Sequence[Former]) -> Former | None:
+    """Return the volume that an admin assigned, or else the last one; None when the order is unknown."""
+    given = [each for each in formers if each.is_assigned]
     formers = given or formers
     if len(formers) == 1:
         return formers[0]
@@ -164,8 +166,8 @@ def last_held(formers: Sequence[Former]) -> Former | None:
 
 def changes_attributes(claim: Claim, former: Former) -> bool:
     """
-    Whether the former volume is to be given the attributes that the claim asks for, before it comes back.
+    Report whether the former volume is modified to the requested VolumeAttributesClass before it is adopted.
 
-    A claim that asks for none changes nothing; whether it can have the volume says `lifecycle.modify`.
+    A claim that requests none changes nothing; `lifecycle.modify` decides whether it can be bound to the volume.
     """
     return claim.attributes_class not in {"", former.attributes_class}

@@ -1,4 +1,4 @@
-"""What an admin decides: which former volume a claim gets. What can never go well is refused."""
+"""Decisions of an admin about which former volume a claim gets; what cannot succeed is refused."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from provisioner.model.volume import Volume
 
 def candidates(claim: Claim, volumes: Iterable[Volume]) -> Sequence[Volume]:
     """
-    The volumes that a claim of this name held before, whatever stands against them, in the order of their names.
+    Return all volumes that claims of this name had, sorted by name, whether they can be adopted or not.
 
-    Those of a namespace of the same name that was made anew, and those that were released, are among them.
+    They include volumes of an earlier namespace of the same name, and released ones.
     """
     found = (
         volume
@@ -31,10 +31,10 @@ def candidates(claim: Claim, volumes: Iterable[Volume]) -> Sequence[Volume]:
 
 def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | None) -> Reason | None:
     """
-    Why the claim could not be bound to the volume, even if its claimRef named the claim; None when it can.
+    Return why the claim could not be bound to the volume, even if its claimRef named the claim; None when it could.
 
-    `storage_class` is the claim's, if it exists. A volume that is smaller than the request can be bound where that
-    class expands it.
+    `storage_class` is the claim's class, if it exists. A volume that is smaller than the request can be bound where
+    the class allows expansion.
     """
     if claim.volume_name:
         return Reason("bound", actual=claim.volume_name)
@@ -54,7 +54,7 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
     expands = storage_class is not None and storage_class.ours and storage_class.allows_expansion
     if volume.capacity < claim.request and not expands:
         return Reason("former-too-small", volume.name, str(claim.request), str(volume.capacity))
-    # Size and VolumeAttributesClass are the controller's to change, which then adopts it: `changes_hands_later`.
+    # The controller expands or modifies the volume before it adopts it: see `is_changed_first`.
     given = dataclasses.replace(
         volume,
         claim_ref=dataclasses.replace(ref, uid=claim.uid),
@@ -62,18 +62,18 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
         capacity=max(volume.capacity, claim.request),
     )
     failed = rejection(claim, given)
-    if failed is None and changes_hands_later(claim, volume):
+    if failed is None and is_changed_first(claim, volume):
         return _controller_refuses(claim, volume, storage_class)
     return failed
 
 
-def changes_hands_later(claim: Claim, volume: Volume) -> bool:
-    """Whether the binder would not take the volume as it is, so that the controller has to change it first."""
+def is_changed_first(claim: Claim, volume: Volume) -> bool:
+    """Report whether the controller has to expand or modify the volume before the binder binds it."""
     return claim.attributes_class != volume.attributes_class or volume.capacity < claim.request
 
 
 def _controller_refuses(claim: Claim, volume: Volume, storage_class: StorageClass | None) -> Reason | None:
-    """Why the controller would not adopt a volume that is marked as given to the claim's name, as `evaluate` says."""
+    """Return why the controller would not adopt a volume that is assigned to the claim's name; see `evaluate`."""
     if claim.forgets:
         return Reason("former-forgotten", volume.name, claim.name)
     if storage_class is None:
@@ -93,9 +93,11 @@ def cannot_import(
     key: str, claim: Claim | None, storage_class: StorageClass | None, volumes: Iterable[Volume], *, class_name: str
 ) -> Reason | None:
     """
-    Why no volume can be made for the claim of this key, ``namespace/name``, of what lies on a disk; None when it can.
+    Return why data on a disk cannot be imported for a claim; None when it can.
 
-    `claim` is None while there is none of that name; `storage_class` is the one of `class_name`, if that exists.
+    :param key: of the claim, ``namespace/name``
+    :param claim: None while it does not exist
+    :param storage_class: the class named `class_name`, if it exists
     """
     if claim is not None and claim.volume_name:
         return Reason("bound", actual=claim.volume_name)
@@ -117,7 +119,7 @@ def cannot_import(
 
 
 def cannot_release(volume: Volume, holder: Claim | None) -> Reason | None:
-    """Why the volume cannot be let go of, if so. `holder` is the living claim of the name in its claimRef."""
+    """Return why the volume cannot be released, if so. `holder` is the existing claim of its claimRef's name."""
     if volume.driver != names.DRIVER:
         return Reason("foreign-driver", volume.name, actual=volume.driver)
     if volume.claim_ref is None:

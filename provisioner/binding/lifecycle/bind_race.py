@@ -1,8 +1,8 @@
 """
-Volumes that lost a race: the claim they were made for, or were about to go back to, was bound to another volume.
+PersistentVolumes that lost a bind race: their claim was bound to another one while they were created or adopted.
 
-kube-controller-manager then takes the claim's UID off such a volume and leaves it Available, reserved by name or for
-anybody: the next claim of that name would be bound to it at once, be it empty or out of date.
+kube-controller-manager then removes the claim's UID from such a volume and leaves it Available, reserved by name or for
+any claim. The next claim of that name would be bound to it at once, whether it is empty or outdated.
 Source: kubernetes, pkg/controller/volume/persistentvolume/pv_controller.go (syncVolume, unbindVolume).
 """
 
@@ -18,93 +18,94 @@ from provisioner.model.volume import ClaimRef, Volume
 
 
 class Outcome(enum.Enum):
-    """What becomes of a volume that lost."""
+    """What is done with a volume that lost a bind race."""
 
     COLLECT = "collect"
-    """Nobody ever had it, and that is proven: it goes to the trash, and its object with it."""
+    """It was never bound, which is proven: it is moved to the trash, and its PersistentVolume is deleted."""
     SET_ASIDE = "set aside"
-    """Most likely nobody ever had it, but its claim is gone: it is kept, and no claim gets it by itself."""
-    GIVE_BACK = "give back"
-    """It has data: it is what it was before, the former volume of the claim that had it last."""
+    """It was probably never bound, but its claim was deleted: it is retained, and no claim gets it automatically."""
+    FORMER = "former"
+    """It has data, and stays the former volume of the claim that had it last."""
 
 
 @dataclass(frozen=True, slots=True)
 class RaceLoser:
     """
-    A volume that lost, and why.
+    A volume that lost a bind race, and why.
 
-    `uid` is what its claimRef says from now on, where it says none; `held` are the claims that did have it.
+    :ivar uid: the UID to write to its claimRef, which has none
+    :ivar owners: the claims that had it before
     """
 
-    fate: Outcome
+    outcome: Outcome
     reason: Reason
     uid: str
-    held: Sequence[Held]
+    owners: Sequence[Held]
 
 
 def meant_for(volume: Volume) -> Held | None:
-    """The claim that was to have the volume, if the volume looks as if it had lost; None for all others."""
+    """Return the claim that the volume was meant for, if it may have lost a bind race; None for all other volumes."""
     ref = volume.claim_ref
-    held = history.read(volume.annotations.get(names.HISTORY, ""))
+    owners = history.read(volume.annotations.get(names.HISTORY, ""))
     if volume.driver != names.DRIVER or volume.phase != "Available" or volume.deleting:
         return None
-    # The binder's own mark goes with the UID: where it stays, somebody else made the volume free.
-    if volume.bound_by_controller or not held or not held[-1].claim_uid:
+    # The binder removes its own annotation with the UID: where it is still there, another client released the volume.
+    if volume.bound_by_controller or not owners or not owners[-1].claim_uid:
         return None
-    return held[-1] if ref is None or ref == _by_name(held[-1]) else None
+    return owners[-1] if ref is None or ref == _by_name(owners[-1]) else None
 
 
-def leftover(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -> RaceLoser | None:
+def lost_race(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) -> RaceLoser | None:
     """
-    What becomes of the volume; None when it did not lose, or when that cannot be told.
+    Decide what to do with a volume that lost a bind race; None when it did not, or when that is unknown.
 
-    `claim` is the claim of that name as the API server has it now, not as a cache does; `others` are all volumes.
+    :param claim: the claim of that name, read from the API server and not from a cache
+    :param others: all volumes
 
-    A claim names its volume once and for all, so one that is bound to another volume never had this one. When the claim
-    is gone, another volume that still has its UID tells the same, as the binder would have taken it off that one, too;
-    but that is no proof to delete by.
+    A claim never changes its volumeName, so one that is bound to another volume never had this one. When the claim was
+    deleted, another volume that still has its UID shows the same, but does not suffice as proof for deletion.
     """
     meant = meant_for(volume)
     if meant is None:
         return None
-    held = history.read(volume.annotations[names.HISTORY])[:-1]
+    owners = history.read(volume.annotations[names.HISTORY])[:-1]
     lives = claim is not None and claim.uid == meant.claim_uid
     got = _bound_elsewhere(claim, volume) if lives else _named_by_another(meant, others)
-    if not got or (volume.claim_ref is None and (held or not lives)):
-        return None  # whoever takes a whole claimRef off a volume that may have data knows what that means
+    if not got or (volume.claim_ref is None and (owners or not lives)):
+        return None  # an admin who removes the whole claimRef of a volume with data makes it free on purpose
     key = f"{meant.namespace}/{meant.claim}"
-    if held:
-        before = held[-1].claim_uid if _by_name(held[-1]) == _by_name(meant) else ""
+    if owners:
+        before = owners[-1].claim_uid if _by_name(owners[-1]) == _by_name(meant) else ""
         reason = Reason("bind-race-former", volume.name, requested=key, actual=got)
-        return RaceLoser(Outcome.GIVE_BACK, reason, before, held) if before else None
+        return RaceLoser(Outcome.FORMER, reason, before, owners) if before else None
     if not _made_for(volume, meant):
         return None
     if lives:
-        return RaceLoser(Outcome.COLLECT, Reason("bind-race-empty", volume.name, key, got), names.LOST_RACE_UID, held)
+        return RaceLoser(Outcome.COLLECT, Reason("bind-race-empty", volume.name, key, got), names.LOST_RACE_UID, owners)
     reason = Reason("bind-race-unproven", volume.name, key, got)
     return RaceLoser(Outcome.SET_ASIDE, reason, meant.claim_uid, (meant,))
 
 
 def is_collected(volume: Volume) -> bool:
-    """Whether it was decided already that the volume goes to the trash: its claimRef is the proof, written down."""
+    """Report whether the volume is to be moved to the trash, which its claimRef's UID records."""
     ref = volume.claim_ref
     return volume.driver == names.DRIVER and ref is not None and ref.uid in names.LOST_RACE_UIDS
 
 
 def _bound_elsewhere(claim: Claim | None, volume: Volume) -> str:
-    """The other volume that the claim is bound to; "" when it is not, or not yet."""
+    """Return the other volume that the claim is bound to; "" when it is not bound to one."""
     if claim is None or not claim.bind_completed or claim.volume_name == volume.name:
         return ""
     return claim.volume_name
 
 
 def _named_by_another(meant: Held, others: Iterable[Volume]) -> str:
-    """The volume that belongs to the claim to this day, by UID; "" when there is none."""
+    """Return the volume whose claimRef still has the claim's UID; "" when there is none."""
     return next((each.name for each in others if each.claim_ref and each.claim_ref.uid == meant.claim_uid), "")
 
 
 def _made_for(volume: Volume, meant: Held) -> bool:
-    """Whether it was made for exactly this claim, and is not one that was found again on a disk."""
+    """Report whether it was provisioned for exactly this claim, and was not recovered from a disk."""
     name = f"pvc-{meant.claim_uid}"
     return (
         volume.provisioned_by == names.DRIVER
@@ -114,5 +115,5 @@ def _made_for(volume: Volume, meant: Held) -> bool:
     )
 
 
-def _by_name(held: Held) -> ClaimRef:
-    return ClaimRef(held.namespace, held.claim)
+def _by_name(owners: Held) -> ClaimRef:
+    return ClaimRef(owners.namespace, owners.claim)

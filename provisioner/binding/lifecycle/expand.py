@@ -1,9 +1,9 @@
 """
-Does a bound claim's volume have to grow, to what size, and whose turn is it?
+Decide whether a bound claim's volume has to be expanded, to what size, and by which component.
 
 Source: external-resizer, pkg/controller/expand_and_recover.go; kubernetes, pkg/kubelet/volumemanager (node's part); the
-states are those of KEP-1790. An expansion that was begun is finished before another one begins, unless the driver has
-finally refused it: only then can a smaller request take its place.
+states are those of KEP-1790. An expansion is finished before another one starts, unless the driver has finally refused
+it: only then a smaller request can replace it.
 """
 
 import enum
@@ -30,56 +30,58 @@ NODE_ERROR: Final = "NodeResizeError"
 
 
 class Turn(enum.Enum):
-    """Who acts next."""
+    """The component that acts next."""
 
-    NOBODY = "nobody"
-    """It is as large as it is asked to be, or not ours to grow."""
+    NONE = "none"
+    """None: the volume is as large as requested, or is not Mooring's."""
     CONTROLLER = "controller"
-    """ControllerExpandVolume, to the size of the decision."""
+    """The controller, by ControllerExpandVolume to the size of the decision."""
     NODE = "node"
-    """The volume is large enough, its filesystem not yet: kubelet's work, or the embedded engine's agent's."""
+    """Kubelet, or the engine's: the volume is large enough, and its filesystem is not expanded yet."""
     USER = "user"
-    """Nothing happens until somebody changes something."""
+    """None until the claim, its class or the volume is changed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Growth:
-    """Whose turn it is, and why the claim does not have what it asks for yet."""
+class Expansion:
+    """The component that acts next, and why the claim does not have the requested capacity yet."""
 
     turn: Turn
     size: Quantity = ZERO
     reasons: tuple[Reason, ...] = ()
 
 
-NONE: Final = Growth(Turn.NOBODY)
+NONE: Final = Expansion(Turn.NONE)
 
 
-def growth(claim: Claim, volume: Volume | None, *, storage_class: StorageClass | None, refused: bool = False) -> Growth:
+def expansion(
+    claim: Claim, volume: Volume | None, *, storage_class: StorageClass | None, refused: bool = False
+) -> Expansion:
     """
-    What is to be done so that the claim has what it asks for.
+    Decide how the claim gets the requested capacity.
 
-    `refused` says that the driver's last answer was final: nothing of that expansion goes on. Only a claim and a volume
-    that name each other are touched.
+    `refused` means that the driver finally refused the last expansion, so that nothing of it is in progress. Only a
+    claim and a volume that name each other are expanded.
     """
     if volume is None or not are_bound(claim, volume) or claim.request <= has(claim, volume):
         return NONE
     size = _size(claim, refused=refused)
     begun = claim.resize_status != ""
     if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS} and volume.capacity >= size:
-        return Growth(Turn.NODE, volume.capacity, (_from_to("node-expand-pending", claim, volume.capacity),))
+        return Expansion(Turn.NODE, volume.capacity, (_from_to("node-expand-pending", claim, volume.capacity),))
     grows_by_itself = volume.capacity >= claim.request
     if not begun and not grows_by_itself and storage_class is not None and not storage_class.allows_expansion:
-        return Growth(Turn.USER, size, (Reason("expand-not-allowed", actual=storage_class.name),))
-    return Growth(Turn.CONTROLLER, size, (_why(claim, size),))
+        return Expansion(Turn.USER, size, (Reason("expand-not-allowed", actual=storage_class.name),))
+    return Expansion(Turn.CONTROLLER, size, (_why(claim, size),))
 
 
 def has(claim: Claim, volume: Volume) -> Quantity:
-    """What the claim can use now; its status says so as soon as it is bound."""
+    """Return the claim's present capacity, which its status has as soon as it is bound."""
     return claim.capacity if claim.capacity > ZERO else volume.capacity
 
 
 def are_bound(claim: Claim, volume: Volume) -> bool:
-    """Whether the two name each other, and the volume is ours to change."""
+    """Report whether the two name each other, and the volume is Mooring's."""
     ref = volume.claim_ref
     return (
         claim.phase == "Bound"
@@ -93,9 +95,9 @@ def are_bound(claim: Claim, volume: Volume) -> bool:
 
 def _size(claim: Claim, *, refused: bool) -> Quantity:
     """
-    What the volume grows to: the request, or what was begun and is not known to have failed.
+    Return the size to expand to: the request, or that of a started expansion that is not known to have failed.
 
-    Upstream goes on with what was refused when the volume has the smaller request already, and never gets out of it.
+    Upstream repeats a refused expansion when the volume already has the smaller requested size, and never ends that.
     """
     begun = claim.allocated or claim.request
     if claim.resize_status == IN_PROGRESS:
@@ -105,7 +107,7 @@ def _size(claim: Claim, *, refused: bool) -> Quantity:
 
 def _why(claim: Claim, size: Quantity) -> Reason:
     if claim.resize_status == NODE_INFEASIBLE:
-        said = claim.conditions.get(NODE_ERROR, "the node does not say why")
+        said = claim.conditions.get(NODE_ERROR, "the node reports no reason")
         return Reason("node-expand-refused", requested=size.readable(up=True), actual=said)
     if CONTROLLER_ERROR in claim.conditions and claim.allocated == size:
         code = "expand-refused" if claim.resize_status == INFEASIBLE else "expand-failed"
@@ -119,9 +121,9 @@ def _from_to(code: str, claim: Claim, size: Quantity) -> Reason:
 
 def node_part(claim: Claim, volume: Volume) -> Quantity | None:
     """
-    What the filesystem has to grow to on the node; None when there is nothing for the node to do.
+    Return the size to which the node has to expand the filesystem; None when it has nothing to do.
 
-    A volume that grew before this claim was bound to it shows by its size alone that the filesystem is to follow.
+    For a volume that was expanded before this claim was bound to it, only its size shows that.
     """
     mine = are_bound(claim, volume) and volume.capacity > has(claim, volume)
     return volume.capacity if mine and claim.resize_status in {"", NODE_PENDING, NODE_IN_PROGRESS} else None

@@ -1,5 +1,5 @@
 """
-Does a bound claim ask for another VolumeAttributesClass than it has, and can it have that?
+Decide whether a bound claim is modified to another VolumeAttributesClass, and whether that is possible.
 
 Source: external-resizer, pkg/modifycontroller; the states are those of KEP-3751.
 """
@@ -24,30 +24,30 @@ ERROR: Final = "ModifyVolumeError"
 
 
 class Step(enum.Enum):
-    """What to do next."""
+    """The next step."""
 
     NOTHING = "nothing"
-    """It has the class that it asks for."""
+    """The claim has the requested class."""
     MODIFY = "modify"
     """ControllerModifyVolume with the parameters of the class."""
     WAIT = "wait"
-    """The class does not exist; it may be created."""
+    """The class does not exist; it may be created later."""
     REFUSE = "refuse"
-    """The class can never be used here: it is another driver's."""
+    """The class can never be used: it is for another driver."""
     FORGET = "forget"
-    """The claim asks for none again, after a change that did not come about: drop the note of it."""
+    """The claim requests no class any more after a modification that did not succeed: remove its status."""
 
 
 @dataclass(frozen=True, slots=True)
 class Modification:
-    """The step, and why the claim does not have the class yet."""
+    """The next step, and why the claim does not have the class yet."""
 
     step: Step
     reasons: tuple[Reason, ...] = ()
 
 
 def class_problem(name: str, attributes_class: AttributesClass | None) -> Reason | None:
-    """Why the class of this name cannot be used; None when it can, or when none is named."""
+    """Return why the named class cannot be used; None when it can, or when none is named."""
     if name and attributes_class is None:
         return Reason("attributes-class-unknown", requested=name)
     if attributes_class is not None and attributes_class.driver != DRIVER:
@@ -57,18 +57,17 @@ def class_problem(name: str, attributes_class: AttributesClass | None) -> Reason
 
 def modification(claim: Claim, volume: Volume | None, *, attributes_class: AttributesClass | None) -> Modification:
     """
-    What is to be done so that the volume has the attributes that its claim asks for.
+    Decide how the volume gets the requested VolumeAttributesClass.
 
-    `attributes_class` is the one that the claim names, if it exists. A claim that returns to the class it has, while
-    there is a note of another change, has that class set anew: before what failed there may have been one that took
-    effect without an answer.
+    `attributes_class` is the class that the claim names, if it exists. A claim that returns to its present class after
+    a failed modification has that class applied again, since an unanswered call may have taken effect before.
     """
     requested = claim.attributes_class
     if volume is None or not are_bound(claim, volume):
         return Modification(Step.NOTHING)
     if requested == claim.current_attributes_class and not claim.modify_status:
         return Modification(Step.NOTHING)
-    if not requested:  # a class cannot be taken away, only another be given
+    if not requested:  # a class cannot be removed, only replaced
         return Modification(Step.NOTHING if claim.current_attributes_class else Step.FORGET)
     if problem := class_problem(requested, attributes_class):
         return Modification(Step.WAIT if attributes_class is None else Step.REFUSE, (problem,))
@@ -77,10 +76,10 @@ def modification(claim: Claim, volume: Volume | None, *, attributes_class: Attri
 
 def loses_attributes(claim: Claim, volume: Volume) -> bool:
     """
-    Return whether the volume has a class and the claim asks for none, so that they can never be bound.
+    Report whether the volume has a class and the claim requests none, so that they can never be bound.
 
-    The binder binds equal classes only; a PersistentVolume cannot lose its class, and a claim that is not bound cannot
-    be given one. Source: kubernetes, pkg/apis/core/validation (ValidatePersistentVolumeUpdate,
+    The binder binds equal classes only; the class of a PersistentVolume cannot be removed, and an unbound claim cannot
+    get one. Source: kubernetes, pkg/apis/core/validation (ValidatePersistentVolumeUpdate,
     ValidatePersistentVolumeClaimUpdate).
     """
     return bool(volume.attributes_class) and not claim.attributes_class

@@ -1,8 +1,9 @@
 """
-What becomes of a volume whose node is gone: its claim waits, unless its class says `onNodeLoss: Release`.
+Decide what to do with a volume whose node is lost: its claim waits, unless its class has `onNodeLoss: Release`.
 
-A volume follows its pool, and a Node's label says who has that. So a volume is lost only when nobody has the pool, and
-the Node that had it last is no more. A Node that is there loses nothing: be it not ready, or without its disk.
+A volume follows its pool, and the labels of Nodes show which one has the pool. A volume is lost only when no Node has
+the pool and the Node that had it last was deleted. While that Node exists nothing is lost, even if it is not ready or
+its disk is missing.
 """
 
 import enum
@@ -15,42 +16,44 @@ from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
 AGAIN_SECONDS = 5.0
-"""Until a driver is asked about again, whose Node is gone, and which still says that it has the pool."""
+"""The interval at which a driver is checked that still reports the pool after its Node was deleted."""
 
 
 class Step(enum.Enum):
-    """What to do next about one volume."""
+    """The next step for one volume."""
 
     NOTHING = "nothing"
     NOTE_NODE = "note node"
-    """Write down which Node has the pool."""
+    """Record which Node has the pool."""
     NOTE_LOSS = "note loss"
-    """Write down that the volume is lost from now on."""
+    """Record that the volume is lost from now on."""
     NOTE_RETURN = "note return"
-    """It is not lost any longer, or its class does not let go any longer: take the note of the loss away."""
+    """It is not lost any more, or its class does not release claims any more: remove the record of the loss."""
     WAIT = "wait"
-    """It is lost, and its node may still come back."""
-    LET_GO = "let go"
-    """Delete its claim; the StatefulSet makes it anew."""
+    """It is lost, and its node may still return."""
+    DELETE_CLAIM = "delete claim"
+    """Delete its claim; the StatefulSet recreates it."""
     LEAVE = "leave"
-    """Letting it go would help nobody: whether it is deleted is for its owner to say."""
+    """Deleting the claim would not let the pod start; leave the decision to its owner."""
     PROMPT = "prompt"
-    """Its claim is gone, and its StatefulSet did not make it anew yet: delete the pod that waits for it."""
+    """Its claim was deleted, and its StatefulSet has not recreated it yet: delete the pod that waits for it."""
     RELEASE = "release"
-    """A new claim waits for it, or it would be deleted: mark it as kept, and nobody's former volume any longer."""
+    """A new claim waits for it, or it would be deleted: release it, so that it is no former volume any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
     """
-    A volume and who could have its pool, observed at one moment.
+    A volume and the nodes that may have its pool, observed at one moment.
 
-    `claim` is the one that the volume's claimRef names, by UID, and None when that is gone; `successor` tells whether
-    another of its name is there. `made_anew` tells whether it is an ordinal that a StatefulSet wants now: what nobody
-    wants is not let go, and finds its volume should the node return first. `held_by` is another claim of that ordinal
-    that waits for a volume which nobody has either, its own or its former one: the pod would not start without it.
-    `reported` is True when some driver says it has the pool, be it a copy that is used nowhere. `seconds` have passed
-    since the loss was noted; None when it was not.
+    :ivar claim: the claim of the volume's claimRef, by UID; None when it was deleted
+    :ivar successor: whether another claim of its name exists
+    :ivar recreated: whether it is an ordinal that a StatefulSet has now; other claims are not deleted, and find their
+        volume if the node returns
+    :ivar blocked_by: another claim of that ordinal that waits for an unavailable volume, without which the pod would
+        not start
+    :ivar reported: whether a driver reports the pool, even as a copy that is not used
+    :ivar seconds: since the loss was recorded; None when it was not
     """
 
     volume: Volume
@@ -58,23 +61,23 @@ class Loss:
     nodes: tuple[Node, ...] = ()
     claim: Claim | None = None
     successor: bool = False
-    made_anew: bool = False
-    held_by: str = ""
+    recreated: bool = False
+    blocked_by: str = ""
     reported: bool = False
     seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The next step; `seconds` to wait until the one after, or the `node` to note."""
+    """The next step; `seconds` until the one after it, or the `node` to record."""
 
     step: Step
     seconds: float = 0.0
     node: str = ""
 
 
-def fate(seen: Loss, *, grace: float) -> Outcome:
-    """What to do about the volume, where a Node may be gone for `grace` seconds before that counts."""
+def next_step(seen: Loss, *, grace: float) -> Outcome:
+    """Decide the next step for the volume; a Node may be missing for `grace` seconds before it is lost."""
     volume = seen.volume
     if volume.deleting or RELEASED in volume.annotations:
         return Outcome(Step.NOTHING)
@@ -91,7 +94,7 @@ def fate(seen: Loss, *, grace: float) -> Outcome:
     if seen.reported:
         return Outcome(Step.WAIT, seconds=AGAIN_SECONDS)
     if not noted and seen.claim is None and volume.reclaim_policy == "Delete":
-        return Outcome(Step.NOTHING)  # its owner deleted the claim before anything was lost
+        return Outcome(Step.NOTHING)  # its owner deleted the claim before the volume was lost
     if seen.seconds is None:
         return Outcome(Step.NOTE_LOSS)
     if seen.seconds < grace:
@@ -101,10 +104,10 @@ def fate(seen: Loss, *, grace: float) -> Outcome:
 
 def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
     """
-    Whether the Node that had the pool last is no more.
+    Report whether the Node that had the pool last does not exist any more.
 
-    Not while another of its name is there without any pool: that may be the same machine, which registered anew and
-    has not mounted its disk. With a pool of its own it is another machine.
+    It counts as existing while a Node of its name has no pool: that may be the same machine, which registered again and
+    has not mounted its disk yet. With a pool of its own it is another machine.
     """
     name, _, uid = volume.annotations.get(LAST_NODE, "").partition("/")
     return bool(uid) and not any(node.uid == uid or (node.name == name and not node.pools) for node in nodes)
@@ -112,9 +115,10 @@ def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
 
 def _end_loss(seen: Loss) -> Step:
     """
-    The note of the loss keeps a volume whose policy is Delete from being deleted.
+    Report whether the record of the loss protects a volume with policy Delete from being deleted.
 
-    Whether a claim that went meanwhile was let go, or deleted by its owner, nobody can tell: such a volume stays kept.
+    It is unknown whether a claim that was deleted meanwhile was deleted by the controller or by its owner, so the
+    volume is retained.
     """
     ref = seen.volume.claim_ref
     if seen.volume.reclaim_policy != "Delete" or ref is None or not ref.uid:
@@ -128,17 +132,19 @@ def _let_go(seen: Loss) -> Step:
     if seen.volume.claim_ref is None or not seen.volume.claim_ref.uid:
         return Step.NOTHING
     if seen.claim is None:
-        return Step.RELEASE if seen.successor else Step.PROMPT if seen.made_anew else Step.NOTHING
+        return Step.RELEASE if seen.successor else Step.PROMPT if seen.recreated else Step.NOTHING
     if seen.claim.deleting or seen.claim.volume_name != seen.volume.name:
-        return Step.NOTHING  # bound to another one while this was made, it has lost nothing: that one is not to go
-    return Step.LET_GO if seen.made_anew and not seen.held_by else Step.LEAVE
+        return (
+            Step.NOTHING
+        )  # it was bound to another volume meanwhile, so its volume is not lost, and the claim is not deleted
+    return Step.DELETE_CLAIM if seen.recreated and not seen.blocked_by else Step.LEAVE
 
 
 def note_of(node: Node) -> str:
-    """The Node as an annotation tells of it; no name and no UID has a slash in it."""
+    """Return the annotation for a Node; names and UIDs contain no slash."""
     return f"{node.name}/{node.uid}"
 
 
 def last_node(volume: Volume) -> str:
-    """Name of the Node that had the volume's pool last."""
+    """Return the name of the Node that had the volume's pool last."""
     return volume.annotations.get(LAST_NODE, "").partition("/")[0]

@@ -1,4 +1,4 @@
-"""What people are told about a volume whose node is gone: what happened, and what to do next."""
+"""Messages about a volume whose node is lost: what happened, and what to do next."""
 
 from provisioner.binding.decision import Reason
 from provisioner.binding.lifecycle.node_loss import Loss, last_node
@@ -7,60 +7,62 @@ from provisioner.model.volume import Volume
 
 
 def noted_loss(volume: Volume | None) -> tuple[Reason, ...]:
-    """That the volume's node is gone, as one reads when asking about its claim; nothing while that is not noted."""
+    """Return that the volume's node is lost, for `explain`; nothing while that is not recorded."""
     since = volume.annotations.get(LOST_SINCE) if volume else None
     return (Reason("node-lost", requested=last_node(volume), actual=since),) if volume and since else ()
 
 
 def lost(seen: Loss, *, grace: float) -> str:
-    """It is gone, and this will follow."""
-    return _about(seen, f"if it stays away for {grace:g} s, the claim is let go")
+    """Return that the node is lost, and what will be done."""
+    return _about(seen, f"if it does not return within {grace:g} s, the claim is deleted")
 
 
-def let_go(seen: Loss) -> str:
-    """The claim has been deleted."""
+def claim_deleted(seen: Loss) -> str:
+    """Return that the claim was deleted."""
     return _about(seen, "the claim is let go, and its StatefulSet makes it anew")
 
 
 def left(seen: Loss) -> str:
-    """Letting the claim go would help nobody."""
-    why = f"its pod needs claim {seen.held_by}, too, which waits" if seen.held_by else "no StatefulSet wants it now"
+    """Return why deleting the claim would not help."""
+    why = (
+        f"its pod needs claim {seen.blocked_by}, too, which waits" if seen.blocked_by else "no StatefulSet wants it now"
+    )
     return _about(seen, f"the claim is kept, as {why}; {_by_hand(seen)}")
 
 
 def forbidden(seen: Loss) -> str:
-    """The API server does not let the controller delete it."""
+    """Return that the controller has no permission to delete the claim."""
     way = "install deploy/components/release-on-node-loss (Helm: releaseOnNodeLoss=true)"
     return _about(seen, f"the controller may not delete claims; {way}, or {_by_hand(seen)}")
 
 
 def waits_for_claim(namespace: str, *, pod: str, claim: str) -> str:
-    """Of a pod that the controller may not delete."""
-    again = f"`kubectl -n {namespace} delete pod {pod}` has its StatefulSet make both anew"
-    return f"it waits for claim {claim}, which is gone; {again}"
+    """Return the message for a pod that the controller may not delete."""
+    again = f"after `kubectl -n {namespace} delete pod {pod}` its StatefulSet recreates both"
+    return f"it waits for claim {claim}, which was deleted; {again}"
 
 
 def released(volume: Volume) -> str:
-    """Of the volume that was kept."""
+    """Return the message for the retained volume."""
     ref = volume.claim_ref
     assert ref is not None  # noqa: S101 - nobody else is let go of a volume
     return (
-        f"its claim went while node {last_node(volume)} was gone, and claims named {ref} no longer get it back; "
-        f"its data is kept, and `mooring adopt {ref.name} -n {ref.namespace} --volume {volume.name}` gives it back"
+        f"its claim was deleted while node {last_node(volume)} was lost, and claims named {ref} do not adopt it; "
+        f"its data is retained, and `mooring adopt {ref.name} -n {ref.namespace} --volume {volume.name}` assigns it"
     )
 
 
 def _about(seen: Loss, what: str) -> str:
     volume = seen.volume
-    gone = f"node {last_node(volume)}, which has volume {volume.name}, is gone from the cluster"
+    gone = f"node {last_node(volume)}, which has volume {volume.name}, was deleted from the cluster"
     said = f"StorageClass {volume.class_name}: onNodeLoss: Release"
-    return f"{gone}, and no other has its disk: {what} ({said}). The volume is kept"
+    return f"{gone}, and no other has its disk: {what} ({said}). The volume is retained"
 
 
 def _by_hand(seen: Loss) -> str:
     ref = seen.volume.claim_ref
     assert ref is not None  # noqa: S101 - as above
     return (
-        f"let it go with `kubectl -n {ref.namespace} delete pvc {ref.name} --wait=false`, then delete the pod that "
+        f"delete it with `kubectl -n {ref.namespace} delete pvc {ref.name} --wait=false`, then delete the pod that "
         "waits for it"
     )

@@ -18,11 +18,11 @@ class Bucket:
     labels: LabelIndex = field(default_factory=LabelIndex)
     by_affinity: dict[NodeSelector | None, list[Entry]] = field(default_factory=dict)
     by_label: dict[tuple[str, str], list[NodeSelector]] = field(default_factory=dict)
-    """Affinities of one term that asks for a label with one value, beside whatever else it asks, by the first such."""
+    """Affinities of one term that requires a label with one value, by the first such requirement."""
     others: list[NodeSelector] = field(default_factory=list)
 
     def put(self, entry: Entry, affinity: NodeSelector | None) -> None:
-        """Sort it in."""
+        """Insert a volume at its place in the order."""
         insort(self.all, entry)
         self.labels.put(entry)
         reached = self.by_affinity.get(affinity)
@@ -32,7 +32,7 @@ class Bucket:
         insort(reached, entry)
 
     def drop(self, entry: Entry, affinity: NodeSelector | None) -> None:
-        """Take it out."""
+        """Remove a volume."""
         self.labels.drop(entry)
         reached = self.by_affinity[affinity]
         for entries in (self.all, reached):
@@ -42,7 +42,7 @@ class Bucket:
             self._unlist(affinity)
 
     def reached_by(self, node: Node) -> Iterator[list[Entry]]:
-        """The lists of volumes that the node can use."""
+        """Return the lists of volumes that the node can use."""
         if None in self.by_affinity:
             yield self.by_affinity[None]
         for label in node.labels.items():
@@ -67,7 +67,7 @@ class Bucket:
 
 
 def _single_label(affinity: NodeSelector) -> tuple[str, str] | None:
-    """A label and its value without which no node matches the affinity; None where there is no such."""
+    """Return a label and value that every matching node has; None when there is none."""
     if len(affinity.terms) != 1 or affinity.terms[0].broken:
         return None
     asked = (each for each in affinity.terms[0].expressions if each.operator == "In" and len(each.values) == 1)

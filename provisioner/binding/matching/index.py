@@ -1,11 +1,11 @@
 """
-All volumes there are, and which of them a claim gets: upstream's rule, from an index that is fed by events.
+An index of all volumes, updated by events, that matches a claim by upstream's rules.
 
-Volumes that are free are kept by class, volume mode, attributes class and access modes, and within that by what nodes
-they reach, each list in the order of capacity and name. Volumes that name a claim are kept by that claim. So the
-smallest that is large enough is a bisection away, and what cannot be had is never looked at: bound volumes, other
-classes, the volumes of pools that a node does not have. A selector looks at those that have its labels. The checks of
-one volume, and their sources, are in `match`.
+Free volumes are indexed by class, volume mode, attributes class and access modes, and within that by the nodes that
+reach them, each list sorted by capacity and name. Volumes that name a claim are indexed by that claim. So the smallest
+sufficient volume is found by bisection, and volumes that cannot match are never read: bound ones, those of other
+classes, those of pools that the node does not have. A selector reads those with its labels. The checks of one volume,
+and their sources, are in `match`.
 """
 
 from bisect import bisect_left
@@ -32,13 +32,13 @@ class Index:
     """
     Volumes by name, put and dropped one at a time.
 
-    Where upstream's answer hangs on the order of a map, ours goes by name.
+    Where upstream's result depends on the order of a map, this one is the first by name.
     """
 
     def __init__(self, volumes: Iterable[Volume] = ()) -> None:
         self._volumes: dict[str, Volume] = {}
         self._handles: dict[str, int] = {}
-        self._shelves: dict[Kind, dict[frozenset[str], Bucket]] = {}
+        self._buckets: dict[Kind, dict[frozenset[str], Bucket]] = {}
         self._named: dict[tuple[str, str], dict[str, Volume]] = {}
         for volume in volumes:
             self.put(volume)
@@ -50,20 +50,20 @@ class Index:
         return iter(self._volumes.values())
 
     def get(self, name: str) -> Volume | None:
-        """The volume of that name."""
+        """Return the volume of that name."""
         return self._volumes.get(name)
 
     def naming(self, namespace: str, claim: str) -> list[Volume]:
-        """The volumes whose claimRef has that name, whatever its UID, in the order of their own names."""
+        """Return the volumes whose claimRef has that name, with any UID, sorted by name."""
         named = self._named.get((namespace, claim))
         return [named[name] for name in sorted(named)] if named else []
 
     def has_handle(self, handle: str) -> bool:
-        """Whether a volume of our driver has that handle."""
+        """Report whether a volume of Mooring's driver has that handle."""
         return handle in self._handles
 
     def put(self, volume: Volume) -> None:
-        """Know the volume as it is now."""
+        """Add or update a volume."""
         self.drop(volume.name)
         self._volumes[volume.name] = volume
         if volume.driver == DRIVER:
@@ -72,14 +72,14 @@ class Index:
             self._named.setdefault((volume.claim_ref.namespace, volume.claim_ref.name), {})[volume.name] = volume
         elif _is_free(volume):
             modes = frozenset(volume.modes)
-            shelves = self._shelves.setdefault(_kind(volume), {})
-            shelf = shelves.get(modes)
-            if shelf is None:
-                shelf = shelves[modes] = Bucket(modes)
-            shelf.put(_entry(volume), volume.node_affinity)
+            buckets = self._buckets.setdefault(_kind(volume), {})
+            bucket = buckets.get(modes)
+            if bucket is None:
+                bucket = buckets[modes] = Bucket(modes)
+            bucket.put(_entry(volume), volume.node_affinity)
 
     def drop(self, name: str) -> None:
-        """Forget it; one that is not known is fine."""
+        """Remove a volume, if it is in the index."""
         volume = self._volumes.pop(name, None)
         if volume is None:
             return
@@ -93,23 +93,24 @@ class Index:
             if not self._named[key]:
                 del self._named[key]
         elif _is_free(volume):
-            shelves = self._shelves[_kind(volume)]
-            shelf = shelves[frozenset(volume.modes)]
-            shelf.drop(_entry(volume), volume.node_affinity)
-            if not shelf.all:
-                del shelves[shelf.modes]
-                if not shelves:
-                    del self._shelves[_kind(volume)]
+            buckets = self._buckets[_kind(volume)]
+            bucket = buckets[frozenset(volume.modes)]
+            bucket.drop(_entry(volume), volume.node_affinity)
+            if not bucket.all:
+                del buckets[bucket.modes]
+                if not buckets:
+                    del self._buckets[_kind(volume)]
 
     def match(
         self, claim: Claim, *, node: Node | None = None, excluded: frozenset[str] = frozenset(), delay: bool = False
     ) -> Volume | None:
         """
-        The volume that the claim gets as the scheduler asks it, or None. `delay`: its class waits for a consumer.
+        Return the volume that the scheduler would choose, or None.
 
-        A volume reserved for the claim wins over all others; among the rest the smallest that is large enough. With a
-        `node`, only volumes which that node reaches: a reserved one that it does not reach means None, whatever else
-        fits. Source: k8s.io/component-helpers, storage/volume, FindMatchingVolume.
+        `delay` means that its class has WaitForFirstConsumer. A volume reserved for the claim is preferred to all
+        others; among the rest the smallest sufficient one. With a `node`, only volumes that the node reaches: a
+        reserved one that it does not reach means None. Source: k8s.io/component-helpers, storage/volume,
+        FindMatchingVolume.
         """
         for volume in self.naming(claim.namespace, claim.name):
             failed = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay)
@@ -118,63 +119,63 @@ class Index:
         if node is None and delay:
             return None
         requested = frozenset(claim.modes) if node is not None else frozenset()
-        shelves = [shelf for modes, shelf in self._shelves.get(_kind(claim), {}).items() if requested <= modes]
-        return _smallest(claim, shelves, node=node, excluded=excluded)
+        buckets = [bucket for modes, bucket in self._buckets.get(_kind(claim), {}).items() if requested <= modes]
+        return _smallest(claim, buckets, node=node, excluded=excluded)
 
     def match_claim(self, claim: Claim, *, delay: bool = False) -> Volume | None:
         """
-        The same as the persistentvolume controller asks it: without a node, by buckets of access modes.
+        Return the volume that the persistentvolume controller would choose, by buckets of access modes.
 
-        Buckets with fewer modes come first, so a larger volume with just the mode asked for beats a smaller one that
-        can do more, and even one that is reserved. Source: kubernetes, pkg/controller/volume/persistentvolume, index.go
-        (findBestMatchForClaim).
+        Buckets with fewer modes come first, so a larger volume with just the requested mode is preferred to a smaller
+        one with more modes, and even to a reserved one. Source: kubernetes, pkg/controller/volume/persistentvolume,
+        index.go (findBestMatchForClaim).
         """
         return next((volume for _, volume in self.buckets(claim, delay=delay)), None)
 
     def buckets(self, claim: Claim, *, delay: bool = False) -> Iterator[tuple[frozenset[str], Volume]]:
-        """Of each bucket of access modes that has a volume for the claim, the one it would get; the first counts."""
+        """Yield the volume of each bucket of access modes that fits the claim; the first one is chosen."""
         requested = frozenset(claim.modes)
-        shelves: dict[frozenset[str], list[Bucket]] = {}
-        for modes, shelf in self._shelves.get(_kind(claim), {}).items() if not delay else ():
+        buckets: dict[frozenset[str], list[Bucket]] = {}
+        for modes, bucket in self._buckets.get(_kind(claim), {}).items() if not delay else ():
             if requested <= (known := modes & KNOWN):
-                shelves.setdefault(known, []).append(shelf)
+                buckets.setdefault(known, []).append(bucket)
         reserved: dict[frozenset[str], Volume] = {}
         for volume in self.naming(claim.namespace, claim.name):
-            if requested <= (known := bucket(volume)) and known not in reserved and _is_reserved(volume, claim):
+            if requested <= (known := bucket_key(volume)) and known not in reserved and _is_reserved(volume, claim):
                 reserved[known] = volume
-        for known in _in_upstreams_order({*shelves, *reserved}):
-            found = reserved.get(known) or _smallest(claim, shelves[known], node=None, excluded=frozenset())
+        for known in _in_upstreams_order({*buckets, *reserved}):
+            found = reserved.get(known) or _smallest(claim, buckets[known], node=None, excluded=frozenset())
             if found is not None:
                 yield known, found
 
 
-def bucket(volume: Volume) -> frozenset[str]:
-    """The access modes by which upstream's index knows the volume: those that it does not know are left out."""
+def bucket_key(volume: Volume) -> frozenset[str]:
+    """Return the access modes that are the key in upstream's index: unknown modes are omitted."""
     return frozenset(volume.modes) & KNOWN
 
 
 def _in_upstreams_order(keys: set[frozenset[str]]) -> Iterable[frozenset[str]]:
-    """Fewer modes first; mostly there is one key only, and nothing to sort."""
+    """Return the keys with fewer modes first; mostly there is only one."""
     if len(keys) < 2:
         return keys
     return sorted(keys, key=lambda modes: (len(modes), sorted(map(MODES.index, modes))))
 
 
 def _is_reserved(volume: Volume, claim: Claim) -> bool:
-    """Whether the volume names the claim, and can be bound to it."""
+    """Report whether the volume names the claim and can be bound to it."""
     return volume.belongs_to(claim) and not fails(claim, volume, node=None, excluded=frozenset(), delay_binding=False)
 
 
-def _smallest(claim: Claim, shelves: Iterable[Bucket], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:
-    """The first in the order of capacity and name that the claim's selector takes and the node reaches."""
+def _smallest(claim: Claim, buckets: Iterable[Bucket], *, node: Node | None, excluded: frozenset[str]) -> Volume | None:
+    """Return the first by capacity and name that matches the claim's selector and that the node reaches."""
     least = (_number(claim.request), "")
     best: Entry | None = None
-    for shelf in shelves:
-        lists = [shelf.all] if node is None else list(shelf.reached_by(node))
+    for bucket in buckets:
+        lists = [bucket.all] if node is None else list(bucket.reached_by(node))
         tests: list[Test] = []
         if claim.selector is not None and claim.selector.requirements:
             tests.append(_selected(claim.selector))
-            few = shelf.labels.candidates(claim.selector)
+            few = bucket.labels.candidates(claim.selector)
             if few is not None and sum(map(len, few)) < sum(map(len, lists)):
                 lists = few
                 if node is not None:
@@ -187,7 +188,7 @@ def _smallest(claim: Claim, shelves: Iterable[Bucket], *, node: Node | None, exc
 def _first(
     entries: list[Entry], start: int, tests: list[Test], excluded: frozenset[str], best: Entry | None
 ) -> Entry | None:
-    """The first from `start` on that passes all tests, or `best` where that comes before it."""
+    """Return the first from `start` on that passes all tests, or `best` where that is before it."""
     if not tests and not excluded:
         found = entries[start] if start < len(entries) else None
         return found if found is not None and (best is None or found < best) else best
@@ -201,7 +202,7 @@ def _first(
 
 
 def _selected(selector: LabelSelector) -> Test:
-    """The selector as one call; labels that have to be equal are compared at once."""
+    """Return the selector as one callable; labels that have to be equal are compared together."""
     requirements = selector.requirements
     equal = {each.key: each.values[0] for each in requirements if each.operator == "In" and len(each.values) == 1}
     if len(equal) == len(requirements):
@@ -227,6 +228,6 @@ def _entry(volume: Volume) -> Entry:
 
 
 def _number(quantity: Quantity) -> int | Fraction:
-    """A whole number where it is one: they compare many times faster than fractions."""
+    """Return an int where the value is one, since ints compare many times faster than fractions."""
     value = quantity.value
     return value.numerator if value.denominator == 1 else value

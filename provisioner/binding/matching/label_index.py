@@ -1,4 +1,4 @@
-"""Which free volumes have which labels: so that a selector looks at few of them, or at none."""
+"""Free volumes by their labels, so that a selector reads few of them, or none."""
 
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
@@ -8,27 +8,27 @@ from provisioner.model.selector import LabelSelector, Requirement
 from provisioner.model.volume import Volume
 
 Entry = tuple[int | Fraction, str, Volume]
-"""A volume where it is sorted in: its capacity, its name, itself."""
+"""An entry of a sorted list: capacity, name, volume."""
 
 
 @dataclass(slots=True)
 class LabelIndex:
-    """Entries by label key and value, in their order."""
+    """Entries by label key and value, sorted."""
 
     total: int = 0
     keys: dict[str, dict[str, list[Entry]]] = field(default_factory=dict)
     having: dict[str, int] = field(default_factory=dict)
-    """How many have the key at all."""
+    """The number of volumes that have the key."""
 
     def put(self, entry: Entry) -> None:
-        """Sort it in."""
+        """Insert a volume."""
         self.total += 1
         for key, value in entry[2].labels.items():
             insort(self.keys.setdefault(key, {}).setdefault(value, []), entry)
             self.having[key] = self.having.get(key, 0) + 1
 
     def drop(self, entry: Entry) -> None:
-        """Take it out."""
+        """Remove a volume."""
         self.total -= 1
         for key, value in entry[2].labels.items():
             values = self.keys[key]
@@ -41,9 +41,9 @@ class LabelIndex:
 
     def candidates(self, selector: LabelSelector) -> list[list[Entry]] | None:
         """
-        Lists in which all that the selector takes are found, the fewest that any of its requirements leaves.
+        Return the lists with all volumes that the selector matches, for the requirement with the fewest volumes.
 
-        None when no requirement helps, because what it leaves is not listed.
+        None when no requirement can be answered from the lists.
         """
         best: list[list[Entry]] | None = None
         for each in selector.requirements:
@@ -59,7 +59,7 @@ class LabelIndex:
         if asked.operator == "Exists":
             return list(values.values())
         if self.having.get(asked.key, 0) < self.total:
-            return None  # those without the label are in no list
+            return None  # volumes without the label are in no list
         if asked.operator == "DoesNotExist":
             return []
         return [entries for value, entries in values.items() if value not in asked.values]

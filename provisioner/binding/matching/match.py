@@ -1,5 +1,5 @@
 """
-Whether a volume fits a claim: upstream's checks, with a reason where it does not. Which one is taken: `index`.
+Check whether a volume fits a claim: upstream's checks, with the reason where it does not. `index` chooses among those.
 
 Sources: k8s.io/component-helpers, storage/volume, FindMatchingVolume; kubernetes,
 pkg/controller/volume/persistentvolume, index.go and pv_controller.go (checkVolumeSatisfyClaim).
@@ -13,7 +13,7 @@ from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 
 MODES: Final = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
-"""The modes that upstream's index knows, in its order."""
+"""The access modes of upstream's index, in its order."""
 
 
 def rejection(
@@ -24,7 +24,7 @@ def rejection(
     excluded: frozenset[str] = frozenset(),
     delay_binding: bool = False,
 ) -> Reason | None:
-    """The first check that the volume fails, in upstream's order; None when it fits."""
+    """Return the first check that the volume fails, in upstream's order; None when it fits."""
     code = fails(claim, volume, node=node, excluded=excluded, delay_binding=delay_binding)
     if not code and node is None and not frozenset(claim.modes) <= frozenset(volume.modes):
         code = "access-modes"
@@ -33,9 +33,9 @@ def rejection(
 
 def unsatisfied(claim: Claim, volume: Volume) -> Reason | None:
     """
-    Why the volume that the claim itself names cannot be its own; None when it can.
+    Return why the claim cannot be bound to the volume that it names; None when it can.
 
-    Neither selector, node affinity nor phase are looked at, as upstream does not.
+    Selector, node affinity and phase are not checked, as in upstream.
     """
     checks = (
         ("deleting", volume.deleting),
@@ -49,7 +49,7 @@ def unsatisfied(claim: Claim, volume: Volume) -> Reason | None:
 
 
 def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozenset[str], delay_binding: bool) -> str:
-    """The code of the first failing check; "" when there is none."""
+    """Return the code of the first failing check; "" when there is none."""
     if volume.name in excluded:
         return "taken-by-sibling"
     mine = volume.belongs_to(claim)
@@ -82,7 +82,7 @@ def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozense
 
 
 def reason(code: str, claim: Claim, volume: Volume, *, node: Node | None = None) -> Reason:
-    """The reason behind a check's code, with what was wanted and what the volume has."""
+    """Return the reason for a check's code, with the requested and the actual value."""
     ref = volume.claim_ref
     if code == "other-claim" and ref is not None and (ref.namespace, ref.name) == (claim.namespace, claim.name):
         return Reason("former-claim", volume.name, claim.uid, ref.uid)

@@ -1,4 +1,4 @@
-"""Which pool a new volume goes to when no scheduler has chosen a node."""
+"""Choose the pool of a new volume when no scheduler has selected a node."""
 
 from collections.abc import Iterable, Sequence
 
@@ -10,10 +10,10 @@ from provisioner.model.storage_class import ClassParameters
 
 def place(request: Quantity, *, parameters: ClassParameters, pools: Iterable[Pool]) -> Pool | Reason:
     """
-    The pool with the most room left afterwards, ties by name; or the reason why there is none.
+    Return the pool with the most free capacity, ties by name; or the reason why there is none.
 
-    The most room, not the tightest fit: local volumes grow, and a full disk fails all volumes on it at once. The reason
-    names the first condition that no pool meets: the name, being usable, the backend, the room.
+    The largest and not the tightest fit is chosen, because local volumes are expanded, and a full disk fails all its
+    volumes at once. The reason names the first condition that no pool meets: name, usable, backend, free capacity.
     """
     pools = tuple(pools)
     named = [pool for pool in pools if not parameters.pool or parameters.pool == pool.name]
@@ -39,7 +39,7 @@ MOST_LISTED = 5
 
 
 def _list(found: Iterable[str]) -> str:
-    """A few of them, each once: a cluster has many nodes."""
+    """Return a few of the values, each once: a cluster has many nodes."""
     each: Sequence[str] = sorted(set(found))
     more = len(each) - MOST_LISTED
     return ", ".join(each[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")

@@ -1,9 +1,9 @@
 """
-The persistentvolume controller's two state machines, as pure functions: what to write for one claim, for one volume.
+The two state machines of the persistentvolume controller as pure functions: the writes for one claim and one volume.
 
 Source: kubernetes, pkg/controller/volume/persistentvolume/pv_controller.go (syncUnboundClaim, syncBoundClaim,
-syncVolume). Each step carries the number of the rule in that order: U for claims not bound before, B for those that
-were, V for volumes. In a cluster kube-controller-manager does this; the embedded engine does it with these functions.
+syncVolume). Each step has the number of the rule in that order: U for claims not bound before, B for those that were,
+V for volumes. In a cluster kube-controller-manager does this; the engine does it with these functions.
 """
 
 import enum
@@ -18,7 +18,7 @@ from provisioner.model.volume import Volume
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What to tell the people who watch the object."""
+    """An Event to record on the object."""
 
     type: str
     reason: str
@@ -28,10 +28,10 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class ClaimStep:
     """
-    What to write for a claim: at most one of `bind_to`, `set_class` and `provisioner`.
+    The writes for a claim: at most one of `bind_to`, `set_class` and `provisioner`.
 
-    `phase` "" leaves the phase alone. `bind_to` means all four writes of a bind, each skipped where it is right
-    already.
+    `phase` "" does not change the phase. `bind_to` means all four writes of a bind, each skipped where the value is
+    there already.
     """
 
     rule: str
@@ -43,7 +43,7 @@ class ClaimStep:
 
 
 class ClaimRefChange(enum.Enum):
-    """What becomes of a volume's claimRef."""
+    """The change of a volume's claimRef."""
 
     KEEP = "keep"
     CLEAR = "clear"
@@ -52,7 +52,7 @@ class ClaimRefChange(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class VolumeStep:
-    """What to write for a volume; `reclaim` means that its policy takes effect now."""
+    """The writes for a volume; `reclaim` means that its reclaim policy takes effect now."""
 
     rule: str
     phase: str = ""
@@ -69,7 +69,7 @@ def claim_step(
     storage_class: StorageClass | None,
     default_class: StorageClass | None,
 ) -> ClaimStep:
-    """The next writes for one claim. `storage_class` is None when the claim names none or an unknown one."""
+    """Return the next writes for one claim. `storage_class` is None when the claim names none or an unknown one."""
     named = volumes.get(claim.volume_name)
     if claim.bind_completed:
         return _bound_before(claim, named)
@@ -133,10 +133,10 @@ def _bound_before(claim: Claim, volume: Volume | None) -> ClaimStep:
 
 def volume_step(volume: Volume, *, claim: Claim | None) -> VolumeStep:
     """
-    The next writes for one volume. `claim` is the live claim that its claimRef names, or None when there is none.
+    Return the next writes for one volume. `claim` is the existing claim of its claimRef, or None when there is none.
 
-    The caller has looked at the API itself where a cached claim would mean that the volume is released: a lagging cache
-    must not release anything.
+    The caller reads the claim from the API server where a cached one would mean that the volume is released: a stale
+    cache must not release a volume.
     """
     ref = volume.claim_ref
     if ref is None:

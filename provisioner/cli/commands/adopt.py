@@ -5,7 +5,7 @@ import sys
 import click
 
 from provisioner.actions.persistent_volume import claim_ref, rewritten
-from provisioner.binding.adoption.manual import candidates, cannot_take, changes_hands_later
+from provisioner.binding.adoption.manual import candidates, cannot_take, is_changed_first
 from provisioner.cli.client import Refused
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
 from provisioner.cli.options import Target, with_target
@@ -122,6 +122,6 @@ def _patch(volume: Json, claim: Json, *, namespace_uid: str) -> list[Json]:
         annotations.pop(dropped, None)
     annotations[NAMESPACE_UID] = namespace_uid
     reference = claim_ref(claim)
-    if changes_hands_later(Claim.of(claim), Volume.of(volume)):
+    if is_changed_first(Claim.of(claim), Volume.of(volume)):
         reference = {key: value for key, value in reference.items() if key != "resourceVersion"} | {"uid": IMPORTED_UID}
     return rewritten(volume, annotations, reference)

@@ -162,10 +162,10 @@ def _restored(manifest: Manifest, *, dry_run: bool) -> Outcome:
     result, mark = ("would be restored", " (dry run)") if dry_run else ("restored", "")
     whose = holder_of(manifest)
     if names.RELEASED in manifest.holder:
-        fate = f"it was released, so that `mooring adopt` gives it to claim {whose}"
+        outcome = f"it was released, so that `mooring adopt` gives it to claim {whose}"
     else:
-        fate = f"claim {whose} gets it as soon as it has no other volume"
-    return Outcome(manifest.csi_name, manifest.handle, result, f"volume {manifest.csi_name} {result}; {fate}{mark}")
+        outcome = f"claim {whose} gets it as soon as it has no other volume"
+    return Outcome(manifest.csi_name, manifest.handle, result, f"volume {manifest.csi_name} {result}; {outcome}{mark}")
 
 
 async def _empty(

@@ -17,7 +17,7 @@ from provisioner.binding.explain import Explanation, explain_claim, explain_volu
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.lifecycle import node_loss_messages
-from provisioner.binding.lifecycle.expand import Growth, growth, node_part
+from provisioner.binding.lifecycle.expand import Expansion, expansion, node_part
 from provisioner.binding.lifecycle.modify import Modification, modification
 from provisioner.binding.lifecycle.node_loss import Loss
 from provisioner.binding.lifecycle.node_loss_messages import noted_loss
@@ -57,7 +57,7 @@ def told(thing: object) -> str:
             f"{[reason.code for reason in each.reasons]} {[told(reason) for reason in each.rejected]}"
         ),
         Volume: lambda each: each.name,
-        Growth: lambda each: f"{each.turn.value}|{each.size}| {'; '.join(map(told, each.reasons))}",
+        Expansion: lambda each: f"{each.turn.value}|{each.size}| {'; '.join(map(told, each.reasons))}",
         Modification: lambda each: f"{each.step.value}| {'; '.join(map(told, each.reasons))}",
     }
     if type(thing) in match_of:
@@ -321,16 +321,16 @@ def _growths() -> Iterator[Line]:
         row = f"{request}, {state}, {allocated}, {refused}, {has}"
         for kind in ("", "ControllerResizeError", "NodeResizeError"):
             asked = test_expand.bound(request, state=state, allocated=allocated, error=kind and "no", kind=kind)
-            yield f"{row}, {kind}", growth(asked, held, storage_class=test_expand.GROWS, refused=refused)
+            yield f"{row}, {kind}", expansion(asked, held, storage_class=test_expand.GROWS, refused=refused)
         node = node_part(test_expand.bound(request, state=state, allocated=allocated), held)
         yield f"{row}, on the node", node and str(node)
     held = volume(ref=("www-web-0", "new"), phase="Bound")
     for code, asked in test_expand.TOLD.items():
-        yield code, growth(asked, held, storage_class=test_expand.GROWS)
+        yield code, expansion(asked, held, storage_class=test_expand.GROWS)
     both = dataclasses.replace(test_expand.bound(), attributes_class="gold")
     yield "explained, with another change", explain_claim(Facts(both, Index([held]), test_expand.GROWS))
     yield "explained, and not allowed", explain_claim(Facts(test_expand.bound(), Index([held]), storage_class()))
-    yield "expand-not-allowed", growth(test_expand.bound(), held, storage_class=storage_class())
+    yield "expand-not-allowed", expansion(test_expand.bound(), held, storage_class=storage_class())
 
 
 def _changes() -> Iterator[Line]:
@@ -350,9 +350,9 @@ def _changes() -> Iterator[Line]:
 
 
 def _leftovers() -> Iterator[Line]:
-    for fate, judged in test_bind_race.judged().items():
+    for outcome, judged in test_bind_race.judged().items():
         assert judged is not None
-        yield fate.value, judged.reason
+        yield outcome.value, judged.reason
 
 
 def _siblings() -> Iterator[Line]:
@@ -379,8 +379,8 @@ def _losses() -> Iterator[Line]:
     yield "no volume", noted_loss(None)
     yield "noted without its node", noted_loss(dataclasses.replace(lost, annotations={names.LOST_SINCE: "now"}))
     yield "lost", node_loss_messages.lost(seen, grace=300.0)
-    yield "let go", node_loss_messages.let_go(seen)
-    yield "kept for a sibling", node_loss_messages.left(dataclasses.replace(seen, held_by="data-web-0"))
+    yield "let go", node_loss_messages.claim_deleted(seen)
+    yield "kept for a sibling", node_loss_messages.left(dataclasses.replace(seen, blocked_by="data-web-0"))
     yield "kept without a set", node_loss_messages.left(seen)
     yield "forbidden", node_loss_messages.forbidden(seen)
     yield "a pod that stays", node_loss_messages.waits_for_claim("default", pod="web-0", claim="www-web-0")

@@ -68,7 +68,7 @@ def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:
     doomed = volume(ref=("www-web-0", "old"), phase="Released", policy="Delete")
     kept = dataclasses.replace(doomed, annotations={RELEASED: "2026-01-01T00:00:00Z"})
 
-    assert "its data is kept until the volume is deleted" in explain_volume(kept, claim=None).message
+    assert "its data is retained until the volume is deleted" in explain_volume(kept, claim=None).message
 
 
 def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
@@ -79,10 +79,10 @@ def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
     other = explain_volume(volume(ref=gone, phase="Released"), claim=claim())
 
     assert kept.message == (
-        "its claim default/www-web-0 is gone; its data is kept, and goes to ordinal web-0 when that comes back"
+        "its claim default/www-web-0 was deleted; its data is retained, and ordinal web-0 adopts it when its claim is recreated"
     )
     assert (True, False) == (kept.healthy, doomed.healthy)
-    assert "goes to the trash" in doomed.message
+    assert "is moved to the trash" in doomed.message
     assert "is another (UID new)" in other.message
 
 
@@ -91,9 +91,9 @@ def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
     bare = dataclasses.replace(volume(), volume_attributes={"mooring.dev/backend": "loop"})
     setless, gone = {names.ORDINAL: "0"}, volume(ref=("www-web-0", "old"), phase="Released")
 
-    assert explain_volume(bare, claim=None).message.endswith("may take it (1Gi, loop)")
+    assert explain_volume(bare, claim=None).message.endswith("may be bound to it (1Gi, loop)")
     fate = explain_volume(dataclasses.replace(gone, annotations=setless), claim=None).message
-    assert fate == "its claim default/www-web-0 is gone; its data is kept"
+    assert fate == "its claim default/www-web-0 was deleted; its data is retained"
 
 
 def test_a_pod_tells_which_claim_it_waits_for() -> None:

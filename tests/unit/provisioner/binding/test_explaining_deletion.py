@@ -37,7 +37,7 @@ def test_a_claim_that_is_being_deleted_names_the_pods_that_use_it() -> None:
     assert (found.state, found.healthy, [each.code for each in found.reasons]) == ("Terminating", False, ["deleting"])
     assert found.message == "it is being deleted, and waits for pod b, web-0 to end; it has volume pv"
     assert "since no pod uses it" in _used(ended).message
-    assert "whoever set finalizer example.com/x to remove it" in _used(finalizers=("example.com/x",)).message
+    assert "the owner of finalizer example.com/x to remove it" in _used(finalizers=("example.com/x",)).message
     assert _used(finalizers=()).message.startswith("it is being deleted; ")
 
 
@@ -62,14 +62,14 @@ def test_a_volume_that_is_being_deleted_names_the_claim_that_keeps_it() -> None:
 
 PODS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     # what is so: (of the pod, what else is known, what is said)
-    "a mount failed": ({}, {"failure": "no such disk"}, "node n1 could not mount them, and tries again: no such disk"),
-    "kubelet failed": ({}, {"failure": "x", "in_cluster": True}, "kubelet of node n1 could not mount them"),
+    "a mount failed": ({}, {"failure": "no such disk"}, "node n1 failed to mount them, and retries: no such disk"),
+    "kubelet failed": ({}, {"failure": "x", "in_cluster": True}, "kubelet of node n1 failed to mount them"),
     "kubelet mounts": ({}, {"in_cluster": True}, "kubelet of node n1 is mounting them"),
     "being deleted": ({"deleting": True}, {}, "it is being deleted, and waits for node n1 to unmount its volumes"),
     "deletion failed": ({"deleting": True}, {"failure": "busy"}, "the last failure: busy"),
     "a finalizer": ({"deleting": True, "finalizers": ("a/b",)}, {}, "finalizer a/b"),
-    "no such node": ({}, {"nodes": [node("n2")]}, "node n1, where it is, does not exist"),
-    "deleted, no such node": ({"deleting": True}, {"nodes": []}, "node n1, where it is, does not exist"),
+    "no such node": ({}, {"nodes": [node("n2")]}, "its node n1 does not exist"),
+    "deleted, no such node": ({"deleting": True}, {"nodes": []}, "its node n1 does not exist"),
     "node not ready": ({}, {"nodes": [dataclasses.replace(node(), ready=False)]}, "is not ready"),
     "no claim of it": ({}, {"missing": ["www-web-0"]}, "claim www-web-0 does not exist"),
     "no claim at all": ({"claims": {}}, {}, "it mounts no claim"),

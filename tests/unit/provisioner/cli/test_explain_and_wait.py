@@ -76,7 +76,7 @@ def test_what_is_being_deleted_is_not_ready_nor_bound(mooring: Mooring, claim: d
 
 def test_wait_says_why_a_claim_is_not_bound(mooring: Mooring, tmp_path: Path, claim: dict[str, Any]) -> None:
     """In the words of explain, also when no Event is left; what a user wrote there is no refusal."""
-    assert "a new volume of 1Mi is being made" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
+    assert "a new volume of 1Mi is being provisioned" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
     _apply(mooring, tmp_path, _event(claim["metadata"]["uid"], "no pool has room", name="b"))
     assert "no pool has room" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
     annotated = {"metadata": {"name": "c", "annotations": {LAST_REFUSAL: "{["}}, "spec": claim["spec"]}

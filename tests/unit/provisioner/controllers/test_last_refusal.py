@@ -219,7 +219,7 @@ async def test_a_refusal_is_void_once_something_else_is_asked_for(what: str) -> 
     await api.patch(CLAIM, "www-web-0", of_claim, namespace="default")
     await api.patch(STORAGE_CLASS, "mooring-directory", of_class)
 
-    assert "is being made for it" in await _explained(api)
+    assert "is being provisioned for it" in await _explained(api)
     assert LAST_REFUSAL in await _annotations(api)
 
 

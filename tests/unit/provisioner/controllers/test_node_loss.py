@@ -106,7 +106,7 @@ async def test_the_loss_is_noted_and_told() -> None:
     [(kind, reason, message)] = api.events
     assert ("Warning", "NodeLost") == (kind, reason)
     assert "node n, which has volume pvc-c1" in message
-    assert "for 300 s" in message
+    assert "within 300 s" in message
 
 
 async def test_the_grace_is_waited_for() -> None:

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 
 from provisioner.actions.adopt import adoption_patch
-from provisioner.binding.lifecycle.bind_race import Outcome, leftover
+from provisioner.binding.lifecycle.bind_race import Outcome, lost_race
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.pv_controller import ClaimRefChange, VolumeStep, claim_step, volume_step
 from provisioner.model import history
@@ -160,17 +160,17 @@ def test_both_name_the_claim_when_it_is_bound(order: tuple[str, str], waits: boo
 
 
 @pytest.mark.parametrize(
-    ("winner", "loser", "fate"), [("pvc-c1", "pvc-c2", Outcome.COLLECT), ("pvc-c2", "pvc-c1", Outcome.GIVE_BACK)]
+    ("winner", "loser", "outcome"), [("pvc-c1", "pvc-c2", Outcome.COLLECT), ("pvc-c2", "pvc-c1", Outcome.FORMER)]
 )
-def test_whichever_of_both_wins_the_other_is_put_right(winner: str, loser: str, fate: Outcome) -> None:
+def test_whichever_of_both_wins_the_other_is_put_right(winner: str, loser: str, outcome: Outcome) -> None:
     """Both name the claim: the empty one goes when it loses, the one with data stays what it was."""
     lost = _both()[loser]
     assert "V8c" == volume_step(Volume.of(lost), claim=_bound_to(winner)).rule
     lost["spec"]["claimRef"].pop("uid")
     lost["status"]["phase"] = "Available"
-    found = leftover(Volume.of(lost), claim=_bound_to(winner), others=())
+    found = lost_race(Volume.of(lost), claim=_bound_to(winner), others=())
     assert found is not None
-    assert (fate, winner) == (found.fate, found.reason.actual)
+    assert (outcome, winner) == (found.outcome, found.reason.actual)
 
 
 @pytest.mark.limit("bind-race-unobserved")
@@ -186,6 +186,6 @@ def test_without_a_controller_a_claim_made_anew_gets_what_was_left_over() -> Non
     assert step.bind_to is not None
     assert "pvc-c2" == step.bind_to.name
     # With one, it is set aside before that claim comes.
-    found = leftover(volumes[1], claim=None, others=volumes)
+    found = lost_race(volumes[1], claim=None, others=volumes)
     assert found is not None
-    assert Outcome.SET_ASIDE is found.fate
+    assert Outcome.SET_ASIDE is found.outcome

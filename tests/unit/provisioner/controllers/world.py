@@ -184,7 +184,7 @@ class World:
         await self.until(check, f"the driver knows that {volume} is released")
 
     async def give(self, volume: str) -> None:
-        """As `mooring adopt`: the volume is the claim's, whatever is being made for it."""
+        """As `mooring adopt`: the volume is the claim's, whatever is being provisioned for it."""
         claim = await self.api.get(CLAIM, NAME, "default")
         patch = {"metadata": {"annotations": {RELEASED: None}}, "spec": {"claimRef": claim_ref(claim)}}
         await self.api.patch(VOLUME, volume, patch)

@@ -54,7 +54,7 @@ def test_a_former_volume_that_is_too_small_grows_before_it_comes_back() -> None:
     )
     assert (Action.REBUILD, Action.UNDELETE, Action.ADOPT) == (bare.action, trashed.action, grown.action)
     assert explain_claim(facts(volumes=(volume(**FORMER),), **wants)).message == (
-        "its former volume pv has to grow from 1Gi to 2Gi before it comes back"
+        "its former volume pv is expanded from 1Gi to 2Gi before it is adopted"
     )
 
 

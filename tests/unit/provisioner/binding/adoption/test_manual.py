@@ -9,7 +9,7 @@ from provisioner.binding.adoption.manual import (
     cannot_import,
     cannot_release,
     cannot_take,
-    changes_hands_later,
+    is_changed_first,
 )
 from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
@@ -68,8 +68,8 @@ def test_a_volume_of_another_attributes_class_is_taken_and_changed_by_the_contro
     assert refused is not None
     assert "former-attributes-class" == refused.code
     assert cannot_take(asks, volume(**FORMER), storage_class=storage_class()) is None
-    assert changes_hands_later(asks, volume(**FORMER))
-    assert not changes_hands_later(asks, volume(**FORMER, vac="gold"))
+    assert is_changed_first(asks, volume(**FORMER))
+    assert not is_changed_first(asks, volume(**FORMER, vac="gold"))
     given = volume(ref=("www-web-0", IMPORTED_UID), vac="gold")
     assert decide(facts(volumes=(given, volume("other", **FORMER, vac="gold")), claim=asks)).action is Action.ADOPT
 
@@ -91,8 +91,8 @@ def test_a_volume_that_is_too_small_is_given_and_expanded_first_where_its_class_
     large, known = claim(size="2Gi"), storage_class(adopt=adopts, waits=waits, expands=True)
 
     assert cannot_take(large, volume(**FORMER), storage_class=known) is None
-    assert changes_hands_later(large, volume(**FORMER))
-    assert not changes_hands_later(claim(), volume(**FORMER))
+    assert is_changed_first(large, volume(**FORMER))
+    assert not is_changed_first(claim(), volume(**FORMER))
     given = volume(ref=("www-web-0", IMPORTED_UID), phase="Released")
     decision = decide(facts(volumes=(given,), claim=large, storage_class=known))
     assert (decision.action, decision.volume) == (Action.EXPAND, "pv")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, lost_race
 from provisioner.model import history
 from provisioner.model.history import Held
 from provisioner.model.names import DRIVER, HISTORY, LOST_RACE_UID, RECOVERED
@@ -38,7 +38,7 @@ def _recovered() -> Volume:
 
 def _judge(found: Volume, *others: Volume, **live: Any) -> RaceLoser | None:
     """With the claim `new` of that name, bound to the volume pv, unless `live` says otherwise."""
-    return leftover(found, claim=claim(**{**BOUND, **live}), others=(found, *others))
+    return lost_race(found, claim=claim(**{**BOUND, **live}), others=(found, *others))
 
 
 @pytest.mark.parametrize("found", [lost(), _anybodys()], ids=["reserved by name", "for anybody"])
@@ -47,7 +47,7 @@ def test_what_was_made_for_a_claim_that_got_another_goes(found: Volume) -> None:
     judged = _judge(found)
 
     assert judged is not None
-    assert (Outcome.COLLECT, LOST_RACE_UID) == (judged.fate, judged.uid)
+    assert (Outcome.COLLECT, LOST_RACE_UID) == (judged.outcome, judged.uid)
     assert judged.reason.message == (
         "volume pvc-new: it was provisioned for claim default/www-web-0, which was bound to volume pv instead, and it "
         "was never bound; it is moved to the trash"
@@ -92,7 +92,7 @@ def test_a_volume_with_data_stays_the_former_volume_that_it_was() -> None:
     judged = _judge(lost("a", "b", "new", name="pvc-a"))
 
     assert judged is not None
-    assert (Outcome.GIVE_BACK, "b", ["a", "b"]) == (judged.fate, judged.uid, [each.claim_uid for each in judged.held])
+    assert (Outcome.FORMER, "b", ["a", "b"]) == (judged.outcome, judged.uid, [each.claim_uid for each in judged.owners])
 
 
 def test_a_reservation_that_an_admin_made_is_kept() -> None:
@@ -104,15 +104,15 @@ def test_a_reservation_that_an_admin_made_is_kept() -> None:
 def test_when_its_claim_is_gone_a_likely_leftover_is_set_aside_and_kept(live: Any) -> None:
     """Another volume has the gone claim's UID to this day, so this one hardly had it: kept for an admin to look at, for no claim."""
     found = lost()
-    judged = leftover(found, claim=live, others=(found, volume("pv", ref=("www-web-0", "new"), phase="Released")))
+    judged = lost_race(found, claim=live, others=(found, volume("pv", ref=("www-web-0", "new"), phase="Released")))
 
     assert judged is not None
-    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.fate, judged.uid, judged.reason.actual)
-    former = leftover(
+    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.outcome, judged.uid, judged.reason.actual)
+    former = lost_race(
         lost("a", "new", name="pvc-a"), claim=live, others=(volume("pv", ref=("www-web-0", "new"), phase="Released"),)
     )
     assert former is not None
-    assert (Outcome.GIVE_BACK, "a") == (former.fate, former.uid)
+    assert (Outcome.FORMER, "a") == (former.outcome, former.uid)
 
 
 @pytest.mark.parametrize("others", [(), (volume("pv", ref=("www-web-0", "old"), phase="Released"),)])
@@ -120,29 +120,29 @@ def test_when_its_claim_is_gone_a_reservation_by_name_may_be_an_admins(others: t
     """I2: clearing the UID is how admins keep a volume with data for the next claim of its name; that has to work."""
     found = lost()
 
-    assert leftover(found, claim=None, others=(found, *others)) is None
+    assert lost_race(found, claim=None, others=(found, *others)) is None
     free, other = _anybodys(), volume("pv", ref=("www-web-0", "new"), phase="Released")
-    assert leftover(free, claim=None, others=(free, other)) is None
+    assert lost_race(free, claim=None, others=(free, other)) is None
 
 
 def judged() -> dict[Outcome, RaceLoser | None]:
     """One of each fate."""
     return {
         Outcome.COLLECT: _judge(lost()),
-        Outcome.GIVE_BACK: _judge(lost("a", "new", name="pvc-a")),
-        Outcome.SET_ASIDE: leftover(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
+        Outcome.FORMER: _judge(lost("a", "new", name="pvc-a")),
+        Outcome.SET_ASIDE: lost_race(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
     }
 
 
-@pytest.mark.parametrize("fate", Outcome)
-def test_no_claim_of_that_name_is_bound_to_it_any_more(fate: Outcome) -> None:
+@pytest.mark.parametrize("outcome", Outcome)
+def test_no_claim_of_that_name_is_bound_to_it_any_more(outcome: Outcome) -> None:
     """Also not one of a namespace of that name made anew, whose tenant is a stranger."""
-    found = judged()[fate]
+    found = judged()[outcome]
     assert found is not None
-    assert fate is found.fate
+    assert outcome is found.outcome
     after = dataclasses.replace(lost(), claim_ref=ClaimRef("default", "www-web-0", found.uid))
     assert not after.belongs_to(claim(uid="stranger"))
-    assert None is leftover(after, claim=claim(**BOUND), others=())
+    assert None is lost_race(after, claim=claim(**BOUND), others=())
 
 
 def test_what_is_collected_carries_the_proof() -> None:

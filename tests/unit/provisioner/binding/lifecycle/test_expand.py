@@ -7,7 +7,7 @@ import pytest
 from provisioner.binding.explain import explain_claim
 from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
-from provisioner.binding.lifecycle.expand import Growth, Turn, growth, node_part
+from provisioner.binding.lifecycle.expand import Expansion, Turn, expansion, node_part
 from provisioner.binding.matching.index import Index
 from provisioner.model.claim import Claim
 from provisioner.model.quantity import Quantity
@@ -37,9 +37,9 @@ def bound(
     return claim(**{"size": size, "volume": "pv", "bound": True, "phase": "Bound", "status": status, **others})
 
 
-def _grows(asked: Claim, *, has: str = "1Gi", refused: bool = False, uid: str = "new", **others: Any) -> Growth:
+def _grows(asked: Claim, *, has: str = "1Gi", refused: bool = False, uid: str = "new", **others: Any) -> Expansion:
     held = volume(size=has, ref=("www-web-0", uid), phase="Bound", **others)
-    return growth(asked, held, storage_class=GROWS, refused=refused)
+    return expansion(asked, held, storage_class=GROWS, refused=refused)
 
 
 def test_a_claim_that_asks_for_more_grows_to_what_it_asks_for() -> None:
@@ -65,7 +65,7 @@ def test_nothing_grows_without_need_or_right(why: str) -> None:
     """Growing a volume that claim and volume do not agree on would touch another's data (CVE-2019-11255)."""
     asked, actual = NOTHING[why]
 
-    assert _grows(asked, **actual).turn is Turn.NOBODY
+    assert _grows(asked, **actual).turn is Turn.NONE
 
 
 def test_a_class_that_does_not_allow_it_lets_nothing_grow_but_what_has_begun() -> None:
@@ -74,11 +74,11 @@ def test_a_class_that_does_not_allow_it_lets_nothing_grow_but_what_has_begun() -
     larger = volume(ref=("www-web-0", "new"), phase="Bound", size="2Gi")
     begun = bound(state="ControllerResizeInProgress", allocated="2Gi")
 
-    waits = growth(bound(), held, storage_class=storage_class())
+    waits = expansion(bound(), held, storage_class=storage_class())
 
     assert (Turn.USER, ["expand-not-allowed"]) == (waits.turn, [each.code for each in waits.reasons])
-    assert growth(begun, held, storage_class=storage_class()).turn is Turn.CONTROLLER
-    assert growth(bound(), larger, storage_class=storage_class()).turn is Turn.CONTROLLER
+    assert expansion(begun, held, storage_class=storage_class()).turn is Turn.CONTROLLER
+    assert expansion(bound(), larger, storage_class=storage_class()).turn is Turn.CONTROLLER
 
 
 STATES: list[tuple[str, str, str, bool, str, Turn, str]] = [
@@ -113,7 +113,7 @@ def test_nothing_counts_as_refused_that_is_not_told_so() -> None:
     begun = bound("2Gi", state="ControllerResizeInProgress", allocated="9Gi")
     held = volume(ref=("www-web-0", "new"), phase="Bound")
 
-    assert growth(begun, held, storage_class=GROWS).size == Quantity.parse("9Gi")
+    assert expansion(begun, held, storage_class=GROWS).size == Quantity.parse("9Gi")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_claim_whose_status_tells_no_size_yet_has_what_its_volume_has() -> Non
     """It was bound a moment ago: neither the volume nor its filesystem has to grow."""
     fresh, held = bound(has="0"), volume(size="2Gi", ref=("www-web-0", "new"), phase="Bound")
 
-    assert growth(fresh, held, storage_class=GROWS).turn is Turn.NOBODY
+    assert expansion(fresh, held, storage_class=GROWS).turn is Turn.NONE
     assert node_part(fresh, held) is None
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Loss, Outcome, Step, fate
+from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Loss, Outcome, Step, next_step
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
@@ -33,7 +33,7 @@ def _node(name: str, *, uid: str = "", pool: str = "") -> Node:
     return dataclasses.replace(made, uid=uid or name, labels=labels)
 
 
-LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=HELD, made_anew=True, seconds=GRACE)
+LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=HELD, recreated=True, seconds=GRACE)
 
 STEPS: dict[str, tuple[Loss, Outcome]] = {
     # what was seen: what comes next
@@ -80,9 +80,9 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
     ),
     "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Outcome(Step.NOTE_LOSS)),
     "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Outcome(Step.WAIT, seconds=200.0)),
-    "for long": (LONG_LOST, Outcome(Step.LET_GO)),
-    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, made_anew=False), Outcome(Step.LEAVE)),
-    "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, held_by="x"), Outcome(Step.LEAVE)),
+    "for long": (LONG_LOST, Outcome(Step.DELETE_CLAIM)),
+    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, recreated=False), Outcome(Step.LEAVE)),
+    "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, blocked_by="x"), Outcome(Step.LEAVE)),
     "the claim is going": (
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
         Outcome(Step.NOTHING),
@@ -98,7 +98,7 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
     "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.PROMPT)),
     "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Outcome(Step.RELEASE)),
     "the claim is gone, and nobody wants it": (
-        dataclasses.replace(LONG_LOST, claim=None, made_anew=False),
+        dataclasses.replace(LONG_LOST, claim=None, recreated=False),
         Outcome(Step.NOTHING),
     ),
     "it was released": (
@@ -110,7 +110,7 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
         Outcome(Step.NOTHING),
     ),
     "who had it last is not known": (
-        Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=HELD, made_anew=True, seconds=GRACE),
+        Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=HELD, recreated=True, seconds=GRACE),
         Outcome(Step.NOTE_RETURN),
     ),
     "its node registered anew, without the disk": (
@@ -119,7 +119,7 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
     ),
     "another machine, with another disk, has the name": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b", pool="another"),)),
-        Outcome(Step.LET_GO),
+        Outcome(Step.DELETE_CLAIM),
     ),
 }
 
@@ -135,7 +135,7 @@ BACK: dict[str, Loss] = {
     "no class": dataclasses.replace(SCRATCH, storage_class=None),
     "a class that waits": dataclasses.replace(SCRATCH, storage_class=WAITS),
     "a set that was scaled down, and its node": dataclasses.replace(
-        SCRATCH, made_anew=False, nodes=(_node("n1", pool=POOL),)
+        SCRATCH, recreated=False, nodes=(_node("n1", pool=POOL),)
     ),
     "its node, soon": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),), seconds=None),
 }
@@ -147,9 +147,9 @@ def test_what_was_let_go_is_kept_whatever_its_policy(case: str) -> None:
     back = BACK[case]
     going = dataclasses.replace(HELD, deleting=True)
 
-    assert Outcome(Step.RELEASE) == fate(back, grace=GRACE)
-    assert Outcome(Step.NOTHING) == fate(dataclasses.replace(back, claim=going), grace=GRACE)
-    assert Outcome(Step.NOTE_RETURN) == fate(dataclasses.replace(back, claim=HELD), grace=GRACE)
+    assert Outcome(Step.RELEASE) == next_step(back, grace=GRACE)
+    assert Outcome(Step.NOTHING) == next_step(dataclasses.replace(back, claim=going), grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == next_step(dataclasses.replace(back, claim=HELD), grace=GRACE)
 
 
 @pytest.mark.parametrize("case", BACK)
@@ -157,7 +157,7 @@ def test_what_is_kept_anyway_is_its_ordinals_own_again(case: str) -> None:
     """The policy says Retain: it was not marked yet, so that a claim made anew finds it."""
     back = dataclasses.replace(BACK[case], volume=_volume(**LOST))
 
-    assert Outcome(Step.NOTE_RETURN) == fate(back, grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == next_step(back, grace=GRACE)
 
 
 @pytest.mark.parametrize("case", STEPS)
@@ -165,7 +165,7 @@ def test_a_lost_volume_is_let_go_in_steps(case: str) -> None:
     """Each step follows from what is there, and from what the volume itself says of before."""
     seen, expected = STEPS[case]
 
-    assert expected == fate(seen, grace=GRACE)
+    assert expected == next_step(seen, grace=GRACE)
 
 
 nodes = st.builds(
@@ -185,7 +185,7 @@ worlds = st.builds(
     nodes=st.lists(nodes, max_size=2).map(tuple),
     claim=st.sampled_from([HELD, None]),
     successor=st.booleans(),
-    made_anew=st.booleans(),
+    recreated=st.booleans(),
     reported=st.sampled_from([False, False, True]),
     seconds=st.sampled_from([None, 0.0, GRACE - 1, GRACE, 2 * GRACE]),
 )
@@ -195,7 +195,7 @@ worlds = st.builds(
 @given(worlds)
 def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
-    if fate(seen, grace=GRACE).step not in {Step.LET_GO, Step.PROMPT, Step.RELEASE}:
+    if next_step(seen, grace=GRACE).step not in {Step.DELETE_CLAIM, Step.PROMPT, Step.RELEASE}:
         return
     assert seen.storage_class is RELEASES
     assert seen.volume.annotations[LAST_NODE].partition("/")[2] not in {"", *(each.uid for each in seen.nodes)}
@@ -212,4 +212,4 @@ def test_no_step_makes_due_what_was_let_go(seen: Loss) -> None:
     lost = dataclasses.replace(seen.volume, reclaim_policy="Delete", annotations={**seen.volume.annotations, **LOST})
     gone = dataclasses.replace(seen, volume=lost, claim=None)
 
-    assert Step.NOTE_RETURN is not fate(gone, grace=GRACE).step
+    assert Step.NOTE_RETURN is not next_step(gone, grace=GRACE).step
