@@ -21,7 +21,7 @@ from provisioner.drivers.client import DriverClient
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded import credentials
 from provisioner.embedded.apiserver.http.serving import serve
-from provisioner.embedded.apiserver.store.database import Unreadable
+from provisioner.embedded.apiserver.store.database import UnreadableStoreError
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.embedded.bootstrap import seed
 from provisioner.embedded.controlplane import workload_controllers
@@ -102,7 +102,7 @@ class Engine:
         wanted = self._settings.port or _kept_port(paths.port_file)
         try:
             store = Store(paths.database)
-        except Unreadable as error:
+        except UnreadableStoreError as error:
             raise BadEnvironment(str(error)) from error
         self._open.callback(store.close)
         serving = serve(store, port=wanted, tls=shown.server_context(), token=shown.token)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from provisioner.embedded.apiserver.store import patches
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.lifecycle import DeleteOptions
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import ATTRIBUTES_CLASS, LEASE, Kind
@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
             new["metadata"]["finalizers"] = [FINALIZER]
         try:
             made = self.store.create(kind, key[1], new).object
-        except Refused as refused:
+        except StatusError as refused:
             assert refused.reason == "AlreadyExists"
             assert key in self.model
             return
@@ -104,7 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
                 name,
                 lambda old: patches.merge(old, {"metadata": metadata}),
             ).object
-        except Refused as refused:
+        except StatusError as refused:
             expected = "NotFound" if before is None else "Conflict"
             assert refused.reason == expected
             assert before is None or metadata.get("resourceVersion", current) != current
@@ -126,14 +126,14 @@ class StoreMachine(RuleBasedStateMachine):
         options = DeleteOptions(uid="someone-else" if wrong_uid else "")
         try:
             written = self.store.delete(kind, key[1], name, options)
-        except Refused as refused:
+        except StatusError as refused:
             assert refused.reason == ("NotFound" if before is None else "Conflict")
             assert before is None or wrong_uid
             return
         assert before is not None
         assert not wrong_uid
         held = bool(before["metadata"].get("finalizers"))
-        assert written.gone is not held
+        assert written.deleted is not held
         if "deletionTimestamp" in before["metadata"]:
             assert written.object == before
             return
@@ -149,7 +149,7 @@ class StoreMachine(RuleBasedStateMachine):
         """The last finalizer of a deleted object takes it along; of a living one it does not."""
         key = self._key(kind, name)
         before = self.model.get(key)
-        with contextlib.suppress(Refused):
+        with contextlib.suppress(StatusError):
             written = self.store.change(
                 kind,
                 key[1],
@@ -157,11 +157,11 @@ class StoreMachine(RuleBasedStateMachine):
                 lambda old: patches.merge(old, {"metadata": {"finalizers": None}}),
             )
             assert before is not None
-            assert written.gone is ("deletionTimestamp" in before["metadata"])
+            assert written.deleted is ("deletionTimestamp" in before["metadata"])
             if not before["metadata"].get("finalizers"):
                 assert written.object == before
                 return
-            if written.gone:
+            if written.deleted:
                 del self.model[key]
             else:
                 self.stale[key] = before["metadata"]["resourceVersion"]
@@ -178,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
             state = {key: obj for key, obj in then.items() if key[0] is kind}
             try:
                 changes = self.store.since(kind, version)
-            except Refused as refused:
+            except StatusError as refused:
                 assert refused.code == 410
                 assert self.store.version - version > KEEP // 2, "recent changes are kept"
                 continue

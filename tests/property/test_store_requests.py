@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from provisioner.embedded.apiserver.http.tables import Include, table
 from provisioner.embedded.apiserver.store import patches, schema
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.lifecycle import Part
 from provisioner.embedded.apiserver.store.schema import Shape
 from provisioner.embedded.apiserver.store.store import Store
@@ -61,15 +61,15 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
 
 def shaped(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
     """Values that look like what belongs there, down to some depth, with odd ones among them."""
-    right: st.SearchStrategy[Any] = RIGHT.get(shape.word, ODD)
+    right: st.SearchStrategy[Any] = RIGHT.get(shape.type_name, ODD)
     inner = shape.inner
     if shape.model is not None and depth:
         known = schema.fields(shape.model)
         some = st.lists(st.sampled_from(sorted(known.keys() - {"apiVersion", "kind"})), max_size=3, unique=True)
         right = some.flatmap(lambda names: st.fixed_dictionaries({n: shaped(known[n], depth - 1) for n in names}))
-    elif shape.word == "list" and inner is not None and depth:
+    elif shape.type_name == "list" and inner is not None and depth:
         right = st.lists(shaped(inner, depth - 1), max_size=2)
-    elif shape.word == "map" and inner is not None and depth:
+    elif shape.type_name == "map" and inner is not None and depth:
         right = st.dictionaries(st.sampled_from(["a", "b.c/d", "storage"]), shaped(inner, depth - 1), max_size=2)
     return st.integers(0, 9).flatmap(lambda chance: right if chance else ODD)
 
@@ -100,11 +100,11 @@ def test_odd_requests_are_refused_or_kept_whole(store: Store, kind: Kind, data: 
     part: Part = data.draw(st.sampled_from(PARTS))
     try:
         store.create(kind, namespace, base)
-    except Refused as refused:
+    except StatusError as refused:
         assert refused.reason == "AlreadyExists"
     try:
         written = store.change(kind, namespace, "odd", lambda old: patches.merge(old, patch), part=part)
-    except Refused as refused:
+    except StatusError as refused:
         assert 400 <= refused.code < 500, refused.message
         assert refused.message
         return

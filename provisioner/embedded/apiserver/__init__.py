@@ -1,1 +1,1 @@
-"""The API server of the engine: Kubernetes' object semantics over SQLite, and its HTTP API."""
+"""The engine's API server: Kubernetes' object semantics on SQLite, and its HTTP API."""

@@ -1,1 +1,1 @@
-"""The HTTP face of the embedded engine: the store, spoken to as one speaks to a Kubernetes API server."""
+"""The HTTP API of the embedded engine: the store behind the interface of a Kubernetes API server."""

@@ -1,5 +1,5 @@
 """
-How long ago something was, in the few characters that `kubectl get` shows.
+Ages and durations in the short form that `kubectl get` prints.
 
 Source: k8s.io/apimachinery, pkg/util/duration (HumanDuration).
 """
@@ -14,7 +14,7 @@ _YEAR: Final = 365 * _DAY
 
 
 def age(since: str | None, *, now: dt.datetime | None = None) -> str:
-    """The time since an API timestamp; `<unknown>` when there is none."""
+    """Return the time since an API timestamp in kubectl's short form; `<unknown>` without a timestamp."""
     if not since:
         return "<unknown>"
     moment = dt.datetime.fromisoformat(since)
@@ -22,7 +22,7 @@ def age(since: str | None, *, now: dt.datetime | None = None) -> str:
 
 
 def human(seconds: float) -> str:
-    """A duration with at most two units, coarser as it gets longer."""
+    """Return a duration in seconds with at most two units; longer durations have coarser units."""
     if seconds < -1:
         return "<invalid>"
     whole = max(int(seconds), 0)
@@ -48,4 +48,4 @@ _STEPS: Final = (
     (2 * _YEAR, _D, _H, False),
     (8 * _YEAR, _Y, _D, True),
 )
-"""Below which limit, in which unit, with which smaller unit, and whether that is shown."""
+"""Upper limit in seconds, unit, next smaller unit, and whether the smaller unit is printed."""

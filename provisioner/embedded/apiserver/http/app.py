@@ -1,4 +1,4 @@
-"""The paths, who may use them, and how every error becomes a Status."""
+"""The paths of the HTTP API, the check of the bearer token, and the conversion of errors to a Status."""
 
 import asyncio
 import hmac
@@ -14,7 +14,7 @@ from provisioner.embedded.apiserver.http.context import CONTEXT, Context
 from provisioner.embedded.apiserver.http.resources import Resource
 from provisioner.embedded.apiserver.http.reviews import REVIEWS
 from provisioner.embedded.apiserver.http.scale import ScaleView
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.lifecycle import WITH_STATUS
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model import kinds
@@ -33,10 +33,10 @@ _NAMESPACE: Final = "{namespace}"
 
 def create_app(store: Store, token: str, *, bookmark_seconds: float = BOOKMARK_SECONDS) -> web.Application:
     """
-    The server as an aiohttp application.
+    Return the server as an aiohttp application.
 
-    Everything but the health paths needs the bearer token. `bookmark_seconds` is how often a quiet watch that asked
-    for bookmarks hears how far it has come.
+    Every path except the health checks requires the bearer token. `bookmark_seconds` is the time between two
+    bookmarks of an idle watch that asked for bookmarks.
     """
     app = web.Application(middlewares=[_errors, _authorised(token)], client_max_size=queries.MAX_BODY_BYTES)
     app[CONTEXT] = Context(store, bookmark_seconds=bookmark_seconds)
@@ -62,7 +62,7 @@ async def _end_watches(app: web.Application) -> None:
 
 async def _ok(_: web.Request) -> web.Response:
     response = web.Response(text="ok")
-    response.force_close()  # anybody may ask, and keeps no connection
+    response.force_close()  # no token is needed here, so do not keep the connection open
     return response
 
 
@@ -81,7 +81,7 @@ def _add_discovery(app: web.Application) -> None:
 
 
 def _either(plain: Json, aggregated: Json) -> Handler:
-    """The list of groups, or everything at once for a client that prefers that."""
+    """Return a handler that sends the list of groups, or aggregated discovery to a client that prefers it."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         if responses.wants_all_discovery(request):
@@ -123,9 +123,9 @@ def _add_kind(app: web.Application, kind: Kind) -> None:
     router.add_patch(one, main.patch)
     router.add_delete(one, main.delete)
     if kind in WITH_STATUS:
-        _add_face(app, f"{one}/status", Resource(kind, part="status", subresource="status"))
+        _add_subresource(app, f"{one}/status", Resource(kind, part="status", subresource="status"))
     if kind is kinds.STATEFUL_SET:
-        _add_face(app, f"{one}/scale", Resource(kind, view=ScaleView(), subresource="scale"))
+        _add_subresource(app, f"{one}/scale", Resource(kind, view=ScaleView(), subresource="scale"))
     if kind is kinds.POD:
         for name in containers.SUBRESOURCES:
             router.add_route("*", f"{one}/{name}", containers.refuse)
@@ -133,40 +133,40 @@ def _add_kind(app: web.Application, kind: Kind) -> None:
         router.add_patch(f"{one}/binding", main.bind)
         router.add_post(f"{collection.rpartition('/')[0]}/bindings", main.bind)
     if kind is kinds.NAMESPACE:
-        _add_face(app, f"{one}/finalize", Resource(kind, part="finalize"))
+        _add_subresource(app, f"{one}/finalize", Resource(kind, part="finalize"))
 
 
-def _add_face(app: web.Application, path: str, face: Resource) -> None:
-    app.router.add_get(path, face.read)
-    app.router.add_put(path, face.replace)
-    app.router.add_patch(path, face.patch)
+def _add_subresource(app: web.Application, path: str, resource: Resource) -> None:
+    app.router.add_get(path, resource.read)
+    app.router.add_put(path, resource.replace)
+    app.router.add_patch(path, resource.patch)
 
 
 @web.middleware
 async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Everything that goes wrong becomes a Status; a traceback goes to the log only."""
+    """Convert every error to a Status; write tracebacks to the log only."""
     try:
         if request.path.startswith(_OBJECTS):
             responses.must_be_acceptable(request)
         return await handler(request)
-    except Refused as error:
+    except StatusError as error:
         response = responses.refused(error)
         if error.code == UNAUTHORIZED:
-            response.force_close()  # who has no token keeps no connection
+            response.force_close()  # do not keep connections of clients without the token
         return response
     except web.HTTPNotFound:
-        return responses.refused(Refused(404, "NotFound", "the server could not find the requested resource"))
+        return responses.refused(StatusError(404, "NotFound", "the server could not find the requested resource"))
     except web.HTTPMethodNotAllowed:
         message = "the server does not allow this method on the requested resource"
-        return responses.refused(Refused(405, "MethodNotAllowed", message))
+        return responses.refused(StatusError(405, "MethodNotAllowed", message))
     except web.HTTPException as error:
-        return responses.refused(Refused(error.status, "BadRequest", error.reason))
+        return responses.refused(StatusError(error.status, "BadRequest", error.reason))
     except ConnectionError:
         raise
-    except Exception:
-        log.exception("request_failed", method=request.method, path=request.path)
-        message = "an error on the server has prevented the request from succeeding; the engine's log says which"
-        return responses.refused(Refused(500, "InternalError", message))
+    except Exception as error:
+        log.exception("request.failed", method=request.method, path=request.path, error=repr(error))
+        message = "an error on the server has prevented the request from succeeding; see the engine's log for the error"
+        return responses.refused(StatusError(500, "InternalError", message))
 
 
 def _authorised(token: str) -> Middleware:
@@ -174,9 +174,9 @@ def _authorised(token: str) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        said = request.headers.get("Authorization", "").encode(errors="replace")
-        if request.path not in OPEN_PATHS and not hmac.compare_digest(said, expected):
-            raise Refused(
+        authorization = request.headers.get("Authorization", "").encode(errors="replace")
+        if request.path not in OPEN_PATHS and not hmac.compare_digest(authorization, expected):
+            raise StatusError(
                 UNAUTHORIZED, "Unauthorized", "Unauthorized: send the bearer token of the engine's kubeconfig"
             )
         return await handler(request)

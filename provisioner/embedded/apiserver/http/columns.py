@@ -1,7 +1,7 @@
 """
-The columns of every kind, as `kubectl get` of Kubernetes 1.37 shows them.
+The Table columns of every kind, as `kubectl get` of Kubernetes 1.37 prints them.
 
-Source of names, order and which are wide: pkg/printers/internalversion/printers.go in k8s.io/kubernetes.
+Source of their names, their order and which are wide: pkg/printers/internalversion/printers.go in k8s.io/kubernetes.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from provisioner.model.kinds import Kind, Object
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column: its heading, what stands in it, and whether only `-o wide` shows it."""
+    """One column: its heading, the function that returns its cell, and whether only `-o wide` prints it."""
 
     name: str
     cell: Callable[[Object], Any]
@@ -27,7 +27,7 @@ class Column:
 
 
 def _column(name: str, path: str, absent: str = "", *, wide: bool = False) -> Column:
-    """A column that shows one field as it stands."""
+    """Return a column that prints one field unchanged."""
     return Column(name, lambda obj: text(at(obj, path), absent), wide=wide)
 
 

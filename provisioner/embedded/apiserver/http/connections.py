@@ -1,8 +1,9 @@
 """
-Connections that cost anything without a token: few at a time, and not for long.
+Limits on connections that have not sent a request yet: their number and their duration.
 
-Everybody on this machine can connect to the API, so that whoever says nothing, or says it slowly, is hung up on.
-aiohttp itself ends connections that are idle after their first request, but waits for that first one for ever.
+Every user of this machine can connect to the API without a token. A client that sends no request, or sends it too
+slowly, is disconnected. aiohttp closes connections that are idle after their first request, but waits for the first
+request without a limit.
 """
 
 import asyncio
@@ -14,23 +15,23 @@ from provisioner import limits
 
 HANDSHAKE_SECONDS: Final = 5.0
 HEADER_SECONDS: Final = 10.0
-"""How long the headers of the first request may take to come."""
+"""Seconds within which the headers of the first request must arrive."""
 IDLE_SECONDS: Final = 75.0
-"""How long a connection may be idle between two requests."""
+"""Seconds for which a connection may be idle between two requests."""
 MAX_SILENT: Final = limits.SILENT_CONNECTIONS
-"""How many connections may be without a first request; of more, the oldest is closed."""
+"""Maximum number of connections without a first request; beyond it the oldest is closed."""
 
 _END_OF_HEADERS: Final = b"\r\n\r\n"
 
 
-class Silent:
-    """The connections whose first request has not come yet, oldest first."""
+class SilentConnections:
+    """The connections whose first request has not arrived yet, oldest first."""
 
     def __init__(self) -> None:
         self._transports: dict[asyncio.Transport, None] = {}
 
     def add(self, transport: asyncio.Transport) -> None:
-        """Count one more; the oldest has to go when there are too many."""
+        """Add a connection; close the oldest one when there are more than MAX_SILENT."""
         self._transports[transport] = None
         if len(self._transports) > MAX_SILENT:
             oldest = next(iter(self._transports))
@@ -38,14 +39,14 @@ class Silent:
             oldest.abort()
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """It has spoken, or is gone."""
+        """Remove a connection that sent its first request or was closed."""
         self._transports.pop(transport, None)
 
 
 class Guard(asyncio.Protocol):
-    """Pass everything on to the HTTP server's own protocol, and hang up when no first request comes."""
+    """Forwards everything to the HTTP server's protocol; closes the connection if no first request arrives."""
 
-    def __init__(self, inner: asyncio.Protocol, silent: Silent, *, header_seconds: float) -> None:
+    def __init__(self, inner: asyncio.Protocol, silent: SilentConnections, *, header_seconds: float) -> None:
         self._inner = inner
         self._silent = silent
         self._header_seconds = header_seconds
@@ -54,38 +55,38 @@ class Guard(asyncio.Protocol):
         self._tail = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the time for the first request."""
+        """Start the timeout of the first request."""
         self._transport = cast(asyncio.Transport, transport)
         self._silent.add(self._transport)
         self._timer = asyncio.get_running_loop().call_later(self._header_seconds, self._transport.abort)
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Look for the end of the first request's headers, and pass all on."""
+        """Forward the data; stop the timeout at the end of the first request's headers."""
         if self._timer is not None:
             self._tail = (self._tail + data)[-len(data) - len(_END_OF_HEADERS) :]
             if _END_OF_HEADERS in self._tail:
-                self._spoken()
+                self._request_received()
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """The peer sends no more."""
+        """Forward that the peer has closed its sending side."""
         return self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._spoken()
+        """Forward that the connection is closed."""
+        self._request_received()
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The peer reads slowly."""
+        """Forward that the peer reads too slowly."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """The peer has read."""
+        """Forward that the peer reads again."""
         self._inner.resume_writing()
 
-    def _spoken(self) -> None:
+    def _request_received(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -95,13 +96,13 @@ class Guard(asyncio.Protocol):
 
 
 def guarded(server: Callable[[], asyncio.Protocol], *, header_seconds: float) -> Callable[[], asyncio.Protocol]:
-    """A protocol factory for asyncio's create_server around that of the HTTP server."""
-    silent = Silent()
+    """Wrap the HTTP server's protocol factory for asyncio's create_server; `header_seconds` is the timeout."""
+    silent = SilentConnections()
     return lambda: Guard(server(), silent, header_seconds=header_seconds)
 
 
 def raise_descriptor_limit() -> None:
-    """Allow this process as many open files as it may have: connections in their TLS handshake are files, too."""
+    """Raise the soft limit of open files to the hard limit: connections in a TLS handshake use descriptors, too."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""What asks for a container, and gets the reason why there is none."""
+"""Subresources of a pod that need a running container; they are refused, since the engine starts none."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ NONE_STARTED: Final = "This engine mounts volumes and starts no containers"
 
 
 async def refuse(request: web.Request) -> web.Response:
-    """Logs, commands and ports of a pod; raises Refused, 404 for a pod that is not there."""
+    """Raise StatusError: 404 if the pod does not exist, else 400 with the reason why it has no container."""
     namespace, name = request.match_info["namespace"], request.match_info["name"]
     request.app[CONTEXT].store.get(kinds.POD, namespace, name)
     raise errors.bad_request(

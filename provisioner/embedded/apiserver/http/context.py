@@ -1,4 +1,4 @@
-"""What every handler works with: the store, the one thread that writes, and the bell that wakes watches."""
+"""What all handlers share: the store, the single writer thread, and the broadcast to watches."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,54 +13,54 @@ Result = TypeVar("Result")
 
 
 class Broadcast:
-    """Wakes everyone who waits, once; whoever waits later waits for the next ring."""
+    """Triggers all current waiters once; later waiters wait for the next trigger."""
 
     def __init__(self) -> None:
         self._next = asyncio.Event()
 
     @property
     def next(self) -> asyncio.Event:
-        """Is set at the next ring; take it before looking at what it announces."""
+        """The event that the next trigger sets; read it before the state whose change it signals."""
         return self._next
 
-    def ring(self) -> None:
-        """Wake those who wait."""
-        rung, self._next = self._next, asyncio.Event()
-        rung.set()
+    def trigger(self) -> None:
+        """Set the event of all current waiters."""
+        current, self._next = self._next, asyncio.Event()
+        current.set()
 
 
 class Context:
-    """One running server. Writes go to a thread of their own, so that waiting for the disk stops nobody's reads."""
+    """One running server. One thread does all writes, so that reads do not wait for the disk."""
 
     def __init__(self, store: Store, *, bookmark_seconds: float) -> None:
         self.store = store
         self.bookmark_seconds = bookmark_seconds
-        self.bell = Broadcast()
+        self.broadcast = Broadcast()
         self.closing = False
         # unbounded: one write for each request that waits for it
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
         self._unsubscribe: Callable[[], None] = lambda: None
 
     async def write(self, action: Callable[[], Result]) -> Result:
-        """Run something that writes to the store; what it raises is raised here."""
+        """Run `action` in the writer thread and return its result; raise what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, action)
 
     def start(self) -> None:
-        """Listen to the store; call it in the loop that serves."""
+        """Subscribe to the store; call this in the server's event loop."""
         loop = asyncio.get_running_loop()
 
-        def wake() -> None:
-            loop.call_soon_threadsafe(self.bell.ring)
+        def trigger() -> None:
+            loop.call_soon_threadsafe(self.broadcast.trigger)
 
-        self._unsubscribe = self.store.subscribe(wake)
+        self._unsubscribe = self.store.subscribe(trigger)
 
     def end_watches(self) -> None:
-        """Let every watch end in order, as it would at its timeout."""
+        """End every watch in order, as at its timeout."""
         self.closing = True
-        self.bell.ring()
+        self.broadcast.trigger()
 
     def stop(self) -> None:
-        """Finish the writes that began, and stop listening."""
+        """Finish the writes that began, and unsubscribe from the store."""
         self._writer.shutdown(wait=True)
         self._unsubscribe()
 

@@ -1,7 +1,7 @@
 """
-What this server serves, in the words that clients ask for it: group by group, or all at once.
+Discovery documents: one for each group, and aggregated discovery.
 
-Source: Kubernetes API concepts, "API Discovery" (the aggregated form) and meta/v1 of the API reference (the other).
+Source: Kubernetes API concepts, "API Discovery" (aggregated) and meta/v1 of the API reference (by group).
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
 
 KUBERNETES: Final = "v1.37.0"
-"""The version of Kubernetes whose behaviour is followed."""
+"""The Kubernetes version whose behaviour this server implements."""
 
 AGGREGATED: Final = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-"""The media type of the form that has everything at once."""
+"""The media type of aggregated discovery."""
 
 VERBS: Final = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 _SUB_VERBS: Final = ("get", "patch", "update")
 _ALL: Final = frozenset({kinds.POD, kinds.SERVICE, kinds.STATEFUL_SET})
-"""What `kubectl get all` means."""
+"""The kinds that `kubectl get all` lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sub:
-    """A subresource: the kind that it shows, which may be of another group, and what can be done with it."""
+    """A subresource: its kind, which may be of another group, and its verbs."""
 
     name: str
     kind: str
@@ -38,7 +38,7 @@ class Sub:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A resource, as discovery tells of it."""
+    """A resource in discovery."""
 
     group: str
     version: str
@@ -78,7 +78,7 @@ GROUPS: Final = tuple(sorted({entry.group for entry in ENTRIES if entry.group}))
 
 
 def version() -> Json:
-    """The answer of /version."""
+    """Return the response of /version."""
     major, minor, _ = KUBERNETES.removeprefix("v").split(".")
     return {
         "major": major,
@@ -96,24 +96,24 @@ def version() -> Json:
 
 
 def core_versions() -> Json:
-    """The answer of /api."""
+    """Return the response of /api."""
     return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
 
 
 def groups() -> Json:
-    """The answer of /apis."""
+    """Return the response of /apis."""
     return {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group(name) for name in GROUPS]}
 
 
 def group(name: str) -> Json:
-    """The answer of /apis/<group>."""
+    """Return the response of /apis/<group>."""
     versions = sorted({entry.version for entry in ENTRIES if entry.group == name})
     entries = [{"groupVersion": f"{name}/{each}", "version": each} for each in versions]
     return {"kind": "APIGroup", "apiVersion": "v1", "name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
 def roots() -> dict[str, str]:
-    """The path of each group and version, and its name."""
+    """Return the name of each group and version by its path."""
     return {
         f"/apis/{entry.group}/{entry.version}" if entry.group else f"/api/{entry.version}": _group_version(entry)
         for entry in ENTRIES
@@ -125,7 +125,7 @@ def _group_version(entry: Entry) -> str:
 
 
 def resources(group_version: str) -> Json:
-    """The answer of /api/v1 and of /apis/<group>/<version>."""
+    """Return the response of /api/v1 and of /apis/<group>/<version>."""
     found = [each for entry in ENTRIES if _group_version(entry) == group_version for each in _listed(entry)]
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
 
@@ -141,7 +141,7 @@ def _listed(entry: Entry) -> Iterator[Json]:
 
 
 def aggregated(*, core: bool) -> Json:
-    """The answer of /api (the core group) or /apis (all others) in the form that has everything."""
+    """Return aggregated discovery: the response of /api (the core group) or of /apis (all other groups)."""
     items = [_group(name) for name in ([""] if core else GROUPS)]
     return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
 
@@ -160,7 +160,7 @@ def _group(name: str) -> Json:
 
 
 def _described(entry: Entry) -> Json:
-    """A resource; a kind of the same group and version is told without them."""
+    """Return a resource for aggregated discovery; group and version of its own kind stay empty."""
     found: Json = {
         "resource": entry.plural,
         "responseKind": {"group": "", "version": "", "kind": entry.kind},

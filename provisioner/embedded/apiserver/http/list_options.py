@@ -1,5 +1,5 @@
 """
-How fresh a list has to be, how much of it is wanted, and how a watch begins.
+Options of lists and watches: resourceVersion, limit, continue and initial events.
 
 Sources: Kubernetes API concepts, "Resource versions" and "Streaming lists"; ValidateListOptions of k8s.io/apimachinery,
 pkg/apis/meta/internalversion/validation.
@@ -19,7 +19,7 @@ EXACT: Final = "Exact"
 
 @dataclass(frozen=True, slots=True)
 class ListOptions:
-    """What was asked; `version` 0 means any, None means the newest, `initial` None that nothing was said."""
+    """The requested options; `version` 0 means any, None the newest; `initial` is None if not specified."""
 
     version: int | None
     match: str
@@ -30,33 +30,33 @@ class ListOptions:
 
     @property
     def exactly(self) -> int | None:
-        """The version that a list has to be of; a limit asks for it without saying so."""
+        """The exact version that a list must have; a limit with a version implies it."""
         if self.version and (self.match == EXACT or (self.limit and not self.match)):
             return self.version
         return None
 
 
 def read(query: Mapping[str, str]) -> ListOptions:
-    """Read and check; raises Refused (400 for what cannot be read, 422 for what does not go together)."""
-    said = query.get("sendInitialEvents", "")
+    """Read and check the options; raise StatusError: 400 if one is malformed, 422 if they conflict."""
+    initial_events = query.get("sendInitialEvents", "")
     options = ListOptions(
         version=queries.number(query, "resourceVersion"),
         match=query.get("resourceVersionMatch", ""),
         limit=queries.number(query, "limit") or 0,
         token=query.get("continue", ""),
         watch=queries.flag(query, "watch"),
-        initial=queries.flag(query, "sendInitialEvents") if said else None,
+        initial=queries.flag(query, "sendInitialEvents") if initial_events else None,
     )
     found = list(_watch_problems(options) if options.watch else _list_problems(options))
     if found:
-        words = [str(each) for each in found]
-        text = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
+        texts = [str(each) for each in found]
+        text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
         details = {
             "group": "meta.k8s.io",
             "kind": "ListOptions",
             "causes": [each.cause() for each in found],
         }
-        raise errors.Refused(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {text}', details)
+        raise errors.StatusError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: {text}', details)
     return options
 
 

@@ -1,8 +1,8 @@
 """
-The OpenAPI v3 documents: enough for `kubectl apply` to leave validation to the server, and for `kubectl explain`.
+The OpenAPI v3 documents, as far as `kubectl apply` with server-side validation and `kubectl explain` need them.
 
-Patches are declared with their `fieldValidation` parameter and without their media types, so that clients build
-strategic merge patches from what they know of the built-in kinds.
+Patches are declared with their `fieldValidation` parameter and without their media types. Clients therefore build
+strategic merge patches from their own knowledge of the built-in kinds.
 """
 
 from collections.abc import Iterator
@@ -51,11 +51,11 @@ _PACKAGES: Final = (
     ("CSIStorageCapacity", "storage"),
 )  # fmt: skip
 _MERGED: Final = {"leaf": "atomic", "set": "set", "keyed": "map"}
-"""How Kubernetes calls the ways in which a list is merged."""
+"""The values of x-kubernetes-list-type by node type."""
 
 
 def index() -> Json:
-    """Where the document of each group and version is."""
+    """Return the URL of the document of each group and version."""
     roots = sorted({kind.path().rpartition("/")[0] for kind in KINDS})
     return {"paths": {root[1:]: {"serverRelativeURL": f"/openapi/v3{root}"} for root in roots}}
 
@@ -63,7 +63,7 @@ def index() -> Json:
 # unbounded: one document for each group that is served
 @cache
 def document(root: str) -> Json:
-    """The document of one group and version, named by its path; loads the models, so not for an event loop."""
+    """Return the document of one group and version; imports the models, so do not call it in an event loop."""
     kinds = [kind for kind in KINDS if kind.path().rpartition("/")[0] == root]
     schemas: dict[str, Json] = dict(_SHARED)
     paths: dict[str, Json] = {}
@@ -78,7 +78,7 @@ def document(root: str) -> Json:
 
 
 def _name(model: type) -> str:
-    """A model's name as Kubernetes publishes it; the last part is what `kubectl explain` shows."""
+    """Return a model's name as Kubernetes publishes it; `kubectl explain` prints its last part."""
     short = schema.short_name(model)
     if short in _META:
         return f"{_MACHINERY}.apis.meta.v1.{short}"
@@ -108,12 +108,12 @@ def _paths(kind: Kind, model: str) -> Json:
 
 
 def _collect(shape: Shape, schemas: dict[str, Json]) -> None:
-    """Describe an object and every object it can hold, each once."""
+    """Add the schemas of an object and of every object below it, each once."""
     for model in _models(shape):
         if _name(model) in schemas:
             continue
-        place, fields, words = topology.whole(model), schema.fields(model), schema.descriptions(model)
-        properties = {name: _property(place.field(name), words[name]) for name in fields}
+        node, fields, descriptions = topology.model_node(model), schema.fields(model), schema.descriptions(model)
+        properties = {name: _property(node.field(name), descriptions[name]) for name in fields}
         found: Json = {"type": "object", "description": _about(model), "properties": properties}
         if required := sorted(schema.required(model)):
             found["required"] = required
@@ -125,7 +125,7 @@ def _collect(shape: Shape, schemas: dict[str, Json]) -> None:
 
 
 def _about(model: type) -> str:
-    """The first paragraph of what a model says about itself."""
+    """Return the first paragraph of a model's docstring."""
     return " ".join((model.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
@@ -136,23 +136,23 @@ def _models(shape: Shape) -> Iterator[type]:
         yield from _models(shape.inner)
 
 
-def _property(place: Node, words: str) -> Json:
-    found: Json = {"description": words} if words else {}
-    if place.shape.word == "list":
-        found["x-kubernetes-list-type"] = _MERGED[place.word]
-        if place.keys:
-            found["x-kubernetes-list-map-keys"] = list(place.keys)
-    if place.shape.word == "map" and place.word == "leaf":
+def _property(node: Node, description: str) -> Json:
+    found: Json = {"description": description} if description else {}
+    if node.shape.type_name == "list":
+        found["x-kubernetes-list-type"] = _MERGED[node.type]
+        if node.keys:
+            found["x-kubernetes-list-map-keys"] = list(node.keys)
+    if node.shape.type_name == "map" and node.type == "leaf":
         found["x-kubernetes-map-type"] = "atomic"
-    typed = _typed(place.shape)
+    typed = _typed(node.shape)
     return found | ({"allOf": [typed]} if "$ref" in typed else typed)
 
 
 def _typed(shape: Shape) -> Json:
     if shape.model is not None:
         return {"$ref": _REFERENCE + _name(shape.model)}
-    if shape.word == "list":
+    if shape.type_name == "list":
         return {"type": "array", "items": _typed(shape.inner or schema.ANY)}
-    if shape.word == "map":
+    if shape.type_name == "map":
         return {"type": "object", "additionalProperties": _typed(shape.inner or schema.ANY)}
-    return dict(_TYPES[shape.word])
+    return dict(_TYPES[shape.type_name])

@@ -1,8 +1,8 @@
 """
-Bodies in Kubernetes' protobuf, as kubectl sends them for the few objects that it makes itself.
+Decoder of request bodies in Kubernetes' protobuf, which kubectl sends for the few objects that it creates itself.
 
 Source of the envelope: Kubernetes API concepts, "Alternate representations of resources"; of the wire format: the
-encoding guide of Protocol Buffers. An answer in JSON is all that such a client needs; it always accepts it, too.
+encoding guide of Protocol Buffers. Responses are JSON, which these clients accept, too.
 """
 
 import datetime as dt
@@ -17,12 +17,12 @@ _MAGIC: Final = b"k8s\x00"
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
-class Undecodable(Exception):
-    """The bytes are no protobuf of Kubernetes; says what is wrong."""
+class DecodeError(Exception):
+    """The bytes are not Kubernetes protobuf; the message names the error."""
 
 
-class UnknownKind(Exception):
-    """The object is of a kind that is not read from protobuf here; `kind` says which."""
+class UnknownKindError(Exception):
+    """The object's kind, `kind`, cannot be decoded from protobuf here."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
@@ -30,14 +30,14 @@ class UnknownKind(Exception):
 
 
 def decode(data: bytes) -> Json:
-    """The object in the form of JSON; raises Undecodable, and UnknownKind for what has to come as JSON."""
+    """Decode an object to its JSON form; raise DecodeError, or UnknownKindError if it must be sent as JSON."""
     if not data.startswith(_MAGIC):
-        raise Undecodable("it does not begin with the envelope of Kubernetes")
+        raise DecodeError("it does not begin with the Kubernetes envelope")
     envelope = _message(ENVELOPE, data[len(_MAGIC) :])
-    said = envelope.get("typeMeta", {})
-    api_version, kind = said.get("apiVersion", ""), said.get("kind", "")
+    type_meta = envelope.get("typeMeta", {})
+    api_version, kind = type_meta.get("apiVersion", ""), type_meta.get("kind", "")
     if kind not in ROOTS or envelope.get("contentEncoding"):
-        raise UnknownKind(kind)
+        raise UnknownKindError(kind)
     return {"apiVersion": api_version, "kind": kind, **_message(MESSAGES[kind], envelope.get("raw", b""))}
 
 
@@ -58,13 +58,13 @@ def _message(fields: dict[int, Field], data: bytes) -> Json:
 
 
 def _decoded(field: Field, value: int | bytes) -> Any:
-    """A value as its field means it. Empty ones are dropped by the caller: that is how they are told from set ones."""
+    """Decode a value by its field's type. The caller drops empty values, which mean an absent field."""
     if field.type in ("int", "bool"):
         if not isinstance(value, int):
-            raise Undecodable(f"{field.name} is no number")
+            raise DecodeError(f"{field.name} is not a number")
         return bool(value) if field.type == "bool" else value - (1 << 64) * (value >> 63)
     if not isinstance(value, bytes):
-        raise Undecodable(f"{field.name} is a bare number")
+        raise DecodeError(f"{field.name} is a number, not bytes")
     match field.type:
         case "bytes":
             return value
@@ -87,46 +87,46 @@ def _time(seconds: int) -> str:
     try:
         return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     except (OverflowError, ValueError, OSError):
-        raise Undecodable("a time in it is in no year that can be written") from None
+        raise DecodeError("a timestamp is out of range") from None
 
 
 def _text(value: bytes) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError:
-        raise Undecodable("a text in it is not UTF-8") from None
+        raise DecodeError("a string is not UTF-8") from None
 
 
 def _values(data: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field on the wire."""
-    at = 0
-    while at < len(data):
-        tag, at = _varint(data, at)
+    """Yield number and value of each encoded field."""
+    offset = 0
+    while offset < len(data):
+        tag, offset = _varint(data, offset)
         number, form = tag >> 3, tag & 7
         if form == _VARINT:
-            value, at = _varint(data, at)
+            value, offset = _varint(data, offset)
             yield number, value
             continue
         if form == _BYTES:
-            length, at = _varint(data, at)
+            length, offset = _varint(data, offset)
         elif form in (_EIGHT_BYTES, _FOUR_BYTES):
             length = 8 if form == _EIGHT_BYTES else 4
         else:
-            raise Undecodable(f"field {number} has the unknown form {form}")
-        if at + length > len(data):
-            raise Undecodable("it ends too early")
-        yield number, data[at : at + length]
-        at += length
+            raise DecodeError(f"field {number} has the unknown wire type {form}")
+        if offset + length > len(data):
+            raise DecodeError("it ends too early")
+        yield number, data[offset : offset + length]
+        offset += length
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: bytes, offset: int) -> tuple[int, int]:
     result = 0
     for shift in range(0, 70, 7):
-        if at >= len(data):
-            raise Undecodable("it ends too early")
-        byte = data[at]
-        at += 1
+        if offset >= len(data):
+            raise DecodeError("it ends too early")
+        byte = data[offset]
+        offset += 1
         result |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return result & ((1 << 64) - 1), at
-    raise Undecodable("a number in it is too long")
+            return result & ((1 << 64) - 1), offset
+    raise DecodeError("a number is too long")

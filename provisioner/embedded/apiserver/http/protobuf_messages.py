@@ -1,5 +1,5 @@
 """
-The numbers of the fields in the messages that are read.
+Field numbers of the protobuf messages that the server decodes.
 
 Source: the generated.proto files of k8s.io/api and k8s.io/apimachinery, whose numbers never change.
 """
@@ -11,9 +11,9 @@ from typing import Final
 @dataclass(frozen=True, slots=True)
 class Field:
     """
-    One field: its name in JSON and its type, which is a plain one or the name of a message.
+    One field: its name in JSON and its type, a scalar type or the name of a message.
 
-    `keeps_zero` marks a field whose zero means something else than its absence.
+    `keeps_zero` marks a field for which zero differs from absent.
     """
 
     name: str
@@ -37,7 +37,7 @@ ROOTS: Final = frozenset({
     "Namespace", "Service", "Scale", "DeleteOptions",
     "SelfSubjectAccessReview", "SelfSubjectRulesReview", "SelfSubjectReview",
 })  # fmt: skip
-"""The kinds that are read from protobuf."""
+"""The kinds that can be decoded from protobuf."""
 
 MESSAGES: Final[dict[str, Message]] = {
     "TypeMeta": {1: Field("apiVersion"), 2: Field("kind")},

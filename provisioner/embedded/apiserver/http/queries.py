@@ -1,4 +1,4 @@
-"""What a request asks for beside its path: query parameters, media types and the body, read strictly."""
+"""Query parameters, media types and bodies of requests, read strictly."""
 
 import asyncio
 import contextlib
@@ -19,20 +19,20 @@ from provisioner.model import kinds, yaml_limits
 from provisioner.model.kinds import Json
 
 MAX_BODY_BYTES: Final = limits.BODY_BYTES
-"""As much as a real API server takes."""
+"""The limit of kube-apiserver."""
 
 BODY_SECONDS: Final = 30.0
-"""How long a body may take to come: it is sent from this very machine."""
+"""Seconds within which a body must arrive; clients run on the same machine."""
 
 MAX_MANAGER_BYTES: Final = limits.MANAGER_BYTES
-"""The longest name of a field manager."""
+"""Maximum length of a field manager's name."""
 
 _YAML: Final = frozenset({"application/yaml", "text/yaml", "application/x-yaml"})
 _PROPAGATION: Final = ("Background", "Foreground", "Orphan")
 
 
 def flag(query: Mapping[str, str], name: str) -> bool:
-    """A truth value of the query; absent is false."""
+    """Return a boolean query parameter, False if absent; raise StatusError (400)."""
     value = query.get(name, "")
     if value.lower() not in {"", "true", "false", "1", "0"}:
         raise errors.bad_request(f"the query parameter {name} is {value!r}; write true or false")
@@ -40,7 +40,7 @@ def flag(query: Mapping[str, str], name: str) -> bool:
 
 
 def number(query: Mapping[str, str], name: str) -> int | None:
-    """A whole number of the query, not below zero; None when it is absent."""
+    """Return an integer query parameter, zero or more, None if absent; raise StatusError (400)."""
     value = query.get(name, "")
     if not value:
         return None
@@ -50,7 +50,7 @@ def number(query: Mapping[str, str], name: str) -> int | None:
 
 
 def validation(query: Mapping[str, str]) -> Validation:
-    """What becomes of unknown fields; Warn when nothing is said."""
+    """Return what to do with unknown fields, Warn if not specified; raise StatusError (422)."""
     value = query.get("fieldValidation", "") or "Warn"
     if value not in {"Strict", "Warn", "Ignore"}:
         raise _invalid_options(problems.unsupported("fieldValidation", value, ("", "Ignore", "Strict", "Warn")))
@@ -58,7 +58,7 @@ def validation(query: Mapping[str, str]) -> Validation:
 
 
 def dry_run(query: Mapping[str, str]) -> bool:
-    """Whether nothing is to be written."""
+    """Report whether the request is a dry run; raise StatusError (422)."""
     value = query.get("dryRun", "")
     if value not in {"", "All"}:
         raise _invalid_options(problems.unsupported("dryRun", [value], ("All",)))
@@ -66,42 +66,44 @@ def dry_run(query: Mapping[str, str]) -> bool:
 
 
 def writer(request: web.Request, *, subresource: str = "") -> Writer:
-    """Who writes: the field manager that the request names, else the program that sent it."""
-    said = request.query.get("fieldManager", "")
-    if len(said.encode()) > MAX_MANAGER_BYTES:
+    """Return the field manager that the request names, else the client program; raise StatusError (422)."""
+    manager = request.query.get("fieldManager", "")
+    if len(manager.encode()) > MAX_MANAGER_BYTES:
         text = f"Too long: may not be more than {MAX_MANAGER_BYTES} bytes"
         raise _invalid_options(problems.Problem("fieldManager", "FieldValueTooLong", text))
-    if not said.isprintable():
-        raise _invalid_options(problems.invalid("fieldManager", said, "should only contain printable characters"))
+    if not manager.isprintable():
+        raise _invalid_options(problems.invalid("fieldManager", manager, "should only contain printable characters"))
     program = request.headers.get("User-Agent", "").partition("/")[0]
-    tidy = "".join(each for each in program if each.isprintable()).encode()[:MAX_MANAGER_BYTES].decode(errors="ignore")
-    return Writer(said or tidy or UNKNOWN.name, subresource)
+    printable = (
+        "".join(each for each in program if each.isprintable()).encode()[:MAX_MANAGER_BYTES].decode(errors="ignore")
+    )
+    return Writer(manager or printable or UNKNOWN.name, subresource)
 
 
 def applier(request: web.Request, *, subresource: str = "") -> Writer:
-    """Who applies, which must be said; raises Refused (422)."""
+    """Return the field manager of an apply; raise StatusError (422) if the request names none."""
     if not request.query.get("fieldManager"):
         raise _invalid_options(problems.required("fieldManager", "is required for apply patch"))
     return writer(request, subresource=subresource)
 
 
 def no_force(query: Mapping[str, str]) -> None:
-    """Raise Refused (422) when `force` is said for something that is no apply."""
+    """Raise StatusError (422) if `force` is set on a patch that is not an apply."""
     if query.get("force"):
         raise _invalid_options(problems.forbidden("force", "may not be specified for non-apply patch"))
 
 
-def _invalid_options(problem: problems.Problem) -> errors.Refused:
-    """422 about the request's options, which go by one name here, whatever the verb."""
+def _invalid_options(problem: problems.Problem) -> errors.StatusError:
+    """Return a 422 about the request's options, which are named PatchOptions for every verb."""
     details = {"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [problem.cause()]}
-    return errors.Refused(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {problem}', details)
+    return errors.StatusError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {problem}', details)
 
 
 async def body(request: web.Request) -> Any:
     """
-    The decoded body, JSON or YAML, of some kinds also protobuf; raises Refused.
+    Decode the body: JSON or YAML, for some kinds also protobuf.
 
-    400 for what cannot be decoded, 413 for what is too long, 415 for another media type.
+    Raise StatusError: 400 if it cannot be decoded, 413 if it is too long, 415 for another media type.
     """
     kind = request.content_type if "Content-Type" in request.headers else "application/json"
     if kind == protobuf.MEDIA_TYPE:
@@ -113,20 +115,20 @@ async def body(request: web.Request) -> Any:
 
 
 async def raw_body(request: web.Request) -> bytes:
-    """The body as it came; raises Refused (413)."""
+    """Return the body as bytes; raise StatusError: 408 if it does not arrive in time, 413 if it is too long."""
     try:
         async with asyncio.timeout(BODY_SECONDS):
             # limit: body-bytes
             return await request.read()
     except TimeoutError:
-        message = f"the request's body did not come within {BODY_SECONDS:g} seconds"
-        raise errors.Refused(408, "Timeout", message) from None
+        message = f"the request's body did not arrive within {BODY_SECONDS:g} seconds"
+        raise errors.StatusError(408, "Timeout", message) from None
     except web.HTTPRequestEntityTooLarge:
         raise errors.too_large(f"the limit is {MAX_BODY_BYTES} bytes") from None
 
 
 def from_json(data: bytes) -> Any:
-    """Decoded JSON; raises Refused (400)."""
+    """Decode JSON; raise StatusError (400)."""
     try:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -135,19 +137,19 @@ def from_json(data: bytes) -> Any:
 
 async def from_yaml(data: bytes) -> Any:
     """
-    Decoded YAML, with what JSON has no word for refused; raises Refused, 413 for what costs too much.
+    Decode YAML in a thread, so that other requests do not wait for it.
 
-    In a thread, so that nobody else's request waits for it.
+    Raise StatusError: 400 if it is malformed or has a value that JSON cannot express, 413 if it costs too much.
     """
     return await asyncio.to_thread(_from_yaml, data)
 
 
 def _from_yaml(data: bytes) -> Any:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return msgspec.json.decode(data)  # what kubectl sends as YAML is JSON, which is read much faster
+        return msgspec.json.decode(data)  # kubectl sends JSON as YAML, and JSON is decoded much faster
     try:
         yaml_limits.check(data, yaml_limits.REQUEST)
-        found = yaml.load(data, Loader=yaml_limits.LOADER)  # noqa: S506 # a safe one
+        found = yaml.load(data, Loader=yaml_limits.LOADER)  # noqa: S506 # a safe loader
         return msgspec.json.decode(msgspec.json.encode(found))
     except yaml_limits.TooCostly as error:
         raise errors.too_large(error.problem) from None
@@ -156,44 +158,44 @@ def _from_yaml(data: bytes) -> Any:
 
 
 def from_protobuf(data: bytes) -> Any:
-    """A decoded object; raises Refused, 415 for a kind that has to come in another format."""
+    """Decode an object; raise StatusError: 400 if malformed, 415 for a kind that must be sent in another format."""
     try:
         return protobuf.decode(data)
-    except protobuf.UnknownKind as unknown:
+    except protobuf.UnknownKindError as unknown:
         raise _not_from_protobuf(unknown.kind) from None
-    except protobuf.Undecodable as error:
-        raise errors.bad_request(f"the body is not protobuf of Kubernetes: {error}") from None
+    except protobuf.DecodeError as error:
+        raise errors.bad_request(f"the body is not Kubernetes protobuf: {error}") from None
 
 
 def as_object(found: Any) -> Json:
-    """The decoded body, which must be an object."""
+    """Return the decoded body; raise StatusError (400) unless it is an object."""
     if not isinstance(found, dict):
         raise errors.bad_request("the body is not an object")
     return found
 
 
-def unsupported_media_type(accepted: str) -> errors.Refused:
-    """415 with the list of what would do."""
+def unsupported_media_type(accepted: str) -> errors.StatusError:
+    """Return a 415 with the list of accepted media types."""
     message = f"the body of the request was in an unknown format - accepted media types include: {accepted}"
-    return errors.Refused(415, "UnsupportedMediaType", message)
+    return errors.StatusError(415, "UnsupportedMediaType", message)
 
 
-def _not_from_protobuf(kind: str) -> errors.Refused:
-    """415 with the kind; programs that send a Pod in protobuf, such as `kubectl debug`, want its containers to run."""
+def _not_from_protobuf(kind: str) -> errors.StatusError:
+    """Return a 415 that names the kind; a Pod in protobuf comes from commands such as `kubectl debug`."""
     message = f"a {kind or 'body'} cannot be read from protobuf here, send application/json or application/yaml"
     if kind == kinds.POD.name:
-        message += f". {containers.NONE_STARTED}: there is nothing to debug or to run"
-    return errors.Refused(415, "UnsupportedMediaType", message)
+        message += f". {containers.NONE_STARTED}: it cannot run or debug one"
+    return errors.StatusError(415, "UnsupportedMediaType", message)
 
 
 async def delete_options(request: web.Request) -> DeleteOptions:
-    """What a DELETE says, in its body or its query."""
-    said = as_object(await body(request)) if request.can_read_body and await raw_body(request) else {}
+    """Read the options of a DELETE from its body and query; raise StatusError (400)."""
+    options = as_object(await body(request)) if request.can_read_body and await raw_body(request) else {}
     query = request.query
-    preconditions = _field(said, "preconditions", dict) or {}
-    grace = _field(said, "gracePeriodSeconds", int)
-    propagation = _field(said, "propagationPolicy", str) or query.get("propagationPolicy", "")
-    if not propagation and (orphan := _field(said, "orphanDependents", bool)) is not None:
+    preconditions = _field(options, "preconditions", dict) or {}
+    grace = _field(options, "gracePeriodSeconds", int)
+    propagation = _field(options, "propagationPolicy", str) or query.get("propagationPolicy", "")
+    if not propagation and (orphan := _field(options, "orphanDependents", bool)) is not None:
         propagation = "Orphan" if orphan else "Background"
     if propagation and propagation not in _PROPAGATION:
         raise errors.bad_request(f"propagationPolicy is {propagation!r}; write one of {', '.join(_PROPAGATION)}")
@@ -202,12 +204,12 @@ async def delete_options(request: web.Request) -> DeleteOptions:
         resource_version=_field(preconditions, "resourceVersion", str) or "",
         grace_seconds=grace if grace is not None else number(query, "gracePeriodSeconds"),
         propagation=propagation,
-        dry_run=dry_run(query) or _field(said, "dryRun", list) == ["All"],
+        dry_run=dry_run(query) or _field(options, "dryRun", list) == ["All"],
     )
 
 
-def _field(said: Json, name: str, wanted: type) -> Any:
-    value = said.get(name)
-    if value is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+def _field(options: Json, name: str, expected: type) -> Any:
+    value = options.get(name)
+    if value is not None and (not isinstance(value, expected) or (expected is int and isinstance(value, bool))):
         raise errors.bad_request(f"the delete option {name} cannot be {value!r}")
     return value

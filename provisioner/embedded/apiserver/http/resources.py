@@ -1,4 +1,4 @@
-"""The requests about one kind: list, watch, create, read, replace, patch, delete, and its subresources."""
+"""Handlers for one kind: list, watch, create, read, replace, patch, delete, and its subresources."""
 
 import functools
 from collections.abc import Sequence
@@ -22,20 +22,20 @@ PATCHES: Final = (patches.JSON, patches.MERGE, strategic.MEDIA_TYPE, APPLY)
 
 
 class View(Protocol):
-    """An object as a subresource shows it, and back."""
+    """Conversion between an object and the representation that a subresource serves."""
 
     def show(self, obj: Json) -> Json:
-        """What a client sees."""
+        """Return the representation of an object."""
 
-    def apply(self, obj: Json, shown: Json) -> Json:
-        """The object with what the client wrote."""
+    def apply(self, obj: Json, written: Json) -> Json:
+        """Return the object with the changes of a written representation."""
 
-    def configuration(self, shown: Json, kind: Kind) -> Json:
-        """What a client applies, as a configuration of the object."""
+    def configuration(self, written: Json, kind: Kind) -> Json:
+        """Convert an applied representation to a configuration of the object."""
 
 
 class Resource:
-    """Handlers of one kind; `part`, `view` and the name of the subresource say which of its faces this is."""
+    """Handlers of one kind or subresource; `part` is what they write, `view` the representation they serve."""
 
     def __init__(self, kind: Kind, *, part: Part = "main", view: View | None = None, subresource: str = "") -> None:
         self.kind = kind
@@ -44,13 +44,15 @@ class Resource:
         self._subresource = subresource
 
     async def list_or_watch(self, request: web.Request) -> web.StreamResponse:
-        """GET of a collection."""
+        """Handle GET of a collection: a list or a watch."""
         chosen = self._selection(request)
         namespace = request.match_info.get("namespace", "")
         options = list_options.read(request.query)
         if options.watch:
-            wanted = watching.wish(request, self.kind, namespace=namespace, selection=chosen, options=options)
-            return await watching.watch(request, wanted)
+            watch_request = watching.read_request(
+                request, self.kind, namespace=namespace, selection=chosen, options=options
+            )
+            return await watching.watch(request, watch_request)
         return responses.many(request, self.kind, self._page(request, namespace, chosen, options))
 
     def _page(self, request: web.Request, namespace: str, chosen: Selection, options: ListOptions) -> Page:
@@ -70,7 +72,7 @@ class Resource:
         return selection(self.kind, labels=query.get("labelSelector", ""), fields=query.get("fieldSelector", ""))
 
     async def create(self, request: web.Request) -> web.Response:
-        """POST."""
+        """Handle POST of an object."""
         context, query = request.app[CONTEXT], request.query
         obj = queries.as_object(await queries.body(request))
         written = await context.write(
@@ -87,19 +89,19 @@ class Resource:
         return responses.one(request, self.kind, written.object, status=201, warnings=written.warnings)
 
     async def read(self, request: web.Request) -> web.Response:
-        """GET of one object."""
+        """Handle GET of one object."""
         store = request.app[CONTEXT].store
         _must_be_known(store, queries.number(request.query, "resourceVersion"))
         found = store.get(self.kind, *_key(request))
         return self._answer(request, found)
 
     async def replace(self, request: web.Request) -> web.Response:
-        """PUT."""
+        """Handle PUT of an object."""
         obj = queries.as_object(await queries.body(request))
         return await self._change(request, lambda _: obj)
 
     async def patch(self, request: web.Request) -> web.Response:
-        """PATCH, on the object as it is when its turn to be written comes."""
+        """Handle PATCH; the patch is applied to the object's current version in the writer thread."""
         kind = request.content_type
         if kind not in PATCHES:
             raise queries.unsupported_media_type(", ".join(PATCHES))
@@ -119,7 +121,7 @@ class Resource:
         return await self._change(request, lambda old: self._same_uid(old, edit(old)))
 
     def _same_uid(self, old: Json, new: Json) -> Json:
-        """The patched object; raises Refused (422) when it claims to be another one."""
+        """Return the patched object; raise StatusError (422) if the patch sets another uid."""
         uid = new["metadata"].get("uid", "") if isinstance(new.get("metadata"), dict) else ""
         if uid and uid != old["metadata"]["uid"]:
             raise errors.invalid(self.kind, old["metadata"]["name"], [immutable("metadata.uid", uid)])
@@ -142,11 +144,11 @@ class Resource:
         return self._answer(request, written.object, warnings=written.warnings)
 
     async def _apply(self, request: web.Request) -> web.Response:
-        """PATCH with an applied configuration."""
+        """Handle PATCH with an applied configuration."""
         context, query = request.app[CONTEXT], request.query
-        said = queries.as_object(await queries.from_yaml(await queries.raw_body(request)))
+        body = queries.as_object(await queries.from_yaml(await queries.raw_body(request)))
         namespace, name = _key(request)
-        configuration = _checked(self._view.configuration(said, self.kind), namespace=namespace, name=name)
+        configuration = _checked(self._view.configuration(body, self.kind), namespace=namespace, name=name)
         written = await context.write(
             functools.partial(
                 context.store.apply,
@@ -160,25 +162,25 @@ class Resource:
                 dry_run=queries.dry_run(query),
             )
         )
-        return self._answer(request, written.object, status=201 if written.made else 200, warnings=written.warnings)
+        return self._answer(request, written.object, status=201 if written.created else 200, warnings=written.warnings)
 
     def _answer(
         self, request: web.Request, obj: Json, *, status: int = 200, warnings: Sequence[str] = ()
     ) -> web.Response:
-        shown = self._view.show(obj)
-        if shown is not obj:
-            return responses.json(shown, status=status, warnings=warnings)
+        view = self._view.show(obj)
+        if view is not obj:
+            return responses.json(view, status=status, warnings=warnings)
         return responses.one(request, self.kind, obj, status=status, warnings=warnings)
 
     async def delete(self, request: web.Request) -> web.Response:
-        """DELETE of one object."""
+        """Handle DELETE of one object."""
         context = request.app[CONTEXT]
         options = await queries.delete_options(request)
         written = await context.write(functools.partial(context.store.delete, self.kind, *_key(request), options))
-        return responses.success(self.kind, written.object) if written.gone else responses.json(written.object)
+        return responses.success(self.kind, written.object) if written.deleted else responses.json(written.object)
 
     async def delete_collection(self, request: web.Request) -> web.Response:
-        """DELETE of every selected object; one that is gone meanwhile is no error."""
+        """Handle DELETE of a collection; an object that was deleted meanwhile is not an error."""
         context, chosen = request.app[CONTEXT], self._selection(request)
         options = await queries.delete_options(request)
         namespace = request.match_info.get("namespace", "")
@@ -187,11 +189,11 @@ class Resource:
         return responses.many(request, self.kind, page)
 
     async def bind(self, request: web.Request) -> web.Response:
-        """A pod's binding, at its own path or in the collection of bindings: the pod's node is chosen."""
+        """Handle a pod's binding, at the pod's path or in the collection of bindings: set the pod's node."""
         context = request.app[CONTEXT]
-        said = queries.as_object(queries.from_json(await queries.raw_body(request)))
-        named = said.get("metadata")
-        name = request.match_info.get("name") or (named.get("name") if isinstance(named, dict) else None)
+        binding = queries.as_object(queries.from_json(await queries.raw_body(request)))
+        metadata = binding.get("metadata")
+        name = request.match_info.get("name") or (metadata.get("name") if isinstance(metadata, dict) else None)
         if not isinstance(name, str) or not name:
             raise errors.bad_request("metadata.name of the binding must name a pod")
         await context.write(
@@ -200,7 +202,7 @@ class Resource:
                 self.kind,
                 request.match_info["namespace"],
                 name,
-                functools.partial(scale.bound, kind=self.kind, binding=said),
+                functools.partial(scale.bound, kind=self.kind, binding=binding),
                 part="binding",
                 writer=queries.writer(request, subresource="binding"),
                 dry_run=queries.dry_run(request.query),
@@ -210,43 +212,43 @@ class Resource:
 
 
 class _Whole:
-    """The object itself."""
+    """The whole object, unconverted."""
 
     def show(self, obj: Json) -> Json:
-        """All of it."""
+        """Return the object."""
         return obj
 
-    def apply(self, obj: Json, shown: Json) -> Json:  # noqa: ARG002 - nothing of the old one is needed
-        """What was written."""
-        return shown
+    def apply(self, obj: Json, written: Json) -> Json:  # noqa: ARG002 - the old object is not needed
+        """Return the written object."""
+        return written
 
-    def configuration(self, shown: Json, kind: Kind) -> Json:  # noqa: ARG002 - it is one already
-        """What was applied."""
-        return shown
+    def configuration(self, written: Json, kind: Kind) -> Json:  # noqa: ARG002 - it needs no conversion
+        """Return the applied configuration."""
+        return written
 
 
 def _must_be_known(store: Store, version: int | None) -> None:
-    """Raise Refused (504) for a version that the store has not reached."""
+    """Raise StatusError (504) for a version that the store has not reached."""
     if version and version > store.version:
         message = f"Too large resource version: {version}, current: {store.version}"
         cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
-        raise errors.Refused(504, "Timeout", message, {"retryAfterSeconds": 1, "causes": [cause]})
+        raise errors.StatusError(504, "Timeout", message, {"retryAfterSeconds": 1, "causes": [cause]})
 
 
 def _checked(configuration: Json, *, namespace: str, name: str) -> Json:
-    """An applied configuration of this object; raises Refused (400)."""
+    """Return the configuration with name and namespace set; raise StatusError (400) unless it is of this object."""
     for field in ("apiVersion", "kind"):
         if not configuration.get(field):
             raise errors.bad_request(f"the applied configuration has no {field}")
     metadata = configuration.get("metadata") or {}
     if not isinstance(metadata, dict):
-        raise errors.bad_request("metadata of the applied configuration is no object")
+        raise errors.bad_request("metadata of the applied configuration is not an object")
     if metadata.get("managedFields"):
         raise errors.bad_request("metadata.managedFields must be nil")
-    for field, here in (("name", name), ("namespace", namespace)):
-        if (said := metadata.get(field, here)) != here:
+    for field, expected in (("name", name), ("namespace", namespace)):
+        if (sent := metadata.get(field, expected)) != expected:
             raise errors.bad_request(
-                f"the {field} of the object ({said}) does not match the {field} on the URL ({here})"
+                f"the {field} of the object ({sent}) does not match the {field} on the URL ({expected})"
             )
     named = {"name": name, **({"namespace": namespace} if namespace else {})}
     return {**configuration, "metadata": {**metadata, **named}}
@@ -261,6 +263,6 @@ def _delete_all(store: Store, kind: Kind, objects: Sequence[Json], options: Dele
         metadata = obj["metadata"]
         try:
             store.delete(kind, metadata.get("namespace", ""), metadata["name"], options)
-        except errors.Refused as refused:
+        except errors.StatusError as refused:
             if refused.code != 404:
                 raise

@@ -1,4 +1,4 @@
-"""What goes back: objects, lists and Status, as JSON or as a Table when the client prefers one."""
+"""Responses: objects, lists and Status, as JSON, or as a Table if the client prefers one."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -13,15 +13,15 @@ from provisioner.model.kinds import Json, Kind
 
 WARNING_CODE: Final = 299
 MAX_WARNINGS: Final = 64
-"""Of one answer: clients take a hundred headers or so."""
+"""Maximum number of warnings in one response; clients accept about a hundred headers."""
 WARNING_CHARACTERS: Final = 4096
-"""Of all warnings of one answer together, as in kube-apiserver."""
-_SPOKEN: Final = frozenset({"application/json", "*/*", "application/*", ""})
-"""Media types that JSON is an answer to; no word at all is one of them."""
+"""Maximum length of all warnings in one response together, as in kube-apiserver."""
+_JSON_TYPES: Final = frozenset({"application/json", "*/*", "application/*", ""})
+"""Accepted media types for which JSON is sent; empty if the client names none."""
 
 
 def json(value: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> web.Response:
-    """Any value; warnings go into headers, as kubectl prints them."""
+    """Return a value as JSON; warnings go into Warning headers, which kubectl prints."""
     response = web.Response(body=msgspec.json.encode(value), status=status, content_type="application/json")
     for warning in _few(warnings):
         printable = "".join(each if each.isprintable() else "?" for each in warning)
@@ -31,11 +31,11 @@ def json(value: Any, *, status: int = 200, warnings: Iterable[str] = ()) -> web.
 
 
 def _few(warnings: Iterable[str]) -> Iterator[str]:
-    """Yield as many warnings as clients take in headers, and how many more there are."""
-    room, left_out = WARNING_CHARACTERS, 0
+    """Yield as many warnings as clients accept in headers, and the number of those left out."""
+    remaining, left_out = WARNING_CHARACTERS, 0
     for number, warning in enumerate(warnings):
-        room -= len(warning)
-        if room >= 0 and number < MAX_WARNINGS:
+        remaining -= len(warning)
+        if remaining >= 0 and number < MAX_WARNINGS:
             yield warning
         else:
             left_out += 1
@@ -43,15 +43,15 @@ def _few(warnings: Iterable[str]) -> Iterator[str]:
         yield f"{left_out} more warnings"
 
 
-def refused(error: errors.Refused) -> web.Response:
-    """An error as Kubernetes shapes it."""
+def refused(error: errors.StatusError) -> web.Response:
+    """Return the Status of an error."""
     return json(error.status(), status=error.code)
 
 
 def one(
     request: web.Request, kind: Kind, obj: Json, *, status: int = 200, warnings: Sequence[str] = ()
 ) -> web.Response:
-    """One object."""
+    """Return one object in the form that the client prefers."""
     if wants_table(request):
         return json(
             tables.table(kind, [obj], obj["metadata"].get("resourceVersion", ""), include(request)), status=status
@@ -60,7 +60,7 @@ def one(
 
 
 def many(request: web.Request, kind: Kind, page: Page) -> web.Response:
-    """A list."""
+    """Return a list in the form that the client prefers."""
     metadata: Json = {"resourceVersion": str(page.version)}
     if page.token:
         metadata["continue"] = page.token
@@ -76,50 +76,50 @@ def many(request: web.Request, kind: Kind, page: Page) -> web.Response:
 
 
 def success(kind: Kind, obj: Json) -> web.Response:
-    """The object is gone."""
+    """Return the Status for a deleted object."""
     metadata = obj["metadata"]
     details = errors.details_of(kind, metadata["name"], uid=metadata["uid"])
     return json({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 
 
 def must_be_acceptable(request: web.Request) -> None:
-    """Raise Refused (406) when the client accepts nothing that is spoken here."""
+    """Raise StatusError (406) if the client accepts none of the media types that the server sends."""
     choices = [choice.partition(";")[0].strip() for choice in request.headers.get("Accept", "").split(",")]
-    if not any(media in _SPOKEN for media in choices):
+    if not any(media in _JSON_TYPES for media in choices):
         message = "only the following media types are accepted: application/json"
-        raise errors.Refused(406, "NotAcceptable", message)
+        raise errors.StatusError(406, "NotAcceptable", message)
 
 
 def wants_table(request: web.Request) -> bool:
-    """Whether the first media type that can be served is a Table."""
-    return _wanted(request, "Table", "meta.k8s.io", "v1")
+    """Report whether the client's first supported media type is a Table."""
+    return _prefers(request, "Table", "meta.k8s.io", "v1")
 
 
 def wants_metadata(request: web.Request, *, many: bool) -> bool:
-    """Whether the first media type that can be served is an object's (or a list's) metadata alone."""
-    return _wanted(request, f"PartialObjectMetadata{'List' if many else ''}", "meta.k8s.io", "v1")
+    """Report whether the client's first supported media type is metadata only, of an object or (`many`) a list."""
+    return _prefers(request, f"PartialObjectMetadata{'List' if many else ''}", "meta.k8s.io", "v1")
 
 
 def wants_all_discovery(request: web.Request) -> bool:
-    """Whether the first media type that can be served is discovery in one piece."""
-    return _wanted(request, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2")
+    """Report whether the client's first supported media type is aggregated discovery."""
+    return _prefers(request, "APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2")
 
 
-def _wanted(request: web.Request, form: str, group: str, version: str) -> bool:
+def _prefers(request: web.Request, form: str, group: str, version: str) -> bool:
     for choice in request.headers.get("Accept", "").split(","):
         media, *parameters = (part.strip() for part in choice.split(";"))
-        if media not in _SPOKEN:
+        if media not in _JSON_TYPES:
             continue
-        said = dict(part.split("=", 1) for part in parameters if "=" in part)
-        if "as" not in said:
+        media_parameters = dict(part.split("=", 1) for part in parameters if "=" in part)
+        if "as" not in media_parameters:
             return False
-        if (said["as"], said.get("g"), said.get("v")) == (form, group, version):
+        if (media_parameters["as"], media_parameters.get("g"), media_parameters.get("v")) == (form, group, version):
             return True
     return False
 
 
 def include(request: web.Request) -> tables.Include:
-    """How much of each object goes into a Table's rows."""
+    """Return how much of each object to include in a Table's rows; raise StatusError (400)."""
     value = request.query.get("includeObject", "") or "Metadata"
     if value not in {"None", "Metadata", "Object"}:
         raise errors.bad_request(f"the query parameter includeObject is {value!r}; write None, Metadata or Object")

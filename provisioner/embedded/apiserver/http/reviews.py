@@ -1,5 +1,5 @@
 """
-What a client may ask about itself: who it is, and what it may do. Here whoever has the token may do everything.
+Reviews of a client's own identity and rights. Every client with the token may do everything.
 
 Source: Kubernetes API reference, groups authentication.k8s.io and authorization.k8s.io.
 """
@@ -15,12 +15,12 @@ from provisioner.model.kinds import Json
 
 USER: Final = "mooring"
 GROUPS: Final = ("system:masters", "system:authenticated")
-_WHY: Final = "the holder of the engine's token may do everything"
+_WHY: Final = "every client with the engine's token may do everything"
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One question: its kind, where it is asked, and the answer, which goes into the status."""
+    """One review: its kind, its path, and the function that returns its status."""
 
     group: str
     kind: str
@@ -29,21 +29,21 @@ class Review:
 
     @property
     def api_version(self) -> str:
-        """Group and version."""
+        """The group and version."""
         return f"{self.group}/v1"
 
     @property
     def path(self) -> str:
-        """Where it is asked."""
+        """The path to POST to."""
         return f"/apis/{self.api_version}/{self.plural}"
 
     async def handle(self, request: web.Request) -> web.Response:
-        """POST: the question comes back with its answer."""
-        said = queries.as_object(await queries.body(request))
-        asked: Json = {"kind": self.kind, "apiVersion": self.api_version, "metadata": {}}
-        if "spec" in said:
-            asked["spec"] = said["spec"]
-        return responses.json(asked | {"status": self.answer()}, status=201)
+        """Handle POST: return the review with its status."""
+        review = queries.as_object(await queries.body(request))
+        answered: Json = {"kind": self.kind, "apiVersion": self.api_version, "metadata": {}}
+        if "spec" in review:
+            answered["spec"] = review["spec"]
+        return responses.json(answered | {"status": self.answer()}, status=201)
 
 
 def _allowed() -> Json:

@@ -1,4 +1,4 @@
-"""Two subresources with an object of their own: `scale` of a StatefulSet and `binding` of a Pod."""
+"""Two subresources of a kind of their own: `scale` of a StatefulSet and `binding` of a Pod."""
 
 from typing import Final
 
@@ -9,10 +9,10 @@ API_VERSION: Final = "autoscaling/v1"
 
 
 class ScaleView:
-    """A set, reduced to how many replicas it has and should have."""
+    """A StatefulSet as a Scale: its actual and desired replicas."""
 
     def show(self, obj: Json) -> Json:
-        """The Scale object."""
+        """Return the Scale of a StatefulSet."""
         metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status", {})
         labels = spec.get("selector", {}).get("matchLabels", {})
         return {
@@ -30,33 +30,33 @@ class ScaleView:
             },
         }
 
-    def apply(self, obj: Json, shown: Json) -> Json:
-        """The set with the replicas of a Scale; raises Refused when there are none or it is no Scale."""
-        said = (shown.get("apiVersion", API_VERSION), shown.get("kind", "Scale"))
-        if said != (API_VERSION, "Scale"):
+    def apply(self, obj: Json, written: Json) -> Json:
+        """Return the StatefulSet with a Scale's replicas; raise StatusError (400) unless `written` is a valid Scale."""
+        identity = (written.get("apiVersion", API_VERSION), written.get("kind", "Scale"))
+        if identity != (API_VERSION, "Scale"):
             raise errors.bad_request(
-                f"the object provided is a {said[1]} of {said[0]}, a Scale of {API_VERSION} is needed"
+                f"the object provided is a {identity[1]} of {identity[0]}, a Scale of {API_VERSION} is needed"
             )
-        spec, written = shown.get("spec"), shown.get("metadata")
+        spec, sent = written.get("spec"), written.get("metadata")
         replicas = spec.get("replicas", 0) if isinstance(spec, dict) else 0
         if isinstance(replicas, bool) or not isinstance(replicas, int):
             raise errors.bad_request(f"spec.replicas: expected an integer, got {replicas!r}")
         metadata = dict(obj["metadata"])
         for field in ("name", "namespace", "uid", "resourceVersion"):
-            if isinstance(written, dict) and written.get(field):
-                metadata[field] = written[field]
+            if isinstance(sent, dict) and sent.get(field):
+                metadata[field] = sent[field]
         return {**obj, "metadata": metadata, "spec": {**obj["spec"], "replicas": replicas}}
 
-    def configuration(self, shown: Json, kind: Kind) -> Json:
-        """An applied Scale as a configuration of the set: its replicas alone."""
-        spec = shown.get("spec")
+    def configuration(self, written: Json, kind: Kind) -> Json:
+        """Convert an applied Scale to a configuration of the StatefulSet that has only replicas."""
+        spec = written.get("spec")
         replicas = {"replicas": spec["replicas"]} if isinstance(spec, dict) and "replicas" in spec else {}
-        metadata = shown.get("metadata") or {}
+        metadata = written.get("metadata") or {}
         return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata, "spec": replicas}
 
 
 def bound(pod: Json, *, kind: Kind, binding: Json) -> Json:
-    """The pod with its node; raises Refused (400 without a node, 409 when it has one or is being deleted)."""
+    """Return the pod with its node; raise StatusError: 400 without a node, 409 if bound or being deleted."""
     target = binding.get("target")
     node = target.get("name") if isinstance(target, dict) else None
     name = pod["metadata"]["name"]

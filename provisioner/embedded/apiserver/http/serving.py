@@ -1,4 +1,4 @@
-"""The application, listening."""
+"""The listening HTTP server."""
 
 import asyncio
 import ssl
@@ -14,8 +14,8 @@ from provisioner.embedded.apiserver.store.store import Store
 
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 128
-LAST_WORDS_SECONDS: Final = 2.0
-"""How long requests that run may go on when the server stops."""
+SHUTDOWN_SECONDS: Final = 2.0
+"""Seconds for which running requests may continue when the server stops."""
 
 
 @asynccontextmanager
@@ -29,23 +29,23 @@ async def serve(
     header_seconds: float = connections.HEADER_SECONDS,
 ) -> AsyncIterator[int]:
     """
-    Serve the store on loopback while the context is open; gives the port, which is a free one for `port` 0.
+    Serve the store on loopback while the context is open; yield the port, a free one for `port` 0.
 
-    Watches end in order when the context closes, writes that began are finished. The store stays open: it belongs to
-    the caller. Without `tls` this is plain HTTP, which kubectl sends no token over. Raises OSError when the port is
-    taken.
+    When the context closes, watches end in order and writes that began are finished. The caller closes the store.
+    Without `tls` this is plain HTTP, over which kubectl sends no token. `header_seconds` is the timeout of the first
+    request's headers. Raise OSError if the port is in use.
     """
     app = create_app(store, token, bookmark_seconds=bookmark_seconds)
     runner = web.AppRunner(
         app,
         access_log=None,
-        shutdown_timeout=LAST_WORDS_SECONDS,
+        shutdown_timeout=SHUTDOWN_SECONDS,
         handle_signals=False,
         keepalive_timeout=connections.IDLE_SECONDS,
     )
     await runner.setup()
     try:
-        assert runner.server is not None  # noqa: S101 # it is there after the set-up
+        assert runner.server is not None  # noqa: S101 # set by setup()
         # limit: silent-connections
         listening = await asyncio.get_running_loop().create_server(
             connections.guarded(runner.server, header_seconds=header_seconds),

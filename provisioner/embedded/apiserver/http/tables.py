@@ -1,7 +1,7 @@
 """
-Objects as a Table, the way clients like `kubectl get` show them.
+Objects as a Table, which clients such as `kubectl get` print.
 
-Source: Kubernetes API conventions, "Receiving resources as Tables". The columns of each kind are in `columns`.
+Source: Kubernetes API conventions, "Receiving resources as Tables". The columns are in `columns`.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from provisioner.model.kinds import Json, Kind
 
 
 class Include(StrEnum):
-    """How much of an object goes along with its row."""
+    """How much of an object its row includes."""
 
     NONE = "None"
     METADATA = "Metadata"
@@ -21,7 +21,7 @@ class Include(StrEnum):
 
 
 def table(kind: Kind, objects: Sequence[Json], version: str, include: Include) -> Json:
-    """The objects of one kind as a Table of that resourceVersion."""
+    """Return the objects of one kind as a Table; `version` is its resourceVersion."""
     columns = COLUMNS[kind]
     return {
         "kind": "Table",
@@ -36,7 +36,7 @@ PARTIAL: Final[Json] = {"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s
 
 
 def partial(obj: Json) -> Json:
-    """An object without all that is not metadata."""
+    """Return an object's metadata as PartialObjectMetadata."""
     return PARTIAL | {"metadata": obj["metadata"]}
 
 
@@ -52,11 +52,11 @@ def _definition(column: Column) -> Json:
 
 def _row(columns: Sequence[Column], obj: Json, include: Include) -> Json:
     row: Json = {"cells": [column.cell(obj) for column in columns]}
-    shown: Any = None
+    included: Any = None
     if include is Include.OBJECT:
-        shown = obj
+        included = obj
     elif include is Include.METADATA:
-        shown = partial(obj)
-    if shown is not None:
-        row["object"] = shown
+        included = partial(obj)
+    if included is not None:
+        row["object"] = included
     return row

@@ -1,1 +1,1 @@
-"""The object store of the embedded engine: Kubernetes' object semantics over one SQLite file."""
+"""The object store of the embedded engine: Kubernetes' object semantics on one SQLite file."""

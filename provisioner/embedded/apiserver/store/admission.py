@@ -1,8 +1,8 @@
 """
-What the server fills in: defaults of each kind, and what a new object starts with.
+Defaults of each kind, and the initial state of new objects.
 
 Sources: pkg/apis/*/v1/defaults.go and the create strategies of pkg/registry in k8s.io/kubernetes; the admission plugin
-DefaultStorageClass. Nothing is allocated for Services: a Service without `clusterIP` simply has none here.
+DefaultStorageClass. Nothing is allocated for Services: a Service without `clusterIP` has none here.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,14 +23,14 @@ _PROTECTION: Final = {kinds.CLAIM: CLAIM_PROTECTION, kinds.VOLUME: VOLUME_PROTEC
 
 
 def default(kind: Kind, obj: Json) -> Json:
-    """The object with the defaults of its kind; what is set stays. The object given is changed."""
+    """Set the defaults of the kind in `obj` where a field is absent, and return it."""
     if fill := _DEFAULTS.get(kind):
         fill(obj.setdefault("spec", {}) if kind not in _WITHOUT_SPEC else obj)
     return obj
 
 
 def admit(kind: Kind, obj: Json, *, classes: Iterable[Object]) -> Json:
-    """A new object as it is stored: first phase, protection, and for a claim the default class. Changes the object."""
+    """Set a new object's phase, its protection finalizer and a claim's default class in `obj`, and return it."""
     metadata = obj["metadata"]
     if kind in WITH_STATUS and kind is not kinds.NODE:
         obj.pop("status", None)
@@ -49,13 +49,13 @@ def admit(kind: Kind, obj: Json, *, classes: Iterable[Object]) -> Json:
 
 
 def last_seen(event: Object) -> str:
-    """When an Event was last made or repeated."""
+    """Return the time at which an Event was created or last repeated."""
     times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"]["creationTimestamp"])
     return max(str(each) for each in times if each)
 
 
 def _default_class(claim: Object, classes: Iterable[Object]) -> str:
-    """The newest class marked as default, then the first by name; "" when the claim has a class or none is marked."""
+    """Return the newest default class, of equally new ones the first by name; "" if set already or there is none."""
     if "storageClassName" in claim.get("spec", {}) or CLASS_BETA in claim["metadata"].get("annotations", {}):
         return ""
     marked = sorted((each["metadata"] for each in classes if _is_default(each)), key=lambda each: str(each["name"]))

@@ -1,8 +1,8 @@
 """
-The SQLite file: every object as it stands, and the last few thousand changes.
+The SQLite file: the current objects, and the last few thousand changes.
 
-One write is one transaction, on the disk before the caller hears of it (WAL, synchronous=FULL), so a process killed
-at any moment loses nothing it acknowledged.
+A write is one transaction, which is on disk before the write returns (WAL, synchronous=FULL). A process that is killed
+at any moment therefore loses no acknowledged write.
 """
 
 import sqlite3
@@ -31,13 +31,13 @@ INSERT INTO counters VALUES ('version', 1), ('compacted', 1);
 """
 
 
-class Unreadable(Exception):
-    """The file is there and cannot be used as a store; the message says which file, why, and what to do."""
+class UnreadableStoreError(Exception):
+    """The file cannot be used as a store; the message names the file, the reason and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a file holds: objects, changes oldest first, the last version given, the last one whose change is gone."""
+    """The content of a file: objects, changes (oldest first), the newest version, the newest compacted version."""
 
     objects: Sequence[tuple[Kind, Json]]
     changes: Sequence[Change]
@@ -46,10 +46,10 @@ class Loaded:
 
 
 class Database:
-    """The open file. Not for use by two threads at once; its owner sees to that."""
+    """The open file. It is not thread-safe: the caller must serialize calls."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file; raises Unreadable."""
+        """Open or create the file; raise UnreadableStoreError."""
         self._path = path
         try:
             path.touch(mode=0o600)
@@ -61,14 +61,14 @@ class Database:
         except sqlite3.Error as error:
             self._connection.close()
             raise self._unreadable(str(error)) from error
-        except Unreadable:
+        except UnreadableStoreError:
             self._connection.close()
             raise
 
-    def _unreadable(self, why: str) -> Unreadable:
-        return Unreadable(
-            f"the store {self._path} cannot be used ({why}); move the file away to start with an empty one, the "
-            "volumes themselves are not in it"
+    def _unreadable(self, why: str) -> UnreadableStoreError:
+        return UnreadableStoreError(
+            f"the store {self._path} cannot be used ({why}); move the file away to start with an empty one: the "
+            "data of volumes is not stored in it"
         )
 
     def _prepare(self) -> None:
@@ -79,10 +79,10 @@ class Database:
         if found == 0:
             self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         elif found != SCHEMA_VERSION:
-            raise self._unreadable(f"its schema is {found}, this version of mooring knows {SCHEMA_VERSION}")
+            raise self._unreadable(f"its schema version is {found}, this version of mooring supports {SCHEMA_VERSION}")
 
     def load(self) -> Loaded:
-        """Everything in the file; raises Unreadable."""
+        """Return everything in the file; raise UnreadableStoreError."""
         try:
             return Loaded(
                 objects=list(self._objects()),
@@ -118,7 +118,7 @@ class Database:
                 )
 
     def write(self, changes: Sequence[Change], *, compacted: int) -> None:
-        """Write changes together, in order, and forget those up to `compacted`; all or nothing."""
+        """Write changes in order, and delete those up to version `compacted`, in one transaction."""
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
@@ -146,7 +146,7 @@ class Database:
             run("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?)", (*identity, body))
 
     def close(self) -> None:
-        """Close the file; nothing is lost by not calling this."""
+        """Close the file; no acknowledged write depends on it."""
         self._connection.close()
 
 

@@ -1,5 +1,5 @@
 """
-Why the API says no: one exception that carries a Kubernetes Status.
+Errors of the API: one exception that carries a Kubernetes Status.
 
 Source: k8s.io/apimachinery, pkg/api/errors (reasons, codes and the shape of `details`).
 """
@@ -11,8 +11,8 @@ from provisioner.embedded.apiserver.store.problems import Problem
 from provisioner.model.kinds import Json, Kind
 
 
-class Refused(Exception):
-    """A request that is not carried out: HTTP code, machine-readable reason, sentence, and details for programs."""
+class StatusError(Exception):
+    """A refused request: HTTP code, machine-readable reason, message and details."""
 
     def __init__(self, code: int, reason: str, message: str, details: Json | None = None) -> None:
         super().__init__(message)
@@ -22,7 +22,7 @@ class Refused(Exception):
         self.details = details or {}
 
     def status(self) -> Json:
-        """The Status object that goes over the wire."""
+        """Return the Status object to send."""
         found: Json = {
             "kind": "Status",
             "apiVersion": "v1",
@@ -32,74 +32,74 @@ class Refused(Exception):
             **({"reason": self.reason} if self.reason else {}),
             "code": self.code,
         }
-        if self.details or self.code == 404:  # kubectl looks into those of every 404
+        if self.details or self.code == 404:  # kubectl reads the details of every 404
             found["details"] = self.details
         return found
 
 
 def resource_of(kind: Kind) -> str:
-    """How messages name a resource: `persistentvolumeclaims`, `statefulsets.apps`."""
+    """Return a resource's name in messages: `persistentvolumeclaims`, `statefulsets.apps`."""
     return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
 
 
 def details_of(kind: Kind, name: str, **more: Any) -> Json:
-    """The `details` of an error about one object."""
+    """Return the `details` of an error about one object."""
     group = {"group": kind.group} if kind.group else {}
     return {"name": name, **group, "kind": kind.plural, **more}
 
 
-def not_found(kind: Kind, name: str) -> Refused:
-    """There is no such object."""
-    return Refused(404, "NotFound", f'{resource_of(kind)} "{name}" not found', details_of(kind, name))
+def not_found(kind: Kind, name: str) -> StatusError:
+    """Return a 404: the object does not exist."""
+    return StatusError(404, "NotFound", f'{resource_of(kind)} "{name}" not found', details_of(kind, name))
 
 
-def already_exists(kind: Kind, name: str) -> Refused:
-    """The name is taken."""
-    return Refused(409, "AlreadyExists", f'{resource_of(kind)} "{name}" already exists', details_of(kind, name))
+def already_exists(kind: Kind, name: str) -> StatusError:
+    """Return a 409: an object of this name exists."""
+    return StatusError(409, "AlreadyExists", f'{resource_of(kind)} "{name}" already exists', details_of(kind, name))
 
 
-def conflict(kind: Kind, name: str, why: str = "") -> Refused:
-    """The write was meant for another version or another object of the same name."""
+def conflict(kind: Kind, name: str, why: str = "") -> StatusError:
+    """Return a 409: the write is for another version, or for another object of the same name."""
     stale = "the object has been modified; please apply your changes to the latest version and try again"
     message = f'Operation cannot be fulfilled on {resource_of(kind)} "{name}": {why or stale}'
-    return Refused(409, "Conflict", message, details_of(kind, name))
+    return StatusError(409, "Conflict", message, details_of(kind, name))
 
 
-def forbidden(kind: Kind, name: str, why: str) -> Refused:
-    """The object may not be written here."""
-    return Refused(403, "Forbidden", f'{resource_of(kind)} "{name}" is forbidden: {why}', details_of(kind, name))
+def forbidden(kind: Kind, name: str, why: str) -> StatusError:
+    """Return a 403: the write is not allowed."""
+    return StatusError(403, "Forbidden", f'{resource_of(kind)} "{name}" is forbidden: {why}', details_of(kind, name))
 
 
-def invalid(kind: Kind, name: str, found: Sequence[Problem]) -> Refused:
-    """The object breaks rules of its kind; all of them are listed."""
-    words = [str(each) for each in found]
-    said = words[0] if len(words) == 1 else f"[{', '.join(words)}]"
+def invalid(kind: Kind, name: str, found: Sequence[Problem]) -> StatusError:
+    """Return a 422 that lists all problems of an object."""
+    texts = [str(each) for each in found]
+    text = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
     full = f"{kind.name}.{kind.group}" if kind.group else kind.name
     details = details_of(kind, name, causes=[each.cause() for each in found]) | {"kind": kind.name}
-    return Refused(422, "Invalid", f'{full} "{name}" is invalid: {said}', details)
+    return StatusError(422, "Invalid", f'{full} "{name}" is invalid: {text}', details)
 
 
-def bad_request(message: str) -> Refused:
-    """The request itself cannot be understood."""
-    return Refused(400, "BadRequest", message)
+def bad_request(message: str) -> StatusError:
+    """Return a 400: the request is malformed."""
+    return StatusError(400, "BadRequest", message)
 
 
-def too_large(why: str) -> Refused:
-    """The request asks for more than the server does at once."""
-    return Refused(413, "RequestEntityTooLarge", f"the request is too large: {why}")
+def too_large(why: str) -> StatusError:
+    """Return a 413: the request exceeds a limit."""
+    return StatusError(413, "RequestEntityTooLarge", f"the request is too large: {why}")
 
 
-def unprocessable(why: str) -> Refused:
-    """A JSON patch whose test failed or whose path does not exist."""
+def unprocessable(why: str) -> StatusError:
+    """Return a 422: the test of a JSON patch failed, or its path does not exist."""
     message = f"the server rejected our request due to an error in our request: {why}"
-    return Refused(422, "Invalid", message)
+    return StatusError(422, "Invalid", message)
 
 
-def expired(message: str) -> Refused:
-    """What the client asks to go on from is no longer kept; it has to list again."""
-    return Refused(410, "Expired", message)
+def expired(message: str) -> StatusError:
+    """Return a 410: the requested version is no longer available, and the client must list again."""
+    return StatusError(410, "Expired", message)
 
 
-def too_old(asked: int, oldest: int) -> Refused:
-    """A watch from before the oldest event that is kept."""
-    return expired(f"too old resource version: {asked} ({oldest})")
+def too_old(requested: int, oldest: int) -> StatusError:
+    """Return a 410: a watch starts before the oldest retained change."""
+    return expired(f"too old resource version: {requested} ({oldest})")

@@ -1,4 +1,4 @@
-"""The changes that are still known, by kind, for watches and for lists that go on."""
+"""The retained changes by kind, for watches and for the next pages of lists."""
 
 from bisect import bisect_right
 from collections import deque
@@ -10,11 +10,11 @@ from provisioner.embedded.apiserver.store.records import Change
 from provisioner.model.kinds import KINDS, Kind
 
 SLACK: Final = 16
-"""One part in so many of what is kept may come on top before the surplus is dropped together."""
+"""The history may exceed its limit by 1/SLACK of it before the surplus is dropped at once."""
 
 
 class History:
-    """A bounded log. `compacted` is the newest version whose change may be gone."""
+    """A bounded log of changes. `compacted` is the newest version whose change may have been dropped."""
 
     def __init__(self, changes: Iterable[Change], *, keep: int, compacted: int) -> None:
         self._keep = keep
@@ -27,12 +27,12 @@ class History:
             self._by_kind[change.kind].append(change)
 
     def surplus(self, coming: int) -> int:
-        """The version to forget up to when `coming` more changes are added; 0 for nothing."""
+        """Return the version up to which to drop changes when `coming` more are added; 0 to drop none."""
         over = len(self._order) + coming - self._keep
         return self._order[over - 1] if len(self._order) >= over > self._keep // SLACK else 0
 
     def add(self, changes: Sequence[Change], *, compacted: int) -> None:
-        """Append changes that are on the disk, and forget those up to `compacted`."""
+        """Append changes that are on disk, and drop those up to version `compacted`."""
         for change in changes:
             self._order.append(change.version)
             self._by_kind[change.kind].append(change)
@@ -40,15 +40,15 @@ class History:
             self.compacted = compacted
             while self._order and self._order[0] <= compacted:
                 self._order.popleft()
-            for kind, kept in self._by_kind.items():
-                self._by_kind[kind] = kept[_after(kept, compacted) :]
+            for kind, retained in self._by_kind.items():
+                self._by_kind[kind] = retained[_after(retained, compacted) :]
 
     def since(self, kind: Kind, version: int) -> list[Change]:
-        """The changes of a kind after a version, oldest first; raises Refused (410) when some may be gone."""
+        """Return a kind's changes after a version, oldest first; raise StatusError (410) if some may be dropped."""
         if version < self.compacted:
             raise errors.too_old(version, self.compacted)
-        kept = self._by_kind[kind]
-        return kept[_after(kept, version) :]
+        retained = self._by_kind[kind]
+        return retained[_after(retained, version) :]
 
 
 def _after(changes: Sequence[Change], version: int) -> int:

@@ -1,5 +1,5 @@
 """
-What may not change once it is set.
+Fields that are immutable once set.
 
 Source: the ValidateUpdate functions of pkg/apis/core, apps and storage/validation in k8s.io/kubernetes.
 """
@@ -19,13 +19,13 @@ _SET_FIXED: Final = ("selector", "volumeClaimTemplates", "serviceName", "podMana
 
 
 def problems(kind: Kind, old: Json, new: Json) -> Found:
-    """Every change that is not allowed."""
+    """Yield a problem for every change that is not allowed."""
     if rule := _RULES.get(kind):
         yield from rule(old, new)
 
 
-def grows(old: Json, new: Json) -> bool:
-    """Whether a claim asks for more storage than before."""
+def expands(old: Json, new: Json) -> bool:
+    """Report whether a claim requests more storage than before."""
     return _request(new) > _request(old)
 
 
@@ -54,7 +54,7 @@ def _claim(old: Json, new: Json) -> Found:
         )
         yield forbidden("spec", detail)
     elif _request(new) < _request(old) and _request(new) <= _capacity_of(old):
-        # Less than before is a way out of a growth that cannot be; less than what is there would be shrinking.
+        # A lower request recovers from an expansion that cannot succeed; below the capacity it would shrink the volume.
         yield forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
 
 

@@ -1,5 +1,5 @@
 """
-An object's birth, change and end, as pure functions over plain objects.
+Changes to objects before create, update and delete, as pure functions.
 
 Sources: k8s.io/apiserver, pkg/registry/rest (create.go, update.go, delete.go) and
 pkg/registry/generic/registry/store.go; pkg/registry/core/pod/strategy.go in k8s.io/kubernetes for the grace period of
@@ -14,19 +14,19 @@ from provisioner.model import kinds
 from provisioner.model.kinds import Json, Kind
 
 Part = Literal["main", "status", "finalize", "binding"]
-"""What a write may touch: all but the status, the status, a namespace's own finalizers, or a pod's node."""
+"""What a write may change: all but the status, the status, a namespace's spec.finalizers, or a pod's node."""
 
 WITH_STATUS: Final = frozenset({
     kinds.NAMESPACE, kinds.NODE, kinds.POD, kinds.SERVICE, kinds.CLAIM, kinds.VOLUME, kinds.STATEFUL_SET,
 })  # fmt: skip
-"""Kinds whose status is written through its own path."""
+"""Kinds with a status subresource."""
 
 WITH_GENERATION: Final = frozenset({kinds.POD, kinds.STATEFUL_SET, kinds.CSI_DRIVER})
-"""Kinds that count the changes of their spec."""
+"""Kinds whose metadata.generation counts changes of the spec."""
 
 DEFAULT_GRACE_SECONDS: Final = 30
 NAMESPACE_FINALIZER: Final = "kubernetes"
-"""Stands in a namespace's spec until everything inside is gone."""
+"""The entry of a namespace's spec.finalizers until all objects in the namespace are deleted."""
 
 _PROPAGATION_FINALIZERS: Final = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
 _SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
@@ -34,7 +34,7 @@ _SYSTEM_FIELDS: Final = ("uid", "creationTimestamp", "deletionTimestamp", "delet
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """What a client says with a DELETE; empty and None mean that it said nothing."""
+    """The options of a DELETE; empty and None mean not specified."""
 
     uid: str = ""
     resource_version: str = ""
@@ -43,25 +43,27 @@ class DeleteOptions:
     dry_run: bool = False
 
 
-def born(kind: Kind, obj: Json, *, name: str, namespace: str, uid: str, now: str) -> Json:
-    """The object with the metadata of a new one; what only the server may set is set."""
+def before_create(kind: Kind, obj: Json, *, name: str, namespace: str, uid: str, now: str) -> Json:
+    """Return a new object with the metadata that only the server sets."""
     metadata = {key: value for key, value in obj.get("metadata", {}).items() if key not in _SYSTEM_FIELDS}
-    for gone in ("resourceVersion", "namespace"):
-        metadata.pop(gone, None)
+    for field in ("resourceVersion", "namespace"):
+        metadata.pop(field, None)
     _tidy(metadata)
     metadata |= {"name": name, "uid": uid, "creationTimestamp": now}
     if kind.namespaced:
         metadata["namespace"] = namespace
-    if kind in WITH_GENERATION and kind is not kinds.CSI_DRIVER:  # whose first change is counted as the first
+    if (
+        kind in WITH_GENERATION and kind is not kinds.CSI_DRIVER
+    ):  # a CSIDriver's generation starts with its first change
         metadata["generation"] = 1
     return {**obj, "metadata": metadata}
 
 
-def changed(kind: Kind, old: Json, new: Json, *, part: Part) -> Json:
+def before_update(kind: Kind, old: Json, new: Json, *, part: Part) -> Json:
     """
-    The new object with everything kept that this write may not touch.
+    Return the new object with the old value of everything that this write may not change.
 
-    Raises Refused: 400 for another name or namespace, 409 for another uid or an old resourceVersion.
+    Raise StatusError: 400 for another name or namespace, 409 for another uid or an old resourceVersion.
     """
     metadata = dict(new.get("metadata", {}))
     before = old["metadata"]
@@ -106,9 +108,9 @@ def _identity(kind: Kind, before: Json, metadata: Json) -> None:
 
 
 def _tidy(metadata: Json) -> None:
-    """Drop what a client may not say, and what is there but empty."""
-    for gone in ("managedFields", "selfLink"):
-        metadata.pop(gone, None)
+    """Remove fields that a client may not set, and empty ones."""
+    for field in ("managedFields", "selfLink"):
+        metadata.pop(field, None)
     for empty in ("labels", "annotations", "finalizers", "ownerReferences", "generateName"):
         if not metadata.get(empty, True):
             del metadata[empty]
@@ -121,19 +123,19 @@ def _keep(old: Json, new: Json, field: str) -> None:
 
 
 def is_finished(kind: Kind, obj: Json) -> bool:
-    """Whether an object that is being deleted has nothing left to wait for."""
+    """Report whether an object is being deleted and has neither finalizers nor a grace period left."""
     metadata = obj["metadata"]
     if "deletionTimestamp" not in metadata or metadata.get("finalizers") or metadata.get("deletionGracePeriodSeconds"):
         return False
     return not (kind is kinds.NAMESPACE and obj.get("spec", {}).get("finalizers"))
 
 
-def condemned(kind: Kind, obj: Json, options: DeleteOptions, *, now: str, until: str) -> Json:
+def before_delete(kind: Kind, obj: Json, options: DeleteOptions, *, now: str, until: str) -> Json:
     """
-    The object after a DELETE: marked, and perhaps finished.
+    Return the object with the deletionTimestamp that a DELETE sets.
 
-    `until` is when a pod's grace period ends; a repeated delete may shorten the period and never lengthens it.
-    Raises Refused (409) when a precondition does not hold.
+    `until` is the end of a pod's grace period; a repeated DELETE may shorten the period but not extend it.
+    Raise StatusError (409) if a precondition does not hold.
     """
     metadata = dict(obj["metadata"])
     check(kind, metadata, options)
@@ -144,7 +146,7 @@ def condemned(kind: Kind, obj: Json, options: DeleteOptions, *, now: str, until:
         metadata["deletionGracePeriodSeconds"] = grace
         if kind in WITH_GENERATION:
             metadata["generation"] = metadata.get("generation", 0) + 1
-    _propagate(metadata, options)
+    _set_propagation_finalizer(metadata, options)
     result = {**obj, "metadata": metadata}
     if kind is kinds.NAMESPACE:
         result["status"] = {**obj.get("status", {}), "phase": "Terminating"}
@@ -152,35 +154,37 @@ def condemned(kind: Kind, obj: Json, options: DeleteOptions, *, now: str, until:
 
 
 def check(kind: Kind, metadata: Json, options: DeleteOptions) -> None:
-    """Raise Refused (409) unless the preconditions hold."""
-    for word, field, asked in (
+    """Raise StatusError (409) unless the preconditions hold."""
+    for label, field, requested in (
         ("UID", "uid", options.uid),
         ("ResourceVersion", "resourceVersion", options.resource_version),
     ):
-        if asked and asked != metadata[field]:
-            why = f"Precondition failed: {word} in precondition: {asked}, {word} in object meta: {metadata[field]}"
+        if requested and requested != metadata[field]:
+            why = (
+                f"Precondition failed: {label} in precondition: {requested}, {label} in object meta: {metadata[field]}"
+            )
             raise errors.conflict(kind, metadata["name"], why)
 
 
 def grace_seconds(kind: Kind, obj: Json, options: DeleteOptions) -> int:
-    """How long a pod may stay after its DELETE; 0 for every other kind and for pods that do not run anywhere."""
+    """Return a pod's grace period in seconds; 0 for other kinds, and for unbound and finished pods."""
     if kind is not kinds.POD:
         return 0
     spec, phase = obj.get("spec", {}), obj.get("status", {}).get("phase")
     if not spec.get("nodeName") or phase in {"Succeeded", "Failed"}:
         return 0
-    asked = options.grace_seconds
-    period = asked if asked is not None else spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+    requested = options.grace_seconds
+    period = requested if requested is not None else spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
     return int(period) if period >= 0 else 1
 
 
-def _propagate(metadata: Json, options: DeleteOptions) -> None:
-    """Put the finalizer for the garbage collector that the chosen propagation asks for, and no other."""
+def _set_propagation_finalizer(metadata: Json, options: DeleteOptions) -> None:
+    """Set the garbage collector's finalizer for the requested propagation policy, and remove the others."""
     if not options.propagation:
         return
     others = [each for each in metadata.get("finalizers", []) if each not in _PROPAGATION_FINALIZERS.values()]
-    if wanted := _PROPAGATION_FINALIZERS.get(options.propagation):
-        others.append(wanted)
+    if finalizer := _PROPAGATION_FINALIZERS.get(options.propagation):
+        others.append(finalizer)
     if others:
         metadata["finalizers"] = others
     else:

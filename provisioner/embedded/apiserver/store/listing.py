@@ -1,5 +1,5 @@
 """
-Lists in pages: the rest of a list is what stood there when the first page was given.
+Paged lists: all pages show the objects of the first page's resourceVersion.
 
 Source: Kubernetes API conventions, "Retrieving large results sets in chunks".
 """
@@ -19,37 +19,39 @@ from provisioner.model.kinds import Json
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some objects of a list, all of one version of the store."""
+    """One page of a list, of one version of the store."""
 
     items: Sequence[Json]
     version: int
     token: str = ""
     remaining: int | None = None
-    """How many come after; not told of a selection, as Kubernetes cannot know it there."""
+    """The number of objects after this page; None with a selector, as in Kubernetes."""
 
 
 class Token(msgspec.Struct, frozen=True):
-    """Where a list goes on: after which key, at which version."""
+    """A continue token: the last key of the page, and the version of the list."""
 
     version: int
     namespace: str
     name: str
 
     def write(self) -> str:
-        """As it stands in `metadata.continue`."""
+        """Return the value of `metadata.continue`."""
         return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode()
 
     @classmethod
     def read(cls, text: str) -> "Token":
-        """Raises Refused (400)."""
+        """Decode a continue token; raise StatusError (400)."""
         try:
             return msgspec.json.decode(base64.urlsafe_b64decode(text.encode()), type=cls)
         except (binascii.Error, msgspec.DecodeError, ValueError):
-            raise errors.bad_request("continue key is not valid: use the value of the list before, unchanged") from None
+            raise errors.bad_request(
+                "continue key is not valid: use metadata.continue of the previous page, unchanged"
+            ) from None
 
 
-def look_back(objects: Mapping[Key, Json], changes: Iterable[Change]) -> dict[Key, Json]:
-    """The objects as they stood before these changes (given oldest first)."""
+def before_changes(objects: Mapping[Key, Json], changes: Iterable[Change]) -> dict[Key, Json]:
+    """Return the objects as they were before these changes (oldest first)."""
     result = dict(objects)
     for change in reversed(list(changes)):
         if change.before is None:
@@ -62,7 +64,7 @@ def look_back(objects: Mapping[Key, Json], changes: Iterable[Change]) -> dict[Ke
 def page(
     objects: Mapping[Key, Json], *, version: int, namespace: str, selection: Selection, limit: int, after: Key | None
 ) -> Page:
-    """The first `limit` selected objects after a key, in order of namespace and name; limit 0 means all."""
+    """Return the first `limit` selected objects after a key, ordered by namespace and name; limit 0 means all."""
     chosen = [
         (key, obj)
         for key, obj in sorted(objects.items())

@@ -1,5 +1,5 @@
 """
-Rules of `metadata`, the same for every kind.
+Rules for `metadata`, the same for every kind.
 
 Sources: k8s.io/apimachinery, pkg/api/validation/objectmeta.go and pkg/util/validation.
 """
@@ -34,7 +34,7 @@ _STANDARD_FINALIZERS: Final = frozenset({"foregroundDeletion", "orphan", "kubern
 
 
 def problems(kind: Kind, metadata: Json) -> Iterator[Problem]:
-    """Everything that is wrong with an object's metadata."""
+    """Yield every problem of an object's metadata."""
     name = metadata.get("name", "")
     if not name:
         yield required("metadata.name", "name or generateName is required")
@@ -50,7 +50,7 @@ def problems(kind: Kind, metadata: Json) -> Iterator[Problem]:
 
 
 def name_problem(kind: Kind, name: str) -> str:
-    """What is wrong with a name of this kind; "" when nothing is."""
+    """Return what is wrong with a name of this kind; "" if it is valid."""
     if kind is SERVICE:
         pattern, limit, rule = SERVICE_NAME, 63, _SERVICE_RULE
     elif kind is NAMESPACE:
@@ -63,7 +63,7 @@ def name_problem(kind: Kind, name: str) -> str:
 
 
 def new_finalizers(old: Json, new: Json) -> Iterator[Problem]:
-    """Finalizers may only go once the object is being deleted."""
+    """Yield a problem if finalizers are added to an object that is being deleted."""
     if "deletionTimestamp" not in old:
         return
     if added := sorted(set(new.get("finalizers", [])) - set(old.get("finalizers", []))):

@@ -1,8 +1,8 @@
 """
-How large one object may be, measured before anything else is done with it.
+Limits on the size of one object, checked before it is processed.
 
-Checks, defaults and field managers cost time by the number of values, and all writers wait for each other. Source of
-the size: etcd's `--max-request-bytes`, which bounds objects of a cluster in the same way.
+Validation, defaults and field managers cost time for each value, and writers wait for each other. Source of the size:
+etcd's `--max-request-bytes`, which limits objects of a cluster in the same way.
 """
 
 from typing import Any, Final
@@ -13,28 +13,28 @@ from provisioner.embedded.apiserver.store import errors
 from provisioner.model.kinds import Json
 
 MAX_BYTES: Final = 3 << 19
-"""Of one object as JSON, its managedFields not counted (1.5 MiB)."""
+"""Maximum size of one object as JSON, without its managedFields (1.5 MiB)."""
 MAX_VALUES: Final = 20_000
-"""Of one object: maps, lists and what is in them, its managedFields not counted."""
+"""Maximum number of maps, lists and scalars in one object, without its managedFields."""
 
 _LEAST_BYTES: Final = 2
-"""A value and what separates it from the next."""
+"""The least size of a value in JSON: one character and a separator."""
 
 
 def must_fit(new: Any, old: Json | None = None) -> None:
     """
-    Raise Refused (413) for an object over a limit.
+    Raise StatusError (413) for an object over a limit.
 
-    `old` is what it takes the place of: an object that is too large already may shrink.
+    `old` is the object that `new` replaces: one that exceeds a limit already may shrink.
     """
     size = _size(new)
     if size <= MAX_BYTES and size <= MAX_VALUES * _LEAST_BYTES:
-        return  # nearly all objects are that small: nothing has to be counted
+        return  # nearly all objects: their values need not be counted
     values = _values(new)
     if size > MAX_BYTES and (old is None or size > _size(old)):
-        raise errors.too_large(f"an object may have {MAX_BYTES} bytes, and this has {size}")
+        raise errors.too_large(f"an object may have {MAX_BYTES} bytes, this one has {size}")
     if values > MAX_VALUES and (old is None or values > _values(old)):
-        raise errors.too_large(f"an object may have {MAX_VALUES} values, and this has more")
+        raise errors.too_large(f"an object may have {MAX_VALUES} values, this one has more")
 
 
 def _size(obj: Any) -> int:
@@ -49,12 +49,12 @@ def _without_managers(obj: Any) -> Any:
 
 
 def _values(obj: Any) -> int:
-    found, open_ = 0, [_without_managers(obj)]
-    while open_:
-        here = open_.pop()
+    found, pending = 0, [_without_managers(obj)]
+    while pending:
+        current = pending.pop()
         found += 1
-        if isinstance(here, dict):
-            open_.extend(here.values())
-        elif isinstance(here, list):
-            open_.extend(here)
+        if isinstance(current, dict):
+            pending.extend(current.values())
+        elif isinstance(current, list):
+            pending.extend(current)
     return found

@@ -1,4 +1,4 @@
-"""Where a new object's time, uid and generated name come from: the only clock and chance of the store."""
+"""The source of a new object's time, uid and generated name: the store's only clock and random source."""
 
 import datetime as dt
 import secrets
@@ -6,24 +6,24 @@ import uuid
 from typing import Final
 
 _ALPHABET: Final = "bcdfghjklmnpqrstvwxz2456789"
-"""Letters and digits that make no words; those that Kubernetes uses."""
+"""The characters of generated names, as in Kubernetes: no vowels, so that they form no words."""
 
 _LONGEST_BASE: Final = 58
-"""A generated name, five characters longer, still fits a label."""
+"""Maximum length of a generated name's base: with five more characters the name fits into a label."""
 
 
 class Origins:
-    """The machine's clock and random source; tests may put something else here."""
+    """The machine's clock and random source; tests may replace it."""
 
     def now(self, *, later: float = 0) -> str:
-        """The time so many seconds from now, to the second, as the API writes it."""
+        """Return the time `later` seconds from now as an API timestamp, to the second."""
         moment = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=later)
         return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def uid(self) -> str:
-        """A new object's uid."""
+        """Return a uid for a new object."""
         return str(uuid.uuid4())
 
     def name(self, base: str) -> str:
-        """A name that starts as `metadata.generateName` says."""
+        """Return a name that begins with `base`, the value of `metadata.generateName`."""
         return base[:_LONGEST_BASE] + "".join(secrets.choice(_ALPHABET) for _ in range(5))

@@ -1,7 +1,7 @@
 """
 Merge patch (RFC 7396) and JSON patch (RFC 6902) on decoded objects.
 
-Both give a new object and leave the old one alone.
+Both return a new object and do not modify the old one.
 """
 
 import copy
@@ -17,13 +17,13 @@ from provisioner.model.kinds import Json, Object
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 MAX_OPERATIONS = limits.PATCH_OPERATIONS
-"""Of one JSON patch, as in kube-apiserver."""
+"""Maximum number of operations in one JSON patch, as in kube-apiserver."""
 MAX_COPIED_BYTES = limits.PATCH_COPIED_BYTES
-"""What all copies of one JSON patch may come to, as JSON: each may copy what the ones before it made."""
+"""Maximum size as JSON of all copies of one JSON patch together: a copy may copy the result of earlier copies."""
 
 
 def merge(target: Any, patch: Any) -> Any:
-    """What the target becomes: null removes, maps go deep, everything else replaces."""
+    """Return the merged object: null removes a field, maps are merged recursively, other values replace."""
     if not isinstance(patch, dict):
         return copy.deepcopy(patch)
     result = dict(target) if isinstance(target, dict) else {}
@@ -37,19 +37,18 @@ def merge(target: Any, patch: Any) -> Any:
 
 def apply_operations(target: Object, operations: Sequence[Any]) -> Json:
     """
-    What the target becomes after all operations, in order.
+    Return the object after all operations, in order.
 
-    Raises Refused: 400 for what is no operation at all, 413 over a limit, 422 when a test fails or a path does not
-    exist.
+    Raise StatusError: 400 for a malformed operation, 413 over a limit, 422 if a test fails or a path does not exist.
     """
     if len(operations) > MAX_OPERATIONS:
-        raise errors.too_large(f"a JSON patch may have {MAX_OPERATIONS} operations, and this has {len(operations)}")
+        raise errors.too_large(f"a JSON patch may have {MAX_OPERATIONS} operations, this one has {len(operations)}")
     try:
         document = _apply_all(copy.deepcopy(dict(target)), operations)
     except RecursionError:
-        raise errors.unprocessable("the JSON patch makes an object that is nested too deeply") from None
+        raise errors.unprocessable("the JSON patch creates an object that is nested too deeply") from None
     if not isinstance(document, dict):
-        raise errors.unprocessable("the JSON patch leaves no object")
+        raise errors.unprocessable("the result of the JSON patch is not an object")
     return document
 
 
@@ -57,11 +56,11 @@ def _apply_all(document: Any, operations: Sequence[Any]) -> Any:
     copied = 0
     for number, operation in enumerate(operations):
         if not isinstance(operation, dict) or not isinstance(operation.get("path"), str):
-            raise errors.bad_request(f"the JSON patch's operation {number} is not an object with op and path")
+            raise errors.bad_request(f"operation {number} of the JSON patch is not an object with op and path")
         if operation.get("op") == "copy":
             copied += len(msgspec.json.encode(_find(document, _source(operation))))
             if copied > MAX_COPIED_BYTES:
-                raise errors.too_large(f"a JSON patch may copy {MAX_COPIED_BYTES} bytes in all")
+                raise errors.too_large(f"a JSON patch may copy {MAX_COPIED_BYTES} bytes in total")
         document = _apply(document, operation)
     return document
 
@@ -81,7 +80,7 @@ def _apply(document: Any, operation: Mapping[str, Any]) -> Any:
         case "remove":
             return _remove(document, path)
         case "test":
-            if not _same(_find(document, path, missing=None), operation["value"]):
+            if not _equal(_find(document, path, missing=None), operation["value"]):
                 raise errors.unprocessable(f"testing value {operation['path']} failed")
             return document
         case "copy":
@@ -114,25 +113,25 @@ _RAISE: Any = object()
 
 
 def _find(document: Any, path: Sequence[str], *, missing: Any = _RAISE) -> Any:
-    here = document
+    current = document
     for part in path:
-        if isinstance(here, dict) and part in here:
-            here = here[part]
-        elif isinstance(here, list) and (index := _index(part, len(here))) is not None:
-            here = here[index]
+        if isinstance(current, dict) and part in current:
+            current = current[part]
+        elif isinstance(current, list) and (index := _index(part, len(current))) is not None:
+            current = current[index]
         elif missing is _RAISE:
             raise _no_such(path)
         else:
             return missing
-    return here
+    return current
 
 
-def _no_such(path: Sequence[str]) -> errors.Refused:
-    return errors.unprocessable(f"there is nothing at /{'/'.join(path)}")
+def _no_such(path: Sequence[str]) -> errors.StatusError:
+    return errors.unprocessable(f"the path /{'/'.join(path)} does not exist")
 
 
 def _index(part: str, length: int) -> int | None:
-    """A list position that exists, or None; a leading zero is no position."""
+    """Return an existing list position, None otherwise; a leading zero is invalid."""
     if not part.isascii() or not part.isdigit() or (len(part) > 1 and part[0] == "0"):
         return None
     return int(part) if int(part) < length else None
@@ -166,12 +165,12 @@ def _remove(document: Any, path: Sequence[str]) -> Any:
     return document
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Equality of JSON: true is not 1."""
+def _equal(one: Any, other: Any) -> bool:
+    """Report whether two JSON values are equal: true is not 1."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_same, one, other))
+        return len(one) == len(other) and all(map(_equal, one, other))
     return bool(one == other)

@@ -1,7 +1,7 @@
 """
-What is wrong with one field of an object, in the words of Kubernetes.
+Problems of single fields of an object, in Kubernetes' wording.
 
-Source: k8s.io/apimachinery, pkg/util/validation/field/errors.go (the kinds of error and how each is printed).
+Source: k8s.io/apimachinery, pkg/util/validation/field/errors.go (the types of error and their messages).
 """
 
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One field error: its path, its machine-readable reason and its words."""
+    """One field error: the field's path, the machine-readable reason and the message."""
 
     field: str
     reason: str
@@ -22,33 +22,35 @@ class Problem:
         return f"{self.field}: {self.text}"
 
     def cause(self) -> dict[str, str]:
-        """The entry for `details.causes` of a Status."""
+        """Return the entry for `details.causes` of a Status."""
         return {"reason": self.reason, "message": self.text, "field": self.field}
 
 
 def required(field: str, detail: str = "") -> Problem:
-    """A value must be there and is not."""
+    """Return the problem of a missing required value."""
     return Problem(field, "FieldValueRequired", _with("Required value", detail))
 
 
 def invalid(field: str, value: Any, detail: str) -> Problem:
-    """A value is there and cannot be used."""
-    return Problem(field, "FieldValueInvalid", _with(f"Invalid value: {_shown(value)}", detail))
+    """Return the problem of an invalid value."""
+    return Problem(field, "FieldValueInvalid", _with(f"Invalid value: {_format_value(value)}", detail))
 
 
 def unsupported(field: str, value: Any, valid: Iterable[str]) -> Problem:
-    """A value is not one of the known ones."""
+    """Return the problem of a value that is not one of the supported ones."""
     known = ", ".join(f'"{each}"' for each in sorted(valid))
-    return Problem(field, "FieldValueNotSupported", f"Unsupported value: {_shown(value)}: supported values: {known}")
+    return Problem(
+        field, "FieldValueNotSupported", f"Unsupported value: {_format_value(value)}: supported values: {known}"
+    )
 
 
 def forbidden(field: str, detail: str) -> Problem:
-    """A value may not be there, or may not be changed."""
+    """Return the problem of a value that may not be set or changed."""
     return Problem(field, "FieldValueForbidden", _with("Forbidden", detail))
 
 
 def immutable(field: str, value: Any) -> Problem:
-    """A value may not be changed once it is set."""
+    """Return the problem of a changed immutable value."""
     return invalid(field, value, "field is immutable")
 
 
@@ -56,5 +58,5 @@ def _with(text: str, detail: str) -> str:
     return f"{text}: {detail}" if detail else text
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,5 +1,5 @@
 """
-Whether a new or changed object may be stored, seen with the objects around it.
+Checks whether a new or changed object may be stored, given the stored objects.
 
 Sources: the admission plugins NamespaceLifecycle and PersistentVolumeClaimResize of k8s.io/kubernetes.
 """
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provisioner.embedded.apiserver.store import errors, immutable, metadata, rules
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.lifecycle import Part
 from provisioner.embedded.apiserver.store.records import Key
 from provisioner.model import kinds
@@ -17,7 +17,7 @@ from provisioner.model.kinds import Json, Kind
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What someone wants to store, the object it replaces, and all objects that stand."""
+    """The object to store, the object that it replaces, and all stored objects."""
 
     kind: Kind
     old: Json | None
@@ -31,17 +31,17 @@ class Proposal:
 
 
 def check_new(proposal: Proposal) -> None:
-    """Raise Refused unless the object may be made: its namespace is alive, and it keeps the rules of its kind."""
+    """Raise StatusError unless the object may be created: its namespace is active, and it is valid."""
     kind, new = proposal.kind, proposal.new
     if kind.namespaced:
-        _namespace_alive(proposal, new["metadata"]["namespace"])
+        _check_namespace(proposal, new["metadata"]["namespace"])
     found = [*metadata.problems(kind, new["metadata"]), *rules.problems(kind, new)]
     if found:
         raise errors.invalid(kind, proposal.name, found)
 
 
 def check_change(proposal: Proposal, *, part: Part) -> None:
-    """Raise Refused unless the object may be changed like this."""
+    """Raise StatusError unless the change is allowed."""
     kind, old, new = proposal.kind, proposal.old, proposal.new
     assert old is not None  # noqa: S101 - a change has one
     found = [*metadata.problems(kind, new["metadata"]), *metadata.new_finalizers(old["metadata"], new["metadata"])]
@@ -51,11 +51,11 @@ def check_change(proposal: Proposal, *, part: Part) -> None:
         found += immutable.problems(kind, old, new)
     if found:
         raise errors.invalid(kind, proposal.name, found)
-    if part == "main" and kind is kinds.CLAIM and immutable.grows(old, new):
-        _may_grow(proposal)
+    if part == "main" and kind is kinds.CLAIM and immutable.expands(old, new):
+        _check_expandable(proposal)
 
 
-def _namespace_alive(proposal: Proposal, namespace: str) -> None:
+def _check_namespace(proposal: Proposal, namespace: str) -> None:
     found = proposal.objects[kinds.NAMESPACE].get(("", namespace))
     if found is None:
         raise errors.not_found(kinds.NAMESPACE, namespace)
@@ -64,10 +64,10 @@ def _namespace_alive(proposal: Proposal, namespace: str) -> None:
         refused = errors.forbidden(proposal.kind, proposal.name, why)
         cause = {"reason": "NamespaceTerminating", "message": f"namespace {namespace} is being terminated"}
         cause["field"] = "metadata.namespace"
-        raise Refused(refused.code, refused.reason, refused.message, {**refused.details, "causes": [cause]})
+        raise StatusError(refused.code, refused.reason, refused.message, {**refused.details, "causes": [cause]})
 
 
-def _may_grow(proposal: Proposal) -> None:
+def _check_expandable(proposal: Proposal) -> None:
     name = proposal.new["spec"].get("storageClassName", "")
     storage_class = proposal.objects[kinds.STORAGE_CLASS].get(("", name))
     if storage_class is None or not storage_class.get("allowVolumeExpansion"):

@@ -1,4 +1,4 @@
-"""What the store keeps: one record an object, one change a write."""
+"""Records of the store: one change for each write."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,10 +14,10 @@ ChangeType = Literal["ADDED", "MODIFIED", "DELETED"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """
-    One write, as watchers see it.
+    One write, as watches report it.
 
-    `before` is the object as it stood; a watch with a selector needs it to tell an object that comes into view from
-    one that changes, and a continued list needs it to look back. Objects in a change are never modified.
+    `before` is the previous object. A watch with a selector needs it to tell an object that starts to match from one
+    that changes, and a continued list needs it to restore the earlier state. Objects in a change are never modified.
     """
 
     version: int
@@ -29,6 +29,6 @@ class Change:
 
 
 def key_of(obj: Json) -> Key:
-    """Namespace and name of a stored object."""
+    """Return namespace and name of a stored object."""
     metadata = obj["metadata"]
     return metadata.get("namespace", ""), metadata["name"]

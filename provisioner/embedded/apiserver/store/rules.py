@@ -1,8 +1,8 @@
 """
-What an object must say to be valid: the rules of Kubernetes that matter for storage.
+Validation of objects: the rules of Kubernetes that matter for storage.
 
 Source: pkg/apis/core, apps and storage/validation in k8s.io/kubernetes. Rules about containers, networks and
-security are left to a real cluster, where containers run.
+security are left to a cluster that runs containers.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -21,19 +21,19 @@ NOT_SOURCES: Final = frozenset({
     "capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName", "mountOptions",
     "volumeMode", "nodeAffinity", "volumeAttributesClassName",
 })  # fmt: skip
-"""Fields of a PersistentVolume's spec that are not the source of its bytes."""
+"""Fields of a PersistentVolume's spec that are not its volume source."""
 
 Found = Iterator[Problem]
 
 
 def problems(kind: Kind, obj: Json) -> Found:
-    """Everything that is wrong with an object of this kind, metadata aside."""
+    """Yield every problem of an object of this kind, except those of its metadata."""
     if rule := _RULES.get(kind):
         yield from rule(obj)
 
 
 def sources(spec: Json) -> dict[str, Any]:
-    """The source of a volume's bytes: one entry in a valid volume."""
+    """Return the volume sources in a PersistentVolume's spec: one entry if it is valid."""
     return {name: value for name, value in spec.items() if name not in NOT_SOURCES}
 
 
@@ -60,7 +60,7 @@ def _size(resources: Json, field: str, *, subject: str = "") -> Found:
 
 
 def claim_spec(spec: Json, path: str) -> Found:
-    """The rules of a claim's spec, also of one in a template."""
+    """Yield every problem of a claim's spec, also of a claim template's."""
     yield from _modes(spec.get("accessModes", []), f"{path}.accessModes")
     yield from _size(spec.get("resources", {}).get("requests", {}), f"{path}.resources")
     yield from _one_of(spec.get("volumeMode"), VOLUME_MODES, f"{path}.volumeMode")

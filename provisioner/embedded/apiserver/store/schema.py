@@ -1,7 +1,7 @@
 """
 The fields of every kind, read from the models of the official `kubernetes` package.
 
-Nothing is imported until a kind is first written: the models of all kinds cost about 0.6 s of CPU time and 20 MiB.
+The models are imported with the first write only: they cost about 0.6 s of CPU time and 20 MiB of memory.
 """
 
 import datetime as dt
@@ -30,19 +30,19 @@ QUANTITIES: Final = frozenset({
     ("V1PodSpec", "overhead"),
     ("V1ContainerStatus", "allocatedResources"),
 })  # fmt: skip
-"""Model and field of every resource quantity; the models call them plain strings."""
+"""Model and field of every resource quantity; the models declare them as strings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """
-    What may stand at one place.
+    The type of one value.
 
-    `word` is string, integer, number, boolean, time, quantity, int-or-string, any, list, map or object; `inner` is the
-    shape of a list's or map's entries, `model` the class behind an object.
+    `type_name` is string, integer, number, boolean, time, quantity, int-or-string, any, list, map or object; `inner`
+    is the shape of a list's or map's entries, `model` the class of an object.
     """
 
-    word: str
+    type_name: str
     inner: "Shape | None" = None
     model: type | None = None
 
@@ -61,8 +61,8 @@ _QUANTITY: Final = Shape("quantity")
 
 
 def root(kind: Kind) -> Shape:
-    """The shape of a whole object of this kind."""
-    from kubernetes.client import models  # noqa: PLC0415 - half a second that only a writer pays
+    """Return the shape of a whole object of this kind."""
+    from kubernetes.client import models  # noqa: PLC0415 - takes half a second, and only writes need it
 
     prefix = "Core" if kind is EVENT else ""
     return Shape("object", model=getattr(models, f"{prefix}V1{kind.name}"))
@@ -71,14 +71,14 @@ def root(kind: Kind) -> Shape:
 # unbounded: one entry for each model of the API
 @cache
 def fields(model: type) -> Mapping[str, Shape]:
-    """The fields of an object, by their names on the wire."""
+    """Return the fields of an object by their JSON names."""
     found: dict[str, Shape] = {}
     declared: Mapping[str, Any] = model.model_fields  # type: ignore[attr-defined]
     for name, info in declared.items():
         wire = info.serialization_alias or info.alias or name
         shape = _shape(info.annotation)
         if (model.__name__, wire) in QUANTITIES:
-            shape = Shape("map", inner=_QUANTITY) if shape.word == "map" else _QUANTITY
+            shape = Shape("map", inner=_QUANTITY) if shape.type_name == "map" else _QUANTITY
         found[wire] = shape
     return found
 
@@ -86,7 +86,7 @@ def fields(model: type) -> Mapping[str, Shape]:
 # unbounded: one entry for each model of the API
 @cache
 def descriptions(model: type) -> Mapping[str, str]:
-    """What each field of an object means, by their names on the wire."""
+    """Return the descriptions of an object's fields by their JSON names."""
     declared: Mapping[str, Any] = model.model_fields  # type: ignore[attr-defined]
     return {info.serialization_alias or info.alias or name: info.description or "" for name, info in declared.items()}
 
@@ -94,7 +94,7 @@ def descriptions(model: type) -> Mapping[str, str]:
 # unbounded: one entry for each model of the API
 @cache
 def required(model: type | None) -> frozenset[str]:
-    """The fields that an object must have, by their names on the wire."""
+    """Return the JSON names of the fields that an object must have."""
     if model is None:
         return frozenset()
     declared: Mapping[str, Any] = model.model_fields  # type: ignore[attr-defined]
@@ -124,6 +124,6 @@ def _shape(annotation: Any) -> Shape:
 # unbounded: one entry for each model of the API
 @cache
 def short_name(model: type | None) -> str:
-    """A model's name as Kubernetes has it: without the prefix of its version."""
+    """Return a model's name in Kubernetes: without the version prefix."""
     name = "" if model is None else model.__name__
     return name.removeprefix("Core").removeprefix("V1")

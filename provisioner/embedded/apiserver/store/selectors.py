@@ -1,8 +1,8 @@
 """
 Label and field selectors of a request.
 
-Sources: k8s.io/apimachinery, pkg/labels/selector.go (the grammar) and pkg/fields/selector.go; the fields each kind
-offers are those of its registry in k8s.io/kubernetes.
+Sources: k8s.io/apimachinery, pkg/labels/selector.go (the grammar) and pkg/fields/selector.go; the fields of each
+kind are those of its registry in k8s.io/kubernetes.
 """
 
 import re
@@ -45,17 +45,17 @@ Test = Callable[[Object], bool]
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """All tests must hold; none at all selects everything."""
+    """A conjunction of tests; without tests it selects everything."""
 
     tests: tuple[Test, ...] = ()
 
     def matches(self, obj: Object) -> bool:
-        """Whether the object is selected."""
+        """Report whether the object is selected."""
         return all(test(obj) for test in self.tests)
 
 
 def selection(kind: Kind, *, labels: str = "", fields: str = "") -> Selection:
-    """Read both selectors of a request; raises Refused (400) naming what cannot be read."""
+    """Parse both selectors of a request; raise StatusError (400) that names the invalid part."""
     return Selection((*_label_tests(labels), *_field_tests(kind, fields)))
 
 
@@ -71,19 +71,19 @@ def _label_tests(text: str) -> Iterator[Test]:
 
 def _label_test(found: re.Match[str]) -> Test:
     if found["absent"]:
-        return _label(found["none"], lambda have: have is None)
+        return _label(found["none"], lambda actual: actual is None)
     key = found["key"]
     if found["set"]:
         values = frozenset(each.strip() for each in found["values"].split(","))
         if found["set"] == "in":
-            return _label(key, lambda have: have in values)
-        return _label(key, lambda have: have not in values)
+            return _label(key, lambda actual: actual in values)
+        return _label(key, lambda actual: actual not in values)
     if found["operator"] is None:
-        return _label(key, lambda have: have is not None)
+        return _label(key, lambda actual: actual is not None)
     value = found["value"]
     if found["operator"] == "!=":
-        return _label(key, lambda have: have != value)
-    return _label(key, lambda have: have == value)
+        return _label(key, lambda actual: actual != value)
+    return _label(key, lambda actual: actual == value)
 
 
 def _label(key: str, holds: Callable[[str | None], bool]) -> Test:
@@ -99,7 +99,7 @@ def _field_tests(kind: Kind, text: str) -> Iterator[Test]:
         field = found["field"]
         known = ("metadata.name", *(("metadata.namespace",) if kind.namespaced else ()), *_FIELDS.get(kind, ()))
         if field not in known:
-            raise errors.bad_request(f"field label not supported: {field}; {kind.plural} know {', '.join(known)}")
+            raise errors.bad_request(f"field label not supported: {field}; {kind.plural} support {', '.join(known)}")
         yield _field_test(field, _ESCAPE.sub(r"\1", found["value"]), equal=found["operator"] != "!=")
         position = found.end() + 1
 
@@ -109,15 +109,15 @@ def _field_test(field: str, value: str, *, equal: bool) -> Test:
 
 
 def _field(obj: Object, field: str) -> str:
-    """The field as text, empty where it is absent, as upstream compares it."""
+    """Return a field as text, empty if absent, as upstream compares it."""
     if field == "source":
         return _text((obj.get("source") or {}).get("component"))
-    here: Any = obj
+    value: Any = obj
     for part in field.split("."):
-        here = here.get(part) if isinstance(here, dict) else None
-    if here is None and field in {"spec.unschedulable", "spec.hostNetwork"}:
+        value = value.get(part) if isinstance(value, dict) else None
+    if value is None and field in {"spec.unschedulable", "spec.hostNetwork"}:
         return "false"
-    return _text(here)
+    return _text(value)
 
 
 def _text(value: Any) -> str:

@@ -1,8 +1,8 @@
 """
-The object store: every write checked, given the next resourceVersion, put on the disk and only then seen by others.
+The object store: a write is validated, gets the next resourceVersion, is written to disk and then becomes visible.
 
-There is one counter of versions for all objects. Reads are answered from memory, from what is on the disk already.
-Objects that are handed out are shared: nobody may change them.
+All objects share one version counter. Reads are served from memory, which holds only what is on disk. Returned objects
+are shared with other readers; do not mutate them.
 """
 
 import threading
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from provisioner import limits
 from provisioner.embedded.apiserver.store import admission, errors, lifecycle, listing
-from provisioner.embedded.apiserver.store.database import Database, Loaded, Unreadable
+from provisioner.embedded.apiserver.store.database import Database, Loaded, UnreadableStoreError
 from provisioner.embedded.apiserver.store.history import History
 from provisioner.embedded.apiserver.store.lifecycle import DeleteOptions, Part
 from provisioner.embedded.apiserver.store.listing import Page, Token
@@ -31,37 +31,37 @@ from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
 
 KEEP_CHANGES = limits.CHANGES
-"""How many changes a watch can look back."""
+"""Number of retained changes: how far back a watch can start."""
 
 FIRST_NAMESPACES = ("default", "kube-system")
-"""Made with the file, and never deleted."""
+"""Created with the file; they cannot be deleted."""
 
 NAME_ATTEMPTS = 8
 EVENTS_BETWEEN_SWEEPS = 64
 
 Edit = Callable[[Json], Json]
-"""Makes the new object from the current one, which it leaves alone; may raise Refused."""
+"""Returns the new object for the current one without mutating it; may raise StatusError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """The object after a write, and what the writer should be warned of."""
+    """The object after a write, the warnings for the client, and whether it was deleted or created."""
 
     object: Json
     warnings: tuple[str, ...] = ()
-    gone: bool = False
-    made: bool = False
+    deleted: bool = False
+    created: bool = False
 
 
 class Store:
     """
-    All objects of one engine. Every method may be called from any thread; writes wait for each other and for the disk.
+    All objects of one engine. The methods are thread-safe; writes wait for each other and for the disk.
 
-    All methods that take a kind raise Refused for what Kubernetes refuses, with its code and reason.
+    All methods that take a kind raise StatusError for what Kubernetes refuses, with Kubernetes' code and reason.
     """
 
     def __init__(self, path: Path, *, origins: Origins | None = None, keep_changes: int = KEEP_CHANGES) -> None:
-        """Open or make the file; raises Unreadable."""
+        """Open or create the file; raise UnreadableStoreError."""
         self._origins = origins or Origins()
         self._database = Database(path)
         self._writing = threading.Lock()
@@ -73,7 +73,7 @@ class Store:
             self._objects[kind][key_of(obj)] = obj
         self._version = loaded.version
         self._history = History(loaded.changes, keep=keep_changes, compacted=loaded.compacted)
-        self._events_made = 0
+        self._events_created = 0
         for name in FIRST_NAMESPACES:
             if ("", name) not in self._objects[kinds.NAMESPACE]:
                 self.create(kinds.NAMESPACE, "", {"metadata": {"name": name}})
@@ -81,7 +81,7 @@ class Store:
     def _load(self) -> Loaded:
         try:
             return self._database.load()
-        except Unreadable:
+        except UnreadableStoreError:
             self._database.close()
             raise
 
@@ -89,18 +89,18 @@ class Store:
 
     @property
     def version(self) -> int:
-        """The resourceVersion of the newest write that can be seen."""
+        """The resourceVersion of the newest visible write."""
         return self._version
 
     def get(self, kind: Kind, namespace: str, name: str) -> Json:
-        """One object; raises Refused (404)."""
+        """Return one object; raise StatusError (404) if it does not exist."""
         found = self._objects[kind].get((namespace, name))
         if found is None:
             raise errors.not_found(kind, name)
         return found
 
     def snapshot(self, kind: Kind) -> tuple[Mapping[Key, Json], int]:
-        """All objects of a kind and the version they are of."""
+        """Return all objects of a kind and the version of the store."""
         with self._reading:
             return MappingProxyType(dict(self._objects[kind])), self._version
 
@@ -115,9 +115,9 @@ class Store:
         exactly: int | None = None,
     ) -> Page:
         """
-        A list, or the next part of one, as it stood at a version if one is named.
+        Return a list, or with `token` its next page; `exactly` is the version to list, None the newest.
 
-        Raises Refused (410) when what stood there is no longer known.
+        Raise StatusError (410) if the changes since that version are no longer retained.
         """
         objects, version = self.snapshot(kind)
         after: Key | None = None
@@ -125,7 +125,7 @@ class Store:
             read = Token.read(token)
             after, exactly = (read.namespace, read.name), read.version
         if exactly is not None and exactly < version:
-            objects = listing.look_back(objects, self._changes_between(kind, exactly, version, paging=bool(token)))
+            objects = listing.before_changes(objects, self._changes_between(kind, exactly, version, paging=bool(token)))
             version = exactly
         return listing.page(
             objects,
@@ -135,7 +135,7 @@ class Store:
     def _changes_between(self, kind: Kind, first: int, last: int, *, paging: bool) -> list[Change]:
         try:
             return [change for change in self.since(kind, first) if change.version <= last]
-        except errors.Refused:
+        except errors.StatusError:
             if not paging:
                 raise
             raise errors.expired(
@@ -144,14 +144,14 @@ class Store:
             ) from None
 
     def since(self, kind: Kind, version: int) -> list[Change]:
-        """What happened to a kind after a version; raises Refused (410) when that is no longer or not yet known."""
+        """Return a kind's changes after a version; raise StatusError (410) if it is dropped or not reached yet."""
         with self._reading:
             if version > self._version:
-                raise errors.expired(f"resource version {version} is not known here, the newest is {self._version}")
+                raise errors.expired(f"resource version {version} does not exist yet, the newest is {self._version}")
             return self._history.since(kind, version)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Have a function called after each write, in the writer's thread; what is returned ends that."""
+        """Call `listener` after each write, in the writer's thread; return a function that unsubscribes it."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
@@ -167,38 +167,38 @@ class Store:
         validation: Validation = "Warn",
         dry_run: bool = False,
     ) -> Written:
-        """Make a new object."""
+        """Create an object."""
         must_fit(obj)
         body, warnings = conform(kind, obj, validation=validation)
-        said = body.get("metadata", {}).get("namespace", namespace)
-        if kind.namespaced and said != namespace:
+        sent = body.get("metadata", {}).get("namespace", namespace)
+        if kind.namespaced and sent != namespace:
             raise errors.bad_request(
-                f"the namespace of the provided object ({said}) does not match the namespace sent on the request "
+                f"the namespace of the provided object ({sent}) does not match the namespace sent on the request "
                 f"({namespace})"
             )
         if body.get("metadata", {}).get("resourceVersion"):
-            raise errors.Refused(500, "", "resourceVersion should not be set on objects to be created")
+            raise errors.StatusError(500, "", "resourceVersion should not be set on objects to be created")
         with self._writing:
-            new = self._born(kind, namespace, body)
+            new = self._before_create(kind, namespace, body)
             managed = updated(kind, {}, new, writer, part="main", now=self._origins.now())
             return self._add(kind, new, managed, warnings, dry_run=dry_run)
 
-    def _born(self, kind: Kind, namespace: str, body: Json) -> Json:
-        return lifecycle.born(
+    def _before_create(self, kind: Kind, namespace: str, body: Json) -> Json:
+        return lifecycle.before_create(
             kind, admission.default(kind, body),
             name=self._new_name(kind, namespace, body), namespace=namespace,
             uid=self._origins.uid(), now=self._origins.now(),
         )  # fmt: skip
 
     def _add(self, kind: Kind, new: Json, managed: list[Json], warnings: Iterable[str], *, dry_run: bool) -> Written:
-        """Store an object that is new."""
+        """Validate and store a new object."""
         _set_managers(new, managed)
         new = admission.admit(kind, new, classes=self._objects[kinds.STORAGE_CLASS].values())
         check_new(Proposal(kind, None, new, self._objects))
         if not dry_run:
             new = self._commit("ADDED", kind, new, before=None)
             self._sweep_events(kind)
-        return Written(new, tuple(warnings), made=True)
+        return Written(new, tuple(warnings), created=True)
 
     def _new_name(self, kind: Kind, namespace: str, body: Json) -> str:
         metadata = body.get("metadata", {})
@@ -227,29 +227,29 @@ class Store:
         dry_run: bool = False,
     ) -> Written:
         """
-        Make a new version of an object from its current one.
+        Update an object: `edit` returns the new object for the current one.
 
-        A change that changes nothing writes nothing. The last finalizer taken from an object that is being deleted
-        removes it.
+        An update that changes nothing writes nothing. An update that removes the last finalizer of an object that is
+        being deleted deletes it.
         """
         with self._writing:
             old = self.get(kind, namespace, name)
             edited = edit(old)
             must_fit(edited, old)
             body, warnings = conform(kind, edited, validation=validation)
-            said = body.get("metadata", {}).get("managedFields")
-            new = lifecycle.changed(kind, old, admission.default(kind, body), part=part)
-            _set_managers(new, said)
+            managed = body.get("metadata", {}).get("managedFields")
+            new = lifecycle.before_update(kind, old, admission.default(kind, body), part=part)
+            _set_managers(new, managed)
             _set_managers(new, updated(kind, old, new, writer, part=part, now=self._origins.now()))
             return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
 
     def _put(self, kind: Kind, old: Json, new: Json, warnings: Iterable[str], *, part: Part, dry_run: bool) -> Written:
-        """Store another version of an object, unless nothing changed."""
+        """Validate an update and store it, unless nothing changed."""
         check_change(Proposal(kind, old, new, self._objects), part=part)
-        gone = lifecycle.is_finished(kind, new)
-        if not dry_run and (gone or new != old):
-            new = self._commit("DELETED" if gone else "MODIFIED", kind, new, before=old)
-        return Written(new, tuple(warnings), gone)
+        deleted = lifecycle.is_finished(kind, new)
+        if not dry_run and (deleted or new != old):
+            new = self._commit("DELETED" if deleted else "MODIFIED", kind, new, before=old)
+        return Written(new, tuple(warnings), deleted)
 
     def apply(
         self,
@@ -264,9 +264,9 @@ class Store:
         dry_run: bool = False,
     ) -> Written:
         """
-        Server-side apply: merge a configuration into an object, or make the object of it.
+        Apply a configuration on the server's side: merge it into the object, or create the object.
 
-        Unknown fields are refused, whatever the client says about validation: nobody could own them.
+        Unknown fields are always refused, since no manager could own them.
         """
         must_fit(configuration)
         body, warnings = conform(kind, configuration, validation="Warn")
@@ -278,17 +278,19 @@ class Store:
             if old is None:
                 if part != "main" or writer.subresource:
                     raise errors.not_found(kind, name)
-                made = apply(kind, {}, body, writer, part=part, force=force)
-                new = self._born(kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}})
-                return self._add(kind, new, made.managed(now), warnings, dry_run=dry_run)
+                created = apply(kind, {}, body, writer, part=part, force=force)
+                new = self._before_create(
+                    kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}}
+                )
+                return self._add(kind, new, created.managed(now), warnings, dry_run=dry_run)
             done = last_applied.apply(kind, old, body, writer, part=part, force=force)
             must_fit(done.object, old)
-            new = lifecycle.changed(kind, old, done.object, part=part)
+            new = lifecycle.before_update(kind, old, done.object, part=part)
             _set_managers(new, done.managed(now))
             return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions | None = None) -> Written:
-        """Remove an object, or mark it when finalizers or a pod's grace period keep it."""
+        """Delete an object, or only mark it for deletion if it has finalizers or a grace period."""
         options = options or DeleteOptions()
         with self._writing:
             old = self.get(kind, namespace, name)
@@ -296,14 +298,14 @@ class Store:
                 raise errors.forbidden(kind, name, "this namespace may not be deleted")
             grace = lifecycle.grace_seconds(kind, old, options)
             until = self._origins.now(later=grace)
-            new = lifecycle.condemned(kind, old, options, now=self._origins.now(), until=until)
-            gone = lifecycle.is_finished(kind, new)
-            if not options.dry_run and (gone or new != old):
-                new = self._commit("DELETED" if gone else "MODIFIED", kind, new, before=old)
-            return Written(new, gone=gone)
+            new = lifecycle.before_delete(kind, old, options, now=self._origins.now(), until=until)
+            deleted = lifecycle.is_finished(kind, new)
+            if not options.dry_run and (deleted or new != old):
+                new = self._commit("DELETED" if deleted else "MODIFIED", kind, new, before=old)
+            return Written(new, deleted=deleted)
 
     def _commit(self, change_type: ChangeType, kind: Kind, new: Json, *, before: Json | None) -> Json:
-        """Give the next version, write, and show; returns the object as it was written."""
+        """Assign the next version, write the object, make it visible, and return it as written."""
         version = self._version + 1
         metadata = {**new["metadata"], "resourceVersion": str(version)}
         stored = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": metadata}
@@ -323,11 +325,11 @@ class Store:
         return stored
 
     def _sweep_events(self, kind: Kind) -> None:
-        """Every now and then, drop the Events that nobody has repeated for an hour."""
+        """Delete Events that were not repeated within an hour; runs at every EVENTS_BETWEEN_SWEEPS-th Event."""
         if kind is not kinds.EVENT:
             return
-        self._events_made += 1
-        if self._events_made % EVENTS_BETWEEN_SWEEPS:
+        self._events_created += 1
+        if self._events_created % EVENTS_BETWEEN_SWEEPS:
             return
         limit = self._origins.now(later=-admission.EVENT_LIFETIME_SECONDS)
         for event in list(self._objects[kind].values()):
@@ -335,16 +337,16 @@ class Store:
                 self._commit("DELETED", kind, event, before=event)
 
     def close(self) -> None:
-        """Close the file, after the last write."""
+        """Close the file when the running write has finished."""
         with self._writing:
             self._database.close()
 
 
-def _undeclared(kind: Kind, namespace: str, name: str, warnings: Iterable[str]) -> errors.Refused:
-    """What upstream says, with its code."""
+def _undeclared(kind: Kind, namespace: str, name: str, warnings: Iterable[str]) -> errors.StatusError:
+    """Return upstream's error for fields that are not in the schema."""
     fields = ", ".join(f".{each.partition(chr(34))[2].rstrip(chr(34))}" for each in warnings)
     about = f"{namespace}/{name}; {kind.api_version}, Kind={kind.name}"
-    return errors.Refused(
+    return errors.StatusError(
         500, "", f"failed to create typed patch object ({about}): {fields}: field not declared in schema"
     )
 

@@ -1,5 +1,5 @@
 """
-Strategic merge patch: like a merge patch, but the lists that have a key are merged entry by entry.
+Strategic merge patch: a merge patch that merges lists with a key entry by entry.
 
 Source: k8s.io/community, contributors/devel/sig-api-machinery/strategic-merge-patch.md; the keys are the
 `patchMergeKey` tags of the kinds served here.
@@ -34,17 +34,17 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "volumeMounts": ("mountPath",),
     "volumes": ("name",),
 }
-"""Lists merged by key, by their field's name; of several keys the first that an entry has counts."""
+"""The keys of merged lists by field name; the first key that an entry has is used."""
 
 _SETS: Final = frozenset({"finalizers"})
-"""Lists of plain values that are united."""
+"""Lists of plain values that are merged as sets."""
 
 _ORDER: Final = "$setElementOrder/"
 _REMOVE: Final = "$deleteFromPrimitiveList/"
 
 
 def merge(target: Object, patch: Object) -> Json:
-    """What the target becomes; neither is changed."""
+    """Return the patched object; neither argument is modified."""
     directive = patch.get("$patch")
     if directive == "delete":
         return {}
@@ -61,8 +61,8 @@ def merge(target: Object, patch: Object) -> Json:
             name = key.removeprefix(_ORDER)
             result[name] = _ordered(name, _entries(result, name), _listed(key, value))
     if "$retainKeys" in patch:
-        kept = {_token(each) for each in _listed("$retainKeys", patch["$retainKeys"])}
-        result = {key: value for key, value in result.items() if _token(key) in kept}
+        retained = {_token(each) for each in _listed("$retainKeys", patch["$retainKeys"])}
+        result = {key: value for key, value in result.items() if _token(key) in retained}
     return result
 
 
@@ -94,31 +94,31 @@ def _merge_list(field: str, current: Sequence[Json], patch: Sequence[Json]) -> l
 
 
 def _entries(obj: Json, name: str) -> list[Any]:
-    """The list that the object has there; what is no list has no entries."""
+    """Return the list in a field; a value that is not a list counts as empty."""
     found = obj.get(name)
     return found if isinstance(found, list) else []
 
 
 def _listed(directive: str, value: Any) -> list[Any]:
-    """The value of a directive, which must be a list; raises Refused (400)."""
+    """Return the value of a directive; raise StatusError (400) unless it is a list."""
     if not isinstance(value, list):
         raise errors.bad_request(f"{directive} of the strategic merge patch is not a list")
     return value
 
 
 def _identity(field: str, entry: Any) -> str:
-    """What tells an entry from others of its list: its key's value, of a plain one the value itself."""
+    """Return what identifies an entry in its list: the value of its key, or the plain value itself."""
     if not isinstance(entry, dict):
         return _token(entry)
     return _token(next((entry[key] for key in _KEYS.get(field, ()) if key in entry), None))
 
 
 def _token(value: Any) -> str:
-    """A text that is the same for equal values alone; values of clients need not be hashable."""
+    """Return a text that is equal for equal values only; clients' values need not be hashable."""
     return json.dumps(value, sort_keys=True)
 
 
 def _ordered(field: str, entries: Iterable[Any], order: Sequence[Any]) -> list[Any]:
-    """The entries in the order asked for; what it does not name comes last, as it stood."""
-    places = {_identity(field, each): place for place, each in enumerate(order)}
-    return sorted(entries, key=lambda each: places.get(_identity(field, each), len(places)))
+    """Return the entries in the requested order; entries that it does not name come last, in their old order."""
+    positions = {_identity(field, each): position for position, each in enumerate(order)}
+    return sorted(entries, key=lambda each: positions.get(_identity(field, each), len(positions)))

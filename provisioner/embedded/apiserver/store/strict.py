@@ -1,5 +1,5 @@
 """
-One object held against the fields of its kind: unknown fields found, types checked, quantities made canonical.
+Validation of an object against its schema: unknown fields, types, and the canonical form of quantities.
 
 Source: k8s.io/apiserver, pkg/endpoints/handlers (fieldValidation), and the decoding of k8s.io/apimachinery.
 """
@@ -15,11 +15,11 @@ from provisioner.model.kinds import Json, Kind
 from provisioner.model.quantity import InvalidQuantity, Quantity
 
 Validation = Literal["Strict", "Warn", "Ignore"]
-"""What happens to unknown fields: the request is refused, or they are dropped with or without a word."""
+"""What happens to unknown fields: the request is refused, or they are dropped with or without a warning."""
 
 
-class _Wrong(Exception):
-    """A value of the wrong type; says where and what."""
+class _WrongTypeError(Exception):
+    """A value of the wrong type; the message names the field and the types."""
 
 
 @dataclass(slots=True)
@@ -29,36 +29,37 @@ class _Reading:
 
 def conform(kind: Kind, obj: Json, *, validation: Validation) -> tuple[Json, list[str]]:
     """
-    The object as the store keeps it, and warnings about dropped fields.
+    Return the object as it is stored, and warnings about dropped fields.
 
-    Raises Refused (400) for another apiVersion or kind than expected, for a value of a wrong type and, under Strict,
-    for unknown fields, all of which are listed.
+    Raise StatusError (400) for another apiVersion or kind than expected, for a value of a wrong type and, under
+    Strict, for unknown fields, all of which are listed.
     """
-    said = (obj.get("apiVersion") or kind.api_version, obj.get("kind") or kind.name)
-    if said != (kind.api_version, kind.name):
+    sent_type = (obj.get("apiVersion") or kind.api_version, obj.get("kind") or kind.name)
+    if sent_type != (kind.api_version, kind.name):
         raise errors.bad_request(
-            f"the object provided is a {said[1]} of {said[0]}, and this path is for {kind.name} of {kind.api_version}"
+            f"the object provided is a {sent_type[1]} of {sent_type[0]}, "
+            f"and this path is for {kind.name} of {kind.api_version}"
         )
     reading = _Reading()
     try:
         clean: Json = _read(schema.root(kind), obj, "", reading)
-    except _Wrong as wrong:
-        raise _cannot(kind, str(wrong)) from None
-    words = [f'unknown field "{path}"' for path in reading.unknown]
-    if words and validation == "Strict":
-        raise _cannot(kind, f"strict decoding error: {', '.join(words)}")
+    except _WrongTypeError as wrong:
+        raise _bad_object(kind, str(wrong)) from None
+    warnings = [f'unknown field "{path}"' for path in reading.unknown]
+    if warnings and validation == "Strict":
+        raise _bad_object(kind, f"strict decoding error: {', '.join(warnings)}")
     clean["apiVersion"], clean["kind"] = kind.api_version, kind.name
-    return clean, words if validation == "Warn" else []
+    return clean, warnings if validation == "Warn" else []
 
 
-def _cannot(kind: Kind, why: str) -> errors.Refused:
+def _bad_object(kind: Kind, why: str) -> errors.StatusError:
     version = kind.api_version
     return errors.bad_request(f'{kind.name} in version "{version}" cannot be handled as a {kind.name}: {why}')
 
 
 def _read(shape: Shape, value: Any, path: str, reading: _Reading) -> Any:
-    """The value in its canonical form; null is the same as absent."""
-    match shape.word:
+    """Return the value in its canonical form; null is the same as absent."""
+    match shape.type_name:
         case "object":
             return dict(_object(shape, _typed(value, dict, path, "an object"), path, reading))
         case "map":
@@ -79,12 +80,12 @@ def _read(shape: Shape, value: Any, path: str, reading: _Reading) -> Any:
             return _time(value, path)
         case "int-or-string":
             if isinstance(value, bool) or not isinstance(value, int | str):
-                raise _Wrong(f"{path}: expected a number or a string, got {_named(value)}")
+                raise _WrongTypeError(f"{path}: expected a number or a string, got {_named(value)}")
             return value
         case "any":
             return value
-        case word:
-            return _typed(value, _LEAVES[word][0], path, _LEAVES[word][1])
+        case type_name:
+            return _typed(value, _LEAVES[type_name][0], path, _LEAVES[type_name][1])
 
 
 _LEAVES: Final[dict[str, tuple[type, str]]] = {
@@ -110,13 +111,13 @@ def _inner(shape: Shape) -> Shape:
     return shape.inner or schema.ANY
 
 
-def _typed(value: Any, wanted: type, path: str, words: str) -> Any:
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+def _typed(value: Any, expected: type, path: str, description: str) -> Any:
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
         return value
-    if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
-        raise _Wrong(f"{path or 'the body'}: expected {words}, got {_named(value)}")
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise _WrongTypeError(f"{path or 'the body'}: expected {description}, got {_named(value)}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        raise _Wrong(f"{path}: {value} does not fit into 64 bits")
+        raise _WrongTypeError(f"{path}: {value} does not fit into 64 bits")
     return value
 
 
@@ -124,7 +125,7 @@ def _quantity(value: Any, path: str) -> str:
     try:
         return str(Quantity.parse(value))
     except InvalidQuantity as error:
-        raise _Wrong(f"{path}: {error}") from None
+        raise _WrongTypeError(f"{path}: {error}") from None
 
 
 def _time(value: Any, path: str) -> str:
@@ -133,7 +134,7 @@ def _time(value: Any, path: str) -> str:
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
-        raise _Wrong(f"{path}: expected a time as in 2006-01-02T15:04:05Z, got {_named(value)}")
+        raise _WrongTypeError(f"{path}: expected a time as in 2006-01-02T15:04:05Z, got {_named(value)}")
     return str(value)
 
 

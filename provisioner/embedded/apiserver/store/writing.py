@@ -1,4 +1,4 @@
-"""The moment a write reaches the disk."""
+"""Writes of changes to disk."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -6,19 +6,20 @@ from collections.abc import Sequence
 import structlog
 
 from provisioner.embedded.apiserver.store.database import Database
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.records import Change
 
 log = structlog.get_logger()
 
 
 def committed(database: Database, changes: Sequence[Change], *, compacted: int) -> None:
-    """Write the changes together; raises Refused (500) when the disk does not take them, and nothing has changed."""
+    """Write the changes in one transaction; raise StatusError (500) if that fails, with nothing changed."""
     try:
         database.write(changes, compacted=compacted)
     except sqlite3.Error as error:
-        log.exception("store_write_failed", version=changes[-1].version)
+        log.exception("store.write_failed", version=changes[-1].version, error=repr(error))
         message = (
-            f"the store could not be written ({error}), so nothing was changed; look for a full disk or lost rights"
+            f"the store could not be written ({error}), so nothing was changed; "
+            "check the disk for free space and the permissions of the file"
         )
-        raise Refused(500, "InternalError", message) from error
+        raise StatusError(500, "InternalError", message) from error

@@ -1,1 +1,1 @@
-"""Who wrote which field: managedFields, and the server-side apply that is decided by them."""
+"""Field ownership: managedFields, and server-side apply, which depends on them."""

@@ -1,5 +1,5 @@
 """
-Server-side apply: an applied configuration merged into an object, or the managers it conflicts with.
+Server-side apply: merges a configuration into an object, or reports the managers that it conflicts with.
 
 Source: sigs.k8s.io/structured-merge-diff, merge/update.go (Apply and prune) and merge/conflict.go; Kubernetes
 documentation, "Server-Side Apply".
@@ -16,9 +16,9 @@ from provisioner.embedded.apiserver.store.ownership.fieldsets import (
     NOTHING,
     Fields,
     fields_of,
+    first_duplicate,
+    format_path,
     prefixes,
-    repeated,
-    shown,
     with_ancestors,
 )
 from provisioner.embedded.apiserver.store.ownership.managers import APPLY, UPDATE, Entry, Manager, Managers
@@ -28,32 +28,34 @@ from provisioner.embedded.apiserver.store.strict import conform
 from provisioner.model.kinds import Json, Kind
 
 BEFORE: Final = "before-first-apply"
-"""Owns what an object already had when nobody had kept a record."""
+"""The manager of the fields of an object that had no managedFields before its first apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The object that an apply makes, and who owns what of it then."""
+    """The result of an apply: the object, its managers, and its managers before."""
 
     object: Json
     managers: Managers
     before: Managers
 
     def managed(self, now: str) -> list[Json]:
-        """The object's `managedFields`."""
+        """Return the object's `managedFields`."""
         return managers.write(managers.with_time(self.managers, self.before, now=now))
 
 
-class Conflicts(Exception):
+class FieldConflictError(Exception):
     """Other managers own fields that the configuration wants to change."""
 
     def __init__(self, found: Mapping[Manager, Fields]) -> None:
         super().__init__(f"conflicts with {len(found)} managers")
         self.found = found
 
-    def refused(self) -> errors.Refused:
-        """409 in the words of Kubernetes, with one cause a field."""
-        pairs = [(manager, shown(path)) for manager, paths in sorted(self.found.items()) for path in sorted(paths)]
+    def refused(self) -> errors.StatusError:
+        """Return a 409 in Kubernetes' wording, with one cause for each field."""
+        pairs = [
+            (manager, format_path(path)) for manager, paths in sorted(self.found.items()) for path in sorted(paths)
+        ]
         causes = [
             {"reason": "FieldManagerConflict", "message": f"conflict with {manager}", "field": field}
             for manager, field in pairs
@@ -65,54 +67,56 @@ class Conflicts(Exception):
             for manager in sorted(self.found):
                 lines += [f"conflicts with {manager}:", *(f"- {field}" for who, field in pairs if who == manager)]
             message = f"Apply failed with {len(pairs)} conflicts: " + "\n".join(lines)
-        return errors.Refused(409, "Conflict", message, {"causes": causes})
+        return errors.StatusError(409, "Conflict", message, {"causes": causes})
 
 
 def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: Part, force: bool) -> Applied:
     """
-    Lay a configuration over an object, take out what its writer applied before and does not any more.
+    Merge a configuration into an object, and remove fields that its writer applied before but no longer applies.
 
-    `old` is empty for an object that is to be made. The result has its defaults, so that a list which is owned as one
-    whole is not taken for another because the server filled in what the configuration leaves out. Raises Conflicts
-    unless forced, and Refused (400) for a configuration that says two things about one entry of a list.
+    `old` is empty for an object that is to be created. The result has its defaults: otherwise an atomic list would
+    count as changed because of values that the server filled in. Raise FieldConflictError unless forced, and
+    StatusError (400) for a configuration that has a list entry twice.
     """
     root = topology.root(kind)
-    if twice := repeated(root, configuration):
-        raise errors.bad_request(f"the applied configuration has more than one entry for {shown(twice)}; keep one")
+    if duplicate := first_duplicate(root, configuration):
+        raise errors.bad_request(
+            f"the applied configuration has more than one entry for {format_path(duplicate)}; keep one"
+        )
     before = managers.read(old.get("metadata", {}).get("managedFields"))
     current = dict(before)
     if old and not current:
         everything = ignored.owned(kind, fields_of(root, old), part="main")
         current = {Manager(UPDATE, BEFORE, kind.api_version): Entry(everything, "", kind.api_version)}
-    me = Manager(APPLY, writer.name, subresource=writer.subresource)
-    formerly = current[me].fields if me in current else NOTHING
-    mine = ignored.owned(kind, fields_of(root, configuration), part=part)
-    current[me] = Entry(mine, "", kind.api_version)
+    applier = Manager(APPLY, writer.name, subresource=writer.subresource)
+    previous = current[applier].fields if applier in current else NOTHING
+    applied_fields = ignored.owned(kind, fields_of(root, configuration), part=part)
+    current[applier] = Entry(applied_fields, "", kind.api_version)
     merged = merging.merge(root, old, configuration) if old else configuration
-    left = _pruned(root, merged, formerly, owned=_owned(current) | prefixes(fields_of(root, configuration)))
+    left = _pruned(root, merged, previous, owned=_owned(current) | prefixes(fields_of(root, configuration)))
     result = complete(kind, left)
     difference = comparing.compare(root, old, result)
     touched = ignored.owned(kind, difference.modified | difference.added, part=part)
-    conflicts = {key: found for key, entry in current.items() if key != me and (found := entry.fields & touched)}
+    conflicts = {key: found for key, entry in current.items() if key != applier and (found := entry.fields & touched)}
     if conflicts and not force:
-        raise Conflicts(conflicts)
+        raise FieldConflictError(conflicts)
     lost = touched | difference.removed
-    kept = managers.changed(current, lambda key, fields: fields if key == me else fields - lost)
-    return Applied(result, kept, before)
+    remaining = managers.changed(current, lambda key, fields: fields if key == applier else fields - lost)
+    return Applied(result, remaining, before)
 
 
 def complete(kind: Kind, obj: Json) -> Json:
-    """A copy of the object with the defaults of its kind."""
+    """Return a copy of the object with the defaults of its kind."""
     copy, _ = conform(kind, obj, validation="Ignore")
     return admission.default(kind, copy)
 
 
 def _owned(current: Managers) -> Fields:
-    """Everything that somebody owns, and all that it lies in."""
+    """Return all owned fields and their ancestors."""
     return prefixes(path for entry in current.values() for path in entry.fields)
 
 
-def _pruned(root: Node, merged: Json, formerly: Fields, *, owned: Fields) -> Json:
-    """Without what was applied before and nobody owns now."""
-    left: Json = merging.without(root, merged, with_ancestors(formerly) - owned)
+def _pruned(root: Node, merged: Json, previous: Fields, *, owned: Fields) -> Json:
+    """Return the object without fields that were applied before and that no manager owns now."""
+    left: Json = merging.without(root, merged, with_ancestors(previous) - owned)
     return left

@@ -1,5 +1,5 @@
 """
-What a write did to an object, field by field.
+Comparison of two versions of an object, field by field.
 
 Source: sigs.k8s.io/structured-merge-diff, typed/compare.go.
 """
@@ -16,7 +16,7 @@ _ABSENT: Any = object()
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Fields that came, that went, and that have another value."""
+    """The fields that were added, removed and modified."""
 
     added: Fields
     removed: Fields
@@ -31,7 +31,7 @@ class _Found:
 
 
 def compare(node: Node, old: Any, new: Any) -> Difference:
-    """The difference between two objects of one kind."""
+    """Return the difference between two objects of one kind."""
     found = _Found()
     _compare(node, old, new, (), found)
     return Difference(frozenset(found.added), frozenset(found.removed), frozenset(found.modified))
@@ -40,30 +40,30 @@ def compare(node: Node, old: Any, new: Any) -> Difference:
 def _compare(node: Node, old: Any, new: Any, path: Path, found: _Found) -> None:
     if old is new:
         return
-    if node.word == "leaf" or (_empty(old) and _empty(new)):
-        _whole(old, new, path, found)
+    if node.type == "leaf" or (_empty(old) and _empty(new)):
+        _compare_leaf(old, new, path, found)
         return
     before, after = _by_step(node, old), _by_step(node, new)
     for step in before.keys() | after.keys():
         below, was = before.get(step, (None, _ABSENT))
         other, now = after.get(step, (None, _ABSENT))
-        place = other or below
-        assert place is not None  # noqa: S101 - the step came from one of them
-        here = (*path, step)
-        came_or_went = was is _ABSENT or now is _ABSENT
-        if came_or_went and place.word != "leaf" and not _always_there(node, place, step):
-            (found.added if was is _ABSENT else found.removed).add(here)
-        _compare(place, was, now, here, found)
+        child = other or below
+        assert child is not None  # noqa: S101 - the step came from one of them
+        child_path = (*path, step)
+        added_or_removed = was is _ABSENT or now is _ABSENT
+        if added_or_removed and child.type != "leaf" and not _always_present(node, child, step):
+            (found.added if was is _ABSENT else found.removed).add(child_path)
+        _compare(child, was, now, child_path, found)
 
 
-def _always_there(node: Node, place: Node, step: str) -> bool:
-    """Whether an object of Go has the field even when it says nothing there, so that it can neither come nor go."""
-    if node.word != "struct":
+def _always_present(node: Node, child: Node, step: str) -> bool:
+    """Report whether Go's type always has the field, even if it is empty: it can be neither added nor removed."""
+    if node.type != "struct":
         return False
-    return place.word == "struct" or step.removeprefix("f:") in schema.required(node.shape.model)
+    return child.type == "struct" or step.removeprefix("f:") in schema.required(node.shape.model)
 
 
-def _whole(old: Any, new: Any, path: Path, found: _Found) -> None:
+def _compare_leaf(old: Any, new: Any, path: Path, found: _Found) -> None:
     if old is _ABSENT:
         found.added.add(path)
     elif new is _ABSENT:

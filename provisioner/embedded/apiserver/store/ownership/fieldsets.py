@@ -1,10 +1,10 @@
 """
-Sets of fields, and how they are written down in managedFields.
+Sets of fields, and their encoding in managedFields.
 
-A field is a tuple of steps from the object's root. A step is written as in FieldsV1: `f:` and a name, `k:` and the
+A field is a tuple of steps from the object's root. A step is encoded as in FieldsV1: `f:` and a name, `k:` and the
 keys of a list's entry as JSON, `v:` and the value of a set's entry as JSON.
 
-Source: sigs.k8s.io/structured-merge-diff, fieldpath (the serialised form) and typed (which fields an object has).
+Source: sigs.k8s.io/structured-merge-diff, fieldpath (the encoding) and typed (which fields an object has).
 """
 
 import json
@@ -22,13 +22,13 @@ _ITSELF: Final = "."
 
 
 def name_step(name: str) -> str:
-    """The step to a field of a struct or a key of a map."""
+    """Return the step to a field of a struct or a key of a map."""
     return f"f:{name}"
 
 
 def entry_step(node: Node, entry: Any) -> str:
-    """The step to an entry of a keyed list or of a set."""
-    if node.word == "set":
+    """Return the step to an entry of a keyed list or of a set."""
+    if node.type == "set":
         return f"v:{_compact(entry)}"
     return f"k:{_compact(node.key_of(entry))}"
 
@@ -38,47 +38,47 @@ def _compact(value: Any) -> str:
 
 
 def children(node: Node, value: Any) -> list[tuple[str, Node, Any]]:
-    """Steps, places and values one level below; nothing below a leaf, or below a value of another type."""
-    if node.word in ("struct", "map"):
+    """Return the children's steps, nodes and values; empty for a leaf or a value of another type."""
+    if node.type in ("struct", "map"):
         if isinstance(value, dict):
             return [(name_step(name), node.field(name), each) for name, each in value.items()]
-    elif node.word in ("set", "keyed") and isinstance(value, list):
-        found = {entry_step(node, each): each for each in value if node.word == "set" or isinstance(each, dict)}
+    elif node.type in ("set", "keyed") and isinstance(value, list):
+        found = {entry_step(node, each): each for each in value if node.type == "set" or isinstance(each, dict)}
         return [(step, node.entry, each) for step, each in found.items()]
     return []
 
 
-def repeated(node: Node, value: Any, path: Path = ()) -> Path | None:
-    """The first entry that stands twice in a list whose entries are told apart; None where there is none."""
-    if node.word in ("set", "keyed") and isinstance(value, list):
+def first_duplicate(node: Node, value: Any, path: Path = ()) -> Path | None:
+    """Return the first duplicate entry of a keyed list or set, None if there is none."""
+    if node.type in ("set", "keyed") and isinstance(value, list):
         seen = set()
         for each in value:
             step = entry_step(node, each)
             if step in seen:
                 return (*path, step)
             seen.add(step)
-    found = (repeated(below, each, (*path, step)) for step, below, each in children(node, value))
-    return next((twice for twice in found if twice), None)
+    found = (first_duplicate(below, each, (*path, step)) for step, below, each in children(node, value))
+    return next((duplicate for duplicate in found if duplicate), None)
 
 
 def fields_of(node: Node, value: Any) -> Fields:
-    """Every field that is set, as an applied configuration owns it."""
+    """Return every field that is set, as an applied configuration owns it."""
     return frozenset(_set_fields(node, value, ()))
 
 
 def _set_fields(node: Node, value: Any, path: Path) -> Iterator[Path]:
-    if node.word == "leaf":
+    if node.type == "leaf":
         yield path
         return
     for step, below, each in children(node, value):
         here = (*path, step)
-        if below.word != "leaf" and (node.word != "struct" or each in ({}, None)):
+        if below.type != "leaf" and (node.type != "struct" or each in ({}, None)):
             yield here
         yield from _set_fields(below, each, here)
 
 
 def encode(fields: Iterable[Path]) -> Json:
-    """The form of `fieldsV1`."""
+    """Return the fields in the form of `fieldsV1`."""
     result: Json = {}
     for path in sorted(fields):
         here = result
@@ -95,7 +95,7 @@ def _without_lone_dots(tree: Json) -> Json:
 
 
 def decode(tree: Any) -> Fields:
-    """The set that `fieldsV1` says; what is no field is passed over."""
+    """Return the fields in `fieldsV1`; invalid entries are skipped."""
     return frozenset(_decoded(tree, ()))
 
 
@@ -110,7 +110,7 @@ def _decoded(tree: Any, path: Path) -> Iterator[Path]:
 
 
 def _canonical(step: str) -> str:
-    """A step as this server writes it, however its writer ordered the keys."""
+    """Return a step in this server's encoding, whatever the order of its keys."""
     if step.startswith("f:"):
         return step
     try:
@@ -121,10 +121,10 @@ def _canonical(step: str) -> str:
 
 def with_ancestors(fields: Iterable[Path]) -> Fields:
     """
-    The fields and, for each, the named fields that it lies in.
+    Return the fields and the named fields that contain them.
 
-    The list around an entry of a set is left out: upstream counts it in, and so an applier that gives up its only
-    finalizer would take along the one that protects a claim, which the server put there and nobody owns.
+    The list that contains an entry of a set is left out. Upstream includes it: an applier that stops applying its only
+    finalizer would then also remove the protection finalizer of a claim, which the server set and no manager owns.
     """
     return frozenset(
         path[:end]
@@ -135,16 +135,16 @@ def with_ancestors(fields: Iterable[Path]) -> Fields:
 
 
 def prefixes(fields: Iterable[Path]) -> Fields:
-    """The fields and everything they lie in."""
+    """Return the fields and all their ancestors."""
     return frozenset(path[:end] for path in fields for end in range(1, len(path) + 1))
 
 
-def shown(path: Path) -> str:
-    """A field for people: `.spec.containers[name="web"].image`."""
-    return "".join(_shown(step) for step in path)
+def format_path(path: Path) -> str:
+    """Return a field in readable form: `.spec.containers[name="web"].image`."""
+    return "".join(_format_step(step) for step in path)
 
 
-def _shown(step: str) -> str:
+def _format_step(step: str) -> str:
     if step.startswith("f:"):
         return f".{step[2:]}"
     value = json.loads(step[2:])

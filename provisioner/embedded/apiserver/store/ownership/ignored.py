@@ -1,5 +1,5 @@
 """
-Fields that nobody owns, or that a write through one path cannot touch.
+Fields that no manager owns, or that a write through one path cannot change.
 
 Source: k8s.io/apimachinery, pkg/util/managedfields/internal/stripmeta.go, and the GetResetFields of the strategies in
 pkg/registry of k8s.io/kubernetes.
@@ -19,7 +19,7 @@ _SYSTEM: Final = frozenset({
 
 
 def owned(kind: Kind, fields: Fields, *, part: Part) -> Fields:
-    """Those of the fields that a writer of this part of the object can own."""
+    """Return the fields that a writer of this part of the object can own."""
     return frozenset(path for path in fields if _can_be_owned(kind, path, part))
 
 

@@ -1,5 +1,5 @@
 """
-From client-side to server-side apply: the annotation in which kubectl kept what it applied.
+Migration from client-side to server-side apply by kubectl's last-applied annotation.
 
 Source: k8s.io/apimachinery, pkg/util/managedfields/internal (lastappliedmanager.go, lastappliedupdater.go).
 """
@@ -7,10 +7,10 @@ Source: k8s.io/apimachinery, pkg/util/managedfields/internal (lastappliedmanager
 import json
 from typing import Final
 
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.lifecycle import Part
 from provisioner.embedded.apiserver.store.ownership import applying, comparing, topology
-from provisioner.embedded.apiserver.store.ownership.applying import Applied, Conflicts
+from provisioner.embedded.apiserver.store.ownership.applying import Applied, FieldConflictError
 from provisioner.embedded.apiserver.store.ownership.fieldsets import NOTHING, Fields, fields_of
 from provisioner.embedded.apiserver.store.ownership.recording import Writer
 from provisioner.embedded.apiserver.store.strict import conform
@@ -23,17 +23,17 @@ KUBECTL: Final = "kubectl"
 
 def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: Part, force: bool) -> Applied:
     """
-    Apply; kubectl may take over what it applied itself from the client's side, and keeps its annotation true.
+    Apply a configuration; kubectl may take over fields from its own client-side apply without a conflict.
 
-    Raises Refused (409) for every other conflict.
+    An apply by kubectl also updates its annotation. Raise StatusError (409) for every other conflict.
     """
     try:
         done = applying.apply(kind, old, configuration, writer, part=part, force=force)
-    except Conflicts as conflicts:
+    except FieldConflictError as conflicts:
         allowed = _unchanged_since(kind, old) if writer.name == KUBECTL else NOTHING
         left = {manager: rest for manager, fields in conflicts.found.items() if (rest := fields - allowed)}
         if left:
-            raise Conflicts(left).refused() from None
+            raise FieldConflictError(left).refused() from None
         done = applying.apply(kind, old, configuration, writer, part=part, force=True)
     annotations = done.object["metadata"].get("annotations", {})
     if writer.name != KUBECTL or part != "main" or ANNOTATION not in annotations:
@@ -44,14 +44,14 @@ def apply(kind: Kind, old: Json, configuration: Json, writer: Writer, *, part: P
 
 
 def _unchanged_since(kind: Kind, old: Json) -> Fields:
-    """The fields that the annotation names and that still have the value it says."""
+    """Return the fields in the annotation that still have the value in the annotation."""
     text = old["metadata"].get("annotations", {}).get(ANNOTATION)
     if not text:
         return NOTHING
     try:
-        said, _ = conform(kind, json.loads(text), validation="Ignore")
-    except (ValueError, Refused):
+        last_applied, _ = conform(kind, json.loads(text), validation="Ignore")
+    except (ValueError, StatusError):
         return NOTHING
     root = topology.root(kind)
-    difference = comparing.compare(root, applying.complete(kind, said), old)
-    return fields_of(root, said) - difference.modified - difference.added - difference.removed
+    difference = comparing.compare(root, applying.complete(kind, last_applied), old)
+    return fields_of(root, last_applied) - difference.modified - difference.added - difference.removed

@@ -1,5 +1,5 @@
 """
-The managers of an object: `metadata.managedFields`, read and written.
+The managers of an object: decoding and encoding of `metadata.managedFields`.
 
 Source: k8s.io/apimachinery, pkg/util/managedfields/internal (managers.go and the parts it is made of).
 """
@@ -15,7 +15,7 @@ from provisioner.model.kinds import Json
 APPLY: Final = "Apply"
 UPDATE: Final = "Update"
 MOST_UPDATERS: Final = limits.UPDATERS
-"""So many managers that update are told apart; the oldest ones beyond are put together."""
+"""Maximum number of managers with operation Update; beyond it the oldest are merged into one."""
 
 ANCIENT: Final = "ancient-changes"
 _TYPE: Final = "FieldsV1"
@@ -23,7 +23,7 @@ _TYPE: Final = "FieldsV1"
 
 @dataclass(frozen=True, slots=True, order=True)
 class Manager:
-    """Who wrote: a name, how it wrote, through which subresource, and (for updates) in which version of the API."""
+    """A manager: operation, name, (for updates) API version, and subresource."""
 
     operation: str
     name: str
@@ -31,14 +31,14 @@ class Manager:
     subresource: str = ""
 
     def __str__(self) -> str:
-        """As messages about conflicts name it."""
+        """Return the manager's name in messages about conflicts."""
         through = f' with subresource "{self.subresource}"' if self.subresource else ""
         return f'"{self.name}"{through}' + (f" using {self.version}" if self.operation == UPDATE else "")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a manager owns, since when, and in which version it was said."""
+    """The fields of a manager, the time of their last change, and the API version of the request."""
 
     fields: Fields
     time: str
@@ -49,7 +49,7 @@ Managers = Mapping[Manager, Entry]
 
 
 def read(entries: Any) -> dict[Manager, Entry]:
-    """The managers that `managedFields` lists; an entry that cannot be read is passed over."""
+    """Return the managers in `managedFields`; invalid entries are skipped."""
     found: dict[Manager, Entry] = {}
     for each in entries or []:
         operation, version = each.get("operation"), each.get("apiVersion", "")
@@ -66,9 +66,11 @@ def read(entries: Any) -> dict[Manager, Entry]:
 
 
 def write(managers: Managers) -> list[Json]:
-    """`managedFields`: those that apply first, then by time and name."""
-    kept = {key: entry for key, entry in managers.items() if entry.fields}
-    order = sorted(kept.items(), key=lambda each: (each[0].operation, each[1].time, each[0].name, each[0].subresource))
+    """Return `managedFields`: managers with operation Apply first, then by time and name."""
+    owning = {key: entry for key, entry in managers.items() if entry.fields}
+    order = sorted(
+        owning.items(), key=lambda each: (each[0].operation, each[1].time, each[0].name, each[0].subresource)
+    )
     return [_entry(key, entry) for key, entry in order]
 
 
@@ -81,7 +83,7 @@ def _entry(key: Manager, entry: Entry) -> Json:
 
 
 def with_time(managers: Managers, before: Managers, *, now: str) -> dict[Manager, Entry]:
-    """Each manager whose fields changed gets the time of the change."""
+    """Return the managers with the time set for those whose fields changed."""
 
     def entry(key: Manager, current: Entry) -> Entry:
         was = before.get(key)
@@ -93,22 +95,22 @@ def with_time(managers: Managers, before: Managers, *, now: str) -> dict[Manager
 
 
 def capped(managers: Managers) -> dict[Manager, Entry]:
-    """Not more updaters than are told apart; the oldest become one, of each version."""
+    """Return at most MOST_UPDATERS updaters; the oldest are merged into one for each API version."""
     updaters = sorted((key for key in managers if key.operation == UPDATE), key=lambda key: (managers[key].time, key))
     if len(updaters) <= MOST_UPDATERS:
         return dict(managers)
     result = dict(managers)
     for key in updaters[: len(updaters) - MOST_UPDATERS + 1]:
         entry = result.pop(key)
-        together = Manager(UPDATE, ANCIENT, key.version)
-        have = result.get(together)
-        fields = entry.fields | (have.fields if have else frozenset())
-        result[together] = Entry(fields, max(entry.time, have.time if have else ""), entry.version)
+        merged = Manager(UPDATE, ANCIENT, key.version)
+        existing = result.get(merged)
+        fields = entry.fields | (existing.fields if existing else frozenset())
+        result[merged] = Entry(fields, max(entry.time, existing.time if existing else ""), entry.version)
     return result
 
 
 def changed(managers: Managers, keep: Callable[[Manager, Fields], Fields]) -> dict[Manager, Entry]:
-    """The managers with other fields; those left with none are gone."""
+    """Return the managers with the fields that `keep` returns, without managers that have none left."""
     result = {}
     for key, entry in managers.items():
         if left := keep(key, entry.fields):

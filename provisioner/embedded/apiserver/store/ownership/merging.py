@@ -1,5 +1,5 @@
 """
-One object laid over another, and fields taken out of one.
+Merge of two objects, and removal of fields from an object.
 
 Source: sigs.k8s.io/structured-merge-diff, typed/merge.go and typed/remove.go.
 """
@@ -11,10 +11,10 @@ from provisioner.embedded.apiserver.store.ownership.topology import Node
 
 
 def merge(node: Node, under: Any, over: Any) -> Any:
-    """Both objects in one; where both set a field, the upper one's value stands. Neither is changed."""
-    if over is None or node.word == "leaf":
+    """Return both objects merged; `over` wins where both set a field. Neither is modified."""
+    if over is None or node.type == "leaf":
         return over
-    if node.word in ("struct", "map"):
+    if node.type in ("struct", "map"):
         if not isinstance(under, dict):
             return over
         result = dict(under)
@@ -25,7 +25,7 @@ def merge(node: Node, under: Any, over: Any) -> Any:
 
 
 def _merge_list(node: Node, under: Any, over: Any) -> Any:
-    """Entries of both: those of the upper list in its order, each after those of the lower one that stood before it."""
+    """Merge two lists: entries of `over` in its order, each after the entries that precede it in `under`."""
     if not isinstance(under, list):
         return over
     below = {step: each for step, _, each in children(node, under)}
@@ -34,38 +34,38 @@ def _merge_list(node: Node, under: Any, over: Any) -> Any:
     rest = list(below)
     for step, each in above.items():
         if step in rest:
-            place = rest.index(step)
-            result += [below[other] for other in rest[:place] if other not in above]
-            rest = rest[place + 1 :]
+            position = rest.index(step)
+            result += [below[other] for other in rest[:position] if other not in above]
+            rest = rest[position + 1 :]
         result.append(merge(node.entry, below[step], each) if step in below else each)
     return result + [below[step] for step in rest if step not in above]
 
 
-def without(node: Node, value: Any, gone: Fields) -> Any:
-    """The object with these fields, and all that lies in them, taken out. Objects that end up empty go, too."""
-    if not gone:
+def without(node: Node, value: Any, removed: Fields) -> Any:
+    """Return the object without these fields and their descendants, and without objects that become empty."""
+    if not removed:
         return value
-    return _without(node, value, gone, frozenset(path[:end] for path in gone for end in range(len(path))), ())
+    return _without(node, value, removed, frozenset(path[:end] for path in removed for end in range(len(path))), ())
 
 
-def _without(node: Node, value: Any, gone: Fields, touched: Fields, path: Path) -> Any:
+def _without(node: Node, value: Any, removed: Fields, touched: Fields, path: Path) -> Any:
     if path not in touched:
         return value
-    if node.word in ("struct", "map") and isinstance(value, dict):
+    if node.type in ("struct", "map") and isinstance(value, dict):
         result = {}
         for name, each in value.items():
-            here = (*path, name_step(name))
-            if here in gone:
+            child_path = (*path, name_step(name))
+            if child_path in removed:
                 continue
-            left = _without(node.field(name), each, gone, touched, here)
+            left = _without(node.field(name), each, removed, touched, child_path)
             if left is each or left not in ({}, []):
                 result[name] = left
         return result
-    if node.word in ("set", "keyed") and isinstance(value, list):
+    if node.type in ("set", "keyed") and isinstance(value, list):
         steps = [(*path, entry_step(node, each)) for each in value]
         return [
-            _without(node.entry, each, gone, touched, here)
-            for here, each in zip(steps, value, strict=True)
-            if here not in gone
+            _without(node.entry, each, removed, touched, child_path)
+            for child_path, each in zip(steps, value, strict=True)
+            if child_path not in removed
         ]
     return value

@@ -1,5 +1,5 @@
 """
-An ordinary write, recorded: whoever changes a field owns it from then on, and alone.
+Recording of an ordinary write: its manager becomes the only owner of each field that it changes.
 
 Source: sigs.k8s.io/structured-merge-diff, merge/update.go (Update).
 """
@@ -16,42 +16,42 @@ from provisioner.model.kinds import Json, Kind
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Who writes, by the name it goes by, and through which subresource."""
+    """The field manager of a write, and the subresource that it uses."""
 
     name: str
     subresource: str = ""
 
 
 UNKNOWN: Final = Writer("unknown")
-"""Whoever does not say."""
+"""The manager of a write that names none."""
 
 
 def updated(kind: Kind, old: Json, new: Json, writer: Writer, *, part: Part, now: str) -> list[Json]:
     """
-    The managedFields of the new object. `old` is empty for an object that is being made.
+    Return the managedFields of the new object. `old` is empty for an object that is being created.
 
-    The new object may bring managedFields of its own, as one that was read and is written back does; one empty entry
-    in them asks to forget all managers.
+    The new object may contain managedFields, as after a read and write back; a single empty entry in them clears all
+    managers.
     """
     before = managers.read(old.get("metadata", {}).get("managedFields"))
-    said = new.get("metadata", {}).get("managedFields")
-    current = before if writer.subresource or not said else managers.read(said)
-    if not writer.subresource and _asks_to_forget(said):
+    sent = new.get("metadata", {}).get("managedFields")
+    current = before if writer.subresource or not sent else managers.read(sent)
+    if not writer.subresource and _clears_managers(sent):
         current = {}
     if old and not current:
         return []
     difference = comparing.compare(topology.root(kind), old, new)
     touched = ignored.owned(kind, difference.modified | difference.added, part=part)
     removed = ignored.owned(kind, difference.removed, part=part)
-    me = Manager(UPDATE, writer.name, kind.api_version, writer.subresource)
+    updater = Manager(UPDATE, writer.name, kind.api_version, writer.subresource)
     if not touched and not removed:
         return managers.write(managers.with_time(current, before, now=now))
     lost = touched | removed
     others = managers.changed(current, lambda _, fields: fields - lost)
-    mine = ((current[me].fields if me in current else NOTHING) - removed) | touched
-    result: Managers = {**others, me: Entry(mine, "", kind.api_version)}
+    owned_fields = ((current[updater].fields if updater in current else NOTHING) - removed) | touched
+    result: Managers = {**others, updater: Entry(owned_fields, "", kind.api_version)}
     return managers.write(managers.capped(managers.with_time(result, before, now=now)))
 
 
-def _asks_to_forget(said: Any) -> bool:
-    return isinstance(said, list) and said == [{}]
+def _clears_managers(sent: Any) -> bool:
+    return isinstance(sent, list) and sent == [{}]

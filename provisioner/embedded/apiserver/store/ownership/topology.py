@@ -1,9 +1,9 @@
 """
-How the values of each field merge: as one whole, field by field, key by key, or entry by entry.
+How the value of each field is merged: as a whole, by field, by key, or by entry.
 
 Source: the markers listType, listMapKey, mapType and structType on the types of k8s.io/api, which Kubernetes 1.37
 publishes as x-kubernetes-list-type, x-kubernetes-list-map-keys and x-kubernetes-map-type. A list without a marker is
-one whole, a map without one is granular.
+atomic, a map without one is granular.
 """
 
 from dataclasses import dataclass
@@ -13,81 +13,81 @@ from provisioner.embedded.apiserver.store import schema
 from provisioner.embedded.apiserver.store.schema import Shape
 from provisioner.model.kinds import Json, Kind
 
-Word = Literal["leaf", "struct", "map", "set", "keyed"]
+NodeType = Literal["leaf", "struct", "map", "set", "keyed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
     """
-    One place in an object.
+    One position in the tree of an object.
 
     A *leaf* is owned and replaced as a whole (also an atomic list or map), a *struct* has declared fields, a *map* has
-    any keys, a *set* holds plain values once each, a *keyed* list holds objects told apart by some of their fields.
+    arbitrary keys, a *set* has each plain value once, a *keyed* list has objects that some of their fields identify.
     """
 
-    word: Word
+    type: NodeType
     shape: Shape
     keys: tuple[str, ...] = ()
 
     def field(self, name: str) -> "Node":
-        """The place of a struct's field or of a map's key."""
-        if self.word == "map":
+        """Return the node of a struct's field or of a map's key."""
+        if self.type == "map":
             return _node(self.shape.inner or schema.ANY)
         assert self.shape.model is not None  # noqa: S101 - a struct has one
         known = schema.fields(self.shape.model)
-        return _placed(schema.short_name(self.shape.model), name, known.get(name, schema.ANY))
+        return _field_node(schema.short_name(self.shape.model), name, known.get(name, schema.ANY))
 
     @property
     def entry(self) -> "Node":
-        """The place of one entry of a keyed list."""
+        """The node of one entry of a keyed list."""
         return _node(self.shape.inner or schema.ANY)
 
     def key_of(self, entry: Json) -> Json:
-        """What tells an entry of a keyed list from the others, defaults filled in."""
+        """Return the key fields of an entry of a keyed list, with their defaults."""
         return {key: entry[key] if key in entry else KEY_DEFAULTS.get(key, "") for key in self.keys}
 
 
 def root(kind: Kind) -> Node:
-    """The place of a whole object."""
+    """Return the node of a whole object."""
     return Node("struct", schema.root(kind))
 
 
-def whole(model: type) -> Node:
-    """An object of a model, wherever it stands, to look at its fields."""
+def model_node(model: type) -> Node:
+    """Return the node of an object of a model, wherever it occurs."""
     return Node("struct", Shape("object", model=model))
 
 
-def _placed(model: str, name: str, shape: Shape) -> Node:
-    place = (model, name)
-    if place in GRANULAR:
+def _field_node(model: str, name: str, shape: Shape) -> Node:
+    model_field = (model, name)
+    if model_field in GRANULAR:
         return Node("struct", shape)
-    if place in ATOMIC_MAPS:
+    if model_field in ATOMIC_MAPS:
         return Node("leaf", shape)
-    if shape.word == "list":
-        if keys := KEYED.get(place):
+    if shape.type_name == "list":
+        if keys := KEYED.get(model_field):
             return Node("keyed", shape, keys)
-        return Node("set" if place in SETS else "leaf", shape)
+        return Node("set" if model_field in SETS else "leaf", shape)
     return _node(shape)
 
 
 def _node(shape: Shape) -> Node:
-    if shape.word == "object":
+    if shape.type_name == "object":
         return Node("leaf" if schema.short_name(shape.model) in ATOMIC_MODELS else "struct", shape)
-    return Node("map" if shape.word == "map" else "leaf", shape)
+    return Node("map" if shape.type_name == "map" else "leaf", shape)
 
 
 KEY_DEFAULTS: Final[dict[str, Any]] = {"protocol": "TCP"}
-"""What a key field is when an entry does not say it."""
+"""The values of key fields that an entry does not set."""
 
 ATOMIC_MODELS: Final = frozenset({
     "ConfigMapKeySelector", "FileKeySelector", "LabelSelector", "LocalObjectReference", "NodeSelector",
     "NodeSelectorTerm", "ObjectFieldSelector", "ObjectReference", "OwnerReference", "ResourceFieldSelector",
     "SecretKeySelector", "SecretReference", "TopologySelectorTerm", "TypedLocalObjectReference",
 })  # fmt: skip
-"""Objects that are always written as one whole."""
+"""Models of objects that are always replaced as a whole."""
 
 GRANULAR: Final = frozenset({("PersistentVolumeSpec", "claimRef")})
-"""The one place where such an object is written field by field."""
+"""The fields in which such an object is merged by field."""
 
 ATOMIC_MAPS: Final = frozenset({("PodSpec", "nodeSelector"), ("ServiceSpec", "selector")})
 
@@ -124,4 +124,4 @@ KEYED: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("ResourceRequirements", "claims"): ("name",),
     ("ServiceSpec", "ports"): ("port", "protocol"),
 }
-"""Lists of objects, and by which of their fields the objects are told apart."""
+"""Keyed lists, and the fields that identify their entries."""

@@ -44,7 +44,7 @@ def test_numbers_times_and_ports() -> None:
 @pytest.mark.parametrize("seconds", [1 << 60, -(1 << 60), 253402300800])
 def test_a_time_in_no_year_is_refused(seconds: int) -> None:
     """It is no error of the server."""
-    with pytest.raises(protobuf.Undecodable):
+    with pytest.raises(protobuf.DecodeError):
         protobuf.decode(enveloped("v1", "Namespace", field(1, field(8, field(1, seconds)))))
 
 
@@ -59,7 +59,7 @@ def test_a_body_cut_off_is_refused_or_short(end: int) -> None:
     """However much is missing: no other error, and no endless reading."""
     try:
         protobuf.decode(NAMESPACE[:end])
-    except (protobuf.Undecodable, protobuf.UnknownKind):
+    except (protobuf.DecodeError, protobuf.UnknownKindError):
         return
     raise AssertionError(end)
 

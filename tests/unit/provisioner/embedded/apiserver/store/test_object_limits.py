@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioner.embedded.apiserver.store import patches
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.object_limits import MAX_BYTES, MAX_VALUES, must_fit
 from provisioner.embedded.apiserver.store.ownership.recording import Writer
 from provisioner.embedded.apiserver.store.store import Store
@@ -48,7 +48,7 @@ ADD = [{"op": "add", "path": "/spec/containers/0/args", "value": ["x"] * MAX_VAL
 def test_a_large_object_is_refused(store: Store, write: Callable[[Store, Json], Any], big: Json) -> None:
     """By every way of writing; nothing is changed."""
     version = store.version
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(StatusError) as caught:
         write(store, big)
     assert (caught.value.code, caught.value.reason) == (413, "RequestEntityTooLarge")
     assert store.version == version
@@ -67,7 +67,7 @@ def test_many_small_applications_do_not_add_up_to_a_large_object(store: Store) -
 
     apply(0)
     apply(1)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(StatusError) as caught:
         apply(2)
     assert caught.value.code == 413
 
@@ -77,11 +77,11 @@ def test_what_is_too_large_may_shrink() -> None:
     larger = {"metadata": {"annotations": {"a": "x" * (MAX_BYTES + 10)}}}
     large = {"metadata": {"annotations": {"a": "x" * MAX_BYTES}}}
     must_fit(large, larger)
-    with pytest.raises(Refused):
+    with pytest.raises(StatusError):
         must_fit(larger, large)
     many = {"a": [1] * (MAX_VALUES + 1)}
     must_fit(many, {"a": [1] * (MAX_VALUES + 2)})
-    with pytest.raises(Refused):
+    with pytest.raises(StatusError):
         must_fit(many, {"a": []})
 
 

@@ -61,8 +61,8 @@ def test_what_cannot_be_read_is_no_error(broken: Any) -> None:
 def test_fields_are_named_for_people() -> None:
     """As conflicts name them."""
     path = ("f:spec", "f:containers", 'k:{"name":"c"}', "f:ports", 'k:{"containerPort":80,"protocol":"TCP"}', "f:name")
-    assert fieldsets.shown(path) == '.spec.containers[name="c"].ports[containerPort=80,protocol="TCP"].name'
-    assert fieldsets.shown(("f:metadata", "f:finalizers", 'v:"a/b"')) == '.metadata.finalizers[="a/b"]'
+    assert fieldsets.format_path(path) == '.spec.containers[name="c"].ports[containerPort=80,protocol="TCP"].name'
+    assert fieldsets.format_path(("f:metadata", "f:finalizers", 'v:"a/b"')) == '.metadata.finalizers[="a/b"]'
 
 
 @pytest.mark.parametrize(

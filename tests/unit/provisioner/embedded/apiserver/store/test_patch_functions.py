@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.embedded.apiserver.store import patches, strategic
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.errors import StatusError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=3)
 VALUES = st.recursive(
@@ -94,7 +94,7 @@ def test_a_json_patch_on_lists(operation: dict[str, Any], result: list[int]) -> 
 )
 def test_a_json_patch_that_cannot_be(operation: Any, code: int) -> None:
     """What is no operation is a bad request, what does not fit the object is unprocessable."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatusError) as refused:
         patches.apply_operations({"l": [1, 2]}, [operation])
     assert refused.value.code == code
 
@@ -140,7 +140,7 @@ def test_a_strategic_patch_is_applied_or_refused_whatever_is_in_it(target: Any, 
     before = copy.deepcopy((target, patch))
     try:
         strategic.merge(target, patch)
-    except Refused as error:
+    except StatusError as error:
         assert error.code == 400
     assert (target, patch) == before
 

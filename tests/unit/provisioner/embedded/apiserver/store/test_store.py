@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.embedded.apiserver.store.database import Unreadable
-from provisioner.embedded.apiserver.store.errors import Refused
+from provisioner.embedded.apiserver.store.database import UnreadableStoreError
+from provisioner.embedded.apiserver.store.errors import StatusError
 from provisioner.embedded.apiserver.store.origins import Origins
 from provisioner.embedded.apiserver.store.store import Store
 from provisioner.model.kinds import CLAIM, EVENT, LEASE, NAMESPACE, STORAGE_CLASS
@@ -29,7 +29,7 @@ def test_the_first_namespaces_are_there_and_stay(tmp_path: Path) -> None:
     store = Store(path)
     uid = store.get(NAMESPACE, "", "default")["metadata"]["uid"]
     assert store.get(NAMESPACE, "", "kube-system")["status"] == {"phase": "Active"}
-    with pytest.raises(Refused, match="may not be deleted"):
+    with pytest.raises(StatusError, match="may not be deleted"):
         store.delete(NAMESPACE, "", "default")
     store.close()
     again = Store(path)
@@ -46,7 +46,7 @@ def test_old_changes_are_forgotten_for_good(tmp_path: Path) -> None:
     for number in range(8):
         store.create(LEASE, "default", {"metadata": {"name": f"l{number}"}})
     for _ in range(2):
-        with pytest.raises(Refused, match="too old resource version") as refused:
+        with pytest.raises(StatusError, match="too old resource version") as refused:
             store.since(LEASE, first)
         assert (refused.value.code, refused.value.reason) == (410, "Expired")
         assert [change.key[1] for change in store.since(LEASE, store.version - 3)] == ["l5", "l6", "l7"]
@@ -58,7 +58,7 @@ def test_old_changes_are_forgotten_for_good(tmp_path: Path) -> None:
 def test_a_version_of_the_future_is_refused(tmp_path: Path) -> None:
     """A watch from a version that this store never gave has to list anew."""
     store = Store(tmp_path / "engine.db")
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatusError) as refused:
         store.since(LEASE, store.version + 1)
     assert refused.value.code == 410
     store.close()
@@ -72,7 +72,7 @@ def test_an_old_continue_token_is_refused(tmp_path: Path) -> None:
     token = store.page(LEASE, limit=1).token
     for number in range(8):
         store.create(LEASE, "default", {"metadata": {"name": f"l{number}"}})
-    with pytest.raises(Refused, match="continue parameter is too old") as refused:
+    with pytest.raises(StatusError, match="continue parameter is too old") as refused:
         store.page(LEASE, limit=1, token=token)
     assert refused.value.code == 410
     store.close()
@@ -88,7 +88,7 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path, content: bytes | None)
         connection.close()
     else:
         path.write_bytes(content)
-    with pytest.raises(Unreadable, match=r"engine\.db cannot be used .*move the file away"):
+    with pytest.raises(UnreadableStoreError, match=r"engine\.db cannot be used .*move the file away"):
         Store(path)
 
 
@@ -100,7 +100,7 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
     with connection:
         connection.execute("UPDATE objects SET body = x'ff'")
     connection.close()
-    with pytest.raises(Unreadable, match="cannot be used"):
+    with pytest.raises(UnreadableStoreError, match="cannot be used"):
         Store(path)
 
 
@@ -117,12 +117,12 @@ def test_a_disk_that_refuses_changes_nothing(tmp_path: Path) -> None:
     store = Store(path)
     version = store.version
     store._database._connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(Refused, match="could not be written") as refused:
+    with pytest.raises(StatusError, match="could not be written") as refused:
         store.create(LEASE, "default", {"metadata": {"name": "a"}})
     assert refused.value.code == 500
     store._database._connection.execute("PRAGMA query_only = OFF")
     assert store.version == version
-    with pytest.raises(Refused, match="not found"):
+    with pytest.raises(StatusError, match="not found"):
         store.get(LEASE, "default", "a")
     assert store.create(LEASE, "default", {"metadata": {"name": "a"}}).object
     store.close()
