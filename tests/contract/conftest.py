@@ -1,8 +1,8 @@
 """
-The server under test, and a client for it that knows nothing but HTTP.
+The server under test, and an HTTP client for it.
 
-Every test here must hold for a real kube-apiserver of Kubernetes 1.37 too (run without the ServiceAccount admission).
-With MOORING_CONTRACT_KUBECONFIG, every test runs a second time, on the server that this file names.
+Every test here must also pass on kube-apiserver of Kubernetes 1.37 (without the ServiceAccount admission plugin).
+With MOORING_CONTRACT_KUBECONFIG, every test runs a second time, on the server of that kubeconfig.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from provisioner.embedded.apiserver.store.store import Store
 
 Json = dict[str, Any]
 
-OTHER = "MOORING_CONTRACT_KUBECONFIG"
+OTHER_KUBECONFIG = "MOORING_CONTRACT_KUBECONFIG"
 
 MERGE = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -38,7 +38,7 @@ TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 
 @dataclass(frozen=True)
 class Server:
-    """Where the server under test listens, and what every request has to carry."""
+    """The URL of the server under test, the headers of every request, and its TLS context."""
 
     url: str
     headers: dict[str, str]
@@ -47,7 +47,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer."""
+    """One response."""
 
     status: int
     body: Json
@@ -60,12 +60,12 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """The sentence of a Status."""
+        """The message of a Status."""
         return str(self.body.get("message", ""))
 
 
 class Api:
-    """Requests to the server under test, in a namespace of the test's own."""
+    """Requests to the server under test, in a namespace that only one test uses."""
 
     def __init__(self, session: aiohttp.ClientSession, server: Server, namespace: str) -> None:
         self._session = session
@@ -87,7 +87,7 @@ class Api:
         accept: str = "",
         **query: str,
     ) -> Answer:
-        """One request; a body that is bytes goes as it is."""
+        """Send one request; a body of bytes is sent unencoded."""
         headers = {**self._server.headers, **({"Content-Type": content} if content else {})}
         headers |= {"Accept": accept} if accept else {}
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -96,27 +96,27 @@ class Api:
         ) as answer:
             return Answer(answer.status, await answer.json(content_type=None), answer.headers.getall("Warning", []))
 
-    async def made(self, path: str, body: Json) -> Json:
-        """Create, and it must work."""
+    async def create(self, path: str, body: Json) -> Json:
+        """Create an object; fail unless the status is 201."""
         answer = await self.call("POST", path, body)
         assert answer.status == 201, answer.body
         return answer.body
 
-    async def got(self, path: str, **query: str) -> Json:
-        """Read, and it must work."""
+    async def get(self, path: str, **query: str) -> Json:
+        """Get an object; fail unless the status is 200."""
         answer = await self.call("GET", path, **query)
         assert answer.status == 200, answer.body
         return answer.body
 
-    async def patched(self, path: str, body: Any, content: str = MERGE) -> Json:
-        """Patch, and it must work."""
+    async def patch(self, path: str, body: Any, content: str = MERGE) -> Json:
+        """Patch an object; fail unless the status is 200."""
         answer = await self.call("PATCH", path, body, content=content)
         assert answer.status == 200, answer.body
         return answer.body
 
     @asynccontextmanager
     async def watch(self, path: str, *, accept: str = "", **query: str) -> "AsyncIterator[Watch]":
-        """An open watch."""
+        """Open a watch."""
         headers = {**self._server.headers, **({"Accept": accept} if accept else {})}
         params = {"watch": "true", "timeoutSeconds": "20", **query}
         url = self._server.url + path
@@ -126,13 +126,13 @@ class Api:
 
 
 class Watch:
-    """Events of a watch, one after the other."""
+    """The events of a watch, one after the other."""
 
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
 
     async def next(self) -> Json:
-        """The next event that is no periodic bookmark."""
+        """Return the next event that is not a periodic bookmark."""
         while True:
             async with asyncio.timeout(20):
                 line = await self._answer.content.readline()
@@ -142,15 +142,15 @@ class Watch:
             if event["type"] != "BOOKMARK" or annotations:
                 return event
 
-    async def shown(self, count: int) -> list[tuple[str, str]]:
-        """Type and name of so many events."""
+    async def types_and_names(self, count: int) -> list[tuple[str, str]]:
+        """Return type and object name of the next `count` events."""
         events = [await self.next() for _ in range(count)]
         return [(event["type"], event["object"]["metadata"]["name"]) for event in events]
 
 
 @asynccontextmanager
 async def _embedded(tmp_path: Path) -> AsyncIterator[Server]:
-    """The embedded server on a new store."""
+    """Run the embedded server on a new store."""
     store = Store(tmp_path / "engine.db")
     try:
         async with serve(store, port=0, tls=None, token="right") as port:
@@ -161,50 +161,50 @@ async def _embedded(tmp_path: Path) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def _named(_: Path) -> AsyncIterator[Server]:
-    """The server of a kubeconfig that has a token."""
-    config = yaml.safe_load(Path(os.environ[OTHER]).read_text(encoding="utf-8"))
+    """Return the server of a kubeconfig with a token."""
+    config = yaml.safe_load(Path(os.environ[OTHER_KUBECONFIG]).read_text(encoding="utf-8"))
     cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
     authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
     tls = ssl.create_default_context(cadata=authority)
     yield Server(cluster["server"], {"Authorization": f"Bearer {user['token']}"}, tls)
 
 
-SERVERS = {"embedded": _embedded, **({"other": _named} if os.environ.get(OTHER) else {})}
+SERVERS = {"embedded": _embedded, **({"other": _named} if os.environ.get(OTHER_KUBECONFIG) else {})}
 
 
 @pytest.fixture(params=SERVERS)
 async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
-    """Each of the servers, one after the other."""
+    """Each server, one after the other."""
     async with SERVERS[request.param](tmp_path) as server:
         yield server
 
 
 @pytest.fixture
 async def api(server: Server) -> AsyncIterator[Api]:
-    """A client with a namespace of its own, which is gone afterwards with all that is in it."""
+    """A client with a new namespace, which is deleted afterwards with everything in it."""
     namespace = f"contract-{secrets.token_hex(4)}"
     async with aiohttp.ClientSession(skip_auto_headers=["Content-Type"]) as session:
         api = Api(session, server, namespace)
-        await api.made("/api/v1/namespaces", {"metadata": {"name": namespace}})
+        await api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         yield api
         for path in (api.sets, api.pods, api.claims):
-            for item in (await api.got(path))["items"]:
+            for item in (await api.get(path))["items"]:
                 name = item["metadata"]["name"]
                 await api.call("PATCH", f"{path}/{name}", {"metadata": {"finalizers": None}}, content=MERGE)
             await api.call("DELETE", path, {"gracePeriodSeconds": 0})
-            for item in (await api.got(path))["items"]:
+            for item in (await api.get(path))["items"]:
                 name = item["metadata"]["name"]
                 await api.call("PATCH", f"{path}/{name}", {"metadata": {"finalizers": None}}, content=MERGE)
-        at = f"/api/v1/namespaces/{namespace}"
-        await api.call("DELETE", at)
-        left = await api.call("GET", at)
+        path = f"/api/v1/namespaces/{namespace}"
+        await api.call("DELETE", path)
+        left = await api.call("GET", path)
         if left.status == 200:
             left.body["spec"]["finalizers"] = []
-            await api.call("PUT", f"{at}/finalize", left.body)
+            await api.call("PUT", f"{path}/finalize", left.body)
 
 
 def claim(name: str = "www", *, size: str = "1Gi", labels: dict[str, str] | None = None, **spec: Any) -> Json:
-    """A valid claim of no class."""
+    """Return a valid claim with an empty class."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -219,12 +219,12 @@ def claim(name: str = "www", *, size: str = "1Gi", labels: dict[str, str] | None
 
 
 def pod(name: str = "web-0", **spec: Any) -> Json:
-    """A valid pod."""
+    """Return a valid pod."""
     return {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}], **spec}}
 
 
 def stateful_set(name: str = "web", **spec: Any) -> Json:
-    """A valid set with one claim template."""
+    """Return a valid StatefulSet with one claim template."""
     labels = {"app": "nginx"}
     return {
         "metadata": {"name": name},
@@ -240,7 +240,7 @@ def stateful_set(name: str = "web", **spec: Any) -> Json:
 
 @pytest.fixture
 async def volume(api: Api) -> AsyncIterator[Json]:
-    """A volume of the test's own."""
+    """A PersistentVolume that only one test uses."""
     body = {
         "metadata": {"name": f"{api.namespace}-pv"},
         "spec": {
@@ -249,22 +249,22 @@ async def volume(api: Api) -> AsyncIterator[Json]:
             "csi": {"driver": "csi.mooring.dev", "volumeHandle": "pool.one"},
         },
     }
-    made = await api.made(api.volumes, body)
-    yield made
-    at = f"{api.volumes}/{made['metadata']['name']}"
-    await api.call("DELETE", at)
-    await api.call("PATCH", at, {"metadata": {"finalizers": None}}, content=MERGE)
+    created = await api.create(api.volumes, body)
+    yield created
+    path = f"{api.volumes}/{created['metadata']['name']}"
+    await api.call("DELETE", path)
+    await api.call("PATCH", path, {"metadata": {"finalizers": None}}, content=MERGE)
 
 
 @pytest.fixture
 async def storage_class(api: Api) -> AsyncIterator[Json]:
-    """An expandable class of the test's own."""
+    """A StorageClass with volume expansion that only one test uses."""
     body = {
         "metadata": {"name": f"{api.namespace}-sc"},
         "provisioner": "csi.mooring.dev",
         "parameters": {"backend": "directory"},
         "allowVolumeExpansion": True,
     }
-    made = await api.made(api.classes, body)
-    yield made
-    await api.call("DELETE", f"{api.classes}/{made['metadata']['name']}")
+    created = await api.create(api.classes, body)
+    yield created
+    await api.call("DELETE", f"{api.classes}/{created['metadata']['name']}")

@@ -1,4 +1,4 @@
-"""What a client finds out before it asks for objects."""
+"""Discovery, OpenAPI, version, health and reviews."""
 
 import aiohttp
 
@@ -6,8 +6,8 @@ from tests.contract.conftest import Api, Server
 
 
 async def test_kinds_can_be_found(api: Api) -> None:
-    """Discovery tells names, short names, verbs and subresources."""
-    core = await api.got("/api/v1")
+    """Discovery has names, short names, verbs and subresources."""
+    core = await api.get("/api/v1")
     assert core["groupVersion"] == "v1"
     found = {each["name"]: each for each in core["resources"]}
     claims = found["persistentvolumeclaims"]
@@ -15,26 +15,26 @@ async def test_kinds_can_be_found(api: Api) -> None:
     assert "pvc" in claims["shortNames"]
     assert {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"} <= set(claims["verbs"])
     assert {"persistentvolumeclaims/status", "pods/binding", "namespaces/finalize"} <= set(found)
-    apps = {each["name"]: each for each in (await api.got("/apis/apps/v1"))["resources"]}
+    apps = {each["name"]: each for each in (await api.get("/apis/apps/v1"))["resources"]}
     assert (apps["statefulsets/scale"]["kind"], apps["statefulsets/scale"]["group"]) == ("Scale", "autoscaling")
 
 
 async def test_groups_can_be_found(api: Api) -> None:
-    """Every group names its preferred version."""
-    assert "v1" in (await api.got("/api"))["versions"]
-    groups = {each["name"]: each for each in (await api.got("/apis"))["groups"]}
+    """Every group has its preferred version."""
+    assert "v1" in (await api.get("/api"))["versions"]
+    groups = {each["name"]: each for each in (await api.get("/apis"))["groups"]}
     assert {"apps", "storage.k8s.io", "coordination.k8s.io"} <= set(groups)
     assert groups["apps"]["preferredVersion"] == {"groupVersion": "apps/v1", "version": "v1"}
-    assert (await api.got("/apis/apps"))["kind"] == "APIGroup"
+    assert (await api.get("/apis/apps"))["kind"] == "APIGroup"
 
 
-async def test_the_version_is_told(api: Api) -> None:
-    """The version is a Kubernetes version."""
-    assert (await api.got("/version"))["gitVersion"].startswith("v1.")
+async def test_the_server_has_a_version(api: Api) -> None:
+    """The response of /version has a Kubernetes version."""
+    assert (await api.get("/version"))["gitVersion"].startswith("v1.")
 
 
-async def test_without_a_token_only_health_is_told(server: Server) -> None:
-    """A request with another token is Unauthorized; health needs none."""
+async def test_only_health_checks_need_no_token(server: Server) -> None:
+    """A request with a wrong token is Unauthorized; health checks need no token."""
     async with aiohttp.ClientSession() as session:
         wrong = {"Authorization": "Bearer wrong"}
         async with session.get(f"{server.url}/api/v1/nodes", headers=wrong, ssl=server.tls) as answer:
@@ -48,8 +48,8 @@ async def test_without_a_token_only_health_is_told(server: Server) -> None:
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
-async def test_everything_can_be_found_at_once(api: Api) -> None:
-    """A client that asks for it gets all groups, versions and resources in two answers; others the lists."""
+async def test_discovery_can_be_aggregated(api: Api) -> None:
+    """A client that accepts it gets all groups, versions and resources in two responses; others get the lists."""
     core = (await api.call("GET", "/api", accept=f"{AGGREGATED},application/json")).body
     assert (core["kind"], core["apiVersion"]) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io/v2")
     (group,) = core["items"]
@@ -69,10 +69,10 @@ async def test_everything_can_be_found_at_once(api: Api) -> None:
 
 
 async def test_the_fields_of_a_kind_are_described(api: Api) -> None:
-    """OpenAPI v3: a claim's schema has its identity, and its PATCH knows fieldValidation."""
-    paths = (await api.got("/openapi/v3"))["paths"]
+    """In OpenAPI v3 a claim's schema has its group, version and kind, and its PATCH has fieldValidation."""
+    paths = (await api.get("/openapi/v3"))["paths"]
     url, _, query = paths["api/v1"]["serverRelativeURL"].partition("?")
-    document = await api.got(url, **dict([query.split("=", 1)] if query else []))
+    document = await api.get(url, **dict([query.split("=", 1)] if query else []))
     schema = document["components"]["schemas"]["io.k8s.api.core.v1.PersistentVolumeClaim"]
     identity = {"group": "", "version": "v1", "kind": "PersistentVolumeClaim"}
     assert identity in schema["x-kubernetes-group-version-kind"]
@@ -82,8 +82,8 @@ async def test_the_fields_of_a_kind_are_described(api: Api) -> None:
     assert "fieldValidation" in {each["name"] for each in patch["parameters"] if "name" in each}
 
 
-async def test_a_client_may_ask_what_it_may_do(api: Api) -> None:
-    """Whoever may do everything is told so, and is told its name."""
+async def test_a_client_can_review_its_rights(api: Api) -> None:
+    """A client with all rights gets them, and its user name, from the reviews."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectAccessReview",

@@ -4,16 +4,16 @@ from tests.contract.conftest import JSON_PATCH, PARTIAL, TABLE, Api, claim
 
 
 async def _version(api: Api) -> str:
-    return str((await api.got(api.claims))["metadata"]["resourceVersion"])
+    return str((await api.get(api.claims))["metadata"]["resourceVersion"])
 
 
-async def test_a_watch_replays_and_follows(api: Api) -> None:
-    """From a version on, a watch shows each change once and in order, past ones and those to come."""
+async def test_a_watch_reports_past_and_new_changes(api: Api) -> None:
+    """A watch from a version reports each past and new change once and in order."""
     start = await _version(api)
-    await api.made(api.claims, claim("a"))
+    await api.create(api.claims, claim("a"))
     async with api.watch(api.claims, resourceVersion=start) as watch:
-        await api.patched(f"{api.claims}/a", {"metadata": {"labels": {"x": "y"}}})
-        await api.made(api.claims, claim("b"))
+        await api.patch(f"{api.claims}/a", {"metadata": {"labels": {"x": "y"}}})
+        await api.create(api.claims, claim("b"))
         await api.call("DELETE", f"{api.claims}/a")
         await api.call(
             "PATCH", f"{api.claims}/a", [{"op": "remove", "path": "/metadata/finalizers"}], content=JSON_PATCH
@@ -25,52 +25,52 @@ async def test_a_watch_replays_and_follows(api: Api) -> None:
     assert versions[0] > int(start)
 
 
-async def test_a_watch_from_nothing_shows_what_stands(api: Api) -> None:
-    """Without a version a watch starts with the objects as they stand."""
-    await api.made(api.claims, claim("a"))
-    await api.made(api.claims, claim("b"))
+async def test_a_watch_without_a_version_starts_with_the_current_objects(api: Api) -> None:
+    """A watch without a version reports the current objects first, as ADDED."""
+    await api.create(api.claims, claim("a"))
+    await api.create(api.claims, claim("b"))
     async with api.watch(api.claims) as watch:
-        assert sorted(await watch.shown(2)) == [("ADDED", "a"), ("ADDED", "b")]
+        assert sorted(await watch.types_and_names(2)) == [("ADDED", "a"), ("ADDED", "b")]
 
 
 async def test_a_streamed_list_ends_with_a_bookmark(api: Api) -> None:
-    """With sendInitialEvents a marked bookmark stands between what was there and what comes."""
-    await api.made(api.claims, claim("a"))
+    """With sendInitialEvents an annotated bookmark separates the current objects from new changes."""
+    await api.create(api.claims, claim("a"))
     query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
     async with api.watch(api.claims, **query) as watch:
-        assert await watch.shown(1) == [("ADDED", "a")]
+        assert await watch.types_and_names(1) == [("ADDED", "a")]
         bookmark = await watch.next()
         assert bookmark["type"] == "BOOKMARK"
         assert bookmark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-        await api.made(api.claims, claim("b"))
-        assert await watch.shown(1) == [("ADDED", "b")]
+        await api.create(api.claims, claim("b"))
+        assert await watch.types_and_names(1) == [("ADDED", "b")]
 
 
-async def test_objects_come_into_view_and_go_out_of_it(api: Api) -> None:
+async def test_a_selector_turns_changes_into_added_and_deleted(api: Api) -> None:
     """With a selector, an object that starts to match is ADDED and one that stops is DELETED."""
     start = await _version(api)
-    await api.made(api.claims, claim("a"))
-    at = f"{api.claims}/a"
+    await api.create(api.claims, claim("a"))
+    path = f"{api.claims}/a"
     async with api.watch(api.claims, resourceVersion=start, labelSelector="in=yes") as watch:
-        await api.patched(at, {"metadata": {"labels": {"in": "yes"}}})
-        await api.patched(at, {"metadata": {"labels": {"more": "yes"}}})
-        changed = await api.patched(at, {"metadata": {"labels": {"in": None}}})
+        await api.patch(path, {"metadata": {"labels": {"in": "yes"}}})
+        await api.patch(path, {"metadata": {"labels": {"more": "yes"}}})
+        changed = await api.patch(path, {"metadata": {"labels": {"in": None}}})
         events = [await watch.next() for _ in range(3)]
     assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "DELETED"]
     assert events[2]["object"]["metadata"]["resourceVersion"] == changed["metadata"]["resourceVersion"]
 
 
-async def test_a_watch_can_follow_one_object(api: Api) -> None:
-    """A field selector on the name leaves every other object out."""
+async def test_a_watch_can_select_one_object(api: Api) -> None:
+    """A watch with a field selector on the name reports only that object."""
     start = await _version(api)
     async with api.watch(api.claims, resourceVersion=start, fieldSelector="metadata.name=b") as watch:
-        await api.made(api.claims, claim("a"))
-        await api.made(api.claims, claim("b"))
-        assert await watch.shown(1) == [("ADDED", "b")]
+        await api.create(api.claims, claim("a"))
+        await api.create(api.claims, claim("b"))
+        assert await watch.types_and_names(1) == [("ADDED", "b")]
 
 
-async def test_a_watch_keeps_to_its_namespace(api: Api) -> None:
-    """A watch in one namespace hears nothing of another; one over all hears both."""
+async def test_a_watch_reports_only_its_namespace(api: Api) -> None:
+    """A watch of one namespace reports no object of another; a watch of all namespaces reports all."""
     start = await _version(api)
     async with (
         api.watch(
@@ -78,35 +78,35 @@ async def test_a_watch_keeps_to_its_namespace(api: Api) -> None:
         ) as other,
         api.watch("/api/v1/persistentvolumeclaims", resourceVersion=start) as everything,
     ):
-        await api.made(api.claims, claim("a"))
-        assert await everything.shown(1) == [("ADDED", "a")]
+        await api.create(api.claims, claim("a"))
+        assert await everything.types_and_names(1) == [("ADDED", "a")]
         assert await other._answer.content.read() == b""
 
 
-async def test_a_watch_can_come_as_tables(api: Api) -> None:
-    """Each event's object is a Table of one row for a client that asks for it."""
+async def test_a_watch_can_return_tables(api: Api) -> None:
+    """If the client accepts Tables, each event's object is a Table of one row."""
     start = await _version(api)
     async with api.watch(api.claims, resourceVersion=start, accept=TABLE) as watch:
-        await api.made(api.claims, claim("a"))
+        await api.create(api.claims, claim("a"))
         event = await watch.next()
     assert (event["type"], event["object"]["kind"]) == ("ADDED", "Table")
     assert event["object"]["rows"][0]["cells"][:2] == ["a", "Pending"]
 
 
-async def test_a_watch_can_come_as_metadata(api: Api) -> None:
-    """Events carry the objects' metadata alone for a client that asks for it."""
+async def test_a_watch_can_return_metadata(api: Api) -> None:
+    """If the client accepts PartialObjectMetadata, events have only the objects' metadata."""
     start = await _version(api)
     async with api.watch(api.claims, resourceVersion=start, accept=PARTIAL.format("")) as watch:
-        await api.made(api.claims, claim("a"))
+        await api.create(api.claims, claim("a"))
         event = await watch.next()
     assert (event["type"], event["object"]["kind"]) == ("ADDED", "PartialObjectMetadata")
     assert event["object"]["metadata"]["name"] == "a"
     assert "spec" not in event["object"]
 
 
-async def test_a_streamed_list_can_come_as_tables(api: Api) -> None:
-    """The bookmark's Table carries the mark in its row, as `kubectl wait` and `get --watch` need it."""
-    await api.made(api.claims, claim("a"))
+async def test_a_streamed_list_can_return_tables(api: Api) -> None:
+    """A streamed list can be Tables; `kubectl wait` and `get --watch` need the bookmark's annotation in a row."""
+    await api.create(api.claims, claim("a"))
     query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
     async with api.watch(api.claims, accept=TABLE, **query) as watch:
         first = await watch.next()
@@ -114,10 +114,10 @@ async def test_a_streamed_list_can_come_as_tables(api: Api) -> None:
         assert first["object"]["columnDefinitions"]
 
 
-async def test_without_initial_events_a_watch_starts_now(api: Api) -> None:
-    """With sendInitialEvents=false only what changes is shown."""
-    await api.made(api.claims, claim("a"))
+async def test_a_watch_without_initial_events_reports_only_changes(api: Api) -> None:
+    """With sendInitialEvents=false a watch reports only changes after its version."""
+    await api.create(api.claims, claim("a"))
     query = {"sendInitialEvents": "false", "resourceVersionMatch": "NotOlderThan"}
     async with api.watch(api.claims, resourceVersion=await _version(api), **query) as watch:
-        await api.made(api.claims, claim("b"))
-        assert await watch.shown(1) == [("ADDED", "b")]
+        await api.create(api.claims, claim("b"))
+        assert await watch.types_and_names(1) == [("ADDED", "b")]

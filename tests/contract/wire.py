@@ -1,8 +1,8 @@
-"""Protobuf as Kubernetes sends it, written by hand: a body is an envelope around a message of numbered fields."""
+"""Encoder of Kubernetes' protobuf: a body is an envelope around a message of numbered fields."""
 
 
 def varint(value: int) -> bytes:
-    """A number on the wire."""
+    """Encode a number."""
     value &= (1 << 64) - 1
     out = b""
     while value >= 0x80:
@@ -12,7 +12,7 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, value: bytes | str | int) -> bytes:
-    """One field on the wire."""
+    """Encode one field."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     data = value.encode() if isinstance(value, str) else value
@@ -20,5 +20,5 @@ def field(number: int, value: bytes | str | int) -> bytes:
 
 
 def enveloped(api_version: str, kind: str, raw: bytes) -> bytes:
-    """A whole body."""
+    """Encode a whole body."""
     return b"k8s\0" + field(1, field(1, api_version) + field(2, kind)) + field(2, raw) + field(3, "") + field(4, "")

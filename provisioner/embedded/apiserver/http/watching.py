@@ -22,7 +22,7 @@ from provisioner.embedded.apiserver.store.selectors import Selection
 from provisioner.model.kinds import Json, Kind
 
 LONGEST_SECONDS = 1800
-"""Seconds that a watch lasts at most, and if it names no timeout."""
+"""Maximum duration of a watch in seconds, also used if it names no timeout."""
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 

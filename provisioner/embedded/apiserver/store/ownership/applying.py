@@ -45,7 +45,7 @@ class Applied:
 
 
 class FieldConflictError(Exception):
-    """Other managers own fields that the configuration wants to change."""
+    """Other managers own fields that the configuration would change."""
 
     def __init__(self, found: Mapping[Manager, Fields]) -> None:
         super().__init__(f"conflicts with {len(found)} managers")
@@ -65,7 +65,7 @@ class FieldConflictError(Exception):
         else:
             lines: list[str] = []
             for manager in sorted(self.found):
-                lines += [f"conflicts with {manager}:", *(f"- {field}" for who, field in pairs if who == manager)]
+                lines += [f"conflicts with {manager}:", *(f"- {field}" for owner, field in pairs if owner == manager)]
             message = f"Apply failed with {len(pairs)} conflicts: " + "\n".join(lines)
         return errors.StatusError(409, "Conflict", message, {"causes": causes})
 

@@ -71,20 +71,20 @@ def _set_fields(node: Node, value: Any, path: Path) -> Iterator[Path]:
         yield path
         return
     for step, below, each in children(node, value):
-        here = (*path, step)
+        child_path = (*path, step)
         if below.type != "leaf" and (node.type != "struct" or each in ({}, None)):
-            yield here
-        yield from _set_fields(below, each, here)
+            yield child_path
+        yield from _set_fields(below, each, child_path)
 
 
 def encode(fields: Iterable[Path]) -> Json:
     """Return the fields in the form of `fieldsV1`."""
     result: Json = {}
     for path in sorted(fields):
-        here = result
+        current = result
         for step in path:
-            here = here.setdefault(step, {})
-        here[_ITSELF] = {}
+            current = current.setdefault(step, {})
+        current[_ITSELF] = {}
     return _without_lone_dots(result)
 
 

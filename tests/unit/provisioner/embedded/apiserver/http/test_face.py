@@ -1,4 +1,4 @@
-"""What the HTTP face does beside the API's semantics."""
+"""Behaviour of the HTTP API beyond the contract: watches, limits, malformed requests and errors."""
 
 import asyncio
 import io
@@ -20,7 +20,7 @@ LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    """A store that keeps few changes."""
+    """A store that retains few changes."""
     store = Store(tmp_path / "engine.db", keep_changes=4)
     yield store
     store.close()
@@ -28,7 +28,7 @@ def store(tmp_path: Path) -> Any:
 
 @pytest.fixture
 async def session(store: Store) -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of the store's face, whose watches get bookmarks often."""
+    """A client of a server with a short time between bookmarks."""
     async with (
         serve(store, port=0, tls=None, token="t", bookmark_seconds=0.05) as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer t"}) as session,
@@ -42,8 +42,8 @@ async def _make(session: aiohttp.ClientSession, *names: str) -> None:
             assert answer.status == 201, await answer.text()
 
 
-async def test_a_watch_from_too_long_ago_ends_with_gone(session: aiohttp.ClientSession) -> None:
-    """A watch from a forgotten version gets one ERROR event with a 410 Status, and ends."""
+async def test_a_watch_from_a_dropped_version_ends_with_expired(session: aiohttp.ClientSession) -> None:
+    """A watch from a version that is no longer retained gets one ERROR event with a 410 Status, and ends."""
     await _make(session, *"abcdefgh")
     async with session.get(LEASES, params={"watch": "1", "resourceVersion": "1"}) as answer:
         (line,) = (await answer.text()).splitlines()
@@ -52,8 +52,8 @@ async def test_a_watch_from_too_long_ago_ends_with_gone(session: aiohttp.ClientS
     assert (event["object"]["code"], event["object"]["reason"]) == (410, "Expired")
 
 
-async def test_a_quiet_watch_hears_how_far_it_has_come(session: aiohttp.ClientSession, store: Store) -> None:
-    """Bookmarks carry the newest version, also when other kinds made it; only who asks gets them."""
+async def test_an_idle_watch_gets_bookmarks(session: aiohttp.ClientSession, store: Store) -> None:
+    """Bookmarks have the newest version of all kinds; only watches that ask for bookmarks get them."""
     version = str(store.version)
     query = {"watch": "1", "resourceVersion": version, "allowWatchBookmarks": "true"}
     async with session.get("/api/v1/nodes", params=query) as answer:
@@ -71,7 +71,7 @@ async def test_a_quiet_watch_hears_how_far_it_has_come(session: aiohttp.ClientSe
 
 
 async def test_watches_end_when_the_server_stops(store: Store) -> None:
-    """A stopping server ends its watches in order instead of breaking them off."""
+    """A server that stops ends its watches in order instead of aborting them."""
     async with aiohttp.ClientSession(headers={"Authorization": "Bearer t"}) as session:
         async with serve(store, port=0, tls=None, token="t") as port:
             answer = await session.get(f"http://127.0.0.1:{port}{LEASES}", params={"watch": "1"})
@@ -106,10 +106,10 @@ async def test_the_body_has_a_limit(session: aiohttp.ClientSession) -> None:
         ("GET", "/", {}, 404),
     ],
 )
-async def test_a_request_that_cannot_be_understood_is_a_status(
+async def test_a_malformed_request_gets_a_status(
     session: aiohttp.ClientSession, method: str, path: str, query: dict[str, str], code: int
 ) -> None:
-    """Every misuse is answered with a Status of its code."""
+    """Every malformed request gets a Status with the right code."""
     async with session.request(
         method,
         path,
@@ -121,24 +121,24 @@ async def test_a_request_that_cannot_be_understood_is_a_status(
         assert (answer.status, body["kind"], body["code"]) == (code, "Status", code)
 
 
-async def test_an_error_of_ours_shows_no_traceback(
+async def test_an_unexpected_error_exposes_no_traceback(
     session: aiohttp.ClientSession, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What we did not foresee is an InternalError without our insides."""
+    """An unexpected exception is an InternalError without its message and traceback."""
 
     def broken(*_: Any, **__: Any) -> Any:
-        raise ZeroDivisionError("the insides")
+        raise ZeroDivisionError("the details")
 
     monkeypatch.setattr(store, "page", broken)
     async with session.get(LEASES) as answer:
         text = await answer.text()
     assert answer.status == 500
-    assert "insides" not in text
+    assert "the details" not in text
     assert "Traceback" not in text
 
 
 @pytest.mark.parametrize("options", [{"gracePeriodSeconds": "5"}, {"preconditions": []}, {"propagationPolicy": 7}])
-async def test_broken_delete_options_delete_nothing(session: aiohttp.ClientSession, options: dict[str, Any]) -> None:
+async def test_invalid_delete_options_delete_nothing(session: aiohttp.ClientSession, options: dict[str, Any]) -> None:
     """Delete options of a wrong type are a bad request."""
     await _make(session, "a")
     async with session.delete(f"{LEASES}/a", json=options) as answer:
@@ -147,8 +147,8 @@ async def test_broken_delete_options_delete_nothing(session: aiohttp.ClientSessi
         assert answer.status == 200
 
 
-async def test_yaml_is_understood(session: aiohttp.ClientSession) -> None:
-    """A body may be YAML; what is neither is refused with 415."""
+async def test_a_body_can_be_yaml(session: aiohttp.ClientSession) -> None:
+    """A body can be YAML; malformed YAML gets a 400, another media type a 415."""
     text = "metadata:\n  name: from-yaml\nspec:\n  holderIdentity: me\n"
     async with session.post(LEASES, data=text, headers={"Content-Type": "application/yaml"}) as answer:
         assert (answer.status, (await answer.json())["spec"]) == (201, {"holderIdentity": "me"})
@@ -158,8 +158,8 @@ async def test_yaml_is_understood(session: aiohttp.ClientSession) -> None:
         assert answer.status == 400
 
 
-async def test_our_own_client_may_patch_what_others_post(session: aiohttp.ClientSession, store: Store) -> None:
-    """Beside POST and PUT, a merge patch of `binding` and `finalize` works: our client speaks no other write."""
+async def test_binding_and_finalize_can_be_patched(session: aiohttp.ClientSession, store: Store) -> None:
+    """Besides POST and PUT, `binding` and `finalize` accept a merge patch, the only write of Mooring's own client."""
     merge = {"Content-Type": "application/merge-patch+json"}
     body = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
     pods = "/api/v1/namespaces/there/pods"
@@ -185,8 +185,8 @@ async def test_our_own_client_may_patch_what_others_post(session: aiohttp.Client
 
 
 @pytest.mark.limit("api-validation")
-async def test_a_field_that_stands_twice_counts_once(session: aiohttp.ClientSession) -> None:
-    """The last value is taken, even under Strict; a cluster would refuse it."""
+async def test_the_last_of_duplicate_fields_is_used(session: aiohttp.ClientSession) -> None:
+    """The last value of a duplicate field is used, even under Strict; kube-apiserver refuses it."""
     body = b'{"metadata": {"name": "first", "name": "second"}}'
     headers = {"Content-Type": "application/json"}
     async with session.post(LEASES, data=body, headers=headers, params={"fieldValidation": "Strict"}) as answer:
@@ -194,7 +194,7 @@ async def test_a_field_that_stands_twice_counts_once(session: aiohttp.ClientSess
         assert (await answer.json())["metadata"]["name"] == "second"
 
 
-async def test_a_path_that_is_not_served_has_a_status_with_details(session: aiohttp.ClientSession) -> None:
-    """Some clients, such as kubectl debug, look into them without looking whether they are there."""
+async def test_the_404_of_an_unknown_path_has_details(session: aiohttp.ClientSession) -> None:
+    """The Status of an unknown path has `details`: clients such as kubectl debug read them unchecked."""
     async with session.patch("/api/v1/namespaces/default/pods/p/unknown", json={}) as answer:
         assert (answer.status, (await answer.json())["details"]) == (404, {})

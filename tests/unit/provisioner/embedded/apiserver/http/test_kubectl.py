@@ -1,4 +1,4 @@
-"""An ordinary kubectl against the face, over TLS."""
+"""An ordinary kubectl against the HTTP API, over TLS."""
 
 import asyncio
 import json
@@ -49,22 +49,22 @@ spec:
 
 @pytest.fixture
 def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
-    """A kubectl that talks to a server in a thread of its own and knows no other cluster."""
+    """A kubectl whose only cluster is a server in another thread."""
     paths = UpSettings(state=str(tmp_path / "state")).paths
     prepare(paths)
-    shown = credentials.ensure(paths)
+    issued = credentials.ensure(paths)
     store = Store(paths.database)
     ready, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def serving() -> None:
+    async def run_server() -> None:
         loops.append(asyncio.get_running_loop())
-        async with serve(store, port=0, tls=shown.server_context(), token=shown.token) as port:
-            credentials.write_kubeconfig(paths, shown, port=port)
+        async with serve(store, port=0, tls=issued.server_context(), token=issued.token) as port:
+            credentials.write_kubeconfig(paths, issued, port=port)
             ready.set()
             await stop.wait()
 
-    thread = threading.Thread(target=lambda: asyncio.run(serving()))
+    thread = threading.Thread(target=lambda: asyncio.run(run_server()))
     thread.start()
     assert ready.wait(20)
     environment = {**os.environ, "HOME": str(tmp_path), "KUBECONFIG": str(paths.kubeconfig), "TMPDIR": str(tmp_path)}
@@ -84,8 +84,8 @@ def kubectl(tmp_path: Path) -> Iterator[Kubectl]:
     store.close()
 
 
-def test_kubectl_is_at_home(kubectl: Kubectl) -> None:
-    """Apply, get, scale, label, patch and a delete that waits work as with any cluster."""
+def test_the_everyday_commands_work(kubectl: Kubectl) -> None:
+    """Apply, get, scale, label, patch, delete and explain work as with any cluster."""
     assert kubectl("apply", "-f", "-", text=WEB).splitlines() == [
         "statefulset.apps/web created",
         "persistentvolumeclaim/alone created",
@@ -128,7 +128,7 @@ SERVER_SIDE = ("apply", "--server-side", "-f", "-")
 
 
 def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
-    """Applied, scaled by hand, refused with what owns the field, forced; and what is no longer applied goes."""
+    """A scale conflicts with the next apply, force resolves it, and labels that are no longer applied are removed."""
     assert "statefulset.apps/web serverside-applied" in kubectl(*SERVER_SIDE, text=WEB)
     kubectl("scale", "statefulset", "web", "--replicas=3", "--current-replicas=2")
     refused = kubectl(*SERVER_SIDE, text=WEB, code=1)
@@ -138,13 +138,13 @@ def test_server_side_apply_and_its_conflicts(kubectl: Kubectl) -> None:
     kubectl(*SERVER_SIDE, "--field-manager=team", text=WEB.replace("name: alone, labels: {app: nginx}", "name: alone"))
     kubectl(*SERVER_SIDE, text=WEB.replace(", labels: {app: nginx}}", "}"))
     assert kubectl("get", "pvc", "alone", "-o", "jsonpath={.metadata.labels}") == ""
-    shown = kubectl("get", "sts", "web", "-o", "yaml", "--show-managed-fields")
-    assert "manager: team" in shown
+    output = kubectl("get", "sts", "web", "-o", "yaml", "--show-managed-fields")
+    assert "manager: team" in output
     assert "managedFields" not in kubectl("get", "sts", "web", "-o", "yaml")
 
 
-def test_the_way_over_from_client_side_apply(kubectl: Kubectl) -> None:
-    """What was applied from the client's side is taken over without a conflict, and can be removed afterwards."""
+def test_the_migration_from_client_side_apply(kubectl: Kubectl) -> None:
+    """A server-side apply takes over client-side applied fields without a conflict, and can remove them later."""
     kubectl("apply", "-f", "-", text=WEB)
     kubectl(*SERVER_SIDE, text=WEB.replace("replicas: 2", "replicas: 1"))
     kubectl(*SERVER_SIDE, text=WEB.replace("{name: alone, labels: {app: nginx}}", "{name: alone}"))
@@ -153,7 +153,7 @@ def test_the_way_over_from_client_side_apply(kubectl: Kubectl) -> None:
 
 
 def test_differences_and_edits(kubectl: Kubectl, tmp_path: Path) -> None:
-    """`diff` tells by its exit code, `edit` writes what the editor leaves, `replace` needs the newest version."""
+    """`diff` reports by its exit code, `edit` writes the edited object, `replace` needs the newest version."""
     kubectl(*SERVER_SIDE, text=WEB)
     kubectl("diff", "--server-side", "-f", "-", text=WEB)
     kubectl("apply", "-f", "-", text=WEB)
@@ -165,24 +165,24 @@ def test_differences_and_edits(kubectl: Kubectl, tmp_path: Path) -> None:
     editor.chmod(0o755)
     assert "edited" in kubectl("edit", "sts", "web", editor=str(editor))
     assert kubectl("get", "sts", "web", "-o", "custom-columns=R:.spec.replicas", "--no-headers").strip() == "5"
-    held = kubectl("get", "sts", "web", "-o", "yaml")
-    assert "replaced" in kubectl("replace", "-f", "-", text=held.replace("replicas: 5", "replicas: 4"))
-    assert "the object has been modified" in kubectl("replace", "-f", "-", text=held, code=1)
+    read = kubectl("get", "sts", "web", "-o", "yaml")
+    assert "replaced" in kubectl("replace", "-f", "-", text=read.replace("replicas: 5", "replicas: 4"))
+    assert "the object has been modified" in kubectl("replace", "-f", "-", text=read, code=1)
     tried = kubectl("apply", "-f", "-", "--dry-run=server", text=changed)
     assert "statefulset.apps/web configured (server dry run)" in tried
     assert kubectl("get", "sts", "web", "-o", "jsonpath={.spec.replicas}") == "4"
 
 
-def test_validation_is_strict_or_warns_or_is_silent(kubectl: Kubectl) -> None:
-    """As `--validate` says."""
+def test_validation_follows_the_validate_flag(kubectl: Kubectl) -> None:
+    """Unknown fields are refused, dropped with a warning or dropped silently, depending on `--validate`."""
     wrong = WEB.replace("replicas:", "replicass:")
     assert 'unknown field "spec.replicass"' in kubectl("create", "-f", "-", text=wrong, code=1)
     assert 'Warning: unknown field "spec.replicass"' in kubectl("apply", "-f", "-", "--validate=warn", text=wrong)
     assert "Warning" not in kubectl("apply", "-f", "-", "--validate=ignore", text=wrong)
 
 
-def test_what_kubectl_asks_about_the_server(kubectl: Kubectl) -> None:
-    """Version, resources, rights, and the meaning of fields."""
+def test_kubectl_can_query_the_server(kubectl: Kubectl) -> None:
+    """Version, resources, rights and descriptions of fields can be queried."""
     assert "Server Version: v1.37" in kubectl("version")
     assert "control plane is running at https://127.0.0.1" in kubectl("cluster-info")
     assert {"v1", "apps/v1", "storage.k8s.io/v1"} <= set(kubectl("api-versions").split())
@@ -230,8 +230,8 @@ spec:
 """
 
 
-def test_every_kind_can_be_made_shown_described_and_deleted(kubectl: Kubectl) -> None:
-    """In a table, wide, as YAML, by name, described; and a claim says who uses it and what happened to it."""
+def test_every_kind_can_be_created_printed_and_described(kubectl: Kubectl) -> None:
+    """Every kind can be printed in each form and described; a claim's description has its pods, and its events work."""
     kubectl("create", "-f", "-", text=WEB)
     assert kubectl("create", "-f", "-", text=ONE_OF_EACH).count("created") == 11
     for kind in KINDS:
@@ -251,8 +251,8 @@ def test_every_kind_can_be_made_shown_described_and_deleted(kubectl: Kubectl) ->
     assert "timed out" in kubectl("wait", "--for=condition=Ready", "node/one", "--timeout=1s", code=1)
 
 
-def test_a_namespace_comes_as_protobuf(kubectl: Kubectl) -> None:
-    """What kubectl makes from its own types it sends in protobuf."""
+def test_kubectl_creates_namespaces_and_services_with_protobuf(kubectl: Kubectl) -> None:
+    """Objects that kubectl creates from its own types are sent in protobuf."""
     assert kubectl("create", "namespace", "shop") == "namespace/shop created\n"
     assert "AlreadyExists" in kubectl("create", "namespace", "shop", code=1)
     kubectl("create", "service", "clusterip", "web", "--tcp=80:http", "-n", "shop")
@@ -261,8 +261,8 @@ def test_a_namespace_comes_as_protobuf(kubectl: Kubectl) -> None:
 
 
 @pytest.mark.limit("no-containers")
-def test_what_needs_a_container_is_told_why_there_is_none(kubectl: Kubectl) -> None:
-    """Logs and commands name the command that shows the volumes instead."""
+def test_commands_that_need_a_container_get_the_reason(kubectl: Kubectl) -> None:
+    """Commands that need a container report that the engine starts none."""
     kubectl("create", "-f", "-", text=WEB)
     kubectl("run", "one", "--image=nginx:1")
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}
@@ -278,7 +278,7 @@ def test_what_needs_a_container_is_told_why_there_is_none(kubectl: Kubectl) -> N
 
 
 @pytest.mark.limit("template-revisions")
-def test_there_is_no_history_of_templates(kubectl: Kubectl) -> None:
+def test_templates_have_no_revision_history(kubectl: Kubectl) -> None:
     """`rollout restart` works, `rollout history` finds nothing."""
     kubectl("create", "-f", "-", text=WEB)
     assert "restarted" in kubectl("rollout", "restart", "sts/web")

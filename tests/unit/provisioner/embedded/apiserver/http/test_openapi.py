@@ -11,15 +11,15 @@ ROOTS = sorted({kind.path().rpartition("/")[0] for kind in KINDS})
 
 
 def references(value: Any) -> set[str]:
-    """Every schema that is referred to."""
+    """Return every referenced schema."""
     if isinstance(value, dict):
         own = {value["$ref"]} if isinstance(value.get("$ref"), str) else set()
         return own.union(*(references(each) for each in value.values()))
     return set().union(*(references(each) for each in value)) if isinstance(value, list) else set()
 
 
-def test_the_index_names_every_group() -> None:
-    """Each group and version has its document."""
+def test_the_index_has_every_group() -> None:
+    """The index has a document for each group and version."""
     assert {entry["serverRelativeURL"] for entry in openapi.index()["paths"].values()} == {
         f"/openapi/v3{root}" for root in ROOTS
     }
@@ -27,15 +27,15 @@ def test_the_index_names_every_group() -> None:
 
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_reference_has_its_schema(root: str) -> None:
-    """No document refers to a schema that it does not hold."""
+    """A document has every schema that it references."""
     document = openapi.document(root)
-    held = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
-    assert references(document) <= held
+    schemas = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    assert references(document) <= schemas
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 def test_every_kind_can_be_validated_by_the_server(kind: Any) -> None:
-    """Each kind's PATCH says that it knows fieldValidation, which is what makes kubectl leave validation to us."""
+    """Each kind's PATCH has the parameter fieldValidation, for which kubectl leaves validation to the server."""
     document = openapi.document(kind.path().rpartition("/")[0])
     identity = {"group": kind.group, "version": kind.version, "kind": kind.name}
     found = [

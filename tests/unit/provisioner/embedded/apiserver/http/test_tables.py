@@ -1,4 +1,4 @@
-"""Tables: ages and the cells of each kind."""
+"""Tables: ages, and the cells of each kind."""
 
 from types import NoneType
 from typing import Any
@@ -37,13 +37,13 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
         (3000 * DAY, "8y"),
     ],
 )
-def test_ages_get_coarser(seconds: float, shown: str) -> None:
-    """An age has the units that kubectl shows."""
-    assert human(seconds) == shown
+def test_longer_ages_have_coarser_units(seconds: float, expected: str) -> None:
+    """An age has the units that kubectl prints."""
+    assert human(seconds) == expected
 
 
-def test_without_a_time_there_is_no_age() -> None:
-    """What has no timestamp has no known age."""
+def test_an_age_without_a_timestamp_is_unknown() -> None:
+    """An object without a timestamp has an unknown age."""
     assert age(None) == "<unknown>"
 
 
@@ -55,8 +55,8 @@ def _cells(kind: Kind, obj: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-def test_every_kind_shows_even_an_empty_object(kind: Kind) -> None:
-    """No object is too bare for its row, and every cell is what its column says; upstream calls these two texts."""
+def test_every_kind_has_a_row_for_an_empty_object(kind: Kind) -> None:
+    """An empty object has a row, and its cells have their columns' types; upstream declares two columns wrongly."""
     types: dict[str, type | tuple[type, ...]] = {
         "string": str,
         "integer": int,
@@ -128,6 +128,6 @@ def test_every_kind_shows_even_an_empty_object(kind: Kind) -> None:
         (kinds.EVENT, {"involvedObject": {"kind": "Pod", "name": "web-0"}}, {"Object": "pod/web-0"}),
     ],
 )
-def test_cells_say_what_kubectl_says(kind: Kind, obj: dict[str, Any], shown: dict[str, Any]) -> None:
-    """Cells that are more than one field are put together as kubectl does it."""
-    assert _cells(kind, obj).items() >= shown.items()
+def test_cells_are_those_of_kubectl(kind: Kind, obj: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Cells that combine several fields have the same text as in kubectl."""
+    assert _cells(kind, obj).items() >= expected.items()

@@ -1,4 +1,4 @@
-"""Requests and connections that would cost the server too much are refused, and others are served meanwhile."""
+"""Requests and connections that cost too much are refused, while others are served."""
 
 import asyncio
 import io
@@ -12,12 +12,12 @@ from provisioner.embedded.apiserver.http import connections
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
 
-SPACES = "/api/v1/namespaces"
+NAMESPACES = "/api/v1/namespaces"
 
 
 @pytest.fixture
 async def port(tmp_path: Path) -> AsyncIterator[int]:
-    """A server that waits for headers for a short time."""
+    """A server with a short timeout for headers."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t", header_seconds=0.2) as port:
         yield port
@@ -32,44 +32,44 @@ async def session(port: int) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
+ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "\n".join(
     f"{one}: &{one} [{','.join([f'*{before}'] * 9)}]" for before, one in zip("abcdefgh", "bcdefghi", strict=True)
 )
 
 
 @pytest.mark.parametrize("verb", ["create", "apply"])
-async def test_a_bomb_of_aliases_is_refused(session: aiohttp.ClientSession, verb: str) -> None:
-    """By whatever way YAML comes in."""
+async def test_excessive_yaml_aliases_are_refused(session: aiohttp.ClientSession, verb: str) -> None:
+    """YAML whose aliases expand exponentially is refused in a create and in an apply."""
     if verb == "create":
-        sent = session.post(SPACES, data=BOMB, headers={"Content-Type": "application/yaml"})
+        sent = session.post(NAMESPACES, data=ALIASES, headers={"Content-Type": "application/yaml"})
     else:
         content = {"Content-Type": "application/apply-patch+yaml"}
-        sent = session.patch(f"{SPACES}/x?fieldManager=m", data=BOMB, headers=content)
+        sent = session.patch(f"{NAMESPACES}/x?fieldManager=m", data=ALIASES, headers=content)
     async with sent as answer:
         assert (answer.status, (await answer.json())["reason"]) == (413, "RequestEntityTooLarge")
 
 
 @pytest.mark.bound("patch-operations", "patch-copied-bytes")
 async def test_copies_of_copies_are_refused(session: aiohttp.ClientSession) -> None:
-    """Each doubles what is there."""
-    async with session.post(SPACES, json={"metadata": {"name": "x", "annotations": {"a": "b" * 1000}}}) as answer:
+    """A JSON patch whose copies double the object, or that has too many operations, is refused."""
+    async with session.post(NAMESPACES, json={"metadata": {"name": "x", "annotations": {"a": "b" * 1000}}}) as answer:
         assert answer.status == 201
     copies = [{"op": "copy", "from": "/metadata/annotations", "path": f"/metadata/annotations/{n}"} for n in range(24)]
     content = {"Content-Type": "application/json-patch+json"}
-    async with session.patch(f"{SPACES}/x", json=copies, headers=content) as answer:
+    async with session.patch(f"{NAMESPACES}/x", json=copies, headers=content) as answer:
         assert answer.status == 413
     deep = [{"op": "copy", "from": "", "path": "/metadata/x"} for _ in range(600)]
-    async with session.patch(f"{SPACES}/x", json=deep, headers=content) as answer:
+    async with session.patch(f"{NAMESPACES}/x", json=deep, headers=content) as answer:
         assert answer.status in (413, 422)
     many = [{"op": "test", "path": "/kind", "value": "Namespace"}] * 10_001
-    async with session.patch(f"{SPACES}/x", json=many, headers=content) as answer:
+    async with session.patch(f"{NAMESPACES}/x", json=many, headers=content) as answer:
         assert answer.status == 413
 
 
-async def test_warnings_fit_into_the_headers_that_clients_read(session: aiohttp.ClientSession) -> None:
-    """However many unknown fields a body has, and whatever their names are."""
+async def test_warnings_are_limited_and_escaped(session: aiohttp.ClientSession) -> None:
+    """Warnings stay within clients' limits on headers, whatever the number and names of unknown fields."""
     body = {"metadata": {"name": "w"}, "b\r\nX-Injected: 1": 1} | {f"unknown{number}": 1 for number in range(5000)}
-    async with session.post(SPACES, json=body) as answer:
+    async with session.post(NAMESPACES, json=body) as answer:
         assert answer.status == 201
         warnings = answer.headers.getall("Warning")
         assert sum(map(len, warnings)) < 8000
@@ -78,7 +78,7 @@ async def test_warnings_fit_into_the_headers_that_clients_read(session: aiohttp.
 
 
 async def test_a_large_object_is_refused_and_others_are_served_meanwhile(session: aiohttp.ClientSession) -> None:
-    """As JSON and as YAML, of values without number and of many documents."""
+    """Bodies with too many values or documents, in JSON and YAML, are refused without blocking other requests."""
     bodies = {
         b'{"metadata": {"name": "x"}, "spec": {"finalizers": [' + b'"a",' * 200_000 + b'"a"]}}': "application/json",
         b"a: [" + b"x," * 1_000_000 + b"x]": "application/yaml",
@@ -87,14 +87,14 @@ async def test_a_large_object_is_refused_and_others_are_served_meanwhile(session
     }
     async with asyncio.timeout(20):
         for body, content in bodies.items():
-            sent = session.post(SPACES, data=io.BytesIO(body), headers={"Content-Type": content})
+            sent = session.post(NAMESPACES, data=io.BytesIO(body), headers={"Content-Type": content})
             async with session.get("/healthz") as health, sent as answer:
                 assert health.status == 200
                 assert answer.status == 413
 
 
-async def _ended(reader: asyncio.StreamReader) -> bool:
-    """Wait until the server has hung up, without a word."""
+async def _closed(reader: asyncio.StreamReader) -> bool:
+    """Report whether the server closes the connection without a response."""
     async with asyncio.timeout(5):
         try:
             return await reader.read() == b""
@@ -103,17 +103,17 @@ async def _ended(reader: asyncio.StreamReader) -> bool:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
-async def test_who_says_nothing_or_not_all_is_hung_up_on(port: int, said: bytes) -> None:
-    """The first request has to come within a limit."""
+async def test_an_incomplete_request_is_disconnected(port: int, sent: bytes) -> None:
+    """A client that does not send complete headers within the timeout is disconnected."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(said)
-    assert await _ended(reader)
+    writer.write(sent)
+    assert await _closed(reader)
     writer.close()
 
 
-@pytest.mark.parametrize("path", ["/healthz", SPACES])
-async def test_who_has_no_token_keeps_no_connection(port: int, path: str) -> None:
-    """The answer is the end of it."""
+@pytest.mark.parametrize("path", ["/healthz", NAMESPACES])
+async def test_a_connection_without_a_token_is_closed(port: int, path: str) -> None:
+    """The connection is closed after the response to a request without a token."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
     async with asyncio.timeout(5):
@@ -122,22 +122,22 @@ async def test_who_has_no_token_keeps_no_connection(port: int, path: str) -> Non
 
 
 @pytest.mark.bound("silent-connections")
-async def test_silent_connections_keep_nobody_out(
+async def test_silent_connections_do_not_block_other_clients(
     session: aiohttp.ClientSession, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The oldest of too many is closed."""
+    """The oldest connection without a request is closed when there are too many."""
     monkeypatch.setattr(connections, "MAX_SILENT", 2)
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(5)]
-    async with session.get(SPACES) as answer:
+    async with session.get(NAMESPACES) as answer:
         assert answer.status == 200
     for reader, writer in opened:
-        assert await _ended(reader)
+        assert await _closed(reader)
         writer.close()
 
 
-async def test_a_request_that_takes_long_to_answer_is_not_hung_up_on(session: aiohttp.ClientSession) -> None:
-    """The limit is for the headers: a watch goes on beyond it."""
+async def test_a_long_response_is_not_disconnected(session: aiohttp.ClientSession) -> None:
+    """The timeout is for the headers only: a watch continues beyond it."""
     query = {"watch": "1", "timeoutSeconds": "1"}
-    async with session.get(SPACES, params=query) as answer:
+    async with session.get(NAMESPACES, params=query) as answer:
         assert answer.status == 200
         await answer.read()

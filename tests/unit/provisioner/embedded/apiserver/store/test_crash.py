@@ -1,4 +1,4 @@
-"""A store whose process is killed in the middle of its work."""
+"""A store whose process is killed while it writes."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ WRITER = Path(__file__).with_name("crashing.py")
 
 @pytest.mark.parametrize("acknowledged", [1, 7, 40])
 def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, acknowledged: int) -> None:
-    """After kill -9 at any moment every acknowledged write is there, and versions go on above the last one."""
+    """After kill -9 at any moment the store has every acknowledged write, and versions continue after the last one."""
     path = tmp_path / "engine.db"
     with subprocess.Popen(
         [sys.executable, str(WRITER), str(path)],
@@ -31,15 +31,15 @@ def test_kill_9_loses_nothing_acknowledged(tmp_path: Path, acknowledged: int) ->
     assert len(lines) >= acknowledged
     store = Store(path)
     try:
-        last = {name: (word, version) for word, name, version in lines}
+        last = {name: (state, version) for state, name, version in lines}
         objects, version = store.snapshot(LEASE)
-        for name, (word, written) in last.items():
+        for name, (state, written) in last.items():
             assert int(written) <= version
-            if word == "gone":
+            if state == "deleted":
                 assert ("default", name) not in objects
             elif name != lines[-1][1]:
                 assert objects["default", name]["metadata"]["resourceVersion"] == written
-        made = store.create(LEASE, "default", {"metadata": {"name": "after"}}).object
-        assert int(made["metadata"]["resourceVersion"]) == version + 1
+        created = store.create(LEASE, "default", {"metadata": {"name": "after"}}).object
+        assert int(created["metadata"]["resourceVersion"]) == version + 1
     finally:
         store.close()

@@ -1,4 +1,4 @@
-"""An object over a limit is refused before anything else is done with it, however a client makes it."""
+"""An object over a size limit is refused before it is processed, whatever the type of write."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ ADD = [{"op": "add", "path": "/spec/containers/0/args", "value": ["x"] * MAX_VAL
 )
 @pytest.mark.parametrize("big", [MANY, LONG], ids=["many values", "many bytes"])
 def test_a_large_object_is_refused(store: Store, write: Callable[[Store, Json], Any], big: Json) -> None:
-    """By every way of writing; nothing is changed."""
+    """A large object is refused by every type of write, and nothing is changed."""
     version = store.version
     with pytest.raises(StatusError) as caught:
         write(store, big)
@@ -54,8 +54,8 @@ def test_a_large_object_is_refused(store: Store, write: Callable[[Store, Json], 
     assert store.version == version
 
 
-def test_many_small_applications_do_not_add_up_to_a_large_object(store: Store) -> None:
-    """Each of another manager, and each within the limits."""
+def test_many_small_applies_cannot_create_a_large_object(store: Store) -> None:
+    """Applies of several managers, each within the limits, are refused when their result exceeds a limit."""
 
     def apply(number: int) -> None:
         container = {"name": f"d{number}", "image": "x", "args": ["x" * (MAX_BYTES // 3)]}
@@ -72,8 +72,8 @@ def test_many_small_applications_do_not_add_up_to_a_large_object(store: Store) -
     assert caught.value.code == 413
 
 
-def test_what_is_too_large_may_shrink() -> None:
-    """Else nobody could mend it."""
+def test_an_object_over_a_limit_may_shrink() -> None:
+    """An object over a limit may become smaller; otherwise no client could repair it."""
     larger = {"metadata": {"annotations": {"a": "x" * (MAX_BYTES + 10)}}}
     large = {"metadata": {"annotations": {"a": "x" * MAX_BYTES}}}
     must_fit(large, larger)
@@ -85,8 +85,8 @@ def test_what_is_too_large_may_shrink() -> None:
         must_fit(many, {"a": []})
 
 
-def test_what_a_manager_owns_does_not_count(store: Store) -> None:
-    """The server wrote it, and a status must not fail for it."""
+def test_managed_fields_do_not_count(store: Store) -> None:
+    """ManagedFields do not count: the server wrote them, and an update of a status must not fail for them."""
     old = store.create(NAMESPACE, "", {"metadata": {"name": "n"}}).object
     managed = [{"manager": str(number), "fieldsV1": {"f:a": {}}} for number in range(MAX_VALUES)]
     must_fit({**old, "metadata": {**old["metadata"], "managedFields": managed}})

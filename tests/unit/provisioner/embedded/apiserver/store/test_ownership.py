@@ -1,4 +1,4 @@
-"""Sets of fields, and what is decided by them."""
+"""Sets of fields, and merging and comparing by them."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ NOW = "2026-01-02T03:04:05Z"
 
 
 def pod(*names: str, **labels: str) -> Json:
-    """A pod with these containers."""
+    """Return a pod with these containers and labels."""
     return {"metadata": {"labels": labels}, "spec": {"containers": [{"name": name, "image": "i"} for name in names]}}
 
 
-def test_a_set_of_fields_is_written_as_kubernetes_writes_it() -> None:
-    """Steps by name, by the keys of an entry and by value; an owned parent has a dot."""
+def test_a_set_of_fields_is_encoded_as_in_kubernetes() -> None:
+    """Steps are encoded by name, by an entry's keys and by value; an owned parent has a dot."""
     obj = pod("c", a="1") | {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
     obj["metadata"]["finalizers"] = ["x/y"]
     assert fieldsets.encode(fieldsets.fields_of(ROOT, obj)) == {
@@ -41,25 +41,25 @@ def test_a_set_of_fields_is_written_as_kubernetes_writes_it() -> None:
         {"f:a": {'v:"x"': {}, "v:1": {}}},
     ],
 )
-def test_what_is_read_is_written_again(tree: Json) -> None:
-    """FieldsV1 and back."""
+def test_decoded_fields_are_encoded_unchanged(tree: Json) -> None:
+    """Decoding and encoding FieldsV1 returns the same value."""
     assert fieldsets.encode(fieldsets.decode(tree)) == tree
 
 
 def test_keys_in_another_order_are_the_same_entry() -> None:
-    """Another writer may have sorted the keys of an entry differently."""
+    """The order of an entry's keys does not matter: another server may sort them differently."""
     one = fieldsets.decode({"f:p": {'k:{"protocol":"TCP","containerPort":80}': {}}})
     assert one == fieldsets.decode({"f:p": {'k:{"containerPort":80,"protocol":"TCP"}': {}}})
 
 
 @pytest.mark.parametrize("broken", [None, [], "x", {"nonsense": {}}, {"f:a": None}, {"k:{": {}}])
-def test_what_cannot_be_read_is_no_error(broken: Any) -> None:
-    """Stored or sent by somebody else."""
+def test_invalid_fields_are_not_an_error(broken: Any) -> None:
+    """FieldsV1 that another program stored or sent may be invalid; decoding it raises nothing."""
     fieldsets.encode(fieldsets.decode(broken))
 
 
-def test_fields_are_named_for_people() -> None:
-    """As conflicts name them."""
+def test_fields_have_a_readable_form() -> None:
+    """Fields are formatted as in messages about conflicts."""
     path = ("f:spec", "f:containers", 'k:{"name":"c"}', "f:ports", 'k:{"containerPort":80,"protocol":"TCP"}', "f:name")
     assert fieldsets.format_path(path) == '.spec.containers[name="c"].ports[containerPort=80,protocol="TCP"].name'
     assert fieldsets.format_path(("f:metadata", "f:finalizers", 'v:"a/b"')) == '.metadata.finalizers[="a/b"]'
@@ -76,15 +76,15 @@ def test_fields_are_named_for_people() -> None:
     ],
 )
 def test_entries_are_merged_in_order(under: str, over: str, expected: str) -> None:
-    """Nothing is lost, nothing is twice, and the upper list's order holds among its own."""
+    """A merged list has each entry once, and the entries of `over` keep their order."""
     merged = merging.merge(ROOT, pod(*under), pod(*over))
     found = [each["name"] for each in merged["spec"]["containers"]]
     assert sorted(found) == sorted(expected)
     assert [name for name in found if name in over] == list(over)
 
 
-def test_a_difference_tells_what_came_went_and_changed() -> None:
-    """A new entry and all that is in it have come; a changed value has not."""
+def test_a_difference_has_added_removed_and_modified_fields() -> None:
+    """A new entry and all fields in it are added; a changed value is modified."""
     old, new = pod("a", x="1", y="1"), pod("a", "b", x="2")
     found = comparing.compare(ROOT, old, new)
     assert found.modified == {("f:metadata", "f:labels", "f:x")}
@@ -93,8 +93,8 @@ def test_a_difference_tells_what_came_went_and_changed() -> None:
     assert found.added == {entry, (*entry, "f:name"), (*entry, "f:image")}
 
 
-def test_taking_fields_out_leaves_no_empty_shells() -> None:
-    """Labels without a label go; the rest stays as it was, and the object given is not changed."""
+def test_removing_fields_leaves_no_empty_objects() -> None:
+    """Labels that become empty are removed; the rest is unchanged, and so is the argument."""
     obj = pod("a", x="1")
     left = merging.without(ROOT, obj, frozenset({("f:metadata", "f:labels", "f:x")}))
     assert left == {"spec": obj["spec"]}
@@ -102,8 +102,8 @@ def test_taking_fields_out_leaves_no_empty_shells() -> None:
 
 
 @pytest.mark.bound("updaters")
-def test_the_oldest_updaters_become_one() -> None:
-    """More than ten are not told apart."""
+def test_the_oldest_updaters_are_merged() -> None:
+    """Beyond ten updaters the oldest are merged into one."""
     many = {
         Manager(UPDATE, f"m{number:02}", "v1"): Entry(
             frozenset({(f"f:{number}",)}), f"2026-01-01T00:00:{number:02}Z", "v1"
@@ -117,17 +117,19 @@ def test_the_oldest_updaters_become_one() -> None:
 
 
 def test_a_write_that_changes_nothing_keeps_the_time() -> None:
-    """Or every repeated write would make a new version."""
-    made = pod("a")
-    made["metadata"]["managedFields"] = recording.updated(kinds.POD, {}, made, Writer("one"), part="main", now="then")
-    again = recording.updated(kinds.POD, made, made, Writer("two"), part="main", now=NOW)
-    assert again == made["metadata"]["managedFields"]
+    """A write that changes nothing keeps the managers' times; otherwise every repeated write gave a new version."""
+    created = pod("a")
+    created["metadata"]["managedFields"] = recording.updated(
+        kinds.POD, {}, created, Writer("one"), part="main", now="then"
+    )
+    again = recording.updated(kinds.POD, created, created, Writer("two"), part="main", now=NOW)
+    assert again == created["metadata"]["managedFields"]
     assert {each["time"] for each in again} == {"then"}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-def test_an_object_of_every_kind_can_be_walked(kind: kinds.Kind) -> None:
-    """Whatever field is set: it is found, compared and taken out."""
+def test_fields_of_every_kind_can_be_traversed(kind: kinds.Kind) -> None:
+    """In every kind a set field, known or not, can be listed, compared and removed."""
     root = topology.root(kind)
     obj = {"metadata": {"labels": {"a": "b"}}, "unknown": 1}
     paths = fieldsets.fields_of(root, obj)
@@ -136,9 +138,9 @@ def test_an_object_of_every_kind_can_be_walked(kind: kinds.Kind) -> None:
     assert merging.without(root, obj, frozenset({("f:metadata",), ("f:unknown",)})) == {}
 
 
-def test_every_rule_is_about_a_field_that_there_is() -> None:
-    """A misspelt model or field would silently make a list atomic."""
-    from kubernetes.client import models  # noqa: PLC0415 - half a second
+def test_every_merge_rule_names_an_existing_field() -> None:
+    """Merge rules name existing models and fields; a misspelt one would silently make a list atomic."""
+    from kubernetes.client import models  # noqa: PLC0415 - takes half a second
 
     for model, name in (*topology.KEYED, *topology.SETS, *topology.ATOMIC_MAPS, *topology.GRANULAR):
         assert name in schema.fields(getattr(models, f"V1{model}")), f"{model}.{name}"

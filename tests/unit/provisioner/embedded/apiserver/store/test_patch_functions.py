@@ -33,13 +33,13 @@ OBJECTS = st.dictionaries(st.sampled_from("abc"), VALUES, max_size=3)
     ],
 )
 def test_the_examples_of_rfc_7396(target: Any, patch: Any, result: Any) -> None:
-    """The standard's own examples come out as it says."""
+    """The examples of RFC 7396 give the results in the RFC."""
     assert patches.merge(target, patch) == result
 
 
 @given(OBJECTS, OBJECTS)
 def test_a_merge_patch_can_be_repeated(target: Any, patch: Any) -> None:
-    """Applying a merge patch twice is applying it once, and neither argument is changed."""
+    """A merge patch applied twice gives the same as once, and neither argument is changed."""
     before = copy.deepcopy((target, patch))
     once = patches.merge(target, patch)
     assert patches.merge(once, patch) == once
@@ -48,7 +48,7 @@ def test_a_merge_patch_can_be_repeated(target: Any, patch: Any) -> None:
 
 @given(OBJECTS, VALUES)
 def test_a_json_patch_that_adds_and_removes_changes_nothing(target: Any, value: Any) -> None:
-    """What was added under a new key and removed again leaves the object as it was."""
+    """A value that is added under a new key and removed again leaves the object unchanged."""
     before = copy.deepcopy(target)
     operations = [
         {"op": "add", "path": "/n~1~0w", "value": value},
@@ -70,7 +70,7 @@ def test_a_json_patch_that_adds_and_removes_changes_nothing(target: Any, value: 
     ],
 )
 def test_a_json_patch_on_lists(operation: dict[str, Any], result: list[int]) -> None:
-    """Positions count from zero, a dash is the end."""
+    """List positions count from zero; a dash is the end."""
     assert patches.apply_operations({"l": [1, 2]}, [operation]) == {"l": result}
 
 
@@ -92,28 +92,28 @@ def test_a_json_patch_on_lists(operation: dict[str, Any], result: list[int]) -> 
         ("remove", 400),
     ],
 )
-def test_a_json_patch_that_cannot_be(operation: Any, code: int) -> None:
-    """What is no operation is a bad request, what does not fit the object is unprocessable."""
+def test_an_invalid_json_patch_is_refused(operation: Any, code: int) -> None:
+    """A malformed operation is a bad request; one that does not fit the object is unprocessable."""
     with pytest.raises(StatusError) as refused:
         patches.apply_operations({"l": [1, 2]}, [operation])
     assert refused.value.code == code
 
 
 def test_strategic_directives() -> None:
-    """Replace, order and retained keys do what their names say."""
-    target = {"env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "type": {"old": 1, "kept": 2}}
+    """The directives for replacement, order and retained keys work."""
+    target = {"env": [{"name": "a", "value": "1"}, {"name": "b", "value": "2"}], "type": {"old": 1, "retained": 2}}
     ordered = strategic.merge(target, {"$setElementOrder/env": [{"name": "b"}, {"name": "a"}]})
     assert [each["name"] for each in ordered["env"]] == ["b", "a"]
     replaced = strategic.merge(target, {"env": [{"$patch": "replace"}, {"name": "c"}]})
     assert replaced["env"] == [{"name": "c"}]
-    retained = strategic.merge(target, {"type": {"$retainKeys": ["kept", "new"], "new": 3}})
-    assert retained["type"] == {"kept": 2, "new": 3}
+    retained = strategic.merge(target, {"type": {"$retainKeys": ["retained", "new"], "new": 3}})
+    assert retained["type"] == {"retained": 2, "new": 3}
     assert strategic.merge(target, {"type": {"$patch": "replace", "x": 1}})["type"] == {"x": 1}
 
 
 @given(OBJECTS, OBJECTS)
-def test_without_keyed_lists_strategic_is_merge(target: Any, patch: Any) -> None:
-    """Where no list has a key, a strategic patch does what a merge patch does."""
+def test_without_keyed_lists_a_strategic_patch_is_a_merge_patch(target: Any, patch: Any) -> None:
+    """Without keyed lists a strategic patch has the result of a merge patch."""
     assert strategic.merge(target, patch) == patches.merge(target, patch)
 
 
@@ -135,8 +135,8 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(DIRECTIVES, ANYTHING, max_size=4), st.dictionaries(DIRECTIVES, ANYTHING, max_size=4))
-def test_a_strategic_patch_is_applied_or_refused_whatever_is_in_it(target: Any, patch: Any) -> None:
-    """Lists, maps and nulls where names, keys or lists are expected are no error of the server."""
+def test_a_strategic_patch_of_any_content_is_applied_or_refused(target: Any, patch: Any) -> None:
+    """Values of unexpected types in a strategic patch never cause an internal error."""
     before = copy.deepcopy((target, patch))
     try:
         strategic.merge(target, patch)
@@ -145,11 +145,11 @@ def test_a_strategic_patch_is_applied_or_refused_whatever_is_in_it(target: Any, 
     assert (target, patch) == before
 
 
-def test_long_lists_are_united_and_shortened_in_linear_time() -> None:
-    """Of finalizers, say: twenty thousand of them took minutes, and every other write waited."""
+def test_long_sets_are_merged_in_linear_time() -> None:
+    """Merging long lists of finalizers takes linear time: twenty thousand took minutes, and all writes waited."""
     first, second = ([f"{part}.b/c{number}" for number in range(60_000)] for part in "ax")
     started = time.monotonic()
-    united = strategic.merge({"finalizers": first}, {"finalizers": [*second, first[5]]})
-    assert united == {"finalizers": [*first, *second]}
-    assert strategic.merge(united, {"$deleteFromPrimitiveList/finalizers": first}) == {"finalizers": second}
+    merged = strategic.merge({"finalizers": first}, {"finalizers": [*second, first[5]]})
+    assert merged == {"finalizers": [*first, *second]}
+    assert strategic.merge(merged, {"$deleteFromPrimitiveList/finalizers": first}) == {"finalizers": second}
     assert time.monotonic() - started < 10  # seconds; half a second on an ordinary machine

@@ -1,4 +1,4 @@
-"""What the store promises beside the API's semantics."""
+"""Behaviour of the store beyond the contract: persistence, history, threads and defaults."""
 
 import sqlite3
 import threading
@@ -14,17 +14,17 @@ from provisioner.model.kinds import CLAIM, EVENT, LEASE, NAMESPACE, STORAGE_CLAS
 
 
 class Clock(Origins):
-    """A clock that a test moves."""
+    """A clock that a test sets."""
 
     hours = 0
 
     def now(self, *, later: float = 0) -> str:
-        """So many hours after midnight."""
+        """Return the time `hours` hours after midnight, plus `later` seconds."""
         return f"2026-01-01T{self.hours + int(later // 3600):02d}:00:00Z"
 
 
-def test_the_first_namespaces_are_there_and_stay(tmp_path: Path) -> None:
-    """A new store has default and kube-system, made once, and nobody deletes them."""
+def test_the_first_namespaces_exist_and_cannot_be_deleted(tmp_path: Path) -> None:
+    """A new store has default and kube-system, which are created once and cannot be deleted."""
     path = tmp_path / "engine.db"
     store = Store(path)
     uid = store.get(NAMESPACE, "", "default")["metadata"]["uid"]
@@ -38,8 +38,8 @@ def test_the_first_namespaces_are_there_and_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.bound("changes")
-def test_old_changes_are_forgotten_for_good(tmp_path: Path) -> None:
-    """A watch from before the kept changes is refused with 410, also after a restart; one from after is not."""
+def test_dropped_changes_stay_dropped(tmp_path: Path) -> None:
+    """A watch from before the retained changes is refused with 410, also after a restart; a later one is not."""
     path = tmp_path / "engine.db"
     store = Store(path, keep_changes=4)
     first = store.version
@@ -55,8 +55,8 @@ def test_old_changes_are_forgotten_for_good(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_version_of_the_future_is_refused(tmp_path: Path) -> None:
-    """A watch from a version that this store never gave has to list anew."""
+def test_a_watch_from_a_future_version_is_refused(tmp_path: Path) -> None:
+    """A watch from a version that the store has not reached is refused with 410, so that the client lists again."""
     store = Store(tmp_path / "engine.db")
     with pytest.raises(StatusError) as refused:
         store.since(LEASE, store.version + 1)
@@ -65,7 +65,7 @@ def test_a_version_of_the_future_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_old_continue_token_is_refused(tmp_path: Path) -> None:
-    """The rest of a list whose moment is forgotten is refused with 410."""
+    """The next page of a list whose version is no longer retained is refused with 410."""
     store = Store(tmp_path / "engine.db", keep_changes=4)
     for name in ("a", "b", "c"):
         store.create(LEASE, "default", {"metadata": {"name": name}})
@@ -79,8 +79,8 @@ def test_an_old_continue_token_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"this is no database at all, but long enough to look at" * 40, None])
-def test_a_file_that_is_no_store_is_named(tmp_path: Path, content: bytes | None) -> None:
-    """A broken or newer file is refused in one sentence with its path and a way out."""
+def test_an_unreadable_file_is_reported(tmp_path: Path, content: bytes | None) -> None:
+    """A damaged or newer file is refused with a message that has its path and what to do."""
     path = tmp_path / "engine.db"
     if content is None:
         with sqlite3.connect(path) as connection:
@@ -92,8 +92,8 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path, content: bytes | None)
         Store(path)
 
 
-def test_a_broken_row_is_named(tmp_path: Path) -> None:
-    """A row that is no JSON makes the file unreadable instead of an object vanish."""
+def test_a_damaged_row_is_reported(tmp_path: Path) -> None:
+    """A row that is not JSON makes the file unreadable; the object is not silently lost."""
     path = tmp_path / "engine.db"
     Store(path).close()
     connection = sqlite3.connect(path)
@@ -104,15 +104,15 @@ def test_a_broken_row_is_named(tmp_path: Path) -> None:
         Store(path)
 
 
-def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
-    """Nobody else reads the store."""
+def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
+    """The file has mode 0600."""
     store = Store(tmp_path / "engine.db")
     assert (tmp_path / "engine.db").stat().st_mode & 0o777 == 0o600
     store.close()
 
 
-def test_a_disk_that_refuses_changes_nothing(tmp_path: Path) -> None:
-    """A write that the disk does not take is an InternalError, and neither reads nor versions see it."""
+def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
+    """A write that fails on disk is an InternalError, and changes neither objects nor the version."""
     path = tmp_path / "engine.db"
     store = Store(path)
     version = store.version
@@ -128,8 +128,8 @@ def test_a_disk_that_refuses_changes_nothing(tmp_path: Path) -> None:
     store.close()
 
 
-def test_many_writers_lose_no_update(tmp_path: Path) -> None:
-    """Patches of many threads to one object are all in it."""
+def test_concurrent_writers_lose_no_update(tmp_path: Path) -> None:
+    """An object has the changes of all threads that patched it."""
     store = Store(tmp_path / "engine.db")
     store.create(LEASE, "default", {"metadata": {"name": "a"}})
 
@@ -155,21 +155,21 @@ def test_many_writers_lose_no_update(tmp_path: Path) -> None:
     store.close()
 
 
-def test_listeners_hear_of_each_write_until_they_leave(tmp_path: Path) -> None:
-    """A listener is called after each write that others can see, and no more once it has left."""
+def test_a_listener_is_called_until_it_unsubscribes(tmp_path: Path) -> None:
+    """A listener is called after each visible write, and no longer once it is unsubscribed."""
     store = Store(tmp_path / "engine.db")
     synced: list[int] = []
-    leave = store.subscribe(lambda: synced.append(store.version))
+    unsubscribe = store.subscribe(lambda: synced.append(store.version))
     store.create(LEASE, "default", {"metadata": {"name": "a"}})
     store.create(LEASE, "default", {"metadata": {"name": "b"}}, dry_run=True)
-    leave()
+    unsubscribe()
     store.create(LEASE, "default", {"metadata": {"name": "c"}})
     assert synced == [store.version - 1]
     store.close()
 
 
-def test_events_go_after_an_hour(tmp_path: Path) -> None:
-    """Events that nobody repeated for an hour are swept away by later ones."""
+def test_events_are_deleted_after_an_hour(tmp_path: Path) -> None:
+    """Events that were not repeated within an hour are deleted when later ones are created."""
     clock = Clock()
     store = Store(tmp_path / "engine.db", origins=clock)
 
@@ -188,7 +188,7 @@ def test_events_go_after_an_hour(tmp_path: Path) -> None:
 
 
 def test_the_default_class_is_the_newest(tmp_path: Path) -> None:
-    """Of several default classes the newest is given, then the first by name."""
+    """Of several default classes a claim gets the newest, of equally new ones the first by name."""
     clock = Clock()
     store = Store(tmp_path / "engine.db", origins=clock)
     for hour, name in ((1, "old"), (2, "b"), (2, "a"), (3, "unmarked")):
