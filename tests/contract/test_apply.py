@@ -53,9 +53,9 @@ async def test_a_field_that_is_no_longer_applied_is_removed(api: Api) -> None:
     assert (await apply(api, path, _labels(shared="1"), "two")).status == 200
     left = (await apply(api, path, claim())).body
     assert left["metadata"]["labels"] == {"shared": "1"}
-    gone = (await apply(api, path, {"metadata": {"name": "www"}}, "two")).body
-    assert "labels" not in gone["metadata"]
-    assert ("two", "Apply", "") not in managers(gone)
+    left = (await apply(api, path, {"metadata": {"name": "www"}}, "two")).body
+    assert "labels" not in left["metadata"]
+    assert ("two", "Apply", "") not in managers(left)
 
 
 async def test_a_field_of_another_manager_is_a_conflict(api: Api) -> None:

@@ -157,14 +157,14 @@ async def test_scale_has_only_the_replicas_of_a_set(api: Api) -> None:
     """Scale returns and changes the replicas and nothing else."""
     await api.create(api.sets, stateful_set())
     path = f"{api.sets}/web/scale"
-    shown = await api.get(path)
-    assert (shown["apiVersion"], shown["kind"], shown["spec"]) == ("autoscaling/v1", "Scale", {"replicas": 1})
-    assert shown["status"]["selector"] == "app=nginx"
+    scale = await api.get(path)
+    assert (scale["apiVersion"], scale["kind"], scale["spec"]) == ("autoscaling/v1", "Scale", {"replicas": 1})
+    assert scale["status"]["selector"] == "app=nginx"
     assert (await api.patch(path, {"spec": {"replicas": 3}}))["spec"]["replicas"] == 3
     assert (await api.get(f"{api.sets}/web"))["spec"]["replicas"] == 3
-    shown = await api.get(path)
-    shown["spec"]["replicas"] = 0
-    assert (await api.call("PUT", path, shown)).status == 200
+    scale = await api.get(path)
+    scale["spec"]["replicas"] = 0
+    assert (await api.call("PUT", path, scale)).status == 200
     assert (await api.get(f"{api.sets}/web"))["spec"]["replicas"] == 0
 
 

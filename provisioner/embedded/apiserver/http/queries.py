@@ -184,7 +184,7 @@ def _not_from_protobuf(kind: str) -> errors.StatusError:
     """Return a 415 that names the kind; a Pod in protobuf comes from commands such as `kubectl debug`."""
     message = f"a {kind or 'body'} cannot be read from protobuf here, send application/json or application/yaml"
     if kind == kinds.POD.name:
-        message += f". {containers.NONE_STARTED}: it cannot run or debug one"
+        message += f". {containers.NONE_STARTED}: containers cannot be run or debugged"
     return errors.StatusError(415, "UnsupportedMediaType", message)
 
 

@@ -15,7 +15,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
+    ("seconds", "expected"),
     [
         (-5, "<invalid>"),
         (-0.5, "0s"),
@@ -71,7 +71,7 @@ def test_every_kind_has_a_row_for_an_empty_object(kind: Kind) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "obj", "shown"),
+    ("kind", "obj", "expected"),
     [
         (
             kinds.CLAIM,

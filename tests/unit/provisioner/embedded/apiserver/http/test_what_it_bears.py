@@ -102,7 +102,7 @@ async def _closed(reader: asyncio.StreamReader) -> bool:
             return True
 
 
-@pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"])
 async def test_an_incomplete_request_is_disconnected(port: int, sent: bytes) -> None:
     """A client that does not send complete headers within the timeout is disconnected."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
