@@ -83,7 +83,7 @@ def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
     )
     assert (True, False) == (kept.healthy, doomed.healthy)
     assert "is moved to the trash" in doomed.message
-    assert "is another (UID new)" in other.message
+    assert "is another one (UID new)" in other.message
 
 
 def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
