@@ -1,1 +1,1 @@
-"""Act: the writes to the API server and the calls to drivers that reconcilers share."""
+"""Actions: the writes to the API server and the calls to drivers that reconcilers share."""

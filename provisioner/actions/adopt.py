@@ -1,9 +1,9 @@
 """
-A claim's former volume, given back to it.
+Let a claim adopt its former volume.
 
-A volume that still has its PersistentVolume is adopted by one JSON patch, guarded by its resourceVersion; the phase
-follows by itself. One whose PersistentVolume is gone is written anew from the driver's manifest, bound to the claim
-from the start; one that is in the trash is taken out of it first. One that is too small grows before it is adopted.
+A volume with a PersistentVolume is adopted by one JSON patch, guarded by its resourceVersion; the binder then updates
+its phase. For a volume without one, the PersistentVolume is created from the driver's manifest, bound to the claim from
+the start; a volume in the trash is restored first. A volume that is too small is expanded before it is adopted.
 """
 
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.expand_volume import Expands, grow, write_grown
+from provisioner.actions.expand_volume import Expands, expand, write_expanded
 from provisioner.actions.ownership_labels import annotations_of, history_with
 from provisioner.actions.persistent_volume import Backing, build, claim_ref, rewritten
 from provisioner.actions.provision import save
 from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model import history
-from provisioner.model.history import Held, lengthened
+from provisioner.model.history import Owner, lengthened
 from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json, Object
 from provisioner.model.names import (
     BOUND_BY_CONTROLLER,
@@ -35,22 +35,22 @@ from provisioner.model.quantity import Quantity
 log = structlog.get_logger()
 
 FORMER = "former"
-"""Stands for the UID of a claim that is gone and left none."""
+"""The claimRef UID for a deleted claim whose UID is unknown."""
 
 
 class Undeletes(Protocol):
-    """What adoption asks of the driver."""
+    """The calls to the driver that adoption needs."""
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
-        """Take the volume out of the trash."""
+        """Restore the volume from the trash."""
 
 
 async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, str], needs_set: bool) -> Json | None:
     """
-    Ask the API itself, not a cache, whether the claim may adopt now; the fresh claim, or None when it may not.
+    Return the claim as the API server has it, if it may adopt now; None when it may not.
 
-    A claim of this name with this UID proves that every older claim of this name is gone, and the UID of its namespace
-    that it is no stranger's.
+    A claim of this name with this UID proves that every older claim of this name was deleted, and the UID of its
+    namespace that the namespace was not recreated.
     """
     metadata = claim["metadata"]
     try:
@@ -71,9 +71,9 @@ async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, s
 
 async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels: Mapping[str, str]) -> None:
     """
-    Point the volume's claimRef at the claim. Raises Conflict when the volume is no longer as it was judged.
+    Point the volume's claimRef at the claim. Raises Conflict when the volume has changed since the decision.
 
-    The volume is read here, live: whatever happened to it since the decision shows in what it says now.
+    The volume is read from the API server here, so that changes since the decision are seen.
     """
     volume = await transport.get(VOLUME, volume_name)
     if not still_adoptable(volume, claim):
@@ -90,45 +90,46 @@ async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels
 
 async def expand_former(transport: Transport, drivers: Expands, *, claim: Object, volume_name: str) -> None:
     """
-    Let the claim's former volume grow to what the claim asks for; once its object says so, it can be adopted.
+    Expand the claim's former volume to the requested size; once its PersistentVolume has it, it can be adopted.
 
-    Safe to repeat; raises RpcError when the driver refuses, and Conflict when the volume is no longer as it was judged.
+    It is idempotent. Raises RpcError when the driver refuses, and Conflict when the volume has changed since the
+    decision.
     """
     volume = await transport.get(VOLUME, volume_name)
     if not still_adoptable(volume, claim):
         raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
-    grown = await grow(drivers, volume, size=requested(claim), before=volume["spec"]["capacity"]["storage"])
-    await write_grown(transport, volume, grown)
+    expanded = await expand(drivers, volume, size=requested(claim), before=volume["spec"]["capacity"]["storage"])
+    await write_expanded(transport, volume, expanded)
 
 
-async def take_back(transport: Transport, *, claim: Object, volume_name: str) -> None:
+async def revert_adoption(transport: Transport, *, claim: Object, volume_name: str) -> None:
     """
-    Undo an adoption that is not bound yet: the volume names its holder of before again. Raises Conflict.
+    Revert an adoption that is not bound yet: the claimRef gets the UID of the owner before it. Raises Conflict.
 
-    The binder writes the volume's phase before it writes the claim, and does so on the volume as it read it. So where
-    this patch comes first the binder's write fails, and where it comes second, this one. Source: kubernetes,
+    The binder writes the volume's phase before it writes the claim, guarded by the resourceVersion. So if this patch is
+    first, the binder's write fails, and if it is second, this one fails. Source: kubernetes,
     pkg/controller/volume/persistentvolume, pv_controller.go (bind).
     """
     volume = await transport.get(VOLUME, volume_name)
     annotations = volume["metadata"].get("annotations") or {}
-    held = history.read(annotations.get(HISTORY, ""))
+    owners = history.read(annotations.get(HISTORY, ""))
     ref = volume["spec"].get("claimRef") or {}
-    mine = ref.get("uid") == claim["metadata"]["uid"] == (held[-1].claim_uid if held else "")
-    if not mine or len(held) < 2 or volume.get("status", {}).get("phase") == "Bound":
+    is_adopted = ref.get("uid") == claim["metadata"]["uid"] == (owners[-1].claim_uid if owners else "")
+    if not is_adopted or len(owners) < 2 or volume.get("status", {}).get("phase") == "Bound":
         raise Conflict(409, "Conflict", f"volume {volume_name} changed meanwhile")
-    before = {key: value for key, value in ref.items() if key != "resourceVersion"} | {"uid": held[-2].claim_uid}
-    annotations = annotations | {HISTORY: history.write(held[:-1])}
+    before = {key: value for key, value in ref.items() if key != "resourceVersion"} | {"uid": owners[-2].claim_uid}
+    annotations = annotations | {HISTORY: history.write(owners[:-1])}
     await transport.patch(VOLUME, volume_name, rewritten(volume, annotations, before))
     log.info("volume.taken_back", volume=volume_name, claim=claim["metadata"]["name"])
 
 
 def requested(claim: Object) -> Quantity:
-    """What the claim asks for."""
+    """Return the requested bytes."""
     return Quantity.parse(claim["spec"]["resources"]["requests"]["storage"])
 
 
 def still_adoptable(volume: Object, claim: Object) -> bool:
-    """What must hold at the moment of writing: the name on it, its policy, nobody deleting or releasing it."""
+    """Report whether the volume can be adopted now, by its claimRef, policy, deletion and release."""
     ref = volume["spec"].get("claimRef") or {}
     metadata = claim["metadata"]
     return (
@@ -142,10 +143,10 @@ def still_adoptable(volume: Object, claim: Object) -> bool:
 
 def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) -> list[Json]:
     """
-    The JSON patch: whole or not at all, and only on the volume as it was read.
+    Return the JSON patch, which applies only to the volume as it was read.
 
-    Without ``bound-by-controller``: with it kube-controller-manager would hand the volume to anybody if the claim
-    were bound elsewhere first.
+    It removes ``bound-by-controller``, with which kube-controller-manager would make the volume free for any claim if
+    this claim were bound to another volume first.
     """
     annotations = volume["metadata"].get("annotations") or {}
     wanted = {key: value for key, value in annotations.items() if key != BOUND_BY_CONTROLLER}
@@ -171,10 +172,10 @@ async def rebuild(
     labels: Mapping[str, str],
 ) -> str:
     """
-    Write the PersistentVolume of a volume that lives only in its pool; its name.
+    Create the PersistentVolume of a volume that is only in its pool; return its name.
 
-    It is bound to the claim, unless it is too small for it: then it is written as its former claim had it, so that it
-    goes the way of a former volume, which is to grow before it is adopted.
+    Its claimRef names the claim, unless the volume is too small: then it names the former claim, so that the volume is
+    expanded before it is adopted.
     """
     backing = Backing(
         handle=manifest.volume_id,
@@ -189,7 +190,7 @@ async def rebuild(
         backing=backing,
         labels=labels,
         identity=DRIVER,
-        held=holders_of(manifest),
+        owners=owners_of(manifest),
     )
     if Quantity.of_bytes(manifest.capacity_bytes) < requested(claim):
         volume["spec"]["claimRef"]["uid"] = manifest.holder.labels.get(HOLDER_CLAIM_UID) or FORMER
@@ -199,10 +200,10 @@ async def rebuild(
     return str(manifest.csi_name)
 
 
-def holders_of(manifest: "inventory_pb2.Manifest") -> tuple[Held, ...]:
-    """Who had the volume, first to last, as its pool knows it."""
-    held: tuple[Held, ...] = ()
+def owners_of(manifest: "inventory_pb2.Manifest") -> tuple[Owner, ...]:
+    """Return the owners of the volume in its manifest, first to last."""
+    owners: tuple[Owner, ...] = ()
     for each in (*manifest.ledger, manifest.holder):
         if HOLDER_CLAIM_UID in each.labels:
-            held = lengthened(held, Held.of(each.labels, since=each.since.ToJsonString()))
-    return held
+            owners = lengthened(owners, Owner.of(each.labels, since=each.since.ToJsonString()))
+    return owners

@@ -1,4 +1,4 @@
-"""Writing a claim's status: conditions merged by family, everything guarded by the resourceVersion, nothing twice."""
+"""Write a claim's status: merge conditions, guard by resourceVersion, skip writes that change nothing."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,18 +9,18 @@ from provisioner.model.kinds import CLAIM, Json, Object
 
 def conditions(claim: Object, *, family: frozenset[str], true: Mapping[str, str]) -> list[Json]:
     """
-    The claim's conditions, where of the `family` only those of `true` are left, with their messages.
+    Return the claim's conditions, in which of the types `family` only those in `true` are left, with their messages.
 
-    One that was true before with the same message keeps its time.
+    A condition that was true before with the same message keeps its transition time.
     """
     before = claim.get("status", {}).get("conditions") or []
-    kept = [each for each in before if each["type"] not in family or _says(each, true)]
+    kept = [each for each in before if each["type"] not in family or _is_in(each, true)]
     there = {each["type"] for each in kept}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return kept + [_condition(name, text, now) for name, text in true.items() if name not in there]
 
 
-def _says(condition: Object, true: Mapping[str, str]) -> bool:
+def _is_in(condition: Object, true: Mapping[str, str]) -> bool:
     wanted = true.get(condition["type"])
     return condition.get("status") == "True" and wanted == (condition.get("message") or "")
 
@@ -34,9 +34,9 @@ def _condition(name: str, message: str, now: str) -> Json:
 
 async def write_status(transport: Transport, claim: Json, status: Json) -> Json:
     """
-    Merge `status` into the claim's, unless it says all of that already; the claim as it is now.
+    Merge `status` into the claim's status, unless it is there already; return the claim as it is now.
 
-    Raises Conflict when the claim is no longer as it was judged.
+    Raises Conflict when the claim has changed since the decision.
     """
     if not _adds(claim.get("status", {}), status):
         return claim
@@ -46,7 +46,7 @@ async def write_status(transport: Transport, claim: Json, status: Json) -> Json:
 
 
 def _adds(before: object, patch: object) -> bool:
-    """Whether the merge patch would change anything."""
+    """Report whether the merge patch would change nothing."""
     if not isinstance(patch, dict):
         return before != (patch or None)
     there = before if isinstance(before, dict) else {}

@@ -1,7 +1,8 @@
 """
-A claim deleted so that its StatefulSet makes it anew, and the pods that wait for it.
+Delete a claim so that its StatefulSet recreates it, and the pods that wait for it.
 
-The rights for both are given by a component that is not installed by itself. Without them the API says Forbidden.
+The permissions for both are in a component that is not installed by default. Without them the API server answers
+Forbidden.
 """
 
 import contextlib
@@ -18,22 +19,22 @@ log = structlog.get_logger()
 
 
 async def delete_claim(transport: Transport, claim: Claim) -> None:
-    """Delete this very claim, and none that was made anew meanwhile. Raises Forbidden."""
+    """Delete the claim of this UID, and not one that was recreated meanwhile. Raises Forbidden."""
     with contextlib.suppress(NotFound, Conflict):
         await transport.delete(CLAIM, claim.name, namespace=claim.namespace, uid=claim.uid)
-        log.info("claim.let_go", namespace=claim.namespace, claim=claim.name, claim_uid=claim.uid)
+        log.info("claim.deleted", claim=claim.key, claim_uid=claim.uid)
 
 
 async def delete_waiting_pods(transport: Transport, *, namespace: str, claim: str) -> list[Json]:
     """
-    Delete the pods of StatefulSets that wait for a claim which is gone; those that may not be deleted.
+    Delete the pods of StatefulSets that wait for a deleted claim; return those that may not be deleted.
 
-    A set makes a claim anew together with its pod, and does not look for claims in between.
+    A set recreates a claim only together with its pod.
     Source: kubernetes, pkg/controller/statefulset, stateful_set.go (it watches no claims).
     """
     with contextlib.suppress(NotFound):
         await transport.get(CLAIM, claim, namespace)
-        return []  # made anew already
+        return []  # recreated already
     kept = []
     for each in (await transport.list(POD, namespace=namespace)).items:
         if not _waits(each, claim):
@@ -42,14 +43,14 @@ async def delete_waiting_pods(transport: Transport, *, namespace: str, claim: st
         try:
             with contextlib.suppress(NotFound, Conflict):
                 await transport.delete(POD, metadata["name"], namespace=namespace, uid=metadata["uid"])
-                log.info("pod.made_anew", namespace=namespace, pod=metadata["name"], claim=claim)
+                log.info("pod.deleted", pod=f"{namespace}/{metadata['name']}", claim=f"{namespace}/{claim}")
         except Forbidden:
             kept.append(each)
     return kept
 
 
 def _waits(obj: Json, claim: str) -> bool:
-    """Whether the pod is one of a StatefulSet, mounts the claim, and is on no node."""
+    """Report whether the pod belongs to a StatefulSet, mounts the claim, and is on no node."""
     pod = Pod.of(obj)
     owners = {each.get("kind") for each in obj["metadata"].get("ownerReferences") or () if each.get("controller")}
     return claim in pod.claims.values() and not pod.node_name and not pod.deleting and STATEFUL_SET.name in owners

@@ -1,4 +1,4 @@
-"""Events on objects, each said once: a reconciler that looks again ten times has nothing new to say nine times."""
+"""Record Events on objects, each only once, however often a reconciler runs."""
 
 import asyncio
 
@@ -7,11 +7,11 @@ from provisioner.kube.repeats import MOST, Repeats
 from provisioner.model.kinds import Json
 
 AGAIN_SECONDS = 1800.0
-"""What still holds is recorded again then: a cluster drops an Event an hour after it was written last."""
+"""The interval at which an unchanged Event is recorded again: a cluster deletes Events after an hour."""
 
 
 class EventDeduplicator:
-    """Records Events, leaving out one that says what the last one about the same object said a while ago."""
+    """Records Events, and skips one that is equal to the last one about the same object."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -19,7 +19,7 @@ class EventDeduplicator:
         self._recorded: dict[str, float] = {}
 
     async def say(self, obj: Json, *, warning: bool, reason: str, message: str) -> bool:
-        """Record the Event unless the last one about this object was the same but for amounts; whether it was new."""
+        """Record the Event unless the last one about this object differs in amounts only; report whether it was new."""
         uid, now = obj["metadata"]["uid"], asyncio.get_running_loop().time()
         is_new = self._repeats.is_new(uid, f"{reason}: {message}")
         if not is_new and now - self._recorded.get(uid, now) < AGAIN_SECONDS:

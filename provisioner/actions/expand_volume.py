@@ -1,4 +1,4 @@
-"""The driver's part of growing a volume, and what its PersistentVolume says afterwards."""
+"""Expand a volume with the driver, and update its PersistentVolume."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ log = structlog.get_logger()
 
 
 class Expands(Protocol):
-    """What growing asks of the driver."""
+    """The calls to the driver that expansion needs."""
 
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
-        """Make the volume that large, or find it so."""
+        """Expand the volume to that size, unless it is as large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Grown:
-    """The volume's new capacity and the annotations that its PersistentVolume has to have."""
+class ExpandResult:
+    """The volume's new capacity, and the annotations of its PersistentVolume."""
 
     capacity: Quantity
     annotations: Mapping[str, str]
     node_too: bool
 
 
-async def grow(drivers: Expands, volume: Object, *, size: Quantity, before: str) -> Grown:
+async def expand(drivers: Expands, volume: Object, *, size: Quantity, before: str) -> ExpandResult:
     """
-    Have the driver make the volume `size` large; safe to repeat. Raises RpcError.
+    Have the driver expand the volume to `size`; idempotent. Raises RpcError.
 
-    Where the filesystem has yet to grow, the volume is marked with what it had `before`: a claim that is bound to it
-    has no more than that until then. A mark of an earlier growth stays, as that is not over.
+    Where the filesystem is not expanded yet, the volume is annotated with its size `before`, which a claim that is
+    bound to it reports until then. The annotation of an unfinished earlier expansion stays.
     Source: external-resizer, pkg/controller (updatePVCapacity).
     """
     spec = volume["spec"]
@@ -52,22 +52,22 @@ async def grow(drivers: Expands, volume: Object, *, size: Quantity, before: str)
     annotations = dict(volume["metadata"].get("annotations") or {})
     if answer.node_too:
         annotations.setdefault(PRE_RESIZE_CAPACITY, before)
-    return Grown(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_too)
+    return ExpandResult(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_too)
 
 
-async def write_grown(transport: Transport, volume: Json, grown: Grown) -> None:
+async def write_expanded(transport: Transport, volume: Json, result: ExpandResult) -> None:
     """
-    Write it into the PersistentVolume, where it is not written yet. Raises Conflict when that changed meanwhile.
+    Write the result into the PersistentVolume, unless it is there already. Raises Conflict when that changed meanwhile.
 
-    It never becomes smaller: the driver's answer may be about an earlier, smaller wish.
+    The capacity never decreases: the driver's answer may be for an earlier, smaller request.
     """
     metadata = volume["metadata"]
     before = Volume.of(volume).capacity
-    capacity = max(grown.capacity, before)
-    if (metadata.get("annotations") or {}) == grown.annotations and capacity == before:
+    capacity = max(result.capacity, before)
+    if (metadata.get("annotations") or {}) == result.annotations and capacity == before:
         return
     patch: Json = {
-        "metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": dict(grown.annotations)},
+        "metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": dict(result.annotations)},
         "spec": {"capacity": {"storage": str(capacity)}},
     }
     await transport.patch(VOLUME, metadata["name"], patch)
@@ -75,7 +75,7 @@ async def write_grown(transport: Transport, volume: Json, grown: Grown) -> None:
 
 
 def volume_capability(volume: Object) -> csi_pb2.VolumeCapability:
-    """How the volume is used, as its PersistentVolume says."""
+    """Return the CSI capability that describes the use of the PersistentVolume."""
     spec = volume["spec"]
     return capability(
         modes=spec.get("accessModes") or (),

@@ -1,5 +1,5 @@
 """
-A claim's status while its VolumeAttributesClass changes, as external-resizer writes it.
+A claim's status while its VolumeAttributesClass is modified, as external-resizer writes it.
 
 Source: external-resizer, pkg/modifycontroller/modify_status.go.
 """
@@ -15,22 +15,22 @@ FAMILY: Final = frozenset({MODIFYING, ERROR})
 
 
 def pending(claim: Object, *, target: str) -> Json:
-    """The class does not exist."""
+    """Return the status for a class that does not exist."""
     return _at(claim, target, PENDING, {})
 
 
 def in_progress(claim: Object, *, target: str) -> Json:
-    """The driver is asked."""
+    """Return the status while the driver is called."""
     return _at(claim, target, IN_PROGRESS, {MODIFYING: ""})
 
 
 def failed(claim: Object, *, target: str, message: str, infeasible: bool) -> Json:
-    """The driver refused, or is not the one of the class; what is not infeasible may still be going on."""
+    """Return the status after a refusal; unless it is infeasible, the modification may still be in progress."""
     return _at(claim, target, INFEASIBLE if infeasible else IN_PROGRESS, {MODIFYING: "", ERROR: message})
 
 
 def finished(claim: Object, *, current: str) -> Json:
-    """The volume has the attributes of the class `current`."""
+    """Return the status of a volume with the attributes of class `current`."""
     return {
         "currentVolumeAttributesClassName": current or None,
         "modifyVolumeStatus": None,

@@ -1,10 +1,10 @@
-"""The labels that say who holds a volume: annotations of its PersistentVolume, labels of its manifest."""
+"""The owner record of a volume: annotations of its PersistentVolume, labels of its manifest."""
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import Object
 from provisioner.model.names import (
     HOLDER_ACCESS_MODES,
@@ -33,7 +33,7 @@ ANNOTATIONS = {
     TEMPLATE: HOLDER_TEMPLATE,
     ORDINAL: HOLDER_ORDINAL,
 }
-"""PV annotation → holder label: what claimRef does not say already."""
+"""PV annotation → holder label, for what is not in the claimRef."""
 
 
 def holder_labels(
@@ -47,10 +47,11 @@ def holder_labels(
     attributes_class: str = "",
 ) -> dict[str, str]:
     """
-    Who holds the claim's volume.
+    Return the labels of the claim as the owner of its volume.
 
-    `before` are the annotations so far: a claim that outlives its StatefulSet keeps the ordinal it was made for.
-    `policy` is the volume's reclaim policy, and `attributes_class` its VolumeAttributesClass.
+    :param before: the present annotations: a claim whose StatefulSet was deleted keeps its ordinal
+    :param policy: the volume's reclaim policy
+    :param attributes_class: the volume's VolumeAttributesClass
     """
     metadata = claim["metadata"]
     labels = {
@@ -73,23 +74,23 @@ def holder_labels(
 
 
 def annotations_of(labels: Mapping[str, str]) -> dict[str, str | None]:
-    """The same as PV annotations; None for one that must not be there."""
+    """Return the same as PV annotations; None removes one."""
     return {annotation: labels.get(label) for annotation, label in ANNOTATIONS.items()}
 
 
-def history_with(labels: Mapping[str, str], *, before: str = "", manifest: Sequence[Held] = ()) -> str:
+def history_with(labels: Mapping[str, str], *, before: str = "", manifest: Sequence[Owner] = ()) -> str:
     """
-    The volume's history with its holder of `labels` as the last; the same text when it is that already.
+    Return the volume's history with the owner of `labels` as the last; the same text when it is the last already.
 
-    `before` is the annotation so far; where there is none, `manifest` tells who had the volume.
+    `before` is the present annotation; without one, the owners are read from the `manifest`.
     """
-    held = history.read(before) or manifest
+    owners = history.read(before) or manifest
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return history.write(history.lengthened(held, Held.of(labels, since=now)))
+    return history.write(history.lengthened(owners, Owner.of(labels, since=now)))
 
 
 def ordinal_of(claim: str, sets: Iterable[Object]) -> tuple[str, str, str] | None:
-    """(template, set, ordinal) when the claim's name is one that a StatefulSet makes; names are never parsed alone."""
+    """Return (template, set, ordinal) of a claim of a StatefulSet; the name is compared, and not split."""
     for each in sets:
         if found := StatefulSet.of(each).ordinal_of(claim):
             return found.template, found.stateful_set, str(found.number)
@@ -102,7 +103,7 @@ def _recorded(claim: str, annotations: Mapping[str, str]) -> tuple[str, str, str
 
 
 def labels_of(volume: Object, *, cluster_uid: str) -> dict[str, str]:
-    """What the manifest of a volume says whose claim is not there, or has it as its former one no longer."""
+    """Return the owner labels for a volume whose claim does not exist, or which is no former volume any more."""
     annotations, spec = volume["metadata"]["annotations"], volume["spec"]
     labels = {label: annotations.get(annotation, "") for annotation, label in ANNOTATIONS.items()} | {
         HOLDER_CLUSTER_UID: cluster_uid,

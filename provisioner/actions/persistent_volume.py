@@ -1,7 +1,7 @@
 """
-The PersistentVolume of a claim, as external-provisioner writes it, so that one may change over to it at any time.
+Build the PersistentVolume of a claim as external-provisioner does, so that a cluster can change over to that.
 
-Only the node affinity differs: it names the pool, the disk's identity, and not the node.
+Only the node affinity differs: it names the pool, which is the disk's identity, and not the node.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from provisioner.actions.ownership_labels import annotations_of, history_with
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import Json, Object
 from provisioner.model.names import (
     DRIVER,
@@ -28,12 +28,12 @@ DELETION_SECRET_NAMESPACE = "volume.kubernetes.io/provisioner-deletion-secret-na
 
 
 REAL_NODE: Final = {"key": TEMPLATE_NODE, "operator": "DoesNotExist"}
-"""Requirement of a label selector or of a node selector: no node that cluster-autoscaler imagines."""
+"""The requirement of a label selector or node selector that excludes template nodes of cluster-autoscaler."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backing:
-    """The driver's side of a volume."""
+    """The volume in the driver."""
 
     handle: str
     capacity_bytes: int
@@ -42,17 +42,17 @@ class Backing:
 
     @property
     def pool_uuid(self) -> str:
-        """Identity of the disk that has the bytes."""
+        """The UUID of the pool that has the volume."""
         return self.handle.partition(".")[0]
 
 
 def volume_name(claim_uid: str) -> str:
-    """Name of the volume that is provisioned for a claim; it is also the name given to CreateVolume."""
+    """Return the name of a claim's new volume, which is also the name in CreateVolume."""
     return f"pvc-{claim_uid}"
 
 
 def claim_ref(claim: Object) -> Json:
-    """The reference that lets the volume bind to exactly this claim, without a further write to the volume."""
+    """Return the claimRef for exactly this claim, with which the binder need not write to the volume."""
     metadata = claim["metadata"]
     return {
         "apiVersion": "v1",
@@ -72,20 +72,23 @@ def build(
     backing: Backing,
     labels: Mapping[str, str],
     identity: str,
-    held: Sequence[Held] = (),
+    owners: Sequence[Owner] = (),
 ) -> Json:
     """
-    The PersistentVolume `name` for `claim`: policy, mount options and class from the class, the rest from the driver.
+    Return the PersistentVolume `name` for `claim`.
 
-    `labels` say who holds it, and `held` who did before; `identity` is the provisioner's own, as external-provisioner
-    adds it.
+    Policy, mount options and class are those of the class, the rest is the driver's.
+
+    :param labels: the owner record
+    :param held: the owners before
+    :param identity: the provisioner's own, as external-provisioner adds it
     """
     policy = storage_class.get("reclaimPolicy") or "Delete"
     annotations = {
         PROVISIONED_BY: DRIVER,
         DELETION_SECRET_NAME: "",
         DELETION_SECRET_NAMESPACE: "",
-        HISTORY: history_with(labels, manifest=held),
+        HISTORY: history_with(labels, manifest=owners),
     } | {key: value for key, value in annotations_of(labels).items() if value is not None}
     metadata: Json = {"name": name, "annotations": annotations}
     if policy == "Delete":
@@ -117,16 +120,16 @@ def build(
 
 def affinity(pool_uuid: str) -> Json:
     """
-    Return the node affinity that means the nodes with the pool: real ones, and none that cluster-autoscaler imagines.
+    Return the node affinity for nodes with the pool, without template nodes of cluster-autoscaler.
 
-    Expressions on labels, since matchFields alone would match every node. It can never be changed later.
+    It uses labels, since matchFields alone would match every node. It cannot be changed later.
     """
     pool = {"key": f"{POOL_LABEL_PREFIX}{pool_uuid}", "operator": "In", "values": [POOL_PRESENT]}
     return {"required": {"nodeSelectorTerms": [{"matchExpressions": [pool, dict(REAL_NODE)]}]}}
 
 
 def rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping[str, str]) -> list[Json]:
-    """The JSON patch to other annotations and another claimRef: on the volume as it was read, or not at all."""
+    """Return the JSON patch for annotations and claimRef, which applies only to the volume as it was read."""
     operations: list[tuple[str, str, Any]] = [
         ("test", "/metadata/resourceVersion", volume["metadata"]["resourceVersion"]),
         ("add", "/metadata/annotations", annotations),
@@ -136,7 +139,7 @@ def rewritten(volume: Object, annotations: Mapping[str, str], reference: Mapping
 
 
 def managed_by_us(volume: Object) -> bool:
-    """Whether our driver answers for the volume: made by us, or a static one of our driver."""
-    made_by = (volume["metadata"].get("annotations") or {}).get(PROVISIONED_BY, "")
+    """Report whether Mooring manages the volume: provisioned by it, or a static volume of its driver."""
+    provisioned_by = (volume["metadata"].get("annotations") or {}).get(PROVISIONED_BY, "")
     driver = (volume["spec"].get("csi") or {}).get("driver", "")
-    return driver == DRIVER and made_by in ("", DRIVER)
+    return driver == DRIVER and provisioned_by in ("", DRIVER)

@@ -1,4 +1,4 @@
-"""A new volume for a claim: CreateVolume, then the PersistentVolume, saved until it is saved."""
+"""Provision a volume for a claim: CreateVolume, then the PersistentVolume, repeated until both exist."""
 
 import contextlib
 from collections.abc import Container, Mapping, Sequence
@@ -22,7 +22,7 @@ CSI_PREFIX = "csi.storage.k8s.io/"
 
 
 class Creates(Protocol):
-    """What provisioning asks of the driver."""
+    """The calls to the driver that provisioning needs."""
 
     async def create_volume(
         self,
@@ -36,7 +36,7 @@ class Creates(Protocol):
         may_have_former: bool,
         candidates: Container[str] | None = None,
     ) -> Created:
-        """Make the volume, or find it; without a node, on one of the candidates (None: on any)."""
+        """Create the volume unless it exists; without a node, on one of the candidates (None: on any node)."""
 
 
 async def provision(
@@ -52,11 +52,14 @@ async def provision(
     adopts: bool,
 ) -> str:
     """
-    Make the claim's volume and its PersistentVolume, on `node`, or with "" where most room is; the volume's name.
+    Create the claim's volume and its PersistentVolume; return its name.
 
-    `candidates` are the nodes to choose from (None: all), `mutable` the parameters of its VolumeAttributesClass.
-    Safe to repeat after a crash at any point: the driver finds the volume by its name, and an existing PersistentVolume
-    of that name is the one made before. Raises RpcError and ApiError.
+    :param node: "" for the candidate with the most free capacity
+    :param candidates: the nodes to choose from; None for all
+    :param mutable: the parameters of its VolumeAttributesClass
+
+    It can be repeated after a crash at any point: the driver finds the volume by its name, and an existing
+    PersistentVolume of that name is the one created before. Raises RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
     created = await drivers.create_volume(
@@ -82,24 +85,24 @@ async def provision(
 
 
 async def save(transport: Transport, volume: Json) -> None:
-    """Create the PersistentVolume; one that exists already is the one that an earlier try made."""
+    """Create the PersistentVolume; an existing one was created by an earlier attempt."""
     with contextlib.suppress(AlreadyExists):
         await transport.create(VOLUME, volume)
 
 
 def fs_type(storage_class: Object) -> str:
-    """The filesystem that the class asks for; "" leaves it to the driver."""
+    """Return the filesystem of the class; "" for the driver's default."""
     return str((storage_class.get("parameters") or {}).get(FS_TYPE, ""))
 
 
 def driver_parameters(storage_class: Object) -> dict[str, str]:
-    """The class parameters that the driver sees; those of CSI's own prefix travel in the request's other fields."""
+    """Return the class parameters for the driver, without those of CSI's prefix, which have fields of their own."""
     parameters = storage_class.get("parameters") or {}
     return {key: value for key, value in parameters.items() if not key.startswith(CSI_PREFIX)}
 
 
 def claim_capabilities(claim: Object, storage_class: Object) -> list[csi_pb2.VolumeCapability]:
-    """What the claim asks for: one CSI capability for each of its access modes."""
+    """Return one CSI capability for each access mode of the claim."""
     return [
         capability(
             modes=[mode],

@@ -1,7 +1,7 @@
 """
-A claim given back to the scheduler, which then chooses another node for its pod.
+Reschedule a claim: the scheduler then selects another node for its pod.
 
-The node was the scheduler's choice, and taking it off the claim is how a provisioner says that it cannot serve there.
+By removing the selected node from the claim, a provisioner tells the scheduler that it cannot provision there.
 Source: external-provisioner, controller (rescheduling); kube-scheduler, volumebinding, checkBindings.
 """
 
@@ -20,10 +20,10 @@ log = structlog.get_logger()
 
 async def reschedule(transport: Transport, claim: Object, *, why: str, refusal: Refusal | None = None) -> None:
     """
-    Take the selected node off the claim, as it was judged, and record the refusal that is the cause, in one write.
+    Remove the selected node from the claim and record the refusal that is the cause, in one write.
 
-    Where an admission policy of an earlier version forbids the record, the node is taken off without it. Raises
-    Conflict when the claim changed meanwhile.
+    Where an admission policy of an earlier version forbids the record, the node is removed without it. Raises Conflict
+    when the claim has changed since the decision.
     """
     metadata = claim["metadata"]
     guard = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}

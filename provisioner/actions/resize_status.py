@@ -1,5 +1,5 @@
 """
-A claim's status while its volume grows: who sets which of its fields to what, as external-resizer and kubelet do.
+A claim's status while its volume is expanded, as external-resizer and kubelet write it.
 
 Sources: external-resizer, pkg/controller/resize_status.go; kubernetes, pkg/volume/util/resize_util.go.
 """
@@ -23,37 +23,37 @@ from provisioner.model.kinds import Json, Object
 from provisioner.model.quantity import Quantity
 
 FAMILY: Final = frozenset({RESIZING, FILE_SYSTEM_PENDING, CONTROLLER_ERROR, NODE_ERROR})
-ON_NODE: Final = "the filesystem grows on the node as soon as a pod uses the volume"
+ON_NODE: Final = "the node expands the filesystem as soon as a pod uses the volume"
 
 
 def in_progress(claim: Object, *, size: Quantity) -> Json:
-    """The controller sets out to grow the volume."""
+    """Return the status when the controller starts to expand the volume."""
     return {"allocatedResources": {"storage": str(size)}, **_at(claim, IN_PROGRESS, {RESIZING: ""})}
 
 
 def failed(claim: Object, *, message: str, infeasible: bool) -> Json:
-    """The driver refused; `infeasible` lets a smaller request take over."""
+    """Return the status after the driver refused; with `infeasible` a smaller request may replace it."""
     return _at(claim, INFEASIBLE if infeasible else IN_PROGRESS, {RESIZING: "", CONTROLLER_ERROR: message})
 
 
 def waits_for_node(claim: Object) -> Json:
-    """The volume has grown, its filesystem has not."""
+    """Return the status when the volume is expanded and its filesystem is not."""
     return _at(claim, NODE_PENDING, {FILE_SYSTEM_PENDING: ON_NODE})
 
 
 def on_node(claim: Object) -> Json:
-    """The node has begun."""
+    """Return the status when the node starts to expand the filesystem."""
     return _at(claim, NODE_IN_PROGRESS, {FILE_SYSTEM_PENDING: ON_NODE})
 
 
 def failed_on_node(claim: Object, *, message: str, infeasible: bool) -> Json:
-    """The node could not; infeasible means that it does not try again by itself."""
+    """Return the status after the node failed; when infeasible, it does not retry."""
     state = NODE_INFEASIBLE if infeasible else NODE_IN_PROGRESS
     return _at(claim, state, {FILE_SYSTEM_PENDING: ON_NODE, NODE_ERROR: message})
 
 
 def finished(claim: Object, *, size: Quantity) -> Json:
-    """It has what it asked for; `allocatedResources` stays, as upstream leaves it."""
+    """Return the status of a finished expansion; `allocatedResources` stays, as in upstream."""
     return {
         "capacity": {"storage": str(size)},
         "allocatedResourceStatuses": None,

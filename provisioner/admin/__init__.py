@@ -1,1 +1,1 @@
-"""What an administrator's commands do: import a volume, recover PersistentVolumes."""
+"""The work of an admin's commands: import a volume, recover PersistentVolumes, list and erase volumes on disks."""

@@ -1,4 +1,4 @@
-"""What lies on a disk, made a volume of a claim's name, be that claim there or yet to come."""
+"""Import data on a disk as the volume of a claim, which may exist or be created later."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -27,21 +27,21 @@ log = structlog.get_logger()
 
 
 class Drivers(Protocol):
-    """What importing asks of the drivers."""
+    """The calls to the drivers that an import needs."""
 
     async def import_volume(
         self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
     ) -> "inventory_pb2.Manifest":
-        """Make the volume on that node. Raises RpcError."""
+        """Create the volume on that node. Raises RpcError."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
     """
-    What is to be imported, and for which claim.
+    The data to import, and the claim to import it for.
 
-    `item` is a name in the folder ``import`` of a pool; `pool` may be "". What follows is used only where the claim
-    does not exist and cannot tell it itself: class, bytes (0: an image's own), access modes, and whether it is raw.
+    `item` is a name in the folder ``import`` of a pool; `pool` may be "". Class, bytes (0: the size of the image),
+    access modes and raw are used only when the claim does not exist.
     """
 
     item: str
@@ -56,21 +56,21 @@ class ImportRequest:
 
     @property
     def key(self) -> str:
-        """The claim, as people write it."""
+        """The claim as ``namespace/name``."""
         return f"{self.namespace}/{self.claim}"
 
     @property
     def volume(self) -> str:
-        """The volume's name: the same again for the same bytes and claim, so that a repetition finds what was begun."""
-        said = f"{self.node}\0{self.pool}\0{self.item}\0{self.namespace}\0{self.claim}"
-        return f"import-{hashlib.sha256(said.encode()).hexdigest()[:16]}"
+        """The volume's name: the same for the same data and claim, so that the import can be repeated."""
+        identity = f"{self.node}\0{self.pool}\0{self.item}\0{self.namespace}\0{self.claim}"
+        return f"import-{hashlib.sha256(identity.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What was asked of the API server about a wish; `reason` says why it cannot be done, if so."""
+    """The objects of the API server for an import request; `reason` is set when it is refused."""
 
-    wish: ImportRequest
+    request: ImportRequest
     reason: Reason | None
     labels: Mapping[str, str]
     storage_class: Json
@@ -78,67 +78,67 @@ class Planned:
     raw: bool
 
     async def carry_out(self, transport: Transport, drivers: Drivers) -> str:
-        """Make the volume, then its object; the name of both. Safe to repeat. Raises RpcError and ApiError."""
+        """Create the volume, then its PersistentVolume; return their name. Idempotent. Raises RpcError and ApiError."""
         manifest = await drivers.import_volume(
-            self.wish.node,
-            name=self.wish.volume,
-            item=self.wish.item,
-            pool=self.wish.pool,
+            self.request.node,
+            name=self.request.volume,
+            item=self.request.item,
+            pool=self.request.pool,
             required_bytes=self.required_bytes,
             raw=self.raw,
             labels=self.labels,
         )
         volume = restored(manifest, self.storage_class, namespace_uid=self.labels[names.HOLDER_NAMESPACE_UID])
         await save(transport, volume)
-        log.info("volume.imported", volume=self.wish.volume, claim=self.wish.claim)
-        return self.wish.volume
+        log.info("volume.imported", volume=self.request.volume, claim=self.request.claim)
+        return self.request.volume
 
 
-async def plan(transport: Transport, wish: ImportRequest) -> Planned:
-    """Look at the claim, its class and whatever else has its name. Raises ApiError and InvalidObject."""
-    namespace = await _find(transport, NAMESPACE, wish.namespace)
+async def plan(transport: Transport, request: ImportRequest) -> Planned:
+    """Read the claim, its class and the volumes of its name. Raises ApiError and InvalidObject."""
+    namespace = await _find(transport, NAMESPACE, request.namespace)
     cluster = await transport.get(NAMESPACE, CLUSTER_NAMESPACE)
-    found = await _find(transport, CLAIM, wish.claim, wish.namespace)
+    found = await _find(transport, CLAIM, request.claim, request.namespace)
     claim = Claim.of(found) if found else None
-    class_name = claim.class_name if claim else wish.class_name
+    class_name = claim.class_name if claim else request.class_name
     storage_class = await _find(transport, STORAGE_CLASS, class_name) if class_name else None
     view = StorageClass.of(storage_class) if storage_class else None
     volumes = readable((await transport.list(VOLUME)).items, Volume.of)
-    others = [each for each in volumes if each.name != wish.volume]
-    reason = cannot_import(wish.key, claim, view, others, class_name=class_name)
+    others = [each for each in volumes if each.name != request.volume]
+    reason = cannot_import(request.key, claim, view, others, class_name=class_name)
     if namespace is None:
-        reason = Reason("recover-namespace", wish.volume, requested=wish.namespace)
+        reason = Reason("recover-namespace", request.volume, requested=request.namespace)
     labels = {
         names.HOLDER_CLUSTER_UID: cluster["metadata"]["uid"],
-        names.HOLDER_NAMESPACE: wish.namespace,
+        names.HOLDER_NAMESPACE: request.namespace,
         names.HOLDER_NAMESPACE_UID: namespace["metadata"]["uid"] if namespace else "",
-        names.HOLDER_CLAIM: wish.claim,
+        names.HOLDER_CLAIM: request.claim,
         names.HOLDER_CLAIM_UID: _for_whom(claim, view),
         names.HOLDER_RECLAIM_POLICY: "Retain",
         names.HOLDER_CLASS: class_name,
-        names.HOLDER_ACCESS_MODES: ",".join(claim.modes if claim else wish.modes),
+        names.HOLDER_ACCESS_MODES: ",".join(claim.modes if claim else request.modes),
         names.HOLDER_ATTRIBUTES_CLASS: claim.attributes_class if claim else "",
     }
-    if place := ordinal_of(wish.claim, (await transport.list(STATEFUL_SET, namespace=wish.namespace)).items):
+    if place := ordinal_of(request.claim, (await transport.list(STATEFUL_SET, namespace=request.namespace)).items):
         labels |= dict(
             zip((names.HOLDER_TEMPLATE, names.HOLDER_STATEFUL_SET, names.HOLDER_ORDINAL), place, strict=True)
         )
     return Planned(
-        wish=wish,
+        request=request,
         reason=reason,
         labels={key: value for key, value in labels.items() if value},
         storage_class=storage_class or {},
-        required_bytes=claim.request.ceil_bytes if claim else wish.size_bytes,
-        raw=claim.volume_mode == "Block" if claim else wish.raw,
+        required_bytes=claim.request.ceil_bytes if claim else request.size_bytes,
+        raw=claim.volume_mode == "Block" if claim else request.raw,
     )
 
 
 def _for_whom(claim: Claim | None, storage_class: StorageClass | None) -> str:
     """
-    The UID that the volume's claimRef names.
+    Return the UID for the volume's claimRef.
 
-    Where the class adopts, the claim gets it as a former volume, with all that belongs to that, such as growing first;
-    where it does not, the claim that is there is named at once.
+    Where the class adopts, the claim adopts the volume as a former one, after an expansion if needed; where it does
+    not, an existing claim is named directly.
     """
     adopts = storage_class is not None and storage_class.adopts != "Never"
     return names.IMPORTED_UID if claim is None or adopts else claim.uid

@@ -1,4 +1,4 @@
-"""All volumes on the disks of all nodes, beside what the API server knows of them; and erasing one of them."""
+"""List the volumes on the disks of all nodes with their API objects, and erase one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,10 +28,10 @@ log = structlog.get_logger()
 
 
 class Drivers(Inventory, Protocol):
-    """What is asked of the drivers here."""
+    """The calls to the drivers."""
 
     async def pools_by_node(self) -> "Mapping[str, Sequence[inventory_pb2.Pool]]":
-        """Return the pools of the nodes whose drivers answer."""
+        """Return the pools of the nodes whose drivers are available."""
 
     async def used_at(self, handle: str) -> str:
         """Return a path at which the volume is in use, "" for none."""
@@ -40,19 +40,19 @@ class Drivers(Inventory, Protocol):
         """Move the volume to the trash."""
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
-        """Take it out again."""
+        """Restore the volume from the trash."""
 
     async def purge(self, handle: str, *, deleted_before: int) -> int:
-        """Remove what was deleted until then for good."""
+        """Purge what was deleted until then."""
 
 
 class RestoredMeanwhile(Exception):
-    """A PersistentVolume for the volume appeared while it was erased; its bytes are back in their place."""
+    """A PersistentVolume for the volume was created while it was erased; the volume was restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """What was observed: `reported` are pools as their drivers report them, `silent` nodes with pools that did not."""
+    """The observed volumes; `reported` are the pools of available drivers, `silent` the nodes whose drivers are not."""
 
     manifests: Sequence[Manifest]
     reported: "Mapping[str, Sequence[inventory_pb2.Pool]]"
@@ -61,17 +61,17 @@ class Disks:
 
     @property
     def pools(self) -> list[Pool]:
-        """The pools of all nodes that answered."""
+        """The pools of all available nodes."""
         return [pool_view(pool, node=node) for node, pools in self.reported.items() for pool in pools]
 
     @property
     def volumes(self) -> list[StoredVolume]:
-        """Every volume."""
+        """Return every volume."""
         return stored_volumes(self.manifests, self.pools, self.cluster)
 
 
 async def observe(transport: Transport, drivers: Drivers) -> Disks:
-    """Ask everybody. Raises ApiError, and RpcError when the only driver does not answer."""
+    """Query the drivers and the API server. Raises ApiError, and RpcError when the only driver is unavailable."""
     reported = await drivers.pools_by_node()
     manifests = [view(each, in_trash=False) for each in await drivers.list_manifests()]
     manifests += [view_of_trash(each) for each in await drivers.list_trash()]
@@ -87,9 +87,9 @@ async def observe(transport: Transport, drivers: Drivers) -> Disks:
 
 async def observe_cluster(transport: Transport) -> Cluster:
     """
-    Ask the API server. Raises ApiError.
+    Read the API server's objects. Raises ApiError.
 
-    Volumes come last: a PersistentVolume that is saved between two questions must not be missed.
+    Volumes are read last, so that a PersistentVolume that is created meanwhile is not missed.
     """
     uid = (await transport.get(NAMESPACE, CLUSTER_NAMESPACE))["metadata"]["uid"]
     claims = [ClaimSummary.of(each) for each in (await transport.list(CLAIM)).items]
@@ -98,7 +98,7 @@ async def observe_cluster(transport: Transport) -> Cluster:
 
 
 async def reason_against(disks: Disks, drivers: Drivers, manifest: Manifest, *, from_cluster: str) -> Reason | None:
-    """Return why it may not be erased, its node's mounts included; None when it may. Raises RpcError."""
+    """Return why a volume may not be erased, also because of mounts; None when it may. Raises RpcError."""
     reason = against_erasing(manifest, disks.manifests, disks.cluster, from_cluster=from_cluster)
     if reason is not None:
         return reason
@@ -108,22 +108,22 @@ async def reason_against(disks: Disks, drivers: Drivers, manifest: Manifest, *, 
 
 async def erase(transport: Transport, drivers: Drivers, manifest: Manifest) -> None:
     """
-    Move the volume into the trash.
+    Move the volume to the trash.
 
-    The driver refuses while it is mounted. Whoever saves a PersistentVolume meanwhile goes before: the volume is taken
-    out again then. Raises RestoredMeanwhile, ApiError, RpcError.
+    The driver refuses while it is mounted. When a PersistentVolume is created meanwhile, the volume is restored. Raises
+    RestoredMeanwhile, ApiError, RpcError.
     """
     await drivers.delete_volume(manifest.handle)
     if manifest.handle in (await observe_cluster(transport)).by_handle:
         await drivers.undelete(manifest.handle)
         raise RestoredMeanwhile(
-            f"a PersistentVolume for {manifest.csi_name} was created just now, and the volume is kept; "
-            f"`mooring volumes` shows whose it is"
+            f"a PersistentVolume for {manifest.csi_name} was created just now, and the volume is retained; "
+            f"`mooring volumes` shows its claim"
         )
     log.info("volume.erased", handle=manifest.handle)
 
 
 async def purge_newest(drivers: Drivers, handle: str) -> int:
-    """Remove for good what is in the trash under a handle now; how many entries went. Raises RpcError."""
+    """Purge the trash entries of a handle; return their number. Raises RpcError."""
     moments = [each.deleted.seconds for each in await drivers.list_trash() if each.manifest.volume_id == handle]
     return await drivers.purge(handle, deleted_before=max(moments)) if moments else 0

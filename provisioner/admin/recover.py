@@ -1,7 +1,7 @@
 """
-A PersistentVolume for a volume that only its pool knows of, as the claim that had it last left it.
+Recover the PersistentVolume of a volume that is only in its pool, as its last claim had it.
 
-The driver is told of the new UIDs by `Ownership`, which finds the mark on the object and repeats until it is heard.
+The new UIDs are recorded in the manifest by the reconciler `Ownership`, which finds the annotation and retries.
 """
 
 import datetime as dt
@@ -11,7 +11,7 @@ from typing import Protocol
 import structlog
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.adopt import FORMER, holders_of
+from provisioner.actions.adopt import FORMER, owners_of
 from provisioner.actions.persistent_volume import Backing, build
 from provisioner.binding.lifecycle.recover import Surroundings
 from provisioner.kube.errors import NotFound
@@ -30,34 +30,37 @@ NO_CLASS: Object = {"metadata": {"name": ""}}
 
 
 class Drivers(Inventory, Protocol):
-    """What recovery asks of the drivers."""
+    """The calls to the drivers that recovery needs."""
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
-        """Take the volume out of the trash."""
+        """Restore the volume from the trash."""
 
 
 class Inspected:
-    """All that the drivers and the API server know, seen once. Make it with `inspect`."""
+    """The state of the drivers and the API server at one moment; see `inspect`."""
 
     def __init__(
-        self, told: Iterable[tuple[Manifest, "inventory_pb2.Manifest"]], now: Surroundings, classes: Mapping[str, Json]
+        self,
+        manifests: Iterable[tuple[Manifest, "inventory_pb2.Manifest"]],
+        now: Surroundings,
+        classes: Mapping[str, Json],
     ) -> None:
-        self._told = list(told)
+        self._manifests = list(manifests)
         self._classes = classes
         self.now = now
 
     @property
     def manifests(self) -> list[Manifest]:
-        """Those of living volumes and of the trash."""
-        return [manifest for manifest, _ in self._told]
+        """Manifests of volumes and of the trash."""
+        return [manifest for manifest, _ in self._manifests]
 
     async def restore(self, transport: Transport, drivers: Drivers, manifest: Manifest) -> None:
         """
-        Write the object of one of the manifests. Raises ApiError and RpcError.
+        Create the PersistentVolume of one of the manifests. Raises ApiError and RpcError.
 
-        What happens to a claim that waits for it is decided by the controller, which sees the new volume.
+        The controller then decides about a claim that waits for it.
         """
-        message = next(message for mine, message in self._told if mine is manifest)
+        message = next(message for own, message in self._manifests if own is manifest)
         if manifest.in_trash:
             message = await drivers.undelete(manifest.handle)
         class_name = manifest.holder.get(names.HOLDER_CLASS, "")
@@ -72,23 +75,23 @@ class Inspected:
 
 
 async def inspect(transport: Transport, drivers: Drivers) -> Inspected:
-    """Ask everybody. Raises ApiError, and RpcError when a driver that should answer does not."""
-    told = [(view(each, in_trash=False), each) for each in await drivers.list_manifests()]
-    told += [(view(each.manifest, in_trash=True), each.manifest) for each in await drivers.list_trash()]
+    """Query all drivers and the API server. Raises ApiError, and RpcError when a driver is unavailable."""
+    manifests = [(view(each, in_trash=False), each) for each in await drivers.list_manifests()]
+    manifests += [(view(each.manifest, in_trash=True), each.manifest) for each in await drivers.list_trash()]
     namespaces = {
         each["metadata"]["name"]: each["metadata"]["uid"]
         for each in (await transport.list(NAMESPACE)).items
         if "deletionTimestamp" not in each["metadata"]
     }
     classes = {each["metadata"]["name"]: each for each in (await transport.list(STORAGE_CLASS)).items}
-    # Objects come last: one that is made meanwhile must not be missed.
+    # Objects are read last, so that one that is created meanwhile is not missed.
     volumes = readable((await transport.list(VOLUME)).items, Volume.of)
     now = Surroundings(namespaces.get(CLUSTER_NAMESPACE, ""), namespaces, classes.keys(), volumes)
-    return Inspected(told, now, classes)
+    return Inspected(manifests, now, classes)
 
 
 async def _exists(transport: Transport, manifest: Manifest) -> bool:
-    """Whether the claim that held it last is still there, by its UID. Raises ApiError."""
+    """Report whether the last owner still exists, by its UID. Raises ApiError."""
     holder = manifest.holder
     try:
         found = await transport.get(CLAIM, holder[names.HOLDER_CLAIM], holder[names.HOLDER_NAMESPACE])
@@ -101,12 +104,11 @@ def restored(
     manifest: "inventory_pb2.Manifest", storage_class: Object, *, namespace_uid: str, holder_exists: bool = False
 ) -> Json:
     """
-    Return the object. Its policy is Retain, whatever it was: an admin alone shall decide over data found again.
+    Return the PersistentVolume. Its policy is Retain, so that only an admin decides about recovered data.
 
-    In a class that adopts by itself, the claim of that name adopts it. In one that never does, the recovery is the
-    admin's word that the claim of that name gets it, and the object says so. But where the claim that held it is still
-    there (`holder_exists`), it is that claim's volume: the binder calls the claim Lost until its own UID is in the
-    claimRef.
+    In a class that adopts, the claim of that name adopts it. In a class that never adopts, the recovery assigns it to
+    the claim's name. Where its last owner still exists (`holder_exists`), the claimRef gets that claim's UID; until
+    then the binder calls the claim Lost.
     """
     holder = manifest.holder.labels
     spec: Json = {
@@ -133,7 +135,7 @@ def restored(
         ),
         labels={**holder, names.HOLDER_NAMESPACE_UID: namespace_uid},
         identity=names.DRIVER,
-        held=holders_of(manifest),
+        owners=owners_of(manifest),
     )
     del volume["spec"]["claimRef"]["resourceVersion"]
     annotations = volume["metadata"]["annotations"]
@@ -145,4 +147,4 @@ def restored(
 
 def _never_adopts(storage_class: Object) -> bool:
     found = StorageClass.of(storage_class)
-    return found.ours and found.adopts == "Never"
+    return found.is_managed and found.adopts == "Never"

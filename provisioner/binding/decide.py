@@ -73,7 +73,7 @@ def _provision(facts: Facts) -> Decision:
         return wait("class-unknown", requested=claim.class_name)
     if storage_class.provisioner in {"", NO_PROVISIONER}:
         return wait("class-static", requested=storage_class.name)
-    if not storage_class.ours:
+    if not storage_class.is_managed:
         return Decision(
             Action.NOT_MANAGED,
             (Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner),),

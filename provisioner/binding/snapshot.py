@@ -14,7 +14,7 @@ from provisioner.model.pod import Pod
 from provisioner.model.stateful_set import StatefulSet
 from provisioner.model.storage_class import StorageClass
 
-Held = Mapping[str, tuple[Manifest, ...]]
+FormerManifests = Mapping[str, tuple[Manifest, ...]]
 """Claim name → the manifests whose last owner was a claim of this name."""
 
 
@@ -45,22 +45,22 @@ class Snapshot:
         found = map(self.claim, sorted(names - {claim.name}))
         return [each for each in found if each is not None]
 
-    def facts(self, claim: Claim, *, held: Held, siblings: Sequence[Claim] | None = None) -> Facts:
+    def facts(self, claim: Claim, *, manifests: FormerManifests, siblings: Sequence[Claim] | None = None) -> Facts:
         """
         Return the facts of the claim and of its siblings.
 
         `siblings` is the result of the method of that name, where it is known already.
         """
         mounting = self._by_claim()
-        own = self._alone(claim, held, mounting)
+        own = self._alone(claim, manifests, mounting)
         beside = self.siblings(claim) if siblings is None else siblings
-        siblings_facts = tuple(self._alone(each, held, mounting) for each in beside)
+        siblings_facts = tuple(self._alone(each, manifests, mounting) for each in beside)
         there = {claim.name, *(each.claim.name for each in siblings_facts)}
         of_the_pod = own.stateful_set.beside(claim.name) if own.stateful_set else ()
         missing = tuple(name for name in of_the_pod if name not in there)
         return dataclasses.replace(own, siblings=siblings_facts, missing=missing)
 
-    def _alone(self, claim: Claim, held: Held, mounting: Mapping[str, Sequence[Pod]]) -> Facts:
+    def _alone(self, claim: Claim, manifests: FormerManifests, mounting: Mapping[str, Sequence[Pod]]) -> Facts:
         return Facts(
             claim=claim,
             volumes=self.volumes,
@@ -68,7 +68,7 @@ class Snapshot:
             attributes_class=self.attributes_class(claim.attributes_class),
             namespace_uid=self.namespace_uid,
             stateful_sets=self.stateful_sets,
-            manifests=held.get(claim.name, ()),
+            manifests=manifests.get(claim.name, ()),
             nodes=self.nodes,
             pods=tuple(mounting.get(claim.name, ())),
             cluster_uid=self.cluster_uid,

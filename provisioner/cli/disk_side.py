@@ -97,7 +97,7 @@ def of_claim(stored: Iterable[Stored], namespace: str, claim: str) -> list[Store
     return [each for each in stored if wanted.items() <= dict(each.manifest.holder.labels).items()]
 
 
-def held_before(target: Target, namespace: str) -> dict[str, tuple[Manifest, ...]]:
+def former_manifests(target: Target, namespace: str) -> dict[str, tuple[Manifest, ...]]:
     """Return by claim the manifests whose last holder was in a namespace of this name; {} where nobody can be asked."""
     from provisioner.observe.claim_facts import view  # noqa: PLC0415 # most commands need no driver
 

@@ -1,9 +1,9 @@
 """
-Volumes that lost a race for their claim: a trap for the next claim of that name, and a leak.
+Reconcile PersistentVolumes provisioned for a claim that was then bound to another volume.
 
-The first write is one guarded patch that gives the volume's claimRef a UID again, one that no claim has: from then on
-nobody is bound to it. What is to be collected carries the proof there; it goes to the driver's trash, then its object
-goes.
+Left Available, the next claim of that name would be bound to them. The first write is one guarded patch that sets the
+UID of the volume's claimRef to one that no claim has, so that no claim is bound to it. A volume that was never bound
+has a UID that says so; it is moved to the driver's trash, then its PersistentVolume is deleted.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from provisioner.kube.transport import Transport
 from provisioner.model import history
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
 from provisioner.model.volume import Volume
@@ -44,17 +44,17 @@ EVENTS = {
 
 
 class Driver(Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        """Write the holder into the manifest."""
+        """Record the owner in the manifest."""
 
     async def delete_volume(self, handle: str) -> None:
         """Move the volume to the trash."""
 
 
 class BindRace:
-    """One reconciler: a volume whose claim was bound to another one."""
+    """The reconciler of volumes whose claim was bound to another one."""
 
     name = "leftovers"
     workers = 1
@@ -66,11 +66,11 @@ class BindRace:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself, and a claim that names another volume wakes the one that was made for it."""
+        """Return the triggers: the volume itself, and a claim that names another volume than its own."""
         return {VOLUME: lambda volume: [("", volume["metadata"]["name"])], CLAIM: _made_for, NAMESPACE: lambda _: ()}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Look again at what looks left over, live; then mark it, and collect what is marked so."""
+        """Reconcile one volume, read from the API server: mark one that lost a bind race, and delete a marked one."""
         cached = self._caches[VOLUME].get(key[1])
         try:
             if cached is None or not _is_suspect(Volume.of(cached)):
@@ -88,25 +88,28 @@ class BindRace:
         found = lost_race(volume, claim=claim, others=volumes_in(self._caches))
         if found is not None:
             await self._mark(fresh, found)
-        return Done()  # the changed volume wakes this key again
+        return Done()  # the changed volume triggers this key again
 
-    async def _claim(self, meant: Held) -> Claim | None:
-        """Ask the API itself: a claim that a cache still has may be gone, and another one be in its place."""
+    async def _claim(self, meant: Owner) -> Claim | None:
+        """Return the claim from the API server: a cached one may have been deleted and recreated."""
         with contextlib.suppress(NotFound):
             return Claim.of(await self._transport.get(CLAIM, meant.claim, meant.namespace))
         return None
 
     async def _mark(self, volume: Object, found: RaceLoser) -> None:
-        """Raises Conflict when the volume is no longer as it was judged, such as bound to somebody."""
+        """Mark the volume. Raises Conflict when it has changed since the decision, such as bound to a claim."""
         await self._transport.patch(VOLUME, volume["metadata"]["name"], mark(volume, found))
         kind, reason = EVENTS[found.outcome]
         log.info(
-            "volume.left_over", volume=volume["metadata"]["name"], outcome=found.outcome.value, why=found.reason.message
+            "volume.lost_bind_race",
+            volume=volume["metadata"]["name"],
+            outcome=found.outcome.value,
+            reason=found.reason.message,
         )
         await self._recorder.record(dict(volume), type=kind, reason=reason, message=found.reason.message)
 
     async def _collect(self, volume: Object) -> Done | RequeueAfter:
-        """The manifest learns first that it is no former volume, or a claim would take it out of the trash again."""
+        """Delete the volume. The manifest records first that it is no former volume, so that no claim restores it."""
         metadata, handle = volume["metadata"], volume["spec"]["csi"]["volumeHandle"]
         try:
             with contextlib.suppress(VolumeMissing):
@@ -115,7 +118,7 @@ class BindRace:
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
-            message = f"{error.message}; it is tried again"
+            message = f"{error.message}; it is retried"
             await self._recorder.record(dict(volume), type="Warning", reason="VolumeFailedDelete", message=message)
             raise
         with contextlib.suppress(NotFound):
@@ -127,7 +130,7 @@ class BindRace:
 
 
 def mark(volume: Object, found: RaceLoser) -> list[Json]:
-    """The JSON patch: whole or not at all, and only on the volume as it was read."""
+    """Return the JSON patch, which applies only to the volume as it was read."""
     metadata = volume["metadata"]
     annotations = dict(metadata["annotations"])
     if found.outcome is Outcome.FORMER:
@@ -146,7 +149,7 @@ def mark(volume: Object, found: RaceLoser) -> list[Json]:
 
 
 def _is_suspect(volume: Volume) -> bool:
-    """Whether it is worth asking the API server; of almost all volumes it is not."""
+    """Report whether the API server has to be queried; for most volumes it has not."""
     return is_collected(volume) or meant_for(volume) is not None
 
 

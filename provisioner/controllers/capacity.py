@@ -1,9 +1,9 @@
 """
-Room for the scheduler: one CSIStorageCapacity for each class of ours and each pool that serves it.
+Publish free capacity for the scheduler: one CSIStorageCapacity for each class of Mooring and each pool that serves it.
 
-They name the pool by the label that its node carries, so that they follow the disk. A pool that nobody reports has
-none, and the scheduler passes over its node. Where an admin says how large the pool of a new node is, one more for each
-class matches the template nodes of cluster-autoscaler, and no real one.
+They name the pool by the label of its node, so that they follow the disk. A pool that no driver reports has none, and
+the scheduler does not choose its node. Where an admin configures the size of a new node's pool, one more for each class
+matches the template nodes of cluster-autoscaler only.
 Source: Kubernetes, "Storage Capacity"; CSIDriver storageCapacity.
 """
 
@@ -32,23 +32,23 @@ LOOK_AGAIN_SECONDS = 10.0
 ALL: Key = ("", "all")
 DRIVER_LABEL = "csi.storage.k8s.io/drivername"
 MANAGER_LABEL = "csi.storage.k8s.io/managed-by"
-"""external-provisioner's names, with which it and we tell our objects apart."""
+"""The labels by which external-provisioner and Mooring distinguish their objects."""
 MANAGER = "mooring"
 IMAGINED_NODE: Final = {"key": TEMPLATE_NODE, "operator": "Exists"}
-"""Requirement of a label selector: a template node of cluster-autoscaler, and no real one."""
+"""The requirement of a label selector that only template nodes of cluster-autoscaler match."""
 NOTABLE = 0.01
-"""A pool's room changes all the time; a change below this share is not worth a write."""
+"""The share by which a pool's free capacity has to change before the object is updated."""
 
 
 class PoolList(Protocol):
-    """What this reconciler asks of the drivers."""
+    """The calls to the drivers that this reconciler needs."""
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
-        """The pools of all drivers that answer."""
+        """Return the pools of all available drivers."""
 
 
 class Capacity:
-    """One reconciler, with a single key: all capacity objects, kept in `namespace`."""
+    """The reconciler of all capacity objects in `namespace`, with a single key."""
 
     name = "capacity"
     workers = 1
@@ -56,7 +56,7 @@ class Capacity:
     def __init__(
         self, transport: Transport, caches: Caches, *, drivers: PoolList, namespace: str, template_bytes: int = 0
     ) -> None:
-        """`template_bytes`: the free capacity that a new node of cluster-autoscaler is expected to have; 0 for none."""
+        """Set `template_bytes` to the free capacity of a new node of cluster-autoscaler; 0 for none."""
         self._template_bytes = template_bytes
         self._transport = transport
         self._caches = caches
@@ -64,33 +64,33 @@ class Capacity:
         self._namespace = namespace
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A class, a node's pools, and a volume that came or went change what there is."""
+        """Return the triggers: classes, the pools of nodes, and created or deleted volumes."""
         return {
             STORAGE_CLASS: lambda _: [ALL],
             NODE: lambda _: [ALL],
             VOLUME: lambda _: [ALL],
-            CSI_STORAGE_CAPACITY: lambda each: [ALL] if _ours(each) else (),
+            CSI_STORAGE_CAPACITY: lambda each: [ALL] if _is_managed(each) else (),
         }
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Write what changed, remove what is no more."""
+        """Create, update and delete capacity objects."""
         del key
-        again = RequeueAfter(LOOK_AGAIN_SECONDS, "room comes and goes without an event")
+        again = RequeueAfter(LOOK_AGAIN_SECONDS, "free capacity changes without an event")
         try:
             pools = await self._drivers.list_pools()
         except DriverUnavailable:
             return again
         found = wanted_objects(self._classes(), pools, namespace=self._namespace, template_bytes=self._template_bytes)
-        wanted = {each["metadata"]["name"]: each for each in found}
-        here = {
+        desired = {each["metadata"]["name"]: each for each in found}
+        present = {
             each["metadata"]["name"]: each
             for each in self._caches[CSI_STORAGE_CAPACITY].all(self._namespace)
-            if _ours(each)
+            if _is_managed(each)
         }
-        for name in here.keys() - wanted.keys():
+        for name in present.keys() - desired.keys():
             await self._remove(name)
-        for name, each in wanted.items():
-            await self._write(here.get(name), each)
+        for name, each in desired.items():
+            await self._write(present.get(name), each)
         return again
 
     async def _write(self, before: Json | None, after: Json) -> None:
@@ -98,7 +98,7 @@ class Capacity:
             try:
                 await self._transport.create(CSI_STORAGE_CAPACITY, after)
             except AlreadyExists:
-                return  # the cache lags; its news wakes this key again
+                return  # the cache is stale; its next event triggers this key again
         elif _differs(before["capacity"], after["capacity"]):
             name = after["metadata"]["name"]
             patch = {"capacity": after["capacity"]}
@@ -115,8 +115,8 @@ class Capacity:
             try:
                 found = StorageClass.of(each)
             except InvalidObject:
-                continue  # its claims are told
-            if found.ours:
+                continue  # its claims get an Event
+            if found.is_managed:
                 yield found
 
 
@@ -133,38 +133,38 @@ def wanted_objects(
         try:
             parameters = ClassParameters.parse(each.parameters)
         except InvalidParameter:
-            continue  # nothing can be made of it
+            continue  # its parameters are invalid
         for pool in usable:
             if parameters.backend in pool.backends and parameters.pool in {"", pool.name}:
                 yield _of_pool(each.name, pool, namespace)
         if template_bytes:
             topology = {"matchExpressions": [dict(IMAGINED_NODE)]}
-            told = (each.name, IMAGINED_NODE["key"], IMAGINED_NODE["operator"])
-            yield _object(each.name, namespace, topology=topology, told=told, free_bytes=template_bytes)
+            identity = (each.name, IMAGINED_NODE["key"], IMAGINED_NODE["operator"])
+            yield _object(each.name, namespace, topology=topology, identity=identity, free_bytes=template_bytes)
 
 
 def foreign(objects: Iterable[Object]) -> str:
-    """The sentence on capacity objects of our driver that an external-provisioner keeps; "" when there are none."""
+    """Return the problem when an external-provisioner has capacity objects of Mooring's driver; "" otherwise."""
     for each in objects:
         labels = each["metadata"].get("labels") or {}
         if labels.get(DRIVER_LABEL) == DRIVER and labels.get(MANAGER_LABEL) not in {MANAGER, None}:
             where = f"{each['metadata']['namespace']}/{each['metadata']['name']}"
             return (
                 f"an {labels[MANAGER_LABEL]} serves the driver {DRIVER} too (CSIStorageCapacity {where}): two of them "
-                "would each make a volume for every claim. Remove it, then its CSIStorageCapacity objects"
+                "would each create a volume for every claim. Remove it, then its CSIStorageCapacity objects"
             )
     return ""
 
 
 def _of_pool(class_name: str, pool: "inventory_pb2.Pool", namespace: str) -> Json:
     topology = {"matchLabels": {f"{POOL_LABEL_PREFIX}{pool.uuid}": POOL_PRESENT}, "matchExpressions": [dict(REAL_NODE)]}
-    told = (class_name, pool.uuid, REAL_NODE["key"])
-    return _object(class_name, namespace, topology=topology, told=told, free_bytes=max(pool.available_bytes, 0))
+    identity = (class_name, pool.uuid, REAL_NODE["key"])
+    return _object(class_name, namespace, topology=topology, identity=identity, free_bytes=max(pool.available_bytes, 0))
 
 
-def _object(class_name: str, namespace: str, *, topology: Json, told: tuple[str, ...], free_bytes: int) -> Json:
-    """One capacity object; its topology cannot be changed, so that its name is made of what `told` says of that."""
-    digest = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+def _object(class_name: str, namespace: str, *, topology: Json, identity: tuple[str, ...], free_bytes: int) -> Json:
+    """Return a capacity object; its topology is immutable, so its name is a digest of `identity`."""
+    digest = hashlib.sha256("\0".join(identity).encode()).hexdigest()[:16]
     return {
         "metadata": {
             "name": f"mooring-{digest}",
@@ -182,6 +182,6 @@ def _differs(before: str, after: str) -> bool:
     return abs(had - has) > NOTABLE * had or (has == 0) != (had == 0)
 
 
-def _ours(obj: Object) -> bool:
+def _is_managed(obj: Object) -> bool:
     labels = obj["metadata"].get("labels") or {}
     return labels.get(DRIVER_LABEL) == DRIVER and labels.get(MANAGER_LABEL) == MANAGER

@@ -1,15 +1,15 @@
 """
-Pending claims of our classes: give back the former volume, make a new one, or say why neither.
+Reconcile pending claims of Mooring's classes: adopt the former volume, provision a new one, or report why neither.
 
-This runs in a cluster and in the embedded engine alike. Binding to what is there already is the binder's business:
-kube-controller-manager's in a cluster, `provisioner.embedded.binder` here.
+It runs in a cluster and in the engine. The binder binds claims to existing volumes: kube-controller-manager in a
+cluster, `provisioner.embedded.controlplane` in the engine.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.adopt import Undeletes, adopt, confirm, expand_former, rebuild, take_back
+from provisioner.actions.adopt import Undeletes, adopt, confirm, expand_former, rebuild, revert_adoption
 from provisioner.actions.expand_volume import Expands
 from provisioner.actions.ownership_labels import holder_labels
 from provisioner.actions.provision import Creates, provision
@@ -50,18 +50,18 @@ from provisioner.observe.volume_index import volumes_in
 CONFIRM_SECONDS = 0.2
 
 ELSEWHERE = frozenset({"node-unknown", "sibling-elsewhere"})
-"""Reasons to wait that end when the scheduler chooses another node."""
+"""Reasons to wait that end when the scheduler selects another node."""
 
 
 class Driver(Creates, Undeletes, Expands, Inventory, Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
-        """Give the volume these mutable parameters."""
+        """Set the volume's mutable parameters."""
 
 
 class Claims:
-    """One reconciler: a pending claim of one of our classes."""
+    """The reconciler of pending claims of Mooring's classes."""
 
     name = "claims"
     workers = 4
@@ -69,16 +69,16 @@ class Claims:
     def __init__(
         self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Driver, reschedules: bool = False
     ) -> None:
-        """With `reschedules`, a node that cannot serve a claim is taken off it, and the scheduler chooses another."""
+        """With `reschedules`, a node that cannot serve a claim is removed from it for the scheduler."""
         self._transport = transport
         self._caches = caches
         self._drivers = drivers
         self._refusals = Refusals(transport, recorder, reschedules=reschedules)
         self._seen: dict[Key, object] = {}
-        """Claim → what its siblings were woken for last; for claims that exist."""
+        """Claim → its fields for which its siblings were triggered last; for claims that exist."""
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A claim wakes itself; whatever may unblock it wakes it, too."""
+        """Return the triggers: the claim itself, and every object that may unblock it."""
         return {
             CLAIM: self._of_claim,
             VOLUME: self._of_volume,
@@ -91,7 +91,7 @@ class Claims:
         }
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
-        """Itself, and its siblings where they are concerned: not each time that a controller notes something on it."""
+        """Return the claim, and its siblings if a field changed on which their decisions depend."""
         key = claim_key(claim)
         if self._caches[CLAIM].get(key[1], key[0]) is None:
             self._seen.pop(key, None)
@@ -111,7 +111,7 @@ class Claims:
         return [key for key in self._pending(namespace) if key[1] in claims]
 
     def _with_siblings(self, key: Key) -> set[Key]:
-        """The claim, and those of the same pod: they are decided together."""
+        """Return the claim and its siblings, which are decided together."""
         namespace, name = key
         sets = stateful_sets_in(self._caches).all(namespace)
         pods = (each.lasting for each in pods_in(self._caches).all(namespace))
@@ -127,7 +127,7 @@ class Claims:
         return [claim_key(claim) for claim in self._caches[CLAIM].all(namespace) if not claim["spec"].get("volumeName")]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Decide, and act on the decision."""
+        """Reconcile one claim: decide, and act on the decision."""
         found = self._caches[CLAIM].get(key[1], key[0])
         if found is None:
             return Done()
@@ -137,19 +137,19 @@ class Claims:
                 return Done()
             if has_new_volume(claim, volumes_in(self._caches)):
                 self._refusals.forget(claim.uid)
-                return Done()  # the binder's turn
+                return Done()  # the binder binds it
             facts = await gather(claim, self._caches, self._drivers)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         except DriverUnavailable as error:
             return await self._refusals.unanswered(found, without_inventory(claim, self._caches), error)
-        if facts.storage_class is None or not facts.storage_class.ours:
+        if facts.storage_class is None or not facts.storage_class.is_managed:
             return Done()
         if not facts.namespace_uid:
-            return RequeueAfter(CONFIRM_SECONDS, "whose namespace it is is not known yet")
+            return RequeueAfter(CONFIRM_SECONDS, "the UID of its namespace is not known yet")
         decision = decide(facts)
         if pause := self._refusals.pause(facts, decision):
-            return RequeueAfter(pause, "the same was refused a moment ago")
+            return RequeueAfter(pause, "the same request was refused a moment ago")
         try:
             done = await self._act(found, facts, decision)
         except RpcError as error:
@@ -162,7 +162,7 @@ class Claims:
             case Action.EXPAND | Action.ADOPT | Action.REBUILD | Action.UNDELETE:
                 return await self._give_back(claim, facts, decision)
             case Action.REVERT_ADOPTION:
-                await take_back(self._transport, claim=claim, volume_name=decision.volume)
+                await revert_adoption(self._transport, claim=claim, volume_name=decision.volume)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
             case Action.NOT_MANAGED:
@@ -173,7 +173,7 @@ class Claims:
                     await self._refusals.unplaceable(claim, why=decision.message)
                 if any(reason.code.startswith(("former", "sibling", "after-sibling")) for reason in decision.reasons):
                     return RequeueAfter(
-                        FORMER_SECONDS, "a disk may come back, or the trash be purged, without an event"
+                        FORMER_SECONDS, "a disk may return, or the trash may be purged, without an event"
                     )
         return Done()
 
@@ -183,11 +183,11 @@ class Claims:
         needs_set = facts.storage_class.adopts == "Ordinal" and facts.stateful_set is not None
         fresh = await confirm(self._transport, claim=claim, labels=labels, needs_set=needs_set)
         if fresh is None:
-            return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+            return RequeueAfter(CONFIRM_SECONDS, "the caches are older than the API server")
         try:
             if decision.action is Action.EXPAND:
                 await expand_former(self._transport, self._drivers, claim=fresh, volume_name=decision.volume)
-                return Done()  # the changed volume wakes the claim, which then adopts it
+                return Done()  # the changed volume triggers the claim, which then adopts it
             if decision.action is not Action.UNDELETE:
                 await self._modify_former(facts, decision)
         except RpcError as error:
@@ -203,25 +203,25 @@ class Claims:
             storage_class = self._class(facts)
             await rebuild(self._transport, manifest=manifest, claim=fresh, storage_class=storage_class, labels=labels)
             if manifest.capacity_bytes < facts.claim.request.ceil_bytes:
-                return Done()  # the volume that is there now wakes the claim, and grows first
-        message = f"the claim gets its former volume {decision.volume} back"
+                return Done()  # the new PersistentVolume triggers the claim, and is expanded first
+        message = f"the claim adopts its former volume {decision.volume}"
         await self._refusals.report(claim, reason="VolumeAdopted", message=message)
         return Done()
 
     async def _modify_former(self, facts: Facts, decision: Decision) -> None:
-        """Give the former volume the attributes that the claim asks for, before it comes back; raises RpcError."""
+        """Modify the former volume to the requested VolumeAttributesClass before it is adopted. Raises RpcError."""
         if decision.modifies and facts.attributes_class is not None:
             await self._drivers.modify_volume(decision.handle, facts.attributes_class.parameters)
 
     async def _manifest(self, decision: Decision) -> "inventory_pb2.Manifest | None":
         if decision.action is Action.UNDELETE:
             return await self._drivers.undelete(decision.handle)
-        living = await self._drivers.list_manifests()
-        return next((each for each in living if each.volume_id == decision.handle), None)
+        volumes = await self._drivers.list_manifests()
+        return next((each for each in volumes if each.volume_id == decision.handle), None)
 
     async def _provision(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         if facts.claim.storage_provisioner != DRIVER:
-            return Done()  # the binder asks for a volume once nothing there fits
+            return Done()  # the binder requests a volume once no existing one fits
         assert facts.storage_class is not None  # noqa: S101 - checked by the caller
         name = await provision(
             self._transport,
@@ -248,7 +248,7 @@ class Claims:
 
     def _class(self, facts: Facts) -> Object:
         found = self._caches[STORAGE_CLASS].get(facts.claim.class_name)
-        assert found is not None  # noqa: S101 - the facts were made of it, in this same turn of the loop or the last
+        assert found is not None  # noqa: S101 - the facts were built from it
         return found
 
     def _labels(self, claim: Json, facts: Facts) -> dict[str, str]:
@@ -264,6 +264,6 @@ class Claims:
 
 
 def _may_have_former(facts: Facts) -> bool:
-    """Whether the fence has to look for a former volume; a plain claim has none where only ordinals adopt."""
+    """Report whether the fence has to check for a former volume; a claim of no ordinal has none with adopt: Ordinal."""
     adopts = facts.storage_class.adopts if facts.storage_class else "Never"
     return not facts.claim.forgets and (adopts == "Claim" or (adopts == "Ordinal" and bool(facts.ordinals)))

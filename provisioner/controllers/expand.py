@@ -1,7 +1,7 @@
 """
-Bound claims that ask for more than they have: their volumes grow, and their status tells how far that is.
+Reconcile bound claims that request more than their capacity: expand their volumes, and update their status.
 
-The node's part, the filesystem, is kubelet's in a cluster and the agent's in the embedded engine.
+The filesystem is expanded on the node, by kubelet in a cluster and by the engine's kubelet.
 Source of the flow: external-resizer, pkg/controller.
 """
 
@@ -14,7 +14,7 @@ from provisioner.actions import resize_status
 from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
-from provisioner.actions.expand_volume import Expands, Grown, grow, write_grown
+from provisioner.actions.expand_volume import ExpandResult, Expands, expand, write_expanded
 from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Expansion, Turn, expansion, has
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
@@ -36,7 +36,7 @@ DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Expand:
-    """One reconciler: the size of a bound claim's volume."""
+    """The reconciler of the size of a bound claim's volume."""
 
     name = "expand"
     workers = 2
@@ -48,10 +48,10 @@ class Expand:
         self._drivers = drivers
         self._retries = Backoff()
         self._refused: set[str] = set()
-        """UIDs of claims whose last try ended with a final answer; unknown after a restart, as upstream."""
+        """UIDs of claims whose last attempt had a final answer; lost at a restart, as in upstream."""
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A claim wakes itself, a volume its claim, a class the claims that may wait for it."""
+        """Return the triggers: the claim itself, its volume, and the class that it may wait for."""
         return {CLAIM: lambda claim: [claim_key(claim)], VOLUME: claim_of_volume, STORAGE_CLASS: self._of_class}
 
     def _of_class(self, storage_class: Json) -> Iterable[Key]:
@@ -59,13 +59,13 @@ class Expand:
         return [claim_key(each) for each in self._caches[CLAIM].all() if each["spec"].get("storageClassName") == name]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Decide whose turn it is; act when it is ours."""
+        """Reconcile one claim: expand its volume when it is the controller's turn."""
         found = self._caches[CLAIM].get(key[1], key[0])
-        held = self._caches[VOLUME].get(found["spec"].get("volumeName") or "") if found else None
-        if found is None or held is None:
+        pv = self._caches[VOLUME].get(found["spec"].get("volumeName") or "") if found else None
+        if found is None or pv is None:
             return Done()
         try:
-            claim, volume = Claim.of(found), Volume.of(held)
+            claim, volume = Claim.of(found), Volume.of(pv)
             named = self._caches[STORAGE_CLASS].get(claim.class_name)
             storage_class = StorageClass.of(named) if named else None
         except InvalidObject as error:
@@ -73,73 +73,73 @@ class Expand:
         decision = expansion(claim, volume, storage_class=storage_class, refused=claim.uid in self._refused)
         match decision.turn:
             case Turn.CONTROLLER:
-                return await self._expand(found, held, claim, decision)
+                return await self._expand(found, pv, claim, decision)
             case Turn.USER:
                 message = "; ".join(each.message for each in decision.reasons)
                 await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
             case Turn.NONE:
                 self._retries.forget(claim.uid)
                 self._refused.discard(claim.uid)
-                await self._unmark(held, claim, volume)
+                await self._unmark(pv, claim, volume)
         return Done()
 
-    async def _expand(self, found: Json, held: Json, claim: Claim, decision: Expansion) -> Done | RequeueAfter:
-        size, name = decision.size, held["metadata"]["name"]
+    async def _expand(self, found: Json, pv: Json, claim: Claim, decision: Expansion) -> Done | RequeueAfter:
+        size, name = decision.size, pv["metadata"]["name"]
         if pause := self._pause(claim, size):
-            return RequeueAfter(pause, "it was refused a moment ago")
+            return RequeueAfter(pause, "the same request was refused a moment ago")
         if claim.allocated != size or not claim.resize_status:
             found = await write_status(self._transport, found, resize_status.in_progress(found, size=size))
         if not self._retries.knows(claim.uid, size):
-            message = f"volume {name} grows from {claim.capacity.readable()} to {size.readable(up=True)}"
+            message = f"volume {name} is expanded from {claim.capacity.readable()} to {size.readable(up=True)}"
             await self._announcer.say(found, warning=False, reason="Resizing", message=message)
         try:
-            grown = await grow(self._drivers, held, size=size, before=str(claim.capacity))
+            expanded = await expand(self._drivers, pv, size=size, before=str(claim.capacity))
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             return await self._failed(found, claim, size, error)
         self._retries.forget(claim.uid)
         self._refused.discard(claim.uid)
-        await write_grown(self._transport, held, grown)
-        await self._grown(found, name, grown)
+        await write_expanded(self._transport, pv, expanded)
+        await self._report_expanded(found, name, expanded)
         return Done()
 
     def _pause(self, claim: Claim, size: Quantity) -> float:
-        """Seconds to wait before the driver is asked; what a node refused is begun anew only after a while."""
+        """Return the seconds until the driver is called; after the refusal of a node it is called again later."""
         if claim.resize_status == NODE_INFEASIBLE and not self._retries.knows(claim.uid, size):
             return self._retries.failed(claim.uid, size, slowly=True)
         return self._retries.left(claim.uid, size)
 
     async def _failed(self, found: Json, claim: Claim, size: Quantity, error: RpcError) -> RequeueAfter:
-        """Tell it, and try again: soon what may pass, slowly what will be refused again."""
+        """Report the error, and retry: soon if it is temporary, slowly if it is final."""
         if error.final:
             self._refused.add(claim.uid)
         else:
             self._refused.discard(claim.uid)
         pause = self._retries.failed(claim.uid, size, slowly=error.infeasible)
-        message = f"volume {claim.volume_name} cannot grow to {size.readable(up=True)}: {error.message}"
+        message = f"volume {claim.volume_name} cannot be expanded to {size.readable(up=True)}: {error.message}"
         is_new = await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
         level = logging.WARNING if is_new else logging.DEBUG
-        log.log(level, "volume.not-expanded", volume=claim.volume_name, code=error.code.name, error=error.message)
+        log.log(level, "volume.expand_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
         status = resize_status.failed(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)
 
-    async def _grown(self, found: Json, name: str, grown: Grown) -> None:
-        if grown.node_too:
+    async def _report_expanded(self, found: Json, name: str, expanded: ExpandResult) -> None:
+        if expanded.node_too:
             await write_status(self._transport, found, resize_status.waits_for_node(found))
-            message = f"volume {name} has grown to {grown.capacity}; its filesystem grows on the node"
+            message = f"volume {name} is expanded to {expanded.capacity}; the node expands its filesystem"
             await self._announcer.say(found, warning=False, reason="FileSystemResizeRequired", message=message)
         else:
-            await write_status(self._transport, found, resize_status.finished(found, size=grown.capacity))
-            message = f"volume {name} has {grown.capacity}"
+            await write_status(self._transport, found, resize_status.finished(found, size=expanded.capacity))
+            message = f"volume {name} is expanded to {expanded.capacity}"
             await self._announcer.say(found, warning=False, reason="VolumeResizeSuccessful", message=message)
 
-    async def _unmark(self, held: Json, claim: Claim, volume: Volume) -> None:
-        """Once the claim has all that its volume has, the note of what it had before is of no use."""
+    async def _unmark(self, pv: Json, claim: Claim, volume: Volume) -> None:
+        """Remove the annotation with the former size once the claim reports the volume's capacity."""
         ref = volume.claim_ref
         bound = claim.phase == "Bound" and ref is not None and ref.uid == claim.uid and claim.volume_name == volume.name
         if bound and PRE_RESIZE_CAPACITY in volume.annotations and has(claim, volume) >= volume.capacity:
-            version = held["metadata"]["resourceVersion"]
+            version = pv["metadata"]["resourceVersion"]
             patch = {"metadata": {"resourceVersion": version, "annotations": {PRE_RESIZE_CAPACITY: None}}}
             await self._transport.patch(VOLUME, volume.name, patch)

@@ -1,5 +1,5 @@
 """
-Bound claims that ask for another VolumeAttributesClass: their volumes get its parameters, their status tells the rest.
+Reconcile bound claims that request another VolumeAttributesClass: modify their volumes, and update their status.
 
 Source of the flow: external-resizer, pkg/modifycontroller.
 """
@@ -33,14 +33,14 @@ DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Modifies(Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
-        """Change what the volume's mutable parameters say."""
+        """Set the volume's mutable parameters."""
 
 
 class Modify:
-    """One reconciler: the attributes of a bound claim's volume."""
+    """The reconciler of the VolumeAttributesClass of a bound claim's volume."""
 
     name = "modify"
     workers = 2
@@ -53,7 +53,7 @@ class Modify:
         self._retries = Backoff()
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A claim wakes itself, a volume its claim, a class the claims that name it."""
+        """Return the triggers: the claim itself, its volume, and the class that it names."""
         return {CLAIM: lambda claim: [claim_key(claim)], VOLUME: claim_of_volume, ATTRIBUTES_CLASS: self._of_class}
 
     def _of_class(self, found: Json) -> Iterable[Key]:
@@ -62,21 +62,21 @@ class Modify:
         return [claim_key(each) for each in claims if each["spec"].get("volumeAttributesClassName") == name]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Decide whether the volume is to be changed; change it."""
+        """Reconcile one claim: modify its volume when that is needed."""
         found = self._caches[CLAIM].get(key[1], key[0])
-        held = self._caches[VOLUME].get(found["spec"].get("volumeName") or "") if found else None
-        if found is None or held is None:
+        pv = self._caches[VOLUME].get(found["spec"].get("volumeName") or "") if found else None
+        if found is None or pv is None:
             return Done()
         try:
             claim = Claim.of(found)
             named = self._caches[ATTRIBUTES_CLASS].get(claim.attributes_class)
             attributes_class = AttributesClass.of(named) if named else None
-            decision = modification(claim, Volume.of(held), attributes_class=attributes_class)
+            decision = modification(claim, Volume.of(pv), attributes_class=attributes_class)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
         match decision.step:
             case Step.MODIFY if attributes_class is not None:
-                return await self._modify(found, held, claim, attributes_class)
+                return await self._modify(found, pv, claim, attributes_class)
             case Step.WAIT | Step.REFUSE:
                 target, message = claim.attributes_class, "; ".join(each.message for each in decision.reasons)
                 status = modify_status.pending(found, target=target)
@@ -90,45 +90,47 @@ class Modify:
         self._retries.forget(claim.uid)
         return Done()
 
-    async def _modify(self, found: Json, held: Json, claim: Claim, wanted: AttributesClass) -> Done | RequeueAfter:
-        if pause := self._retries.left(claim.uid, wanted.name):
-            return RequeueAfter(pause, "it was refused a moment ago")
-        volume = held["metadata"]["name"]
-        if claim.modify_target != wanted.name or claim.modify_status not in {IN_PROGRESS, INFEASIBLE}:
-            status = modify_status.in_progress(found, target=wanted.name)
+    async def _modify(self, found: Json, pv: Json, claim: Claim, requested: AttributesClass) -> Done | RequeueAfter:
+        if pause := self._retries.left(claim.uid, requested.name):
+            return RequeueAfter(pause, "the same request was refused a moment ago")
+        volume = pv["metadata"]["name"]
+        if claim.modify_target != requested.name or claim.modify_status not in {IN_PROGRESS, INFEASIBLE}:
+            status = modify_status.in_progress(found, target=requested.name)
             found = await write_status(self._transport, found, status)
-        if not self._retries.knows(claim.uid, wanted.name):
-            message = f"volume {volume} is given the attributes of class {wanted.name}"
+        if not self._retries.knows(claim.uid, requested.name):
+            message = f"volume {volume} is modified to VolumeAttributesClass {requested.name}"
             await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
         try:
-            await self._drivers.modify_volume(held["spec"]["csi"]["volumeHandle"], wanted.parameters)
+            await self._drivers.modify_volume(pv["spec"]["csi"]["volumeHandle"], requested.parameters)
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
-            return await self._failed(found, claim, wanted, error)
+            return await self._failed(found, claim, requested, error)
         self._retries.forget(claim.uid)
-        await self._write_volume(held, wanted.name)
-        await write_status(self._transport, found, modify_status.finished(found, current=wanted.name))
-        message = f"volume {volume} has the attributes of class {wanted.name}"
+        await self._write_volume(pv, requested.name)
+        await write_status(self._transport, found, modify_status.finished(found, current=requested.name))
+        message = f"volume {volume} has the attributes of class {requested.name}"
         await self._announcer.say(found, warning=False, reason="VolumeModifySuccessful", message=message)
-        log.info("volume.modified", volume=volume, attributes_class=wanted.name)
+        log.info("volume.modified", volume=volume, attributes_class=requested.name)
         return Done()
 
-    async def _failed(self, found: Json, claim: Claim, wanted: AttributesClass, error: RpcError) -> RequeueAfter:
-        """Tell it, and try again: soon what may pass, slowly what will be refused again."""
-        pause = self._retries.failed(claim.uid, wanted.name, slowly=error.infeasible)
-        message = f"volume {claim.volume_name} cannot have the attributes of class {wanted.name}: {error.message}"
+    async def _failed(self, found: Json, claim: Claim, requested: AttributesClass, error: RpcError) -> RequeueAfter:
+        """Report the error, and retry: soon if it is temporary, slowly if it is final."""
+        pause = self._retries.failed(claim.uid, requested.name, slowly=error.infeasible)
+        message = (
+            f"volume {claim.volume_name} cannot be modified to VolumeAttributesClass {requested.name}: {error.message}"
+        )
         is_new = await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
         level = logging.WARNING if is_new else logging.DEBUG
-        log.log(level, "volume.not-modified", volume=claim.volume_name, code=error.code.name, error=error.message)
-        status = modify_status.failed(found, target=wanted.name, message=error.message, infeasible=error.infeasible)
+        log.log(level, "volume.modify_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
+        status = modify_status.failed(found, target=requested.name, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)
 
-    async def _write_volume(self, held: Json, name: str) -> None:
-        """The volume before the claim: what a claim says to have, its volume has."""
-        if held["spec"].get("volumeAttributesClassName") != name:
-            metadata = held["metadata"]
+    async def _write_volume(self, pv: Json, name: str) -> None:
+        """Write the PersistentVolume; it is written before the claim, whose status must not be ahead of it."""
+        if pv["spec"].get("volumeAttributesClassName") != name:
+            metadata = pv["metadata"]
             patch = {
                 "metadata": {"resourceVersion": metadata["resourceVersion"]},
                 "spec": {"volumeAttributesClassName": name},

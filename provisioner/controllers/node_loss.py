@@ -1,9 +1,9 @@
 """
-Volumes whose node is gone, of classes that say `onNodeLoss: Release`: their claims are let go, their data is kept.
+Reconcile volumes whose node is lost, of classes with `onNodeLoss: Release`: delete their claims, retain their data.
 
-All that is known between two looks stands on the PersistentVolume, and so survives a change of the leader. What the
-caches say is asked of the API itself once more before anything is let go. The old volume is marked last: until then the
-claim that the StatefulSet made anew waits for it, so that nothing is decided twice.
+The state is stored in annotations of the PersistentVolume, and so survives a change of the leader. Before a claim is
+deleted, the facts are read from the API server. The old volume is released last: until then the claim that the
+StatefulSet recreated waits for it, so that nothing is decided twice.
 """
 
 import contextlib
@@ -26,21 +26,21 @@ from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
-from provisioner.observe.node_loss_facts import Drivers, blocked_by, look, look_live
+from provisioner.observe.node_loss_facts import Drivers, blocked_by, from_api_server, from_caches
 from provisioner.observe.node_loss_triggers import NodeLossTriggers
 
 log = structlog.get_logger()
 
 CONFIRM_SECONDS = 1.0
 SLOWLY_SECONDS = 60.0
-"""Between two tries of what stays refused until an admin does something."""
+"""The interval between retries of what stays refused until an admin acts."""
 
 FINAL = frozenset({Step.DELETE_CLAIM, Step.LEAVE, Step.PROMPT, Step.RELEASE, Step.NOTE_RETURN})
-"""What is not decided on caches alone: without the note of its loss a volume may be deleted."""
+"""The steps that are not taken on cached facts alone: without the record of its loss a volume may be deleted."""
 
 
 class NodeLoss:
-    """One reconciler: a volume, and whether the node that has it is gone for good."""
+    """The reconciler of volumes whose node may be lost."""
 
     name = "node-loss"
     workers = 2
@@ -48,30 +48,30 @@ class NodeLoss:
     def __init__(
         self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Drivers, grace: float
     ) -> None:
-        """`grace`: for how many seconds a node has to be gone."""
+        """Set `grace` to the seconds after which a missing node is lost."""
         self._transport = transport
         self._caches = caches
         self._announcer = EventDeduplicator(recorder)
         self._drivers = drivers
         self._grace = grace
-        self._wakes = NodeLossTriggers(caches[VOLUME])
+        self._triggers = NodeLossTriggers(caches[VOLUME])
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """See Wakes."""
-        return self._wakes.watches()
+        """Return the triggers; see NodeLossTriggers."""
+        return self._triggers.watches()
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Look, decide, and before anything is let go look again at what the API itself says."""
+        """Reconcile one volume; before a claim is deleted, decide again on facts from the API server."""
         found = self._caches[VOLUME].get(key[1])
         if found is None:
             return Done()
         try:
-            seen = look(found, self._caches, self._drivers)
+            seen = from_caches(found, self._caches, self._drivers)
             decided = next_step(seen, grace=self._grace)
             if decided.step in FINAL:
-                found, seen = await look_live(self._transport, key[1], self._drivers)
+                found, seen = await from_api_server(self._transport, key[1], self._drivers)
                 if next_step(seen, grace=self._grace) != decided:
-                    return RequeueAfter(CONFIRM_SECONDS, "the API server knows more than the caches")
+                    return RequeueAfter(CONFIRM_SECONDS, "the caches are older than the API server")
                 seen = dataclasses.replace(seen, blocked_by=blocked_by(seen.claim, self._caches))
                 decided = next_step(seen, grace=self._grace)
         except InvalidObject as error:
@@ -86,34 +86,34 @@ class NodeLoss:
                 await self._annotate(found, {LOST_SINCE: None})
             case Step.NOTE_LOSS:
                 await self._annotate(found, {LOST_SINCE: _now()})
-                await self._tell(seen, "NodeLost", node_loss_messages.lost(seen, grace=self._grace))
+                await self._record(seen, "NodeLost", node_loss_messages.lost(seen, grace=self._grace))
             case Step.WAIT:
                 return RequeueAfter(decided.seconds, "the node may come back")
             case Step.DELETE_CLAIM:
                 return await self._let_go(seen)
             case Step.LEAVE:
-                await self._tell(seen, "ClaimKept", node_loss_messages.left(seen))
+                await self._record(seen, "ClaimKept", node_loss_messages.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
             case Step.PROMPT:
                 await self._prompt(seen.volume)
-                return RequeueAfter(SLOWLY_SECONDS, "its set makes the claim anew")
+                return RequeueAfter(SLOWLY_SECONDS, "its StatefulSet recreates the claim")
             case Step.RELEASE:
                 await self._release(found, seen.volume)
         return Done()
 
     async def _let_go(self, seen: Loss) -> Done | RequeueAfter:
-        assert seen.claim is not None  # noqa: S101 - there is nothing to let go without one
+        assert seen.claim is not None  # noqa: S101 - a claim is deleted only when there is one
         try:
             await delete_claim(self._transport, seen.claim)
         except Forbidden as error:
-            await self._tell(seen, "ClaimKept", node_loss_messages.forbidden(seen))
+            await self._record(seen, "ClaimKept", node_loss_messages.forbidden(seen))
             return RequeueAfter(SLOWLY_SECONDS, error.message)
-        await self._tell(seen, "ClaimReleased", node_loss_messages.claim_deleted(seen))
-        return Done()  # the claim wakes this key when it is gone
+        await self._record(seen, "ClaimReleased", node_loss_messages.claim_deleted(seen))
+        return Done()  # the claim triggers this key when it is deleted
 
     async def _prompt(self, volume: Volume) -> None:
         ref = volume.claim_ref
-        assert ref is not None  # noqa: S101 - nobody else is let go of a volume
+        assert ref is not None  # noqa: S101 - only a volume with a claimRef is released
         for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
             message = node_loss_messages.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
             await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
@@ -124,8 +124,8 @@ class NodeLoss:
         await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
         log.info("volume.released", volume=volume.name, claim=str(volume.claim_ref), node=last_node(volume))
 
-    async def _tell(self, seen: Loss, reason: str, message: str) -> None:
-        """On the claim, where people look."""
+    async def _record(self, seen: Loss, reason: str, message: str) -> None:
+        """Record an Event on the claim."""
         if seen.claim is None:
             return
         claim = self._caches[CLAIM].get(seen.claim.name, seen.claim.namespace)
@@ -133,7 +133,7 @@ class NodeLoss:
             await self._announcer.say(claim, warning=True, reason=reason, message=message)
 
     async def _annotate(self, volume: Json, annotations: Mapping[str, str | None]) -> None:
-        """On the volume as it was judged. Raises Conflict."""
+        """Write annotations to the volume. Raises Conflict when it has changed since the decision."""
         metadata = volume["metadata"]
         patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "annotations": annotations}}
         with contextlib.suppress(NotFound):

@@ -1,9 +1,9 @@
 """
-Volumes that were made for a claim which went before their PersistentVolume was saved.
+Reconcile volumes of a claim that was deleted before their PersistentVolume was created.
 
-external-provisioner leaks them when it stops at that moment. The driver's manifest tells whose they were: those whose
-policy is Delete go to the trash, and so do those that nobody ever got because their making was interrupted. Others are
-retained, and their claim finds them when it comes back.
+external-provisioner leaks them when it stops at that moment. The driver's manifest names their claim. Volumes with
+policy Delete, and those whose creation was interrupted, are moved to the trash. Others are retained, and a recreated
+claim adopts them.
 """
 
 import contextlib
@@ -34,17 +34,17 @@ LOOK_AGAIN_SECONDS = 60.0
 
 
 class Driver(Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """The volumes whose holder has these labels."""
+        """Return the volumes whose owner record has these labels."""
 
     async def delete_volume(self, handle: str) -> None:
         """Move the volume to the trash."""
 
 
 class Orphans:
-    """One reconciler: the volumes of this cluster on all nodes."""
+    """The reconciler of the volumes of this cluster on all nodes."""
 
     name = "orphans"
     workers = 1
@@ -55,21 +55,21 @@ class Orphans:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """The cluster, to begin with; after that only time."""
+        """Return the trigger: the cluster's UID; afterwards it runs periodically."""
         return {
             NAMESPACE: lambda each: [("", CLUSTER_NAMESPACE)] if each["metadata"]["name"] == CLUSTER_NAMESPACE else ()
         }
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Delete what has neither an object nor a claim any more, asked live."""
+        """Delete volumes without a PersistentVolume and a claim, both read from the API server."""
         cluster = cluster_uid(self._caches)
         if key[1] != CLUSTER_NAMESPACE or not cluster:
             return Done()
-        with contextlib.suppress(DriverUnavailable):  # of those that are away nothing is decided
+        with contextlib.suppress(DriverUnavailable):  # nothing is decided about volumes of unavailable drivers
             for manifest in await self._drivers.list_manifests({HOLDER_CLUSTER_UID: cluster}):
                 if _may_go(manifest) and not await self._has_owner(manifest):
                     await self._delete(manifest)
-        return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may go while its volume is being made")
+        return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may be deleted while its volume is being created")
 
     async def _delete(self, manifest: "inventory_pb2.Manifest") -> None:
         with contextlib.suppress(DriverUnavailable):
@@ -77,18 +77,18 @@ class Orphans:
             log.info("orphan.deleted", handle=manifest.volume_id)
 
     async def _has_owner(self, manifest: "inventory_pb2.Manifest") -> bool:
-        """Whether a claim still waits for the volume, or a PersistentVolume stands for it."""
+        """Report whether a claim still waits for the volume, or it has a PersistentVolume."""
         holder = manifest.holder.labels
         with contextlib.suppress(NotFound):
             claim = await self._transport.get(CLAIM, holder[HOLDER_CLAIM], holder[HOLDER_NAMESPACE])
             if claim["metadata"]["uid"] == holder[HOLDER_CLAIM_UID]:
                 return True
-        # Objects are looked for after the claim: the other way round, one made in between would be missed.
+        # The PersistentVolume is read after the claim, so that one created in between is not missed.
         listing = await self._transport.list(VOLUME)
         handles = {(each["spec"].get("csi") or {}).get("volumeHandle") for each in listing.items}
         return manifest.volume_id in handles
 
 
 def _may_go(manifest: "inventory_pb2.Manifest") -> bool:
-    """Whether nobody's bytes are in it, or nobody is to have them any longer (I3)."""
+    """Report whether the volume may be deleted: it was never bound, or its policy is Delete (I3)."""
     return manifest.state == "creating" or manifest.holder.labels.get(HOLDER_RECLAIM_POLICY) == "Delete"

@@ -1,7 +1,8 @@
 """
-Who holds a volume, written where it outlives the API server: PV annotations first, then the driver's manifest.
+Record the owner of each bound volume in annotations of its PersistentVolume, then in the driver's manifest.
 
-Each bound volume of ours is told to the driver once per life of this process; the driver ignores what it knows.
+The manifest survives the loss of the API server. Each bound volume is sent to the driver once after this process
+started; the driver ignores a known owner.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,18 +31,18 @@ log = structlog.get_logger()
 
 DRIVER_UNAVAILABLE_SECONDS = 0.5
 DISK_AWAY_SECONDS = 60.0
-"""Between two tries to tell of a volume that no pod uses: its disk may stay away, and each try asks all drivers."""
+"""The retry interval for a volume on an unavailable disk, since each attempt queries all drivers."""
 
 
 class Records(Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        """Write the holder into the manifest."""
+        """Record the owner in the manifest."""
 
 
 class Ownership:
-    """One reconciler: the recorded holder of a bound volume."""
+    """The reconciler of the owner record of a bound volume."""
 
     name = "holders"
     workers = 2
@@ -54,7 +55,7 @@ class Ownership:
         caches[VOLUME].add_index(OF_POOL, pools_of_volume)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself; so do its claim, that one's set, and, for a marked volume, the node of its disk."""
+        """Return the triggers: the volume, its claim, the claim's set, and the node of its disk."""
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             CLAIM: lambda claim: [("", claim["spec"]["volumeName"])] if claim["spec"].get("volumeName") else (),
@@ -75,7 +76,7 @@ class Ownership:
                 yield "", claim["spec"]["volumeName"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Write the holder where it is not written yet."""
+        """Reconcile one volume: record its owner where it is not recorded yet."""
         volume = self._caches[VOLUME].get(key[1])
         if volume is None:
             self._acknowledged.pop(key[1], None)
@@ -87,7 +88,7 @@ class Ownership:
         bound = volume.get("status", {}).get("phase") == "Bound"
         if RELEASED in annotations or (RECOVERED in annotations and not bound):
             labels = labels_of(volume, cluster_uid=cluster_uid(self._caches))
-            return await self._tell(volume, labels, again=DISK_AWAY_SECONDS)
+            return await self._record_owner(volume, labels, again=DISK_AWAY_SECONDS)
         if not bound:
             return Done()
         claim = self._caches[CLAIM].get(ref["name"], ref["namespace"])
@@ -109,11 +110,11 @@ class Ownership:
                 "metadata": {"resourceVersion": volume["metadata"]["resourceVersion"], "annotations": wanted},
             }
             await self._transport.patch(VOLUME, key[1], patch)
-            return Done()  # the changed volume wakes this key again
-        return await self._tell(volume, labels, again=DRIVER_UNAVAILABLE_SECONDS)
+            return Done()  # the changed volume triggers this key again
+        return await self._record_owner(volume, labels, again=DRIVER_UNAVAILABLE_SECONDS)
 
-    async def _tell(self, volume: Object, labels: Mapping[str, str], *, again: float) -> Done | RequeueAfter:
-        """Let the driver write it down, once."""
+    async def _record_owner(self, volume: Object, labels: Mapping[str, str], *, again: float) -> Done | RequeueAfter:
+        """Have the driver record the owner, once."""
         name = volume["metadata"]["name"]
         if self._acknowledged.get(name) != labels:
             try:

@@ -1,4 +1,4 @@
-"""Pools as Node labels: ``pool.mooring.dev/<uuid>: present`` while the node's driver has the pool, healthy."""
+"""Reconcile pool labels of Nodes: ``pool.mooring.dev/<uuid>: present`` while the node's driver has a healthy pool."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -21,23 +21,23 @@ DRIVER_UNAVAILABLE_SECONDS = 1.0
 
 
 class Drivers(Protocol):
-    """What this reconciler asks of the drivers."""
+    """The calls to the drivers that this reconciler needs."""
 
     def nodes(self) -> Sequence[str]:
-        """The nodes that have a driver."""
+        """Return the nodes that have a driver."""
 
     async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
-        """The node's pools. Raises RpcError."""
+        """Return the node's pools. Raises RpcError."""
 
     def moved_from(self, node: str) -> frozenset[str]:
-        """UUIDs of pools that this node, whose driver does not answer, had, and that another has by now."""
+        """Return the UUIDs of former pools of this node, whose driver is unavailable, that another node has now."""
 
     def forget(self, node: str) -> None:
-        """The node is no more."""
+        """Forget a deleted node."""
 
 
 class Pools:
-    """One reconciler: the pool labels of each node. Those of a node whose driver is away stay as they are."""
+    """The reconciler of each node's pool labels, which stay while its driver is unavailable."""
 
     name = "pools"
     workers = 4
@@ -48,18 +48,18 @@ class Pools:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A node wakes itself; a driver's pools are looked at again in between."""
+        """Return the trigger: the node itself; its pools are also polled."""
         return {NODE: lambda node: [("", node["metadata"]["name"])]}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Add and remove labels until they say what the driver says."""
+        """Reconcile one node: add and remove labels until they match the driver's pools."""
         name = key[1]
         node = self._caches[NODE].get(name)
         if node is None:
             self._drivers.forget(name)
             return Done()
         labels = node["metadata"].get("labels") or {}
-        again = RequeueAfter(LOOK_AGAIN_SECONDS, "a pool may come or go without an event")
+        again = RequeueAfter(LOOK_AGAIN_SECONDS, "pools change without an event")
         try:
             if name not in self._drivers.nodes():
                 raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="no driver yet")
@@ -76,23 +76,23 @@ class Pools:
 
 
 def healthy(pools: "Iterable[inventory_pb2.Pool]") -> frozenset[str]:
-    """UUIDs of the pools that can be used; one that is reported twice is a cloned disk and counts as none."""
+    """Return the UUIDs of the usable pools, without duplicate pools."""
     seen = [pool.uuid for pool in pools if pool.uuid and not pool.problem]
     return frozenset(uuid for uuid in seen if seen.count(uuid) == 1)
 
 
 def former_name(labels: Mapping[str, str], name: str) -> dict[str, str | None]:
     """
-    The merge patch that takes a renamed node's former name off it.
+    Return the merge patch that removes a renamed node's former name.
 
-    The driver's pod of before may still have registered with the new Node, under the old name; kubelet refuses another
-    value than the label has, and with it the driver. Source: kubernetes, pkg/volume/csi/nodeinfomanager.
+    The former driver pod may have registered with the new Node under the old name. Kubelet refuses a driver whose
+    value differs from the label. Source: kubernetes, pkg/volume/csi/nodeinfomanager.
     """
     return {NODE_TOPOLOGY: None} if labels.get(NODE_TOPOLOGY, name) != name else {}
 
 
 def label_changes(labels: Mapping[str, str], present: frozenset[str]) -> dict[str, str | None]:
-    """The merge patch of the labels: None removes."""
+    """Return the merge patch of the labels; None removes one."""
     wanted = pool_labels(present)
     have = {key for key in labels if key.startswith(POOL_LABEL_PREFIX)}
     changes: dict[str, str | None] = dict.fromkeys(sorted(have - wanted))
@@ -101,5 +101,5 @@ def label_changes(labels: Mapping[str, str], present: frozenset[str]) -> dict[st
 
 
 def pool_labels(uuids: Iterable[str]) -> set[str]:
-    """The keys of the pools' labels."""
+    """Return the keys of the pools' labels."""
     return {f"{POOL_LABEL_PREFIX}{uuid}" for uuid in uuids}

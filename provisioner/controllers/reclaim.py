@@ -1,7 +1,7 @@
 """
-Released volumes: those whose policy says Delete go to the driver's trash, then leave the API; others stay as they are.
+Reconcile released volumes: delete those with policy Delete, in the driver and in the API server; retain the others.
 
-The order is external-provisioner's: DeleteVolume, delete the PersistentVolume, drop the finalizer.
+The order is external-provisioner's: DeleteVolume, delete the PersistentVolume, remove the finalizer.
 """
 
 import contextlib
@@ -23,18 +23,17 @@ from provisioner.model.names import LOST_SINCE, PROVISIONER_FINALIZER, RELEASED
 log = structlog.get_logger()
 
 DRIVER_UNAVAILABLE_SECONDS = 0.5
-IN_USE_SECONDS = 1.0
 
 
 class Deletes(Protocol):
-    """What this reconciler asks of the driver."""
+    """The calls to the driver that this reconciler needs."""
 
     async def delete_volume(self, handle: str) -> None:
         """Move the volume to the trash."""
 
 
 class Reclaim:
-    """One reconciler: the end of a volume of our driver."""
+    """The reconciler that deletes released volumes of Mooring's driver."""
 
     name = "release"
     workers = 4
@@ -46,11 +45,11 @@ class Reclaim:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself."""
+        """Return the trigger: the volume itself."""
         return {VOLUME: lambda volume: [("", volume["metadata"]["name"])]}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Delete the volume when that is due; keep its finalizer in step with its policy until then."""
+        """Reconcile one volume: delete it when it is due; until then set its finalizer according to its policy."""
         volume = self._caches[VOLUME].get(key[1])
         if volume is None or not managed_by_us(volume):
             return Done()
@@ -68,7 +67,7 @@ class Reclaim:
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
-            message = f"{error.message}; it is tried again"
+            message = f"{error.message}; it is retried"
             await self._recorder.record(volume, type="Warning", reason="VolumeFailedDelete", message=message)
             raise
         with contextlib.suppress(NotFound):
@@ -80,9 +79,9 @@ class Reclaim:
 
     async def _still_due(self, cached: Json) -> Json | None:
         """
-        Ask the API itself, for the volume and then for its claim: a cache that lags must not cost anybody's bytes (I3).
+        Read the volume and then its claim from the API server: a stale cache must not lead to lost data (I3).
 
-        An admin may have turned the policy to Retain since; that counts until the driver is asked.
+        An admin may have changed the policy to Retain, which counts until the driver is called.
         """
         try:
             volume = await self._transport.get(VOLUME, cached["metadata"]["name"])
@@ -92,7 +91,7 @@ class Reclaim:
         return volume if same and due(volume) and await self._is_nobodys(volume) else None
 
     async def _is_nobodys(self, volume: Json) -> bool:
-        """Whether its claim is gone, or was bound to another volume while this one was made; that is never undone."""
+        """Report whether its claim was deleted, or bound to another volume while this one was created."""
         ref = volume["spec"].get("claimRef") or {}
         if not ref.get("uid"):
             return False
@@ -103,7 +102,7 @@ class Reclaim:
         return claim["metadata"]["uid"] != ref["uid"] or _is_bound_elsewhere(claim, volume)
 
     async def _keep_finalizer(self, volume: Json) -> None:
-        """The finalizer stands on volumes with policy Delete only; others may go without us."""
+        """Set the finalizer on volumes with policy Delete only; others may be deleted without Mooring."""
         has = PROVISIONER_FINALIZER in (volume["metadata"].get("finalizers") or [])
         wants = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
         if has and not wants:
@@ -127,9 +126,10 @@ class Reclaim:
 
 def due(volume: Object) -> bool:
     """
-    Whether the API objects say that the volume is to be deleted.
+    Report whether the API objects require that the volume is deleted.
 
-    One that was released, by an admin or because its node was gone, is kept until its object is deleted.
+    A volume that was released, by an admin or because its node was lost, is retained until its PersistentVolume is
+    deleted.
     """
     metadata = volume["metadata"]
     kept = {RELEASED, LOST_SINCE} & (metadata.get("annotations") or {}).keys()
@@ -137,7 +137,7 @@ def due(volume: Object) -> bool:
         return False
     if _phase(volume) != "Released" or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
         return False
-    # Without the finalizer a volume that is already being deleted has been dealt with.
+    # A volume that is being deleted and has no finalizer was deleted in the driver already.
     return "deletionTimestamp" not in metadata or PROVISIONER_FINALIZER in (metadata.get("finalizers") or [])
 
 

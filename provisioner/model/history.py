@@ -12,7 +12,7 @@ MOST = limits.HISTORY_CLAIMS
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Owner:
     """One claim that owned the volume. `since` is in UTC (RFC 3339); `stateful_set` is "" for a claim of no ordinal."""
 
     namespace: str
@@ -23,7 +23,7 @@ class Held:
     since: str
 
     @classmethod
-    def of(cls, labels: Mapping[str, str], *, since: str) -> "Held":
+    def of(cls, labels: Mapping[str, str], *, since: str) -> "Owner":
         """Return the claim that the labels of an owner record describe."""
         return cls(
             namespace=labels.get(names.HOLDER_NAMESPACE, ""),
@@ -40,21 +40,21 @@ class Held:
         return f"{self.stateful_set}-{self.ordinal}" if self.stateful_set else ""
 
 
-def read(annotation: str) -> tuple[Held, ...]:
+def read(annotation: str) -> tuple[Owner, ...]:
     """Return the claims in the annotation; none where Mooring did not write it."""
     try:
-        return tuple(Held(**each) for each in json.loads(annotation or "[]"))
+        return tuple(Owner(**each) for each in json.loads(annotation or "[]"))
     except (ValueError, TypeError):
         return ()
 
 
-def write(held: Sequence[Held]) -> str:
+def write(owners: Sequence[Owner]) -> str:
     """Return the annotation."""
-    return json.dumps([asdict(each) for each in held[-MOST:]], separators=(",", ":"))
+    return json.dumps([asdict(each) for each in owners[-MOST:]], separators=(",", ":"))
 
 
-def lengthened(held: Sequence[Held], by: Held) -> tuple[Held, ...]:
+def lengthened(owners: Sequence[Owner], by: Owner) -> tuple[Owner, ...]:
     """Return the claims with one more, unless that is the last one already."""
-    if held and held[-1].claim_uid == by.claim_uid:
-        return tuple(held)
-    return (*held, by)
+    if owners and owners[-1].claim_uid == by.claim_uid:
+        return tuple(owners)
+    return (*owners, by)

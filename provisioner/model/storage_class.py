@@ -111,24 +111,24 @@ class StorageClass:
         )
 
     @property
-    def ours(self) -> bool:
+    def is_managed(self) -> bool:
         """Whether Mooring is its provisioner."""
         return self.provisioner == names.DRIVER
 
     @property
     def adopts(self) -> str:
         """The parameter `adopt`; read even when another parameter is invalid."""
-        return self.parameters.get("adopt", "Never") if self.ours else "Never"
+        return self.parameters.get("adopt", "Never") if self.is_managed else "Never"
 
     @property
     def releases_on_node_loss(self) -> bool:
         """The parameter `onNodeLoss`; read even when another parameter is invalid."""
-        return self.ours and self.parameters.get("onNodeLoss") == "Release"
+        return self.is_managed and self.parameters.get("onNodeLoss") == "Release"
 
     @property
     def fresh_in_recreated_namespace(self) -> bool:
         """Whether a claim in a recreated namespace gets a new volume instead of waiting for an admin's decision."""
-        return self.ours and self.parameters.get("onNamespaceRecreated") == "Fresh"
+        return self.is_managed and self.parameters.get("onNamespaceRecreated") == "Fresh"
 
 
 def _term(term: Object) -> Mapping[str, tuple[str, ...]]:

@@ -1,1 +1,1 @@
-"""Observe: build what decisions are made of, from caches and drivers, and map events to work queue keys."""
+"""Observe: build the facts for decisions from caches and drivers, and map events to work queue keys."""

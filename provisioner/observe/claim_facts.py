@@ -1,4 +1,4 @@
-"""All that is known about one claim, from the caches and from the driver: what `provisioner.binding` decides on."""
+"""The facts about one claim, from the caches and the driver, on which `provisioner.binding` decides."""
 
 import dataclasses
 import functools
@@ -33,44 +33,44 @@ log = structlog.get_logger()
 View = TypeVar("View")
 
 FEW = 4
-"""Claims of one pod that the drivers are asked about one by one: that is less than all of a large namespace."""
+"""The number of claims of one pod for which the drivers are queried one by one, and not by namespace."""
 
 
 class Inventory(Protocol):
-    """What the driver knows about volumes and their holders."""
+    """The driver's manifests."""
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """The volumes whose holder has these labels."""
+        """Return the volumes whose owner record has these labels."""
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
-        """The deleted ones, not yet purged."""
+        """Return the deleted volumes that are not purged yet."""
 
 
 async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     """
-    The facts about a claim, and about the other claims of its pod.
+    Return the facts about a claim, and about the other claims of its pod.
 
-    The driver is asked only about claims whose class adopts: no other decision hangs on its answer. It is asked a
-    few times at most, however many claims the pod has. Raises RpcError.
+    The driver is queried only for claims whose class adopts, since no other decision depends on its answer, and a few
+    times at most, however many claims the pod has. Raises RpcError.
     """
     observed = observe(caches, claim.namespace)
     siblings = observed.siblings(claim)
     asked = [each.name for each in (claim, *siblings) if not each.volume_name and observed.adopts(each)]
-    held = await held_before(inventory, namespace=claim.namespace, claims=asked)
-    return observed.facts(claim, held=held, siblings=siblings)
+    manifests = await former_manifests(inventory, namespace=claim.namespace, claims=asked)
+    return observed.facts(claim, manifests=manifests, siblings=siblings)
 
 
 def without_inventory(claim: Claim, caches: Caches) -> Facts:
-    """The facts that the caches alone tell, while a driver does not answer."""
-    return observe(caches, claim.namespace).facts(claim, held={})
+    """Return the facts from the caches alone, while a driver is unavailable."""
+    return observe(caches, claim.namespace).facts(claim, manifests={})
 
 
 def observe(caches: Caches, namespace: str) -> Snapshot:
-    """What the caches say around the claims of a namespace."""
+    """Return the snapshot of a namespace from the caches."""
 
     def one(kind: Kind, view: Callable[[Object], View]) -> Callable[[str], View | None]:
-        # unbounded: it lives as long as one decision
-        @functools.cache  # claims of one pod name the same class
+        # unbounded: it exists for one decision only
+        @functools.cache  # claims of one pod often name the same class
         def find(name: str) -> View | None:
             found = caches[kind].get(name) if name else None
             return next(iter(readable([found] if found else [], view)), None)
@@ -92,7 +92,7 @@ def observe(caches: Caches, namespace: str) -> Snapshot:
 
 
 def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[View]:
-    """The views of those that can be understood: one odd object must not hold up every claim."""
+    """Return the views of the valid objects: one invalid object must not block every claim."""
     found = []
     for each in objects:
         try:
@@ -102,28 +102,28 @@ def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[
     return found
 
 
-async def held_before(
+async def former_manifests(
     inventory: Inventory, *, namespace: str, claims: Sequence[str]
 ) -> dict[str, tuple[Manifest, ...]]:
     """
-    By claim, the manifests, in the trash or not, whose last holder had its name in a namespace of this name.
+    Return claim → the manifests, also in the trash, whose last owner had its name in a namespace of this name.
 
-    Up to `FEW` claims are asked for one by one, more of them by their namespace, at once.
+    Up to `FEW` claims are queried one by one, more of them by their namespace in one query.
     """
     home = {HOLDER_NAMESPACE: namespace}
     questions = [home | {HOLDER_CLAIM: each} for each in claims] if len(claims) <= FEW else [home]
     found: dict[str, list[Manifest]] = {name: [] for name in claims}
     for labels in questions:
-        living = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
+        volumes = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
         trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
-        for each in (*living, *trashed):
+        for each in (*volumes, *trashed):
             if (name := each.holder.get(HOLDER_CLAIM, "")) in found:
                 found[name].append(each)
     return {name: tuple(manifests) for name, manifests in found.items()}
 
 
 def view(manifest: "inventory_pb2.Manifest", *, in_trash: bool) -> Manifest:
-    """The driver's message as the brain's plain value."""
+    """Return the driver's message as a model value."""
     return Manifest(
         handle=manifest.volume_id,
         csi_name=manifest.csi_name,

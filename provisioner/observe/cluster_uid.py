@@ -4,10 +4,10 @@ from provisioner.kube.cache import Caches
 from provisioner.model.kinds import NAMESPACE
 
 CLUSTER_NAMESPACE = "kube-system"
-"""Its UID stands for the cluster's identity, as is the custom."""
+"""The namespace whose UID identifies the cluster, by convention."""
 
 
 def cluster_uid(caches: Caches) -> str:
-    """The identity of the cluster; "" when it is not known."""
+    """Return the UID of the cluster; "" while it is unknown."""
     namespace = caches[NAMESPACE].get(CLUSTER_NAMESPACE)
     return str(namespace["metadata"]["uid"]) if namespace else ""

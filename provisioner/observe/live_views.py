@@ -1,8 +1,8 @@
 """
-The model's views of cached objects, each read once for every version of its object.
+The model's views of cached objects, each built once for every version of its object.
 
-A decision about one claim of a pod looks at all the others, and each of those decisions in turn: reading every claim
-again each time takes most of the time of a pod with a hundred claims.
+A decision about one claim of a pod reads all its siblings. Building their views each time would take most of the time
+for a pod with a hundred claims.
 """
 
 import functools
@@ -25,7 +25,7 @@ View = TypeVar("View")
 
 
 class LiveViews(Generic[View]):
-    """Follows the cache of one kind. An object that cannot be understood has no view, and is logged once."""
+    """Follows the cache of one kind. An invalid object has no view, and is logged once."""
 
     def __init__(self, read: Callable[[Object], View]) -> None:
         self._read = read
@@ -33,13 +33,13 @@ class LiveViews(Generic[View]):
         self._views: dict[Place, View | None] = {}
 
     def put(self, obj: Json) -> None:
-        """Take in an object that is new, or changed; it is read when it is asked for."""
+        """Add or update an object; its view is built when it is needed."""
         namespace, name = place = place_of(obj)
         self._views.pop(place, None)
         self._objects.setdefault(namespace, {})[name] = obj
 
     def remove(self, place: Place) -> None:
-        """Forget an object that is gone."""
+        """Remove a deleted object."""
         namespace, name = place
         self._views.pop(place, None)
         there = self._objects.get(namespace, {})
@@ -48,7 +48,7 @@ class LiveViews(Generic[View]):
             self._objects.pop(namespace, None)
 
     def get(self, name: str, namespace: str = "") -> View | None:
-        """The view of one object; None where there is none, or none that can be understood."""
+        """Return the view of one object; None when it does not exist or is invalid."""
         place = (namespace, name)
         if place not in self._views:
             obj = self._objects.get(namespace, {}).get(name)
@@ -58,7 +58,7 @@ class LiveViews(Generic[View]):
         return self._views[place]
 
     def all(self, namespace: str = "") -> list[View]:
-        """The views of the objects of a namespace ("" for kinds without), in the order in which they came."""
+        """Return the views of the objects of a namespace ("" for cluster-scoped kinds), in order of arrival."""
         found = (self.get(name, namespace) for name in self._objects.get(namespace, {}))
         return [each for each in found if each is not None]
 
@@ -76,24 +76,24 @@ _READERS: Final[dict[Kind, Callable[[], LiveViews[Any]]]] = {
     POD: functools.partial(LiveViews[Pod], Pod.of),
     STATEFUL_SET: functools.partial(LiveViews[StatefulSet], StatefulSet.of),
 }
-"""One for each kind, so that all who ask for it share what was read."""
+"""Return the views of a kind, which all callers share."""
 
 
 def claims_in(caches: Caches) -> LiveViews[Claim]:
-    """The claims in the caches; it goes on following them, as the others do."""
+    """Return the views of claims, which follow the caches, as do the others below."""
     return caches[CLAIM].follow(_READERS[CLAIM])
 
 
 def nodes_in(caches: Caches) -> LiveViews[Node]:
-    """The nodes in the caches."""
+    """Return the views of nodes."""
     return caches[NODE].follow(_READERS[NODE])
 
 
 def pods_in(caches: Caches) -> LiveViews[Pod]:
-    """The pods in the caches."""
+    """Return the views of pods."""
     return caches[POD].follow(_READERS[POD])
 
 
 def stateful_sets_in(caches: Caches) -> LiveViews[StatefulSet]:
-    """The StatefulSets in the caches."""
+    """Return the views of StatefulSets."""
     return caches[STATEFUL_SET].follow(_READERS[STATEFUL_SET])

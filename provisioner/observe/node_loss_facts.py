@@ -1,4 +1,4 @@
-"""What is known about a volume whose node may be gone: from the caches, and before it is let go from the API itself."""
+"""The facts about a volume whose node may be lost, from the caches or from the API server."""
 
 import contextlib
 import datetime as dt
@@ -20,14 +20,14 @@ from provisioner.observe.node_loss_triggers import OF_CLAIM
 
 
 class Drivers(Protocol):
-    """What is asked of the drivers."""
+    """The calls to the drivers."""
 
     def reporting(self, pool: str) -> Sequence[str]:
-        """The nodes whose drivers say that they have the pool, be it a copy or not."""
+        """Return the nodes whose drivers report the pool, even as a copy."""
 
 
 def blocked_by(claim: Claim | None, caches: Caches) -> str:
-    """Another claim of the same ordinal that waits for a volume that no Node reaches; "" for none."""
+    """Return another claim of the same ordinal that waits for a volume that no Node reaches; "" for none."""
     if claim is None:
         return ""
     owners = map(StatefulSet.of, caches[STATEFUL_SET].all(claim.namespace))
@@ -36,7 +36,7 @@ def blocked_by(claim: Claim | None, caches: Caches) -> str:
 
 
 def _waits(namespace: str, name: str, caches: Caches) -> bool:
-    """Whether the claim's volume, or when it has none a former one that it will wait for, is out of reach."""
+    """Report whether no Node reaches the claim's volume, or its former volume when it has none."""
     claim = caches[CLAIM].get(name, namespace)
     if claim is not None and (bound := Claim.of(claim).volume_name):
         found = caches[VOLUME].get(bound)
@@ -46,7 +46,7 @@ def _waits(namespace: str, name: str, caches: Caches) -> bool:
 
 
 def _is_stuck(volume: Volume, caches: Caches, *, former: bool = False) -> bool:
-    """Whether no Node reaches it, and its class neither lets it go nor, of a former one, makes another instead."""
+    """Report whether no Node reaches the volume, and its class neither releases it nor provisions another."""
     named = caches[STORAGE_CLASS].get(volume.class_name)
     storage_class = StorageClass.of(named) if named is not None else None
     if storage_class is not None and (
@@ -56,8 +56,8 @@ def _is_stuck(volume: Volume, caches: Caches, *, former: bool = False) -> bool:
     return not any(volume.reaches(each["metadata"].get("labels") or {}) for each in caches[NODE].all())
 
 
-def look(found: Json, caches: Caches, drivers: Drivers) -> Loss:
-    """As the caches have it. Raises InvalidObject."""
+def from_caches(found: Json, caches: Caches, drivers: Drivers) -> Loss:
+    """Return the facts from the caches. Raises InvalidObject."""
     volume = Volume.of(found)
     label = f"{POOL_LABEL_PREFIX}{volume.pool_uuid}"
     nodes = [
@@ -76,8 +76,8 @@ def look(found: Json, caches: Caches, drivers: Drivers) -> Loss:
     )
 
 
-async def look_live(transport: Transport, name: str, drivers: Drivers) -> tuple[Json, Loss]:
-    """As the API server has it now, and the volume's object. Raises NotFound for the volume."""
+async def from_api_server(transport: Transport, name: str, drivers: Drivers) -> tuple[Json, Loss]:
+    """Return the facts from the API server, and the PersistentVolume. Raises NotFound for the volume."""
     found = await transport.get(VOLUME, name)
     volume = Volume.of(found)
     claim, storage_class, sets, ref = None, None, [], volume.claim_ref
@@ -120,9 +120,9 @@ def _loss(
 
 def _seconds(since: str) -> float | None:
     """
-    Since then; None for no time at all, and for one to come: some clock was wrong, and the wait begins anew.
+    Return the seconds since a recorded time; None without one, and for one in the future or without a time zone.
 
-    An aware time is needed: one without a zone is nobody's note.
+    A time in the future comes from a wrong clock; the wait then starts again.
     """
     try:
         passed = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(since)).total_seconds()

@@ -1,4 +1,4 @@
-"""Which volumes are looked at anew when a node, a claim, a set or a class changes, without a look at all volumes."""
+"""Map a changed node, claim, set or class to the volumes to reconcile for node loss, by indexes."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -10,11 +10,11 @@ from provisioner.model.stateful_set import StatefulSet
 from provisioner.observe.triggers import OF_POOL, claim_key, claim_of_volume, pools_of_node, pools_of_volume
 
 OF_NODE, OF_CLAIM, OF_CLASS = "last node", "claim", "class"
-"""Indexes; volumes without a handle, a note and so on are under no value."""
+"""The indexes; volumes without a handle, an annotation and so on are not in them."""
 
 
 class NodeLossTriggers:
-    """The volumes of a cache, by what may change their fate."""
+    """The volumes of a cache, indexed by the objects that may change their outcome."""
 
     def __init__(self, volumes: Cache) -> None:
         self._volumes = volumes
@@ -24,7 +24,7 @@ class NodeLossTriggers:
         volumes.add_index(OF_CLASS, lambda volume: [volume["spec"]["storageClassName"]])
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself; so do its node, claims of its claim's name, their set and its class."""
+        """Return the triggers: the volume itself, its node, claims of its claim's name, their set, and its class."""
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             NODE: self._of_node,
@@ -34,7 +34,7 @@ class NodeLossTriggers:
         }
 
     def _of_node(self, node: Json) -> Iterable[Key]:
-        """What it has, by its labels, and what it had, by the notes on the volumes."""
+        """Return the volumes of the pools that a node has by its labels, or had by the annotations of volumes."""
         yield from self._found(OF_NODE, node["metadata"]["name"])
         for uuid in pools_of_node(node):
             yield from self._found(OF_POOL, uuid)

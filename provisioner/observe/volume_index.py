@@ -1,4 +1,4 @@
-"""All volumes as decisions want them: an index that every event changes, so that none reads a thousand objects anew."""
+"""The index of all volumes, updated by events, so that no decision has to read all of them."""
 
 import structlog
 
@@ -12,18 +12,18 @@ log = structlog.get_logger()
 
 
 def volumes_in(caches: Caches) -> Index:
-    """The index of the volumes in the caches; it goes on following them."""
+    """Return the index of the volumes, which follows the caches."""
     return caches[VOLUME].follow(VolumeIndex).index
 
 
 class VolumeIndex:
-    """Follows the cache of PersistentVolumes. One that cannot be understood is left out, and told of."""
+    """Follows the cache of PersistentVolumes. An invalid one is left out and logged."""
 
     def __init__(self) -> None:
         self.index = Index()
 
     def put(self, obj: Json) -> None:
-        """It is new, or changed."""
+        """Add or update a volume."""
         try:
             self.index.put(Volume.of(obj))
         except InvalidObject as error:
@@ -31,5 +31,5 @@ class VolumeIndex:
             log.warning("object.unreadable", problem=str(error))
 
     def remove(self, place: Place) -> None:
-        """It is gone."""
+        """Remove a deleted volume."""
         self.index.drop(place[1])

@@ -129,13 +129,13 @@ def of_another_cluster(facts: Facts) -> Manifest | None:
 
     None also while the UID of this cluster is unknown.
     """
-    ours = frozenset({"", facts.cluster_uid})
+    own_clusters = frozenset({"", facts.cluster_uid})
     requested = (facts.claim.namespace, facts.claim.name)
     found = (
         each
         for each in facts.manifests
         if each.ready
-        and each.holder.get(names.HOLDER_CLUSTER_UID, "") not in ours
+        and each.holder.get(names.HOLDER_CLUSTER_UID, "") not in own_clusters
         and (each.holder.get(names.HOLDER_NAMESPACE), each.holder.get(names.HOLDER_CLAIM)) == requested
         and names.RELEASED not in each.holder
         and not facts.volumes.has_handle(each.handle)

@@ -51,7 +51,7 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
         return Reason("former-modes", volume.name, ", ".join(claim.modes), ", ".join(volume.modes))
     if loses_attributes(claim, volume):
         return Reason("former-attributes-class", volume.name, actual=volume.attributes_class)
-    expands = storage_class is not None and storage_class.ours and storage_class.allows_expansion
+    expands = storage_class is not None and storage_class.is_managed and storage_class.allows_expansion
     if volume.capacity < claim.request and not expands:
         return Reason("former-too-small", volume.name, str(claim.request), str(volume.capacity))
     # The controller expands or modifies the volume before it adopts it: see `is_changed_first`.
@@ -78,7 +78,7 @@ def _controller_refuses(claim: Claim, volume: Volume, storage_class: StorageClas
         return Reason("former-forgotten", volume.name, claim.name)
     if storage_class is None:
         return Reason("class-unknown", requested=claim.class_name) if claim.class_name else Reason("no-class")
-    if not storage_class.ours:
+    if not storage_class.is_managed:
         return Reason("class-foreign", requested=storage_class.name, actual=storage_class.provisioner)
     if storage_class.adopts != "Never" and storage_class.reclaim_policy == "Delete":
         return Reason("class-adopt-delete", requested=storage_class.name, actual=storage_class.adopts)
@@ -107,7 +107,7 @@ def cannot_import(
         return Reason("import-no-class", requested=key)
     if storage_class is None:
         return Reason("class-unknown", requested=class_name)
-    if not storage_class.ours:
+    if not storage_class.is_managed:
         return Reason("class-foreign", requested=class_name, actual=storage_class.provisioner)
     if claim is None and storage_class.adopts == "Never":
         return Reason("import-class-never-adopts", requested=class_name)

@@ -102,7 +102,9 @@ def beside(facts: Facts) -> Decision | None:
     if len(where) == 1:
         return None
     for sibling in facts.siblings:
-        is_served_at_once = sibling.storage_class and sibling.storage_class.ours and not sibling.waits_for_consumer
+        is_served_at_once = (
+            sibling.storage_class and sibling.storage_class.is_managed and not sibling.waits_for_consumer
+        )
         if is_served_at_once and sibling.claim.name not in having and sibling.claim.name < facts.claim.name:
             return wait("after-sibling", requested=sibling.claim.name)
     return None

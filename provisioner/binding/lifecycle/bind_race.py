@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from provisioner.binding.decision import Reason
 from provisioner.model import history, names
 from provisioner.model.claim import Claim
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.volume import ClaimRef, Volume
 
 
@@ -40,10 +40,10 @@ class RaceLoser:
     outcome: Outcome
     reason: Reason
     uid: str
-    owners: Sequence[Held]
+    owners: Sequence[Owner]
 
 
-def meant_for(volume: Volume) -> Held | None:
+def meant_for(volume: Volume) -> Owner | None:
     """Return the claim that the volume was meant for, if it may have lost a bind race; None for all other volumes."""
     ref = volume.claim_ref
     owners = history.read(volume.annotations.get(names.HISTORY, ""))
@@ -99,12 +99,12 @@ def _bound_elsewhere(claim: Claim | None, volume: Volume) -> str:
     return claim.volume_name
 
 
-def _named_by_another(meant: Held, others: Iterable[Volume]) -> str:
+def _named_by_another(meant: Owner, others: Iterable[Volume]) -> str:
     """Return the volume whose claimRef still has the claim's UID; "" when there is none."""
     return next((each.name for each in others if each.claim_ref and each.claim_ref.uid == meant.claim_uid), "")
 
 
-def _made_for(volume: Volume, meant: Held) -> bool:
+def _made_for(volume: Volume, meant: Owner) -> bool:
     """Report whether it was provisioned for exactly this claim, and was not recovered from a disk."""
     name = f"pvc-{meant.claim_uid}"
     return (
@@ -115,5 +115,5 @@ def _made_for(volume: Volume, meant: Held) -> bool:
     )
 
 
-def _by_name(owners: Held) -> ClaimRef:
+def _by_name(owners: Owner) -> ClaimRef:
     return ClaimRef(owners.namespace, owners.claim)

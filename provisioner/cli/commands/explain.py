@@ -17,7 +17,7 @@ from provisioner.binding.facts import Facts
 from provisioner.binding.matching.index import Index
 from provisioner.binding.snapshot import Snapshot
 from provisioner.cli.client import Refused
-from provisioner.cli.disk_side import cluster_uid, explain_stored, held_before, missing_claim, with_leftovers
+from provisioner.cli.disk_side import cluster_uid, explain_stored, former_manifests, missing_claim, with_leftovers
 from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.model.attributes_class import AttributesClass
@@ -142,7 +142,7 @@ def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
         storage_class=classes.get,
         attributes_class=attributes.get,
     )
-    return observed.facts(claim, held=held_before(target, claim.namespace))
+    return observed.facts(claim, manifests=former_manifests(target, claim.namespace))
 
 
 def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:

@@ -13,7 +13,7 @@ from provisioner.cli.exits import CommandFailed
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.table import lines
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import VOLUME, Json
 from provisioner.model.names import DRIVER, HISTORY
 
@@ -28,7 +28,7 @@ class Line:
     `state` is orphan for a volume without a PersistentVolume, trash for a deleted one, else "".
     """
 
-    held: Held
+    held: Owner
     volume: str
     until: str
     state: str = ""
@@ -92,19 +92,19 @@ def _of(volume: Json, *, name: str, namespace: str) -> list[Line]:
 
 def _of_stored(stored: Stored, *, name: str, namespace: str) -> list[Line]:
     """Return the same for a volume that only its pool knows."""
-    from provisioner.actions.adopt import holders_of  # noqa: PLC0415 # only where a driver was asked
+    from provisioner.actions.adopt import owners_of  # noqa: PLC0415 # only where a driver was asked
 
     state = "trash" if stored.in_trash else "orphan"
     held = [
         replace(
             each, since=each.since.partition(".")[0].removesuffix("Z") + "Z"
         )  # to the second, as annotations say it
-        for each in holders_of(stored.manifest)
+        for each in owners_of(stored.manifest)
     ]
     return _lines(held, stored.manifest.csi_name, name=name, namespace=namespace, state=state)
 
 
-def _lines(held: Sequence[Held], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
+def _lines(held: Sequence[Owner], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
     ends = [each.since for each in held[1:]] + [""]
     return [
         Line(each, volume, until, state)

@@ -96,7 +96,7 @@ class ClaimBinder:
         storage_class = next((each for each in classes if each.name == claim.class_name), None)
         step = claim_step(claim, volumes=volumes, storage_class=storage_class, default_class=default_class(classes))
         step = self._on_selected_node(step, claim, volumes)
-        if _comes_after_former(step, claim) and storage_class is not None and storage_class.ours:
+        if _comes_after_former(step, claim) and storage_class is not None and storage_class.is_managed:
             try:
                 if former_volume(await gather(claim, self._caches, self._drivers)) is not None:
                     return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")

@@ -34,7 +34,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.reflector import Reflector
 from provisioner.kube.transport import KubeTransport
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from tests.unit.provisioner.kube.test_transport import served
 
@@ -93,7 +93,7 @@ async def test_the_failure_of_long_ago_is_forgotten_first() -> None:
 @pytest.mark.bound("history-claims")
 def test_the_history_of_a_volume_keeps_its_latest_claims() -> None:
     """The annotation has a bounded length."""
-    many = [Held("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
+    many = [Owner("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
 
     assert tuple(many[1:]) == history.read(history.write(many))
 

@@ -3,10 +3,10 @@
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.actions.adopt import adopt, adoption_patch, confirm, rebuild, take_back
+from provisioner.actions.adopt import adopt, adoption_patch, confirm, rebuild, revert_adoption
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, NAMESPACE, STATEFUL_SET, VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER, HISTORY, HOLDER_NAMESPACE_UID, HOLDER_STATEFUL_SET, RELEASED
 from tests.unit.provisioner.controllers.fake_api import FakeApi
@@ -116,7 +116,7 @@ async def test_a_volume_is_written_anew_from_its_manifest() -> None:
 
 def _adopted(phase: str = "Released", *holders: str) -> Json:
     held = volume(phase=phase, claim_uid="c2")
-    told = [Held("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in holders or ("c1", "c2")]
+    told = [Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in holders or ("c1", "c2")]
     held["metadata"]["annotations"][HISTORY] = history.write(told)
     return held
 
@@ -124,7 +124,7 @@ def _adopted(phase: str = "Released", *holders: str) -> Json:
 async def test_an_adoption_is_undone_as_if_it_had_not_been() -> None:
     """The volume names its holder of before, and its history ends with that."""
     api = FakeApi((VOLUME, _adopted()), (CLAIM, claim(uid="c2")))
-    await take_back(api, claim=api.all(CLAIM)[0], volume_name="pvc-c1")
+    await revert_adoption(api, claim=api.all(CLAIM)[0], volume_name="pvc-c1")
     after = api.all(VOLUME)[0]
     assert "c1" == after["spec"]["claimRef"]["uid"]
     assert ["c1"] == [each.claim_uid for each in history.read(after["metadata"]["annotations"][HISTORY])]
@@ -135,5 +135,5 @@ async def test_an_adoption_is_not_undone_once_the_binder_has_begun(held: Json) -
     """Nor where the volume was not adopted at all."""
     api = FakeApi((VOLUME, held), (CLAIM, claim(uid="c2")))
     with pytest.raises(Conflict):
-        await take_back(api, claim=api.all(CLAIM)[0], volume_name="pvc-c1")
+        await revert_adoption(api, claim=api.all(CLAIM)[0], volume_name="pvc-c1")
     assert [] == api.writes

@@ -65,7 +65,7 @@ def test_a_claim_and_its_siblings_have_each_their_own_surroundings() -> None:
     pods = (of_pod("www-web-0"), of_pod("data-web-0"))
     mine, theirs = manifest(), manifest("b", claim_name="data-web-0")
     seen = observed(WWW, DATA, stateful_sets=TWO, pods=pods)
-    facts = seen.facts(WWW, held={"www-web-0": (mine,), "data-web-0": (theirs,)})
+    facts = seen.facts(WWW, manifests={"www-web-0": (mine,), "data-web-0": (theirs,)})
     (sibling,) = facts.siblings
 
     assert (facts.claim, facts.manifests, facts.pods, facts.attributes_class) == (WWW, (mine,), pods[:1], None)
@@ -94,7 +94,7 @@ def test_what_the_set_has_yet_to_make_is_missing(
     claims: tuple[Claim, ...], sets: Any, missing: tuple[str, ...]
 ) -> None:
     """A claim without a set misses nothing."""
-    assert observed(*claims, stateful_sets=sets).facts(WWW, held={}).missing == missing
+    assert observed(*claims, stateful_sets=sets).facts(WWW, manifests={}).missing == missing
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.names import DRIVER, FORGET, HISTORY, IMPORTED_UID, RELEASED, RELEASED_UID
 from tests.unit.provisioner.cli.conftest import Mooring
 
@@ -19,7 +19,7 @@ POOL = "11111111-1111-1111-1111-111111111111"
 def former(mooring: Mooring, tmp_path: Path) -> str:
     """A waiting claim, and a volume that an earlier claim of its name had; the volume's name."""
     held = [
-        Held("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
+        Owner("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
     ]
     claim = {
         "apiVersion": "v1",

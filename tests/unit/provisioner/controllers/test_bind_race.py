@@ -10,7 +10,7 @@ from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Conflict
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from provisioner.model.names import BIND_COMPLETED, HISTORY, LOST_RACE_UID, RELEASED
 from tests.unit.provisioner.controllers.fake_api import FakeApi
@@ -39,7 +39,7 @@ class _Driver(FakeDriver):
 def _lost(*uids: str) -> Json:
     """The volume pvc-c1, reserved by name; `uids` are the claims that its history tells of."""
     found = volume(phase="Available", claim_uid="")
-    held = [Held("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids or ("c1",)]
+    held = [Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids or ("c1",)]
     found["metadata"]["annotations"][HISTORY] = history.write(held)
     return found
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.actions.backoff import Backoff
-from provisioner.actions.refusals import INFEASIBLE_SECONDS, _says_the_same
+from provisioner.actions.refusals import INFEASIBLE_SECONDS, _differs_in_amounts
 from provisioner.binding.explain import explain_claim
 from provisioner.controllers.claims import Claims
 from provisioner.drivers.client import Created, DriverUnavailable, RpcError
@@ -249,12 +249,12 @@ def test_another_message_under_the_same_code_costs_the_chosen_node_only_after_mi
 
     assert INFEASIBLE_SECONDS == 300
     assert [True, False, False] == [
-        _says_the_same(first, soon, node_chosen=True),
-        _says_the_same(first, late, node_chosen=True),
-        _says_the_same(first, soon, node_chosen=False),
+        _differs_in_amounts(first, soon, node_chosen=True),
+        _differs_in_amounts(first, late, node_chosen=True),
+        _differs_in_amounts(first, soon, node_chosen=False),
     ]
-    assert _says_the_same(dataclasses.replace(first, time="now"), late, node_chosen=True)
-    assert not _says_the_same(first, dataclasses.replace(first, code="ABORTED"), node_chosen=True)
+    assert _differs_in_amounts(dataclasses.replace(first, time="now"), late, node_chosen=True)
+    assert not _differs_in_amounts(first, dataclasses.replace(first, code="ABORTED"), node_chosen=True)
 
 
 FINAL = [each for each in Code if each not in {Code.OK, Code.UNAVAILABLE}]

@@ -138,7 +138,7 @@ def _both() -> dict[str, Json]:
     new["metadata"]["name"] = "pvc-c2"
     new["spec"]["csi"]["volumeHandle"] = f"{POOL}.pvc-c2"
     for each, uids in ((former, ("c1", "c2")), (new, ("c2",))):
-        held = [history.Held("default", NAME, uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids]
+        held = [history.Owner("default", NAME, uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids]
         each["metadata"]["annotations"][HISTORY] = history.write(held)
         assert PROVISIONED_BY in each["metadata"]["annotations"]
     return {"pvc-c1": former, "pvc-c2": new}

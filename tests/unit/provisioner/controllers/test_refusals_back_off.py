@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from provisioner.actions import backoff
 from provisioner.actions.backoff import Backoff
 from provisioner.actions.event_dedup import EventDeduplicator
-from provisioner.actions.refusals import FAILED_SECONDS, INFEASIBLE_SECONDS, ROOM_SECONDS
+from provisioner.actions.refusals import CAPACITY_SECONDS, FAILED_SECONDS, INFEASIBLE_SECONDS
 from provisioner.controllers.claims import Claims
 from provisioner.drivers.client import Created, RpcError
 from provisioner.kube.control import RequeueAfter
@@ -124,7 +124,7 @@ async def test_what_is_not_found_is_looked_for_again_soon() -> None:
 
 async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice as long each time; where it is room that is missing, not as long."""
-    for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, ROOM_SECONDS)):
+    for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, CAPACITY_SECONDS)):
         api, driver = _api(), _Refusing(code)
         controller = Claims(api, api.caches, api.recorder, drivers=driver)
         with monkeypatch.context() as patched:

@@ -9,7 +9,7 @@ from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.controllers.claims import Claims
 from provisioner.kube.control import RequeueAfter
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import HISTORY
 from provisioner.model.pod import kept
@@ -82,7 +82,7 @@ async def test_the_second_follows_after_the_controller_ended_in_between() -> Non
 async def test_the_first_is_taken_back_when_the_second_cannot_follow() -> None:
     """The controller ended in between, and the other's disk went meanwhile; nothing is bound yet."""
     given = _volume("www")
-    told = [Held("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in ("www-old", "www-new")]
+    told = [Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in ("www-old", "www-new")]
     given["metadata"]["annotations"][HISTORY] = history.write(told)
     given["spec"]["claimRef"]["uid"] = "www-new"
     api = _api(*((CLAIM, _claim(each)) for each in KEYS), (VOLUME, given), (VOLUME, _volume("logs", pool=AWAY)))

@@ -14,7 +14,7 @@ from provisioner.binding.facts import Facts
 from provisioner.binding.matching.index import Index
 from provisioner.model import history, names
 from provisioner.model.claim import Claim
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.volume import Volume
 from tests.unit.provisioner.binding.adoption.test_evaluate import beside, facts
 from tests.unit.provisioner.binding.objects import POOL, claim, manifest, node, storage_class, volume, web
@@ -155,7 +155,7 @@ def test_a_volume_without_an_object_is_where_its_pool_is() -> None:
 
 def adopted(phase: str = "Released", *, holders: tuple[str, ...] = ("old", "new")) -> Volume:
     """The claim's former volume, given back to it, and not bound yet."""
-    told = history.write([Held("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in holders])
+    told = history.write([Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in holders])
     found = former("a", "www-web-0", ref=("www-web-0", "new"), phase=phase)
     return dataclasses.replace(found, annotations={**found.annotations, names.HISTORY: told})
 

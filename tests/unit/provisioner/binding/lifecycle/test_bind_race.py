@@ -7,7 +7,7 @@ import pytest
 
 from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, lost_race
 from provisioner.model import history
-from provisioner.model.history import Held
+from provisioner.model.history import Owner
 from provisioner.model.names import DRIVER, HISTORY, LOST_RACE_UID, RECOVERED
 from provisioner.model.volume import ClaimRef, Volume
 from tests.unit.provisioner.binding.objects import claim, volume
@@ -16,11 +16,11 @@ MADE = "pvc-new"
 BOUND: dict[str, Any] = {"bound": True, "volume": "pv"}
 
 
-def _held(*uids: str, name: str = "www-web-0") -> tuple[Held, ...]:
-    return tuple(Held("default", name, uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids)
+def _held(*uids: str, name: str = "www-web-0") -> tuple[Owner, ...]:
+    return tuple(Owner("default", name, uid, "web", "0", "2026-01-01T00:00:00Z") for uid in uids)
 
 
-def lost(*uids: str, by: tuple[Held, ...] = (), **changes: Any) -> Volume:
+def lost(*uids: str, by: tuple[Owner, ...] = (), **changes: Any) -> Volume:
     """A volume as upstream leaves it, reserved by name; `uids` are the claims that its history tells of, first to last."""
     made = volume(changes.pop("name", MADE), ref=changes.pop("ref", "www-web-0"), provisioned_by=DRIVER, **changes)
     told = {HISTORY: history.write(by or _held(*(uids or ("new",))))}
