@@ -1,15 +1,15 @@
 """
-A real Kubernetes on this machine, for tests.
+Run a real Kubernetes on this machine, for tests.
 
-    hack/cluster/run up [--nodes N]          start it, or find it running; prints its kubeconfig
+    hack/cluster/run up [--nodes N]          start it unless it runs; prints its kubeconfig
     hack/cluster/run down                    take it down; leaves nothing behind
     hack/cluster/run build                   only build the programs
-    hack/cluster/run kubectl ARGUMENT...     as its administrator
+    hack/cluster/run kubectl ARGUMENT...     run kubectl as its administrator
     hack/cluster/run load ARCHIVE            import an image on every node
     hack/cluster/run on MACHINE COMMAND...   run a command on a machine (control-plane, node-1, ...)
     hack/cluster/run kill|stop|start|restart MACHINE COMPONENT
-    hack/cluster/run off|boot NODE           pull a node's plug; switch it on again
-    hack/cluster/run missing                 what this machine lacks for it; exit 1 when there is something
+    hack/cluster/run off|boot NODE           power a node off or on
+    hack/cluster/run missing                 print what this machine lacks; exit 1 when it lacks something
 
 MOORING_CLUSTER names the cluster (default: main), MOORING_KUBERNETES its version (default: the line in
 hack/cluster/version).
@@ -74,7 +74,7 @@ def _run(words: list[str]) -> int:
 
 
 def main(words: list[str]) -> int:
-    """Do what the words say; a failure is one sentence."""
+    """Run the command line; a failure is one line."""
     try:
         return _run(words)
     except (RuntimeError, LookupError, ValueError, OSError) as error:

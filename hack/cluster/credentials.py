@@ -33,14 +33,14 @@ def _name(common_name: str, group: str = "") -> x509.Name:
 
 @dataclass(frozen=True)
 class Authority:
-    """Signs for one cluster. Its own key and certificate are `ca.key` and `ca.crt` in the folder."""
+    """The certificate authority of one cluster; `ca.key` and `ca.crt` in the folder."""
 
     folder: Path
     key: ec.EllipticCurvePrivateKey
 
     @classmethod
     def made(cls, folder: Path) -> "Authority":
-        """Make a new one."""
+        """Create a new authority."""
         folder.mkdir(mode=0o700)
         authority = cls(folder, ec.generate_private_key(ec.SECP256R1()))
         usage = x509.KeyUsage(
@@ -70,7 +70,7 @@ class Authority:
         (self.folder / f"{name}.key").write_bytes(_private(key))
 
     def sign(self, name: str, user: str, group: str = "", *, hosts: tuple[str, ...] = ()) -> None:
-        """Make `name.key` and `name.crt` for a user, who may also serve under some addresses and names."""
+        """Create `name.key` and `name.crt` for a user, also as a server with the given addresses and names."""
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(_name(user, group), key)
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
@@ -81,7 +81,7 @@ class Authority:
         self._write(name, builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False), key)
 
     def kubeconfig(self, name: str, server: str) -> str:
-        """Say how the user of `name.crt` reaches the API server; JSON is YAML."""
+        """Write the kubeconfig for the user of `name.crt`, as JSON, which is YAML."""
 
         def inline(file: str) -> str:
             return base64.b64encode((self.folder / file).read_bytes()).decode("ascii")
@@ -109,7 +109,7 @@ def _host(host: str) -> x509.GeneralName:
 
 
 def write(cluster: Cluster) -> Path:
-    """Make everything the cluster's components show each other; return the folder."""
+    """Create all keys, certificates and kubeconfigs of the cluster; return the folder."""
     folder = cluster.folder / "pki"
     authority = Authority.made(folder)
     api = cluster.control_plane.address

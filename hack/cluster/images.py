@@ -1,8 +1,7 @@
 """
-Images without a registry: what a file says, in the layout that every container runtime imports.
+Build images without a registry, as archives that every container runtime imports.
 
-The test image holds a static busybox with all its names; the pause image is the same under another name, as the
-smallest thing that can sleep for ever.
+The test image has a static busybox with all its names; the pause image is the same under another name.
 """
 
 import hashlib
@@ -89,7 +88,7 @@ class Archive:
     manifests: list[dict[str, object]] = field(default_factory=list)
 
     def add(self, content: bytes) -> str:
-        """Keep a blob; return its digest."""
+        """Add a blob; return its digest."""
         self.blobs[_digest(content)] = content
         return _digest(content)
 
@@ -130,6 +129,6 @@ class Archive:
 
 
 def architecture() -> str:
-    """This machine's architecture in Go's and OCI's terms."""
+    """Return this machine's architecture in Go's and OCI's terms."""
     done = subprocess.run(["dpkg", "--print-architecture"], capture_output=True, text=True, check=True)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What a cluster does to the machine that does not vanish with its processes, and how it is undone."""
+"""Undo the changes of a cluster to the machine that do not end with its processes."""
 
 import json
 import os
@@ -12,18 +12,18 @@ from hack.cluster.place import Cluster, Machine
 
 CGROUPS: Final = Path("/sys/fs/cgroup")
 SETTINGS: Final = ("vm.overcommit_memory", "vm.panic_on_oom", "kernel.panic", "kernel.panic_on_oops")
-"""What kubelet sets for the whole machine when it starts."""
+"""The kernel settings that kubelet changes for the whole machine."""
 
 
 def _hierarchies() -> list[Path]:
-    """Every tree of cgroups: the one of version 2, or one for each controller."""
+    """Return every tree of cgroups: the one of version 2, or one for each controller."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
     return [path for path in CGROUPS.iterdir() if not path.is_symlink() and (path / "cgroup.procs").exists()]
 
 
 def make_cgroups(path: str) -> None:
-    """Make a group in every tree, with what a new one lacks: processors and memory (1), controllers (2)."""
+    """Create a group in every tree, and initialise processors and memory (version 1) and controllers (version 2)."""
     for tree in _hierarchies():
         parent = tree
         for part in path.strip("/").split("/"):
@@ -44,7 +44,7 @@ def _write(file: Path, text: str) -> None:
 
 
 def remove_cgroups(cluster: Cluster) -> None:
-    """Remove the cluster's groups, innermost first; the kernel needs a moment to see that their processes are gone."""
+    """Remove the cluster's groups, innermost first; retry until the kernel has removed their processes."""
     for tree in _hierarchies():
         top = tree / f"mooring-{cluster.name}"
         groups = [Path(folder) for folder, _, _ in os.walk(top, topdown=False)]
@@ -60,7 +60,7 @@ def remove_cgroups(cluster: Cluster) -> None:
 
 
 def settings() -> dict[str, str]:
-    """The kernel's settings before kubelet changes them."""
+    """Return the kernel's settings before kubelet changes them."""
     return {name: _setting(name).read_text(encoding="ascii").strip() for name in SETTINGS}
 
 
@@ -69,7 +69,7 @@ def _setting(name: str) -> Path:
 
 
 def restore_settings(before: dict[str, str]) -> None:
-    """Put the kernel's settings back."""
+    """Restore the kernel's settings."""
     for name, value in before.items():
         if _setting(name).read_text(encoding="ascii").strip() != value:
             _setting(name).write_text(value, encoding="ascii")
@@ -77,9 +77,9 @@ def restore_settings(before: dict[str, str]) -> None:
 
 def detach_loop_devices(machine: Machine) -> list[str]:
     """
-    Detach every loop device whose file is on the machine's disk, as switching the power off does; tell which.
+    Detach every loop device whose file is on the machine's disk, as a power failure does; return them.
 
-    The kernel remembers the file by the path that the machine saw, which the host does not know: device and inode tell.
+    The kernel has the path of the file in the machine, which differs on the host, so device and inode are compared.
     """
     listing = subprocess.run(
         ["losetup", "--list", "--json", "--output", "NAME,BACK-INO,BACK-MAJ:MIN"],
@@ -102,14 +102,14 @@ def detach_loop_devices(machine: Machine) -> list[str]:
 
 
 def _detach(device: str) -> None:
-    """One that goes by itself meanwhile, as its last mount ends with the machine's processes, is gone as well."""
+    """Detach a loop device, unless it is detached meanwhile with its last mount."""
     done = subprocess.run(["losetup", "--detach", device], capture_output=True, text=True, check=False)
     if done.returncode != 0 and Path("/sys/block", Path(device).name, "loop", "backing_file").exists():
         raise RuntimeError(f"{device} cannot be detached: {done.stderr.strip()}")
 
 
 def remove_files(cluster: Cluster) -> None:
-    """Remove the cluster's folder, unless something of it is still mounted."""
+    """Remove the cluster's folder. Raises an error while something is mounted in it."""
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
     mounted = [line.split()[4] for line in table.splitlines() if str(cluster.folder) in line]
     if mounted:

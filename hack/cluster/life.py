@@ -1,4 +1,4 @@
-"""The life of a cluster: up, with everything that has to be there before the first pod, and down, with nothing left."""
+"""Start a cluster until it is ready for pods, and take it down without leaving anything behind."""
 
 import contextlib
 import fcntl
@@ -25,7 +25,7 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    """Let one at a time make or remove clusters."""
+    """Take the lock for creating and removing clusters."""
     folder = cache() / "clusters"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
@@ -34,13 +34,13 @@ def _alone() -> Iterator[None]:
 
 
 def running(name: str = NAME) -> Cluster | None:
-    """The cluster of that name, when its processes live."""
+    """Return the cluster of that name when it runs; None otherwise."""
     cluster = saved(name)
     return cluster if cluster is not None and outside.root_process(cluster) is not None else None
 
 
 def names() -> list[str]:
-    """The names of all clusters that have a folder here, whether they run or not."""
+    """Return the names of all clusters that have a folder, running or not."""
     folder = cache() / "clusters"
     return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
@@ -55,18 +55,18 @@ def _found(name: str, nodes: int) -> Cluster | None:
 
 
 def up(name: str = NAME, nodes: int = 2) -> Cluster:
-    """Start a cluster, or find the one that is running; it is ready for pods when this returns."""
+    """Start a cluster unless it runs; it is ready for pods when this returns."""
     if not 1 <= nodes <= MOST_NODES:
         raise ValueError(f"a cluster has 1 to {MOST_NODES} nodes, not {nodes}")
     if (there := _found(name, nodes)) is not None:
         return there
-    os.umask(0o022)  # of a machine; whoever starts it may have a stricter one
+    os.umask(0o022)  # of a machine; the shell's may be stricter
     version = binaries.wanted_version()
     programs = build(version)
     start = time.monotonic()
     with _alone():
         if (there := _found(name, nodes)) is not None:
-            return there  # somebody was faster
+            return there  # another process has started it meanwhile
         _remove(name)
         cluster = _plugged(name, nodes, version, programs)
         try:
@@ -83,7 +83,7 @@ def up(name: str = NAME, nodes: int = 2) -> Cluster:
 
 
 def build(version: str) -> Path:
-    """Make sure that the machine has all that a cluster needs; return the folder with its programs."""
+    """Check the machine's requirements and build the programs; return their folder."""
     requirements.provide()
     if lacking := requirements.missing():
         raise RuntimeError("; ".join(lacking))
@@ -91,13 +91,13 @@ def build(version: str) -> Path:
 
 
 def down(name: str = NAME) -> None:
-    """Take a cluster down and leave nothing of it behind, whatever state it is in."""
+    """Take a cluster down in any state, and leave nothing behind."""
     with _alone():
         _remove(name)
 
 
 def _plugged(name: str, nodes: int, version: str, programs: Path) -> Cluster:
-    """Take a network by making the host's end of its cable."""
+    """Reserve a network by creating the host's end of its cable."""
     for network in networks():
         cluster = Cluster(name, network, nodes, version, str(programs))
         made = _ip("link", "add", cluster.interface, "type", "veth", "peer", "name", f"{cluster.interface}in")
@@ -111,7 +111,7 @@ def _plugged(name: str, nodes: int, version: str, programs: Path) -> Cluster:
 
 
 def _ip(*arguments: str) -> str:
-    """Run ip; return its complaint."""
+    """Run ip; return its error output."""
     return subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False).stderr.strip()
 
 
@@ -128,7 +128,7 @@ def _plug_in(cluster: Cluster, pid: int) -> None:
 
 
 def _define(cluster: Cluster) -> None:
-    """Write every file that the machines read, and make what they do not make themselves."""
+    """Write the files that the machines read, and create what they do not create themselves."""
     pki = credentials.write(cluster)
     for machine in (cluster.control_plane, *cluster.nodes):
         for folder in (machine.logs, machine.stopped, machine.disk):
@@ -149,13 +149,13 @@ def _write(machine: Machine, definition: dict[str, object]) -> None:
 
 
 def kubectl(cluster: Cluster, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-    """Run kubectl as the administrator, from outside."""
+    """Run kubectl as the administrator, on the host."""
     argv = [f"{cluster.programs}/kubectl", f"--kubeconfig={cluster.kubeconfig}", *arguments]
     return subprocess.run(argv, input=text, capture_output=True, text=True, timeout=300, check=False)
 
 
 def _wait(cluster: Cluster) -> None:
-    """Wait for the API server, give what an installer gives, wait for the nodes."""
+    """Wait for the API server, apply what installers apply, and wait for the nodes."""
     outside.until(
         "the API server is ready", lambda: kubectl(cluster, "get", "--raw=/readyz").returncode == 0, READY_SECONDS
     )
@@ -196,14 +196,14 @@ def load(cluster: Cluster, archive: Path) -> None:
 
 
 def power_off(cluster: Cluster, name: str) -> None:
-    """Switch a node off as pulling its plug does: no process, mount or loop device of it is left, its disk is."""
+    """Power a node off: its processes, mounts and loop devices end, its disk stays."""
     machine = cluster.machine(name)
     outside.Inside(cluster, cluster.control_plane).stop(name)
     leftovers.detach_loop_devices(machine)
 
 
 def power_on(cluster: Cluster, name: str) -> None:
-    """Switch a node on again."""
+    """Power a node on."""
     outside.Inside(cluster, cluster.control_plane).start(name)
     inside = outside.Inside(cluster, cluster.machine(name))
     outside.until(f"kubelet runs on {name}", lambda: _runs(inside, "kubelet"))
@@ -216,7 +216,7 @@ def _runs(inside: outside.Inside, component: str) -> bool:
 
 
 def _keep_logs(cluster: Cluster) -> None:
-    """Show the end of each component's log, which is about to be removed."""
+    """Print the end of each component's log before it is removed."""
     for log in sorted(cluster.folder.rglob("*.log")):
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-5:]
         print(f"--- {log}", *lines, sep="\n", file=sys.stderr)
@@ -226,7 +226,7 @@ def _remove(name: str) -> None:
     cluster = saved(name)
     if cluster is None:
         if folder_of(name).exists():
-            raise RuntimeError(f"{folder_of(name)} is there without a cluster.json; have a look at it and remove it")
+            raise RuntimeError(f"{folder_of(name)} has no cluster.json; check it and remove it")
         return
     outside.switch_off(cluster)
     _ip("link", "delete", cluster.interface)

@@ -1,12 +1,12 @@
 """
 The first process of a machine: it prepares the machine, then keeps its components running until it is killed.
 
-A machine is a set of namespaces, and a file says all there is to say about it: `prepare`, commands that run one after
-the other and must go well, and `run`, the components by name. A component that ends is started again a second later,
-unless there is a file of its name in the folder `stopped`. When this process ends, the kernel ends every other one in
-its PID namespace and takes every mount in its mount namespace away: that is all it takes to switch a machine off.
+A machine is a set of namespaces, defined by a file: `prepare`, commands that run one after the other and must succeed,
+and `run`, the components by name. A component that ends is restarted a second later, unless there is a file of its name
+in the folder `stopped`. When this process ends, the kernel ends every other process in its PID namespace and removes
+every mount in its mount namespace, so killing it powers the machine off.
 
-It imports nothing but the standard library, so that it starts fast and needs no virtual environment.
+It imports only the standard library, so that it starts fast and needs no virtual environment.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ def _ended() -> set[int]:
 
 
 def main(folder: Path) -> None:
-    """Prepare, then look after the components for ever."""
-    sys.stdin.read()  # whoever started us closes it once the machine's cables are in place
+    """Prepare the machine, then keep its components running until killed."""
+    sys.stdin.read()  # closed by the parent once the machine's cables are in place
     definition = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
     for argv in definition["prepare"]:
         subprocess.run(argv, check=True)

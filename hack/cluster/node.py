@@ -1,9 +1,9 @@
 """
-A machine that runs pods: what it does when it starts, and the configuration of containerd, kubelet and kube-proxy.
+A machine that runs pods: the commands of its start, and the configuration of containerd, kubelet and kube-proxy.
 
-It sees the host's files, but for the folders that a node writes to: those are its own, at the paths where everyone
-expects them (/var/lib/kubelet above all), so that manifests and drivers run on it unchanged. /run is memory and is lost
-when the machine is switched off; the rest is on disk and is not.
+It sees the host's files except for the folders that a node writes to, such as /var/lib/kubelet: those are its own, at
+their usual paths, so that manifests and drivers run on it unchanged. /run is in memory and lost at power off; the other
+folders are on disk.
 """
 
 import json
@@ -14,13 +14,13 @@ from hack.cluster.place import PODS, Cluster, Node
 
 SOCKET: Final = "/run/containerd/containerd.sock"
 OWN: Final = ("kubelet", "containerd", "cni", "mooring")
-"""Folders of /var/lib that each node has for itself; in the last, by the project's convention, is the pool."""
+"""The folders of /var/lib that each node has for itself; the pool is in the last one, by convention."""
 
 PAUSE: Final = "mooring.dev/pause:1"
 
 
 def definition(cluster: Cluster, node: Node, pki: Path) -> dict[str, Any]:
-    """What machine.py is to do on a node."""
+    """Return the definition for machine.py on a node."""
     return {
         "prepare": [*_network(cluster, node), *_mounts(node)],
         "run": {
@@ -39,7 +39,7 @@ def definition(cluster: Cluster, node: Node, pki: Path) -> dict[str, Any]:
 
 
 def configure(cluster: Cluster, node: Node, pki: Path) -> None:
-    """Write the files that the components read, and make the folders that the node has for itself."""
+    """Write the files that the components read, and create the node's own folders."""
     for own in OWN:
         (node.disk / own).mkdir(parents=True)
     (node.disk / "log").mkdir()
@@ -55,7 +55,7 @@ def _network(cluster: Cluster, node: Node) -> list[list[str]]:
     others = [other for other in cluster.nodes if other != node]
     commands = [
         f"hostname {node.name}",
-        "iptables -t nat -F",  # a machine that was off comes back without rules
+        "iptables -t nat -F",  # after a power off there are no rules
         "iptables -F",
         "ip link set lo up",
         f"ip address replace {node.address}/24 dev eth0",
@@ -69,10 +69,10 @@ def _network(cluster: Cluster, node: Node) -> list[list[str]]:
 
 def _mounts(node: Node) -> list[list[str]]:
     """
-    Give the node its own folders.
+    Return the commands that mount the node's own folders.
 
-    The overlay on /var/lib is only there to carry the mount points, which the host then need not have. Shared
-    propagation comes last, for all of it: without it a pod's Bidirectional mounts stay in the pod.
+    The overlay on /var/lib provides the mount points, which the host need not have. Shared propagation is set last, for
+    all mounts: without it a pod's Bidirectional mounts stay in the pod.
     """
     over = "lowerdir=/var/lib,upperdir=/run/over/upper,workdir=/run/over/work"
     return [
@@ -87,7 +87,7 @@ def _mounts(node: Node) -> list[list[str]]:
 
 
 def _containerd(node: Node) -> str:
-    """Without restrict_oom_score_adj, runc dies where root lacks CAP_SYS_RESOURCE."""
+    """Return the configuration of containerd; runc needs restrict_oom_score_adj without CAP_SYS_RESOURCE."""
     return f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"
@@ -118,14 +118,14 @@ SystemdCgroup = false
 
 
 def _pod_network(node: Node) -> dict[str, Any]:
-    """Point to point: two pods of one node speak through the node's routing, so Services work between them, too."""
+    """Return the CNI configuration, point to point: pods of one node are routed, so Services work between them, too."""
     addresses = {"type": "host-local", "ranges": [[{"subnet": node.pods}]], "routes": [{"dst": "0.0.0.0/0"}]}
     plugins = [{"type": "ptp", "ipam": addresses}, {"type": "portmap", "capabilities": {"portMappings": True}}]
     return {"cniVersion": "1.0.0", "name": "pods", "plugins": plugins}
 
 
 def cgroup(cluster: Cluster, node: Node) -> str:
-    """The cgroup that everything a node's pods do is in."""
+    """Return the cgroup of a node's pods."""
     return f"/mooring-{cluster.name}/{node.name}"
 
 
@@ -149,7 +149,7 @@ def _kubelet(cluster: Cluster, node: Node, pki: Path) -> dict[str, Any]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
-        "imageGCHighThresholdPercent": 100,  # a pulled image comes back, an imported one does not
+        "imageGCHighThresholdPercent": 100,  # an imported image cannot be pulled again
         "nodeStatusUpdateFrequency": "2s",
         "syncFrequency": "10s",
         "maxPods": 110,
@@ -164,6 +164,6 @@ def _kube_proxy(node: Node, pki: Path) -> dict[str, Any]:
         "hostnameOverride": node.name,
         "clientConnection": {"kubeconfig": f"{pki}/kube-proxy.kubeconfig"},
         "clusterCIDR": PODS,
-        # The table's size is the host's to set; a network namespace may only read it.
+        # The size of the table can be set on the host only; a network namespace may only read it.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
     }

@@ -1,8 +1,8 @@
 """
-A running cluster seen from outside its namespaces: which process is what, and how to act on it.
+Find and control the processes of a running cluster, from outside its namespaces.
 
-The tree of processes is the only record: the cluster is the process `unshare` whose id is in the folder, its child is
-the control plane's machine.py, whose children are the components; a node is one of them, again an `unshare` with a
+The process tree is the only record: the cluster is the process `unshare` whose id is in the folder, its child is the
+control plane's machine.py, whose children are the components; a node is one of them, again an `unshare` with a
 machine.py below.
 """
 
@@ -21,17 +21,17 @@ from hack.cluster.place import CONTROL_PLANE, Cluster, Machine
 
 WAIT_SECONDS: Final = 30.0
 NEW: Final = ("--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "--mount-proc")
-"""What every machine has of its own, besides the network."""
+"""The namespaces that every machine has, besides the network namespace."""
 
 
 def children(parent: int) -> list[int]:
-    """The living children of a process."""
+    """Return the running children of a process."""
     everyone = (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
     return [pid for pid in everyone if _parent_and_state(pid) == (parent, True)]
 
 
 def _parent_and_state(pid: int) -> tuple[int, bool]:
-    """The parent of a process, and whether it lives; (0, False) when there is no such process."""
+    """Return the parent of a process, and whether it runs; (0, False) when there is no such process."""
     try:
         after_name = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -47,7 +47,7 @@ def _words(pid: int) -> list[str]:
 
 
 def root_process(cluster: Cluster) -> int | None:
-    """The process whose end is the cluster's; None when the cluster is not running."""
+    """Return the first process of the cluster; None when the cluster is not running."""
     try:
         pid = int((cluster.folder / "pid").read_text(encoding="ascii"))
     except FileNotFoundError:
@@ -57,11 +57,11 @@ def root_process(cluster: Cluster) -> int | None:
 
 
 def until(what: str, check: Callable[[], bool], seconds: float = WAIT_SECONDS) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     end = time.monotonic() + seconds
     while not check():
         if time.monotonic() > end:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
+            raise TimeoutError(f"timed out after {seconds:.0f} s: {what}")
         time.sleep(0.1)
 
 
@@ -74,7 +74,7 @@ class Inside:
 
     @property
     def first(self) -> int:
-        """The machine's first process, by its id outside."""
+        """The machine's first process, by its id on the host."""
         holder = root_process(self.cluster)
         if holder is not None and self.machine.name != CONTROL_PLANE:
             holder = Inside(self.cluster, self.cluster.control_plane).components().get(self.machine.name)
@@ -85,11 +85,11 @@ class Inside:
 
     @property
     def root(self) -> Path:
-        """The machine's files as it sees them, mounts included; good until it is switched off."""
+        """The root directory of the machine with its mounts; valid until it is powered off."""
         return Path(f"/proc/{self.first}/root")
 
     def components(self) -> dict[str, int]:
-        """The process of each component that is running; a node is known by its folder, the rest by their programs."""
+        """Return component → process of the running components; nodes by their folders, others by their programs."""
         defined = json.loads(self.machine.definition.read_text(encoding="utf-8"))["run"]
         running = {}
         for pid in children(self.first):
@@ -99,7 +99,7 @@ class Inside:
         return running
 
     def kill(self, component: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a component, by default the one it cannot see coming. It is back a second later."""
+        """Send a signal to a component, by default SIGKILL. It is restarted a second later."""
         running = self.components()
         if component not in running:
             there = ", ".join(sorted(running))
@@ -108,23 +108,23 @@ class Inside:
         until(f"{component} ends", lambda: self.components().get(component) != running[component])
 
     def stop(self, component: str) -> None:
-        """Kill a component and keep it from coming back."""
+        """Kill a component, and do not restart it."""
         (self.machine.stopped / component).touch()
         if component in self.components():
             self.kill(component)
 
     def start(self, component: str) -> None:
-        """Let a component that was stopped run again."""
+        """Start a stopped component."""
         (self.machine.stopped / component).unlink(missing_ok=True)
         until(f"{component} runs on {self.machine.name}", lambda: component in self.components())
 
     def restart(self, component: str) -> None:
-        """Ask a component to end, as an upgrade would, and wait for the next one."""
+        """Terminate a component, as an upgrade does, and wait until it is restarted."""
         self.kill(component, signal.SIGTERM)
         self.start(component)
 
     def enter(self, argv: Sequence[str]) -> list[str]:
-        """Tell the command that runs another one on the machine."""
+        """Return the command that runs another one on the machine."""
         return ["nsenter", f"--target={self.first}", "--mount", "--net", "--pid", "--uts", "--ipc", *argv]
 
     def run(self, *argv: str, stdin: bytes = b"") -> str:
@@ -139,7 +139,7 @@ class Inside:
 
 
 def node_command(machine: Machine, network: str) -> list[str]:
-    """Tell the command that is a node, run on the control plane."""
+    """Return the command that starts a node, run on the control plane."""
     return ["nsenter", f"--net={network}", "unshare", *NEW, *_first_process(machine)]
 
 
@@ -161,7 +161,7 @@ def switch_on(cluster: Cluster, plug_in: Callable[[int], None]) -> None:
     plug_in(children(process.pid)[0])
     if process.stdin is not None:
         process.stdin.close()
-    process.returncode = 0  # it outlives us
+    process.returncode = 0  # it runs on after this process
 
 
 def switch_off(cluster: Cluster) -> None:

@@ -1,9 +1,9 @@
 """
-Where a cluster is: its folder, its addresses, the names of its machines.
+The folder, the addresses and the machines of a cluster.
 
-Everything of one cluster lies in one folder outside the checkout, and everything about it can be told from that folder
-and one number: the third byte of its network. That number is taken by making the network interface that carries it, so
-two clusters on one machine never share it.
+All files of a cluster are in one folder outside the checkout, and everything about it follows from that folder and one
+number: the third byte of its network. The number is reserved by creating the network interface that has it, so two
+clusters on one machine never share it.
 """
 
 import json
@@ -23,13 +23,13 @@ API_PORT: Final = 6443
 
 
 def cache() -> Path:
-    """The project's folder for what is made once and kept outside the checkout."""
+    """Return the project's cache folder, outside the checkout."""
     base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(base) / "mooring"
 
 
 def folder_of(name: str) -> Path:
-    """The folder of the cluster of that name, whether there is one or not."""
+    """Return the folder of the cluster of that name, whether it exists or not."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?", name):
         raise ValueError(f"{name!r} is no name for a cluster; use up to 20 lower-case letters, digits and dashes")
     return cache() / "clusters" / name
@@ -45,22 +45,22 @@ class Machine:
 
     @property
     def definition(self) -> Path:
-        """What the machine does when it starts, see machine.py."""
+        """The definition of the machine, see machine.py."""
         return self.folder / "machine.json"
 
     @property
     def logs(self) -> Path:
-        """One file for each component that runs on it."""
+        """The folder with one log for each component."""
         return self.folder / "logs"
 
     @property
     def stopped(self) -> Path:
-        """One empty file for each component that shall not run."""
+        """The folder with one empty file for each stopped component."""
         return self.folder / "stopped"
 
     @property
     def disk(self) -> Path:
-        """What survives a reboot: the folders that the machine sees in /var/lib and as /var/log."""
+        """The machine's disk: the folders that it sees in /var/lib and as /var/log."""
         return self.folder / "disk"
 
 
@@ -73,7 +73,7 @@ class Node(Machine):
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster that is running, or is about to."""
+    """A cluster that runs or is being started."""
 
     name: str
     network: int
@@ -83,7 +83,7 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What every process inside starts with, whoever starts it; `ctr` finds its node's containerd by it."""
+        """The environment of every process of the cluster; `ctr` finds its node's containerd by it."""
         return {
             "PATH": f"{self.programs}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/root",
@@ -93,12 +93,12 @@ class Cluster:
 
     @property
     def folder(self) -> Path:
-        """Everything of it that is a file."""
+        """The folder with all files of the cluster."""
         return folder_of(self.name)
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's, which works from outside the cluster's namespaces."""
+        """The administrator's kubeconfig, which works on the host."""
         return self.folder / "kubeconfig"
 
     @property
@@ -107,7 +107,7 @@ class Cluster:
         return f"mooring{self.network}"
 
     def address(self, last: int) -> str:
-        """An address of the network that the machines and the host share."""
+        """Return an address of the network of the machines and the host."""
         return f"10.213.{self.network}.{last}"
 
     @property
@@ -124,19 +124,19 @@ class Cluster:
         )
 
     def machine(self, name: str) -> Machine:
-        """The machine of that name."""
+        """Return the machine of that name."""
         machines = {machine.name: machine for machine in (self.control_plane, *self.nodes)}
         if name not in machines:
             raise LookupError(f"cluster {self.name} has no machine {name!r}; it has {', '.join(machines)}")
         return machines[name]
 
     def save(self) -> None:
-        """Write down what cannot be told from the name."""
+        """Write the settings that do not follow from the name."""
         (self.folder / "cluster.json").write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 def saved(name: str) -> Cluster | None:
-    """The cluster of that name as its folder tells it."""
+    """Read the cluster of that name from its folder."""
     try:
         return Cluster(**json.loads((folder_of(name) / "cluster.json").read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -144,5 +144,5 @@ def saved(name: str) -> Cluster | None:
 
 
 def networks() -> Iterator[int]:
-    """The numbers a cluster may try to take."""
+    """Return the numbers of networks that a cluster may reserve."""
     return iter(range(256))

@@ -1,4 +1,4 @@
-"""What a machine must have before a cluster can run on it, and what to do about what it lacks."""
+"""The requirements of a cluster on a machine, and how to meet them."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ PACKAGES: Final = Path(__file__).parent / "packages"
 
 
 def absent(purpose: str = "cluster") -> list[str]:
-    """The Debian packages of which a program is not there."""
+    """Return the missing Debian packages."""
     lacking = []
     for line in PACKAGES.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
@@ -25,7 +25,7 @@ def absent(purpose: str = "cluster") -> list[str]:
 
 
 def provide() -> None:
-    """Install missing packages where nobody would be surprised by it: as root under CI."""
+    """Install missing packages, as root under CI only."""
     packages = absent()
     if not packages or os.environ.get("CI") != "true" or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return
@@ -38,7 +38,7 @@ def provide() -> None:
 
 
 def missing() -> list[str]:
-    """Each thing that keeps a cluster from running here, as a sentence."""
+    """Return the missing requirements, one message each."""
     if os.geteuid() != 0:
         return ["a cluster needs root, for namespaces, networks and cgroups; run it as root"]
     if packages := absent():

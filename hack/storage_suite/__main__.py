@@ -6,10 +6,10 @@ Run Kubernetes' own storage tests, the specs called External.Storage, against Mo
     python -m hack.storage_suite --list             list the backends
 
 FOCUS, a regular expression, narrows the specs: FOCUS=subPath. PROCS is the number of ginkgo's processes side by side
-(4). MOORING_CLUSTER names the cluster (storage-suite); one that is running already is used and left, else it is
-started here and taken down at the end, also when the run is interrupted. Logs, reports and definitions are kept in
-~/.cache/mooring/storage-suite/<cluster>. Exit 1 when a spec failed that is not in expected_failures.toml, or one that
-is there passed.
+(4). MOORING_CLUSTER names the cluster (storage-suite); a running one is used and left running, otherwise it is started
+here and taken down at the end, also when the run is interrupted. Logs, reports and definitions are stored in
+~/.cache/mooring/storage-suite/<cluster>. Exit 1 when a spec failed that is not in expected_failures.toml, or when one
+of those passed.
 """
 
 import json
@@ -40,7 +40,7 @@ PROCESSES: Final = int(os.environ.get("PROCS") or 4)
 
 
 def _build() -> Path:
-    """Build everything; return the folder with the tests' programs."""
+    """Build all programs; return the folder with the tests' programs."""
     version = binaries.wanted_version()
     life.build(version)
     installing.image()
@@ -49,20 +49,20 @@ def _build() -> Path:
 
 @contextmanager
 def _cluster() -> Iterator[Cluster]:
-    """A cluster, taken down at the end if it was started here."""
+    """Provide a cluster, and take it down at the end if it was started here."""
     ours = life.running(NAME) is None
     try:
         yield life.up(NAME, nodes=NODES)
     finally:
         if ours:
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # half a cluster would be left
+                signal.signal(number, signal.SIG_IGN)  # otherwise a partial cluster would stay
             say("taking the cluster down")
             life.down(NAME)
 
 
 def _prepare(cluster: Cluster, programs: Path) -> None:
-    """Bring the tests' images and Mooring into the cluster, and the classes that the tests copy."""
+    """Load the tests' images, install Mooring, and apply the classes that the tests copy."""
     listing = subprocess.run([programs / "e2e.test", "--list-images"], capture_output=True, text=True, check=True)
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch) / "images.tar"
@@ -75,7 +75,7 @@ def _prepare(cluster: Cluster, programs: Path) -> None:
 
 
 def _capabilities() -> list[str]:
-    """Return what hack/capabilities finds on this machine, of that which an expected failure depends on."""
+    """Return the capabilities of this machine on which expected failures depend."""
     wanted = {each.unless for each in expected_failures() if each.unless}
     probe = [sys.executable, str(ROOT / "hack" / "capabilities"), "--json", *sorted(wanted)]
     printed = subprocess.run(probe, capture_output=True, text=True, check=False).stdout
@@ -103,7 +103,7 @@ def _report(verdicts: list[Verdict]) -> None:
 
 
 def main(words: list[str]) -> int:
-    """Do what the words say; return the exit code."""
+    """Run the command line; return the exit code."""
     if words == ["--list"]:
         print("\n".join(BACKENDS))
         return 0

@@ -1,8 +1,8 @@
 """
-The backends that the storage tests run on: for each its StorageClass, and what the driver can do with it.
+The backends that the storage tests run on: the StorageClass and the capabilities of each.
 
-The driver's capabilities are those of k8s.io/kubernetes/test/e2e/storage/framework/testdriver.go. The tests ignore a
-name that they do not know, so CAPABILITIES holds those that there are.
+The capabilities are those of k8s.io/kubernetes/test/e2e/storage/framework/testdriver.go. The tests ignore unknown
+names, so CAPABILITIES has the known ones.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ EVERYWHERE: Final = (
     *("controllerExpansion", "nodeExpansion", "offlineExpansion", "onlineExpansion"),
     *("readWriteOncePod", "multiplePVsSameID"),
 )
-"""What volumes can do on each backend. The shipped manifests set no limit of volumes for a node, so none is found."""
+"""The capabilities on each backend. The shipped manifests set no volume limit for nodes."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Backend:
     One backend.
 
     :ivar parameters: of its StorageClass
-    :ivar filesystems: what the tests may ask for by name; the class's own is asked for by none
+    :ivar filesystems: those that the tests may request by name; none requests the default of the class
     :ivar least: the smallest volume, as a quantity
     :ivar more: capabilities beyond EVERYWHERE
     """
@@ -64,7 +64,7 @@ BACKENDS: Final = {
 
 
 def objects() -> list[dict[str, Any]]:
-    """Return the classes that have to be in the cluster. Deleted volumes are erased at once, for the room they take."""
+    """Return the classes for the cluster. Deleted volumes are purged at once, to free their capacity."""
     classes: list[dict[str, Any]] = [
         {
             "apiVersion": "storage.k8s.io/v1",

@@ -1,9 +1,9 @@
 """
-The images that the storage tests' pods run, made without a registry.
+Build the images of the storage tests' pods without a registry.
 
-They are one layer under several names: Debian's static busybox; GNU dd in place of its own, for the tests use
-``oflag=nocache``, which busybox has not; bash as the shell, since busybox's prefers its own dd to any on PATH; and
-agnhost, which is built from Kubernetes' module.
+They are one layer under several names: Debian's static busybox; GNU dd instead of busybox's, which does not support
+``oflag=nocache``; bash as the shell, since busybox's prefers its own dd to that on PATH; and agnhost, built from
+Kubernetes' module.
 """
 
 import subprocess
@@ -13,10 +13,10 @@ from typing import Final
 from hack.cluster.images import Archive, busybox_layer
 
 PROGRAMS: Final = {"bin/dd": "/bin/dd", "bin/sh": "/bin/bash"}
-"""Path in the image → program of this machine; each comes with its libraries."""
+"""Path in the image → program of this machine, copied with its libraries."""
 
 SHELLS: Final = ("busybox", "glibc-dns-testing", "nginx")
-"""Images of which the storage tests use nothing but a shell."""
+"""The images of which the storage tests use only the shell."""
 
 AGNHOST: Final = "agnhost"
 REGISTRY: Final = "registry.k8s.io/"

@@ -1,4 +1,4 @@
-"""Run the storage tests of one backend with ginkgo, several processes side by side, and say how far they are."""
+"""Run the storage tests of one backend with ginkgo in several processes, and print progress."""
 
 import codecs
 import contextlib
@@ -20,7 +20,7 @@ from hack.storage_suite.definitions import Backend, driver_definition
 
 FOCUS: Final = "External.Storage"
 LEFT_OUT: Final = r"\[Disruptive\]"
-"""Not run: these stop kubelet over ssh, or cut a network filesystem off."""
+"""The specs that are not run: they stop kubelet over ssh, or disconnect a network filesystem."""
 
 REPORT_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 20.0
@@ -51,7 +51,7 @@ class Progress:
     _name_is_next: bool = False
 
     def feed(self, output: bytes) -> list[str]:
-        """Take the next bytes; return the names of specs that failed in them."""
+        """Process the next bytes; return the names of specs that failed in them."""
         text = self._decoder.decode(output)
         self.done += text.count("•")
         *lines, self._rest = (self._rest + text).split("\n")
@@ -69,7 +69,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ran:
-    """What a run left: ginkgo's report, empty when it did not come to its end, and the seconds it took."""
+    """The result of a run: ginkgo's report, empty when it was interrupted, and the duration in seconds."""
 
     report: list[dict[str, Any]]
     seconds: float
@@ -113,7 +113,7 @@ def run(cluster: Cluster, programs: Path, backend: Backend, *, focus: str, proce
 
 
 def _watch(argv: Sequence[str], log: Path, name: str) -> None:
-    """Run a command with its output in a log and in lines of progress; it ends with us, however that comes."""
+    """Run a command with its output in a log and as progress; stop it when this process ends."""
     progress = Progress()
     start = shown = time.monotonic()
     with log.open("wb") as file:
@@ -139,7 +139,7 @@ def _watch(argv: Sequence[str], log: Path, name: str) -> None:
 
 
 def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """Yield what a process prints as it comes, and every now and then nothing, until it has ended."""
+    """Yield the output of a process as it arrives, and periodically nothing, until it has ended."""
     if process.stdout is None:
         raise ValueError("the process has no pipe for its output")
     with selectors.DefaultSelector() as selector:
@@ -155,7 +155,7 @@ def _chunks(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, in order if it does so soon, and whatever it has started."""
+    """Terminate a process and its children; kill them if they do not end soon."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
 """
 Evaluate a run of Kubernetes' storage tests: pure functions of ginkgo's JSON report and the list of expected failures.
 
-A run is good when the specs that failed are exactly those that were expected to.
+A run is good when exactly the expected specs failed.
 """
 
 import re
@@ -34,7 +34,7 @@ class ExpectedFailure:
     unless: str = ""
 
     def applies(self, backend: str, capabilities: Iterable[str]) -> bool:
-        """Whether such specs fail on this backend and a machine with these capabilities."""
+        """Report whether such specs fail on this backend and a machine with these capabilities."""
         return backend in self.backends and self.unless not in capabilities
 
 
@@ -54,13 +54,13 @@ class Spec:
 
     @property
     def failed(self) -> bool:
-        """Whether it ran and did not pass, in whichever way."""
+        """Whether it ran and did not pass."""
         return not self.passed and self.state not in _NOT_RUN
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of one backend: counts, and what is wrong, a line each."""
+    """The result of one backend: counts, and problems, a line each."""
 
     backend: str
     passed: int
@@ -77,7 +77,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Whether there is nothing wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
     def __str__(self) -> str:
@@ -118,7 +118,7 @@ def verdict(
     seconds: float,
 ) -> Verdict:
     """
-    Return what a run on one backend comes to.
+    Return the verdict of a run on one backend.
 
     :param expected: the failures that apply to this backend and machine
     :param whole: the whole suite was run, so each expected failure has to have a spec
