@@ -1,4 +1,4 @@
-"""Start the engine from settings written as one JSON argument: how it starts itself again without root."""
+"""Run the engine with settings from one JSON argument; without root it restarts itself this way."""
 
 import sys
 
@@ -11,7 +11,7 @@ USAGE = 2
 
 
 def main() -> int:
-    """Run the engine; 2 when the settings cannot be read."""
+    """Run the engine; return its exit code, 2 when the settings are invalid."""
     try:
         settings = msgspec.json.decode(sys.argv[1], type=UpSettings)
     except (IndexError, msgspec.DecodeError) as error:

@@ -1,4 +1,4 @@
-"""What a new engine holds before its user adds anything: the shipped StorageClasses and what describes this node."""
+"""Create the objects of a new engine: the shipped StorageClasses, and those that describe this node."""
 
 import contextlib
 from importlib import resources
@@ -16,18 +16,18 @@ log = structlog.get_logger()
 
 
 def shipped_classes() -> list[Json]:
-    """The StorageClasses of `shipped.yaml`."""
+    """Return the StorageClasses of `shipped.yaml`."""
     # unbounded: a file of this package
     text = resources.files("provisioner.embedded").joinpath("shipped.yaml").read_text(encoding="utf-8")
     return [dict(document) for document in yaml.safe_load_all(text)]
 
 
 async def seed(transport: Transport, *, node_name: str) -> None:
-    """Create what is missing, touch nothing that is there but this machine's Node of a former name."""
+    """Create missing objects; change no existing one, except that this machine's Node of a former name is deleted."""
     await _remove_former_nodes(transport, node_name)
     for each in (*node_objects(node_name), *shipped_classes()):
         kind = kind_of(each["apiVersion"], each["kind"])
-        assert kind is not None  # noqa: S101 - all of them are ours
+        assert kind is not None  # noqa: S101 - all of them are known kinds
         try:
             await transport.create(kind, each)
         except AlreadyExists:
@@ -36,9 +36,9 @@ async def seed(transport: Transport, *, node_name: str) -> None:
 
 async def _remove_former_nodes(transport: Transport, node_name: str) -> None:
     """
-    Delete the Node and CSINode objects that an engine made for this machine under another name.
+    Delete the Node and CSINode objects of this machine under another name.
 
-    There is one node here. Its pods of before are ended by the agent, since their node is gone.
+    The engine has one node. Its kubelet ends the pods of the former Node, which does not exist any more.
     """
     for each in (await transport.list(NODE)).items:
         metadata = each["metadata"]

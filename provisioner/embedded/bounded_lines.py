@@ -1,4 +1,4 @@
-"""Lines of a stream that somebody else writes, each of bounded length, however long the writer made it."""
+"""Read lines of bounded length from a stream, however long they are."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,16 +7,16 @@ from typing import Final
 from provisioner import limits
 
 LONGEST: Final = limits.DRIVER_LINE_BYTES
-"""Bytes of one line that are kept."""
+"""The number of bytes of one line that are returned."""
 CHUNK: Final = 64 << 10
 
 
 async def lines(stream: asyncio.StreamReader, *, longest: int = LONGEST) -> AsyncIterator[bytes]:
     """
-    Yield each line of the stream without its end, the last one also when it has none.
+    Yield each line of the stream without its line end, also an unterminated last one.
 
-    A line of more than `longest` bytes is cut, and says how many bytes are missing; no more than that and one chunk
-    is held in memory.
+    A line of more than `longest` bytes is cut, and its end says how many bytes are missing; no more than that and one
+    chunk is in memory.
     """
     kept, missing = bytearray(), 0
     while chunk := await stream.read(CHUNK):
@@ -31,7 +31,7 @@ async def lines(stream: asyncio.StreamReader, *, longest: int = LONGEST) -> Asyn
 
 
 def _append(kept: bytearray, part: bytes, longest: int) -> int:
-    """Add what there is room for; returns how many bytes there was none for."""
+    """Append up to the limit; return the number of bytes left out."""
     taken = part[: longest - len(kept)]
     kept += taken
     return len(part) - len(taken)

@@ -1,7 +1,7 @@
 """
-The engine's own authority, server certificate, token and kubeconfig.
+The engine's certificate authority, server certificate, token and kubeconfig.
 
-The API listens on loopback only, yet speaks TLS: kubectl sends a bearer token to no server without it.
+The API server listens on loopback only, but uses TLS, because kubectl sends bearer tokens only over TLS.
 """
 
 import base64
@@ -25,12 +25,12 @@ from provisioner.embedded.settings import BadEnvironment, StatePaths
 LIFETIME = dt.timedelta(days=3650)
 RENEW_BEFORE = dt.timedelta(days=30)
 NAME = "mooring"
-"""Name of the cluster, user and context in the kubeconfig."""
+"""The name of the cluster, user and context in the kubeconfig."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What the server shows and what it asks for."""
+    """The server's certificate and key, and the token that it requires."""
 
     certificate: Path
     key: Path
@@ -38,7 +38,7 @@ class Credentials:
     token: str
 
     def server_context(self) -> ssl.SSLContext:
-        """The TLS side of the server."""
+        """Return the TLS context of the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.load_cert_chain(self.certificate, self.key)
@@ -47,10 +47,10 @@ class Credentials:
 
 def ensure(paths: StatePaths) -> Credentials:
     """
-    The credentials of this state directory, made on the first start and kept.
+    Return the credentials of this state directory, which are created on the first start.
 
-    A certificate close to its end is made anew, with its authority. Raises BadEnvironment when the files cannot be
-    read or written.
+    A certificate that expires soon is renewed, with its authority. Raises BadEnvironment when the files cannot be read
+    or written.
     """
     found = Credentials(
         certificate=paths.tls / "server.crt", key=paths.tls / "server.key", authority=paths.tls / "ca.crt", token=""
@@ -75,10 +75,10 @@ def ensure(paths: StatePaths) -> Credentials:
 
 def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) -> None:
     """
-    Write the kubeconfigs that reach the engine on `port`, each whole or not at all.
+    Write the kubeconfigs for the engine on `port`, each atomically.
 
-    The one for users carries the authority inside, so that it can be copied. The engine's own names the file instead:
-    the client library would unpack the other into a temporary file, which a kill leaves behind.
+    The one for users embeds the authority, so that it can be copied. The engine's own refers to the file: the client
+    library would unpack an embedded one into a temporary file, which stays after SIGKILL.
     """
     # unbounded: a file of the engine's own state
     authority = base64.b64encode(credentials.authority.read_bytes()).decode()
@@ -102,7 +102,7 @@ def _kubeconfig(cluster: dict[str, str], token: str) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, mode 0600, durably."""
+    """Replace `path` by `content`, with mode 0600, durably."""
     beside = path.with_name(f".{path.name}.new")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -118,7 +118,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _usable(found: Credentials) -> bool:
-    """Whether certificate and key are there, belong together and live long enough."""
+    """Report whether certificate and key exist, belong together and are valid long enough."""
     if not all(path.exists() for path in (found.certificate, found.key, found.authority)):
         return False
     try:
@@ -137,12 +137,12 @@ def _usable(found: Credentials) -> bool:
 
 
 def _public(key: object) -> bytes:
-    assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - we make no others
+    assert isinstance(key, ec.EllipticCurvePublicKey)  # noqa: S101 - no other key is created here
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _make(files: Credentials) -> None:
-    """Make an authority and a server certificate signed by it; the authority's key is not kept."""
+    """Create an authority and a server certificate signed by it; the authority's key is discarded."""
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mooring embedded engine")])

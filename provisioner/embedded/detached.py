@@ -1,4 +1,4 @@
-"""The engine in the background: start it, and return when its API can be used."""
+"""Start the engine in the background, and return when its API is ready."""
 
 import os
 import subprocess
@@ -12,11 +12,11 @@ import msgspec
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings
 
 STOP_SECONDS = 30.0
-"""How long a start that is given up has for unmounting what it mounted."""
+"""The seconds that an aborted start has for unmounting volumes."""
 
 
 class StartFailed(Exception):
-    """The engine ended instead of becoming ready; the text is what it wrote, `code` its exit code."""
+    """The engine ended before it was ready; the text is its output, `code` its exit code."""
 
     def __init__(self, text: str, *, code: int) -> None:
         super().__init__(text)
@@ -25,21 +25,21 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """An engine that was started in a session of its own; its log begins at `offset` of the log file."""
+    """An engine in a session of its own; its log begins at `offset` of the log file."""
 
     process: "subprocess.Popen[bytes]"
     paths: StatePaths
     offset: int
 
     def missing(self) -> str:
-        """What is still missing, "" when the API is ready. Raises StartFailed."""
+        """Return what is still missing, "" when the API is ready. Raises StartFailed."""
         code = self.process.poll()
         if code is not None:
             raise StartFailed(self._written() or "the engine ended without a word", code=code or 1)
         return "" if _ready_engine(self.paths) == self.process.pid else "the engine is starting"
 
     def give_up(self) -> None:
-        """End an engine that did not become ready, or is no longer wanted."""
+        """Stop an engine that did not become ready."""
         self.process.terminate()
         try:
             self.process.wait(STOP_SECONDS)
@@ -48,7 +48,7 @@ class Background:
             self.process.wait()
 
     def _written(self) -> str:
-        """The last line of this start, without the name that the command itself puts before it."""
+        """Return the last log line of this start, without the command's name at its beginning."""
         with self.paths.log.open("rb") as log:
             log.seek(self.offset)
             # unbounded: what one start of the engine wrote into its log
@@ -77,10 +77,10 @@ def start(settings: UpSettings) -> Background:
 
 def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
     """
-    Start the engine and wait until its API is ready; the sentence for the person who did.
+    Start the engine and wait until its API is ready; return the message for the user.
 
-    `wait` looks at what is missing until it is "", or raises; then the engine is ended, as nobody would know of it.
-    Raises BadEnvironment and StartFailed.
+    `wait` polls what is missing until it is ""; when it raises, the engine is stopped. Raises BadEnvironment and
+    StartFailed.
     """
     background = start(settings)
     try:
@@ -98,7 +98,7 @@ def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
 
 
 def _ready_engine(paths: StatePaths) -> int:
-    """The process id of the engine that is ready there, else 0; it is written after everything has started."""
+    """Return the process id of the ready engine, 0 for none; it is written after everything has started."""
     try:
         # unbounded: a file of the engine's own state
         holder = msgspec.json.decode(Path(paths.holder).read_bytes())

@@ -1,4 +1,4 @@
-"""The driver as a child process: started, watched, started again when it dies, stopped with its parent."""
+"""Run the driver as a child process: start it, restart it when it ends, and stop it with the engine."""
 
 import asyncio
 import contextlib
@@ -22,29 +22,29 @@ BAD_ENVIRONMENT = 78
 FIRST_DELAY = 0.1
 LAST_DELAY = limits.DRIVER_RESTART_SECONDS
 STEADY_SECONDS = 30.0
-"""A driver that lived this long is started again without a delay that grows."""
+"""After this many seconds of running, the restart delay is reset."""
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 KEPT_LINES = limits.DRIVER_LINES
 
 SENTENCE = "mooring driver: "
-"""How the driver's one sentence begins when it cannot run."""
+"""The prefix of the driver's message when it cannot run."""
 
 
 class DriverProcess:
     """
     Keeps one driver running.
 
-    The driver holds the reading end of a pipe (its lifeline) whose writing end only this process has: when this
-    process is gone, however it went, the driver reads the end of the file and stops.
+    The driver has the reading end of a pipe (its lifeline) whose writing end only this process has: when this process
+    ends in any way, the driver reads the end of the file and stops.
     """
 
     def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
         self._settings = settings
         self._tell = tell
         self._process: asyncio.subprocess.Process | None = None
-        self._obstacle = ""  # why the last start failed
+        self._obstacle = ""  # the error of the last start
         self._stopping = False
         self._served = False
         self._last_words: deque[str] = deque(maxlen=KEPT_LINES)
@@ -54,15 +54,14 @@ class DriverProcess:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the running driver; None between two of them."""
+        """The process id of the driver; None while it does not run."""
         return self._process.pid if self._process and self._process.returncode is None else None
 
     async def start(self) -> None:
         """
-        Start the driver and wait until its socket is there.
+        Start the driver and wait until it listens on its socket.
 
-        Raises BadEnvironment with the driver's own sentence when it refuses to run, or when it is not serving in
-        time.
+        Raises BadEnvironment with the driver's message when it refuses to run, or does not listen in time.
         """
         socket = self._settings.paths.socket
         try:
@@ -93,9 +92,9 @@ class DriverProcess:
 
     async def watch(self) -> None:
         """
-        Start the driver again whenever it ends, with a growing delay; runs until cancelled.
+        Restart the driver whenever it ends, with increasing delay; runs until cancelled.
 
-        A start that fails is one more end of it: the machine may be out of processes or files for a while.
+        A failed start is retried in the same way: the machine may lack processes or file descriptors for a while.
         """
         delay = FIRST_DELAY
         while not self._stopping:
@@ -112,7 +111,7 @@ class DriverProcess:
             delay = min(delay * 2, LAST_DELAY)
 
     async def _ended(self) -> float:
-        """Wait until the driver has ended; returns for how many seconds that took."""
+        """Wait until the driver has ended; return the seconds that it ran."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         if self._process is not None:
@@ -120,23 +119,23 @@ class DriverProcess:
         return loop.time() - started
 
     async def _spawn_after(self, delay: float) -> None:
-        """Wait, and start the driver once more unless this is stopping; without a process it was not possible."""
+        """Wait, and restart the driver unless this is stopping; after a failed start there is no process."""
         await asyncio.sleep(delay)
         if self._stopping:
             return
         self._process, self._obstacle = None, ""
         try:
             await self._spawn()
-        except Exception as error:  # noqa: BLE001 # whatever it is, the API goes on, and this tries again
+        except Exception as error:  # noqa: BLE001 # after any error the API keeps running, and the start is retried
             self._obstacle = str(error) or repr(error)
 
-    async def stop(self, *, hurry: bool = False) -> None:
-        """Stop the driver: SIGTERM, and SIGKILL when that takes too long or time is short."""
+    async def stop(self, *, force: bool = False) -> None:
+        """Stop the driver with SIGTERM, and with SIGKILL after a timeout or when forced."""
         self._stopping = True
         process = self._process
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                process.send_signal(signal.SIGKILL if hurry else signal.SIGTERM)
+                process.send_signal(signal.SIGKILL if force else signal.SIGTERM)
             try:
                 async with asyncio.timeout(STOP_SECONDS):
                     await process.wait()
@@ -146,10 +145,10 @@ class DriverProcess:
                     process.kill()
                 await process.wait()
         await self._drain()
-        self.let_go()
+        self.close_lifeline()
 
-    def let_go(self) -> None:
-        """Close the lifeline: a driver that still runs stops by itself."""
+    def close_lifeline(self) -> None:
+        """Close the lifeline, so that a running driver stops."""
         if self._holds_lifeline:
             self._holds_lifeline = False
             os.close(self._lifeline)
@@ -162,7 +161,7 @@ class DriverProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            # Ctrl-C reaches the whole foreground group; the driver must outlive it until everything is unstaged.
+            # Ctrl-C is sent to the whole foreground process group; the driver must run until everything is unstaged.
             start_new_session=True,
             limit=limits.DRIVER_LINE_BYTES,
         )
@@ -183,18 +182,17 @@ class DriverProcess:
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         """
-        Pass the driver's messages on, and keep the last ones to explain an early end.
+        Pass the driver's messages on, and store the last ones to explain an early end.
 
-        Goes on whatever comes, and whether or not it can be shown: a driver whose messages nobody takes would wait for
-        that, and serve nobody.
+        It reads on after any error: a driver whose output is not read would block.
         """
-        assert process.stderr is not None  # noqa: S101 - it was asked for as a pipe
+        assert process.stderr is not None  # noqa: S101 - it was created as a pipe
         as_json = self._settings.log_format == "json"
         async for line in lines(process.stderr):
             text = line.decode("utf-8", errors="replace").rstrip()
             self._last_words.append(text)
             if not self._served and text.startswith(SENTENCE):
-                continue  # start() passes it on as its own
+                continue  # start() raises it as its error
             if shown := text if as_json else for_people(text):
                 logs.show(shown)
 
@@ -203,7 +201,7 @@ class DriverProcess:
             await asyncio.wait(self._relays, timeout=1.0)
 
     def _why(self, code: int) -> str:
-        """The driver's own sentence, else how it ended."""
+        """Return the driver's message, or else how it ended."""
         said = [line for line in self._last_words if line.startswith(SENTENCE)]
         if said and code in (BAD_FLAGS, BAD_ENVIRONMENT):
             return said[-1].removeprefix(SENTENCE)
@@ -211,7 +209,7 @@ class DriverProcess:
 
 
 def for_people(line: str) -> str:
-    """What a person sees of one line of the driver's log: nothing of what is ordinary, the rest in words."""
+    """Return a line of the driver's log as text for the user; "" for ordinary lines."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -223,7 +221,7 @@ def for_people(line: str) -> str:
 
 
 async def _answers(path: str) -> bool:
-    """Whether somebody accepts connections on the socket."""
+    """Report whether the socket accepts connections."""
     try:
         _, writer = await asyncio.open_unix_connection(path)
     except (FileNotFoundError, ConnectionRefusedError):
@@ -234,7 +232,7 @@ async def _answers(path: str) -> bool:
 
 
 def _ending(code: int) -> str:
-    """How a process ended, in words."""
+    """Return how a process ended, as text."""
     if code < 0:
         known = {each.value: each.name for each in signal.Signals}  # most real-time signals have no name
         return f"killed by {known.get(-code, f'signal {-code}')}"

@@ -44,7 +44,7 @@ COMPONENT = "mooring"
 
 
 class Engine:
-    """Driver, API server and control plane of one state directory."""
+    """The driver, API server and control plane of one state directory."""
 
     def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
         self._settings = settings
@@ -58,11 +58,11 @@ class Engine:
 
     @property
     def address(self) -> str:
-        """Where the API listens."""
+        """The URL of the API server."""
         return f"https://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start everything; returns when pods can be served. Raises BadEnvironment when that cannot be."""
+        """Start all parts; return when pods can be served. Raises BadEnvironment."""
         settings, paths = self._settings, self._settings.paths
         self._tell(f"starting on {paths.state}")
         await self._driver.start()
@@ -96,7 +96,7 @@ class Engine:
         await node_object.report(transport, settings.node_name, ready=True)
 
     async def _serve_api(self) -> None:
-        """Open the store, serve it, write the kubeconfig that reaches it."""
+        """Open the store, serve it, and write the kubeconfig."""
         paths = self._settings.paths
         shown = credentials.ensure(paths)
         wanted = self._settings.port or _kept_port(paths.port_file)
@@ -117,28 +117,28 @@ class Engine:
         credentials.write_kubeconfig(paths, shown, port=self._port)
 
     async def failed(self) -> str:
-        """Wait until a part ends that should go on; what happened to it."""
+        """Wait until a part ends unexpectedly; return how."""
         done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         first = done.pop()
         error = None if first.cancelled() else first.exception()
         log.error("part.ended", part=first.get_name(), error=repr(error), exc_info=error)
         return f"{first.get_name()}: {error!r}" if error else f"{first.get_name()} ended"
 
-    async def stop(self, hurry: asyncio.Event) -> list[str]:
-        """Stop everything, volumes first; `hurry` cuts the unmounting short. Sentences on what could not be done."""
+    async def stop(self, force: asyncio.Event) -> list[str]:
+        """Stop all parts, after unmounting volumes; `force` cuts that short. Return messages on what failed."""
         await self._end("controllers")
         problems: list[str] = []
         if self._agent is not None:
             unmounting = asyncio.create_task(self._agent.shut_down())
-            hurried = asyncio.create_task(hurry.wait())
-            await asyncio.wait([unmounting, hurried], return_when=asyncio.FIRST_COMPLETED)
+            forced = asyncio.create_task(force.wait())
+            await asyncio.wait([unmounting, forced], return_when=asyncio.FIRST_COMPLETED)
             if unmounting.done():
                 problems = unmounting.result()
             else:
                 unmounting.cancel()
-                problems = ["stopped in a hurry: volumes may still be mounted; the next `mooring up` takes them up"]
-            hurried.cancel()
-            await asyncio.wait([unmounting, hurried])
+                problems = ["stopped by force: volumes may still be mounted; the next `mooring up` uses them again"]
+            forced.cancel()
+            await asyncio.wait([unmounting, forced])
         if self._transport is not None:
             with contextlib.suppress(ApiError):
                 await node_object.report(
@@ -146,7 +146,7 @@ class Engine:
                 )
         await self._end("driver")
         await self._open.aclose()
-        await self._driver.stop(hurry=hurry.is_set())
+        await self._driver.stop(force=force.is_set())
         return problems
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -159,7 +159,7 @@ class Engine:
 
 
 def _kept_port(path: Path) -> int:
-    """The port of the last start; 0 when there is none, or none that can be read."""
+    """Return the port of the last start; 0 when there is none or it is invalid."""
     try:
         # unbounded: a file of the engine's own state
         port = int(path.read_text(encoding="ascii"))

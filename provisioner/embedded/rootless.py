@@ -1,7 +1,7 @@
 """
-Without root the engine lives in a user and mount namespace of its own, where it may bind-mount directories.
+Run the engine without root in a user and mount namespace of its own, where it may bind-mount directories.
 
-Mounts made there are seen from outside only through ``/proc/<pid>/root``.
+Mounts in the namespace are visible from outside only through ``/proc/<pid>/root``.
 """
 
 import os
@@ -20,7 +20,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "
 
 
 def missing() -> str:
-    """What keeps an ordinary user from a user and mount namespace on this machine; "" when nothing does."""
+    """Return why an ordinary user cannot create a user and mount namespace on this machine; "" when it can."""
     if shutil.which(UNSHARE[0]) is None:
         return "the program unshare is missing (Debian and Ubuntu have it in the package util-linux)"
     try:
@@ -40,9 +40,9 @@ def missing() -> str:
 
 def enter(settings: UpSettings) -> None:
     """
-    Start this process again as the same process id, inside a user and mount namespace; does not return.
+    Execute this program again with the same process id, inside a user and mount namespace; does not return.
 
-    Raises BadEnvironment with one sentence on what is missing.
+    Raises BadEnvironment with a message on what is missing.
     """
     if reason := missing():
         raise BadEnvironment(f"without root the engine needs a user namespace, and {reason}; or start it as root")

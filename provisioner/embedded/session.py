@@ -1,4 +1,4 @@
-"""For one command beside a running engine: its API server and its driver."""
+"""Connect a command to a running engine: its API server and its driver."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ DEFAULT_NODE = "local"
 
 @contextlib.asynccontextmanager
 async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
-    """Connected to both. Raises BadEnvironment, BadKubeconfig and ApiError."""
+    """Connect to both, and close the connections. Raises BadEnvironment, BadKubeconfig and ApiError."""
     if not paths.socket.exists():
         raise BadEnvironment(
             f"no engine runs on {paths.state}; start it with `mooring up`, or name another with --state"

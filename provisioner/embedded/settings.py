@@ -1,4 +1,4 @@
-"""What `mooring up` is told, and where everything lives inside its state directory."""
+"""The settings of `mooring up`, and the layout of its state directory."""
 
 import os
 from collections.abc import Mapping, MutableMapping
@@ -11,23 +11,24 @@ DEFAULT_POOL = "local"
 """Name of the pool that lives inside the state directory."""
 
 PRIVATE = 0o700
-"""Mode of what is in the state directory: only the engine's user reads volumes, as only root does below kubelet."""
+"""The mode of files in the state directory: only the engine's user reads volumes."""
 
 MAX_SOCKET_PATH = 107
-"""Bytes of a unix socket's path (``sun_path`` of unix(7), less the closing zero)."""
+"""The longest path of a unix socket in bytes (``sun_path`` of unix(7), without the terminating zero)."""
 
 
 class BadEnvironment(Exception):
-    """The machine or the state directory cannot serve; the text is one sentence with the next step (exit 78)."""
+    """The machine or the state directory cannot be used; the message has the next step (exit code 78)."""
 
 
 class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """
     The settings of one engine.
 
-    `state` is absolute. `pools` are further pools beside the one inside the state directory. `port` is the loopback
-    port of the API; 0 keeps the one chosen at the first start. `rootless` is set by the engine itself when it has
-    started itself again inside a user namespace.
+    :ivar state: the absolute path of the state directory
+    :ivar pools: pools besides the one in the state directory
+    :ivar port: the loopback port of the API; 0 for the port of the first start
+    :ivar rootless: set by the engine after it restarted itself inside a user namespace
     """
 
     state: str
@@ -40,7 +41,7 @@ class UpSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def paths(self) -> "StatePaths":
-        """Where everything lives."""
+        """The paths in the state directory."""
         return StatePaths(Path(self.state))
 
 
@@ -57,7 +58,7 @@ class StatePaths:
 
     @property
     def own_kubeconfig(self) -> Path:
-        """The same for the engine itself; it names the authority's file instead of carrying it."""
+        """The same for the engine itself; it refers to the authority's file instead of embedding it."""
         return self.tls / "kubeconfig"
 
     @property
@@ -67,32 +68,32 @@ class StatePaths:
 
     @property
     def lock(self) -> Path:
-        """Held with flock(2) by the running engine."""
+        """The file that the running engine locks with flock(2)."""
         return self.state / "lock"
 
     @property
     def tls(self) -> Path:
-        """Authority, server certificate and token."""
+        """The authority, server certificate and token."""
         return self.state / "tls"
 
     @property
     def port_file(self) -> Path:
-        """The loopback port chosen at the first start."""
+        """The loopback port of the first start."""
         return self.state / "port"
 
     @property
     def holder(self) -> Path:
-        """Process id of the engine, for those who must look through its mount namespace."""
+        """The process id of the engine, by which its mount namespace is found."""
         return self.state / "holder.json"
 
     @property
     def log(self) -> Path:
-        """What an engine in the background writes."""
+        """The log of an engine in the background."""
         return self.state / "engine.log"
 
     @property
     def driver(self) -> Path:
-        """Directory of the driver's socket and of what it knows about pools."""
+        """The directory of the driver's socket and of its records of pools."""
         return self.state / "driver"
 
     @property
@@ -122,16 +123,16 @@ class StatePaths:
 
     @property
     def records(self) -> Path:
-        """What the agent has set out to mount, one file per pod, written before it acts."""
+        """The mount records of the engine's kubelet, one file per pod, written before it mounts."""
         return self.state / "agent"
 
 
 def speak_to_this_machine_alone(environ: MutableMapping[str, str]) -> None:
     """
-    Take out of the environment what would send the engine's requests elsewhere, or with other credentials.
+    Remove proxy settings from the environment.
 
-    All that the engine speaks to is on this machine, so that no proxy can reach it; and HTTP clients that honour
-    proxies also take a password from ~/.netrc.
+    The engine connects only to this machine, which no proxy reaches; and HTTP clients that use proxies also take
+    passwords from ~/.netrc.
     """
     for name in [each for each in environ if each.lower().endswith("_proxy")]:
         del environ[name]
@@ -139,7 +140,7 @@ def speak_to_this_machine_alone(environ: MutableMapping[str, str]) -> None:
 
 
 def default_state(environ: Mapping[str, str], *, uid: int) -> Path:
-    """The state directory when none is named: root has the system's, others their own."""
+    """Return the default state directory: the system's for root, the user's own for others."""
     if named := environ.get("MOORING_STATE"):
         return Path(os.path.abspath(named))  # noqa: PTH100 - resolve() would follow links
     if uid == 0:
@@ -150,7 +151,7 @@ def default_state(environ: Mapping[str, str], *, uid: int) -> Path:
 
 
 def prepare(paths: StatePaths) -> None:
-    """Make the state directory and its rooms; raises BadEnvironment when that cannot be."""
+    """Create the state directory and its subdirectories. Raises BadEnvironment."""
     if len(os.fsencode(paths.socket)) > MAX_SOCKET_PATH:
         raise BadEnvironment(
             f"the state directory {paths.state} has too long a path: the driver's socket inside it may have "
@@ -160,7 +161,7 @@ def prepare(paths: StatePaths) -> None:
         paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
         for private in (paths.tls, paths.driver, paths.staging, paths.records, paths.pool, paths.pods):
             private.mkdir(mode=PRIVATE, exist_ok=True)
-            private.chmod(PRIVATE)  # an earlier version let everybody into some of them
+            private.chmod(PRIVATE)  # in an earlier version some of them were readable by all users
     except OSError as error:
         raise BadEnvironment(
             f"cannot make {error.filename or paths.state}: {error.strerror}; choose another place with --state"

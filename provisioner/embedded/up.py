@@ -1,4 +1,4 @@
-"""`mooring up`: one driver, one API server, one control plane, in order, and down again in the opposite order."""
+"""`mooring up`: start the driver, the API server and the control plane, and stop them in the opposite order."""
 
 import asyncio
 import contextlib
@@ -23,17 +23,17 @@ OK = 0
 FAILED = 1
 BAD_ENVIRONMENT = 78
 UMASK = 0o022
-"""Files have the modes that this engine says, whatever its user's shell takes away."""
-SAME_WISH_SECONDS = 1.0
-"""Some shells and supervisors send the first signal twice; that is no wish to hurry."""
+"""The umask of the engine, so that files have the intended modes whatever the user's umask is."""
+SAME_SIGNAL_SECONDS = 1.0
+"""The seconds in which a second signal is ignored: some shells and supervisors send the first one twice."""
 
 
 def run(settings: UpSettings) -> int:
     """
-    Run the engine in the foreground until SIGINT or SIGTERM; the exit code.
+    Run the engine in the foreground until SIGINT or SIGTERM; return the exit code.
 
-    0 after an orderly stop, 1 when a part of the engine failed, 78 when the machine or the state directory cannot
-    serve. Without root this starts itself again inside a user namespace, under the same process id.
+    0 after an orderly stop, 1 when a part of the engine failed, 78 when the machine or the state directory cannot be
+    used. Without root the engine restarts itself inside a user namespace, with the same process id.
     """
     logs.configure(settings.log_format)
     os.umask(UMASK)
@@ -51,13 +51,13 @@ def run(settings: UpSettings) -> int:
 
 
 def tell(text: str) -> None:
-    """One line for the person who looks on."""
+    """Print one line for the user."""
     logs.show(text)
 
 
 @contextlib.contextmanager
 def _locked(paths: StatePaths) -> Iterator[None]:
-    """Hold the state directory; a second engine on it is refused."""
+    """Lock the state directory, so that a second engine on it is refused."""
     descriptor = os.open(paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -74,7 +74,7 @@ def _locked(paths: StatePaths) -> Iterator[None]:
 async def _until_told(settings: UpSettings) -> int:
     """Start, wait for a signal or a failure, stop."""
     told = asyncio.Event()
-    hurry = asyncio.Event()
+    force = asyncio.Event()
 
     loop = asyncio.get_running_loop()
     first = 0.0
@@ -84,9 +84,9 @@ async def _until_told(settings: UpSettings) -> int:
         if not told.is_set():
             first = loop.time()
             told.set()
-        elif loop.time() - first > SAME_WISH_SECONDS:
+        elif loop.time() - first > SAME_SIGNAL_SECONDS:
             tell("stopping at once")
-            hurry.set()
+            force.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
@@ -110,7 +110,7 @@ async def _until_told(settings: UpSettings) -> int:
             starting.cancel()
             await asyncio.wait([starting])
     finally:
-        stopping = asyncio.create_task(engine.stop(hurry))
+        stopping = asyncio.create_task(engine.stop(force))
         await asyncio.wait([stopping])
         settings.paths.holder.unlink(missing_ok=True)
         for problem in stopping.result():
@@ -129,7 +129,7 @@ async def _first_of(task: "asyncio.Task[object]", event: asyncio.Event) -> None:
 
 
 def _write_holder(settings: UpSettings) -> None:
-    """Say through whose mount namespace the volumes can be seen."""
+    """Write the process id, through whose mount namespace the volumes are visible."""
     beside = settings.paths.holder.with_suffix(".new")
     beside.write_bytes(msgspec.json.encode({"pid": os.getpid(), "rootless": settings.rootless}))
     beside.replace(settings.paths.holder)

@@ -1,4 +1,4 @@
-"""What Kubernetes brings along in a cluster and the embedded engine has to bring itself: one reconciler a file."""
+"""The controllers that a cluster has and the engine needs as its own: one reconciler a file."""
 
 from provisioner.embedded.controlplane.ephemeral_volumes import EphemeralVolumes
 from provisioner.embedded.controlplane.garbage import Garbage
@@ -13,7 +13,7 @@ from provisioner.kube.transport import Transport
 
 
 def workload_controllers(transport: Transport, caches: Caches, recorder: Recorder) -> list[Controller]:
-    """All of them, on shared caches."""
+    """Return all of them, on shared caches."""
     return [
         StatefulSets(transport, caches, recorder),
         EphemeralVolumes(transport, caches, recorder),

@@ -1,4 +1,4 @@
-"""The writes on a volume that both sides of the binder share, each left out where it is right already."""
+"""The writes to a volume that both parts of the binder share; each is skipped where it would change nothing."""
 
 from provisioner.actions.persistent_volume import claim_ref
 from provisioner.kube.transport import Transport
@@ -7,7 +7,7 @@ from provisioner.model.names import BOUND_BY_CONTROLLER
 
 
 async def reserve(transport: Transport, volume: Json, claim: Json, *, reserved: bool) -> Json:
-    """W1: the volume names the claim, UID included; by us only where the user had not reserved it."""
+    """Write the claimRef with its UID (W1), annotated as bound by the controller unless the user reserved it."""
     ref = volume["spec"].get("claimRef") or {}
     if ref.get("uid") == claim["metadata"]["uid"]:
         return volume
@@ -21,7 +21,7 @@ async def reserve(transport: Transport, volume: Json, claim: Json, *, reserved: 
 
 
 async def set_phase(transport: Transport, volume: Json, phase: str) -> None:
-    """W2, or any other phase; nothing when it is right already."""
+    """Write the phase (W2), unless it is there already."""
     if volume.get("status", {}).get("phase") == phase:
         return
     metadata = volume["metadata"]

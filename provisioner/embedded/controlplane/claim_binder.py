@@ -1,8 +1,8 @@
 """
-The binder of the embedded engine, claims' side: acts out the persistentvolume controller's state machine.
+The claim part of the engine's binder: runs the persistentvolume controller's state machine of claims.
 
-In a cluster kube-controller-manager does this. What to write is decided in `binding.matching.pv_controller`; here it is
-written: volume before claim, each write guarded by the resourceVersion of what was judged.
+In a cluster kube-controller-manager does this. `binding.matching.pv_controller` decides the writes; they are executed
+here: volume before claim, each guarded by the resourceVersion of the decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,11 +46,11 @@ FORMER_SECONDS = 15.0
 
 
 class Driver(Inventory, Protocol):
-    """What the binder asks of the driver: whether a claim had a volume before."""
+    """The calls to the driver that the binder needs: whether a claim had a volume before."""
 
 
 class ClaimBinder:
-    """One reconciler: what the state machine of claims says next."""
+    """The reconciler of the state machine of claims."""
 
     name = "claim-binder"
     workers = 1
@@ -62,7 +62,7 @@ class ClaimBinder:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A claim wakes itself; a volume wakes its claim, or all that are pending when it is free."""
+        """Return the triggers: the claim itself, its volume, and every free volume for all pending claims."""
         return {
             CLAIM: lambda claim: [claim_key(claim)],
             VOLUME: self._of_volume,
@@ -80,7 +80,7 @@ class ClaimBinder:
         return [claim_key(claim) for claim in self._caches[CLAIM].all() if not claim["spec"].get("volumeName")]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """One step for one claim."""
+        """Reconcile one claim: one step of the state machine."""
         found = self._caches[CLAIM].get(key[1], key[0])
         if found is None:
             return Done()
@@ -106,13 +106,13 @@ class ClaimBinder:
         return Done()
 
     def _node_is_gone(self, claim: Claim) -> bool:
-        """Whether the claim waits for a volume on a node that does not exist."""
+        """Report whether the claim waits for a volume on a node that does not exist."""
         waits = not claim.volume_name and not claim.deleting
         return bool(claim.selected_node) and waits and self._caches[NODE].get(claim.selected_node) is None
 
     async def _reschedule(self, found: Json, claim: Claim) -> None:
         """
-        Let the scheduler select another node, which it does as soon as a pod mounts the claim.
+        Remove the selected node, so that the scheduler selects another one when a pod mounts the claim.
 
         Source: sig-storage-lib-external-provisioner, controller (the selected node is not found).
         """
@@ -121,7 +121,7 @@ class ClaimBinder:
         await reschedule(self._transport, found, why=message)
 
     def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
-        """What kube-scheduler does in a cluster: before a volume is made on the node, one that is there is taken."""
+        """Bind an existing volume on the node before a new one is created, as kube-scheduler does in a cluster."""
         if step.rule != "U4" or step.provisioner == "" or not claim.selected_node:
             return step
         node = self._caches[NODE].get(claim.selected_node)
@@ -152,7 +152,7 @@ class ClaimBinder:
             await self._patch_claim(found, {"status": status}, subresource="status")
 
     async def _bind(self, found: Json, claim: Claim, volume: Volume) -> None:
-        """The four writes of a bind, each left out where it is right already; the first that fails ends it."""
+        """Execute the four writes of a bind, skipping those that would change nothing; the first failure ends it."""
         current = self._caches[VOLUME].get(volume.name)
         if current is None or current["metadata"]["resourceVersion"] != volume.resource_version:
             raise Conflict(409, "Conflict", f"volume {volume.name} changed while it was judged")
@@ -184,7 +184,7 @@ class ClaimBinder:
 
 def usable_capacity(volume: Json) -> str:
     """
-    What a claim bound to the volume has: while its filesystem has yet to grow, what it had before.
+    Return the capacity of a claim bound to the volume: the former one while the filesystem is not expanded yet.
 
     Source: kubernetes, pkg/controller/volume/persistentvolume, updateClaimStatus.
     """
@@ -193,7 +193,7 @@ def usable_capacity(volume: Json) -> str:
 
 
 def _comes_after_former(step: ClaimStep, claim: Claim) -> bool:
-    """Whether the step would do what the one order does only for a claim without a former volume."""
+    """Report whether the step may only be taken for a claim without a former volume."""
     if step.bind_to is not None:
         return step.rule == "U1" and not step.bind_to.belongs_to(claim)
     return step.rule in ("U3", "U4")

@@ -1,5 +1,5 @@
 """
-Generic ephemeral volumes: a claim for each, created for its pod and owned by it, so that it goes when the pod goes.
+Reconcile generic ephemeral volumes: create a claim for each, owned by its pod, so that it is deleted with the pod.
 
 Source: KEP-1698; kubernetes, pkg/controller/volume/ephemeral.
 """
@@ -35,7 +35,7 @@ class EphemeralVolumes:
         self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A pod triggers itself; a claim the pods that have an ephemeral volume of its name."""
+        """Return the triggers: the pod itself, and claims of the names of its ephemeral volumes."""
         return {POD: lambda pod: [(pod["metadata"]["namespace"], pod["metadata"]["name"])], CLAIM: self._of_claim}
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
@@ -63,7 +63,7 @@ class EphemeralVolumes:
         return Done()
 
     async def _live(self, claim: str, namespace: str) -> Json | None:
-        """The claim; asked of the API where the cache does not have it."""
+        """Return the claim, from the API server where the cache does not have it."""
         cached = self._caches[CLAIM].get(claim, namespace)
         if cached is not None:
             return cached
@@ -86,7 +86,7 @@ class EphemeralVolumes:
 
 
 def claim_for(pod: Object, mount: ClaimVolume) -> Json:
-    """The claim of one ephemeral volume of the pod: its template under the name of the two, owned by the pod."""
+    """Return the claim of one ephemeral volume of the pod, named after both and owned by the pod."""
     source = next(each["ephemeral"] for each in pod["spec"]["volumes"] if each["name"] == mount.name)
     template = source.get("volumeClaimTemplate") or {}
     metadata = template.get("metadata") or {}

@@ -1,5 +1,5 @@
 """
-Owner references: what loses its last owner goes too; a deletion can wait for, or let go of, what it owns.
+The garbage collector: delete objects whose owners were deleted, and finish foreground and orphan deletions.
 
 Source: kubernetes, pkg/controller/garbagecollector.
 """
@@ -17,7 +17,7 @@ from provisioner.model.kinds import CLAIM, POD, SERVICE, STATEFUL_SET, Json, Kin
 log = structlog.get_logger()
 
 OWNED: tuple[Kind, ...] = (POD, CLAIM, STATEFUL_SET, SERVICE)
-"""Kinds whose objects may have owners, or own something, here."""
+"""The kinds whose objects may have owners or dependents."""
 
 OWNERS = "owners"
 """The index of objects by the UIDs of their owners."""
@@ -27,7 +27,7 @@ ORPHAN = "orphan"
 
 
 class Garbage:
-    """One reconciler; a key is (namespace, "plural/name")."""
+    """The reconciler of owner references; a key is (namespace, "plural/name")."""
 
     name = "garbage"
     workers = 2
@@ -39,7 +39,7 @@ class Garbage:
             caches[kind].add_index(OWNERS, _owner_uids)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """An object wakes itself, those it owns, and those that own it."""
+        """Return the triggers: the object itself, its dependents and its owners."""
         return {kind: self._waker(kind) for kind in OWNED}
 
     def _waker(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
@@ -57,9 +57,9 @@ class Garbage:
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """
-        Delete the object if its owners are gone; finish its own deletion if it waits for what it owns.
+        Delete the object if all its owners were deleted; finish its own deletion if that waits for its dependents.
 
-        While one owner stays the object stays, and forgets those that are gone or going.
+        While one owner exists the object stays, and its references to other deleted owners are removed.
         """
         namespace, word = key
         plural, _, name = word.partition("/")
@@ -79,14 +79,16 @@ class Garbage:
         elif not kept:
             await self._delete(kind, obj, propagation="Foreground" if self._dependents(obj) else "Background")
         elif len(kept) < len(references):
-            await self._patch(kind, obj, {"ownerReferences": kept})  # one that goes need not wait for what stays
+            await self._patch(
+                kind, obj, {"ownerReferences": kept}
+            )  # an owner that is being deleted does not wait for an object that stays
         return Done()
 
     async def _owner(self, reference: Json, namespace: str) -> Json | None:
-        """The owner, asked of the API where the cache does not have it; None when it is gone."""
+        """Return the owner, from the API server where the cache does not have it; None when it does not exist."""
         kind = kind_of(reference["apiVersion"], reference["kind"])
         if kind is None:
-            return {"metadata": {}}  # a kind we know nothing of may well exist
+            return {"metadata": {}}  # an owner of an unknown kind may exist
         where = namespace if kind.namespaced else ""
         seen = self._caches[kind].get(reference["name"], where) if kind in OWNED else None
         if seen is None or seen["metadata"]["uid"] != reference["uid"]:
@@ -97,7 +99,7 @@ class Garbage:
         return seen if seen["metadata"]["uid"] == reference["uid"] else None
 
     async def _delete(self, kind: Kind, obj: Json, *, propagation: str) -> None:
-        """Only as it was judged: who has written an owner into it meanwhile is heard first."""
+        """Delete the object, unless it has changed since the decision, such as by a new owner."""
         metadata = obj["metadata"]
         try:
             await self._transport.delete(
@@ -113,7 +115,7 @@ class Garbage:
             return
 
     async def _finish(self, kind: Kind, obj: Json) -> Done:
-        """A deletion that lets its dependents go, or waits until they are gone."""
+        """Finish a deletion that orphans its dependents, or waits until they are deleted."""
         finalizers = obj["metadata"].get("finalizers") or []
         dependents = self._dependents(obj)
         if ORPHAN in finalizers:
@@ -146,7 +148,7 @@ class Garbage:
             return
 
     def _dependents(self, owner: Object) -> list[tuple[Kind, Json]]:
-        """Objects of the same namespace that name this one as an owner."""
+        """Return the objects of the same namespace that name this one as an owner."""
         uid, namespace = owner["metadata"]["uid"], owner["metadata"]["namespace"]
         return [
             (kind, obj)

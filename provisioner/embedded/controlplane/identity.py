@@ -1,5 +1,5 @@
 """
-What a StatefulSet gives each ordinal: a pod, its claims, their names and labels. Pure.
+The pod and the claims of a StatefulSet's ordinal, with their names and labels, as pure functions.
 
 Source: kubernetes, pkg/controller/statefulset/stateful_set_utils.go.
 """
@@ -17,18 +17,18 @@ _TAIL: Final = re.compile(r"(.*)-(0|[1-9][0-9]*)", re.ASCII)
 
 
 def pod_name(stateful_set: Object, ordinal: int) -> str:
-    """``<set>-<ordinal>``"""
+    """Return ``<set>-<ordinal>``."""
     return f"{stateful_set['metadata']['name']}-{ordinal}"
 
 
 def ordinal_of(stateful_set: Object, pod: Object) -> int | None:
-    """The pod's ordinal in this set; None for a pod of another name."""
+    """Return the pod's ordinal in this set; None for a pod of another name."""
     found = _TAIL.fullmatch(pod["metadata"]["name"])
     return int(found[2]) if found and found[1] == stateful_set["metadata"]["name"] else None
 
 
 def owner_reference(kind: Kind, owner: Object) -> Json:
-    """A reference that makes `owner` the controller."""
+    """Return an owner reference that makes `owner` the controller."""
     return {
         "apiVersion": kind.api_version,
         "kind": kind.name,
@@ -40,24 +40,24 @@ def owner_reference(kind: Kind, owner: Object) -> Json:
 
 
 def revision_of(stateful_set: Object) -> str:
-    """A name for the pod template as it is now; two templates that are equal have the same."""
+    """Return the revision of the pod template; equal templates have the same revision."""
     template = json.dumps(stateful_set["spec"]["template"], sort_keys=True)
     return f"{stateful_set['metadata']['name']}-{hashlib.sha256(template.encode()).hexdigest()[:10]}"
 
 
 def templates_of(stateful_set: Object) -> list[Json]:
-    """Its volumeClaimTemplates."""
+    """Return its volumeClaimTemplates."""
     return list(stateful_set["spec"].get("volumeClaimTemplates") or [])
 
 
 def claim_names(stateful_set: Object, ordinal: int) -> dict[str, str]:
-    """Template → claim name ``<template>-<set>-<ordinal>``."""
+    """Return template → claim name ``<template>-<set>-<ordinal>``."""
     name = pod_name(stateful_set, ordinal)
     return {each["metadata"]["name"]: f"{each['metadata']['name']}-{name}" for each in templates_of(stateful_set)}
 
 
 def new_claim(stateful_set: Object, template: Object, ordinal: int) -> Json:
-    """The claim of one template for one ordinal; labels of the set's selector win over the template's."""
+    """Return the claim of one template for one ordinal; labels of the set's selector override the template's."""
     metadata = template["metadata"]
     labels = {
         **(metadata.get("labels") or {}),
@@ -74,12 +74,14 @@ def new_claim(stateful_set: Object, template: Object, ordinal: int) -> Json:
     if metadata.get("annotations"):
         claim["metadata"]["annotations"] = dict(metadata["annotations"])
     if owners := claim_owners(stateful_set, claim, pod=None, condemned=False):
-        claim["metadata"]["ownerReferences"] = owners  # at once: the set may be deleted before it is seen again
+        claim["metadata"]["ownerReferences"] = (
+            owners  # set at creation: the set may be deleted before it is reconciled again
+        )
     return claim
 
 
 def new_pod(stateful_set: Object, ordinal: int) -> Json:
-    """The pod of one ordinal, with a volume for each of its claims."""
+    """Return the pod of one ordinal, with a volume for each of its claims."""
     template = copy.deepcopy(stateful_set["spec"]["template"])
     metadata, spec = template.get("metadata") or {}, template["spec"]
     name = pod_name(stateful_set, ordinal)
@@ -113,10 +115,10 @@ def new_pod(stateful_set: Object, ordinal: int) -> Json:
 
 def claim_owners(stateful_set: Object, claim: Object, *, pod: Object | None, condemned: bool) -> list[Json] | None:
     """
-    The claim's owner references as the retention policy wants them; None when there is nothing to change.
+    Return the claim's owner references for the retention policy; None when there is nothing to change.
 
-    `pod` is the ordinal's pod, if there is one. References of anybody else stay. A claim of an earlier set of this name
-    is left as it is: what that set's policy promised of it is the garbage collector's to keep.
+    `pod` is the ordinal's pod, if there is one. Other owner references stay. A claim of an earlier set of this name is
+    not changed: the garbage collector deletes it according to that set's policy.
     Source: kubernetes, updateClaimOwnerRefForSetAndPod.
     """
     before = claim["metadata"].get("ownerReferences") or []
@@ -140,9 +142,10 @@ def claim_owners(stateful_set: Object, claim: Object, *, pod: Object | None, con
 
 def is_condemned(stateful_set: Object, claim: Object) -> bool:
     """
-    Whether the claim still belongs to a pod of its ordinal that was scaled away for good.
+    Report whether the claim still belongs to a pod of its ordinal that was deleted by scaling down.
 
-    Asked when the ordinal has no pod: the collector is about to delete the claim, and a new pod must not get it.
+    It is called when the ordinal has no pod: the garbage collector is about to delete the claim, so a new pod must not
+    use it.
     Source: kubernetes, PodClaimIsStale.
     """
     ordinals_pod = _pod_name_of(stateful_set, claim)
@@ -151,7 +154,7 @@ def is_condemned(stateful_set: Object, claim: Object) -> bool:
 
 
 def retention_of(stateful_set: Object) -> tuple[str, str]:
-    """What becomes of claims, Retain or Delete: (whenScaled, whenDeleted)."""
+    """Return the retention policies of claims, Retain or Delete: (whenScaled, whenDeleted)."""
     policy = stateful_set["spec"].get("persistentVolumeClaimRetentionPolicy") or {}
     return policy.get("whenScaled") or "Retain", policy.get("whenDeleted") or "Retain"
 
@@ -161,7 +164,7 @@ def _names(reference: Object, kind: Kind, name: str) -> bool:
 
 
 def _pod_name_of(stateful_set: Object, claim: Object) -> str:
-    """The pod whose claim it is; a set's name may hold dashes, so the templates say where the name begins."""
+    """Return the name of the claim's pod; names may contain dashes, so the templates' names are compared."""
     name = str(claim["metadata"]["name"])
     stems = [f"{each['metadata']['name']}-{stateful_set['metadata']['name']}-" for each in templates_of(stateful_set)]
     stem = next((each for each in stems if name.startswith(each) and name[len(each) :].isdecimal()), None)

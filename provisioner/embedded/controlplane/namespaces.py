@@ -1,4 +1,4 @@
-"""A namespace that is deleted takes all that is in it along, and goes last."""
+"""Reconcile namespaces that are being deleted: delete their objects first."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -12,7 +12,7 @@ LOOK_AGAIN_SECONDS = 0.3
 
 
 class Namespaces:
-    """One reconciler: empty it, then let it go."""
+    """The reconciler of namespaces that are being deleted."""
 
     name = "namespaces"
     workers = 1
@@ -22,11 +22,11 @@ class Namespaces:
         self._caches = caches
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A namespace wakes itself."""
+        """Return the trigger: the namespace itself."""
         return {NAMESPACE: lambda namespace: [("", namespace["metadata"]["name"])]}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Delete what is left in a namespace that is being deleted; look again until nothing is."""
+        """Delete the objects of a namespace that is being deleted, until there are none; then finish its deletion."""
         name = key[1]
         namespace = self._caches[NAMESPACE].get(name)
         if namespace is None or "deletionTimestamp" not in namespace["metadata"]:

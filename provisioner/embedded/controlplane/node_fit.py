@@ -1,8 +1,8 @@
 """
-Whether a pod may be placed on the node, by what both say of each other: pure, from the two objects.
+Decide whether a pod may be scheduled to the node, as a pure function of the two objects.
 
-In upstream's order: scheduling gates, cordon, taints, node selector and required node affinity. Requests of CPU and
-memory, pod affinity and topology spread have no effect here (limit `placement`). Source: kubernetes 1.37,
+The checks are in upstream's order: scheduling gates, cordon, taints, node selector and required node affinity. Requests
+of CPU and memory, pod affinity and topology spread have no effect here (limit `placement`). Source: kubernetes 1.37,
 pkg/scheduler/framework/plugins (schedulinggates, nodeunschedulable, tainttoleration, nodeaffinity).
 """
 
@@ -19,7 +19,7 @@ TAINTED: Final = "node(s) had untolerated taint(s)"
 NOT_SELECTED: Final = "node(s) didn't match Pod's node affinity/selector"
 
 _CORDON: Final = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-"""The taint that stands for a cordon: a pod that tolerates it may be placed on a cordoned node."""
+"""The taint of a cordoned node: a pod that tolerates it may be scheduled there."""
 _REPELLING: Final = frozenset({"NoSchedule", "NoExecute"})
 _OPERATORS: Final = frozenset({"In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"})
 _FIELD_OPERATORS: Final = frozenset({"In", "NotIn"})
@@ -27,7 +27,7 @@ _NAME_FIELD: Final = "metadata.name"
 
 
 def misfit(pod: Object, node: Object) -> str:
-    """Why the pod cannot be placed on the node, as upstream's scheduler reports it; "" when it can."""
+    """Return why the pod cannot be scheduled to the node, as upstream's scheduler reports it; "" when it can."""
     wanted, there = Fields("pod", pod), Fields("node", node)
     if wanted.objects("spec.schedulingGates"):
         return GATED
@@ -51,7 +51,7 @@ def _tolerated(taint: Object, tolerations: Sequence[Object]) -> bool:
 
 
 def _tolerates(toleration: Object, taint: Object) -> bool:
-    """Whether one toleration covers the taint; an absent key or effect covers all. See core/v1, ToleratesTaint."""
+    """Report whether a toleration covers the taint; an absent key or effect covers all. See core/v1, ToleratesTaint."""
     key, effect = toleration.get("key") or "", toleration.get("effect") or ""
     if (effect and effect != taint.get("effect")) or (key and key != taint.get("key")):
         return False
@@ -75,7 +75,7 @@ def _selected(pod: Fields, node: Fields) -> bool:
 
 
 def _holds(term: Object, labels: Mapping[str, str], name: Mapping[str, str]) -> bool:
-    """Whether one term matches; an empty one, and one that cannot be evaluated, match no node."""
+    """Report whether a term matches; an empty or invalid one matches no node."""
     expressions, fields = term.get("matchExpressions") or [], term.get("matchFields") or []
     try:
         by_label = [Requirement.of(each, operators=_OPERATORS) for each in expressions]

@@ -1,7 +1,8 @@
 """
-The next steps of a StatefulSet: from what it wants and what there is, purely.
+Plan the next steps of a StatefulSet from its specification and the existing objects, as a pure function.
 
-Ordered sets take one step at a time: an ordinal is made once all before it are ready, and the highest goes first.
+Ordered sets take one step at a time: an ordinal is created once all before it are ready, and the highest is deleted
+first.
 Source: kubernetes, pkg/controller/statefulset/stateful_set_control.go.
 """
 
@@ -16,7 +17,7 @@ from provisioner.model.pod import controller_uid
 
 @dataclass(frozen=True, slots=True)
 class CreateClaim:
-    """Make a claim."""
+    """Create a claim."""
 
     claim: Json
 
@@ -31,28 +32,28 @@ class OwnClaim:
 
 @dataclass(frozen=True, slots=True)
 class CreatePod:
-    """Make a pod; all its claims have been made before."""
+    """Create a pod, after all its claims."""
 
     pod: Json
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptPod:
-    """A pod of the right name and labels has no controller: become it."""
+    """Become the controller of a pod with the right name and labels that has none."""
 
     pod: Object
 
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Let a pod go."""
+    """Delete a pod."""
 
     pod: Object
 
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """Something has to go first; told as an Event."""
+    """Wait for the deletion of another object, reported as an Event."""
 
     message: str
 
@@ -64,9 +65,11 @@ def plan(
     stateful_set: Object, *, pods: Sequence[Object], claims: Mapping[str, Object], available: frozenset[str]
 ) -> list[Step]:
     """
-    What to do now, in order. `pods` are those of the set's namespace, `claims` its claims by name.
+    Return the next steps, in order.
 
-    `available` are the names of pods that are ready, and have been for minReadySeconds.
+    :param pods: those of the set's namespace
+    :param claims: the set's claims by name
+    :param available: names of pods that have been ready for minReadySeconds
     """
     if "deletionTimestamp" in stateful_set["metadata"]:
         return []
@@ -103,7 +106,7 @@ def _fill(
     claims: Mapping[str, Object],
     available: frozenset[str],
 ) -> tuple[list[Step], bool]:
-    """The steps for one wanted ordinal, and whether an ordered set may go on to the next."""
+    """Return the steps for one desired ordinal, and whether an ordered set may continue with the next one."""
     if pod is not None and not _is_mine(stateful_set, pod):
         if controller_uid(pod) or not _selects(stateful_set, pod):
             name = pod["metadata"]["name"]

@@ -1,7 +1,7 @@
 """
-Claims in use and volumes that are bound are not deleted under anybody's feet.
+Protect claims in use and bound volumes from deletion, by finalizers.
 
-Source: kubernetes, pkg/controller/volume/pvcprotection and pvprotection. The finalizers are put on at admission.
+Source: kubernetes, pkg/controller/volume/pvcprotection and pvprotection. The finalizers are set at admission.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from provisioner.model.pod import Pod
 
 
 class Protection:
-    """One reconciler for both: a key without a namespace is a volume's."""
+    """The reconciler of both; a key without a namespace is a volume's."""
 
     name = "protection"
     workers = 2
@@ -26,7 +26,7 @@ class Protection:
         self._caches = caches
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Claims and volumes wake themselves, a pod the claims that it names."""
+        """Return the triggers: claims and volumes themselves, and the pods that name a claim."""
         return {
             CLAIM: lambda claim: [(claim["metadata"]["namespace"], claim["metadata"]["name"])],
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
@@ -34,7 +34,7 @@ class Protection:
         }
 
     async def reconcile(self, key: Key) -> Done:
-        """Take the finalizer off when nothing is in the way."""
+        """Remove the finalizer when the object is not in use."""
         namespace, name = key
         kind, finalizer = (CLAIM, CLAIM_PROTECTION) if namespace else (VOLUME, VOLUME_PROTECTION)
         obj = self._caches[kind].get(name, namespace)
@@ -51,7 +51,7 @@ class Protection:
         return Done()
 
     async def _in_use(self, kind: Kind, obj: Json) -> bool:
-        """Asked of the API itself: a pod that the cache has not seen yet must not lose its claim."""
+        """Report whether a pod uses the claim, read from the API server, since the cache may not have a new pod yet."""
         if kind is VOLUME:
             return bool(obj.get("status", {}).get("phase") == "Bound")
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
@@ -62,6 +62,6 @@ class Protection:
 
 
 def _uses(pod: Json, claim: str) -> bool:
-    """Only a pod that was placed can have mounted anything; one that has ended may have it mounted still."""
+    """Report whether the pod may have mounted the claim: it was scheduled, whether it has ended or not."""
     view = Pod.of(pod)
     return bool(view.node_name) and claim in view.claims.values()

@@ -1,5 +1,5 @@
 """
-The scheduler of one node: a pod is placed when its claims are bound; claims that wait for a consumer get the node.
+The scheduler of the one node: a pod is scheduled when its claims are bound; waiting claims get the selected node.
 
 Source of the rules: kubernetes, pkg/scheduler/framework/plugins/volumebinding.
 """
@@ -27,11 +27,11 @@ log = structlog.get_logger()
 
 UNSCHEDULABLE = "Unschedulable"
 QUIET_SECONDS = 5.0
-"""A volume usually comes sooner; a pod that waits for longer says what for."""
+"""The seconds after which a pod that still waits for its volumes reports it."""
 
 
 class Scheduler:
-    """One reconciler: a pod without a node."""
+    """The reconciler of pods without a node."""
 
     name = "scheduler"
     workers = 2
@@ -42,7 +42,7 @@ class Scheduler:
         self._recorder = recorder
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A pod wakes itself; claims, volumes, classes and nodes wake the pods that wait."""
+        """Return the triggers: the pod itself, and claims, volumes, classes and nodes for waiting pods."""
         return {
             POD: lambda pod: [(pod["metadata"]["namespace"], pod["metadata"]["name"])],
             CLAIM: lambda claim: self._waiting(claim["metadata"]["namespace"]),
@@ -57,7 +57,7 @@ class Scheduler:
                 yield pod["metadata"]["namespace"], pod["metadata"]["name"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Place the pod, or say why not."""
+        """Schedule the pod, or report why not."""
         namespace, name = key
         obj = self._caches[POD].get(name, namespace)
         if obj is None or obj["spec"].get("nodeName") or "deletionTimestamp" in obj["metadata"]:
@@ -91,7 +91,7 @@ class Scheduler:
         return Done()
 
     async def _waits_for(self, pod: Json, claims: list[str]) -> Done | RequeueAfter:
-        """Record why the pod is not placed when its volumes take longer than they usually do."""
+        """Report why the pod is not scheduled when its volumes take longer than usual."""
         created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
         left = QUIET_SECONDS - (dt.datetime.now(dt.UTC) - created).total_seconds()
         if left > 0:
@@ -100,7 +100,7 @@ class Scheduler:
         return Done()
 
     async def _settle(self, claims: list[Claim], node: Node) -> str:
-        """Select the node for claims that wait for it; why the pod cannot be placed, or ""."""
+        """Write the selected node to waiting claims; return why the pod cannot be scheduled, or ""."""
         for claim in claims:
             if claim.deleting:
                 return f'persistentvolumeclaim "{claim.name}" is being deleted'
@@ -126,13 +126,13 @@ class Scheduler:
         return found is not None and StorageClass.of(found).waits_for_consumer
 
     async def _select(self, claim: Claim, node: Node) -> None:
-        """Guarded by the resourceVersion: nobody else's write on the claim is lost."""
+        """Write the selected node, guarded by the resourceVersion."""
         metadata = {"resourceVersion": claim.resource_version, "annotations": {SELECTED_NODE: node.name}}
         await self._transport.patch(CLAIM, claim.name, {"metadata": metadata}, namespace=claim.namespace)
         log.info("claim.placed", namespace=claim.namespace, claim=claim.name, node=node.name)
 
     async def _refuse(self, pod: Json, message: str, *, reason: str = UNSCHEDULABLE) -> None:
-        """Write it into the pod's condition and an Event, once for each reason."""
+        """Write the reason to the pod's condition and an Event, once for each reason."""
         conditions = pod.get("status", {}).get("conditions") or []
         now: Json = next((each for each in conditions if each["type"] == "PodScheduled"), {})
         if now.get("message") == message:

@@ -1,4 +1,4 @@
-"""StatefulSets: ordinals with claims of their own, in order."""
+"""Reconcile StatefulSets: create and delete their pods and claims in order."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
@@ -29,14 +29,14 @@ from provisioner.model.pod import controller_uid
 log = structlog.get_logger()
 
 BLOCKED_SECONDS = 5.0
-"""What blocks an ordinal is a pod or a claim, and wakes the set when it goes; this is for a wake that was missed."""
+"""The resync interval of a blocked set, in case the trigger of the blocking object was missed."""
 
 BEHIND_SECONDS = 0.5
-"""The cache is behind what we just learned; the watch brings it before that."""
+"""The retry interval when the cache is stale; the watch usually updates it before."""
 
 
 class StatefulSets:
-    """One reconciler: plan, act, report."""
+    """The reconciler of StatefulSets: plan, act, update the status."""
 
     name = "statefulset"
     workers = 4
@@ -48,7 +48,7 @@ class StatefulSets:
         self._told: dict[Key, tuple[str, ...]] = {}
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A set wakes itself, its pods and claims wake it."""
+        """Return the triggers: the set itself, its pods and its claims."""
         return {
             STATEFUL_SET: lambda obj: [(obj["metadata"]["namespace"], obj["metadata"]["name"])],
             POD: self._sets_near,
@@ -62,7 +62,7 @@ class StatefulSets:
                 yield namespace, each["metadata"]["name"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """One round of steps; the changes they make bring the next."""
+        """Execute the next steps; their changes trigger the set again."""
         namespace, name = key
         stateful_set = self._caches[STATEFUL_SET].get(name, namespace)
         if stateful_set is None:
@@ -90,14 +90,14 @@ class StatefulSets:
         return Done()
 
     async def _tell_blocked(self, key: Key, stateful_set: Json, blocked: tuple[str, ...]) -> None:
-        """Once for each reason: it is looked at much more often than it changes."""
+        """Record an Event, once for each reason."""
         told, self._told[key] = self._told.get(key, ()), blocked
         for message in blocked:
             if message not in told:
                 await self._recorder.record(stateful_set, type="Warning", reason="FailedCreate", message=message)
 
     async def _take(self, stateful_set: Json, step: Step) -> bool:
-        """Do one step; whether the cache turned out to be behind."""
+        """Execute one step; report whether the cache was stale."""
         try:
             await self._act(stateful_set, step)
         except (AlreadyExists, NotFound):
@@ -170,7 +170,7 @@ def _name(obj: Object) -> str:
 
 
 def _ready_since(pod: Object) -> str:
-    """When the pod became ready; "" while it is not, or is going."""
+    """Return when the pod became ready; "" while it is not, or is being deleted."""
     if "deletionTimestamp" in pod["metadata"]:
         return ""
     conditions = pod.get("status", {}).get("conditions") or []
@@ -179,7 +179,7 @@ def _ready_since(pod: Object) -> str:
 
 
 def _available(stateful_set: Object, pods: list[Json]) -> tuple[frozenset[str], float]:
-    """The pods ready for minReadySeconds, and in how many seconds the next one will be (0: none is on its way)."""
+    """Return the pods that have been ready for minReadySeconds, and the seconds until the next one is (0: none)."""
     least = stateful_set["spec"].get("minReadySeconds") or 0
     now = datetime.now(UTC)
     found: set[str] = set()

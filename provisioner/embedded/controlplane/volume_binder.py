@@ -1,7 +1,7 @@
 """
-The binder of the embedded engine, volumes' side: acts out the persistentvolume controller's state machine.
+The volume part of the engine's binder: runs the persistentvolume controller's state machine of volumes.
 
-Deleting what is released is the provisioner's business, `provisioner.controllers.reclaim`.
+Released volumes are deleted by the provisioner, `provisioner.controllers.reclaim`.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class VolumeBinder:
-    """One reconciler: what the state machine of volumes says next."""
+    """The reconciler of the state machine of volumes."""
 
     name = "volume-binder"
     workers = 1
@@ -40,7 +40,7 @@ class VolumeBinder:
         self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A volume wakes itself; a claim wakes the volume it names and those that name it."""
+        """Return the triggers: the volume itself, the claims that it names, and the claims that name it."""
         return {VOLUME: lambda volume: [("", volume["metadata"]["name"])], CLAIM: self._of_claim}
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
@@ -52,7 +52,7 @@ class VolumeBinder:
                 yield "", volume["metadata"]["name"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """One step for one volume."""
+        """Reconcile one volume: one step of the state machine."""
         found = self._caches[VOLUME].get(key[1])
         if found is None:
             return Done()
@@ -71,7 +71,7 @@ class VolumeBinder:
         return Done()
 
     async def _claim_of(self, volume: Volume) -> Claim | None:
-        """The claim that the claimRef names; asked live when the cache would make the volume released (V3)."""
+        """Return the claim of the claimRef, from the API server when the cached one would release the volume (V3)."""
         ref = volume.claim_ref
         if ref is None or not ref.uid:
             return None

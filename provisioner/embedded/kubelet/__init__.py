@@ -1,1 +1,1 @@
-"""What kubelet does in a cluster: mount the volumes of this node's pods, and report their status."""
+"""The engine's kubelet: mounts the volumes of this node's pods, and reports their status."""

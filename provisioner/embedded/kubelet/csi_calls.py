@@ -1,4 +1,4 @@
-"""CSI's Node service, as our agent calls it: what kubelet does in a cluster."""
+"""Call CSI's Node service, as kubelet does in a cluster."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from csi.v1 import csi_pb2, csi_pb2_grpc
 from provisioner.drivers.client import CHANNEL_OPTIONS, call
 
 SECONDS = 120.0
-"""kubelet's own limit for each of these calls."""
+"""The timeout of each of these calls, which is kubelet's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mounting:
-    """One volume to be mounted for one pod."""
+    """One volume to mount for one pod."""
 
     handle: str
     staging: Path
@@ -26,7 +26,7 @@ class Mounting:
 
 
 class NodeCalls:
-    """Stages, publishes and undoes both; make it inside a running event loop, and close it. All raise RpcError."""
+    """Calls of the Node service; create it inside a running event loop, and close it. All raise RpcError."""
 
     def __init__(self, endpoint: str) -> None:
         self._channel = grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)
@@ -37,7 +37,7 @@ class NodeCalls:
         await self._channel.close()
 
     async def stage(self, mounting: Mounting) -> None:
-        """Mount the volume once for this node."""
+        """Stage the volume on this node."""
         request = csi_pb2.NodeStageVolumeRequest(
             volume_id=mounting.handle,
             staging_target_path=str(mounting.staging),
@@ -47,7 +47,7 @@ class NodeCalls:
         await call(self._node.NodeStageVolume, request, seconds=SECONDS)
 
     async def publish(self, mounting: Mounting) -> None:
-        """Show the staged volume at the pod's path."""
+        """Publish the staged volume at the pod's path."""
         request = csi_pb2.NodePublishVolumeRequest(
             volume_id=mounting.handle,
             staging_target_path=str(mounting.staging),
@@ -59,7 +59,7 @@ class NodeCalls:
         await call(self._node.NodePublishVolume, request, seconds=SECONDS)
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
-        """Let the filesystem of a staged and published volume grow; grown already is fine."""
+        """Expand the filesystem of a staged and published volume; idempotent."""
         request = csi_pb2.NodeExpandVolumeRequest(
             volume_id=mounting.handle,
             volume_path=str(mounting.target),
@@ -70,11 +70,11 @@ class NodeCalls:
         await call(self._node.NodeExpandVolume, request, seconds=SECONDS)
 
     async def unpublish(self, *, handle: str, target: Path) -> None:
-        """Take the volume away from the pod's path; nothing there is fine."""
+        """Unpublish the volume from the pod's path; idempotent."""
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=handle, target_path=str(target))
         await call(self._node.NodeUnpublishVolume, request, seconds=SECONDS)
 
     async def unstage(self, *, handle: str, staging: Path) -> None:
-        """Unmount the volume from this node; not staged is fine."""
+        """Unstage the volume from this node; idempotent."""
         request = csi_pb2.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(staging))
         await call(self._node.NodeUnstageVolume, request, seconds=SECONDS)

@@ -1,7 +1,7 @@
 """
 The engine's kubelet: mounts the claims of this node's pods under ``<state>/pods/<namespace>/<pod>/<volume>``.
 
-It starts no containers. fsGroup, subPath and the like are matters of containers and are left alone.
+It starts no containers. Settings for containers, such as fsGroup and subPath, are ignored.
 """
 
 import asyncio
@@ -33,30 +33,30 @@ log = structlog.get_logger()
 
 DRIVER_UNAVAILABLE_SECONDS = 0.3
 PATIENCE_SECONDS = 10.0
-"""How long the end of the engine waits for a driver that does not answer."""
+"""The seconds that the stop of the engine waits for an unavailable driver."""
 
 
 class Calls(Protocol):
-    """What the agent asks of a driver's Node service."""
+    """The calls of a driver's Node service."""
 
     async def stage(self, mounting: Mounting) -> None:
-        """Mount the volume once for this node."""
+        """Stage the volume on this node."""
 
     async def publish(self, mounting: Mounting) -> None:
-        """Show it at the pod's path."""
+        """Publish it at the pod's path."""
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
-        """Let its filesystem grow."""
+        """Expand its filesystem."""
 
     async def unpublish(self, *, handle: str, target: Path) -> None:
-        """Take it away from the pod's path."""
+        """Unpublish it from the pod's path."""
 
     async def unstage(self, *, handle: str, staging: Path) -> None:
-        """Unmount it from this node."""
+        """Unstage it from this node."""
 
 
 class Kubelet:
-    """One reconciler: a pod of this node, by name, and everything ever mounted under that name."""
+    """The reconciler of this node's pods, by name, and of everything mounted under that name."""
 
     name = "agent"
     workers = 4
@@ -76,7 +76,7 @@ class Kubelet:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """A pod wakes itself, a claim the pods that name it, our node (at the start) all that is on record."""
+        """Return the triggers: the pod itself, claims for the pods that name them, the Node for all recorded pods."""
         return {POD: self._of_pod, CLAIM: self._of_claim, VOLUME: self._of_volume, NODE: self._of_node}
 
     def _of_pod(self, pod: Json) -> Iterable[Key]:
@@ -104,10 +104,10 @@ class Kubelet:
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """
-        Make what is mounted under this name equal to what the pod of this name wants.
+        Mount and unmount until the mounts of this name match the pod of this name.
 
-        A pod whose node does not exist ends, as with the pod garbage collector of a cluster: there is one node here,
-        and it may have had another name.
+        A pod whose node does not exist is ended, as by the pod garbage collector of a cluster: the engine's one node
+        may have had another name.
         """
         namespace, name = key
         pod = self._caches[POD].get(name, namespace)
@@ -146,7 +146,7 @@ class Kubelet:
         return Done() if isinstance(wanted, Missing) else await self._let_grow(pod, wanted)
 
     async def _let_grow(self, pod: Json, wanted: list[Wanted]) -> Done | RequeueAfter:
-        """Filesystems of volumes that grew meanwhile, or before they were mounted."""
+        """Expand filesystems of volumes that were expanded while mounted, or before."""
         pauses = []
         for each in wanted:
             async with self._locks[each.volume_object]:
@@ -198,9 +198,9 @@ class Kubelet:
 
     async def _tear_down(self, record: PodRecord) -> None:
         """
-        Unmount everything of one pod; each step may be repeated, and the record goes last.
+        Unmount everything of one pod; each step may be repeated, and the record is removed last.
 
-        A volume is unstaged when nothing of it is published any more: a pod may mount one claim as several volumes.
+        A volume is unstaged when it is not published any more: a pod may mount one claim as several volumes.
         """
         self._mounted.discard(record.uid)
         for mount in record.mounts:
@@ -219,7 +219,7 @@ class Kubelet:
         log.info("pod.unmounted", namespace=record.namespace, pod=record.pod, volumes=len(record.mounts))
 
     async def _end(self, record: PodRecord) -> None:
-        """Unmount everything of one pod; a failure is recorded as an Event of the pod, as a failure to mount is."""
+        """Unmount everything of one pod; a failure is recorded as an Event of the pod, like a failed mount."""
         try:
             await self._tear_down(record)
         except DriverUnavailable:
@@ -232,17 +232,17 @@ class Kubelet:
             raise
 
     async def _let_go(self, pod: Json) -> None:
-        """The pod's volumes are gone: so may the pod, if it is still the same one."""
+        """Delete the pod from the API server after its volumes are unmounted, if it is still the same one."""
         metadata = pod["metadata"]
         if metadata.get("deletionGracePeriodSeconds") == 0 and "deletionTimestamp" in metadata:
-            return  # done before; what keeps it is a finalizer
+            return  # done before; a finalizer keeps the pod
         with contextlib.suppress(NotFound, Conflict):
             await self._transport.delete(
                 POD, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"], grace_seconds=0
             )
 
     async def prepare(self) -> None:
-        """At the start: a pod that says Ready but has a volume not mounted (a reboot, say) says so no longer."""
+        """Mark pods not Ready at the start of the engine when a volume is not mounted, as after a reboot."""
         mounts = _mount_points()
         listing = await self._transport.list(POD, field_selector=f"spec.nodeName={self._node}")
         for pod in listing.items:
@@ -253,7 +253,7 @@ class Kubelet:
                 await self._write_status(pod, pod_status.unmounted(pod, reason="VolumesNotMounted", now=timestamp()))
 
     async def shut_down(self) -> list[str]:
-        """Unmount everything, keep the pods in the store; the sentences of what could not be unmounted."""
+        """Unmount everything, and keep the pods in the store; return messages on what could not be unmounted."""
         problems: list[str] = []
         for record in self._records:
             pod = self._caches[POD].get(record.pod, record.namespace)
@@ -266,7 +266,7 @@ class Kubelet:
         return problems
 
     async def _tear_down_at_last(self, record: PodRecord) -> str:
-        """Unmount, with patience for a driver that is just being started again; what kept it from that."""
+        """Unmount, and retry while the driver is being restarted; return the last failure."""
         loop = asyncio.get_running_loop()
         limit = loop.time() + PATIENCE_SECONDS
         # unbounded: until the limit of PATIENCE_SECONDS
@@ -299,9 +299,9 @@ class Kubelet:
 
 def _make_room(mounting: Mounting, *, mount_point: bool) -> None:
     """
-    Make the directories a CO owes to a driver.
+    Create the directories that a CO creates for a driver.
 
-    The mount point may be read only: who looks at it from outside the mount namespace must not write beside the volume.
+    The mount point may be read-only, so that users outside the mount namespace cannot write below it.
     """
     mounting.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
     pod = mounting.target.parent
@@ -311,7 +311,7 @@ def _make_room(mounting: Mounting, *, mount_point: bool) -> None:
 
 
 async def _unless_unknown(undoing: Coroutine[Any, Any, None], path: Path) -> None:
-    """A volume that the driver no longer knows needs no undoing, as long as nothing is mounted there."""
+    """Ignore NOT_FOUND for a volume that the driver does not have, as long as nothing is mounted at the path."""
     try:
         await undoing
     except VolumeMissing:
@@ -332,7 +332,7 @@ def _mount_points() -> set[str]:
 
 
 def _mount_point(line: str) -> str:
-    """The fifth field of a line of proc(5) mountinfo, with its octal escapes undone."""
+    """Return the fifth field of a line of proc(5) mountinfo, with its octal escapes decoded."""
     field = line.split(" ")[4]
     for code, letter in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
         field = field.replace(code, letter)

@@ -1,8 +1,8 @@
 """
-What the agent has set out to mount: one file per pod.
+Records of mounted volumes: one file per pod.
 
-It is written before anything is mounted and removed after everything is unmounted, so nothing is forgotten, whatever
-is killed or force-deleted.
+A record is written before anything is mounted and removed after everything is unmounted, so that mounts are known after
+a kill or a forced deletion.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class MountRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One volume of one pod: enough to unmount it without the API server."""
+    """One volume of one pod, with all that unmounting it needs without the API server."""
 
     volume: str
     volume_object: str
@@ -26,7 +26,7 @@ class MountRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One pod whose volumes are, or were about to be, mounted."""
+    """One pod whose volumes are or may be mounted."""
 
     namespace: str
     pod: str
@@ -35,7 +35,7 @@ class PodRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Records:
-    """The records of one state directory, kept in memory and on disk alike."""
+    """The records of one state directory, in memory and on disk."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -53,21 +53,21 @@ class Records:
         return iter(list(self._by_uid.values()))
 
     def of_pod(self, namespace: str, pod: str) -> list[PodRecord]:
-        """All records under a pod's name, those of former pods included."""
+        """Return all records of a pod's name, including those of former pods."""
         return [each for each in self if (each.namespace, each.pod) == (namespace, pod)]
 
     def of_volume(self, volume_object: str) -> list[PodRecord]:
-        """The pods that use a PersistentVolume."""
+        """Return the pods that use a PersistentVolume."""
         return [each for each in self if any(mount.volume_object == volume_object for mount in each.mounts)]
 
     def put(self, record: PodRecord) -> None:
-        """Remember the intent, durably."""
+        """Write a record, durably."""
         if self._by_uid.get(record.uid) != record:
             write_private(self._path(record.uid), msgspec.json.encode(record))
             self._by_uid[record.uid] = record
 
     def forget(self, uid: str) -> None:
-        """Everything of this pod is unmounted."""
+        """Remove the record of a pod whose volumes are unmounted."""
         self._by_uid.pop(uid, None)
         with contextlib.suppress(FileNotFoundError):
             self._path(uid).unlink()

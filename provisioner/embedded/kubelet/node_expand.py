@@ -1,5 +1,5 @@
 """
-The node's part of growing a volume: its filesystem, while a pod has it mounted. kubelet does this in a cluster.
+Expand the filesystem of a volume while a pod has it mounted, as kubelet does in a cluster.
 
 Source: kubernetes, pkg/volume/util/operationexecutor/node_expander.go.
 """
@@ -27,14 +27,14 @@ log = structlog.get_logger()
 
 
 class Calls(Protocol):
-    """What growing asks of a driver's Node service."""
+    """The calls of a driver's Node service that expansion needs."""
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
-        """Let the filesystem grow."""
+        """Expand the filesystem."""
 
 
 class NodeExpander:
-    """Lets filesystems grow online, and finishes the status of their claims."""
+    """Expands mounted filesystems, and finishes the status of their claims."""
 
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, calls: Calls) -> None:
         self._transport = transport
@@ -44,12 +44,12 @@ class NodeExpander:
         self._retries = Backoff()
 
     def mounted_anew(self, volume_name: str) -> None:
-        """What could not be while it was mounted before may be possible now."""
+        """Forget refusals of a volume that is mounted again, since the expansion may be possible now."""
         self._retries.forget(volume_name)
 
     async def let_grow(self, volume_name: str, mounting: Mounting) -> float:
         """
-        Do the node's part for a mounted volume, if there is one; seconds until it is to be tried again, or 0.
+        Expand the filesystem of a mounted volume if needed; return the seconds until the next retry, or 0.
 
         A failure is reported and keeps no pod from its data: the volume is as large as it was.
 
@@ -79,7 +79,7 @@ class NodeExpander:
         return 0.0
 
     async def _failed(self, found: Json, volume_name: str, size: Quantity, error: RpcError) -> float:
-        """What cannot be is the controller's to begin anew; all else is tried again here."""
+        """Record a failure; a final one is retried by the controller, any other one here."""
         pause = self._retries.failed(volume_name, size, slowly=error.infeasible)
         status = resize_status.failed_on_node(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)

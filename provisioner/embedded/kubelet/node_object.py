@@ -1,4 +1,4 @@
-"""The one node of the embedded engine: its Node, CSINode and CSIDriver objects, and its Ready condition."""
+"""The Node, CSINode and CSIDriver objects of the engine's one node, and its Ready condition."""
 
 import datetime as dt
 import os
@@ -9,12 +9,12 @@ from provisioner.model.kinds import NODE, Json
 from provisioner.model.names import DRIVER, HOSTNAME_LABEL, NODE_TOPOLOGY
 
 MOST_PODS = "110"
-"""kubelet's default."""
+"""The maximum number of pods, which is kubelet's default."""
 READY_MESSAGE = "the engine runs; pods here are mounted volumes, no containers are started"
 
 
 def objects(name: str) -> list[Json]:
-    """What describes this node to Kubernetes' clients: Node, CSINode and CSIDriver."""
+    """Return the objects that describe this node: Node, CSINode and CSIDriver."""
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     node: Json = {
         "apiVersion": "v1",
@@ -44,9 +44,9 @@ def objects(name: str) -> list[Json]:
             "attachRequired": False,
             "podInfoOnMount": False,
             "volumeLifecycleModes": ["Persistent"],
-            # Room is looked up from the driver itself, so no CSIStorageCapacity objects are kept.
+            # Free capacity is read from the driver, so there are no CSIStorageCapacity objects.
             "storageCapacity": False,
-            # The agent starts no container, so there is no group to hand files over to.
+            # No container is started, so fsGroup has no effect.
             "fsGroupPolicy": "None",
         },
     }
@@ -75,18 +75,18 @@ async def report(transport: Transport, name: str, *, ready: bool, why: str = REA
 
 
 def resources() -> Json:
-    """What the machine has: `kubectl describe node` divides by it, though nothing here is limited by it."""
+    """Return the machine's resources, which `kubectl describe node` needs, though nothing here is limited by them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory >> 10}Ki", "pods": MOST_PODS}
 
 
 def timestamp() -> str:
-    """Now, as the API writes times."""
+    """Return the present time in the format of the API."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _info() -> Json:
-    """What `kubectl get nodes -o wide` shows; all of NodeSystemInfo's fields are required by its schema."""
+    """Return the node's system information; all fields of NodeSystemInfo are required by its schema."""
     system = os.uname()
     return {
         "machineID": "",

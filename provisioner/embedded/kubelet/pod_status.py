@@ -1,4 +1,4 @@
-"""The status of a pod whose volumes are mounted, or are no longer: pure, from the pod and the time."""
+"""Build the status of a pod whose volumes are mounted or unmounted, as pure functions of the pod and the time."""
 
 from provisioner.model.kinds import Json, Object
 
@@ -6,13 +6,13 @@ MESSAGE = "the pod's volumes are mounted; this engine starts no containers"
 
 
 def is_ready(pod: Object) -> bool:
-    """Whether the pod's status says Ready."""
+    """Report whether the pod's status is Ready."""
     conditions = pod.get("status", {}).get("conditions") or []
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
 def mounted(pod: Object, *, now: str) -> Json:
-    """Running and Ready, with one status per container so that `kubectl get` shows READY 1/1."""
+    """Return the status Running and Ready, with one status per container so that `kubectl get` shows READY 1/1."""
     status = pod.get("status", {})
     return {
         "phase": "Running",
@@ -24,7 +24,7 @@ def mounted(pod: Object, *, now: str) -> Json:
 
 
 def unmounted(pod: Object, *, reason: str, now: str) -> Json:
-    """Not Ready; the phase stays, as for a pod whose node went away."""
+    """Return the status not Ready; the phase stays, as for a pod whose node is lost."""
     return {
         "conditions": _conditions(pod, value="False", reason=reason, now=now),
         "containerStatuses": [_container(each, ready=False, since=now) for each in _containers(pod)],
@@ -49,7 +49,7 @@ def _container(container: Json, *, ready: bool, since: str) -> Json:
 
 
 def _conditions(pod: Object, *, value: str, reason: str | None, now: str) -> list[Json]:
-    """All conditions of the pod, with ours replaced; a condition that does not change keeps its time."""
+    """Return all conditions of the pod, with kubelet's replaced; an unchanged condition keeps its time."""
     before = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
     ours = ("Ready", "ContainersReady", "PodReadyToStartContainers")
     always = ("Initialized",)

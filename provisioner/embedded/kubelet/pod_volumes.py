@@ -1,4 +1,4 @@
-"""Which volumes a pod wants mounted, decided from the API objects alone."""
+"""Decide which volumes of a pod to mount, from the API objects alone."""
 
 import re
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from provisioner.model.names import DRIVER
 from provisioner.model.pod import ClaimVolume, claims_of
 
 NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
-"""A DNS-1123 subdomain: such a name cannot leave the directory it is put into."""
+"""A DNS-1123 subdomain, which is safe as a file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One volume that the pod wants, with all that the Node service must be told."""
+    """One volume of the pod, with the parameters for the Node service."""
 
     volume: str
     volume_object: str
@@ -29,7 +29,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why the pod cannot have its volumes yet; `final` when waiting will not help."""
+    """Why the pod's volumes cannot be mounted yet; `final` when waiting does not help."""
 
     why: str
     final: bool = False
@@ -38,7 +38,7 @@ class Missing:
 def wanted_volumes(
     pod: Object, *, claim: Callable[[str], Json | None], volume: Callable[[str], Json | None]
 ) -> list[Wanted] | Missing:
-    """The pod's volumes when each of its claims is truly bound to a volume of our driver, else what is missing."""
+    """Return the pod's volumes when each claim is bound to a volume of Mooring's driver, or else what is missing."""
     wanted: list[Wanted] = []
     metadata = pod["metadata"]
     if not all(NAME.fullmatch(part) for part in (metadata["namespace"], metadata["name"])):

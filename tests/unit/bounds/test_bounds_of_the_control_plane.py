@@ -142,7 +142,7 @@ async def test_pauses_grow_to_a_longest_one(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(driver, "_spawn", spawn)
     with pytest.raises(asyncio.CancelledError):
         await driver.watch()
-    driver.let_go()
+    driver.close_lifeline()
     assert (pauses[-1], max(pauses)) == (limits.DRIVER_RESTART_SECONDS, limits.DRIVER_RESTART_SECONDS)
 
 
@@ -155,7 +155,7 @@ async def test_a_long_line_of_the_drivers_log_stops_nobody(tmp_path: Path) -> No
     stream.feed_eof()
     driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path, log_format="text")), tell=lambda _: None)
     await driver._relay(cast(Any, SimpleNamespace(stderr=stream)))
-    driver.let_go()
+    driver.close_lifeline()
 
     assert [f"{number}" for number in range(1, limits.DRIVER_LINES + 1)] == list(driver._last_words)
     assert driver_process.KEPT_LINES == limits.DRIVER_LINES

@@ -134,7 +134,7 @@ async def test_it_ends_with_its_parent(driver: _Stand) -> None:
     """When the writing end of the lifeline closes, as it does with its owner's death, the driver ends."""
     process = driver._process
     assert process
-    driver.let_go()
+    driver.close_lifeline()
     async with asyncio.timeout(30):
         assert 0 == await process.wait()
 
