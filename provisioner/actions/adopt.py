@@ -55,8 +55,8 @@ async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, s
     metadata = claim["metadata"]
     try:
         fresh = await transport.get(CLAIM, metadata["name"], metadata["namespace"])
-        home = await transport.get(NAMESPACE, metadata["namespace"])
-        if home["metadata"]["uid"] != labels[HOLDER_NAMESPACE_UID]:
+        namespace = await transport.get(NAMESPACE, metadata["namespace"])
+        if namespace["metadata"]["uid"] != labels[HOLDER_NAMESPACE_UID]:
             return None
         if needs_set:
             owner = await transport.get(STATEFUL_SET, labels[HOLDER_STATEFUL_SET], metadata["namespace"])
@@ -82,8 +82,7 @@ async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels
     log.info(
         "volume.adopted",
         volume=volume_name,
-        namespace=claim["metadata"]["namespace"],
-        claim=claim["metadata"]["name"],
+        claim=_key(claim),
         claim_uid=claim["metadata"]["uid"],
     )
 
@@ -120,7 +119,11 @@ async def revert_adoption(transport: Transport, *, claim: Object, volume_name: s
     before = {key: value for key, value in ref.items() if key != "resourceVersion"} | {"uid": owners[-2].claim_uid}
     annotations = annotations | {HISTORY: history.write(owners[:-1])}
     await transport.patch(VOLUME, volume_name, rewritten(volume, annotations, before))
-    log.info("volume.taken_back", volume=volume_name, claim=claim["metadata"]["name"])
+    log.info("volume.adoption_reverted", volume=volume_name, claim=_key(claim))
+
+
+def _key(claim: Object) -> str:
+    return f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
 
 
 def requested(claim: Object) -> Quantity:
@@ -149,14 +152,14 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
     this claim were bound to another volume first.
     """
     annotations = volume["metadata"].get("annotations") or {}
-    wanted = {key: value for key, value in annotations.items() if key != BOUND_BY_CONTROLLER}
+    desired = {key: value for key, value in annotations.items() if key != BOUND_BY_CONTROLLER}
     for key, value in annotations_of(labels).items():
         if value is None:
-            wanted.pop(key, None)
+            desired.pop(key, None)
         else:
-            wanted[key] = value
-    wanted[HISTORY] = history_with(labels, before=annotations.get(HISTORY, ""))
-    patch = rewritten(volume, wanted, claim_ref(claim))
+            desired[key] = value
+    desired[HISTORY] = history_with(labels, before=annotations.get(HISTORY, ""))
+    patch = rewritten(volume, desired, claim_ref(claim))
     attributes_class = claim["spec"].get("volumeAttributesClassName") or ""
     if attributes_class != (volume["spec"].get("volumeAttributesClassName") or ""):
         patch.append({"op": "add", "path": "/spec/volumeAttributesClassName", "value": attributes_class})
@@ -196,7 +199,7 @@ async def rebuild(
         volume["spec"]["claimRef"]["uid"] = manifest.holder.labels.get(HOLDER_CLAIM_UID) or FORMER
         del volume["spec"]["claimRef"]["resourceVersion"]
     await save(transport, volume)
-    log.info("volume.rebuilt", volume=manifest.csi_name, handle=manifest.volume_id, claim=claim["metadata"]["name"])
+    log.info("volume.rebuilt", volume=manifest.csi_name, handle=manifest.volume_id, claim=_key(claim))
     return str(manifest.csi_name)
 
 

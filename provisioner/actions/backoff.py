@@ -28,7 +28,7 @@ class Backoff:
         before, _, until = self._pauses.get(about, (None, 0.0, 0.0))
         return max(0.0, until - asyncio.get_running_loop().time()) if before == request else 0.0
 
-    def knows(self, about: str, request: object) -> bool:
+    def has_failed(self, about: str, request: object) -> bool:
         """Report whether the request has failed before."""
         return about in self._pauses and self._pauses[about][0] == request
 

@@ -14,15 +14,15 @@ def conditions(claim: Object, *, family: frozenset[str], true: Mapping[str, str]
     A condition that was true before with the same message keeps its transition time.
     """
     before = claim.get("status", {}).get("conditions") or []
-    kept = [each for each in before if each["type"] not in family or _is_in(each, true)]
-    there = {each["type"] for each in kept}
+    retained = [each for each in before if each["type"] not in family or _is_in(each, true)]
+    existing = {each["type"] for each in retained}
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return kept + [_condition(name, text, now) for name, text in true.items() if name not in there]
+    return retained + [_condition(name, text, now) for name, text in true.items() if name not in existing]
 
 
 def _is_in(condition: Object, true: Mapping[str, str]) -> bool:
-    wanted = true.get(condition["type"])
-    return condition.get("status") == "True" and wanted == (condition.get("message") or "")
+    expected = true.get(condition["type"])
+    return condition.get("status") == "True" and expected == (condition.get("message") or "")
 
 
 def _condition(name: str, message: str, now: str) -> Json:
@@ -38,16 +38,16 @@ async def write_status(transport: Transport, claim: Json, status: Json) -> Json:
 
     Raises Conflict when the claim has changed since the decision.
     """
-    if not _adds(claim.get("status", {}), status):
+    if not _changes(claim.get("status", {}), status):
         return claim
     metadata = claim["metadata"]
     patch = {"metadata": {"resourceVersion": metadata["resourceVersion"], "uid": metadata["uid"]}, "status": status}
     return await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"], subresource="status")
 
 
-def _adds(before: object, patch: object) -> bool:
-    """Report whether the merge patch would change nothing."""
+def _changes(before: object, patch: object) -> bool:
+    """Report whether the merge patch would change anything."""
     if not isinstance(patch, dict):
         return before != (patch or None)
-    there = before if isinstance(before, dict) else {}
-    return any(_adds(there.get(key), value) for key, value in patch.items())
+    existing = before if isinstance(before, dict) else {}
+    return any(_changes(existing.get(key), value) for key, value in patch.items())

@@ -29,13 +29,13 @@ async def delete_waiting_pods(transport: Transport, *, namespace: str, claim: st
     """
     Delete the pods of StatefulSets that wait for a deleted claim; return those that may not be deleted.
 
-    A set recreates a claim only together with its pod.
-    Source: kubernetes, pkg/controller/statefulset, stateful_set.go (it watches no claims).
+    A StatefulSet creates a missing claim only when it creates the pod, and does not watch claims.
+    Source: kubernetes, pkg/controller/statefulset, stateful_set.go.
     """
     with contextlib.suppress(NotFound):
         await transport.get(CLAIM, claim, namespace)
         return []  # recreated already
-    kept = []
+    forbidden = []
     for each in (await transport.list(POD, namespace=namespace)).items:
         if not _waits(each, claim):
             continue
@@ -45,8 +45,8 @@ async def delete_waiting_pods(transport: Transport, *, namespace: str, claim: st
                 await transport.delete(POD, metadata["name"], namespace=namespace, uid=metadata["uid"])
                 log.info("pod.deleted", pod=f"{namespace}/{metadata['name']}", claim=f"{namespace}/{claim}")
         except Forbidden:
-            kept.append(each)
-    return kept
+            forbidden.append(each)
+    return forbidden
 
 
 def _waits(obj: Json, claim: str) -> bool:

@@ -23,7 +23,7 @@ class Expands(Protocol):
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
-        """Expand the volume to that size, unless it is as large."""
+        """Expand the volume to that size, unless it is that large already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,9 +67,9 @@ def holder_labels(
         labels[HOLDER_CLUSTER_UID] = cluster_uid
     if attributes_class:
         labels[HOLDER_ATTRIBUTES_CLASS] = attributes_class
-    place = ordinal_of(metadata["name"], sets) or _recorded(metadata["name"], before)
-    if place:
-        labels |= dict(zip((HOLDER_TEMPLATE, HOLDER_STATEFUL_SET, HOLDER_ORDINAL), place, strict=True))
+    ordinal = ordinal_of(metadata["name"], sets) or _recorded(metadata["name"], before)
+    if ordinal:
+        labels |= dict(zip((HOLDER_TEMPLATE, HOLDER_STATEFUL_SET, HOLDER_ORDINAL), ordinal, strict=True))
     return labels
 
 

@@ -80,8 +80,8 @@ def build(
     Policy, mount options and class are those of the class, the rest is the driver's.
 
     :param labels: the owner record
-    :param held: the owners before
-    :param identity: the provisioner's own, as external-provisioner adds it
+    :param owners: the earlier owners, first to last
+    :param identity: the identity of the provisioner, which external-provisioner adds as a volume attribute
     """
     policy = storage_class.get("reclaimPolicy") or "Delete"
     annotations = {

@@ -80,7 +80,9 @@ async def provision(
     )
     volume = build(claim, storage_class, name=name, backing=backing, labels=labels, identity=DRIVER)
     await save(transport, volume)
-    log.info("volume.provisioned", volume=name, handle=created.handle, claim=claim["metadata"]["name"])
+    metadata = claim["metadata"]
+    key = f"{metadata['namespace']}/{metadata['name']}"
+    log.info("volume.provisioned", volume=name, handle=created.handle, claim=key)
     return name
 
 
@@ -96,7 +98,7 @@ def fs_type(storage_class: Object) -> str:
 
 
 def driver_parameters(storage_class: Object) -> dict[str, str]:
-    """Return the class parameters for the driver, without those of CSI's prefix, which have fields of their own."""
+    """Return the class parameters for the driver, without those of CSI's prefix, which have separate fields."""
     parameters = storage_class.get("parameters") or {}
     return {key: value for key, value in parameters.items() if not key.startswith(CSI_PREFIX)}
 

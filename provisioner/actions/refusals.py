@@ -48,7 +48,7 @@ REPORTED = ("class", "attributes-class", "sibling", "source", "selector-set")
 _NOT_FOUND = grpc.StatusCode.NOT_FOUND
 
 
-class FormerRefused(RpcError):
+class FormerRefusedError(RpcError):
     """The driver refused to expand or modify a former volume as its claim requests."""
 
 
@@ -62,28 +62,28 @@ class Refusals:
 
     def __init__(self, transport: Transport, recorder: Recorder, *, reschedules: bool) -> None:
         self._transport = transport
-        self._announcer = EventDeduplicator(recorder)
-        self._retries = Backoff()
+        self._events = EventDeduplicator(recorder)
+        self._backoff = Backoff()
         self._reschedules = reschedules
 
     def pause(self, facts: Facts, decision: Decision) -> float:
         """Return the seconds until the same request may be sent to the driver again; 0 means at once."""
-        return self._retries.left(facts.claim.uid, _request(facts, decision))
+        return self._backoff.left(facts.claim.uid, _request(facts, decision))
 
     def forget(self, uid: str) -> None:
         """Forget the refusals of the claim of this UID, which was not refused this time."""
-        self._retries.forget(uid)
+        self._backoff.forget(uid)
 
     async def report(self, claim: Json, *, reason: str, message: str, warning: bool = False) -> bool:
         """Record an Event on the claim, unless it is equal to the last one; report whether it was new."""
-        return await self._announcer.say(claim, warning=warning, reason=reason, message=message)
+        return await self._events.report(claim, warning=warning, reason=reason, message=message)
 
     async def blocked(self, claim: Json, facts: Facts, decision: Decision) -> None:
         """Report what blocks the claim, without reasons that end soon."""
         if all(reason.code in MAY_PASS for reason in decision.reasons) and _is_young(claim):
             return
         if any(reason.code.startswith("former") for reason in decision.reasons):
-            message = f"{decision.message}; no empty volume is provisioned meanwhile{_way_out(claim, decision)}"
+            message = f"{decision.message}; no empty volume is provisioned meanwhile{_remedy(claim, decision)}"
             await self.report(claim, warning=True, reason="FormerVolumeBlocked", message=message)
             if not all(facts.volumes.get(reason.volume) for reason in decision.reasons):
                 # It is known from the drivers only: no other object in the API server shows why the claim waits.
@@ -99,11 +99,11 @@ class Refusals:
     async def failed(self, claim: Json, facts: Facts, decision: Decision, error: RpcError) -> Done | RequeueAfter:
         """Handle an error of the driver as external-provisioner does, by its gRPC code."""
         if isinstance(error, DriverUnavailable):
-            return await self._away(claim, facts, error)
+            return await self._unavailable(claim, facts, error)
         if error.state is State.BACKGROUND:
             return await self.unanswered(claim, facts, error, seconds=BACKGROUND_SECONDS)
         refusal = _refusal(facts, error.code.name, error.message)
-        about_former = isinstance(error, FormerVolume | FormerRefused)
+        about_former = isinstance(error, FormerVolume | FormerRefusedError)
         reason = "FormerVolumeBlocked" if about_former else "ProvisioningFailed"
         is_new = await self.report(claim, warning=True, reason=reason, message=refusal.message)
         name = "/".join(claim_key(claim))
@@ -111,7 +111,7 @@ class Refusals:
         if error.state is State.RESCHEDULE and self._is_scheduled(facts):
             await reschedule(self._transport, claim, why=error.message, refusal=refusal)
             return Done()
-        pause = self._retries.failed(
+        pause = self._backoff.failed(
             facts.claim.uid,
             _request(facts, decision),
             slowly=error.infeasible and error.code is not _NOT_FOUND,  # NOT_FOUND is about the observed state
@@ -121,7 +121,7 @@ class Refusals:
         await self._record(claim, facts, refusal)
         return RequeueAfter(pause, error.message)
 
-    async def _away(self, claim: Json, facts: Facts, error: DriverUnavailable) -> Done | RequeueAfter:
+    async def _unavailable(self, claim: Json, facts: Facts, error: DriverUnavailable) -> Done | RequeueAfter:
         """
         Handle a node whose driver is unavailable.
 
@@ -130,7 +130,7 @@ class Refusals:
         """
         node = facts.node
         if self._reschedules and node is not None and not node.pools:
-            message = f"node {node.name} has no driver with a pool; the scheduler is asked for another node"
+            message = f"node {node.name} has no driver with a pool; the scheduler selects another node"
             await self.report(claim, warning=True, reason="ProvisioningFailed", message=message)
             refusal = _refusal(facts, error.code.name, message)
             await reschedule(self._transport, claim, why=message, refusal=refusal)
@@ -145,9 +145,8 @@ class Refusals:
             message = f"{error.message}. No volume is created on another node until that is known"
             reason = "DriverUnavailable" if isinstance(error, DriverUnavailable) else "ProvisioningFailed"
             await self.report(claim, warning=True, reason=reason, message=message)
-            if not _is_young(claim) and not self._is_scheduled(
-                facts
-            ):  # otherwise it may have been created on that node
+            # Where a scheduler selected the node, the volume may have been created there.
+            if not _is_young(claim) and not self._is_scheduled(facts):
                 await self._record(claim, facts, _refusal(facts, error.code.name, message))
         return RequeueAfter(seconds, error.message)
 
@@ -169,11 +168,8 @@ class Refusals:
             patch = {"metadata": {**guard, "annotations": {LAST_REFUSAL: refusal.write()}}}
             try:
                 await self._transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
-            except (
-                NotFound,
-                Forbidden,
-                Invalid,
-            ) as error:  # the claim was deleted, or an admission policy of an earlier version forbids it
+            except (NotFound, Forbidden, Invalid) as error:
+                # The claim was deleted, or an admission policy of an earlier version forbids the write.
                 log.debug("refusal.not_recorded", claim=facts.claim.key, error=error.message)
 
     def _is_scheduled(self, facts: Facts) -> bool:
@@ -186,23 +182,23 @@ def former_refused(claim: Json, decision: Decision, error: RpcError) -> RpcError
     if not error.final or error.code is _NOT_FOUND:
         return error
     if decision.modifies:
-        wanted = claim["spec"].get("volumeAttributesClassName")
+        class_name = claim["spec"].get("volumeAttributesClassName")
         why = (
             f"volume {decision.volume}: it is the claim's former volume, and cannot be modified to "
-            f"VolumeAttributesClass {wanted}"
+            f"VolumeAttributesClass {class_name}"
         )
     else:
         why = f"{decision.message}; but that is refused"
-    way_out = "ask for another class" if decision.modifies else "request less, or free capacity in its pool"
-    message = f"{why}: {error.message}; {way_out}; no empty volume is provisioned meanwhile"
-    return FormerRefused(code=error.code, message=message)
+    remedy = "request another class" if decision.modifies else "request less, or free capacity in its pool"
+    message = f"{why}: {error.message}; {remedy}; no empty volume is provisioned meanwhile"
+    return FormerRefusedError(code=error.code, message=message)
 
 
 def _request(facts: Facts, decision: Decision) -> object:
     """Return everything that a refusal of the driver depends on: when it changes, the request is repeated at once."""
     pools = frozenset().union(*(node.pools for node in facts.nodes))
-    done = (decision.action, decision.volume, decision.handle, decision.node, decision.candidates, decision.modifies)
-    return asked(facts), done, pools, len(facts.volumes)
+    decided = (decision.action, decision.volume, decision.handle, decision.node, decision.candidates, decision.modifies)
+    return asked(facts), decided, pools, len(facts.volumes)
 
 
 def _refusal(facts: Facts, code: str, message: str) -> Refusal:
@@ -212,7 +208,7 @@ def _refusal(facts: Facts, code: str, message: str) -> Refusal:
 
 def _differs_in_amounts(before: Refusal, now: Refusal, *, node_chosen: bool) -> bool:
     """
-    Report whether the record need not change, because it differs in amounts only.
+    Report whether the record need not change, because the new refusal differs in amounts only.
 
     Where each record removes the selected node, another message with the same code is recorded only some minutes later:
     two nodes that refuse with different messages must not alternate without a pause.
@@ -232,7 +228,7 @@ def _seconds_between(first: str, second: str) -> float:
         return 0.0
 
 
-def _way_out(claim: Object, decision: Decision) -> str:
+def _remedy(claim: Object, decision: Decision) -> str:
     """Return the command after which a new volume is provisioned; "" where waiting ends without an action."""
     reason, metadata = decision.reasons[0], claim["metadata"]
     if reason.code in MAY_PASS:
@@ -240,7 +236,7 @@ def _way_out(claim: Object, decision: Decision) -> str:
     command = f"mooring forget {reason.requested if reason.code == 'former-sibling' else metadata['name']}"
     if reason.code == "former-on-different-nodes":
         command += f"`, or `mooring forget {reason.requested}"
-    return f" (`{command}`, in namespace {metadata['namespace']}, has a new one provisioned)"
+    return f" (to get a new one, run `{command}` for namespace {metadata['namespace']})"
 
 
 def _is_young(claim: Object) -> bool:

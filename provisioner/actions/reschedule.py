@@ -1,7 +1,7 @@
 """
 Reschedule a claim: the scheduler then selects another node for its pod.
 
-By removing the selected node from the claim, a provisioner tells the scheduler that it cannot provision there.
+A provisioner that cannot provision on the selected node removes that node from the claim.
 Source: external-provisioner, controller (rescheduling); kube-scheduler, volumebinding, checkBindings.
 """
 
@@ -36,4 +36,4 @@ async def reschedule(transport: Transport, claim: Object, *, why: str, refusal: 
             if annotations.pop(LAST_REFUSAL, None) is None:
                 raise
             await transport.patch(CLAIM, metadata["name"], patch, namespace=metadata["namespace"])
-    log.info("claim.given_back", claim=f"{metadata['namespace']}/{metadata['name']}", why=why)
+    log.info("claim.rescheduled", claim=f"{metadata['namespace']}/{metadata['name']}", why=why)

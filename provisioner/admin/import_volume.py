@@ -90,7 +90,7 @@ class Planned:
         )
         volume = restored(manifest, self.storage_class, namespace_uid=self.labels[names.HOLDER_NAMESPACE_UID])
         await save(transport, volume)
-        log.info("volume.imported", volume=self.request.volume, claim=self.request.claim)
+        log.info("volume.imported", volume=self.request.volume, claim=self.request.key)
         return self.request.volume
 
 
@@ -119,9 +119,9 @@ async def plan(transport: Transport, request: ImportRequest) -> Planned:
         names.HOLDER_ACCESS_MODES: ",".join(claim.modes if claim else request.modes),
         names.HOLDER_ATTRIBUTES_CLASS: claim.attributes_class if claim else "",
     }
-    if place := ordinal_of(request.claim, (await transport.list(STATEFUL_SET, namespace=request.namespace)).items):
+    if ordinal := ordinal_of(request.claim, (await transport.list(STATEFUL_SET, namespace=request.namespace)).items):
         labels |= dict(
-            zip((names.HOLDER_TEMPLATE, names.HOLDER_STATEFUL_SET, names.HOLDER_ORDINAL), place, strict=True)
+            zip((names.HOLDER_TEMPLATE, names.HOLDER_STATEFUL_SET, names.HOLDER_ORDINAL), ordinal, strict=True)
         )
     return Planned(
         request=request,

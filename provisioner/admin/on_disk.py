@@ -46,18 +46,18 @@ class Drivers(Inventory, Protocol):
         """Purge what was deleted until then."""
 
 
-class RestoredMeanwhile(Exception):
+class RestoredMeanwhileError(Exception):
     """A PersistentVolume for the volume was created while it was erased; the volume was restored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """The observed volumes; `reported` are the pools of available drivers, `silent` the nodes whose drivers are not."""
+    """The observed volumes; `reported` are the pools of available drivers, `unavailable` the nodes whose drivers are not."""
 
     manifests: Sequence[Manifest]
     reported: "Mapping[str, Sequence[inventory_pb2.Pool]]"
     cluster: Cluster
-    silent: Sequence[str]
+    unavailable: Sequence[str]
 
     @property
     def pools(self) -> list[Pool]:
@@ -66,7 +66,7 @@ class Disks:
 
     @property
     def volumes(self) -> list[StoredVolume]:
-        """Return every volume."""
+        """All volumes."""
         return stored_volumes(self.manifests, self.pools, self.cluster)
 
 
@@ -76,13 +76,13 @@ async def observe(transport: Transport, drivers: Drivers) -> Disks:
     manifests = [view(each, in_trash=False) for each in await drivers.list_manifests()]
     manifests += [view_of_trash(each) for each in await drivers.list_trash()]
     nodes = (await transport.list(NODE)).items
-    silent = [
+    unavailable = [
         each["metadata"]["name"]
         for each in nodes
         if each["metadata"]["name"] not in reported
         and any(key.startswith(POOL_LABEL_PREFIX) for key in each["metadata"].get("labels") or ())
     ]
-    return Disks(manifests, reported, await observe_cluster(transport), sorted(silent))
+    return Disks(manifests, reported, await observe_cluster(transport), sorted(unavailable))
 
 
 async def observe_cluster(transport: Transport) -> Cluster:
@@ -111,12 +111,12 @@ async def erase(transport: Transport, drivers: Drivers, manifest: Manifest) -> N
     Move the volume to the trash.
 
     The driver refuses while it is mounted. When a PersistentVolume is created meanwhile, the volume is restored. Raises
-    RestoredMeanwhile, ApiError, RpcError.
+    RestoredMeanwhileError, ApiError, RpcError.
     """
     await drivers.delete_volume(manifest.handle)
     if manifest.handle in (await observe_cluster(transport)).by_handle:
         await drivers.undelete(manifest.handle)
-        raise RestoredMeanwhile(
+        raise RestoredMeanwhileError(
             f"a PersistentVolume for {manifest.csi_name} was created just now, and the volume is retained; "
             f"`mooring volumes` shows its claim"
         )

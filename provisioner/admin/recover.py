@@ -51,7 +51,7 @@ class Inspected:
 
     @property
     def manifests(self) -> list[Manifest]:
-        """Manifests of volumes and of the trash."""
+        """The manifests of volumes and of the trash."""
         return [manifest for manifest, _ in self._manifests]
 
     async def restore(self, transport: Transport, drivers: Drivers, manifest: Manifest) -> None:
@@ -60,7 +60,7 @@ class Inspected:
 
         The controller then decides about a claim that waits for it.
         """
-        message = next(message for own, message in self._manifests if own is manifest)
+        message = next(message for each, message in self._manifests if each is manifest)
         if manifest.in_trash:
             message = await drivers.undelete(manifest.handle)
         class_name = manifest.holder.get(names.HOLDER_CLASS, "")
@@ -71,7 +71,8 @@ class Inspected:
             holder_exists=await _exists(transport, manifest),
         )
         await transport.create(VOLUME, volume)
-        log.info("volume.recovered", volume=manifest.csi_name, claim=manifest.holder[names.HOLDER_CLAIM])
+        key = f"{manifest.holder[names.HOLDER_NAMESPACE]}/{manifest.holder[names.HOLDER_CLAIM]}"
+        log.info("volume.recovered", volume=manifest.csi_name, claim=key)
 
 
 async def inspect(transport: Transport, drivers: Drivers) -> Inspected:

@@ -140,7 +140,7 @@ class Drivers:
             found = await self._transport.get(NODE, node)
         except ApiError:
             return
-        if await self._announcer.say(found, warning=True, reason="DriverKeyChanged", message=message):
+        if await self._announcer.report(found, warning=True, reason="DriverKeyChanged", message=message):
             log.error("driver.refused", node=node, error=message)
 
 

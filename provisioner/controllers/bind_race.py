@@ -2,8 +2,8 @@
 Reconcile PersistentVolumes provisioned for a claim that was then bound to another volume.
 
 Left Available, the next claim of that name would be bound to them. The first write is one guarded patch that sets the
-UID of the volume's claimRef to one that no claim has, so that no claim is bound to it. A volume that was never bound
-has a UID that says so; it is moved to the driver's trash, then its PersistentVolume is deleted.
+UID of the volume's claimRef to one that no claim has, so that no claim is bound to it. A volume that was provably never
+bound gets a UID that records this; it is moved to the driver's trash, then its PersistentVolume is deleted.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ class Driver(Protocol):
 class BindRace:
     """The reconciler of volumes whose claim was bound to another one."""
 
-    name = "leftovers"
+    name = "bind-race"
     workers = 1
 
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Driver) -> None:
@@ -66,8 +66,12 @@ class BindRace:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the volume itself, and a claim that names another volume than its own."""
-        return {VOLUME: lambda volume: [("", volume["metadata"]["name"])], CLAIM: _made_for, NAMESPACE: lambda _: ()}
+        """Return the triggers: the volume itself, and a claim that names another volume than the one provisioned for it."""
+        return {
+            VOLUME: lambda volume: [("", volume["metadata"]["name"])],
+            CLAIM: _provisioned_for,
+            NAMESPACE: lambda _: (),
+        }
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Reconcile one volume, read from the API server: mark one that lost a bind race, and delete a marked one."""
@@ -153,7 +157,7 @@ def _is_suspect(volume: Volume) -> bool:
     return is_collected(volume) or meant_for(volume) is not None
 
 
-def _made_for(claim: Json) -> Iterable[Key]:
-    made, has = volume_name(claim["metadata"]["uid"]), claim["spec"].get("volumeName")
-    if has and has != made:
-        yield "", made
+def _provisioned_for(claim: Json) -> Iterable[Key]:
+    provisioned, bound = volume_name(claim["metadata"]["uid"]), claim["spec"].get("volumeName")
+    if bound and bound != provisioned:
+        yield "", provisioned

@@ -28,13 +28,13 @@ from provisioner.model.storage_class import ClassParameters, StorageClass
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 10.0
+RESYNC_SECONDS = 10.0
 ALL: Key = ("", "all")
 DRIVER_LABEL = "csi.storage.k8s.io/drivername"
 MANAGER_LABEL = "csi.storage.k8s.io/managed-by"
 """The labels by which external-provisioner and Mooring distinguish their objects."""
 MANAGER = "mooring"
-IMAGINED_NODE: Final = {"key": TEMPLATE_NODE, "operator": "Exists"}
+ONLY_TEMPLATE_NODES: Final = {"key": TEMPLATE_NODE, "operator": "Exists"}
 """The requirement of a label selector that only template nodes of cluster-autoscaler match."""
 NOTABLE = 0.01
 """The share by which a pool's free capacity has to change before the object is updated."""
@@ -75,12 +75,12 @@ class Capacity:
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """Create, update and delete capacity objects."""
         del key
-        again = RequeueAfter(LOOK_AGAIN_SECONDS, "free capacity changes without an event")
+        again = RequeueAfter(RESYNC_SECONDS, "free capacity changes without an event")
         try:
             pools = await self._drivers.list_pools()
         except DriverUnavailable:
             return again
-        found = wanted_objects(self._classes(), pools, namespace=self._namespace, template_bytes=self._template_bytes)
+        found = desired_objects(self._classes(), pools, namespace=self._namespace, template_bytes=self._template_bytes)
         desired = {each["metadata"]["name"]: each for each in found}
         present = {
             each["metadata"]["name"]: each
@@ -120,7 +120,7 @@ class Capacity:
                 yield found
 
 
-def wanted_objects(
+def desired_objects(
     classes: Iterable[StorageClass], pools: "Iterable[inventory_pb2.Pool]", *, namespace: str, template_bytes: int = 0
 ) -> Iterable[Json]:
     """
@@ -138,8 +138,8 @@ def wanted_objects(
             if parameters.backend in pool.backends and parameters.pool in {"", pool.name}:
                 yield _of_pool(each.name, pool, namespace)
         if template_bytes:
-            topology = {"matchExpressions": [dict(IMAGINED_NODE)]}
-            identity = (each.name, IMAGINED_NODE["key"], IMAGINED_NODE["operator"])
+            topology = {"matchExpressions": [dict(ONLY_TEMPLATE_NODES)]}
+            identity = (each.name, ONLY_TEMPLATE_NODES["key"], ONLY_TEMPLATE_NODES["operator"])
             yield _object(each.name, namespace, topology=topology, identity=identity, free_bytes=template_bytes)
 
 

@@ -160,13 +160,13 @@ class Claims:
     async def _act(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         match decision.action:
             case Action.EXPAND | Action.ADOPT | Action.REBUILD | Action.UNDELETE:
-                return await self._give_back(claim, facts, decision)
+                return await self._adopt(claim, facts, decision)
             case Action.REVERT_ADOPTION:
                 await revert_adoption(self._transport, claim=claim, volume_name=decision.volume)
             case Action.PROVISION:
                 return await self._provision(claim, facts, decision)
             case Action.NOT_MANAGED:
-                await self._left_to_populator(claim, decision)
+                await self._report_populator(claim, decision)
             case Action.WAIT:
                 await self._refusals.blocked(claim, facts, decision)
                 if any(reason.code in ELSEWHERE for reason in decision.reasons):
@@ -177,7 +177,7 @@ class Claims:
                     )
         return Done()
 
-    async def _give_back(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
+    async def _adopt(self, claim: Json, facts: Facts, decision: Decision) -> Done | RequeueAfter:
         labels = self._labels(claim, facts)
         assert facts.storage_class is not None  # noqa: S101 - checked by the caller
         needs_set = facts.storage_class.adopts == "Ordinal" and facts.stateful_set is not None
@@ -241,7 +241,7 @@ class Claims:
                 await self._refusals.report(claim, reason="NamespaceRecreated", message=reason.message)
         return Done()
 
-    async def _left_to_populator(self, claim: Json, decision: Decision) -> None:
+    async def _report_populator(self, claim: Json, decision: Decision) -> None:
         """Record an Event for a claim whose volume an external populator creates, as external-provisioner does."""
         if any(reason.code == "source-populator" for reason in decision.reasons):
             await self._refusals.report(claim, reason="Provisioning", message=decision.message)

@@ -44,9 +44,9 @@ class Expand:
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Expands) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = EventDeduplicator(recorder)
+        self._events = EventDeduplicator(recorder)
         self._drivers = drivers
-        self._retries = Backoff()
+        self._backoff = Backoff()
         self._refused: set[str] = set()
         """UIDs of claims whose last attempt had a final answer; lost at a restart, as in upstream."""
 
@@ -76,9 +76,9 @@ class Expand:
                 return await self._expand(found, pv, claim, decision)
             case Turn.USER:
                 message = "; ".join(each.message for each in decision.reasons)
-                await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
+                await self._events.report(found, warning=True, reason="VolumeResizeFailed", message=message)
             case Turn.NONE:
-                self._retries.forget(claim.uid)
+                self._backoff.forget(claim.uid)
                 self._refused.discard(claim.uid)
                 await self._unmark(pv, claim, volume)
         return Done()
@@ -89,16 +89,16 @@ class Expand:
             return RequeueAfter(pause, "the same request was refused a moment ago")
         if claim.allocated != size or not claim.resize_status:
             found = await write_status(self._transport, found, resize_status.in_progress(found, size=size))
-        if not self._retries.knows(claim.uid, size):
+        if not self._backoff.has_failed(claim.uid, size):
             message = f"volume {name} is expanded from {claim.capacity.readable()} to {size.readable(up=True)}"
-            await self._announcer.say(found, warning=False, reason="Resizing", message=message)
+            await self._events.report(found, warning=False, reason="Resizing", message=message)
         try:
             expanded = await expand(self._drivers, pv, size=size, before=str(claim.capacity))
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             return await self._failed(found, claim, size, error)
-        self._retries.forget(claim.uid)
+        self._backoff.forget(claim.uid)
         self._refused.discard(claim.uid)
         await write_expanded(self._transport, pv, expanded)
         await self._report_expanded(found, name, expanded)
@@ -106,9 +106,9 @@ class Expand:
 
     def _pause(self, claim: Claim, size: Quantity) -> float:
         """Return the seconds until the driver is called; after the refusal of a node it is called again later."""
-        if claim.resize_status == NODE_INFEASIBLE and not self._retries.knows(claim.uid, size):
-            return self._retries.failed(claim.uid, size, slowly=True)
-        return self._retries.left(claim.uid, size)
+        if claim.resize_status == NODE_INFEASIBLE and not self._backoff.has_failed(claim.uid, size):
+            return self._backoff.failed(claim.uid, size, slowly=True)
+        return self._backoff.left(claim.uid, size)
 
     async def _failed(self, found: Json, claim: Claim, size: Quantity, error: RpcError) -> RequeueAfter:
         """Report the error, and retry: soon if it is temporary, slowly if it is final."""
@@ -116,9 +116,9 @@ class Expand:
             self._refused.add(claim.uid)
         else:
             self._refused.discard(claim.uid)
-        pause = self._retries.failed(claim.uid, size, slowly=error.infeasible)
+        pause = self._backoff.failed(claim.uid, size, slowly=error.infeasible)
         message = f"volume {claim.volume_name} cannot be expanded to {size.readable(up=True)}: {error.message}"
-        is_new = await self._announcer.say(found, warning=True, reason="VolumeResizeFailed", message=message)
+        is_new = await self._events.report(found, warning=True, reason="VolumeResizeFailed", message=message)
         level = logging.WARNING if is_new else logging.DEBUG
         log.log(level, "volume.expand_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
         status = resize_status.failed(found, message=error.message, infeasible=error.infeasible)
@@ -129,11 +129,11 @@ class Expand:
         if expanded.node_too:
             await write_status(self._transport, found, resize_status.waits_for_node(found))
             message = f"volume {name} is expanded to {expanded.capacity}; the node expands its filesystem"
-            await self._announcer.say(found, warning=False, reason="FileSystemResizeRequired", message=message)
+            await self._events.report(found, warning=False, reason="FileSystemResizeRequired", message=message)
         else:
             await write_status(self._transport, found, resize_status.finished(found, size=expanded.capacity))
             message = f"volume {name} is expanded to {expanded.capacity}"
-            await self._announcer.say(found, warning=False, reason="VolumeResizeSuccessful", message=message)
+            await self._events.report(found, warning=False, reason="VolumeResizeSuccessful", message=message)
 
     async def _unmark(self, pv: Json, claim: Claim, volume: Volume) -> None:
         """Remove the annotation with the former size once the claim reports the volume's capacity."""

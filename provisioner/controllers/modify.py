@@ -48,9 +48,9 @@ class Modify:
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Modifies) -> None:
         self._transport = transport
         self._caches = caches
-        self._announcer = EventDeduplicator(recorder)
+        self._events = EventDeduplicator(recorder)
         self._drivers = drivers
-        self._retries = Backoff()
+        self._backoff = Backoff()
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """Return the triggers: the claim itself, its volume, and the class that it names."""
@@ -83,44 +83,44 @@ class Modify:
                 if decision.step is Step.REFUSE:
                     status = modify_status.failed(found, target=target, message=message, infeasible=True)
                 await write_status(self._transport, found, status)
-                await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
+                await self._events.report(found, warning=True, reason="VolumeModifyFailed", message=message)
             case Step.FORGET:
                 status = modify_status.finished(found, current=claim.current_attributes_class)
                 await write_status(self._transport, found, status)
-        self._retries.forget(claim.uid)
+        self._backoff.forget(claim.uid)
         return Done()
 
     async def _modify(self, found: Json, pv: Json, claim: Claim, requested: AttributesClass) -> Done | RequeueAfter:
-        if pause := self._retries.left(claim.uid, requested.name):
+        if pause := self._backoff.left(claim.uid, requested.name):
             return RequeueAfter(pause, "the same request was refused a moment ago")
         volume = pv["metadata"]["name"]
         if claim.modify_target != requested.name or claim.modify_status not in {IN_PROGRESS, INFEASIBLE}:
             status = modify_status.in_progress(found, target=requested.name)
             found = await write_status(self._transport, found, status)
-        if not self._retries.knows(claim.uid, requested.name):
+        if not self._backoff.has_failed(claim.uid, requested.name):
             message = f"volume {volume} is modified to VolumeAttributesClass {requested.name}"
-            await self._announcer.say(found, warning=False, reason="VolumeModify", message=message)
+            await self._events.report(found, warning=False, reason="VolumeModify", message=message)
         try:
             await self._drivers.modify_volume(pv["spec"]["csi"]["volumeHandle"], requested.parameters)
         except DriverUnavailable as error:
             return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         except RpcError as error:
             return await self._failed(found, claim, requested, error)
-        self._retries.forget(claim.uid)
+        self._backoff.forget(claim.uid)
         await self._write_volume(pv, requested.name)
         await write_status(self._transport, found, modify_status.finished(found, current=requested.name))
         message = f"volume {volume} has the attributes of class {requested.name}"
-        await self._announcer.say(found, warning=False, reason="VolumeModifySuccessful", message=message)
+        await self._events.report(found, warning=False, reason="VolumeModifySuccessful", message=message)
         log.info("volume.modified", volume=volume, attributes_class=requested.name)
         return Done()
 
     async def _failed(self, found: Json, claim: Claim, requested: AttributesClass, error: RpcError) -> RequeueAfter:
         """Report the error, and retry: soon if it is temporary, slowly if it is final."""
-        pause = self._retries.failed(claim.uid, requested.name, slowly=error.infeasible)
+        pause = self._backoff.failed(claim.uid, requested.name, slowly=error.infeasible)
         message = (
             f"volume {claim.volume_name} cannot be modified to VolumeAttributesClass {requested.name}: {error.message}"
         )
-        is_new = await self._announcer.say(found, warning=True, reason="VolumeModifyFailed", message=message)
+        is_new = await self._events.report(found, warning=True, reason="VolumeModifyFailed", message=message)
         level = logging.WARNING if is_new else logging.DEBUG
         log.log(level, "volume.modify_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
         status = modify_status.failed(found, target=requested.name, message=error.message, infeasible=error.infeasible)

@@ -51,7 +51,7 @@ class NodeLoss:
         """Set `grace` to the seconds after which a missing node is lost."""
         self._transport = transport
         self._caches = caches
-        self._announcer = EventDeduplicator(recorder)
+        self._events = EventDeduplicator(recorder)
         self._drivers = drivers
         self._grace = grace
         self._triggers = NodeLossTriggers(caches[VOLUME])
@@ -88,11 +88,11 @@ class NodeLoss:
                 await self._annotate(found, {LOST_SINCE: _now()})
                 await self._record(seen, "NodeLost", node_loss_messages.lost(seen, grace=self._grace))
             case Step.WAIT:
-                return RequeueAfter(decided.seconds, "the node may come back")
+                return RequeueAfter(decided.seconds, "the node may return")
             case Step.DELETE_CLAIM:
-                return await self._let_go(seen)
+                return await self._delete_claim(seen)
             case Step.LEAVE:
-                await self._record(seen, "ClaimKept", node_loss_messages.left(seen))
+                await self._record(seen, "ClaimRetained", node_loss_messages.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
             case Step.PROMPT:
                 await self._prompt(seen.volume)
@@ -101,12 +101,12 @@ class NodeLoss:
                 await self._release(found, seen.volume)
         return Done()
 
-    async def _let_go(self, seen: Loss) -> Done | RequeueAfter:
+    async def _delete_claim(self, seen: Loss) -> Done | RequeueAfter:
         assert seen.claim is not None  # noqa: S101 - a claim is deleted only when there is one
         try:
             await delete_claim(self._transport, seen.claim)
         except Forbidden as error:
-            await self._record(seen, "ClaimKept", node_loss_messages.forbidden(seen))
+            await self._record(seen, "ClaimRetained", node_loss_messages.forbidden(seen))
             return RequeueAfter(SLOWLY_SECONDS, error.message)
         await self._record(seen, "ClaimReleased", node_loss_messages.claim_deleted(seen))
         return Done()  # the claim triggers this key when it is deleted
@@ -116,12 +116,12 @@ class NodeLoss:
         assert ref is not None  # noqa: S101 - only a volume with a claimRef is released
         for pod in await delete_waiting_pods(self._transport, namespace=ref.namespace, claim=ref.name):
             message = node_loss_messages.waits_for_claim(ref.namespace, pod=pod["metadata"]["name"], claim=ref.name)
-            await self._announcer.say(pod, warning=True, reason="ClaimReleased", message=message)
+            await self._events.report(pod, warning=True, reason="ClaimReleased", message=message)
 
     async def _release(self, found: Json, volume: Volume) -> None:
         await self._annotate(found, {RELEASED: _now(), LOST_SINCE: None})
         message = node_loss_messages.released(volume)
-        await self._announcer.say(found, warning=False, reason="VolumeReleased", message=message)
+        await self._events.report(found, warning=False, reason="VolumeReleased", message=message)
         log.info("volume.released", volume=volume.name, claim=str(volume.claim_ref), node=last_node(volume))
 
     async def _record(self, seen: Loss, reason: str, message: str) -> None:
@@ -130,7 +130,7 @@ class NodeLoss:
             return
         claim = self._caches[CLAIM].get(seen.claim.name, seen.claim.namespace)
         if claim is not None and claim["metadata"]["uid"] == seen.claim.uid:
-            await self._announcer.say(claim, warning=True, reason=reason, message=message)
+            await self._events.report(claim, warning=True, reason=reason, message=message)
 
     async def _annotate(self, volume: Json, annotations: Mapping[str, str | None]) -> None:
         """Write annotations to the volume. Raises Conflict when it has changed since the decision."""

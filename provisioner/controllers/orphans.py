@@ -30,7 +30,7 @@ from provisioner.observe.cluster_uid import CLUSTER_NAMESPACE, cluster_uid
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 60.0
+RESYNC_SECONDS = 60.0
 
 
 class Driver(Protocol):
@@ -67,9 +67,9 @@ class Orphans:
             return Done()
         with contextlib.suppress(DriverUnavailable):  # nothing is decided about volumes of unavailable drivers
             for manifest in await self._drivers.list_manifests({HOLDER_CLUSTER_UID: cluster}):
-                if _may_go(manifest) and not await self._has_owner(manifest):
+                if _is_deletable(manifest) and not await self._has_owner(manifest):
                     await self._delete(manifest)
-        return RequeueAfter(LOOK_AGAIN_SECONDS, "a claim may be deleted while its volume is being created")
+        return RequeueAfter(RESYNC_SECONDS, "a claim may be deleted while its volume is being created")
 
     async def _delete(self, manifest: "inventory_pb2.Manifest") -> None:
         with contextlib.suppress(DriverUnavailable):
@@ -89,6 +89,6 @@ class Orphans:
         return manifest.volume_id in handles
 
 
-def _may_go(manifest: "inventory_pb2.Manifest") -> bool:
+def _is_deletable(manifest: "inventory_pb2.Manifest") -> bool:
     """Report whether the volume may be deleted: it was never bound, or its policy is Delete (I3)."""
     return manifest.state == "creating" or manifest.holder.labels.get(HOLDER_RECLAIM_POLICY) == "Delete"

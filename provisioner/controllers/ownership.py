@@ -20,6 +20,7 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, STATEFUL_SET, VOLUME
 from provisioner.model.names import (
     HISTORY,
     HOLDER_CLAIM,
+    HOLDER_NAMESPACE,
     RECOVERED,
     RELEASED,
 )
@@ -30,7 +31,7 @@ from provisioner.observe.triggers import OF_POOL, pools_of_node, pools_of_volume
 log = structlog.get_logger()
 
 DRIVER_UNAVAILABLE_SECONDS = 0.5
-DISK_AWAY_SECONDS = 60.0
+DISK_UNAVAILABLE_SECONDS = 60.0
 """The retry interval for a volume on an unavailable disk, since each attempt queries all drivers."""
 
 
@@ -44,7 +45,7 @@ class Records(Protocol):
 class Ownership:
     """The reconciler of the owner record of a bound volume."""
 
-    name = "holders"
+    name = "ownership"
     workers = 2
 
     def __init__(self, transport: Transport, caches: Caches, *, drivers: Records) -> None:
@@ -88,7 +89,7 @@ class Ownership:
         bound = volume.get("status", {}).get("phase") == "Bound"
         if RELEASED in annotations or (RECOVERED in annotations and not bound):
             labels = labels_of(volume, cluster_uid=cluster_uid(self._caches))
-            return await self._record_owner(volume, labels, again=DISK_AWAY_SECONDS)
+            return await self._record_owner(volume, labels, again=DISK_UNAVAILABLE_SECONDS)
         if not bound:
             return Done()
         claim = self._caches[CLAIM].get(ref["name"], ref["namespace"])
@@ -104,10 +105,10 @@ class Ownership:
             policy=volume["spec"].get("persistentVolumeReclaimPolicy", "Retain"),
             attributes_class=volume["spec"].get("volumeAttributesClassName") or "",
         )
-        wanted = annotations_of(labels) | {HISTORY: history_with(labels, before=annotations.get(HISTORY, ""))}
-        if any(annotations.get(name) != value for name, value in wanted.items()):
+        expected = annotations_of(labels) | {HISTORY: history_with(labels, before=annotations.get(HISTORY, ""))}
+        if any(annotations.get(name) != value for name, value in expected.items()):
             patch = {
-                "metadata": {"resourceVersion": volume["metadata"]["resourceVersion"], "annotations": wanted},
+                "metadata": {"resourceVersion": volume["metadata"]["resourceVersion"], "annotations": expected},
             }
             await self._transport.patch(VOLUME, key[1], patch)
             return Done()  # the changed volume triggers this key again
@@ -122,5 +123,5 @@ class Ownership:
             except DriverUnavailable as error:
                 return RequeueAfter(again, error.message)
             self._acknowledged[name] = labels
-            log.info("holder.recorded", volume=name, claim=labels.get(HOLDER_CLAIM))
+            log.info("owner.recorded", volume=name, claim=f"{labels.get(HOLDER_NAMESPACE)}/{labels.get(HOLDER_CLAIM)}")
         return Done()

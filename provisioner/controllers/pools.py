@@ -16,7 +16,7 @@ from provisioner.model.names import NODE_TOPOLOGY, POOL_LABEL_PREFIX, POOL_PRESE
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 5.0
+RESYNC_SECONDS = 5.0
 DRIVER_UNAVAILABLE_SECONDS = 1.0
 
 
@@ -59,26 +59,26 @@ class Pools:
             self._drivers.forget(name)
             return Done()
         labels = node["metadata"].get("labels") or {}
-        again = RequeueAfter(LOOK_AGAIN_SECONDS, "pools change without an event")
+        again = RequeueAfter(RESYNC_SECONDS, "pools change without an event")
         try:
             if name not in self._drivers.nodes():
                 raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="no driver yet")
             changes = label_changes(labels, healthy(await self._drivers.pools_on(name)))
         except DriverUnavailable:
             changes = dict.fromkeys(sorted(pool_labels(self._drivers.moved_from(name)) & labels.keys()))
-            again = RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver may come")
+            again = RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver may become available")
         changes |= former_name(labels, name)
         if changes:
             patch = {"metadata": {"resourceVersion": node["metadata"]["resourceVersion"], "labels": changes}}
             await self._transport.patch(NODE, name, patch)
-            log.info("node.pools", node=name, changes=changes)
+            log.info("node.pools_changed", node=name, changes=changes)
         return again
 
 
 def healthy(pools: "Iterable[inventory_pb2.Pool]") -> frozenset[str]:
     """Return the UUIDs of the usable pools, without duplicate pools."""
-    seen = [pool.uuid for pool in pools if pool.uuid and not pool.problem]
-    return frozenset(uuid for uuid in seen if seen.count(uuid) == 1)
+    usable = [pool.uuid for pool in pools if pool.uuid and not pool.problem]
+    return frozenset(uuid for uuid in usable if usable.count(uuid) == 1)
 
 
 def former_name(labels: Mapping[str, str], name: str) -> dict[str, str | None]:
@@ -93,10 +93,10 @@ def former_name(labels: Mapping[str, str], name: str) -> dict[str, str | None]:
 
 def label_changes(labels: Mapping[str, str], present: frozenset[str]) -> dict[str, str | None]:
     """Return the merge patch of the labels; None removes one."""
-    wanted = pool_labels(present)
+    desired = pool_labels(present)
     have = {key for key in labels if key.startswith(POOL_LABEL_PREFIX)}
-    changes: dict[str, str | None] = dict.fromkeys(sorted(have - wanted))
-    changes |= {key: POOL_PRESENT for key in sorted(wanted) if labels.get(key) != POOL_PRESENT}
+    changes: dict[str, str | None] = dict.fromkeys(sorted(have - desired))
+    changes |= {key: POOL_PRESENT for key in sorted(desired) if labels.get(key) != POOL_PRESENT}
     return changes
 
 

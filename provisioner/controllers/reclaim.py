@@ -35,7 +35,7 @@ class Deletes(Protocol):
 class Reclaim:
     """The reconciler that deletes released volumes of Mooring's driver."""
 
-    name = "release"
+    name = "reclaim"
     workers = 4
 
     def __init__(self, transport: Transport, caches: Caches, recorder: Recorder, *, drivers: Deletes) -> None:
@@ -54,7 +54,7 @@ class Reclaim:
         if volume is None or not managed_by_us(volume):
             return Done()
         if not due(volume):
-            await self._keep_finalizer(volume)
+            await self._sync_finalizer(volume)
             return Done()
         fresh = await self._still_due(volume)
         return await self._delete(fresh) if fresh is not None else Done()
@@ -88,10 +88,10 @@ class Reclaim:
         except NotFound:
             return None
         same = volume["metadata"]["uid"] == cached["metadata"]["uid"]
-        return volume if same and due(volume) and await self._is_nobodys(volume) else None
+        return volume if same and due(volume) and await self._is_unclaimed(volume) else None
 
-    async def _is_nobodys(self, volume: Json) -> bool:
-        """Report whether its claim was deleted, or bound to another volume while this one was created."""
+    async def _is_unclaimed(self, volume: Json) -> bool:
+        """Report whether its claim was deleted, or bound to another volume while this one was created, which is final."""
         ref = volume["spec"].get("claimRef") or {}
         if not ref.get("uid"):
             return False
@@ -101,13 +101,13 @@ class Reclaim:
             return True
         return claim["metadata"]["uid"] != ref["uid"] or _is_bound_elsewhere(claim, volume)
 
-    async def _keep_finalizer(self, volume: Json) -> None:
+    async def _sync_finalizer(self, volume: Json) -> None:
         """Set the finalizer on volumes with policy Delete only; others may be deleted without Mooring."""
         has = PROVISIONER_FINALIZER in (volume["metadata"].get("finalizers") or [])
-        wants = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
-        if has and not wants:
+        needs = volume["spec"].get("persistentVolumeReclaimPolicy") == "Delete"
+        if has and not needs:
             await self._drop_finalizer(volume, uid=volume["metadata"]["uid"])
-        elif wants and not has and "deletionTimestamp" not in volume["metadata"] and _phase(volume) == "Bound":
+        elif needs and not has and "deletionTimestamp" not in volume["metadata"] and _phase(volume) == "Bound":
             finalizers = [*(volume["metadata"].get("finalizers") or []), PROVISIONER_FINALIZER]
             await self._write_finalizers(volume, finalizers)
 
@@ -132,8 +132,8 @@ def due(volume: Object) -> bool:
     deleted.
     """
     metadata = volume["metadata"]
-    kept = {RELEASED, LOST_SINCE} & (metadata.get("annotations") or {}).keys()
-    if kept and "deletionTimestamp" not in metadata:
+    protected = {RELEASED, LOST_SINCE} & (metadata.get("annotations") or {}).keys()
+    if protected and "deletionTimestamp" not in metadata:
         return False
     if _phase(volume) != "Released" or volume["spec"].get("persistentVolumeReclaimPolicy") != "Delete":
         return False

@@ -55,8 +55,8 @@ async def gather(claim: Claim, caches: Caches, inventory: Inventory) -> Facts:
     """
     observed = observe(caches, claim.namespace)
     siblings = observed.siblings(claim)
-    asked = [each.name for each in (claim, *siblings) if not each.volume_name and observed.adopts(each)]
-    manifests = await former_manifests(inventory, namespace=claim.namespace, claims=asked)
+    adopting = [each.name for each in (claim, *siblings) if not each.volume_name and observed.adopts(each)]
+    manifests = await former_manifests(inventory, namespace=claim.namespace, claims=adopting)
     return observed.facts(claim, manifests=manifests, siblings=siblings)
 
 
@@ -77,11 +77,11 @@ def observe(caches: Caches, namespace: str) -> Snapshot:
 
         return find
 
-    home = caches[NAMESPACE].get(namespace)
+    namespace_object = caches[NAMESPACE].get(namespace)
     return Snapshot(
         volumes=volumes_in(caches),
         nodes=tuple(nodes_in(caches).all()),
-        namespace_uid=str(home["metadata"]["uid"]) if home else "",
+        namespace_uid=str(namespace_object["metadata"]["uid"]) if namespace_object else "",
         cluster_uid=cluster_uid(caches),
         stateful_sets=tuple(stateful_sets_in(caches).all(namespace)),
         pods=tuple(pods_in(caches).all(namespace)),
@@ -98,7 +98,7 @@ def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[
         try:
             found.append(view(each))
         except InvalidObject as error:
-            log.warning("object.unreadable", problem=str(error))
+            log.warning("object.unreadable", error=str(error))
     return found
 
 
@@ -110,10 +110,10 @@ async def former_manifests(
 
     Up to `FEW` claims are queried one by one, more of them by their namespace in one query.
     """
-    home = {HOLDER_NAMESPACE: namespace}
-    questions = [home | {HOLDER_CLAIM: each} for each in claims] if len(claims) <= FEW else [home]
+    in_namespace = {HOLDER_NAMESPACE: namespace}
+    queries = [in_namespace | {HOLDER_CLAIM: each} for each in claims] if len(claims) <= FEW else [in_namespace]
     found: dict[str, list[Manifest]] = {name: [] for name in claims}
-    for labels in questions:
+    for labels in queries:
         volumes = [view(each, in_trash=False) for each in await inventory.list_manifests(labels)]
         trashed = [view(each.manifest, in_trash=True) for each in await inventory.list_trash(labels)]
         for each in (*volumes, *trashed):

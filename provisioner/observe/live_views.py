@@ -34,39 +34,39 @@ class LiveViews(Generic[View]):
 
     def put(self, obj: Json) -> None:
         """Add or update an object; its view is built when it is needed."""
-        namespace, name = place = place_of(obj)
-        self._views.pop(place, None)
+        namespace, name = key = place_of(obj)
+        self._views.pop(key, None)
         self._objects.setdefault(namespace, {})[name] = obj
 
-    def remove(self, place: Place) -> None:
+    def remove(self, key: Place) -> None:
         """Remove a deleted object."""
-        namespace, name = place
-        self._views.pop(place, None)
-        there = self._objects.get(namespace, {})
-        there.pop(name, None)
-        if not there:
+        namespace, name = key
+        self._views.pop(key, None)
+        objects = self._objects.get(namespace, {})
+        objects.pop(name, None)
+        if not objects:
             self._objects.pop(namespace, None)
 
     def get(self, name: str, namespace: str = "") -> View | None:
         """Return the view of one object; None when it does not exist or is invalid."""
-        place = (namespace, name)
-        if place not in self._views:
+        key = (namespace, name)
+        if key not in self._views:
             obj = self._objects.get(namespace, {}).get(name)
             if obj is None:
                 return None
-            self._views[place] = self._understood(obj)
-        return self._views[place]
+            self._views[key] = self._view_of(obj)
+        return self._views[key]
 
     def all(self, namespace: str = "") -> list[View]:
         """Return the views of the objects of a namespace ("" for cluster-scoped kinds), in order of arrival."""
         found = (self.get(name, namespace) for name in self._objects.get(namespace, {}))
         return [each for each in found if each is not None]
 
-    def _understood(self, obj: Json) -> View | None:
+    def _view_of(self, obj: Json) -> View | None:
         try:
             return self._read(obj)
         except InvalidObject as error:
-            log.warning("object.unreadable", problem=str(error))
+            log.warning("object.unreadable", error=str(error))
             return None
 
 

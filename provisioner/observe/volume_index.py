@@ -28,8 +28,8 @@ class VolumeIndex:
             self.index.put(Volume.of(obj))
         except InvalidObject as error:
             self.index.drop(place_of(obj)[1])
-            log.warning("object.unreadable", problem=str(error))
+            log.warning("object.unreadable", error=str(error))
 
-    def remove(self, place: Place) -> None:
+    def remove(self, key: Place) -> None:
         """Remove a deleted volume."""
-        self.index.drop(place[1])
+        self.index.drop(key[1])

@@ -88,7 +88,7 @@ def _row(found: Json, *, wide: bool) -> tuple[str, ...]:
 
 def _remarks(disks: "Disks", found: list[Json]) -> None:
     """What is wrong, and what takes space without being of use; to stderr."""
-    for node in disks.silent:
+    for node in disks.unavailable:
         sys.stderr.write(f"mooring: node {node} has a pool, and its driver does not answer: it is missing here\n")
     if not found:
         sys.stderr.write("there is no pool; make one with `mooring pool init PATH --name NAME`\n")

@@ -69,7 +69,7 @@ def list_(*, output: str | None, state: Path | None) -> None:
         wide = output == "wide"
         rows = [(*HEADER, *WIDE) if wide else HEADER, *(_row(_data(each, disks), wide=wide) for each in found)]
         sys.stdout.write("\n".join(lines(rows)) + "\n")
-    for node in disks.silent:
+    for node in disks.unavailable:
         sys.stderr.write(
             f"mooring: node {node} has a pool, and its driver does not answer: its trash is missing here\n"
         )

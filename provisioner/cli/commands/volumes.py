@@ -121,7 +121,7 @@ async def _erase(names: Sequence[str], *, cluster: str, now: bool, dry_run: bool
 async def _erase_one(
     transport: "KubeTransport", drivers: "DriverRegistry", manifest: Manifest, *, now: bool
 ) -> Outcome:
-    from provisioner.admin.on_disk import RestoredMeanwhile, erase, purge_newest  # noqa: PLC0415 # as above
+    from provisioner.admin.on_disk import RestoredMeanwhileError, erase, purge_newest  # noqa: PLC0415 # as above
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
 
@@ -133,7 +133,7 @@ async def _erase_one(
             return Outcome(name, handle, "erased", f"{_what(manifest)} erased")
     except (ApiError, RpcError) as error:
         return Outcome.failed(manifest, error.message)
-    except RestoredMeanwhile as error:
+    except RestoredMeanwhileError as error:
         return Outcome.failed(manifest, str(error))
     way_back = f"`mooring trash restore {name}` brings it back, `mooring trash empty {name}` removes it for good"
     return Outcome(name, handle, "in the trash", f"{_what(manifest)} moved to the trash; {way_back}")
@@ -189,7 +189,7 @@ def _data(volume: StoredVolume) -> Json:
 
 def _remarks(disks: "Disks", shown: Sequence[StoredVolume], *, orphans: bool) -> None:
     """What is missing in the list, and what to do about what is in it; to stderr."""
-    for node in disks.silent:
+    for node in disks.unavailable:
         sys.stderr.write(
             f"mooring: node {node} has a pool, and its driver does not answer: its volumes are missing here\n"
         )

@@ -117,7 +117,7 @@ class ClaimBinder:
         Source: sig-storage-lib-external-provisioner, controller (the selected node is not found).
         """
         message = f"the selected node {claim.selected_node} does not exist; another one is selected for the claim's pod"
-        await self._announcer.say(found, warning=True, reason="SelectedNodeNotFound", message=message)
+        await self._announcer.report(found, warning=True, reason="SelectedNodeNotFound", message=message)
         await reschedule(self._transport, found, why=message)
 
     def _on_selected_node(self, step: ClaimStep, claim: Claim, volumes: Index) -> ClaimStep:
@@ -134,7 +134,7 @@ class ClaimBinder:
             return
         if step.event is not None:
             event = step.event
-            await self._announcer.say(
+            await self._announcer.report(
                 found, warning=event.type == "Warning", reason=event.reason, message=event.message
             )
         if step.set_class:

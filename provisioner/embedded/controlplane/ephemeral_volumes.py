@@ -82,7 +82,7 @@ class EphemeralVolumes:
             raise TerminalError(message) from error
 
     async def _report(self, pod: Json, message: str) -> None:
-        await self._announcer.say(pod, warning=True, reason="FailedBinding", message=message)
+        await self._announcer.report(pod, warning=True, reason="FailedBinding", message=message)
 
 
 def claim_for(pod: Object, mount: ClaimVolume) -> Json:

@@ -64,7 +64,7 @@ class VolumeBinder:
         step = volume_step(volume, claim=claim)
         if step.event is not None:
             event = step.event
-            await self._announcer.say(
+            await self._announcer.report(
                 found, warning=event.type == "Warning", reason=event.reason, message=event.message
             )
         await self._write(found, volume, step)

@@ -73,7 +73,7 @@ async def test_what_was_said_of_too_many_objects_is_forgotten() -> None:
 
     announcer = EventDeduplicator(cast(Any, SimpleNamespace(record=record)))
     for number in [*range(limits.EVENTS_REMEMBERED + 1), 0]:
-        await announcer.say(_claim(f"{number}"), warning=True, reason="R", message="m")
+        await announcer.report(_claim(f"{number}"), warning=True, reason="R", message="m")
 
     assert limits.EVENTS_REMEMBERED + 2 == len(told)
     assert len(announcer._recorded) <= limits.EVENTS_REMEMBERED

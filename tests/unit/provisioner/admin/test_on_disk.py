@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.admin.on_disk import RestoredMeanwhile, erase, observe, purge_newest, reason_against
+from provisioner.admin.on_disk import RestoredMeanwhileError, erase, observe, purge_newest, reason_against
 from provisioner.binding.on_disk import State
 from provisioner.drivers.client import RpcError
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME, Json
@@ -45,7 +45,7 @@ async def test_a_volume_whose_object_was_deleted_is_seen_with_its_claim_and_size
     (found,) = disks.volumes
     assert (found.name, found.state, found.claim) == ("pvc-c1", State.ORPHAN, "default/www-web-0")
     assert (found.size_bytes, found.used_bytes, found.pool, found.nodes) == (1 << 30, 4096, "local", ("local",))
-    assert disks.silent == ["far"]
+    assert disks.unavailable == ["far"]
 
 
 async def test_erasing_moves_into_the_trash_and_a_purge_takes_only_that() -> None:
@@ -87,6 +87,6 @@ async def test_an_object_that_comes_while_its_volume_is_erased_keeps_it(monkeypa
         api.put(VOLUME, volume())
 
     monkeypatch.setattr(driver, "delete_volume", rebuilt_meanwhile)
-    with pytest.raises(RestoredMeanwhile, match="pvc-c1"):
+    with pytest.raises(RestoredMeanwhileError, match="pvc-c1"):
         await erase(api, driver, disks.manifests[0])
     assert (driver.living, driver.trash) == (kept, {})

@@ -142,8 +142,8 @@ async def test_failures_of_objects_without_number_are_not_all_remembered() -> No
     for number in range(backoff.MOST + 10):
         known.failed(str(number), "x", slowly=False)
 
-    assert not known.knows("0", "x")
-    assert known.knows(str(backoff.MOST + 9), "x")
+    assert not known.has_failed("0", "x")
+    assert known.has_failed(str(backoff.MOST + 9), "x")
 
 
 amounts = st.from_regex(r"\A[0-9]{1,12}(Ki|Mi|Gi|Ti|)\Z")
@@ -184,9 +184,9 @@ async def test_an_event_is_recorded_again_before_the_server_drops_it(monkeypatch
     """What still holds can be read as long as it holds; and it is nothing new."""
     api = FakeApi()
     announcer = EventDeduplicator(api.recorder)
-    said = [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    said = [await announcer.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e9)
-    said += [await announcer.say(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    said += [await announcer.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
 
     assert (said, len(api.events)) == ([True] + [False] * 5, 2)
 

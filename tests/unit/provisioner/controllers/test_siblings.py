@@ -4,7 +4,7 @@ import datetime as dt
 
 import pytest
 
-from provisioner.actions.refusals import _way_out
+from provisioner.actions.refusals import _remedy
 from provisioner.binding.decision import Action, Decision, Reason
 from provisioner.controllers.claims import Claims
 from provisioner.kube.control import RequeueAfter
@@ -131,7 +131,7 @@ def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
 )
 def test_the_way_out_never_costs_a_good_volume_where_waiting_is_enough(code: str, offered: str) -> None:
     """What blocks is the sibling's volume, so that it is the sibling that may get a new one."""
-    said = _way_out(_claim("www"), Decision(Action.WAIT, (Reason(code, "pv", "logs-web-0", "x"),)))
+    said = _remedy(_claim("www"), Decision(Action.WAIT, (Reason(code, "pv", "logs-web-0", "x"),)))
     assert said == (f" (`{offered}`, in namespace default, has one made)" if offered else "")
 
 
