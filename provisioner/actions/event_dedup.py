@@ -19,7 +19,7 @@ class EventDeduplicator:
         self._recorded: dict[str, float] = {}
 
     async def report(self, obj: Json, *, warning: bool, reason: str, message: str) -> bool:
-        """Record the Event unless the last one about this object was the same but for amounts; return whether it is new."""
+        """Record the Event unless only amounts differ from the last one about this object; return whether it is new."""
         uid, now = obj["metadata"]["uid"], asyncio.get_running_loop().time()
         is_new = self._repeats.is_new(uid, f"{reason}: {message}")
         if not is_new and now - self._recorded.get(uid, now) < AGAIN_SECONDS:

@@ -52,7 +52,7 @@ class RestoredMeanwhileError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """The observed volumes; `reported` are the pools of available drivers, `unavailable` the nodes whose drivers are not."""
+    """The observed volumes; `reported` are the pools by node, `unavailable` the nodes whose drivers are unavailable."""
 
     manifests: Sequence[Manifest]
     reported: "Mapping[str, Sequence[inventory_pb2.Pool]]"

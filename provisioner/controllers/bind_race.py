@@ -66,7 +66,7 @@ class BindRace:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the volume itself, and a claim that names another volume than the one provisioned for it."""
+        """Return the triggers: the volume itself, and a claim that is bound to another volume."""
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             CLAIM: _provisioned_for,

@@ -91,7 +91,7 @@ class Reclaim:
         return volume if same and due(volume) and await self._is_unclaimed(volume) else None
 
     async def _is_unclaimed(self, volume: Json) -> bool:
-        """Report whether its claim was deleted, or bound to another volume while this one was created, which is final."""
+        """Report whether its claim was deleted, or meanwhile bound to another volume, which cannot change again."""
         ref = volume["spec"].get("claimRef") or {}
         if not ref.get("uid"):
             return False

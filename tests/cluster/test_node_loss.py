@@ -99,7 +99,7 @@ def test_claims_of_a_lost_node_are_deleted(mooring: Running, namespace: str) -> 
 
         mooring.kubectl("delete", "node", lost)
         until(
-            lambda: "ClaimKept" in events(mooring, namespace, f"www-{pod}"),
+            lambda: "ClaimRetained" in events(mooring, namespace, f"www-{pod}"),
             "the claim reports the missing permission",
             seconds=180,
         )

@@ -180,7 +180,7 @@ def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: Liv
     _take_down(engine)
     engine.create(SETS, stateful_set(replicas=1, size="1Ei"))
     messages = engine.until(lambda: [each for each in _warned(engine) if volume in each], "an Event says why")
-    assert "ask for less, or make room" in messages[0]
+    assert "request less, or free capacity in its pool" in messages[0]
     assert "Pending" == engine.get(CLAIM)["status"]["phase"]
     assert [volume] == engine.names(VOLUMES)
 

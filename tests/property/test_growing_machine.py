@@ -63,7 +63,7 @@ class _Driver(FakeDriver):
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
         self._fail()
-        assert required_bytes <= self.living[mounting.handle].capacity_bytes, "a filesystem larger than its volume"
+        assert required_bytes <= self.live[mounting.handle].capacity_bytes, "a filesystem larger than its volume"
         self.filesystem = max(self.filesystem, required_bytes)
 
 
@@ -77,7 +77,7 @@ class Growing(RuleBasedStateMachine):
         grows = storage_class() | {"allowVolumeExpansion": True}
         self.api = FlakyApi((CLAIM, asked), (VOLUME, volume()), (STORAGE_CLASS, grows))
         self.driver = _Driver()
-        self.driver.living[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
+        self.driver.live[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
         self.largest = Quantity.parse("1Gi")
         self.restart()
 
@@ -157,7 +157,7 @@ class Growing(RuleBasedStateMachine):
         says = Quantity.parse(self.api.all(VOLUME)[0]["spec"]["capacity"]["storage"])
         assert self.largest <= says
         self.largest = says
-        assert has.ceil_bytes <= says.ceil_bytes <= self.driver.living[HANDLE].capacity_bytes
+        assert has.ceil_bytes <= says.ceil_bytes <= self.driver.live[HANDLE].capacity_bytes
 
     @invariant()
     def a_claim_has_no_more_than_its_filesystem(self) -> None:

@@ -1,4 +1,4 @@
-"""Who holds a volume, as labels."""
+"""The owner record of a volume, as labels."""
 
 from collections.abc import Mapping
 
@@ -27,8 +27,8 @@ def _labels(*, sets: bool, before: dict[str, str]) -> dict[str, str]:
     )
 
 
-def test_an_ordinal_is_named_by_its_set() -> None:
-    """The set that makes the claim's name gives template and ordinal; no name is taken apart."""
+def test_template_and_ordinal_come_from_the_set() -> None:
+    """The StatefulSet that creates the claim's name has both; the name is not parsed."""
     labels = _labels(sets=True, before={})
     assert {
         "mooring.dev/cluster-uid": "k",
@@ -45,64 +45,68 @@ def test_an_ordinal_is_named_by_its_set() -> None:
     } == labels
 
 
-def test_a_claim_that_outlives_its_set_stays_its_ordinal() -> None:
-    """What was written while the set existed is kept after it is gone."""
+def test_a_claim_whose_set_was_deleted_stays_an_ordinal() -> None:
+    """Annotations that were written while the set existed are kept."""
     before = volume()["metadata"]["annotations"]
     assert "web" == _labels(sets=False, before=before)["mooring.dev/stateful-set"]
 
 
-def test_notes_of_another_claim_are_dropped() -> None:
-    """An ordinal noted for another claim's name does not stick to this one."""
+def test_annotations_of_another_claim_are_removed() -> None:
+    """An ordinal that was recorded for another claim's name is not used for this one."""
     before = volume()["metadata"]["annotations"] | {"mooring.dev/ordinal": "1"}
     labels = _labels(sets=False, before=before)
     assert "mooring.dev/ordinal" not in labels
     assert None is annotations_of(labels)["mooring.dev/ordinal"]
 
 
-async def test_a_set_that_comes_after_its_claim_makes_it_an_ordinal() -> None:
-    """I2: a claim that was bound before its set existed is the set's ordinal from then on, and its volume says so."""
-    held = volume()
-    held["metadata"]["annotations"] = {}
+async def test_a_set_that_is_created_after_its_claim_makes_it_an_ordinal() -> None:
+    """
+    I2: a claim that was bound before its set existed is an ordinal of the set from then on.
+
+    Its volume records it.
+    """
+    pv = volume()
+    pv["metadata"]["annotations"] = {}
     bound = claim(phase="Bound", volumeName="pvc-c1")
-    api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, held), (STATEFUL_SET, stateful_set()))
-    holders = Ownership(api, api.caches, drivers=FakeDriver())
-    wakes = list(holders.watches()[STATEFUL_SET](stateful_set()))
-    assert [("", "pvc-c1")] == wakes
-    await holders.reconcile(wakes[0])
+    api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, pv), (STATEFUL_SET, stateful_set()))
+    controller = Ownership(api, api.caches, drivers=FakeDriver())
+    keys = list(controller.watches()[STATEFUL_SET](stateful_set()))
+    assert [("", "pvc-c1")] == keys
+    await controller.reconcile(keys[0])
     assert "web" == api.all(VOLUME)[0]["metadata"]["annotations"]["mooring.dev/stateful-set"]
     other = stateful_set()
     other["metadata"]["name"] = "db"
-    assert [] == list(holders.watches()[STATEFUL_SET](other))
+    assert [] == list(controller.watches()[STATEFUL_SET](other))
 
 
-class _Away(FakeDriver):
-    """One that does not answer."""
+class _Unavailable(FakeDriver):
+    """A driver that is unavailable."""
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=f"no driver has {handle} for {labels}")
 
 
 @pytest.mark.parametrize("mark", [RELEASED, RECOVERED])
-async def test_a_mark_waits_for_its_disk_without_asking_all_the_time(mark: str) -> None:
-    """A lost node may never come back; the Node that gets the disk wakes the volume, and no other does."""
-    marked = volume(phase="Released")
-    marked["metadata"]["annotations"][mark] = "2026-01-01T00:00:00Z"
-    api = FakeApi((VOLUME, marked))
-    holders = Ownership(api, api.caches, drivers=_Away())
-    wakes = holders.watches()[NODE]
-    result = await holders.reconcile(("", "pvc-c1"))
+async def test_a_released_volume_of_an_unavailable_disk_is_retried_slowly(mark: str) -> None:
+    """A lost node may never return; only the Node that gets the disk triggers the volume."""
+    released = volume(phase="Released")
+    released["metadata"]["annotations"][mark] = "2026-01-01T00:00:00Z"
+    api = FakeApi((VOLUME, released))
+    controller = Ownership(api, api.caches, drivers=_Unavailable())
+    keys = controller.watches()[NODE]
+    result = await controller.reconcile(("", "pvc-c1"))
     assert isinstance(result, RequeueAfter)
     assert result.seconds >= 60
-    assert [("", "pvc-c1")] == list(wakes(node(POOL)))
-    assert [] == list(wakes(node("another")))
+    assert [("", "pvc-c1")] == list(keys(node(POOL)))
+    assert [] == list(keys(node("another")))
 
 
-async def test_a_bound_volume_is_told_soon() -> None:
-    """Its driver was there a moment ago; its Node has no news when only the driver restarts."""
+async def test_the_owner_of_a_bound_volume_is_recorded_soon() -> None:
+    """Its driver was available a moment ago; its Node does not change when only the driver restarts."""
     bound = claim(phase="Bound", volumeName="pvc-c1")
     api = FakeApi((NAMESPACE, namespace()), (CLAIM, bound), (VOLUME, volume()), (STATEFUL_SET, stateful_set()))
-    holders = Ownership(api, api.caches, drivers=_Away())
-    assert Done() == await holders.reconcile(("", "pvc-c1"))  # the annotations come first
-    result = await holders.reconcile(("", "pvc-c1"))
+    controller = Ownership(api, api.caches, drivers=_Unavailable())
+    assert Done() == await controller.reconcile(("", "pvc-c1"))  # the annotations come first
+    result = await controller.reconcile(("", "pvc-c1"))
     assert isinstance(result, RequeueAfter)
     assert result.seconds <= 1

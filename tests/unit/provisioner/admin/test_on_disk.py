@@ -1,4 +1,4 @@
-"""What is on the disks of all nodes, and erasing a volume that nothing has."""
+"""The volumes on the disks of all nodes, and erasing a volume without an owner."""
 
 import copy
 
@@ -17,12 +17,12 @@ CLUSTER: Json = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "
 
 
 def _driver() -> FakeDriver:
-    """With the volume pvc-c1 of the claim default/www-web-0."""
+    """Return a driver with the volume pvc-c1 of the claim default/www-web-0."""
     driver = FakeDriver()
-    driver.living[HANDLE] = inventory_pb2.Manifest(
+    driver.live[HANDLE] = inventory_pb2.Manifest(
         volume_id=HANDLE, csi_name="pvc-c1", pool_uuid=POOL, capacity_bytes=1 << 30, state="ready", stored_bytes=4096
     )
-    driver.living[HANDLE].holder.labels.update(
+    driver.live[HANDLE].holder.labels.update(
         {
             "mooring.dev/cluster-uid": "cluster",
             "mooring.dev/namespace": "default",
@@ -37,8 +37,8 @@ def _api(*more: tuple[object, Json]) -> FakeApi:
     return FakeApi((NAMESPACE, namespace()), (NAMESPACE, CLUSTER), *more)  # type: ignore[arg-type]
 
 
-async def test_a_volume_whose_object_was_deleted_is_seen_with_its_claim_and_size() -> None:
-    """And a node that has a pool, but whose driver does not answer, is named."""
+async def test_a_volume_whose_pv_was_deleted_is_listed_with_its_claim_and_size() -> None:
+    """A node with a pool whose driver is unavailable is listed, too."""
     node = {"metadata": {"name": "far", "labels": {f"pool.mooring.dev/{POOL}": "present"}}}
     disks = await observe(_api((NODE, node), (NODE, {"metadata": {"name": "bare"}})), _driver())
 
@@ -48,21 +48,21 @@ async def test_a_volume_whose_object_was_deleted_is_seen_with_its_claim_and_size
     assert disks.unavailable == ["far"]
 
 
-async def test_erasing_moves_into_the_trash_and_a_purge_takes_only_that() -> None:
-    """An earlier entry of the handle goes with it, and what comes later does not."""
+async def test_erasing_moves_a_volume_to_the_trash_where_it_can_be_purged() -> None:
+    """Earlier entries of the handle are purged with it, and later ones are not."""
     api, driver = _api(), _driver()
     disks = await observe(api, driver)
     (found,) = disks.manifests
     assert await reason_against(disks, driver, found, from_cluster="") is None
 
     await erase(api, driver, found)
-    assert (list(driver.living), list(driver.trash)) == ([], [HANDLE])
+    assert (list(driver.live), list(driver.trash)) == ([], [HANDLE])
     assert await purge_newest(driver, HANDLE) == 1
     assert await purge_newest(driver, HANDLE) == 0
 
 
 async def test_a_volume_in_use_is_refused_beforehand_and_by_the_driver() -> None:
-    """It may be mounted between the look and the act."""
+    """It may be mounted between the check and the deletion."""
     api, driver = _api(), _driver()
     driver.used[HANDLE] = "/mnt/x"
     disks = await observe(api, driver)
@@ -72,14 +72,14 @@ async def test_a_volume_in_use_is_refused_beforehand_and_by_the_driver() -> None
     assert "/mnt/x" in reason.message
     with pytest.raises(RpcError, match="in use"):
         await erase(api, driver, disks.manifests[0])
-    assert list(driver.living) == [HANDLE]
+    assert list(driver.live) == [HANDLE]
 
 
-async def test_an_object_that_comes_while_its_volume_is_erased_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The controller may rebuild it for its claim at that moment: the bytes are back where they were."""
+async def test_a_volume_whose_pv_is_created_while_it_is_erased_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The controller may rebuild the PersistentVolume for its claim at that moment."""
     api, driver = _api((CLAIM, claim())), _driver()
     disks = await observe(api, driver)
-    kept = copy.deepcopy(driver.living)
+    before = copy.deepcopy(driver.live)
     delete = driver.delete_volume
 
     async def rebuilt_meanwhile(handle: str) -> None:
@@ -89,4 +89,4 @@ async def test_an_object_that_comes_while_its_volume_is_erased_keeps_it(monkeypa
     monkeypatch.setattr(driver, "delete_volume", rebuilt_meanwhile)
     with pytest.raises(RestoredMeanwhileError, match="pvc-c1"):
         await erase(api, driver, disks.manifests[0])
-    assert (driver.living, driver.trash) == (kept, {})
+    assert (driver.live, driver.trash) == (before, {})

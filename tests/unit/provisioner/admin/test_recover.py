@@ -1,4 +1,4 @@
-"""Objects written anew from manifests."""
+"""PersistentVolumes rebuilt from manifests."""
 
 import pytest
 
@@ -37,7 +37,7 @@ LABELS = {
 
 def _driver() -> FakeDriver:
     driver = FakeDriver()
-    driver.living[f"{POOL}.pv"] = inventory_pb2.Manifest(
+    driver.live[f"{POOL}.pv"] = inventory_pb2.Manifest(
         volume_id=f"{POOL}.pv",
         csi_name="pv",
         pool_uuid=POOL,
@@ -45,7 +45,7 @@ def _driver() -> FakeDriver:
         access_type="block",
         state="ready",
     )
-    driver.living[f"{POOL}.pv"].holder.labels.update(LABELS)
+    driver.live[f"{POOL}.pv"].holder.labels.update(LABELS)
     return driver
 
 
@@ -55,16 +55,20 @@ def _api() -> FakeApi:
 
 
 @pytest.mark.limit("recovered-labels")
-async def test_a_volume_comes_back_as_its_last_claim_left_it() -> None:
-    """Class, modes, size and affinity are as they were; the policy keeps, and the new namespace is the owner."""
+async def test_a_recovered_pv_is_as_its_last_claim_had_it() -> None:
+    """
+    Class, access modes, size and affinity are the same.
+
+    The policy is Retain, and the namespace UID is the new one.
+    """
     api, driver = _api(), _driver()
     seen = await inspect(api, driver)
     await seen.restore(api, driver, seen.manifests[0])
 
-    (made,) = api.all(VOLUME)
-    spec, annotations = made["spec"], made["metadata"]["annotations"]
-    assert made["metadata"]["name"] == "pv"
-    assert "labels" not in made["metadata"], "what admins wrote on the object is in no manifest"
+    (created,) = api.all(VOLUME)
+    spec, annotations = created["spec"], created["metadata"]["annotations"]
+    assert created["metadata"]["name"] == "pv"
+    assert "labels" not in created["metadata"], "what admins wrote on the object is in no manifest"
     assert spec["claimRef"] == {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -76,51 +80,55 @@ async def test_a_volume_comes_back_as_its_last_claim_left_it() -> None:
     assert spec["storageClassName"] == "mooring-directory"
     assert spec["volumeAttributesClassName"] == "quick"
     assert spec["persistentVolumeReclaimPolicy"] == "Retain"
-    assert "finalizers" not in made["metadata"]
+    assert "finalizers" not in created["metadata"]
     assert spec["csi"]["volumeHandle"] == f"{POOL}.pv"
     assert annotations[NAMESPACE_UID] == namespace()["metadata"]["uid"]
     assert '"claim_uid":"old"' in annotations[HISTORY]
     assert RECOVERED in annotations
 
 
-@pytest.mark.parametrize(("there", "uid"), [("old", "old"), ("new", IMPORTED_UID), ("", IMPORTED_UID)])
+@pytest.mark.parametrize(("existing", "uid"), [("old", "old"), ("new", IMPORTED_UID), ("", IMPORTED_UID)])
 async def test_a_claim_that_still_exists_keeps_its_volume_also_where_its_class_never_adopts(
-    there: str, uid: str
+    existing: str, uid: str
 ) -> None:
-    """Whose PersistentVolume was lost is Lost, and bound again by its own UID alone; any other claim is given it."""
+    """
+    It is Lost without its PersistentVolume, and is bound again by its UID alone.
+
+    Any other claim is assigned the volume.
+    """
     scratch = storage_class(adopt="Never")
     api, driver = _api(), _driver()
     api.put(STORAGE_CLASS, scratch)
-    if there:
-        api.put(CLAIM, claim(uid=there, phase="Lost", volumeName="pv"))
+    if existing:
+        api.put(CLAIM, claim(uid=existing, phase="Lost", volumeName="pv"))
     seen = await inspect(api, driver)
     await seen.restore(api, driver, seen.manifests[0])
 
-    (made,) = api.all(VOLUME)
-    assert made["spec"]["claimRef"]["uid"] == uid
+    (created,) = api.all(VOLUME)
+    assert created["spec"]["claimRef"]["uid"] == uid
 
 
-async def test_manifests_learn_the_new_uids() -> None:
-    """The driver is told by the reconciler that repeats until it is heard, and the policy with it."""
+async def test_the_new_uids_and_policy_are_recorded_in_the_manifest() -> None:
+    """The reconciler of ownership retries until the driver has recorded them."""
     api, driver = _api(), _driver()
     seen = await inspect(api, driver)
     await seen.restore(api, driver, seen.manifests[0])
 
     await Ownership(api, api.caches, drivers=driver).reconcile(("", "pv"))
-    told = driver.living[f"{POOL}.pv"].holder.labels
-    assert told[HOLDER_CLUSTER_UID] == "new-cluster"
-    assert told[HOLDER_NAMESPACE_UID] == namespace()["metadata"]["uid"]
-    assert told[HOLDER_CLAIM_UID] == "old"
-    assert told["mooring.dev/reclaim-policy"] == "Retain"
-    assert told["mooring.dev/attributes-class"] == "quick"
+    recorded = driver.live[f"{POOL}.pv"].holder.labels
+    assert recorded[HOLDER_CLUSTER_UID] == "new-cluster"
+    assert recorded[HOLDER_NAMESPACE_UID] == namespace()["metadata"]["uid"]
+    assert recorded[HOLDER_CLAIM_UID] == "old"
+    assert recorded["mooring.dev/reclaim-policy"] == "Retain"
+    assert recorded["mooring.dev/attributes-class"] == "quick"
 
 
-async def test_what_lies_in_the_trash_is_taken_out_first() -> None:
-    """Its object would be of no use otherwise."""
+async def test_a_volume_in_the_trash_is_restored_first() -> None:
+    """Its PersistentVolume would be of no use otherwise."""
     api, driver = _api(), _driver()
     await driver.delete_volume(f"{POOL}.pv")
     seen = await inspect(api, driver)
     await seen.restore(api, driver, seen.manifests[0])
 
-    assert (list(driver.living), list(driver.trash)) == ([f"{POOL}.pv"], [])
+    assert (list(driver.live), list(driver.trash)) == ([f"{POOL}.pv"], [])
     assert len(api.all(VOLUME)) == 1

@@ -42,7 +42,7 @@ class Disks:
     def store(self, name: str, *, claim_name: str = "www-web-0", uid: str = "old", cluster: str = "cluster") -> str:
         """Put the bytes of a volume on the disk; its handle."""
         handle = f"{POOL}.{name}"
-        self.driver.living[handle] = inventory_pb2.Manifest(
+        self.driver.live[handle] = inventory_pb2.Manifest(
             volume_id=handle,
             csi_name=name,
             pool_uuid=POOL,
@@ -51,7 +51,7 @@ class Disks:
             state="ready",
             stored_bytes=5 * MIB // 2,
         )
-        self.driver.living[handle].holder.labels.update(
+        self.driver.live[handle].holder.labels.update(
             {
                 "mooring.dev/cluster-uid": cluster,
                 "mooring.dev/namespace": "default",

@@ -21,13 +21,13 @@ WEEK = 7 * 86400
 def trash(disks: Disks) -> Disks:
     """Deleted: pvc-left a week ago, pvc-scratch now, and pvc-far of another cluster two days ago."""
     disks.store("pvc-scratch", claim_name="work-job-0")
-    disks.driver.living[SCRATCH].holder.labels["mooring.dev/storage-class"] = "mooring-scratch"
+    disks.driver.live[SCRATCH].holder.labels["mooring.dev/storage-class"] = "mooring-scratch"
     scratch: dict[str, Any] = storage_class(adopt="Never")
     scratch["metadata"] = {"name": "mooring-scratch"}
     disks.api.put(STORAGE_CLASS, {**scratch, "reclaimPolicy": "Delete"})
     now = int(time.time())
     for handle, age in ((LEFT, WEEK + 5), (FAR, 2 * 86400), (SCRATCH, 0)):
-        disks.driver.trash[handle] = disks.driver.living.pop(handle)
+        disks.driver.trash[handle] = disks.driver.live.pop(handle)
         disks.driver.deleted[handle] = now - age
     return disks
 
@@ -83,8 +83,8 @@ def test_what_cannot_be_restored_keeps_the_others_where_they_are(trash: Disks) -
     assert refused.code == 1
     assert [each["reason"] for each in json.loads(refused.out)] == ["recover-namespace"]
     assert len(trash.driver.trash) == 3
-    living = trash.mooring("trash", "restore", "pvc-c1")
-    assert (living.code, living.err.count("\n")) == (1, 1)
+    live = trash.mooring("trash", "restore", "pvc-c1")
+    assert (live.code, live.err.count("\n")) == (1, 1)
 
 
 def test_emptying_needs_a_word_and_says_what_would_go(trash: Disks) -> None:

@@ -38,7 +38,7 @@ def test_only_those_without_an_object_can_be_asked_for(disks: Disks) -> None:
         ("pvc-far", "other-cluster"),
     ]
 
-    disks.driver.living.clear()
+    disks.driver.live.clear()
     shown = disks.mooring("volumes", "--orphans")
     assert (shown.code, shown.out) == (0, "")
     assert "no volume without a PersistentVolume" in shown.err
@@ -46,7 +46,7 @@ def test_only_those_without_an_object_can_be_asked_for(disks: Disks) -> None:
 
 def test_a_node_that_does_not_answer_is_named_and_its_volumes_are_not_forgotten(disks: Disks) -> None:
     """Its PersistentVolumes are listed as unavailable."""
-    disks.driver.living.clear()
+    disks.driver.live.clear()
     disks.api.put(NODE, {"metadata": {"name": "far", "labels": {f"pool.mooring.dev/{POOL}": "present"}}})
     shown = disks.mooring("volumes", "-o", "json")
 
@@ -61,12 +61,12 @@ def test_a_volume_without_an_object_is_erased_when_that_was_confirmed(disks: Dis
     assert "--yes" in asked.err
     dry = disks.mooring("volumes", "erase", "pvc-left", "--dry-run")
     assert (dry.code, dry.out) == (0, "volume pvc-left (80Mi) would be erased, into the trash (dry run)\n")
-    assert LEFT in disks.driver.living
+    assert LEFT in disks.driver.live
 
     done = disks.mooring("volumes", "--state", "s", "erase", "pvc-left", "--yes", "-o", "json")
     (outcome,) = json.loads(done.out)
     assert (done.code, outcome["volume"], outcome["result"], outcome["reason"]) == (0, "pvc-left", "in the trash", "")
-    assert (LEFT in disks.driver.living, LEFT in disks.driver.trash) == (False, True)
+    assert (LEFT in disks.driver.live, LEFT in disks.driver.trash) == (False, True)
     again = disks.mooring("volumes", "erase", "pvc-left", "--yes")
     assert again.code == 1
     assert "in the trash already" in again.err
@@ -75,7 +75,7 @@ def test_a_volume_without_an_object_is_erased_when_that_was_confirmed(disks: Dis
 def test_erasing_now_leaves_nothing_in_the_trash(disks: Disks) -> None:
     """By its handle, too, which is never ambiguous."""
     assert disks.mooring("volumes", "erase", LEFT, "--yes", "--now").code == 0
-    assert LEFT not in {*disks.driver.living, *disks.driver.trash}
+    assert LEFT not in {*disks.driver.live, *disks.driver.trash}
 
 
 def test_one_refusal_erases_none(disks: Disks) -> None:
@@ -88,7 +88,7 @@ def test_one_refusal_erases_none(disks: Disks) -> None:
         ("pvc-far", "erase-cluster"),
     ]
     assert "PersistentVolume pvc-c1 represents it" in refused.err
-    assert len(disks.driver.living) == 3
+    assert len(disks.driver.live) == 3
     assert disks.mooring("volumes", "erase", "pvc-far", "--from-cluster", "far-away", "--yes").code == 0
 
 
@@ -97,8 +97,8 @@ def test_what_is_not_there_or_has_a_name_that_several_have_is_refused(disks: Dis
     gone = disks.mooring("volumes", "erase", "nothing", "--yes")
     assert (gone.code, gone.out, gone.err.count("\n")) == (1, "", 1)
     assert "volume nothing" in gone.err
-    other = disks.driver.living[LEFT]
-    disks.driver.living["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
+    other = disks.driver.live[LEFT]
+    disks.driver.live["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
         volume_id="f0000000-0000-0000-0000-000000000000.pvc-left", csi_name="pvc-left", state="ready"
     )
     several = disks.mooring("volumes", "erase", "pvc-left", "--yes")

@@ -17,14 +17,14 @@ __all__ = ["disks"]
 @pytest.fixture
 def left(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> list[Stored]:
     """One volume of the claim default/www-web-0 is in a pool, another in the trash; the driver can be asked."""
-    living = disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-left"]
-    living.pool_name = "small"
-    living.holder.labels.update({"mooring.dev/stateful-set": "web", "mooring.dev/ordinal": "0"})
-    living.holder.since.FromJsonString("2026-01-02T03:04:05.678Z")
-    deleted = type(living)()
-    deleted.CopyFrom(living)
+    live = disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-left"]
+    live.pool_name = "small"
+    live.holder.labels.update({"mooring.dev/stateful-set": "web", "mooring.dev/ordinal": "0"})
+    live.holder.since.FromJsonString("2026-01-02T03:04:05.678Z")
+    deleted = type(live)()
+    deleted.CopyFrom(live)
     deleted.csi_name, deleted.volume_id = "pvc-deleted", f"{HANDLE}-deleted"
-    found = [Stored(living, in_trash=False), Stored(deleted, in_trash=True)]
+    found = [Stored(live, in_trash=False), Stored(deleted, in_trash=True)]
     monkeypatch.setattr(disk_side, "_ask", lambda _: found)
     return found
 
@@ -98,15 +98,15 @@ def test_where_the_drivers_cannot_be_asked_it_is_said_where_they_can(mooring: Mo
 
 def test_recover_shows_them_and_how_to_restore_or_erase_them(disks: Disks) -> None:
     """A look changes nothing; when there is nothing to restore, deleted volumes are pointed at."""
-    del disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-far"]
+    del disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-far"]
     shown = disks.mooring("recover", "-o", "json")
     assert [(each["volume"], each["reason"]) for each in json.loads(shown.out)] == [("pvc-left", "recover-several")]
-    disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-left"].holder.labels["mooring.dev/claim"] = "other"
+    disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-left"].holder.labels["mooring.dev/claim"] = "other"
     shown = disks.mooring("recover")
     assert shown.code == 0
     assert "pvc-left" in shown.out
     assert "mooring recover --volume pvc-left\n  mooring volumes erase pvc-left\n" in shown.err
-    assert len(disks.driver.living) == 2
+    assert len(disks.driver.live) == 2
 
     assert disks.mooring("volumes", "erase", "pvc-left", "--yes").code == 0
     nothing = disks.mooring("recover")

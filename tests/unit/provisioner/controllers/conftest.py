@@ -1,15 +1,15 @@
-"""A world of the storage controllers, for tests that watch them work together."""
+"""A harness with the storage controllers, for tests of several controllers together."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.unit.provisioner.controllers.world import World, running
+from tests.unit.provisioner.controllers.harness import Harness, running
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """The controllers, running."""
-    async with running(tmp_path) as made:
-        yield made
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    """The running controllers."""
+    async with running(tmp_path) as created:
+        yield created

@@ -1,4 +1,4 @@
-"""An API server in memory, as far as the storage controllers look: a fake at our own seam, the Transport."""
+"""An API server in memory, as far as the storage controllers need it: a fake of the Transport."""
 
 import contextlib
 import copy
@@ -12,16 +12,16 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Listing, WatchEvent
 from provisioner.model.kinds import Json, Kind
 
-Place = tuple[str, str, str]
+ObjectKey = tuple[str, str, str]
 Patch = Json | list[Json]
 Objects = list[Json]
 
 
 class FakeApi:
-    """Objects by kind, namespace and name; every write gets a new resourceVersion and is kept in `writes`."""
+    """Objects by kind, namespace and name; every write sets a new resourceVersion and is recorded in `writes`."""
 
     def __init__(self, *objects: tuple[Kind, Json]) -> None:
-        self.objects: dict[Place, Json] = {}
+        self.objects: dict[ObjectKey, Json] = {}
         self.writes: list[tuple[str, str, str]] = []
         self.events: list[tuple[str, str, str]] = []
         self._versions = itertools.count(1)
@@ -29,25 +29,25 @@ class FakeApi:
             self.put(kind, obj)
 
     def put(self, kind: Kind, obj: Json) -> Json:
-        """Place an object without a trace in `writes`."""
-        kept = copy.deepcopy(obj)
-        metadata = kept["metadata"]
+        """Store an object without recording it in `writes`."""
+        stored = copy.deepcopy(obj)
+        metadata = stored["metadata"]
         metadata["resourceVersion"] = str(next(self._versions))
         metadata.setdefault("uid", f"uid-of-{metadata['name']}")
-        self.objects[_place(kind, metadata["name"], metadata.get("namespace", ""))] = kept
-        return copy.deepcopy(kept)
+        self.objects[_key(kind, metadata["name"], metadata.get("namespace", ""))] = stored
+        return copy.deepcopy(stored)
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
-        """The object, or NotFound."""
+        """Return the object. Raises NotFound."""
         try:
-            return copy.deepcopy(self.objects[_place(kind, name, namespace)])
+            return copy.deepcopy(self.objects[_key(kind, name, namespace)])
         except KeyError:
             raise NotFound(404, "NotFound", f"{kind.plural} {name!r} not found") from None
 
     async def list(
         self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> Listing:
-        """All objects of the kind in the namespace, or those that have a label; other selectors are not needed here."""
+        """Return all objects of the kind in the namespace, or those with a label; no other selector is supported."""
         assert "=" not in label_selector
         assert not field_selector.startswith("metadata")
         items = self.all(kind, namespace)
@@ -56,24 +56,24 @@ class FakeApi:
         return Listing(items=items, resource_version="0")
 
     def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """No test here watches."""
+        """Raise, since no test here watches."""
         raise AssertionError((kind, resource_version))
 
     async def create(self, kind: Kind, obj: Json) -> Json:
-        """Make the object, or AlreadyExists."""
+        """Create the object. Raises AlreadyExists."""
         metadata = obj["metadata"]
-        if _place(kind, metadata["name"], metadata.get("namespace", "")) in self.objects:
+        if _key(kind, metadata["name"], metadata.get("namespace", "")) in self.objects:
             raise AlreadyExists(409, "AlreadyExists", f"{kind.plural} {metadata['name']!r} already exists")
         self.writes.append(("create", kind.plural, metadata["name"]))
         return self.put(kind, obj)
 
     async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
-        """Merge patch or JSON patch, held against the resourceVersion that it names."""
+        """Apply a merge patch or JSON patch, guarded by the resourceVersion in it."""
         before = await self.get(kind, name, namespace)
         changed = _json_patch(before, patch) if isinstance(patch, list) else _merge(before, patch)
         self.writes.append((f"patch {subresource}".strip(), kind.plural, name))
         if "deletionTimestamp" in changed["metadata"] and not changed["metadata"].get("finalizers"):
-            del self.objects[_place(kind, name, namespace)]
+            del self.objects[_key(kind, name, namespace)]
             return changed
         return self.put(kind, changed)
 
@@ -88,7 +88,7 @@ class FakeApi:
         grace_seconds: int | None = None,
         propagation: str = "",
     ) -> None:
-        """Delete at once, or mark when finalizers hold the object."""
+        """Delete at once, or set the deletionTimestamp when the object has finalizers."""
         assert not propagation
         found = await self.get(kind, name, namespace)
         if (uid and uid != found["metadata"]["uid"]) or (
@@ -100,21 +100,21 @@ class FakeApi:
             found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
             self.put(kind, found)
         else:
-            del self.objects[_place(kind, name, namespace)]
+            del self.objects[_key(kind, name, namespace)]
 
     def all(self, kind: Kind, namespace: str = "") -> Objects:
-        """The kind's objects in order of their names."""
-        places = sorted(each for each in self.objects if each[0] == kind.plural and namespace in ("", each[1]))
-        return [copy.deepcopy(self.objects[each]) for each in places]
+        """Return the kind's objects, ordered by name."""
+        keys = sorted(each for each in self.objects if each[0] == kind.plural and namespace in ("", each[1]))
+        return [copy.deepcopy(self.objects[each]) for each in keys]
 
     @property
     def caches(self) -> Caches:
-        """Caches that are never behind."""
+        """Caches that are never stale."""
         return cast("Caches", _Caches(self))
 
     @property
     def recorder(self) -> Recorder:
-        """Keeps what it is told as (type, reason, message) in `events`."""
+        """A recorder that appends (type, reason, message) to `events`."""
         return cast("Recorder", _Recorder(self.events))
 
 
@@ -143,14 +143,14 @@ class _Cache:
         return found
 
     def get(self, name: str, namespace: str = "") -> Json | None:
-        return copy.deepcopy(self._api.objects.get(_place(self._kind, name, namespace)))
+        return copy.deepcopy(self._api.objects.get(_key(self._kind, name, namespace)))
 
     def all(self, namespace: str = "") -> list[Json]:
         return self._api.all(self._kind, namespace)
 
-    def follow(self, make: Callable[[], AnyFollower]) -> AnyFollower:
-        """Made anew for each look: it is as it is now."""
-        follower = make()
+    def follow(self, create: Callable[[], AnyFollower]) -> AnyFollower:
+        """Return a new follower with the present objects at each call."""
+        follower = create()
         for obj in self.all():
             follower.put(obj)
         return follower
@@ -165,13 +165,13 @@ class _Recorder:
         self._events.append((type, reason, message))
 
 
-def _place(kind: Kind, name: str, namespace: str) -> Place:
+def _key(kind: Kind, name: str, namespace: str) -> ObjectKey:
     return kind.plural, namespace if kind.namespaced else "", name
 
 
 def _merge(before: Json, patch: Json) -> Json:
-    wanted = patch.get("metadata", {}).get("resourceVersion")
-    if wanted is not None and wanted != before["metadata"]["resourceVersion"]:
+    expected = patch.get("metadata", {}).get("resourceVersion")
+    if expected is not None and expected != before["metadata"]["resourceVersion"]:
         raise Conflict(409, "Conflict", "the object has been modified")
     return cast("Json", _merged(before, patch))
 

@@ -1,4 +1,4 @@
-"""A driver in memory, at the seam of the driver client: volumes, a trash, holders, the same answers as the real one."""
+"""A driver in memory, a fake of the driver client: volumes, a trash, owner records, with the real driver's answers."""
 
 import asyncio
 from collections.abc import Container, Mapping, Sequence
@@ -16,16 +16,16 @@ OWNER = ("mooring.dev/namespace-uid", "mooring.dev/claim")
 
 class FakeDriver:
     """
-    Keeps manifests by handle.
+    Stores manifests by handle.
 
-    `error`, when set, is what the next change answers; `node_too`, that filesystems have to grow on the node. While
-    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for. `used` is
-    handle → path of volumes in use, which are not deleted; `deleted` when those in the trash were, in unix seconds.
+    `error`, when set, is raised by the next change; `node_too` means that filesystems have to be expanded on the node.
+    While `idle` is not set, CreateVolume does not finish; `creating` has the requested names. `used` is handle → path
+    of volumes in use, which are not deleted; `deleted` has the deletion times of those in the trash, in unix seconds.
     """
 
     def __init__(self, pool: str = POOL) -> None:
         self.pool = pool
-        self.living: dict[str, inventory_pb2.Manifest] = {}
+        self.live: dict[str, inventory_pb2.Manifest] = {}
         self.trash: dict[str, inventory_pb2.Manifest] = {}
         self.error: RpcError | None = None
         self.node_too = False
@@ -33,7 +33,7 @@ class FakeDriver:
         self.candidates: Container[str] | None = None
         self.idle = asyncio.Event()
         self.idle.set()
-        self.making: set[str] = set()
+        self.creating: set[str] = set()
         self.used: dict[str, str] = {}
         self.deleted: dict[str, int] = {}
         self._clock = 0
@@ -63,12 +63,12 @@ class FakeDriver:
             for each in await self.list_manifests(owner):
                 if each.csi_name != name and RELEASED not in each.holder.labels:
                     raise FormerVolume(each.volume_id, in_trash=False)
-        self.making.add(name)
+        self.creating.add(name)
         await self.idle.wait()
         handle = f"{self.pool}.{name}"
         self.mutable.setdefault(handle, dict(mutable_parameters))
-        if handle not in self.living:
-            self.living[handle] = inventory_pb2.Manifest(
+        if handle not in self.live:
+            self.live[handle] = inventory_pb2.Manifest(
                 volume_id=handle,
                 csi_name=name,
                 pool_uuid=self.pool,
@@ -76,7 +76,7 @@ class FakeDriver:
                 access_type="mount",
                 state="ready",
             )
-            self._hold(handle, labels)
+            self._record_owner(handle, labels)
         return Created(handle=handle, capacity_bytes=required_bytes, context={"mooring.dev/pool": "local"})
 
     async def expand_volume(
@@ -87,9 +87,9 @@ class FakeDriver:
         if self.error:
             error, self.error = self.error, None
             raise error
-        if handle not in self.living:
+        if handle not in self.live:
             raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        manifest = self.living[handle]
+        manifest = self.live[handle]
         manifest.capacity_bytes = max(manifest.capacity_bytes, required_bytes)
         return Expanded(manifest.capacity_bytes, node_too=self.node_too)
 
@@ -104,9 +104,9 @@ class FakeDriver:
         """See DriverClient."""
         if path := self.used.get(handle):
             raise RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message=f"volume {handle} is in use at {path}")
-        if handle in self.living:
+        if handle in self.live:
             self._clock += 1
-            self.trash[handle], self.deleted[handle] = self.living.pop(handle), self._clock
+            self.trash[handle], self.deleted[handle] = self.live.pop(handle), self._clock
 
     async def used_at(self, handle: str) -> str:
         """See DriverClient."""
@@ -129,11 +129,11 @@ class FakeDriver:
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
         """See DriverClient."""
-        return [each for each in self.living.values() if _held_by(each, labels)]
+        return [each for each in self.live.values() if _owned_by(each, labels)]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.TrashEntry]:
         """See DriverClient."""
-        found = [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _held_by(each, labels)]
+        found = [inventory_pb2.TrashEntry(manifest=each) for each in self.trash.values() if _owned_by(each, labels)]
         for each in found:
             moment = self.deleted.get(each.manifest.volume_id, 0)
             each.deleted.FromSeconds(moment)
@@ -143,17 +143,17 @@ class FakeDriver:
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         """See DriverClient."""
-        if handle not in self.living:
+        if handle not in self.live:
             raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        self._hold(handle, labels)
+        self._record_owner(handle, labels)
 
     async def undelete(self, handle: str) -> inventory_pb2.Manifest:
         """See DriverClient."""
-        self.living[handle] = self.trash.pop(handle)
-        return self.living[handle]
+        self.live[handle] = self.trash.pop(handle)
+        return self.live[handle]
 
-    def _hold(self, handle: str, labels: Mapping[str, str]) -> None:
-        manifest = self.living[handle]
+    def _record_owner(self, handle: str, labels: Mapping[str, str]) -> None:
+        manifest = self.live[handle]
         if dict(manifest.holder.labels) != dict(labels):
             self._clock += 1
             manifest.holder.labels.clear()
@@ -161,5 +161,5 @@ class FakeDriver:
             manifest.holder.since.FromSeconds(self._clock)
 
 
-def _held_by(manifest: inventory_pb2.Manifest, labels: Mapping[str, str] | None) -> bool:
+def _owned_by(manifest: inventory_pb2.Manifest, labels: Mapping[str, str] | None) -> bool:
     return all(manifest.holder.labels.get(key) == value for key, value in (labels or {}).items())

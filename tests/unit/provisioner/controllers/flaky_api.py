@@ -1,4 +1,4 @@
-"""An API server in memory that loses a write."""
+"""An API server in memory that fails one write."""
 
 from provisioner.kube.errors import Unavailable
 from provisioner.model.kinds import Json, Kind
@@ -6,7 +6,7 @@ from tests.unit.provisioner.controllers.fake_api import FakeApi
 
 
 class FlakyApi(FakeApi):
-    """Loses the patch that comes after `countdown` others, before or `after` it took effect; -1: none."""
+    """Fails the patch that follows `countdown` others, before or `after` it took effect; -1 for none."""
 
     countdown = -1
     after = False

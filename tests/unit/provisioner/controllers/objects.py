@@ -1,4 +1,4 @@
-"""Objects that the tests of the storage controllers start from."""
+"""The objects that the tests of the storage controllers start with."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ HANDLE = f"{POOL}.pvc-c1"
 
 
 def claim(*, uid: str = "c1", phase: str = "Pending", **spec: Any) -> Json:
-    """The claim default/www-web-0."""
+    """Return the claim default/www-web-0."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -29,7 +29,7 @@ def claim(*, uid: str = "c1", phase: str = "Pending", **spec: Any) -> Json:
 def volume(
     *, phase: str = "Bound", policy: str = "Retain", claim_uid: str = "c1", finalizers: tuple[str, ...] = ()
 ) -> Json:
-    """The volume pvc-c1, made for that claim."""
+    """Return the volume pvc-c1, provisioned for that claim."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -77,7 +77,7 @@ def volume(
 
 
 def stateful_set(*templates: str, replicas: int = 2) -> Json:
-    """The set default/web with these templates, or with the one template www."""
+    """Return the set default/web with these templates, or with the one template www."""
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -93,7 +93,7 @@ def stateful_set(*templates: str, replicas: int = 2) -> Json:
 
 
 def storage_class(*, adopt: str = "Ordinal", policy: str = "Retain", **parameters: str) -> Json:
-    """The class mooring-directory."""
+    """Return the class mooring-directory."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",
@@ -106,12 +106,12 @@ def storage_class(*, adopt: str = "Ordinal", policy: str = "Retain", **parameter
 
 
 def namespace(name: str = "default", uid: str = "n1") -> Json:
-    """A namespace."""
+    """Return a namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "uid": uid}}
 
 
 def node(*pools: str) -> Json:
-    """The node n, which has these pools."""
+    """Return the node n, which has these pools."""
     labels = {f"pool.mooring.dev/{pool}": "present" for pool in pools}
     return {
         "apiVersion": "v1",

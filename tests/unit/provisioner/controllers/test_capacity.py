@@ -1,4 +1,4 @@
-"""What the scheduler is told of the room in pools."""
+"""The free capacity of pools that is published for the scheduler."""
 
 import pytest
 
@@ -21,8 +21,8 @@ class _Drivers:
         return self.pools
 
 
-def _pool(uuid: str = POOL, name: str = "main", room: int = 10 << 30, problem: str = "") -> inventory_pb2.Pool:
-    return inventory_pb2.Pool(uuid=uuid, name=name, available_bytes=room, backends=["directory"], problem=problem)
+def _pool(uuid: str = POOL, name: str = "main", available: int = 10 << 30, problem: str = "") -> inventory_pb2.Pool:
+    return inventory_pb2.Pool(uuid=uuid, name=name, available_bytes=available, backends=["directory"], problem=problem)
 
 
 def _class(name: str, **parameters: str) -> Json:
@@ -31,7 +31,7 @@ def _class(name: str, **parameters: str) -> Json:
     return found
 
 
-async def _told(api: FakeApi, drivers: _Drivers) -> dict[tuple[str, str], str]:
+async def _published(api: FakeApi, drivers: _Drivers) -> dict[tuple[str, str], str]:
     await Capacity(api, api.caches, drivers=drivers, namespace="m").reconcile(ALL)
     found = {}
     for each in api.all(CSI_STORAGE_CAPACITY, "m"):
@@ -41,8 +41,8 @@ async def _told(api: FakeApi, drivers: _Drivers) -> dict[tuple[str, str], str]:
     return found
 
 
-async def test_each_class_is_told_of_each_pool_that_serves_it() -> None:
-    """By backend and pool name; by the pool's label, so that it follows the disk."""
+async def test_each_class_has_one_object_for_each_pool_that_serves_it() -> None:
+    """Backend and pool name decide; the object names the pool's label, so that it follows the disk."""
     api = FakeApi(
         (STORAGE_CLASS, _class("any")),
         (STORAGE_CLASS, _class("fast", pool="fast")),
@@ -51,34 +51,34 @@ async def test_each_class_is_told_of_each_pool_that_serves_it() -> None:
         (STORAGE_CLASS, _class("foreign") | {"provisioner": "other"}),
     )
     drivers = _Drivers(_pool(), _pool(OTHER, "fast", 1 << 30))
-    assert {("any", POOL): "10Gi", ("any", OTHER): "1Gi", ("fast", OTHER): "1Gi"} == await _told(api, drivers)
+    assert {("any", POOL): "10Gi", ("any", OTHER): "1Gi", ("fast", OTHER): "1Gi"} == await _published(api, drivers)
 
 
-async def test_a_pool_that_went_or_is_sick_has_no_room() -> None:
-    """The scheduler passes over its node."""
+async def test_a_missing_or_unhealthy_pool_has_no_capacity() -> None:
+    """The scheduler does not choose its node."""
     api = FakeApi((STORAGE_CLASS, _class("any")))
-    assert 2 == len(await _told(api, _Drivers(_pool(), _pool(OTHER))))
-    assert {("any", OTHER): "10Gi"} == await _told(api, _Drivers(_pool(problem="not mounted"), _pool(OTHER)))
-    assert {} == await _told(api, _Drivers())
+    assert 2 == len(await _published(api, _Drivers(_pool(), _pool(OTHER))))
+    assert {("any", OTHER): "10Gi"} == await _published(api, _Drivers(_pool(problem="not mounted"), _pool(OTHER)))
+    assert {} == await _published(api, _Drivers())
 
 
-async def test_only_notable_changes_are_written() -> None:
-    """A disk's free space is never still; but that nothing is left is always told."""
+async def test_only_considerable_changes_are_written() -> None:
+    """The free space of a disk changes all the time; a change to no free capacity is always written."""
     api = FakeApi((STORAGE_CLASS, _class("any")))
-    drivers = _Drivers(_pool(room=1000 << 20))
-    await _told(api, drivers)
+    drivers = _Drivers(_pool(available=1000 << 20))
+    await _published(api, drivers)
     writes = len(api.writes)
-    drivers.pools = [_pool(room=995 << 20)]
-    await _told(api, drivers)
+    drivers.pools = [_pool(available=995 << 20)]
+    await _published(api, drivers)
     assert writes == len(api.writes)
-    drivers.pools = [_pool(room=900 << 20)]
-    assert {("any", POOL): "900Mi"} == await _told(api, drivers)
-    drivers.pools = [_pool(room=-4096)]
-    assert {("any", POOL): "0"} == await _told(api, drivers)
+    drivers.pools = [_pool(available=900 << 20)]
+    assert {("any", POOL): "900Mi"} == await _published(api, drivers)
+    drivers.pools = [_pool(available=-4096)]
+    assert {("any", POOL): "0"} == await _published(api, drivers)
 
 
-async def test_objects_of_others_are_left_alone() -> None:
-    """Those of another driver, of the same namespace even, and those that somebody else keeps for ours."""
+async def test_objects_of_other_provisioners_are_not_changed() -> None:
+    """Neither those of another driver in the same namespace, nor those that another provisioner has for our driver."""
     labels = {
         "csi.storage.k8s.io/drivername": "csi.mooring.dev",
         "csi.storage.k8s.io/managed-by": "external-provisioner",
@@ -90,21 +90,21 @@ async def test_objects_of_others_are_left_alone() -> None:
         "capacity": "1Gi",
     }
     api = FakeApi((CSI_STORAGE_CAPACITY, other))
-    await _told(api, _Drivers())
+    await _published(api, _Drivers())
     assert [] == api.writes
     assert "external-provisioner serves the driver csi.mooring.dev too (CSIStorageCapacity m/csisc-1)" in foreign(
         [other]
     )
-    mine = {"metadata": {**other["metadata"], "labels": {**labels, "csi.storage.k8s.io/managed-by": "mooring"}}}
-    assert "" == foreign([mine])
+    managed = {"metadata": {**other["metadata"], "labels": {**labels, "csi.storage.k8s.io/managed-by": "mooring"}}}
+    assert "" == foreign([managed])
 
 
 @pytest.mark.limit("template-nodes")
-async def test_nodes_that_cluster_autoscaler_imagines_have_no_pool() -> None:
+async def test_template_nodes_of_cluster_autoscaler_have_no_pool() -> None:
     """
-    A template node carries a copy of a real node's labels: neither capacity nor a volume's affinity may match it.
+    A template node has a copy of a real node's labels: neither capacity nor a volume's affinity may match it.
 
-    On the real node both match, whatever other labels it has.
+    The real node matches both, whatever other labels it has.
     """
     api = FakeApi((STORAGE_CLASS, _class("any")))
     await Capacity(api, api.caches, drivers=_Drivers(_pool()), namespace="m").reconcile(ALL)
@@ -112,18 +112,22 @@ async def test_nodes_that_cluster_autoscaler_imagines_have_no_pool() -> None:
     topology = LabelSelector.of(capacity["nodeTopology"])
     reached = NodeSelector.of(affinity(POOL)["required"])
     real = {f"pool.mooring.dev/{POOL}": "present", "kubernetes.io/hostname": "n"}
-    imagined = {**real, "kubernetes.io/hostname": "template-1", "cluster-autoscaler.kubernetes.io/template-node": ""}
+    template_node = {
+        **real,
+        "kubernetes.io/hostname": "template-1",
+        "cluster-autoscaler.kubernetes.io/template-node": "",
+    }
 
     for selector in (topology, reached):
         assert selector.matches(real)
         assert selector.matches({**real, "cluster-autoscaler.kubernetes.io/other": "x"})
-        assert not selector.matches(imagined)
+        assert not selector.matches(template_node)
         assert not selector.matches({"kubernetes.io/hostname": "n"})
 
 
 async def test_a_template_node_has_the_configured_capacity_and_no_real_pool() -> None:
     """
-    With a size for new nodes, each class has one object that matches template nodes alone; without it, none has.
+    With a size for new nodes, each class has one object that matches template nodes only; without it, none has.
 
     A template node matches that object and no real pool's, a real node its pool's and not that one.
     """
@@ -135,19 +139,19 @@ async def test_a_template_node_has_the_configured_capacity_and_no_real_pool() ->
         await controller.reconcile(ALL)
         return api.all(CSI_STORAGE_CAPACITY, "m")
 
-    def seen(objects: list[Json], labels: dict[str, str]) -> dict[str, str]:
+    def matched(objects: list[Json], labels: dict[str, str]) -> dict[str, str]:
         found = [each for each in objects if LabelSelector.of(each["nodeTopology"]).matches(labels)]
         assert len({each["storageClassName"] for each in found}) == len(found)
         return {each["storageClassName"]: each["capacity"] for each in found}
 
     real = {f"pool.mooring.dev/{POOL}": "present", "kubernetes.io/hostname": "n"}
-    imagined = {**real, "cluster-autoscaler.kubernetes.io/template-node": "true"}
+    template_node = {**real, "cluster-autoscaler.kubernetes.io/template-node": "true"}
     before = await reconcile(0)
-    assert seen(before, imagined) == {}
+    assert matched(before, template_node) == {}
     with_templates = await reconcile(100 << 30)
-    assert seen(with_templates, imagined) == {"any": "100Gi", "fast": "100Gi"}
-    assert seen(with_templates, real) == seen(before, real) == {"any": "10Gi"}
-    assert seen(await reconcile(50 << 30), imagined) == {"any": "50Gi", "fast": "50Gi"}
+    assert matched(with_templates, template_node) == {"any": "100Gi", "fast": "100Gi"}
+    assert matched(with_templates, real) == matched(before, real) == {"any": "10Gi"}
+    assert matched(await reconcile(50 << 30), template_node) == {"any": "50Gi", "fast": "50Gi"}
     drivers.pools = []
-    assert seen(await reconcile(50 << 30), imagined) == {"any": "50Gi", "fast": "50Gi"}
+    assert matched(await reconcile(50 << 30), template_node) == {"any": "50Gi", "fast": "50Gi"}
     assert await reconcile(0) == []

@@ -1,12 +1,13 @@
 """
-The ways in which data is lost or exposed around a PersistentVolume, one by one, as upstream has them; and what keeps us out.
+Ways in which upstream loses or exposes the data of a PersistentVolume, and that Mooring does not.
 
-Those that stand elsewhere: a volume is adopted only with policy Retain, so that losing a race deletes nothing, and one
-that is being deleted is never adopted (test_adopt, binding/test_adoption); a cache that does not know the claim yet
-deletes nothing, and one that does not know the policy Retain yet neither (test_release); the claims of a set that deletes
-them itself come back with their data (cluster/test_classes); a namespace made anew is a stranger (binding/test_adoption);
-what its policy deletes goes to the trash, and comes back from there for an ordinal (test_claims_on_a_server); an empty
-volume left over from a race (test_races_with_provisioning, test_leftovers).
+Further ones are tested in other files. A volume is adopted only with policy Retain, so that a lost bind race deletes
+nothing, and never while it is being deleted (actions/test_adopt, binding/adoption/test_evaluate). A stale cache without
+the claim, or without the policy Retain, deletes nothing (test_reclaim). The claims of a set that deletes them itself
+adopt their volumes again (cluster/test_classes). A recreated namespace counts as another one
+(binding/adoption/test_evaluate). A volume with policy Delete is moved to the trash, from where an ordinal adopts it
+(test_claims_on_a_server). An empty volume that lost a bind race is deleted (test_races_with_provisioning,
+test_bind_race).
 """
 
 from provisioner.actions.adopt import still_adoptable
@@ -23,93 +24,97 @@ from tests.unit.provisioner.binding.objects import volume as view
 from tests.unit.provisioner.controllers import objects
 from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
-from tests.unit.provisioner.controllers.world import NAME, World
+from tests.unit.provisioner.controllers.harness import NAME, Harness
 
 
-async def test_a_volume_never_becomes_anybodys(world: World) -> None:
-    """Whole claimRef cleared, data to the first claim of any namespace: it is never cleared, and a stranger gets a volume of its own."""
-    await world.make_set()
-    await world.make_claim()
-    claim = await world.bound()
-    kept = claim["spec"]["volumeName"]
-    await world.drop_claim()
-    await world.phase(kept, "Released")
-    assert claim["metadata"]["uid"] == (await world.api.get(VOLUME, kept))["spec"]["claimRef"]["uid"]
+async def test_a_claim_ref_is_never_cleared(harness: Harness) -> None:
+    """
+    A cleared claimRef would give the data to any claim.
 
-    await world.api.create(NAMESPACE, {"metadata": {"name": "other"}})
-    stranger = {key: claim["metadata"][key] for key in ("name", "annotations")} | {"namespace": "other"}
-    stranger["annotations"] = {"volume.kubernetes.io/selected-node": "n"}
+    A claim of the same name in another namespace gets a new volume.
+    """
+    await harness.create_set()
+    await harness.create_claim()
+    claim = await harness.bound()
+    retained = claim["spec"]["volumeName"]
+    await harness.delete_claim()
+    await harness.phase(retained, "Released")
+    assert claim["metadata"]["uid"] == (await harness.api.get(VOLUME, retained))["spec"]["claimRef"]["uid"]
+
+    await harness.api.create(NAMESPACE, {"metadata": {"name": "other"}})
+    other = {key: claim["metadata"][key] for key in ("name", "annotations")} | {"namespace": "other"}
+    other["annotations"] = {"volume.kubernetes.io/selected-node": "n"}
     spec = {key: value for key, value in claim["spec"].items() if key != "volumeName"}
-    await world.api.create(CLAIM, {"metadata": stranger, "spec": spec})
+    await harness.api.create(CLAIM, {"metadata": other, "spec": spec})
 
     async def bound() -> bool:
-        return bool((await world.api.get(CLAIM, NAME, "other"))["status"]["phase"] == "Bound")
+        return bool((await harness.api.get(CLAIM, NAME, "other"))["status"]["phase"] == "Bound")
 
-    await world.until(bound, "the stranger's claim is Bound")
-    assert kept != (await world.api.get(CLAIM, NAME, "other"))["spec"]["volumeName"]
-    assert "Released" == (await world.api.get(VOLUME, kept))["status"]["phase"]
+    await harness.until(bound, "the claim of the other namespace is Bound")
+    assert retained != (await harness.api.get(CLAIM, NAME, "other"))["spec"]["volumeName"]
+    assert "Released" == (await harness.api.get(VOLUME, retained))["status"]["phase"]
 
 
-async def test_a_volume_that_was_found_free_once_is_not_free_again(world: World) -> None:
-    """The mark of a first, controller-made bind would hand the volume to anybody after a lost race: adoption drops it."""
-    await world.make_volume("by-hand")
-    await world.phase("by-hand", "Available")
-    await world.make_set()
-    await world.make_claim()
-    await world.bound()
-    assert await _marked(world)
+async def test_adoption_removes_the_mark_of_a_bind_by_the_controller(harness: Harness) -> None:
+    """With bound-by-controller, a lost bind race would make the volume free for any claim."""
+    await harness.create_volume("by-hand")
+    await harness.phase("by-hand", "Available")
+    await harness.create_set()
+    await harness.create_claim()
+    await harness.bound()
+    assert await _marked(harness)
 
     async def recorded() -> bool:
-        annotations = (await world.api.get(VOLUME, "by-hand"))["metadata"]["annotations"]
+        annotations = (await harness.api.get(VOLUME, "by-hand"))["metadata"]["annotations"]
         return "mooring.dev/namespace-uid" in annotations
 
-    await world.until(recorded, "the volume says whose it is")
-    await world.drop_claim()
-    await world.make_claim()
-    assert "by-hand" == (await world.bound())["spec"]["volumeName"]
-    assert not await _marked(world)
+    await harness.until(recorded, "the owner is recorded")
+    await harness.delete_claim()
+    await harness.create_claim()
+    assert "by-hand" == (await harness.bound())["spec"]["volumeName"]
+    assert not await _marked(harness)
 
 
-async def _marked(world: World) -> bool:
-    annotations = (await world.api.get(VOLUME, "by-hand"))["metadata"]["annotations"]
+async def _marked(harness: Harness) -> bool:
+    annotations = (await harness.api.get(VOLUME, "by-hand"))["metadata"]["annotations"]
     return "pv.kubernetes.io/bound-by-controller" in annotations
 
 
 async def test_nothing_is_recycled() -> None:
-    """Policy Recycle is `rm -rf`: such a volume is neither emptied nor deleted here, nor given back."""
-    held = objects.volume(phase="Released", policy="Recycle")
-    api, driver = FakeApi((VOLUME, held)), FakeDriver()
+    """Policy Recycle is `rm -rf`: such a volume is neither recycled, deleted nor adopted."""
+    pv = objects.volume(phase="Released", policy="Recycle")
+    api, driver = FakeApi((VOLUME, pv)), FakeDriver()
     assert Done() == await Reclaim(api, api.caches, api.recorder, drivers=driver).reconcile(("", "pvc-c1"))
     assert [] == api.writes
     waits = adopt(facts(volumes=(view(**FORMER, policy="Recycle"),)))
     assert waits is not None
     assert ["former-policy"] == [reason.code for reason in waits.reasons]
-    assert not still_adoptable(held, objects.claim(uid="c2"))
+    assert not still_adoptable(pv, objects.claim(uid="c2"))
 
 
-async def test_a_bound_claim_finds_its_restored_volume(world: World) -> None:
-    """A volume restored with only its claim's name leaves a bound claim Lost: what Mooring writes anew has the UID."""
-    await world.make_set()
-    await world.make_claim()
-    name = (await world.bound())["spec"]["volumeName"]
-    await world.api.delete(VOLUME, name)
-    await world.api.patch(VOLUME, name, {"metadata": {"finalizers": None}})
+async def test_a_bound_claim_is_bound_again_to_its_rebuilt_volume(harness: Harness) -> None:
+    """With only the claim's name in the claimRef, a bound claim stays Lost: a rebuilt PersistentVolume has its UID."""
+    await harness.create_set()
+    await harness.create_claim()
+    name = (await harness.bound())["spec"]["volumeName"]
+    await harness.api.delete(VOLUME, name)
+    await harness.api.patch(VOLUME, name, {"metadata": {"finalizers": None}})
 
     async def lost() -> bool:
-        return bool((await world.api.get(CLAIM, NAME, "default"))["status"]["phase"] == "Lost")
+        return bool((await harness.api.get(CLAIM, NAME, "default"))["status"]["phase"] == "Lost")
 
-    await world.until(lost, "the claim is Lost")
-    seen = await inspect(world.api, world.driver)
-    await seen.restore(world.api, world.driver, seen.manifests[0])
-    assert name == (await world.bound())["spec"]["volumeName"]
+    await harness.until(lost, "the claim is Lost")
+    seen = await inspect(harness.api, harness.driver)
+    await seen.restore(harness.api, harness.driver, seen.manifests[0])
+    assert name == (await harness.bound())["spec"]["volumeName"]
 
 
-def test_two_that_name_each_other_are_bound_unchecked_and_so_never_written_by_us() -> None:
-    """Claim and volume that name each other are bound even while the volume is being deleted: its former volume is refused then."""
-    going = view(**FORMER, deleting=True)
-    mine = view(ref=("www-web-0", "new"), deleting=True)
+def test_a_former_volume_that_is_being_deleted_is_never_adopted() -> None:
+    """A claim and a volume that name each other are bound even while the volume is being deleted."""
+    deleting = view(**FORMER, deleting=True)
+    named_by = view(ref=("www-web-0", "new"), deleting=True)
     named = Claim.of(objects.claim(uid="new", volumeName="pv"))
-    assert "U9" == claim_step(named, volumes=Index([mine]), storage_class=None, default_class=None).rule
-    waits = adopt(facts(volumes=(going,)))
+    assert "U9" == claim_step(named, volumes=Index([named_by]), storage_class=None, default_class=None).rule
+    waits = adopt(facts(volumes=(deleting,)))
     assert waits is not None
     assert ["former-deleting"] == [reason.code for reason in waits.reasons]

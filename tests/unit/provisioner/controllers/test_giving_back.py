@@ -1,4 +1,4 @@
-"""When a claim goes back to the scheduler, and when it waits."""
+"""Claims that are rescheduled, and claims that wait instead."""
 
 import grpc
 import pytest
@@ -16,7 +16,7 @@ KEY = ("default", "www-web-0")
 OTHER = "8f9f6a52-5d53-4d3f-8ac5-70f3ad2c4a22"
 
 
-def _placed(on: str = "n") -> Json:
+def _scheduled(on: str = "n") -> Json:
     found = claim()
     found["metadata"]["annotations"] = {
         SELECTED: on,
@@ -27,7 +27,7 @@ def _placed(on: str = "n") -> Json:
 
 def _api(*objects: tuple[Kind, Json], on: str = "n", pools: tuple[str, ...] = (POOL,)) -> FakeApi:
     return FakeApi(
-        (CLAIM, _placed(on)),
+        (CLAIM, _scheduled(on)),
         (NAMESPACE, namespace()),
         (NODE, node(*pools)),
         (STORAGE_CLASS, storage_class()),
@@ -37,7 +37,7 @@ def _api(*objects: tuple[Kind, Json], on: str = "n", pools: tuple[str, ...] = (P
 
 
 async def _try(api: FakeApi, error: RpcError | None = None, *, reschedules: bool = True) -> tuple[bool, object]:
-    """Whether the claim is still placed, and what the reconciler says."""
+    """Return whether the claim still has its selected node, and the result of the reconciler."""
     driver = FakeDriver()
     driver.error = error
     result = await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=reschedules).reconcile(KEY)
@@ -48,44 +48,44 @@ def _full() -> RpcError:
     return RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message="full", node_selected=True)
 
 
-def _away() -> RpcError:
-    return DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="nobody there")
+def _unavailable() -> RpcError:
+    return DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="no driver answers")
 
 
-async def test_a_full_node_gives_the_claim_back() -> None:
-    """RESOURCE_EXHAUSTED: the scheduler chooses another node, and an Event says why."""
+async def test_a_claim_on_a_full_node_is_rescheduled() -> None:
+    """RESOURCE_EXHAUSTED: the scheduler selects another node, and an Event has the reason."""
     api = _api()
-    placed, _ = await _try(api, _full())
-    assert not placed
+    scheduled, _ = await _try(api, _full())
+    assert not scheduled
     assert [("Warning", "ProvisioningFailed", "full")] == api.events
 
 
-async def test_without_a_scheduler_to_choose_anew_the_claim_waits() -> None:
+async def test_without_a_scheduler_the_claim_waits() -> None:
     """The embedded engine has one node."""
-    placed, result = await _try(_api(), _full(), reschedules=False)
-    assert placed
+    scheduled, result = await _try(_api(), _full(), reschedules=False)
+    assert scheduled
     assert isinstance(result, RequeueAfter)
 
 
-async def test_a_node_that_never_had_a_pool_gives_the_claim_back() -> None:
-    """No driver there can have made anything."""
-    placed, _ = await _try(_api(pools=()), _away())
-    assert not placed
+async def test_a_claim_on_a_node_without_a_pool_is_rescheduled() -> None:
+    """No driver on that node can have created a volume."""
+    scheduled, _ = await _try(_api(pools=()), _unavailable())
+    assert not scheduled
 
 
-async def test_a_node_whose_driver_is_away_may_have_made_it() -> None:
-    """Its pool label says that it could; the claim waits and says so."""
+async def test_a_claim_on_a_node_with_a_pool_waits_for_the_driver() -> None:
+    """The node's pool label shows that the driver may have created a volume; the claim waits with an Event."""
     api = _api()
-    placed, result = await _try(api, _away())
-    assert placed
+    scheduled, result = await _try(api, _unavailable())
+    assert scheduled
     assert isinstance(result, RequeueAfter)
-    assert "Nothing is made elsewhere until that is known" in api.events[0][2]
+    assert "No volume is created on another node until that is known" in api.events[0][2]
 
 
-async def test_a_node_that_is_gone_gives_the_claim_back() -> None:
-    """Nobody will ever answer there."""
-    placed, _ = await _try(_api(on="gone"))
-    assert not placed
+async def test_a_claim_on_a_deleted_node_is_rescheduled() -> None:
+    """No driver will ever answer for that node."""
+    scheduled, _ = await _try(_api(on="gone"))
+    assert not scheduled
 
 
 def _pod() -> Json:
@@ -116,49 +116,49 @@ def _other_node() -> Json:
 
 
 @pytest.mark.parametrize(("bound", "uid"), [("pvc-c9", "c9"), ("", "c9"), ("", "c8")])
-async def test_siblings_land_together(bound: str, uid: str) -> None:
-    """The other claim of the pod has, or is about to adopt, a volume on another node: no volume is made here."""
+async def test_siblings_are_provisioned_on_the_same_node(bound: str, uid: str) -> None:
+    """When a sibling has, or is about to adopt, a volume on another node, no volume is created here."""
     api = _api((POD, _pod()), (CLAIM, _sibling(bound)), (VOLUME, _siblings_volume(OTHER, uid)), (NODE, _other_node()))
     api.put(STATEFUL_SET, stateful_set("www", "logs"))
     driver = FakeDriver()
     await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=True).reconcile(KEY)
-    placed = [each for each in api.all(CLAIM, "default") if SELECTED in each["metadata"].get("annotations", {})]
-    assert [] == placed
-    assert {} == driver.living
+    scheduled = [each for each in api.all(CLAIM, "default") if SELECTED in each["metadata"].get("annotations", {})]
+    assert [] == scheduled
+    assert {} == driver.live
 
 
-async def test_a_sibling_on_the_same_node_is_no_hindrance() -> None:
-    """Nor is one that never had a volume."""
+async def test_a_sibling_on_the_same_node_does_not_block() -> None:
+    """Nor does a sibling that never had a volume."""
     api = _api((POD, _pod()), (CLAIM, _sibling()), (VOLUME, _siblings_volume(POOL, "c9")))
     driver = FakeDriver()
     await Claims(api, api.caches, api.recorder, drivers=driver, reschedules=True).reconcile(KEY)
-    assert [f"{POOL}.pvc-c1"] == list(driver.living)
+    assert [f"{POOL}.pvc-c1"] == list(driver.live)
 
 
-async def test_a_sibling_whose_disk_is_away_is_waited_for() -> None:
-    """No node would do, so the scheduler is not asked again and again."""
+async def test_a_claim_waits_for_the_unavailable_disk_of_a_sibling() -> None:
+    """No node would suffice, so the claim is not rescheduled again and again."""
     api = _api((POD, _pod()), (CLAIM, _sibling("pvc-c9")), (VOLUME, _siblings_volume(OTHER, "c9")))
-    placed, _ = await _try(api)
-    assert placed
+    scheduled, _ = await _try(api)
+    assert scheduled
 
 
-async def test_allowed_topologies_bound_where_volumes_are_made() -> None:
-    """Of a class that waits, the scheduler's choice is checked; a node left out gets no volume."""
+async def test_volumes_are_provisioned_only_in_allowed_topologies() -> None:
+    """For WaitForFirstConsumer the selected node is checked; a node outside the topologies gets no volume."""
     allowed = storage_class() | {
         "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["a", "b"]}]}]
     }
     api = _api((STORAGE_CLASS, allowed))
     driver = FakeDriver()
     await Claims(api, api.caches, api.recorder, drivers=driver).reconcile(KEY)
-    assert {} == driver.living
+    assert {} == driver.live
     inside = node(POOL)
     inside["metadata"]["labels"]["zone"] = "b"
     api.put(NODE, inside)
     await Claims(api, api.caches, api.recorder, drivers=driver).reconcile(KEY)
-    assert [f"{POOL}.pvc-c1"] == list(driver.living)
+    assert [f"{POOL}.pvc-c1"] == list(driver.live)
 
 
-async def test_a_class_that_does_not_wait_is_bounded_by_its_topologies_too() -> None:
+async def test_an_immediate_class_is_limited_by_its_topologies_too() -> None:
     """The driver chooses among the nodes that the class allows."""
     allowed = storage_class() | {
         "allowedTopologies": [{"matchLabelExpressions": [{"key": "zone", "values": ["b"]}]}],

@@ -1,4 +1,4 @@
-"""The last refusal is a fact on record: what may write it, when it holds, and what is said from it."""
+"""The recorded refusal of a claim: who writes it, when it is valid, and what is reported from it."""
 
 import dataclasses
 import datetime as dt
@@ -31,7 +31,7 @@ REFUSED = (Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE, Code.RESOURCE_EXHAUSTED, Co
 
 
 class _Refusing(FakeDriver):
-    """Refuses every volume, in the words of the last call."""
+    """A driver that refuses every volume with `message`."""
 
     def __init__(self, code: Code, message: str = "the size is below what xfs needs, 300Mi") -> None:
         super().__init__()
@@ -44,17 +44,17 @@ class _Refusing(FakeDriver):
         raise kind(code=self.code, message=self.message, node_selected=self.node_selected)
 
 
-def _claim(*, on: str = "n", asked: bool = True) -> Json:
+def _claim(*, on: str = "n", annotated: bool = True) -> Json:
     found = claim()
-    provisioner = {STORAGE_PROVISIONER: "csi.mooring.dev"} if asked else {}
+    provisioner = {STORAGE_PROVISIONER: "csi.mooring.dev"} if annotated else {}
     found["metadata"]["annotations"] = provisioner | ({SELECTED_NODE: on} if on else {})
     return found
 
 
-def _api(placed: Json, *, immediate: bool = False, server: type[FakeApi] = FakeApi) -> FakeApi:
+def _api(scheduled: Json, *, immediate: bool = False, server: type[FakeApi] = FakeApi) -> FakeApi:
     mode = {"volumeBindingMode": "Immediate"} if immediate else {}
     return server(
-        (CLAIM, placed),
+        (CLAIM, scheduled),
         (NAMESPACE, namespace()),
         (NODE, node(POOL)),
         (STORAGE_CLASS, storage_class() | mode),
@@ -72,17 +72,17 @@ async def _annotations(api: FakeApi) -> dict[str, str]:
 
 
 async def _explained(api: FakeApi) -> str:
-    """What `mooring explain` says, of what the API server has alone."""
+    """Return the message of `mooring explain`, from objects of the API server alone."""
     found = Claim.of(await api.get(CLAIM, "www-web-0", "default"))
     return explain_claim(without_inventory(found, api.caches)).message
 
 
 @pytest.mark.parametrize("code", REFUSED)
 @pytest.mark.parametrize(("cluster", "immediate"), [(False, False), (False, True), (True, True)])
-async def test_a_refusal_is_on_the_claim_and_explained_without_the_controller(
+async def test_a_refusal_is_recorded_and_explained_without_the_controller(
     code: Code, cluster: bool, immediate: bool
 ) -> None:
-    """In the engine, and where no scheduler writes the claim: one write, and nothing is said to be made."""
+    """In the engine, and where no scheduler writes the claim: one write, and no report of a volume in provisioning."""
     api = _api(_claim(on="" if immediate else "n"), immediate=immediate)
     await _claims(api, _Refusing(code), cluster=cluster).reconcile(KEY)
 
@@ -90,15 +90,15 @@ async def test_a_refusal_is_on_the_claim_and_explained_without_the_controller(
     assert recorded is not None
     assert (recorded.code, recorded.message) == (code.name, api.events[0][2])
     assert [("patch", "persistentvolumeclaims", "www-web-0")] == api.writes
-    said = await _explained(api)
-    assert "below what xfs needs, 300Mi" in said
-    assert recorded.time in said
-    assert "is being made" not in said
+    message = await _explained(api)
+    assert "below what xfs needs, 300Mi" in message
+    assert recorded.time in message
+    assert "is being provisioned" not in message
 
 
 @pytest.mark.parametrize("code", REFUSED)
-async def test_in_a_cluster_the_refusal_goes_with_the_patch_that_takes_the_node_off(code: Code) -> None:
-    """One write, guarded by the resourceVersion; the scheduler's own is never met by another of ours."""
+async def test_in_a_cluster_the_refusal_is_in_the_patch_that_removes_the_node(code: Code) -> None:
+    """There is one write, guarded by the resourceVersion, so that the scheduler's own write conflicts with no other."""
     api = _api(_claim())
     before = (await api.get(CLAIM, "www-web-0", "default"))["metadata"]["resourceVersion"]
     await _claims(api, _Refusing(code), cluster=True).reconcile(KEY)
@@ -112,18 +112,18 @@ async def test_in_a_cluster_the_refusal_goes_with_the_patch_that_takes_the_node_
 
 
 class _OldPolicy(FakeApi):
-    """An API server whose admission policy knows nothing of records."""
+    """An API server with an admission policy of an earlier version, which forbids the record."""
 
     async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
         annotations = patch["metadata"].get("annotations", {}) if isinstance(patch, dict) else {}
         if LAST_REFUSAL in annotations:
-            raise Invalid(422, "Invalid", "the controller only takes the selected node away")
+            raise Invalid(422, "Invalid", "the controller may only remove the selected node")
         return await super().patch(kind, name, patch, namespace=namespace, subresource=subresource)
 
 
 @pytest.mark.parametrize("immediate", [True, False])
 async def test_a_policy_that_forbids_the_record_does_not_keep_a_claim_on_a_full_node(immediate: bool) -> None:
-    """Controller and policy are not updated in one moment."""
+    """The controller and the policy are not updated at the same moment."""
     api = _api(_claim(on="" if immediate else "n"), immediate=immediate, server=_OldPolicy)
     result = await _claims(api, _Refusing(Code.RESOURCE_EXHAUSTED), cluster=True).reconcile(KEY)
 
@@ -131,55 +131,55 @@ async def test_a_policy_that_forbids_the_record_does_not_keep_a_claim_on_a_full_
     assert SELECTED_NODE not in await _annotations(api)
 
 
-async def test_a_claim_that_is_refused_alike_again_keeps_the_node_that_was_chosen(
+async def test_a_claim_that_is_refused_again_keeps_the_selected_node(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Else scheduler and controller would hand it to each other for ever, also where each node says it otherwise."""
+    """Otherwise scheduler and controller would alternate for ever, also where each node has another message."""
     monkeypatch.setattr(Backoff, "left", lambda *_: 0.0)
     api, driver = _api(_claim()), _Refusing(Code.INVALID_ARGUMENT)
     controller = _claims(api, driver, cluster=True)
     await controller.reconcile(KEY)
     for words in ("the size is below what xfs needs, 301Mi", "node n has no mkfs.xfs"):
         driver.message = words
-        chosen = await api.patch(
+        selected = await api.patch(
             CLAIM, "www-web-0", {"metadata": {"annotations": {SELECTED_NODE: "n"}}}, namespace="default"
         )
         api.writes.clear()
         await controller.reconcile(KEY)
         assert [] == api.writes
         now = await api.get(CLAIM, "www-web-0", "default")
-        assert now["metadata"]["resourceVersion"] == chosen["metadata"]["resourceVersion"]
+        assert now["metadata"]["resourceVersion"] == selected["metadata"]["resourceVersion"]
     assert driver.calls == 3
 
 
-async def test_before_a_node_was_chosen_nothing_is_written_to_a_claim_that_waits() -> None:
-    """The scheduler may be about to write it: only the Event tells that data of another cluster is held back."""
-    api = _api(_claim(on="", asked=False))
+async def test_a_claim_that_waits_for_its_first_consumer_is_not_written() -> None:
+    """The scheduler may be about to write it: only the Event reports that data of another cluster is not adopted."""
+    api = _api(_claim(on="", annotated=False))
     await _claims(api, await _with_data_of_another_cluster(api), cluster=True).reconcile(KEY)
 
     assert ["FormerVolumeBlocked"] == [reason for _, reason, _ in api.events]
     assert [] == api.writes
 
 
-async def test_what_only_the_disks_tell_is_recorded_where_it_may_be() -> None:
-    """Data of another cluster is held back: nothing that the API server has would say so."""
+async def test_data_of_another_cluster_is_recorded_on_the_claim() -> None:
+    """No other object of the API server shows why the claim waits."""
     api = _api(_claim())
     await _claims(api, await _with_data_of_another_cluster(api), cluster=False).reconcile(KEY)
 
-    assert "of another cluster (elsewhere)" in await _explained(api)
+    assert "of another cluster (other-cluster)" in await _explained(api)
     assert await _explained(api) in f"it has no volume yet: {api.events[0][2]} (since {await _time(api)})"
 
 
 async def _with_data_of_another_cluster(api: FakeApi) -> FakeDriver:
-    api.put(NAMESPACE, namespace("kube-system", "here"))
+    api.put(NAMESPACE, namespace("kube-system", "this-cluster"))
     driver = FakeDriver()
-    made = _api(_claim())
-    made.put(NAMESPACE, namespace("kube-system", "elsewhere"))
-    await _claims(made, driver, cluster=False).reconcile(KEY)
-    assert len(driver.living) == 1
-    manifest = next(iter(driver.living.values()))
-    manifest.holder.labels["mooring.dev/claim-uid"] = "theirs"
-    manifest.holder.labels["mooring.dev/namespace-uid"] = "theirs"
+    other = _api(_claim())
+    other.put(NAMESPACE, namespace("kube-system", "other-cluster"))
+    await _claims(other, driver, cluster=False).reconcile(KEY)
+    assert len(driver.live) == 1
+    manifest = next(iter(driver.live.values()))
+    manifest.holder.labels["mooring.dev/claim-uid"] = "other"
+    manifest.holder.labels["mooring.dev/namespace-uid"] = "other"
     return driver
 
 
@@ -190,8 +190,8 @@ async def _time(api: FakeApi) -> str:
 
 
 @pytest.mark.parametrize("code", [Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED, Code.ABORTED])
-async def test_a_driver_that_gives_no_final_answer_is_named_too(code: Code) -> None:
-    """No volume is being made while nobody makes it."""
+async def test_a_driver_without_a_final_answer_is_reported(code: Code) -> None:
+    """No message claims that a volume is being provisioned."""
     api = _api(_claim())
     await _claims(api, _Refusing(code, "nothing answers at driver.sock"), cluster=False).reconcile(KEY)
 
@@ -210,8 +210,8 @@ CHANGES: dict[str, tuple[Json, Json]] = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-async def test_a_refusal_is_void_once_something_else_is_asked_for(what: str) -> None:
-    """Whether the claim changed or its class; the record itself stays until it is replaced."""
+async def test_a_refusal_is_invalid_once_the_request_differs(what: str) -> None:
+    """The claim or its class may have changed; the record stays until it is replaced."""
     api = _api(_claim())
     await _claims(api, _Refusing(Code.INVALID_ARGUMENT), cluster=False).reconcile(KEY)
     assert "refused" in await _explained(api)
@@ -223,16 +223,16 @@ async def test_a_refusal_is_void_once_something_else_is_asked_for(what: str) -> 
     assert LAST_REFUSAL in await _annotations(api)
 
 
-async def test_what_a_user_writes_there_is_no_refusal() -> None:
-    """Nothing in it ends a command or a controller."""
+async def test_an_invalid_record_is_ignored() -> None:
+    """Whatever a user writes into the annotation, no command and no controller fails."""
     for text in ("", "{", "[" * 5000, "[1]", '{"code": 1}', "x" * 100_000, '{"code":1,"time":2,"message":3,"asked":4}'):
         assert refusal.read(text) is None
 
 
 @given(st.builds(Refusal, *[st.text(st.characters(blacklist_categories=["Cs"]), max_size=900)] * 4))
-def test_a_record_is_read_as_it_was_written_and_bounded(made: Refusal) -> None:
-    """The message is cut, and what was cut can still be read."""
-    short = dataclasses.replace(made, code=made.code[:40], time=made.time[:20], asked=made.asked[:16])
+def test_a_record_is_read_as_it_was_written_and_bounded(record: Refusal) -> None:
+    """The message is truncated, and the truncated one can be read."""
+    short = dataclasses.replace(record, code=record.code[:40], time=record.time[:20], asked=record.asked[:16])
     found = refusal.read(short.write())
 
     assert found is not None
@@ -241,8 +241,8 @@ def test_a_record_is_read_as_it_was_written_and_bounded(made: Refusal) -> None:
     assert short.message.startswith(found.message.removesuffix("…"))
 
 
-def test_another_message_under_the_same_code_costs_the_chosen_node_only_after_minutes() -> None:
-    """And one whose time a user wrote over does not count as old."""
+def test_another_message_with_the_same_code_is_recorded_only_after_minutes() -> None:
+    """Each record removes the selected node. An invalid time, which a user may have written, does not count as old."""
     first = Refusal("INTERNAL", "2026-01-01T00:00:00Z", "node a: no", "x")
     soon = dataclasses.replace(first, time="2026-01-01T00:04:59Z", message="node b: no")
     late = dataclasses.replace(soon, time="2026-01-01T00:05:01Z")
@@ -263,18 +263,18 @@ FINAL = [each for each in Code if each not in {Code.OK, Code.UNAVAILABLE}]
 @given(
     code=st.sampled_from([*FINAL, Code.UNAVAILABLE]),
     node_selected=st.booleans(),
-    chosen=st.sampled_from(["n", "gone", ""]),
+    selected=st.sampled_from(["n", "gone", ""]),
     pools=st.sampled_from([(POOL,), ()]),
     young=st.booleans(),
 )
-async def test_a_claim_that_waits_for_its_first_consumer_is_written_only_to_take_its_node_off(
-    code: Code, node_selected: bool, chosen: str, pools: tuple[str, ...], young: bool
+async def test_a_claim_that_waits_for_its_first_consumer_is_written_only_to_remove_its_node(
+    code: Code, node_selected: bool, selected: str, pools: tuple[str, ...], young: bool
 ) -> None:
-    """Whatever the driver answers, in a cluster: any other write could meet the scheduler's own."""
-    placed = _claim(on=chosen)
+    """This holds in a cluster for every answer of the driver: any other write could conflict with the scheduler's."""
+    scheduled = _claim(on=selected)
     now = dt.datetime.now(dt.UTC) - (dt.timedelta() if young else dt.timedelta(hours=1))
-    placed["metadata"]["creationTimestamp"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
-    api = _api(placed)
+    scheduled["metadata"]["creationTimestamp"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    api = _api(scheduled)
     api.put(NODE, node(*pools))
     before = await api.get(CLAIM, "www-web-0", "default")
     driver = _Refusing(code)
@@ -284,6 +284,6 @@ async def test_a_claim_that_waits_for_its_first_consumer_is_written_only_to_take
         await controller.reconcile(KEY)
 
     after = await api.get(CLAIM, "www-web-0", "default")
-    taken_off = bool(chosen) and SELECTED_NODE not in after["metadata"]["annotations"]
-    assert after == before or taken_off
-    assert len(api.writes) == int(taken_off)
+    removed = bool(selected) and SELECTED_NODE not in after["metadata"]["annotations"]
+    assert after == before or removed
+    assert len(api.writes) == int(removed)

@@ -1,4 +1,4 @@
-"""A pod may have a hundred claims: deciding about one of them costs one look at each, and few questions."""
+"""A decision about one of a pod's hundred claims evaluates each claim once, and queries the drivers a few times."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -25,12 +25,12 @@ from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, n
 
 
 class _Counting(FakeDriver):
-    """Counts the questions."""
+    """A driver that counts the queries."""
 
-    questions = 0
+    queries = 0
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> list[inventory_pb2.Manifest]:
-        self.questions += 1
+        self.queries += 1
         return await super().list_manifests(labels)
 
 
@@ -53,7 +53,7 @@ def _volume_of(each: Json) -> Json:
     return found
 
 
-async def _facts(count: int, *, held: bool, nodes: int = 1) -> tuple[Facts, _Counting]:
+async def _facts(count: int, *, former: bool, nodes: int = 1) -> tuple[Facts, _Counting]:
     claims = _claims(count)
     owner = stateful_set()
     templates = [each["metadata"]["name"].partition("-")[0] for each in claims]
@@ -63,7 +63,7 @@ async def _facts(count: int, *, held: bool, nodes: int = 1) -> tuple[Facts, _Cou
         (STORAGE_CLASS, storage_class() | {"volumeBindingMode": "Immediate"}),
         (STATEFUL_SET, owner),
         *((CLAIM, each) for each in claims),
-        *((VOLUME, _volume_of(each)) for each in claims if held),
+        *((VOLUME, _volume_of(each)) for each in claims if former),
     )
     for number in range(nodes):
         each = node(POOL) if not number else node()
@@ -73,18 +73,20 @@ async def _facts(count: int, *, held: bool, nodes: int = 1) -> tuple[Facts, _Cou
     return await gather(Claim.of(claims[0]), api.caches, driver), driver
 
 
-@pytest.mark.parametrize(("count", "questions"), [(1, 1), (FEW, FEW), (FEW + 1, 1), (100, 1)])
-async def test_the_drivers_are_asked_a_few_times_at_most(count: int, questions: int) -> None:
-    """About one claim after the other while they are few, else about the namespace at once."""
-    found, driver = await _facts(count, held=False)
+@pytest.mark.parametrize(("count", "queries"), [(1, 1), (FEW, FEW), (FEW + 1, 1), (100, 1)])
+async def test_the_drivers_are_queried_a_few_times_at_most(count: int, queries: int) -> None:
+    """A few claims are queried one by one, more by their namespace in one query."""
+    found, driver = await _facts(count, former=False)
 
     assert count - 1 == len(found.siblings)
-    assert questions == driver.questions
+    assert queries == driver.queries
 
 
-@pytest.mark.parametrize("held", [True, False])
-async def test_each_sibling_is_judged_a_few_times_for_one_decision(held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In proportion to the claims, whatever the number of nodes."""
+@pytest.mark.parametrize("former", [True, False])
+async def test_each_sibling_is_evaluated_at_most_twice_for_one_decision(
+    former: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of evaluations is proportional to the claims, and does not depend on the number of nodes."""
     calls = 0
 
     def counting(facts: Any) -> Evaluation | None:
@@ -93,10 +95,10 @@ async def test_each_sibling_is_judged_a_few_times_for_one_decision(held: bool, m
         return evaluate(facts)
 
     monkeypatch.setattr(siblings, "evaluate", counting)
-    found, _ = await _facts(100, held=held, nodes=20)
+    found, _ = await _facts(100, former=former, nodes=20)
     decision = decide(found)
 
-    assert decision.action is (Action.ADOPT if held else Action.PROVISION)
+    assert decision.action is (Action.ADOPT if former else Action.PROVISION)
     assert calls <= 2 * 100
 
 
@@ -132,8 +134,8 @@ async def test_each_claim_is_read_once_for_all_decisions(monkeypatch: pytest.Mon
     assert "Lost" in {each.claim.phase for each in found.siblings}
 
 
-async def test_a_claim_whose_new_volume_is_there_asks_nobody() -> None:
-    """Neither the drivers nor its siblings: binding it is left. One that came back may have to be taken back."""
+async def test_a_claim_with_a_new_volume_needs_no_query() -> None:
+    """It only has to be bound. An adoption may have to be reverted, which needs the siblings."""
     claims = _claims(2)
     new = _volume_of(claims[0])
     new["spec"]["claimRef"]["uid"] = claims[0]["metadata"]["uid"]
@@ -143,14 +145,18 @@ async def test_a_claim_whose_new_volume_is_there_asks_nobody() -> None:
     driver = _Counting()
     controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await controller.reconcile(("default", claims[0]["metadata"]["name"]))
-    assert driver.questions == 0
+    assert driver.queries == 0
     facts = await gather(Claim.of(claims[0]), api.caches, FakeDriver())
     assert decide(facts).action is Action.BIND
 
 
-async def test_once_one_claim_has_its_node_the_others_need_not_wait_for_each_other() -> None:
-    """Without a scheduler the first by name comes first; where its volume leaves one node, all follow at once."""
-    found, _ = await _facts(3, held=False, nodes=2)
+async def test_siblings_do_not_wait_for_each_other_once_one_has_a_node() -> None:
+    """
+    Without a scheduler the first by name is provisioned first.
+
+    Where its volume leaves one node, all others follow at once.
+    """
+    found, _ = await _facts(3, former=False, nodes=2)
     last = found.siblings[-1]
     others = (found, *found.siblings[:-1])
 
@@ -169,13 +175,13 @@ async def test_once_one_claim_has_its_node_the_others_need_not_wait_for_each_oth
     assert (Action.PROVISION, frozenset({"n0"})) == (after.action, after.candidates)
 
 
-async def test_siblings_are_woken_by_what_concerns_them_alone() -> None:
-    """A note of a controller on one of a hundred claims wakes that one; its volume, its end and its wishes wake all."""
+async def test_siblings_are_triggered_only_by_changes_that_concern_them() -> None:
+    """An annotation of a controller triggers only its own claim; volume, deletion and request trigger all siblings."""
     claims = _claims(3)
     owner = stateful_set()
     owner["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": f"t{number}"}} for number in range(3)]
     api = FakeApi((STATEFUL_SET, owner), *((CLAIM, each) for each in claims))
-    wake = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[CLAIM]
+    trigger = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[CLAIM]
     one = claims[0]
     metadata = one["metadata"]
     noted = {**one, "metadata": {**metadata, "annotations": {"volume.kubernetes.io/selected-node": "n"}}}
@@ -184,7 +190,7 @@ async def test_siblings_are_woken_by_what_concerns_them_alone() -> None:
     bound = {**noted, "spec": {**one["spec"], "volumeName": "pv"}}
     ends = {**bound, "metadata": {**metadata, "deletionTimestamp": "2026-01-01T00:00:00Z"}}
 
-    woken = [len(set(wake(each))) for each in (one, one, noted, pending, forgets, bound, bound, ends)]
-    assert woken == [3, 1, 1, 1, 3, 3, 1, 3]
+    triggered = [len(set(trigger(each))) for each in (one, one, noted, pending, forgets, bound, bound, ends)]
+    assert triggered == [3, 1, 1, 1, 3, 3, 1, 3]
     await api.delete(CLAIM, metadata["name"], namespace="default")
-    assert len(set(wake(ends))) == 3, "gone for good"
+    assert len(set(trigger(ends))) == 3, "the claim was deleted"

@@ -1,4 +1,4 @@
-"""What the controller of volume attributes writes, in which order, and what it says."""
+"""What the controller of VolumeAttributesClasses writes and records as Events, in which order."""
 
 from typing import Any
 
@@ -27,8 +27,8 @@ def _class(name: str, retention: str, driver: str = "csi.mooring.dev") -> Json:
     }
 
 
-def _api(*classes: Json, wants: str = "gold", **status: Any) -> FakeApi:
-    bound = claim(phase="Bound", volumeName="pvc-c1", volumeAttributesClassName=wants)
+def _api(*classes: Json, requested: str = "gold", **status: Any) -> FakeApi:
+    bound = claim(phase="Bound", volumeName="pvc-c1", volumeAttributesClassName=requested)
     bound["status"] |= {"capacity": {"storage": "1Gi"}, **status}
     return FakeApi((CLAIM, bound), (VOLUME, volume()), *((ATTRIBUTES_CLASS, each) for each in classes))
 
@@ -43,7 +43,7 @@ def _status(api: FakeApi) -> Json:
 
 
 async def test_a_volume_gets_the_parameters_of_the_class() -> None:
-    """Intent, driver, volume, claim: what a claim says to have, its volume has."""
+    """Intent, driver, volume, claim: the claim's status never reports a class that its volume does not have."""
     api, driver = _api(_class("gold", "90h")), FakeDriver()
     controller = _modify(api, driver)
     for _ in range(2):
@@ -64,8 +64,8 @@ async def test_a_volume_gets_the_parameters_of_the_class() -> None:
     assert ["VolumeModify", "VolumeModifySuccessful"] == [reason for _, reason, _ in api.events]
 
 
-async def test_a_class_that_is_not_there_is_waited_for() -> None:
-    """Pending, with the reason; the class wakes the claim when it comes."""
+async def test_a_missing_class_leaves_the_claim_pending() -> None:
+    """The status is Pending with the reason; the class triggers the claim when it is created."""
     api, driver = _api(), FakeDriver()
     controller = _modify(api, driver)
     assert Done() == await controller.reconcile(KEY)
@@ -77,8 +77,8 @@ async def test_a_class_that_is_not_there_is_waited_for() -> None:
     assert "gold" == _status(api)["currentVolumeAttributesClassName"]
 
 
-async def test_a_class_of_another_driver_is_infeasible_until_the_claim_asks_for_another() -> None:
-    """No driver is asked; the status and its condition are those of a refusal, since the class will never fit."""
+async def test_a_class_of_another_driver_is_infeasible_until_the_claim_requests_another() -> None:
+    """The driver is not called; status and condition are those of a refusal, since the class will never fit."""
     api, driver = _api(_class("gold", "90h", driver="other.example"), _class("silver", "1h")), FakeDriver()
     controller = _modify(api, driver)
     for _ in range(2):
@@ -87,15 +87,15 @@ async def test_a_class_of_another_driver_is_infeasible_until_the_claim_asks_for_
     error = next(each for each in _status(api)["conditions"] if each["type"] == "ModifyVolumeError")
     assert "is for driver other.example" in error["message"]
     assert ({}, ["VolumeModifyFailed"]) == (driver.mutable, [reason for _, reason, _ in api.events])
-    asked = api.all(CLAIM)[0]
-    asked["spec"]["volumeAttributesClassName"] = "silver"
-    api.put(CLAIM, asked)
+    requested = api.all(CLAIM)[0]
+    requested["spec"]["volumeAttributesClassName"] = "silver"
+    api.put(CLAIM, requested)
     assert Done() == await controller.reconcile(KEY)
     assert ("silver", []) == (_status(api)["currentVolumeAttributesClassName"], _status(api)["conditions"])
 
 
-async def test_what_the_driver_refuses_is_infeasible_and_another_class_takes_over_at_once() -> None:
-    """The driver's sentence is in Event and condition; the same is tried slowly, another wish immediately."""
+async def test_a_refused_class_is_infeasible_and_another_one_is_tried_at_once() -> None:
+    """Event and condition have the driver's message; the same class is retried slowly."""
     api, driver = _api(_class("gold", "for ever"), _class("silver", "1h")), FakeDriver()
     controller = _modify(api, driver)
     driver.error = RpcError(code=grpc.StatusCode.INVALID_ARGUMENT, message="'for ever' is not a duration")
@@ -106,19 +106,19 @@ async def test_what_the_driver_refuses_is_infeasible_and_another_class_takes_ove
     again = await controller.reconcile(KEY)
     assert isinstance(again, RequeueAfter)
     assert backoff.FIRST_SECONDS < again.seconds <= backoff.LAST_SECONDS
-    asked = api.all(CLAIM)[0]
-    asked["spec"]["volumeAttributesClassName"] = "silver"
-    api.put(CLAIM, asked)
+    requested = api.all(CLAIM)[0]
+    requested["spec"]["volumeAttributesClassName"] = "silver"
+    api.put(CLAIM, requested)
     assert Done() == await controller.reconcile(KEY)
     assert {HANDLE: {"trashRetention": "1h"}} == driver.mutable
     assert ("silver", []) == (_status(api)["currentVolumeAttributesClassName"], _status(api)["conditions"])
 
 
 @pytest.mark.parametrize("state", ["Infeasible", "InProgress", "Pending"])
-async def test_a_claim_that_returns_to_its_class_has_that_set_anew(state: str) -> None:
-    """Nobody knows what took effect without an answer before; afterwards the claim is at peace."""
-    going = {"status": state, "targetVolumeAttributesClassName": "silver"}
-    api = _api(_class("gold", "90h"), currentVolumeAttributesClassName="gold", modifyVolumeStatus=going)
+async def test_a_claim_that_returns_to_its_class_has_it_set_again(state: str) -> None:
+    """It is unknown what an unanswered call changed; afterwards the claim has no modify status."""
+    status = {"status": state, "targetVolumeAttributesClassName": "silver"}
+    api = _api(_class("gold", "90h"), currentVolumeAttributesClassName="gold", modifyVolumeStatus=status)
     driver = FakeDriver()
     assert Done() == await _modify(api, driver).reconcile(KEY)
     assert ({HANDLE: {"trashRetention": "90h"}}, False, "gold") == (
@@ -128,9 +128,9 @@ async def test_a_claim_that_returns_to_its_class_has_that_set_anew(state: str) -
     )
 
 
-async def test_a_first_wish_that_is_taken_back_leaves_no_note() -> None:
-    """There is nothing to return to, and the driver is not asked."""
-    going = {"status": "Infeasible", "targetVolumeAttributesClassName": "silver"}
-    api, driver = _api(wants="", modifyVolumeStatus=going), FakeDriver()
+async def test_a_first_request_that_is_withdrawn_leaves_no_status() -> None:
+    """There is no earlier class to return to, and the driver is not called."""
+    status = {"status": "Infeasible", "targetVolumeAttributesClassName": "silver"}
+    api, driver = _api(requested="", modifyVolumeStatus=status), FakeDriver()
     assert Done() == await _modify(api, driver).reconcile(KEY)
     assert ({}, False) == (driver.mutable, "modifyVolumeStatus" in _status(api))

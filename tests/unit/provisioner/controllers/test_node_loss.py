@@ -1,4 +1,4 @@
-"""Volumes of a node that is gone: notes, letting go, and marking, on a server that remembers what was written."""
+"""Volumes of a lost node: their annotations, the deletion of their claims, and their release, step by step."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 class _Drivers:
-    """Those that report the pool."""
+    """The drivers that report the pool."""
 
     def __init__(self, *reporting: str) -> None:
         self._reporting = reporting
@@ -34,7 +34,7 @@ class _Drivers:
 
 
 class _Api(FakeApi):
-    """One that refuses to delete objects of some kinds."""
+    """An API server that forbids the deletion of objects of some kinds."""
 
     refuses: tuple[Kind, ...] = ()
 
@@ -45,7 +45,7 @@ class _Api(FakeApi):
 
 
 def _api(*objects: tuple[Kind, Json], release: bool = True, notes: Mapping[str, str] | None = None) -> _Api:
-    """A bound claim and its pod; the volume has the notes."""
+    """Return an API server with a bound claim, whose volume has the annotations `notes`."""
     noted = volume()
     noted["metadata"]["annotations"] |= notes or {}
     parameters = {"onNodeLoss": "Release"} if release else {}
@@ -59,7 +59,7 @@ def _api(*objects: tuple[Kind, Json], release: bool = True, notes: Mapping[str, 
 
 
 def _lost(*objects: tuple[Kind, Json]) -> _Api:
-    """One whose node has been gone for long."""
+    """Return an API server whose volume has been lost for a long time."""
     return _api(*objects, notes={LAST_NODE: "n/node1", LOST_SINCE: LONG_AGO})
 
 
@@ -80,8 +80,8 @@ def _notes(api: FakeApi) -> dict[str, str]:
     return {key: annotations[key] for key in (LAST_NODE, LOST_SINCE, RELEASED) if key in annotations}
 
 
-async def test_the_node_is_written_down_while_it_is_there() -> None:
-    """Once: the Node's name and UID, on volumes that may be released some day."""
+async def test_the_node_is_recorded_while_it_exists() -> None:
+    """The Node's name and UID are recorded once, on volumes that may be released later."""
     api = _api((NODE, node(POOL)))
     await _loss(api).reconcile(KEY)
     await _loss(api).reconcile(KEY)
@@ -89,16 +89,16 @@ async def test_the_node_is_written_down_while_it_is_there() -> None:
     assert 1 == len(api.writes)
 
 
-async def test_a_class_that_waits_leaves_no_trace() -> None:
-    """The default: neither notes nor Events, whether the node is there or not."""
-    for there in ([(NODE, node(POOL))], []):
-        api = _api(*there, release=False)
+async def test_a_class_that_waits_causes_no_write() -> None:
+    """By default there are neither annotations nor Events, whether the node exists or not."""
+    for existing in ([(NODE, node(POOL))], []):
+        api = _api(*existing, release=False)
         assert Done() == await _loss(api).reconcile(KEY)
         assert ([], []) == (api.writes, api.events)
 
 
-async def test_the_loss_is_noted_and_told() -> None:
-    """The note stays for another leader; the claim says what will come."""
+async def test_the_loss_is_recorded_and_reported() -> None:
+    """The annotation is for the next leader; the Event has what will be done."""
     api = _api(notes={LAST_NODE: "n/node1"})
     await _loss(api).reconcile(KEY)
     since = dt.datetime.fromisoformat(_notes(api)[LOST_SINCE])
@@ -109,8 +109,8 @@ async def test_the_loss_is_noted_and_told() -> None:
     assert "within 300 s" in message
 
 
-async def test_the_grace_is_waited_for() -> None:
-    """As long as is left of it by the note, whoever wrote that."""
+async def test_the_claim_is_deleted_only_after_the_grace() -> None:
+    """The remaining time is computed from the annotation, whichever leader wrote it."""
     since = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=100)
     api = _api(notes={LAST_NODE: "n/node1", LOST_SINCE: since.isoformat()})
     result = await _loss(api).reconcile(KEY)
@@ -119,31 +119,31 @@ async def test_the_grace_is_waited_for() -> None:
     assert [] == api.writes
 
 
-async def test_a_note_from_the_future_is_written_anew() -> None:
-    """Some clock was wrong; the wait begins again, and is never cut short."""
+async def test_a_loss_recorded_in_the_future_is_recorded_again() -> None:
+    """It comes from a wrong clock; the wait starts again, and is never shortened."""
     api = _api(notes={LAST_NODE: "n/node1", LOST_SINCE: "9999-01-01T00:00:00Z"})
     await _loss(api).reconcile(KEY)
     assert _notes(api)[LOST_SINCE] < "9999"
 
 
-async def test_a_node_that_comes_back_in_time_has_lost_nothing() -> None:
-    """Its disk in another node, too; that one is noted then."""
-    back = node(POOL)
-    back["metadata"] |= {"name": "m", "uid": "node2"}
-    for there, noted in ((node(POOL), "n/node1"), (back, "m/node2")):
-        api = _lost((NODE, there))
+async def test_a_node_that_returns_in_time_has_lost_nothing() -> None:
+    """The same holds for its disk in another node, which is then recorded."""
+    returned = node(POOL)
+    returned["metadata"] |= {"name": "m", "uid": "node2"}
+    for existing, noted in ((node(POOL), "n/node1"), (returned, "m/node2")):
+        api = _lost((NODE, existing))
         for _ in range(2):
             await _loss(api).reconcile(KEY)
         assert {LAST_NODE: noted} == _notes(api)
         assert 1 == len(api.all(CLAIM))
 
 
-async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
-    """While a finalizer holds the claim nothing is marked; then the waiting pod goes, and nobody else; then it is made anew."""
+async def test_the_claim_is_deleted_first_and_the_volume_is_released_last() -> None:
+    """While a finalizer holds the claim the volume is not released; then only the pod that waits is deleted."""
     api = _lost(_pod(), _pod("other", on="n2"), _pod("bare", owner="Job"))
-    held = api.all(CLAIM)[0]
-    held["metadata"]["finalizers"] = [CLAIM_PROTECTION]
-    api.put(CLAIM, held)
+    guarded = api.all(CLAIM)[0]
+    guarded["metadata"]["finalizers"] = [CLAIM_PROTECTION]
+    api.put(CLAIM, guarded)
     await _loss(api).reconcile(KEY)
     await _loss(api).reconcile(KEY)
     assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
@@ -162,22 +162,22 @@ async def test_the_claim_goes_first_and_the_mark_comes_last() -> None:
     assert "mooring adopt www-web-0 -n default --volume pvc-c1" in api.events[-1][2]
 
 
-def _scratch(*objects: tuple[Kind, Json], claim_there: bool) -> _Api:
-    """A lost volume whose policy is Delete, and no pod."""
+def _scratch(*objects: tuple[Kind, Json], claim_exists: bool) -> _Api:
+    """Return an API server with a lost volume whose policy is Delete, and without a pod."""
     api = _lost(*objects)
     lost = api.all(VOLUME)[0]
     lost["spec"]["persistentVolumeReclaimPolicy"] = "Delete"
     lost["status"]["phase"] = "Released"
     api.put(VOLUME, lost)
-    if not claim_there:
+    if not claim_exists:
         del api.objects[CLAIM.plural, "default", "www-web-0"]
     return api
 
 
-async def test_a_node_that_returns_after_its_claim_went_costs_no_data() -> None:
-    """I3: policy Delete; at no time between the two, and on no stale word, is the volume due for the trash."""
-    behind = _scratch((NODE, node(POOL)), claim_there=True)
-    api = _scratch((NODE, node(POOL)), claim_there=False)
+async def test_a_node_that_returns_after_its_claim_was_deleted_costs_no_data() -> None:
+    """I3: with policy Delete and a stale cache, the volume is never due for deletion in between."""
+    behind = _scratch((NODE, node(POOL)), claim_exists=True)
+    api = _scratch((NODE, node(POOL)), claim_exists=False)
     loss = NodeLoss(api, behind.caches, api.recorder, drivers=_Drivers("n"), grace=GRACE)
     await loss.reconcile(KEY)
     assert not due(api.all(VOLUME)[0])
@@ -187,26 +187,26 @@ async def test_a_node_that_returns_after_its_claim_went_costs_no_data() -> None:
     assert not due(api.all(VOLUME)[0])
 
 
-async def test_a_class_that_is_deleted_after_its_claim_went_costs_no_data() -> None:
-    """I3: nobody is left to say that the volume is kept, and it is."""
-    api = _scratch(claim_there=False)
+async def test_a_class_that_is_deleted_after_the_claim_costs_no_data() -> None:
+    """I3: without a class that decides, the volume is retained."""
+    api = _scratch(claim_exists=False)
     del api.objects[STORAGE_CLASS.plural, "", "mooring-directory"]
     await _loss(api).reconcile(KEY)
     assert RELEASED in _notes(api)
     assert not due(api.all(VOLUME)[0])
 
 
-async def test_a_node_that_returns_before_its_claim_went_ends_the_exception() -> None:
-    """What its owner deletes afterwards goes to the trash, as its policy says."""
-    api = _scratch((NODE, node(POOL)), claim_there=True)
+async def test_a_node_that_returns_before_its_claim_was_deleted_removes_the_record() -> None:
+    """A claim that its owner deletes afterwards has its volume deleted, by its policy."""
+    api = _scratch((NODE, node(POOL)), claim_exists=True)
     await _loss(api, "n").reconcile(KEY)
     assert {LAST_NODE: "n/node1"} == _notes(api)
     del api.objects[CLAIM.plural, "default", "www-web-0"]
     assert due(api.all(VOLUME)[0])
 
 
-async def test_what_nobody_wants_back_stays_as_it_is() -> None:
-    """An ordinal that was scaled away keeps its claim, or its former volume, and finds it should the node return first."""
+async def test_a_claim_that_its_set_does_not_recreate_is_not_deleted() -> None:
+    """An ordinal that was scaled away keeps its claim or former volume, and has it again when the node returns."""
     api = _lost()
     api.put(STATEFUL_SET, stateful_set(replicas=0))
     await _loss(api).reconcile(KEY)
@@ -215,43 +215,43 @@ async def test_what_nobody_wants_back_stays_as_it_is() -> None:
     assert [] == api.writes
 
 
-async def test_only_the_claim_that_was_judged_is_deleted() -> None:
-    """One of its name that came since the last look has another UID, and is not touched."""
+async def test_only_the_claim_that_was_evaluated_is_deleted() -> None:
+    """A claim of its name that was created since has another UID, and is not deleted."""
     api = _lost()
-    judged = Claim.of(api.all(CLAIM)[0])
+    evaluated = Claim.of(api.all(CLAIM)[0])
     api.put(CLAIM, claim(uid="c2"))
-    await delete_claim(api, judged)
+    await delete_claim(api, evaluated)
     assert [] == api.writes
 
 
-async def test_a_claim_that_is_bound_to_another_volume_keeps_that() -> None:
-    """I3: the volume on the lost node was made for it, and lost the race; the one that it has is whole."""
+async def test_a_claim_that_is_bound_to_another_volume_is_not_deleted() -> None:
+    """I3: the volume on the lost node lost the bind race for the claim; the bound one is available."""
     api = _lost(_pod())
     api.put(CLAIM, claim(phase="Bound", volumeName="pvc-c9"))
     assert Done() == await _loss(api).reconcile(KEY)
     assert ([], []) == (api.writes, api.events)
 
 
-async def test_a_pod_whose_claim_is_there_is_left_alone() -> None:
-    """Also when that came since the last look: the pod starts with it."""
+async def test_a_pod_whose_claim_exists_is_not_deleted() -> None:
+    """The claim may have been created since the decision: the pod starts with it."""
     api = _lost(_pod())
     api.put(CLAIM, claim(uid="c2"))
     assert [] == await delete_waiting_pods(api, namespace="default", claim="www-web-0")
     assert [] == api.writes
 
 
-async def test_a_claim_that_is_going_takes_nothing_over() -> None:
-    """Of the same name, and not the one that had the volume: it is waited for."""
+async def test_the_volume_is_not_released_for_a_claim_that_is_being_deleted() -> None:
+    """It has the name of the claim, and another UID: its deletion is awaited."""
     api = _lost()
-    going = claim(uid="c2")
-    going["metadata"]["deletionTimestamp"] = LONG_AGO
-    api.put(CLAIM, going)
+    deleting = claim(uid="c2")
+    deleting["metadata"]["deletionTimestamp"] = LONG_AGO
+    api.put(CLAIM, deleting)
     await _loss(api).reconcile(KEY)
     assert RELEASED not in _notes(api)
 
 
-async def test_a_claim_made_anew_meanwhile_is_left_alone() -> None:
-    """It has another UID: neither it nor its pod is deleted, and the old volume is marked."""
+async def test_a_claim_recreated_meanwhile_is_not_deleted() -> None:
+    """It has another UID: neither it nor its pod is deleted, and the old volume is released."""
     api = _lost(_pod())
     api.put(CLAIM, claim(uid="c2"))
     await _loss(api).reconcile(KEY)
@@ -259,8 +259,8 @@ async def test_a_claim_made_anew_meanwhile_is_left_alone() -> None:
     assert RELEASED in _notes(api)
 
 
-async def test_what_was_released_is_not_looked_at_again() -> None:
-    """Also when its node comes back: what that means is for an admin to say."""
+async def test_a_released_volume_is_not_changed_again() -> None:
+    """This also holds when its node returns: an admin decides what is done with it."""
     api = _lost()
     api.put(CLAIM, claim(uid="c2"))
     await _loss(api).reconcile(KEY)
@@ -271,8 +271,8 @@ async def test_what_was_released_is_not_looked_at_again() -> None:
 
 
 @pytest.mark.limit("deleted-node-is-lost")
-async def test_a_node_that_was_deleted_is_taken_for_gone() -> None:
-    """Its pod may still run there, for all that anybody knows; a Node that is there, ready or not, keeps its claims."""
+async def test_a_deleted_node_counts_as_lost() -> None:
+    """Its pod may still run there, which is unknown; an existing Node, ready or not, keeps its claims."""
     api = _lost(_pod("former", on="n"))
     await _loss(api).reconcile(KEY)
     assert [("delete", CLAIM.plural, "www-web-0")] == api.writes
@@ -284,16 +284,16 @@ async def test_a_node_that_was_deleted_is_taken_for_gone() -> None:
 
 
 LATE: dict[str, tuple[Kind, Json]] = {
-    "the node is there": (NODE, node()),
+    "the node exists": (NODE, node()),
     "a node has the pool": (NODE, node(POOL) | {"metadata": node(POOL)["metadata"] | {"name": "m", "uid": "node2"}}),
-    "the class says Wait": (STORAGE_CLASS, storage_class()),
+    "the class waits": (STORAGE_CLASS, storage_class()),
     "the claim is another": (CLAIM, claim(uid="c2")),
 }
 
 
 @pytest.mark.parametrize("case", LATE)
-async def test_the_api_itself_has_the_last_word(case: str) -> None:
-    """What the caches do not know yet keeps the claim; then it is looked at again."""
+async def test_the_api_server_decides_when_a_cache_is_stale(case: str) -> None:
+    """What the caches have not received yet keeps the claim, and the volume is reconciled again."""
     behind, api = _lost(), _lost()
     api.put(*LATE[case])
     loss = NodeLoss(api, behind.caches, api.recorder, drivers=_Drivers(), grace=GRACE)
@@ -302,15 +302,15 @@ async def test_the_api_itself_has_the_last_word(case: str) -> None:
 
 
 async def test_a_disk_that_a_driver_reports_is_not_lost() -> None:
-    """Though no Node has its label: of a copied disk that is taken away from both."""
+    """This holds without a Node with its label, as for a duplicate pool, whose label is removed from both nodes."""
     api = _lost()
     await _loss(api, "m", "o").reconcile(KEY)
     assert 1 == len(api.all(CLAIM))
     assert {LAST_NODE: "n/node1"} == _notes(api)
 
 
-async def test_without_the_right_the_claim_says_what_to_do() -> None:
-    """Both ways out; it is tried again, slowly, and said once."""
+async def test_without_the_permission_the_event_has_the_next_step() -> None:
+    """It names both remedies; the deletion is retried slowly, and reported once."""
     api = _lost(_pod())
     api.refuses = (CLAIM, POD)
     loss = _loss(api)
@@ -319,14 +319,14 @@ async def test_without_the_right_the_claim_says_what_to_do() -> None:
         assert isinstance(result, RequeueAfter)
         assert result.seconds >= 60
     [(kind, reason, message)] = api.events
-    assert ("Warning", "ClaimKept") == (kind, reason)
+    assert ("Warning", "ClaimRetained") == (kind, reason)
     for word in ("pvc-c1", "node n,", "release-on-node-loss", "kubectl -n default delete pvc www-web-0"):
         assert word in message
     assert [] == api.writes
 
 
-async def test_a_claim_deleted_by_hand_needs_no_right() -> None:
-    """The pod, which may not be deleted either, says what to do; when the claim is there anew, the volume is marked."""
+async def test_a_claim_deleted_by_hand_needs_no_permission() -> None:
+    """The Event of the pod has the next step; once the claim is recreated, the volume is released."""
     api = _lost(_pod())
     del api.objects[CLAIM.plural, "default", "www-web-0"]
     api.refuses = (CLAIM, POD)
@@ -339,11 +339,11 @@ async def test_a_claim_deleted_by_hand_needs_no_right() -> None:
 
 
 @pytest.mark.limit("node-loss-sets")
-async def test_a_claim_that_nobody_makes_anew_is_left() -> None:
-    """Deleting the claim of a Deployment would end it for good; its owner is told instead."""
-    going = stateful_set()
-    going["metadata"]["deletionTimestamp"] = LONG_AGO
-    for sets in ([], [going]):
+async def test_a_claim_without_a_set_is_not_deleted() -> None:
+    """Deleting the claim of a Deployment would be final; an Event informs its owner instead."""
+    deleting = stateful_set()
+    deleting["metadata"]["deletionTimestamp"] = LONG_AGO
+    for sets in ([], [deleting]):
         api = _lost()
         del api.objects[STATEFUL_SET.plural, "default", "web"]
         for each in sets:
@@ -351,12 +351,12 @@ async def test_a_claim_that_nobody_makes_anew_is_left() -> None:
         await _loss(api).reconcile(KEY)
         assert [] == api.writes
         [(_, reason, message)] = api.events
-        assert "ClaimKept" == reason
+        assert "ClaimRetained" == reason
         assert "no StatefulSet wants it now" in message
 
 
-async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> None:
-    """An empty volume beside one that still waits starts no pod, and parts the ordinal's data when the node returns."""
+async def test_the_claims_of_an_ordinal_are_deleted_together_or_not_at_all() -> None:
+    """No pod starts with one new volume and one that waits, and the ordinal's data would be on two nodes later."""
     two = stateful_set()
     two["spec"]["volumeClaimTemplates"].append({"metadata": {"name": "logs"}, "spec": {}})
     other, logs = volume(), claim(uid="c9", volumeName="pvc-c9", storageClassName="waits")
@@ -367,7 +367,7 @@ async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> N
     await _loss(api).reconcile(KEY)
     assert [] == api.writes
     [(_, reason, message)] = api.events
-    assert "ClaimKept" == reason
+    assert "ClaimRetained" == reason
     assert "its pod needs claim logs-web-0, too" in message
 
     releases = storage_class(onNodeLoss="Release")
@@ -378,22 +378,22 @@ async def test_the_claims_of_an_ordinal_are_let_go_together_or_not_at_all() -> N
 
 
 def _two_templates(*, phase: str, **parameters: str) -> tuple[_Api, Json]:
-    """The set has a second template, of a class with these parameters, whose claim is not there; and its former volume."""
-    kept = storage_class(**parameters)
-    kept["metadata"]["name"] = "waits"
+    """Return an API server whose set has a second template, whose claim is missing, and the claim's former volume."""
+    retained = storage_class(**parameters)
+    retained["metadata"]["name"] = "waits"
     former = volume(phase=phase, claim_uid="c8")
     former["metadata"] |= {"name": "pvc-c8", "uid": "v8"}
     former["spec"]["storageClassName"] = "waits"
     former["spec"]["claimRef"]["name"] = "logs-web-0"
-    api = _lost((STATEFUL_SET, stateful_set("www", "logs")), (STORAGE_CLASS, kept), (VOLUME, former))
+    api = _lost((STATEFUL_SET, stateful_set("www", "logs")), (STORAGE_CLASS, retained), (VOLUME, former))
     return api, former
 
 
-@pytest.mark.parametrize("there", [False, True])
-async def test_a_former_volume_on_the_lost_node_holds_its_ordinal_back(there: bool) -> None:
-    """Its claim, missing or unbound, will wait for it, as a bound one would."""
+@pytest.mark.parametrize("existing", [False, True])
+async def test_a_former_volume_on_the_lost_node_blocks_its_ordinal(existing: bool) -> None:
+    """Its claim, missing or unbound, will wait for it, like a bound one."""
     api, _ = _two_templates(phase="Released")
-    if there:
+    if existing:
         logs = claim(uid="c9", storageClassName="waits")
         logs["metadata"]["name"] = "logs-web-0"
         api.put(CLAIM, logs)
@@ -402,8 +402,8 @@ async def test_a_former_volume_on_the_lost_node_holds_its_ordinal_back(there: bo
     assert "its pod needs claim logs-web-0, too" in api.events[0][2]
 
 
-async def test_only_what_a_claim_will_wait_for_holds_its_ordinal_back() -> None:
-    """Not a volume that was released, nor one of a class that releases or gives nothing back; nor one that the claim has none of."""
+async def test_only_a_volume_that_a_claim_waits_for_blocks_its_ordinal() -> None:
+    """Not a released volume, nor one of a class that releases or never adopts, nor a former one of a bound claim."""
     released, marked = _two_templates(phase="Released")
     marked["metadata"]["annotations"][RELEASED] = LONG_AGO
     released.put(VOLUME, marked)
@@ -421,20 +421,20 @@ async def test_only_what_a_claim_will_wait_for_holds_its_ordinal_back() -> None:
         assert ("delete", CLAIM.plural, "www-web-0") == api.writes[0]
 
 
-async def test_a_node_wakes_the_volumes_that_it_has_or_had() -> None:
-    """By its labels, and by its name in their notes."""
+async def test_a_node_triggers_the_volumes_that_it_has_or_had() -> None:
+    """They are found by its labels, and by its name in their annotations."""
     api = _api(notes={LAST_NODE: "m/x"})
-    wakes = _loss(api).watches()[NODE]
-    assert [KEY] == list(wakes(node(POOL)))
-    assert [] == list(wakes(node()))
-    assert [KEY] == list(wakes({"metadata": {"name": "m"}}))
+    triggered = _loss(api).watches()[NODE]
+    assert [KEY] == list(triggered(node(POOL)))
+    assert [] == list(triggered(node()))
+    assert [KEY] == list(triggered({"metadata": {"name": "m"}}))
 
 
-async def test_a_claim_of_the_name_and_its_set_wake_the_volume() -> None:
-    """A claim that was made anew names no volume yet; a set that is scaled up wants its ordinals back."""
+async def test_a_claim_of_the_name_and_its_set_trigger_the_volume() -> None:
+    """A recreated claim names no volume yet; a set that is scaled up recreates its ordinals."""
     api = _lost()
-    wakes = _loss(api).watches()
-    assert [KEY] == list(wakes[CLAIM](claim(uid="c2")))
-    assert [KEY] == list(wakes[STATEFUL_SET](stateful_set(replicas=1)))
-    assert [] == list(wakes[STATEFUL_SET](stateful_set(replicas=0)))
-    assert [KEY] == list(wakes[STORAGE_CLASS](storage_class()))
+    triggered = _loss(api).watches()
+    assert [KEY] == list(triggered[CLAIM](claim(uid="c2")))
+    assert [KEY] == list(triggered[STATEFUL_SET](stateful_set(replicas=1)))
+    assert [] == list(triggered[STATEFUL_SET](stateful_set(replicas=0)))
+    assert [KEY] == list(triggered[STORAGE_CLASS](storage_class()))

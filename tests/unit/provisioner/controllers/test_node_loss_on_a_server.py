@@ -1,4 +1,4 @@
-"""A node is lost under a StatefulSet, with all controllers that take part, on the embedded API server and two drivers."""
+"""Loss of a node under a StatefulSet, with all its controllers, on the embedded API server and two drivers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -39,16 +39,16 @@ NAME = "www-web-0"
 
 
 class _Driver(FakeDriver):
-    """One of several, of which the fleet is the fence; `away` when its machine is off."""
+    """One of several drivers, for which the registry is the fence; `unavailable` when its node is off."""
 
-    away = False
+    unavailable = False
 
-    async def create_volume(self, **asked: Any) -> Created:
-        return await super().create_volume(may_have_former=False, **asked)
+    async def create_volume(self, **options: Any) -> Created:
+        return await super().create_volume(may_have_former=False, **options)
 
     def _answer(self) -> None:
-        if self.away:
-            raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
+        if self.unavailable:
+            raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="unavailable")
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         self._answer()
@@ -68,38 +68,38 @@ class _Driver(FakeDriver):
 
 
 @dataclass
-class World:
-    """A server, the fleet, and what befalls the nodes."""
+class Harness:
+    """An API server, the driver registry, and the events of nodes."""
 
     api: KubeTransport
     registry: DriverRegistry
 
-    async def plug_in(self, name: str, driver: FakeDriver) -> None:
-        """A node that is ready, and its driver."""
+    async def add_node(self, name: str, driver: FakeDriver) -> None:
+        """Create a ready Node, and register its driver."""
         self.registry.join(name, cast(DriverClient, driver))
         await self.api.create(NODE, {"metadata": {"name": name}})
         ready = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
         await self.api.patch(NODE, name, ready, subresource="status")
 
-    async def lose(self, name: str, driver: _Driver) -> None:
-        """It is off, its Node is deleted, and then its pods are, as by kube-controller-manager."""
-        driver.away = True
+    async def lose_node(self, name: str, driver: _Driver) -> None:
+        """Make the driver unavailable, delete the Node, then delete its pods as kube-controller-manager does."""
+        driver.unavailable = True
         await self.registry.refresh()
         await self.api.delete(NODE, name)
         for pod in (await self.api.list(POD, namespace="default")).items:
             if pod["spec"].get("nodeName") == name:
                 await self.api.delete(POD, pod["metadata"]["name"], namespace="default", grace_seconds=0)
 
-    async def make_set(self) -> None:
-        """One pod, one claim."""
-        wanted = stateful_set(1)
-        del wanted["metadata"]["uid"]
-        [template] = wanted["spec"]["volumeClaimTemplates"]
+    async def create_set(self) -> None:
+        """Create a StatefulSet with one pod and one claim."""
+        desired = stateful_set(1)
+        del desired["metadata"]["uid"]
+        [template] = desired["spec"]["volumeClaimTemplates"]
         template["spec"]["storageClassName"] = "mooring-directory"
-        await self.api.create(STATEFUL_SET, wanted)
+        await self.api.create(STATEFUL_SET, desired)
 
     async def bound(self, pool: str) -> Json:
-        """Wait until the claim has a volume of this pool, and its pod a node; the claim."""
+        """Wait until the claim has a volume of this pool, and its pod a node; return the claim."""
 
         async def check() -> bool:
             claim = await self.api.get(CLAIM, NAME, "default")
@@ -112,7 +112,7 @@ class World:
         return await self.api.get(CLAIM, NAME, "default")
 
     async def annotations(self, volume: str) -> dict[str, str]:
-        """The volume's."""
+        """Return the volume's annotations."""
         found: dict[str, str] = (await self.api.get(VOLUME, volume))["metadata"]["annotations"]
         return found
 
@@ -125,15 +125,15 @@ async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
                     if await check():
                         return
                 except (ApiError, KeyError):
-                    pass  # it is not there yet
+                    pass  # the object does not exist yet
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"waited in vain until {what}") from None
+        raise AssertionError(f"timed out waiting until {what}") from None
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
-    """The controllers, running; a loss counts at once."""
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
+    """The running controllers; a node counts as lost at once."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t") as port:
         config = {
@@ -146,9 +146,9 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         }
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
         transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
-        made = storage_class(onNodeLoss="Release")
-        del made["metadata"]["uid"]
-        await transport.create(STORAGE_CLASS, made)
+        created = storage_class(onNodeLoss="Release")
+        del created["metadata"]["uid"]
+        await transport.create(STORAGE_CLASS, created)
         caches = Caches()
         registry = DriverRegistry(gone=lambda node: caches[NODE].get(node) is None)
         recorder = Recorder(transport, "mooring")
@@ -168,7 +168,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         )
         running = asyncio.create_task(plane.run())
         try:
-            yield World(transport, registry)
+            yield Harness(transport, registry)
         finally:
             running.cancel()
             await asyncio.wait([running])
@@ -176,53 +176,53 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     store.close()
 
 
-async def test_an_ordinal_starts_elsewhere_and_its_volume_is_kept(world: World) -> None:
-    """The claim is made anew with a new volume; when the disk comes back nothing changes hands."""
+async def test_an_ordinal_starts_on_another_node_and_its_volume_is_retained(harness: Harness) -> None:
+    """The claim is recreated with a new volume; when the disk returns, the claim keeps its new one."""
     first, second = _Driver(POOL), _Driver(OTHER)
-    await world.plug_in("a", first)
-    await world.make_set()
-    before = await world.bound(POOL)
+    await harness.add_node("a", first)
+    await harness.create_set()
+    before = await harness.bound(POOL)
     old = before["spec"]["volumeName"]
 
     async def noted() -> bool:
-        return (await world.annotations(old))[LAST_NODE].startswith("a/")
+        return (await harness.annotations(old))[LAST_NODE].startswith("a/")
 
-    await _until(noted, "the node is noted")
-    await world.registry.refresh()
-    await world.plug_in("b", second)
-    await world.lose("a", first)
-    after = await world.bound(OTHER)
+    await _until(noted, "the node is recorded")
+    await harness.registry.refresh()
+    await harness.add_node("b", second)
+    await harness.lose_node("a", first)
+    after = await harness.bound(OTHER)
     assert before["metadata"]["uid"] != after["metadata"]["uid"]
-    assert RELEASED in await world.annotations(old)
+    assert RELEASED in await harness.annotations(old)
 
-    first.away = False
-    await world.plug_in("a", first)
+    first.unavailable = False
+    await harness.add_node("a", first)
 
-    async def told() -> bool:
-        [manifest] = first.living.values()
+    async def recorded() -> bool:
+        [manifest] = first.live.values()
         return RELEASED in manifest.holder.labels
 
-    await _until(told, "the driver that came back knows")
-    assert after["spec"] == (await world.bound(OTHER))["spec"]
-    assert (1, 1) == (len(first.living), len(second.living))
+    await _until(recorded, "the returned driver has recorded the release")
+    assert after["spec"] == (await harness.bound(OTHER))["spec"]
+    assert (1, 1) == (len(first.live), len(second.live))
 
 
-async def test_a_node_that_is_only_away_keeps_its_claims(world: World) -> None:
-    """Its Node is there: whatever its driver and its pods do, the claim stays with its volume."""
+async def test_a_node_that_is_only_unavailable_keeps_its_claims(harness: Harness) -> None:
+    """Its Node exists: whatever its driver and its pods do, the claim stays bound to its volume."""
     first, second = _Driver(POOL), _Driver(OTHER)
-    await world.plug_in("a", first)
-    await world.make_set()
-    before = await world.bound(POOL)
-    await world.plug_in("b", second)
-    world.registry.leave("a")
+    await harness.add_node("a", first)
+    await harness.create_set()
+    before = await harness.bound(POOL)
+    await harness.add_node("b", second)
+    harness.registry.leave("a")
     unready = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
-    await world.api.patch(NODE, "a", unready, subresource="status")
-    await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    await harness.api.patch(NODE, "a", unready, subresource="status")
+    await harness.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
 
     async def unplaced() -> bool:
-        pod = await world.api.get(POD, "web-0", "default")
+        pod = await harness.api.get(POD, "web-0", "default")
         return "nodeName" not in pod["spec"] and bool(pod["status"]["conditions"])
 
     await _until(unplaced, "the pod waits")
-    assert before["metadata"]["uid"] == (await world.api.get(CLAIM, NAME, "default"))["metadata"]["uid"]
-    assert {} == second.living
+    assert before["metadata"]["uid"] == (await harness.api.get(CLAIM, NAME, "default"))["metadata"]["uid"]
+    assert {} == second.live

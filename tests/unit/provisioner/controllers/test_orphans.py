@@ -1,4 +1,4 @@
-"""Volumes that nobody waits for any more."""
+"""Orphans, which no claim waits for."""
 
 import pytest
 
@@ -17,8 +17,8 @@ LABELS = {
 }
 
 
-async def _left(policy: str, *objects: tuple[Kind, Json], state: str = "ready") -> int:
-    """How many volumes are left of one whose holder has the policy."""
+async def _remaining(policy: str, *objects: tuple[Kind, Json], state: str = "ready") -> int:
+    """Return how many volumes remain of one whose owner record has the policy."""
     driver = FakeDriver()
     await driver.create_volume(
         name="pvc-c1",
@@ -29,17 +29,17 @@ async def _left(policy: str, *objects: tuple[Kind, Json], state: str = "ready") 
         segments={},
         may_have_former=False,
     )
-    for manifest in driver.living.values():
+    for manifest in driver.live.values():
         manifest.state = state
     api = FakeApi((NODE, node()), (NAMESPACE, namespace("kube-system", "k")), *objects)
     await Orphans(api, api.caches, drivers=driver).reconcile(("", "kube-system"))
-    return len(driver.living)
+    return len(driver.live)
 
 
-async def test_a_volume_whose_claim_went_before_its_object_was_saved_is_deleted() -> None:
-    """I6: with policy Delete neither claim nor object means that nobody will ever delete it otherwise."""
-    assert 0 == await _left("Delete")
-    assert 0 == await _left("Delete", (CLAIM, claim(uid="c2")))
+async def test_a_volume_whose_claim_was_deleted_before_its_pv_was_created_is_deleted() -> None:
+    """I6: with policy Delete and neither claim nor PersistentVolume, no other controller would ever delete it."""
+    assert 0 == await _remaining("Delete")
+    assert 0 == await _remaining("Delete", (CLAIM, claim(uid="c2")))
 
 
 @pytest.mark.parametrize(
@@ -50,14 +50,14 @@ async def test_a_volume_whose_claim_went_before_its_object_was_saved_is_deleted(
         ("Delete", [(VOLUME, volume())]),
     ],
 )
-async def test_a_volume_that_somebody_owns_stays(policy: str, objects: list[tuple[Kind, Json]]) -> None:
-    """I3: a retained volume, one whose claim waits for it, and one that has its object are not touched."""
-    assert 1 == await _left(policy, *objects)
+async def test_a_volume_with_an_owner_is_not_deleted(policy: str, objects: list[tuple[Kind, Json]]) -> None:
+    """I3: a retained volume, one whose claim waits for it, and one with a PersistentVolume are not deleted."""
+    assert 1 == await _remaining(policy, *objects)
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
-async def test_a_volume_whose_making_was_interrupted_goes_with_its_claim(policy: str) -> None:
-    """I6: nobody ever had it, so no claim will ever find it; while its own claim waits, the making goes on."""
-    assert 0 == await _left(policy, state="creating")
-    assert 1 == await _left(policy, (CLAIM, claim()), state="creating")
-    assert 1 == await _left(policy, (VOLUME, volume()), state="creating")
+async def test_an_unfinished_volume_is_deleted_with_its_claim(policy: str) -> None:
+    """I6: no claim was ever bound to it, so none will adopt it; while its claim waits, the creation continues."""
+    assert 0 == await _remaining(policy, state="creating")
+    assert 1 == await _remaining(policy, (CLAIM, claim()), state="creating")
+    assert 1 == await _remaining(policy, (VOLUME, volume()), state="creating")

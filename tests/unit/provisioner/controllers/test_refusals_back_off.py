@@ -1,4 +1,4 @@
-"""What cannot succeed is asked more and more slowly, and reported once for each reason, whatever wakes the claim."""
+"""A refused request is retried with growing backoff and reported once for each reason, whatever triggers the claim."""
 
 import asyncio
 from typing import cast
@@ -29,7 +29,7 @@ Code = grpc.StatusCode
 
 
 class _Refusing(FakeDriver):
-    """Refuses every volume, each time with another byte count."""
+    """A driver that refuses every volume, each time with another amount in the message."""
 
     def __init__(self, code: Code) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class _Refusing(FakeDriver):
         raise RpcError(code=self.code, message=f"pool local has {1000 - self.calls}Mi left of {self.calls} bytes")
 
 
-def _placed() -> Json:
+def _scheduled() -> Json:
     found = claim()
     found["metadata"]["annotations"] = {
         "volume.kubernetes.io/selected-node": "n",
@@ -52,7 +52,7 @@ def _placed() -> Json:
 
 def _api() -> FakeApi:
     return FakeApi(
-        (CLAIM, _placed()),
+        (CLAIM, _scheduled()),
         (NAMESPACE, namespace()),
         (NODE, node(POOL)),
         (STORAGE_CLASS, storage_class()),
@@ -67,8 +67,8 @@ async def _pause(controller: Claims) -> float:
 
 
 @pytest.mark.parametrize("code", [Code.INTERNAL, Code.RESOURCE_EXHAUSTED, Code.INVALID_ARGUMENT, Code.OUT_OF_RANGE])
-async def test_a_refused_claim_that_is_woken_is_not_asked_for_again_before_its_time(code: Code) -> None:
-    """One call, one Event and one line in the log, however often something wakes the claim."""
+async def test_a_trigger_does_not_shorten_the_backoff(code: Code) -> None:
+    """There is one call, one Event and one line in the log, however often the claim is triggered."""
     api, driver = _api(), _Refusing(code)
     controller = Claims(api, api.caches, api.recorder, drivers=driver)
 
@@ -80,8 +80,8 @@ async def test_a_refused_claim_that_is_woken_is_not_asked_for_again_before_its_t
     assert all(pause <= pauses[0] for pause in pauses)
 
 
-async def test_what_a_refusal_depends_on_lets_it_be_asked_again_at_once() -> None:
-    """A pool that comes, or another request, need not wait; the Event is still the same one."""
+async def test_a_changed_request_is_tried_at_once() -> None:
+    """A new pool or another request need not wait; the Event is still the same one."""
     api, driver = _api(), _Refusing(Code.INTERNAL)
     controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await _pause(controller)
@@ -106,7 +106,7 @@ CHANGED: dict[str, Json] = {
 
 @pytest.mark.parametrize("what", CHANGED)
 async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
-    """Every field of a class is part of what was asked."""
+    """Every field of a class is part of the request."""
     api, driver = _api(), _Refusing(Code.INVALID_ARGUMENT)
     controller = Claims(api, api.caches, api.recorder, drivers=driver)
     await _pause(controller)
@@ -116,14 +116,14 @@ async def test_a_corrected_class_is_tried_at_once(what: str) -> None:
     assert driver.calls == 2
 
 
-async def test_what_is_not_found_is_looked_for_again_soon() -> None:
-    """NOT_FOUND is about what was observed, such as a trash entry that was purged, and not about what was asked."""
+async def test_not_found_is_retried_soon() -> None:
+    """NOT_FOUND is about the observed state, such as a purged trash entry, and not about the request."""
     api, driver = _api(), _Refusing(Code.NOT_FOUND)
     assert await _pause(Claims(api, api.caches, api.recorder, drivers=driver)) == FAILED_SECONDS
 
 
-async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice as long each time; where it is room that is missing, not as long."""
+async def test_the_backoff_doubles_up_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After RESOURCE_EXHAUSTED the longest backoff is shorter."""
     for code, longest in ((Code.INTERNAL, INFEASIBLE_SECONDS), (Code.RESOURCE_EXHAUSTED, CAPACITY_SECONDS)):
         api, driver = _api(), _Refusing(code)
         controller = Claims(api, api.caches, api.recorder, drivers=driver)
@@ -136,8 +136,8 @@ async def test_pauses_grow_to_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
         assert pauses[-1] == longest
 
 
-async def test_failures_of_objects_without_number_are_not_all_remembered() -> None:
-    """The memory is bounded; what is forgotten starts from the first pause."""
+async def test_the_number_of_remembered_failures_is_limited() -> None:
+    """A forgotten object starts with the first backoff."""
     known = Backoff()
     for number in range(backoff.MOST + 10):
         known.failed(str(number), "x", slowly=False)
@@ -150,9 +150,9 @@ amounts = st.from_regex(r"\A[0-9]{1,12}(Ki|Mi|Gi|Ti|)\Z")
 
 
 @given(first=amounts, second=amounts)
-def test_messages_that_differ_in_amounts_are_the_same_and_names_are_not_amounts(first: str, second: str) -> None:
-    """One Event for all byte counts; a volume's, claim's or pod's name tells two messages apart."""
-    message = "no pool has {} left (most room: {}); volume pvc-12-{name} of www-web-{name} is v1.{name}"
+def test_messages_that_differ_in_amounts_only_are_equal(first: str, second: str) -> None:
+    """There is one Event for all amounts; the name of a volume, claim or pod distinguishes two messages."""
+    message = "no pool has {} left (largest: {}); volume pvc-12-{name} of www-web-{name} is v1.{name}"
 
     assert without_amounts(message.format(first, first, name=1)) == without_amounts(message.format(second, 7, name=1))
     assert without_amounts(message.format(first, 1, name=1)) != without_amounts(message.format(first, 1, name=2))
@@ -166,7 +166,7 @@ NAMES = ("www-web-1", "v1.2", "pvc-7", "n1", "ext4", "node2", "11111111-1111-111
 
 
 @pytest.mark.parametrize("text", VARYING)
-def test_what_is_another_one_at_each_try_makes_no_new_message(text: str) -> None:
+def test_values_that_differ_at_each_attempt_make_no_new_message(text: str) -> None:
     """Times, durations, sizes, process ids and the number of a loop device."""
     other = text.translate(str.maketrans("1234567", "7654321"))
 
@@ -175,27 +175,27 @@ def test_what_is_another_one_at_each_try_makes_no_new_message(text: str) -> None
 
 
 @pytest.mark.parametrize("text", NAMES)
-def test_names_tell_messages_apart(text: str) -> None:
-    """Whatever digits are in them."""
+def test_names_distinguish_messages(text: str) -> None:
+    """Digits in names are not amounts."""
     assert without_amounts(f"x {text}: no") == f"x {text}: no"
 
 
-async def test_an_event_is_recorded_again_before_the_server_drops_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What still holds can be read as long as it holds; and it is nothing new."""
+async def test_an_event_is_recorded_again_before_the_server_deletes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A condition that persists has an Event, which does not count as new."""
     api = FakeApi()
-    announcer = EventDeduplicator(api.recorder)
-    said = [await announcer.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    deduplicator = EventDeduplicator(api.recorder)
+    recorded = [await deduplicator.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
     monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1e9)
-    said += [await announcer.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
+    recorded += [await deduplicator.report(claim(), warning=True, reason="R", message="full") for _ in range(3)]
 
-    assert (said, len(api.events)) == ([True] + [False] * 5, 2)
+    assert (recorded, len(api.events)) == ([True] + [False] * 5, 2)
 
 
-async def test_the_last_amounts_are_the_ones_that_the_event_shows() -> None:
-    """An Event that is counted tells what is so now."""
+async def test_a_counted_event_has_the_latest_amounts() -> None:
+    """A repeated Event has the present message."""
     api = FakeApi()
     recorder = Recorder(cast("Transport", api), "test")
-    for room in ("3Mi", "2Mi"):
-        await recorder.record(claim(), type="Warning", reason="ProvisioningFailed", message=f"{room} left")
+    for amount in ("3Mi", "2Mi"):
+        await recorder.record(claim(), type="Warning", reason="ProvisioningFailed", message=f"{amount} left")
 
     assert [(each["message"], each["count"]) for each in api.all(EVENT, "default")] == [("2Mi left", 2)]

@@ -1,4 +1,4 @@
-"""Former volumes of one pod's claims, given back together by the controller."""
+"""Former volumes of one pod's claims, which the controller adopts together."""
 
 import datetime as dt
 
@@ -18,7 +18,7 @@ from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume
 
 KEYS = {"www": ("default", "www-web-0"), "logs": ("default", "logs-web-0")}
-AWAY = "8f9f6a52-5d53-4d3f-8ac5-70f3ad2c4a22"
+UNAVAILABLE = "8f9f6a52-5d53-4d3f-8ac5-70f3ad2c4a22"
 
 
 def _claim(template: str, *, age: int = 0) -> Json:
@@ -48,12 +48,12 @@ async def _reconcile(api: FakeApi, *templates: str) -> None:
 
 
 def _named(api: FakeApi) -> dict[str, str]:
-    """Volume → the UID of the claim that it names."""
+    """Return volume → the UID in its claimRef."""
     return {each["metadata"]["name"]: each["spec"]["claimRef"]["uid"] for each in api.all(VOLUME)}
 
 
-async def test_both_come_back() -> None:
-    """Each by its own patch, and with an Event."""
+async def test_both_volumes_are_adopted() -> None:
+    """Each by a separate patch, and with an Event."""
     api = _api(*((CLAIM, _claim(each)) for each in KEYS), *((VOLUME, _volume(each)) for each in KEYS))
     await _reconcile(api, "www", "logs")
     assert {"pv-www": "www-new", "pv-logs": "logs-new"} == _named(api)
@@ -61,38 +61,40 @@ async def test_both_come_back() -> None:
 
 
 @pytest.mark.parametrize("order", [("www", "logs"), ("logs", "www")])
-async def test_neither_comes_back_while_the_disk_of_one_is_away(order: tuple[str, str]) -> None:
-    """Whichever is looked at first; and each says what it waits for."""
+async def test_no_volume_is_adopted_while_the_disk_of_one_is_unavailable(order: tuple[str, str]) -> None:
+    """The order does not matter; each claim has an Event with the reason."""
     api = _api(
-        *((CLAIM, _claim(each)) for each in KEYS), (VOLUME, _volume("www")), (VOLUME, _volume("logs", pool=AWAY))
+        *((CLAIM, _claim(each)) for each in KEYS), (VOLUME, _volume("www")), (VOLUME, _volume("logs", pool=UNAVAILABLE))
     )
     await _reconcile(api, *order)
     assert {"pv-www": "www-old", "pv-logs": "logs-old"} == _named(api)
     assert {"FormerVolumeBlocked"} == {reason for _, reason, _ in api.events}
 
 
-async def test_the_second_follows_after_the_controller_ended_in_between() -> None:
-    """What the first was given counts as its own."""
+async def test_the_second_volume_is_adopted_after_a_restart_in_between() -> None:
+    """The volume that the first claim adopted counts as the claim's volume."""
     api = _api(*((CLAIM, _claim(each)) for each in KEYS), *((VOLUME, _volume(each)) for each in KEYS))
     await _reconcile(api, "www")
     await _reconcile(api, "logs")
     assert {"pv-www": "www-new", "pv-logs": "logs-new"} == _named(api)
 
 
-async def test_the_first_is_taken_back_when_the_second_cannot_follow() -> None:
-    """The controller ended in between, and the other's disk went meanwhile; nothing is bound yet."""
-    given = _volume("www")
-    told = [Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in ("www-old", "www-new")]
-    given["metadata"]["annotations"][HISTORY] = history.write(told)
-    given["spec"]["claimRef"]["uid"] = "www-new"
-    api = _api(*((CLAIM, _claim(each)) for each in KEYS), (VOLUME, given), (VOLUME, _volume("logs", pool=AWAY)))
+async def test_the_first_adoption_is_reverted_when_the_second_is_impossible() -> None:
+    """The controller stopped in between, and the other disk became unavailable; no claim is bound yet."""
+    adopted = _volume("www")
+    owners = [Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in ("www-old", "www-new")]
+    adopted["metadata"]["annotations"][HISTORY] = history.write(owners)
+    adopted["spec"]["claimRef"]["uid"] = "www-new"
+    api = _api(
+        *((CLAIM, _claim(each)) for each in KEYS), (VOLUME, adopted), (VOLUME, _volume("logs", pool=UNAVAILABLE))
+    )
     await _reconcile(api, "www", "logs", "www")
     assert {"pv-www": "www-old", "pv-logs": "logs-old"} == _named(api)
 
 
 @pytest.mark.parametrize(("age", "events"), [(0, 0), (60, 1)])
-async def test_a_claim_that_the_set_is_about_to_make_is_worth_no_event(age: int, events: int) -> None:
-    """A StatefulSet makes the claims of a pod one after the other; only one that does not come is told of."""
+async def test_a_claim_that_the_set_is_about_to_create_causes_no_event(age: int, events: int) -> None:
+    """A StatefulSet creates the claims of a pod one after the other; only a claim that stays missing is reported."""
     api = _api((CLAIM, _claim("www", age=age)), (VOLUME, _volume("www")))
     await _reconcile(api, "www")
     assert {"pv-www": "www-old"} == _named(api)
@@ -100,11 +102,11 @@ async def test_a_claim_that_the_set_is_about_to_make_is_worth_no_event(age: int,
 
 
 @pytest.mark.parametrize(("kind", "changed"), [(CLAIM, _claim("logs")), (VOLUME, _volume("logs"))])
-def test_a_claim_or_its_volume_wakes_the_claims_of_the_same_pod(kind: Kind, changed: Json) -> None:
-    """They have waited for it."""
+def test_a_claim_or_its_volume_triggers_the_claims_of_the_same_pod(kind: Kind, changed: Json) -> None:
+    """They wait for each other."""
     api = _api()
-    woken = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[kind](changed)
-    assert set(KEYS.values()) == set(woken)
+    triggered = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()[kind](changed)
+    assert set(KEYS.values()) == set(triggered)
 
 
 def _pod() -> Json:
@@ -112,8 +114,8 @@ def _pod() -> Json:
     return {"metadata": {"name": "p", "namespace": "default", "uid": "p"}, "spec": {"volumes": volumes}}
 
 
-def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
-    """It wakes them when it comes, and then each of them the others."""
+def test_a_pod_without_a_set_makes_its_claims_siblings() -> None:
+    """It triggers them when it is created, and then each of them triggers the others."""
     api = _api(*((CLAIM, _claim(each)) for each in KEYS), (POD, kept(_pod())))
     api.put(STATEFUL_SET, stateful_set("other"))
     watches = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()
@@ -129,14 +131,14 @@ def test_a_pod_tells_which_claims_belong_together_where_no_set_does() -> None:
         ("former-policy", "mooring forget www-web-0"),
     ],
 )
-def test_the_way_out_never_costs_a_good_volume_where_waiting_is_enough(code: str, offered: str) -> None:
-    """What blocks is the sibling's volume, so that it is the sibling that may get a new one."""
-    said = _remedy(_claim("www"), Decision(Action.WAIT, (Reason(code, "pv", "logs-web-0", "x"),)))
-    assert said == (f" (`{offered}`, in namespace default, has one made)" if offered else "")
+def test_the_remedy_never_costs_a_usable_volume_where_waiting_suffices(code: str, offered: str) -> None:
+    """Where a sibling's volume blocks, the command is for the sibling."""
+    message = _remedy(_claim("www"), Decision(Action.WAIT, (Reason(code, "pv", "logs-web-0", "x"),)))
+    assert message == (f" (to get a new one, run `{offered}` for namespace default)" if offered else "")
 
 
-async def test_no_new_volume_is_asked_for_before_the_namespace_is_known() -> None:
-    """Its UID is what tells a former volume from a stranger's."""
+async def test_no_volume_is_provisioned_before_the_namespace_is_known() -> None:
+    """Its UID distinguishes a former volume from one of a recreated namespace."""
     api = _api((CLAIM, _claim("www")))
     del api.objects[NAMESPACE.plural, "", "default"]
     result = await Claims(api, api.caches, api.recorder, drivers=FakeDriver()).reconcile(KEYS["www"])

@@ -1,4 +1,4 @@
-"""What is known about a claim, and what one odd object may not do."""
+"""The facts about a claim, and the handling of an invalid object."""
 
 from provisioner.model.claim import Claim
 from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME
@@ -8,8 +8,8 @@ from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import claim, node, volume
 
 
-async def test_an_object_that_cannot_be_understood_is_left_out_and_holds_up_nobody() -> None:
-    """A volume of somebody's with a capacity that is no quantity must not stop every claim."""
+async def test_an_invalid_object_is_left_out_and_blocks_no_claim() -> None:
+    """A volume of another user with an invalid capacity must not block every claim."""
     odd = volume()
     odd["metadata"]["name"] = "odd"
     odd["spec"]["capacity"]["storage"] = "lots"

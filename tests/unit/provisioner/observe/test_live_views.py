@@ -1,4 +1,4 @@
-"""Views that follow a cache are what reading it anew would give, whatever happened to it."""
+"""Views that follow a cache are equal to views of its present objects."""
 
 from typing import Any
 
@@ -32,8 +32,12 @@ def _fresh(obj: Any) -> Claim | None:
 
 
 @given(STEPS, st.booleans())
-def test_views_are_those_of_the_objects_that_are_there(steps: list[tuple[str, str, str, int]], early: bool) -> None:
-    """Objects that came, changed, broke and went, before and after somebody looked; damaged ones have no view."""
+def test_views_are_those_of_the_present_objects(steps: list[tuple[str, str, str, int]], early: bool) -> None:
+    """
+    Objects are added, changed, made invalid and removed, before and after the first read.
+
+    Invalid ones have no view.
+    """
     caches = Caches()
     if early:
         claims_in(caches)
@@ -50,7 +54,7 @@ def test_views_are_those_of_the_objects_that_are_there(steps: list[tuple[str, st
         for space in NAMESPACES:
             expected = [_fresh(each) for each in caches[CLAIM].all(space)]
             by_name = [each for each in expected if each]
-            if action != "put":  # so that some change before anybody looked
+            if action != "put":  # so that some change before the first read
                 assert sorted(views.all(space), key=lambda each: each.name) == sorted(
                     by_name, key=lambda each: each.name
                 )

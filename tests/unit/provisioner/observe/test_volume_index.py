@@ -1,4 +1,4 @@
-"""The index of volumes follows the cache, and so every event."""
+"""The index of volumes follows the cache, event by event."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,10 +16,10 @@ EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in 
 
 @given(EVENTS, EVENTS)
 @settings(max_examples=times(100), deadline=None)
-def test_the_index_has_what_the_cache_has_whenever_it_was_first_asked_for(
+def test_the_index_equals_the_cache_whenever_it_was_first_read(
     before: list[str | Json], after: list[str | Json]
 ) -> None:
-    """A name alone is a volume that went away; what came before the first look is in it, too."""
+    """An event that is only a name is a deleted volume; volumes from before the first read are in the index, too."""
     caches = Caches()
     for event in before:
         _take(caches, event)
@@ -31,8 +31,8 @@ def test_the_index_has_what_the_cache_has_whenever_it_was_first_asked_for(
     assert volumes_in(caches) is index
 
 
-def test_a_volume_that_can_no_longer_be_understood_is_not_matched_as_it_was() -> None:
-    """Nor does it keep the others out."""
+def test_a_volume_that_became_invalid_is_not_matched() -> None:
+    """Nor does it keep other volumes out of the index."""
     caches = Caches()
     index = volumes_in(caches)
     good: Json = {"metadata": {"name": "v"}, "spec": {"capacity": {"storage": "1Gi"}}}

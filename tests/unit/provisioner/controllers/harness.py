@@ -1,4 +1,4 @@
-"""What the storage controllers run on in tests: the embedded API server, the embedded binder, a driver in memory."""
+"""A harness of the storage controllers: the embedded API server, the embedded binder, and a driver in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,31 +37,33 @@ from tests.unit.provisioner.controllers.objects import POOL
 NAME = "www-web-0"
 
 
-class World:
-    """A server, the storage controllers on it, and what a user would do."""
+class Harness:
+    """An API server with the storage controllers, and the actions of users and admins."""
 
     def __init__(self, transport: KubeTransport, driver: FakeDriver) -> None:
         self.api = transport
         self.driver = driver
 
     async def until(self, check: Callable[[], Awaitable[bool]], what: str) -> None:
-        """Ask until it is so."""
+        """Wait until the check succeeds."""
         try:
             async with asyncio.timeout(30):
                 while not await check():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"waited in vain until {what}") from None
+            raise AssertionError(f"timed out waiting until {what}") from None
 
     async def find(self, kind: Kind, name: str, namespace: str = "") -> Json | None:
-        """The object, or None."""
+        """Return the object; None when it does not exist."""
         try:
             return await self.api.get(kind, name, namespace)
         except NotFound:
             return None
 
-    async def make_claim(self, *, size: str = "1Gi", storage_class: str = "mooring-directory", **spec: object) -> None:
-        """The claim, with the node that a scheduler would have chosen."""
+    async def create_claim(
+        self, *, size: str = "1Gi", storage_class: str = "mooring-directory", **spec: object
+    ) -> None:
+        """Create the claim, with the node that a scheduler would have selected."""
         await self.api.create(
             CLAIM,
             {
@@ -79,10 +81,10 @@ class World:
             },
         )
 
-    async def make_volume(self, name: str, *, storage_class: str = "mooring-directory", **spec: object) -> None:
-        """A volume of our driver that an admin made, bytes and object."""
+    async def create_volume(self, name: str, *, storage_class: str = "mooring-directory", **spec: object) -> None:
+        """Create a volume of our driver as an admin does: a manifest and a PersistentVolume."""
         handle = f"{POOL}.{name}"
-        self.driver.living[handle] = inventory_pb2.Manifest(
+        self.driver.live[handle] = inventory_pb2.Manifest(
             volume_id=handle, csi_name=name, pool_uuid=POOL, state="ready"
         )
         await self.api.create(
@@ -100,8 +102,8 @@ class World:
             },
         )
 
-    async def make_set(self) -> None:
-        """The set that the claim is an ordinal of; no controller here makes its pods."""
+    async def create_set(self) -> None:
+        """Create the StatefulSet that the claim is an ordinal of; no controller here creates its pods."""
         spec: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
         labels = {"app": "nginx"}
         await self.api.create(
@@ -118,7 +120,7 @@ class World:
         )
 
     async def bound(self) -> Json:
-        """Wait until the claim is Bound; the claim."""
+        """Wait until the claim is Bound; return the claim."""
 
         async def check() -> bool:
             found = await self.find(CLAIM, NAME, "default")
@@ -127,12 +129,12 @@ class World:
         await self.until(check, "the claim is Bound")
         return await self.api.get(CLAIM, NAME, "default")
 
-    async def ask(self, size: str) -> None:
-        """The user edits the request."""
+    async def request(self, size: str) -> None:
+        """Change the claim's request, as a user does."""
         await self.api.patch(CLAIM, NAME, {"spec": {"resources": {"requests": {"storage": size}}}}, namespace="default")
 
     async def capacity(self, size: str) -> Json:
-        """Wait until the claim has so much; its volume."""
+        """Wait until the claim has this capacity; return its volume."""
 
         async def check() -> bool:
             found = await self.api.get(CLAIM, NAME, "default")
@@ -141,8 +143,8 @@ class World:
         await self.until(check, f"the claim has {size}")
         return await self.api.get(VOLUME, (await self.bound())["spec"]["volumeName"])
 
-    async def drop_claim(self) -> None:
-        """Delete the claim; its protection, which the workload controllers take off, goes at once."""
+    async def delete_claim(self) -> None:
+        """Delete the claim, and remove its protection finalizer as the workload controllers do."""
         await self.api.delete(CLAIM, NAME, namespace="default")
         await self.api.patch(CLAIM, NAME, {"metadata": {"finalizers": None}}, namespace="default")
 
@@ -155,8 +157,8 @@ class World:
 
         await self.until(check, f"{volume} is {phase}")
 
-    async def gone(self, volume: str) -> None:
-        """Wait until the object is gone; its protection, which the workload controllers take off, goes at once."""
+    async def deleted(self, volume: str) -> None:
+        """Wait until the PersistentVolume is deleted; remove its finalizer as the workload controllers do."""
 
         async def check() -> bool:
             found = await self.find(VOLUME, volume)
@@ -164,10 +166,10 @@ class World:
                 await self.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
             return found is None
 
-        await self.until(check, f"{volume} is gone")
+        await self.until(check, f"{volume} is deleted")
 
     async def trashed(self, volume: str) -> None:
-        """Wait until the driver has it in the trash."""
+        """Wait until the driver has the volume in the trash."""
 
         async def check() -> bool:
             return f"{POOL}.{volume}" in self.driver.trash
@@ -175,32 +177,32 @@ class World:
         await self.until(check, f"{volume} is in the trash")
 
     async def release(self, volume: str) -> None:
-        """As `mooring release`; wait until the driver knows."""
+        """Release the volume as `mooring release` does; wait until the driver has recorded it."""
         await self.api.patch(VOLUME, volume, {"metadata": {"annotations": {RELEASED: "2026-01-01T00:00:00Z"}}})
 
         async def check() -> bool:
-            return RELEASED in self.driver.living[f"{POOL}.{volume}"].holder.labels
+            return RELEASED in self.driver.live[f"{POOL}.{volume}"].holder.labels
 
-        await self.until(check, f"the driver knows that {volume} is released")
+        await self.until(check, f"the driver has recorded that {volume} is released")
 
-    async def give(self, volume: str) -> None:
-        """As `mooring adopt`: the volume is the claim's, whatever is being provisioned for it."""
+    async def adopt(self, volume: str) -> None:
+        """Adopt the volume as `mooring adopt` does, also while another one is provisioned for the claim."""
         claim = await self.api.get(CLAIM, NAME, "default")
         patch = {"metadata": {"annotations": {RELEASED: None}}, "spec": {"claimRef": claim_ref(claim)}}
         await self.api.patch(VOLUME, volume, patch)
 
-    async def being_made(self) -> str:
-        """Wait until the driver was asked to make the claim's volume; its name."""
+    async def creation_requested(self) -> str:
+        """Wait until CreateVolume was called for the claim's volume; return its name."""
         name = volume_name((await self.api.get(CLAIM, NAME, "default"))["metadata"]["uid"])
 
         async def check() -> bool:
-            return name in self.driver.making
+            return name in self.driver.creating
 
-        await self.until(check, f"{name} is being made")
+        await self.until(check, f"{name} is being created")
         return name
 
-    async def said(self, reason: str) -> str:
-        """Wait for an Event about the claim; its message."""
+    async def event(self, reason: str) -> str:
+        """Wait for an Event about the claim; return its message."""
         found: list[str] = []
 
         async def check() -> bool:
@@ -208,13 +210,13 @@ class World:
             found.extend(each["message"] for each in events.items if each["reason"] == reason)
             return bool(found)
 
-        await self.until(check, f"an Event says {reason}")
+        await self.until(check, f"there is an Event {reason}")
         return found[0]
 
 
 @asynccontextmanager
-async def running(tmp_path: Path) -> AsyncIterator[World]:
-    """The controllers, running."""
+async def running(tmp_path: Path) -> AsyncIterator[Harness]:
+    """Run the controllers on an embedded API server."""
     store = Store(tmp_path / "engine.db")
     driver = FakeDriver()
     async with serve(store, port=0, tls=None, token="t") as port:
@@ -248,7 +250,7 @@ async def running(tmp_path: Path) -> AsyncIterator[World]:
         )
         turning = asyncio.create_task(plane.run())
         try:
-            yield World(transport, driver)
+            yield Harness(transport, driver)
         finally:
             turning.cancel()
             await asyncio.wait([turning])
