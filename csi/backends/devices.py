@@ -6,7 +6,7 @@ from pathlib import Path
 from csi.backends import bindings, images, mount_facts
 from csi.backends.protocol import Shape, Usage
 from csi.host import files, filesystem_uuids, filesystems, loopdev, mounts, superblocks
-from csi.host.errors import AlreadyMounted, MountFailed, SameUuid
+from csi.host.errors import AlreadyMountedError, DuplicateUuidError, MountError
 from csi.host.locks import Locked
 from csi.host.loopdev import Loop
 
@@ -14,54 +14,61 @@ from csi.host.loopdev import Loop
 class MountedImage:
     """The filesystem is mounted; the device goes with the mount, so neither a crash nor a lazy unmount leaks one."""
 
-    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+    def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Check it where it needs that, attach, mount, and grow it where its image has grown since."""
         if mounts.is_mount(staging):
-            if self.is_staged(home, shape, staging=staging):
+            if self.is_staged(volume_dir, shape, staging=staging):
                 if not images.passes_discards(shape):  # a former version let it
-                    loopdev.keep_blocks(home / "image", tag=loopdev.tag_of(shape.volume_id))
+                    loopdev.stop_discards(volume_dir / "image", tag=loopdev.tag_of(shape.volume_id))
                 return
-            raise AlreadyMounted(f"volume {shape.volume_id}: something else is mounted at {staging}")
-        with images.opened(home, shape, at_least=shape.size_bytes) as image:
+            raise AlreadyMountedError(f"volume {shape.volume_id}: something else is mounted at {staging}")
+        with images.opened(volume_dir, shape, at_least=shape.size_bytes) as image:
             self._mount(image, shape, staging=staging, mount_flags=mount_flags)
 
     def _mount(self, image: Locked, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
-        if superblocks.remembers_errors(image.path, fs_type=shape.fs_type):
+        if superblocks.has_errors(image.path, fs_type=shape.fs_type):
             filesystems.check(image)
-        grown = not superblocks.extent(image.path, fs_type=shape.fs_type).fills(shape.size_bytes)
-        if grown and filesystems.KINDS[shape.fs_type].grows_unmounted:
-            filesystems.grow_unmounted(image)
-            grown = False
-        images.keep_reserved(image.path, shape)
+        needs_expansion = not superblocks.extent(image.path, fs_type=shape.fs_type).fills(shape.size_bytes)
+        if needs_expansion and filesystems.KINDS[shape.fs_type].expands_unmounted:
+            filesystems.expand_unmounted(image)
+            needs_expansion = False
+        images.restore_reservation(image.path, shape)
         tag, discards = loopdev.tag_of(shape.volume_id), images.passes_discards(shape)
         with loopdev.attached(image.path, tag=tag, discards=discards) as loop:
             try:
                 mounts.mount(str(loop.path), staging, fs_type=shape.fs_type, options=mount_flags)
-            except MountFailed as error:
+            except MountError as error:
                 _explain(error, image.path, shape, loop)
                 raise
-            if grown and "ro" not in mount_flags:
-                self.grow(image, shape, loop, path=staging)
+            if needs_expansion and "ro" not in mount_flags:
+                self.expand_mounted(image, shape, loop, path=staging)
 
-    def grow(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
+    def expand_mounted(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
         """While it is in use."""
-        filesystems.grow(image, fs_type=shape.fs_type, device=loop.path, target=path)
+        filesystems.expand_mounted(image, fs_type=shape.fs_type, device=loop.path, target=path)
 
     def publish(
-        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+        self,
+        volume_dir: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
     ) -> None:
         """Bind what is staged to the target."""
-        del home, shape
+        del volume_dir, shape
         bindings.publish(staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
 
-    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+    def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """The filesystem there comes from a device of ours over this image."""
         loop = mount_facts.device_at(staging)
-        return loop is not None and loopdev.is_over(loop, home / "image", tag=loopdev.tag_of(shape.volume_id))
+        return loop is not None and loopdev.is_over(loop, volume_dir / "image", tag=loopdev.tag_of(shape.volume_id))
 
-    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+    def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
         """A bind mount keeps its source."""
-        return self.is_staged(home, shape, staging=target)
+        return self.is_staged(volume_dir, shape, staging=target)
 
     def usage(self, shape: Shape, *, path: Path) -> Usage:
         """What its own filesystem says."""
@@ -75,7 +82,7 @@ class MountedImage:
         )
 
 
-def _explain(error: MountFailed, image: Path, shape: Shape, loop: Loop) -> None:
+def _explain(error: MountError, image: Path, shape: Shape, loop: Loop) -> None:
     """Raise SameUuid where a mounted filesystem with the same UUID may be why the kernel refused the image."""
     if shape.fs_type == "ext4":
         return  # the kernel does not compare them
@@ -84,7 +91,7 @@ def _explain(error: MountFailed, image: Path, shape: Shape, loop: Loop) -> None:
     if not others:
         return
     device, backing = f"/dev/{others[0]}", loopdev.backing_file(others[0])
-    raise SameUuid(
+    raise DuplicateUuidError(
         f"volume {shape.volume_id}: its {shape.fs_type} has the same UUID {uuid} as the one that is mounted from "
         f"{backing or device}, and the kernel mounts one of them at a time; unmount that one, or give "
         f"{image} a UUID of its own: {filesystem_uuids.by_hand(image, fs_type=shape.fs_type)}",
@@ -101,39 +108,46 @@ class RawImage:
     device of its own, because the kernel does not look at a mount's options when a device is opened for writing.
     """
 
-    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+    def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Attach it; the staging path stays as it is."""
         del staging, mount_flags
-        with images.opened(home, shape, at_least=shape.size_bytes) as image:
-            images.keep_reserved(image.path, shape)
+        with images.opened(volume_dir, shape, at_least=shape.size_bytes) as image:
+            images.restore_reservation(image.path, shape)
             loopdev.refresh(self._attach(image.path, shape, read_only=False))
 
-    def grow(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
+    def expand_mounted(self, image: Locked, shape: Shape, loop: Loop, *, path: Path) -> None:
         """The device has grown, and there is nothing on it that we know."""
 
     def publish(
-        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+        self,
+        volume_dir: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
     ) -> None:
         """Bind the device, or a read-only one over the same image, to a file."""
         del staging, mount_flags
-        loop = self._attach(home / "image", shape, read_only=read_only)
+        loop = self._attach(volume_dir / "image", shape, read_only=read_only)
         if mounts.is_mount(target):
             if mount_facts.device_at(target) == loop:
                 return
-            raise AlreadyMounted(f"something else is mounted at {target} already")
-        bindings.make_target(target, file=True)
+            raise AlreadyMountedError(f"something else is mounted at {target} already")
+        bindings.create_target(target, file=True)
         mounts.bind(loop.path, target)
 
-    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+    def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """A writable device of ours is over this image; where it is staged only the record knows."""
         del staging
-        found = loopdev.find(home / "image", tag=loopdev.tag_of(shape.volume_id))
+        found = loopdev.find(volume_dir / "image", tag=loopdev.tag_of(shape.volume_id))
         return any(not loop.read_only for loop in found)
 
-    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+    def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
         """A device of ours over this image is bound there."""
         loop = mount_facts.device_at(target)
-        return loop is not None and loopdev.is_over(loop, home / "image", tag=loopdev.tag_of(shape.volume_id))
+        return loop is not None and loopdev.is_over(loop, volume_dir / "image", tag=loopdev.tag_of(shape.volume_id))
 
     def usage(self, shape: Shape, *, path: Path) -> Usage:
         """Only its size is known."""

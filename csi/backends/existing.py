@@ -8,7 +8,7 @@ from pathlib import Path
 from csi.backends.loop import SECTOR
 from csi.errors import FailedPrecondition, InvalidArgument, NotFound
 from csi.host import filesystems, loopdev, mounts, trees
-from csi.host.errors import NotBlank
+from csi.host.errors import NotBlankError
 from csi.units import exact
 
 DIRECTORY, LOOP = "directory", "loop"
@@ -24,7 +24,7 @@ class Existing:
 
     backend: str
     access_type: str
-    kept_as: str
+    stored_as: str
     size_bytes: int
     used_bytes: int
     fs_type: str = ""
@@ -68,12 +68,12 @@ def _image(path: Path, found: os.stat_result, *, raw: bool) -> Existing:
     if raw:
         return Existing(LOOP, "block", "image", found.st_size, used)
     try:
-        on_it = filesystems.probe(path)
-    except NotBlank as error:
+        filesystem = filesystems.probe(path)
+    except NotBlankError as error:
         raise InvalidArgument(f"{error}; only a raw block volume can have it") from None
     kinds = ", ".join(filesystems.KINDS)
-    if on_it is None:
+    if filesystem is None:
         raise InvalidArgument(f"{path} has no filesystem on it; make one ({kinds}), or import it as a raw block volume")
-    if on_it.fs_type not in filesystems.KINDS:
-        raise InvalidArgument(f"{path} holds {on_it.fs_type}, and volumes have one of {kinds}")
-    return Existing(LOOP, "mount", "image", found.st_size, used, on_it.fs_type, on_it.uuid)
+    if filesystem.fs_type not in filesystems.KINDS:
+        raise InvalidArgument(f"{path} holds {filesystem.fs_type}, and volumes have one of {kinds}")
+    return Existing(LOOP, "mount", "image", found.st_size, used, filesystem.fs_type, filesystem.uuid)

@@ -19,7 +19,7 @@ import structlog
 
 from csi.backends.protocol import HealthIssue, Shape
 from csi.host import files, filesystems, loopdev, superblocks
-from csi.host.errors import HostError, NotBlank
+from csi.host.errors import HostError, NotBlankError
 from csi.host.locks import Locked, locked
 from csi.units import exact, readable
 
@@ -28,27 +28,27 @@ log = structlog.get_logger()
 THICK = "thick"
 
 
-def create(home: Path, shape: Shape) -> None:
+def create(volume_dir: Path, shape: Shape) -> None:
     """
     Make the image under another name, format it, and only then call it ``image``.
 
     So an interrupted start over is harmless: what has the final name is whole, anything else was never used.
     """
-    image, unfinished = home / "image", home / "image.new"
+    image, unfinished = volume_dir / "image", volume_dir / "image.new"
     if image.exists():
         with locked(image):
             verify(image, shape)
         return
     with contextlib.suppress(FileNotFoundError), locked(unfinished):
         unfinished.unlink()
-    with files.reporting_no_space(home), unfinished.open("xb") as file:
+    with files.reporting_no_space(volume_dir), unfinished.open("xb") as file:
         os.fchmod(file.fileno(), 0o600)
         file.truncate(shape.size_bytes)
     if shape.provisioning == THICK:
         files.reserve(unfinished, size=shape.size_bytes)
     if shape.access_type == "mount":
-        with locked(unfinished) as held:
-            filesystems.make(held, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
+        with locked(unfinished) as locked_image:
+            filesystems.create(locked_image, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
         if shape.provisioning == THICK:
             files.reserve(unfinished, size=shape.size_bytes)  # programs that make filesystems punch holes, too
     with unfinished.open("rb+") as file:
@@ -66,7 +66,9 @@ def verify(image: Path, shape: Shape) -> None:
     if shape.access_type == "mount":
         found = filesystems.probe(image)
         if found is None or (found.fs_type, found.uuid) != (shape.fs_type, shape.fs_uuid):
-            raise NotBlank(f"volume {shape.volume_id}: {image} does not hold its own filesystem; it is left as it is")
+            raise NotBlankError(
+                f"volume {shape.volume_id}: {image} does not hold its own filesystem; it is left as it is"
+            )
 
 
 def expand(image: Path, shape: Shape) -> None:
@@ -87,29 +89,29 @@ def expand(image: Path, shape: Shape) -> None:
 
 
 @contextmanager
-def opened(home: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]:
+def opened(volume_dir: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]:
     """
     Hold the lock of the volume's image for work on it.
 
     Raises ImageLocked, and HostError where the image is missing or has fewer bytes than `at_least`.
     """
-    image = home / "image"
+    image = volume_dir / "image"
     with contextlib.ExitStack() as stack:
         try:
-            held = stack.enter_context(locked(image))
+            locked_image = stack.enter_context(locked(image))
         except FileNotFoundError:
             raise HostError(
                 f"volume {shape.volume_id}: its image {image} is missing; is the pool's disk mounted?"
             ) from None
-        size = os.fstat(held.descriptor).st_size
+        size = os.fstat(locked_image.descriptor).st_size
         if size < at_least:
             raise HostError(
                 f"volume {shape.volume_id}: {image} has {exact(size)} of {exact(at_least)}; restore it from a backup"
             )
-        yield held
+        yield locked_image
 
 
-def keep_reserved(image: Path, shape: Shape) -> None:
+def restore_reservation(image: Path, shape: Shape) -> None:
     """
     Give a thick image the blocks again that it lost.
 
@@ -128,7 +130,7 @@ def passes_discards(shape: Shape) -> bool:
     return shape.provisioning != THICK
 
 
-def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[HealthIssue]:
+def _reservation_issues(image: Path, shape: Shape, *, blocks: int) -> list[HealthIssue]:
     """What takes blocks away from a thick image, or took them: `blocks` are those of 512 bytes that it has."""
     if shape.provisioning != THICK:
         return []
@@ -149,16 +151,16 @@ def _thickness(image: Path, shape: Shape, *, blocks: int) -> list[HealthIssue]:
     return found
 
 
-def health_issues(home: Path, shape: Shape) -> list[HealthIssue]:
+def health_issues(volume_dir: Path, shape: Shape) -> list[HealthIssue]:
     """What is wrong with the image, and with the devices over it."""
-    image, tag = home / "image", loopdev.tag_of(shape.volume_id)
+    image, tag = volume_dir / "image", loopdev.tag_of(shape.volume_id)
     found = [
         HealthIssue(
             "DATA_LOSS",
             "LoopOnDeletedFile",
             f"{loop.path} still works on a file that is not {image} any more; copy the data out before it is unmounted",
         )
-        for loop in loopdev.tagged(tag, volume_id=home.name)
+        for loop in loopdev.tagged(tag, volume_id=volume_dir.name)
         if not loopdev.is_over(loop, image, tag=tag)
     ]
     try:
@@ -166,14 +168,14 @@ def health_issues(home: Path, shape: Shape) -> list[HealthIssue]:
     except FileNotFoundError:
         return [*found, HealthIssue("DATA_LOSS", "ImageMissing", f"{image} is gone; restore it from a backup")]
     size = status.st_size
-    found += _thickness(image, shape, blocks=status.st_blocks)
+    found += _reservation_issues(image, shape, blocks=status.st_blocks)
     if size < shape.size_bytes:
         message = f"{image} has {exact(size)} of {exact(shape.size_bytes)}: its end is gone; restore it from a backup"
         found.append(HealthIssue("DATA_LOSS", "ImageTruncated", message))
     elif size > shape.size_bytes:
         message = f"{image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}; expand the volume to match"
         found.append(HealthIssue("DEGRADED", "ImageSizeDiffers", message))
-    if superblocks.remembers_errors(image, fs_type=shape.fs_type):
+    if superblocks.has_errors(image, fs_type=shape.fs_type):
         message = f"the filesystem in {image} met errors; it is checked when it is staged the next time"
         found.append(HealthIssue("DEGRADED", "FilesystemErrors", message))
     return found

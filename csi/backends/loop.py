@@ -19,10 +19,10 @@ class Loop:
 
     name = "loop"
     access_types: tuple[str, ...] = ("mount", "block")
-    grows_on_the_node = True
+    node_expansion_required = True
 
     def __init__(self) -> None:
-        self._shown: dict[str, MountedImage | RawImage] = {"mount": MountedImage(), "block": RawImage()}
+        self._by_access_type: dict[str, MountedImage | RawImage] = {"mount": MountedImage(), "block": RawImage()}
 
     def problem(self) -> str:
         """Loop devices take root on the machine itself, not only in a namespace."""
@@ -36,7 +36,7 @@ class Loop:
         """Default first."""
         return tuple(filesystems.KINDS)
 
-    def granule(self, access_type: str) -> int:
+    def size_granularity(self, access_type: str) -> int:
         """A raw volume has to be exactly as big as it says; a filesystem rounds in any case."""
         return SECTOR if access_type == "block" else 1
 
@@ -49,53 +49,60 @@ class Loop:
         del pool
         return True
 
-    def create(self, home: Path, shape: Shape) -> None:
+    def create(self, volume_dir: Path, shape: Shape) -> None:
         """Make and format the image."""
-        images.create(home, shape)
+        images.create(volume_dir, shape)
 
-    def expand(self, home: Path, shape: Shape) -> None:
+    def expand(self, volume_dir: Path, shape: Shape) -> None:
         """Make the image longer."""
-        with images.opened(home, shape, at_least=0) as image:
+        with images.opened(volume_dir, shape, at_least=0) as image:
             images.expand(image.path, shape)
 
-    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+    def expand_mounted(self, volume_dir: Path, shape: Shape, *, path: Path) -> None:
         """The devices first, then what is on them."""
-        with images.opened(home, shape, at_least=shape.size_bytes) as image:
+        with images.opened(volume_dir, shape, at_least=shape.size_bytes) as image:
             for loop in loopdev.find(image.path, tag=loopdev.tag_of(shape.volume_id)):
                 loopdev.refresh(loop)
-                self._shown[shape.access_type].grow(image, shape, loop, path=path)
+                self._by_access_type[shape.access_type].expand_mounted(image, shape, loop, path=path)
 
-    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+    def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Attach the image, with direct I/O where that works, and mount it unless it is raw."""
-        self._shown[shape.access_type].stage(home, shape, staging=staging, mount_flags=mount_flags)
+        self._by_access_type[shape.access_type].stage(volume_dir, shape, staging=staging, mount_flags=mount_flags)
 
     def publish(
-        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+        self,
+        volume_dir: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
     ) -> None:
         """A directory, or a device."""
-        shown = self._shown[shape.access_type]
-        shown.publish(home, shape, staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
+        image = self._by_access_type[shape.access_type]
+        image.publish(volume_dir, shape, staging=staging, target=target, read_only=read_only, mount_flags=mount_flags)
 
-    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+    def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """See the access type."""
-        return self._shown[shape.access_type].is_staged(home, shape, staging=staging)
+        return self._by_access_type[shape.access_type].is_staged(volume_dir, shape, staging=staging)
 
-    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+    def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
         """As above."""
-        return self._shown[shape.access_type].is_published(home, shape, target=target)
+        return self._by_access_type[shape.access_type].is_published(volume_dir, shape, target=target)
 
-    def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
+    def usage(self, volume_dir: Path, shape: Shape, *, path: Path) -> Usage:
         """As above."""
-        del home
-        return self._shown[shape.access_type].usage(shape, path=path)
+        del volume_dir
+        return self._by_access_type[shape.access_type].usage(shape, path=path)
 
-    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
+    def health_issues(self, volume_dir: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """The image, the devices over it, and what is mounted."""
-        return [*images.health_issues(home, shape), *bindings.read_only_ailments(path)]
+        return [*images.health_issues(volume_dir, shape), *bindings.filesystem_issues(path)]
 
-    def detach(self, home: Path, shape: Shape) -> None:
+    def detach(self, volume_dir: Path, shape: Shape) -> None:
         """Let go of the devices; one that something else still holds is refused."""
-        teardown.detach(Identity(shape.volume_id, home.name, home))
+        teardown.detach(Identity(shape.volume_id, volume_dir.name, volume_dir))
 
 
 def _may_mount_devices() -> bool:

@@ -40,12 +40,12 @@ class Identity:
 
     handle: str
     volume_id: str
-    home: Path | None
+    volume_dir: Path | None
 
     @property
     def image(self) -> Path | None:
         """Where its image is, if it has one and the pool's path is known."""
-        return self.home / "image" if self.home is not None else None
+        return self.volume_dir / "image" if self.volume_dir is not None else None
 
     @property
     def tag(self) -> str:
@@ -60,13 +60,15 @@ def match(mount: Mount, volume: Identity) -> Match:
         return Match.EXACT
     if loop is not None and loop.may_be_over(volume.volume_id, volume.image):
         return Match.LIKELY
-    return match_directory(mount, volume, mounts.place_of(volume.home) if volume.home is not None else None)
+    return match_directory(
+        mount, volume, mounts.location_of(volume.volume_dir) if volume.volume_dir is not None else None
+    )
 
 
-def match_directory(mount: Mount, volume: Identity, place: mounts.Place | None) -> Match:
+def match_directory(mount: Mount, volume: Identity, location: mounts.Location | None) -> Match:
     """Match the mount of a volume's ``data``; `place` is where the volume's directory is now, if that is known."""
     root = mount.root.removesuffix(DELETED)
-    if place is not None and mount.device == place.device and mount.root == f"{place.root}/data":
+    if location is not None and mount.device == location.device and mount.root == f"{location.root}/data":
         return Match.EXACT
     return Match.LIKELY if root.endswith(f"/volumes/{volume.volume_id}/data") else Match.NONE
 
@@ -87,8 +89,8 @@ def loop_number(mount: Mount) -> int | None:
 
 
 def _is_dev(mount: Mount) -> bool:
-    place = mounts.place_of(Path("/dev"))
-    return place is not None and place.device == mount.device
+    location = mounts.location_of(Path("/dev"))
+    return location is not None and location.device == mount.device
 
 
 def _loop_below(mount: Mount) -> Loop | None:
@@ -98,21 +100,21 @@ def _loop_below(mount: Mount) -> Loop | None:
 
 def is_mounted(target: Path, volume: Identity) -> bool:
     """Return whether the volume, as its pool has it now, is mounted at the path."""
-    there = mounts.at(target) if mounts.is_mount(target) else None
-    return there is not None and match(there, volume) is Match.EXACT
+    mounted = mounts.at(target) if mounts.is_mount(target) else None
+    return mounted is not None and match(mounted, volume) is Match.EXACT
 
 
 def device_at(target: Path) -> Loop | None:
     """Return the loop device that is mounted or bound at the path, or None."""
-    there = mounts.at(target) if mounts.is_mount(target) else None
-    return _loop_below(there) if there is not None else None
+    mounted = mounts.at(target) if mounts.is_mount(target) else None
+    return _loop_below(mounted) if mounted is not None else None
 
 
 def found_at(targets: Iterable[str], volume: Identity) -> str:
     """Return the first of the paths at which the volume is likely to be mounted; "" when there is none."""
     for target in targets:
-        there = mounts.at(Path(target)) if mounts.is_mount(Path(target)) else None
-        if there is not None and match(there, volume):
+        mounted = mounts.at(Path(target)) if mounts.is_mount(Path(target)) else None
+        if mounted is not None and match(mounted, volume):
             return target
     return ""
 
@@ -123,25 +125,25 @@ def used_at(volume: Identity, *, devices: bool) -> str:
 
     `devices` is whether loop devices may be over it.
     """
-    place = mounts.place_of(volume.home) if volume.home is not None else None
+    location = mounts.location_of(volume.volume_dir) if volume.volume_dir is not None else None
     loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []
     names = {loop.path.name for loop in loops}
     for mount in mounts.table():
         root = f"{mount.root.removesuffix(DELETED)}/"
-        if place is not None and mount.device == place.device and root.startswith(f"{place.root}/data/"):
+        if location is not None and mount.device == location.device and root.startswith(f"{location.root}/data/"):
             return str(mount.target)
         if f"loop{loop_number(mount)}" in names:
             return str(mount.target)
     return ""
 
 
-def around(path: Path, volumes: Iterable[Identity]) -> str:
+def volume_containing(path: Path, volumes: Iterable[Identity]) -> str:
     """Return the handle of the volume whose mounted files the path, absolute and without links, is among; else ""."""
-    there = mounts.covering(path)
-    if there is None:
+    mounted = mounts.covering(path)
+    if mounted is None:
         return ""
-    if (loop := _loop_below(there)) is not None:
+    if (loop := _loop_below(mounted)) is not None:
         return next((each.handle for each in volumes if each.tag == loop.tag), "")
-    named = _DATA.fullmatch(there.root)
+    named = _DATA.fullmatch(mounted.root)
     same = [each for each in volumes if named and each.volume_id == named[1]]
-    return next((each.handle for each in same if match(there, each)), "")
+    return next((each.handle for each in same if match(mounted, each)), "")

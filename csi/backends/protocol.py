@@ -61,7 +61,7 @@ class Backend(Protocol):
 
     name: str
     access_types: tuple[str, ...]
-    grows_on_the_node: bool
+    node_expansion_required: bool
     """Whether a larger size has to be taken up where the volume is mounted, too."""
 
     def problem(self) -> str:
@@ -70,7 +70,7 @@ class Backend(Protocol):
     def fs_types(self) -> tuple[str, ...]:
         """The filesystems it offers, the default first; none where the pool's own is used."""
 
-    def granule(self, access_type: str) -> int:
+    def size_granularity(self, access_type: str) -> int:
         """Its sizes are multiples of so many bytes."""
 
     def minimum_bytes(self, fs_type: str) -> int:
@@ -79,21 +79,21 @@ class Backend(Protocol):
     def enforces_size(self, pool: Path) -> bool:
         """Whether volumes made in this pool now are held to their size."""
 
-    def create(self, home: Path, shape: Shape) -> None:
+    def create(self, volume_dir: Path, shape: Shape) -> None:
         """Make the bytes."""
 
-    def expand(self, home: Path, shape: Shape) -> None:
+    def expand(self, volume_dir: Path, shape: Shape) -> None:
         """Give it `shape.size_bytes`, which is not less than it has; what is mounted takes them up by `grow`."""
 
-    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+    def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Make the volume ready at `staging`, which exists; it has its whole size afterwards."""
 
-    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+    def expand_mounted(self, volume_dir: Path, shape: Shape, *, path: Path) -> None:
         """Let the volume that is staged or published at `path` take up its size while it is in use."""
 
     def publish(
         self,
-        home: Path,
+        volume_dir: Path,
         shape: Shape,
         *,
         staging: Path,
@@ -103,21 +103,21 @@ class Backend(Protocol):
     ) -> None:
         """Show the staged volume at `target`, which is made; its parent exists."""
 
-    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+    def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """Whether this volume is ready at `staging`, whoever staged it."""
 
-    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+    def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
         """Whether what is mounted at `target` is this volume, whoever mounted it."""
 
-    def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
+    def usage(self, volume_dir: Path, shape: Shape, *, path: Path) -> Usage:
         """
         How full it is, looked at through `path`, where it is staged or published.
 
         Walks over no tree: a mounted volume that only a walk could measure has None as used; the engine fills it in.
         """
 
-    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
+    def health_issues(self, volume_dir: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """What is wrong with its bytes, and with what is mounted at `path`; changes nothing and starts no program."""
 
-    def detach(self, home: Path, shape: Shape) -> None:
+    def detach(self, volume_dir: Path, shape: Shape) -> None:
         """Hold nothing of `home` any more, before it is moved to the trash."""

@@ -15,8 +15,8 @@ from typing import Final
 from csi.backends import mount_facts
 from csi.backends.mount_facts import Identity, Match
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, StillInUse, UnsafePath
-from csi.host.holders import holder_of
+from csi.host.errors import AlreadyMountedError, StillInUseError, UnsafePathError
+from csi.host.holders import process_using
 
 DETACH_SECONDS: Final = 10.0
 """How long a device may stay after the unmount: udev looks at it, and a busy machine takes its time to close it."""
@@ -48,14 +48,14 @@ def unpublish(removal: Removal) -> None:
     Raises AlreadyMounted where another mount is there, and UnsafePath where files are there that are not ours; both are
     left alone. Nothing there, or an empty directory or file that we did not create, is fine, and left alone, too.
     """
-    ours = unmount(removal) or removal.mount_point
+    created = unmount(removal) or removal.mount_point
     try:
-        _remove_mount_point(removal.path, ours=ours)
+        _remove_mount_point(removal.path, created=created)
     except OSError as error:
-        raise UnsafePath(f"the mount point {removal.path} cannot be removed: {error.strerror}") from error
+        raise UnsafePathError(f"the mount point {removal.path} cannot be removed: {error.strerror}") from error
 
 
-def _remove_mount_point(path: Path, *, ours: bool) -> None:
+def _remove_mount_point(path: Path, *, created: bool) -> None:
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -63,32 +63,32 @@ def _remove_mount_point(path: Path, *, ours: bool) -> None:
     directory = stat.S_ISDIR(found.st_mode)
     if not (directory and not any(path.iterdir())) and not (stat.S_ISREG(found.st_mode) and not found.st_size):
         message = "holds files that are not the volume's" if directory else "is not a mount point of the volume"
-        raise UnsafePath(f"{path} {message}; it is left alone. Move it away, then repeat the call")
-    if ours:
+        raise UnsafePathError(f"{path} {message}; it is left alone. Move it away, then repeat the call")
+    if created:
         path.rmdir() if directory else path.unlink()
 
 
 def unmount(removal: Removal) -> bool:
     """Unmount every mount of the volume at the path; whether there was one. Raises AlreadyMounted, StillInUse."""
     found = False
-    while mounts.is_mount(removal.path) and (there := mounts.at(removal.path)) is not None:
-        if not _is_ours(there, removal):
+    while mounts.is_mount(removal.path) and (mounted := mounts.at(removal.path)) is not None:
+        if not _may_unmount(mounted, removal):
             if found:
                 return found
             message = f"what is mounted at {removal.path} is not volume {removal.volume.handle}; it is left alone"
-            raise AlreadyMounted(message)
+            raise AlreadyMountedError(message)
         mounts.unmount_top(removal.path)
         found = True
     return found
 
 
-def _is_ours(mount: mounts.Mount, removal: Removal) -> bool:
-    surely = mount_facts.match(mount, removal.volume)
-    if surely is Match.EXACT:
+def _may_unmount(mount: mounts.Mount, removal: Removal) -> bool:
+    result = mount_facts.match(mount, removal.volume)
+    if result is Match.EXACT:
         return True
     if any(mount_facts.match(mount, other) is Match.EXACT for other in removal.others):
         return False
-    return surely is Match.LIKELY or removal.recorded
+    return result is Match.LIKELY or removal.recorded
 
 
 def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
@@ -124,11 +124,11 @@ def _detach(volume: Identity) -> None:
         names = {loop.path.name for loop in found}
         used = (each for each in mounts.table() if f"loop{mount_facts.loop_number(each)}" in names)
         if (mount := next(used, None)) is not None:
-            raise StillInUse(f"volume {volume.handle} is still mounted at {mount.target}; unmount it first")
+            raise StillInUseError(f"volume {volume.handle} is still mounted at {mount.target}; unmount it first")
         if time.monotonic() > deadline:
             device = found[0].path
-            holder = holder_of(device) or "something has it open, or mounted in another mount namespace"
-            raise StillInUse(f"volume {volume.handle}: {device} stays attached: {holder}; end that and try again")
+            user = process_using(device) or "something has it open, or mounted in another mount namespace"
+            raise StillInUseError(f"volume {volume.handle}: {device} stays attached: {user}; end that and try again")
         for loop in found:
             loopdev.detach(loop)
         time.sleep(step)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from csi import limits
-from csi.host.errors import CommandError, CommandMissing, CommandTimeout
+from csi.host.errors import CommandError, CommandNotFoundError, CommandTimeoutError
 
 PACKAGES: Final = {
     "blkid": "util-linux",
@@ -34,9 +34,9 @@ PACKAGES: Final = {
 }
 """Program → Debian package: all that the driver runs. The image is checked against it."""
 
-_KEPT_OUTPUT: Final = limits.PROGRAM_CHARACTERS
+_OUTPUT_LIMIT: Final = limits.PROGRAM_CHARACTERS
 
-_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL", "--")
+_KILLED_WITH_DRIVER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Limit(enum.Enum):
@@ -63,11 +63,11 @@ def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,), inheri
     It runs in a process group of its own, so that killing it kills what it started, too; it is killed when this thread
     ends. `inherit` are open files that it keeps open, as the lock of the image that it works on.
     """
-    for program in (argv[0], _ENDS_WITH_US[0]):
+    for program in (argv[0], _KILLED_WITH_DRIVER[0]):
         _require(program)
     environment = {**os.environ, "LC_ALL": "C"}
     with subprocess.Popen(
-        [*_ENDS_WITH_US, *argv],
+        [*_KILLED_WITH_DRIVER, *argv],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -83,14 +83,14 @@ def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,), inheri
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             message = f"{argv[0]} did not end within {limit.value:g} seconds and was killed"
-            raise CommandTimeout(message) from None
+            raise CommandTimeoutError(message) from None
     if process.returncode not in ok:
-        raise CommandError(argv=argv, exit_code=process.returncode, stderr=stderr[-_KEPT_OUTPUT:])
-    return Completed(process.returncode, stdout[-_KEPT_OUTPUT:], stderr[-_KEPT_OUTPUT:])
+        raise CommandError(argv=argv, exit_code=process.returncode, stderr=stderr[-_OUTPUT_LIMIT:])
+    return Completed(process.returncode, stdout[-_OUTPUT_LIMIT:], stderr[-_OUTPUT_LIMIT:])
 
 
 def _require(program: str) -> None:
     """Raise CommandMissing for a program that is not installed."""
     if shutil.which(program) is None:
         package = PACKAGES.get(program, program)
-        raise CommandMissing(f"the program {program} is not installed; install the package {package}")
+        raise CommandNotFoundError(f"the program {program} is not installed; install the package {package}")

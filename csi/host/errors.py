@@ -32,38 +32,38 @@ class CommandError(HostError):
     """A program ended with an exit code that means failure."""
 
     def __init__(self, *, argv: Sequence[str], exit_code: int, stderr: str) -> None:
-        said = stderr.strip().splitlines()
-        super().__init__(f"{argv[0]} failed with exit code {exit_code}: {said[-1] if said else 'it said nothing'}")
+        lines = stderr.strip().splitlines()
+        super().__init__(f"{argv[0]} failed with exit code {exit_code}: {lines[-1] if lines else 'it lines nothing'}")
         self.argv = tuple(argv)
         self.exit_code = exit_code
         self.stderr = stderr
 
 
-class CommandTimeout(HostError):
+class CommandTimeoutError(HostError):
     """A program was killed because it took longer than its kind may."""
 
 
-class CommandMissing(HostError):
+class CommandNotFoundError(HostError):
     """A program is not installed; the sentence names the Debian package that has it."""
 
 
-class MountFailed(HostError):
+class MountError(HostError):
     """The kernel refused to mount or unmount."""
 
 
-class AlreadyMounted(MountFailed):
+class AlreadyMountedError(MountError):
     """Another mount is at the path, and is left alone."""
 
 
-class OptionsRefused(MountFailed):
+class MountOptionsError(MountError):
     """The kernel does not take the options, or not together, or not for this size; others would do."""
 
 
-class StillInUse(MountFailed):
+class StillInUseError(MountError):
     """A mount or a device is still used; take away what uses it first."""
 
 
-class SameUuid(MountFailed):
+class DuplicateUuidError(MountError):
     """
     The kernel refuses a filesystem because one with its UUID is mounted.
 
@@ -76,37 +76,37 @@ class SameUuid(MountFailed):
         self.backing = backing
 
 
-class UuidNotChanged(HostError):
+class UuidChangeError(HostError):
     """The filesystem needs something else first; the sentence says what."""
 
 
-class FormatRefused(HostError):
+class FormatOptionsError(HostError):
     """A filesystem cannot be made with these options; the text is what its program said."""
 
 
-class NotBlank(HostError):
+class NotBlankError(HostError):
     """Formatting would destroy something."""
 
 
-class NotWhileMounted(HostError):
+class NotWhileMountedError(HostError):
     """The kernel refuses it as long as the volume is mounted."""
 
 
-class NoLoopDevice(HostError):
+class LoopDeviceError(HostError):
     """No loop device can be had."""
 
 
-class NoSpace(HostError):
+class NoSpaceError(HostError):
     """The filesystem below the pool is full."""
 
 
-class NotReservable(HostError):
+class NotReservableError(HostError):
     """The filesystem below the pool has no fallocate(2)."""
 
 
-class UnsafePath(HostError):
+class UnsafePathError(HostError):
     """A link, a mount or a stranger's file where there must be none."""
 
 
-class ImageLocked(HostError):
+class ImageLockedError(HostError):
     """Another process holds the image's lock; nothing was changed, and the call can be repeated."""

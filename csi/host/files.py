@@ -14,7 +14,7 @@ from typing import Final
 
 from csi import limits
 from csi.host import subvolumes
-from csi.host.errors import NoSpace, NotReservable, UnsafePath
+from csi.host.errors import NoSpaceError, NotReservableError, UnsafePathError
 from csi.units import readable
 
 PRIVATE: Final = 0o700
@@ -55,9 +55,9 @@ def read_small(path: Path, *, most: int) -> bytes:
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
-            raise UnsafePath(f"{path} is not a regular file; move it away and restore it from a backup")
+            raise UnsafePathError(f"{path} is not a regular file; move it away and restore it from a backup")
         if found.st_size > most:
-            raise UnsafePath(
+            raise UnsafePathError(
                 f"{path} has {readable(found.st_size, up=True)}, more than {readable(most)}; restore it from a backup"
             )
         with os.fdopen(os.dup(descriptor), "rb") as file:
@@ -80,7 +80,7 @@ def reserve(path: Path, *, size: int) -> None:
             while _libc.fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size)) != 0:
                 number = ctypes.get_errno()
                 if number == errno.EOPNOTSUPP:
-                    raise NotReservable(
+                    raise NotReservableError(
                         f"the filesystem of {path} cannot reserve blocks, so a volume there cannot be thick; "
                         f"use provisioning: thin"
                     )
@@ -107,9 +107,9 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: boo
     `entry` false leaves bringing the directory to the disk to a later step: until then a power cut may take the whole
     file, and never a part of it.
     """
-    beside = path.with_name(f".{path.name}.new")
+    temporary = path.with_name(f".{path.name}.new")
     with reporting_no_space(path):
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             view = memoryview(content)
             while view:
@@ -118,19 +118,19 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: boo
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        beside.replace(path)
+        temporary.replace(path)
         if durable and entry:
             sync_directory(path.parent)
 
 
-def make_directory(path: Path, *, durable: bool = True) -> None:
+def create_directory(path: Path, *, durable: bool = True) -> None:
     """Make one private directory; one that is there already is fine."""
     with reporting_no_space(path):
         try:
             path.mkdir(mode=PRIVATE)
         except FileExistsError:
             if path.is_symlink() or not path.is_dir():
-                raise UnsafePath(f"{path} is there and is no directory; move it away") from None
+                raise UnsafePathError(f"{path} is there and is no directory; move it away") from None
             return
         if durable:
             sync_directory(path.parent)
@@ -160,7 +160,7 @@ def reporting_no_space(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise NoSpace(f"the disk below {path} is full; free some space on it") from None
+            raise NoSpaceError(f"the disk below {path} is full; free some space on it") from None
         raise
 
 
@@ -174,7 +174,7 @@ def remove_tree(root: Path, path: Path) -> None:
     """
     relative = path.relative_to(root)  # both are made by us, from names we checked
     if not relative.parts or ".." in relative.parts:
-        raise UnsafePath(f"{path} is not below {root}; nothing is removed")
+        raise UnsafePathError(f"{path} is not below {root}; nothing is removed")
     try:
         parent = _open_below(root, relative.parts[:-1])
     except FileNotFoundError:
@@ -188,14 +188,14 @@ def remove_tree(root: Path, path: Path) -> None:
 
 def _open_below(root: Path, parts: tuple[str, ...]) -> int:
     """Open a directory below root, refusing links on the way."""
-    here = os.open(root, _DIRECTORY)
+    current = os.open(root, _DIRECTORY)
     for part in parts:
         try:
-            deeper = _open_directory(part, here)
+            deeper = _open_directory(part, current)
         finally:
-            os.close(here)
-        here = deeper
-    return here
+            os.close(current)
+        current = deeper
+    return current
 
 
 def _open_directory(name: str, parent: int) -> int:
@@ -203,7 +203,7 @@ def _open_directory(name: str, parent: int) -> int:
         return os.open(name, _DIRECTORY, dir_fd=parent)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise UnsafePath(f"{name} is a link or no directory; nothing behind it is touched") from None
+            raise UnsafePathError(f"{name} is a link or no directory; nothing behind it is touched") from None
         raise
 
 
@@ -242,7 +242,7 @@ def _flatten(top: int, name: str, *, device: int) -> None:
         elsewhere = os.fstat(directory).st_dev != device
         subvolume = elsewhere and subvolumes.is_subvolume_of(directory, top)
         if elsewhere and not subvolume:
-            raise UnsafePath(f"{name} is on another filesystem, mounted there; nothing in it is touched")
+            raise UnsafePathError(f"{name} is on another filesystem, mounted there; nothing in it is touched")
         if not subvolume:
             _empty(directory, top)
     finally:
@@ -268,5 +268,5 @@ def _move_up(name: str, directory: int, new: str, top: int) -> None:
         os.rename(name, new, src_dir_fd=directory, dst_dir_fd=top)
     except OSError as error:
         if error.errno in {errno.EBUSY, errno.EXDEV}:
-            raise UnsafePath(f"{name} has something mounted on it; nothing in it is touched") from None
+            raise UnsafePathError(f"{name} has something mounted on it; nothing in it is touched") from None
         raise

@@ -13,7 +13,7 @@ from typing import Final
 
 from csi.host import superblocks
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandError, UuidNotChanged
+from csi.host.errors import CommandError, UuidChangeError
 from csi.host.locks import Locked
 
 _SYSTEM: Final = Path("/sys/fs")
@@ -111,7 +111,7 @@ def change(image: Locked, *, fs_type: str, uuid: str) -> None:
             reason = str(error)
         if superblocks.uuid(image.path, fs_type=fs_type) == uuid:  # xfs_db ends with 0 also when it refuses
             return
-    raise UuidNotChanged(f"the {fs_type} on {image.path} cannot get a UUID of its own: {reason}; {how.remedy}")
+    raise UuidChangeError(f"the {fs_type} on {image.path} cannot get a UUID of its own: {reason}; {how.remedy}")
 
 
 def by_hand(image: Path, *, fs_type: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandError, FormatRefused, NotBlank, NotWhileMounted
+from csi.host.errors import CommandError, FormatOptionsError, NotBlankError, NotWhileMountedError
 from csi.host.locks import Locked
 
 _NOTHING_FOUND: Final = 2
@@ -26,9 +26,9 @@ class Filesystem:
     """
 
     minimum: int
-    make: Callable[[str], list[str]]
-    grow: Callable[[str, str], list[str]]
-    grows_unmounted: bool = False
+    create_command: Callable[[str], list[str]]
+    expand_command: Callable[[str, str], list[str]]
+    expands_unmounted: bool = False
 
 
 # No discard anywhere: the image is sparse already where it is thin, and must stay allocated where it is thick.
@@ -39,7 +39,7 @@ KINDS: Final = {
             ["mkfs.ext4", "-q", "-F", "-m", "0", "-U", uuid, "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"]
         ),
         lambda device, _: ["resize2fs", device],
-        grows_unmounted=True,
+        expands_unmounted=True,
     ),
     "xfs": Filesystem(
         300 << 20,
@@ -73,19 +73,19 @@ def probe(image: Path) -> Found | None:
         image.open("rb").close()  # blkid says "nothing found" of a file that it cannot read, too
         done = run(["blkid", "-p", "-o", "export", str(image)], limit=Limit.QUERY, ok=(0, _NOTHING_FOUND))
     except (CommandError, OSError) as error:
-        raise NotBlank(f"what is on {image} cannot be told ({error}); it is left as it is") from None
+        raise NotBlankError(f"what is on {image} cannot be told ({error}); it is left as it is") from None
     if done.exit_code == _NOTHING_FOUND:
         if done.stdout.strip():
-            raise NotBlank(f"what is on {image} cannot be told; it is left as it is")
+            raise NotBlankError(f"what is on {image} cannot be told; it is left as it is")
         return None
     fields = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if not fields.get("TYPE"):
         what = fields.get("PTTYPE", "something that is no filesystem")
-        raise NotBlank(f"{image} holds {what}; it is left as it is")
+        raise NotBlankError(f"{image} holds {what}; it is left as it is")
     return Found(fields["TYPE"], fields.get("UUID", ""))
 
 
-def make(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
+def create(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
     """
     Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError.
 
@@ -93,13 +93,19 @@ def make(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ())
     program does not take the options: its exit code does not tell that from other failures, so its words are passed on.
     """
     if not _is_all_holes(image.path) and (found := probe(image.path)) is not None:
-        raise NotBlank(f"{image.path} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again")
+        raise NotBlankError(
+            f"{image.path} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again"
+        )
     try:
-        run([*KINDS[fs_type].make(uuid), *options, str(image.path)], limit=Limit.FORMAT, inherit=[image.descriptor])
+        run(
+            [*KINDS[fs_type].create_command(uuid), *options, str(image.path)],
+            limit=Limit.FORMAT,
+            inherit=[image.descriptor],
+        )
     except CommandError as error:
         if not options or _is_full(error):
             raise
-        raise FormatRefused(str(error)) from None
+        raise FormatOptionsError(str(error)) from None
 
 
 def _is_full(error: CommandError) -> bool:
@@ -124,24 +130,24 @@ def check(image: Locked) -> None:
     _check(image)
 
 
-def grow(image: Locked, *, fs_type: str, device: Path, target: Path) -> None:
+def expand_mounted(image: Locked, *, fs_type: str, device: Path, target: Path) -> None:
     """
     Let the mounted filesystem of an image use all of its device; one that does already is fine.
 
     Raises NotWhileMounted where the kernel does not let this process do it, and CommandError.
     """
     try:
-        run(KINDS[fs_type].grow(str(device), str(target)), limit=Limit.FORMAT, inherit=[image.descriptor])
+        run(KINDS[fs_type].expand_command(str(device), str(target)), limit=Limit.FORMAT, inherit=[image.descriptor])
     except CommandError as error:
         if fs_type == "ext4" and not _has_capability(_SYS_RESOURCE):
-            raise NotWhileMounted(
+            raise NotWhileMountedError(
                 f"the ext4 at {target} cannot grow while it is mounted: the kernel wants the capability "
                 f"CAP_SYS_RESOURCE for it, which the driver lacks; it grows when it is staged the next time"
             ) from error
         raise
 
 
-def grow_unmounted(image: Locked) -> None:
+def expand_unmounted(image: Locked) -> None:
     """Let an ext4 that nothing has mounted use all of its image, after a check. Raises CommandError."""
     _check(image, "-f")
     run(["resize2fs", str(image.path)], limit=Limit.FORMAT, inherit=[image.descriptor])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def holder_of(device: Path) -> str:
+def process_using(device: Path) -> str:
     """
     Name a process that has the device open, or whose mount namespace has it mounted; "" where none is seen.
 

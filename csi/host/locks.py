@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from csi.host.errors import ImageLocked, UnsafePath
+from csi.host.errors import ImageLockedError, UnsafePathError
 
 _HOW: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -38,20 +38,20 @@ def locked(image: Path) -> Iterator[Locked]:
         descriptor = os.open(image, _HOW)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise UnsafePath(f"{image} is a link, which is not followed; move the image there") from None
+            raise UnsafePathError(f"{image} is a link, which is not followed; move the image there") from None
         raise
     try:
-        _take(image, descriptor)
+        _lock(image, descriptor)
         yield Locked(image, descriptor)
     finally:
         os.close(descriptor)
 
 
-def _take(image: Path, descriptor: int) -> None:
+def _lock(image: Path, descriptor: int) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise ImageLocked(
+        raise ImageLockedError(
             f"another process works on {image}, maybe a program of a driver that was killed; try again when it has "
             f"ended (`fuser -v {image}` names it)"
         ) from None

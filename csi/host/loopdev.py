@@ -22,7 +22,7 @@ from typing import Final
 import structlog
 
 from csi.host import block_queue
-from csi.host.errors import NoLoopDevice
+from csi.host.errors import LoopDeviceError
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ RENEWALS: Final = 20
 RENEWAL_STEP: Final = 0.005
 """Seconds between two attempts to renew a device."""
 
-_ROOMS: Final = frozenset({"volumes", "trash"})
+_PARENTS: Final = frozenset({"volumes", "trash"})
 """Directories of a pool; an image is ``<room>/<directory named after the volume>/image``."""
 _DEPTH: Final = 3
 
@@ -145,7 +145,7 @@ def _attach(image: Path, *, tag: str, flags: int, discards: bool) -> tuple[int, 
     return device, loop
 
 
-def keep_blocks(image: Path, *, tag: str) -> None:
+def stop_discards(image: Path, *, tag: str) -> None:
     """Let our devices over the image, whoever attached them, pass no discards on any more."""
     for loop in find(image, tag=tag):
         if passes_discards(loop):
@@ -169,12 +169,12 @@ def renew(loop: Loop) -> None:
     number = int(loop.path.name.removeprefix("loop"))
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     try:
-        for left in reversed(range(RENEWALS)):
+        for attempts_left in reversed(range(RENEWALS)):
             try:
                 fcntl.ioctl(control, CTL_REMOVE, number)
                 fcntl.ioctl(control, CTL_ADD, number)
             except OSError as error:
-                if error.errno == errno.EBUSY and left:  # its last user may be about to close it
+                if error.errno == errno.EBUSY and attempts_left:  # its last user may be about to close it
                     time.sleep(RENEWAL_STEP)
                     continue
                 if error.errno not in {errno.ENODEV, errno.EEXIST}:  # somebody else was faster
@@ -214,19 +214,19 @@ def _configure(backing: int, *, tag: str, mode: int, flags: int) -> tuple[int, L
             os.close(device)
             if error.errno == errno.EBUSY:
                 continue  # somebody was faster; ask for another one
-            raise NoLoopDevice(f"{path} cannot take the image: {error.strerror}") from None
-    raise NoLoopDevice("every free loop device was taken by somebody else; try again")
+            raise LoopDeviceError(f"{path} cannot take the image: {error.strerror}") from None
+    raise LoopDeviceError("every free loop device was taken by somebody else; try again")
 
 
 def _free_number() -> int:
     try:
         control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise NoLoopDevice(f"/dev/loop-control cannot be opened: {error.strerror}; loop volumes need it") from None
+        raise LoopDeviceError(f"/dev/loop-control cannot be opened: {error.strerror}; loop volumes need it") from None
     try:
         return fcntl.ioctl(control, CTL_GET_FREE)
     except OSError as error:
-        raise NoLoopDevice(f"the kernel has no free loop device: {error.strerror}; detach unused ones") from None
+        raise LoopDeviceError(f"the kernel has no free loop device: {error.strerror}; detach unused ones") from None
     finally:
         os.close(control)
 
@@ -240,7 +240,7 @@ def _node(number: int) -> Path:
         except FileExistsError:
             pass
         except OSError as error:
-            raise NoLoopDevice(f"{path} is not there and cannot be made: {error.strerror}") from None
+            raise LoopDeviceError(f"{path} is not there and cannot be made: {error.strerror}") from None
     return path
 
 
@@ -265,8 +265,8 @@ def of_volume(volume_id: str, *, tag: str, image: Path | None = None) -> list[Lo
 
 def over(image: Path) -> list[Loop]:
     """All devices over this very file, whoever attached them."""
-    wanted = image.stat()
-    return [loop for loop in _attached() if loop.file == (wanted.st_dev, wanted.st_ino)]
+    status = image.stat()
+    return [loop for loop in _attached() if loop.file == (status.st_dev, status.st_ino)]
 
 
 def _attached(volume_id: str = "") -> list[Loop]:
@@ -284,7 +284,7 @@ def _is_of_another_volume(device: str, volume_id: str) -> bool:
         path = PurePath(os.fsdecode(Path("/sys/block", device, "loop/backing_file").read_bytes()).rstrip("\n"))
     except OSError:
         return False
-    inside = len(path.parts) > _DEPTH and path.parts[-_DEPTH] in _ROOMS and path.name.split(" ")[0] == "image"
+    inside = len(path.parts) > _DEPTH and path.parts[-_DEPTH] in _PARENTS and path.name.split(" ")[0] == "image"
     return inside and volume_id not in path.parent.name
 
 
@@ -297,12 +297,12 @@ def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
     if loop.backing:
         return loop.backing == str(image)
     try:
-        wanted = image.stat()
+        status = image.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return loop.tag == tag
-    return loop.tag == tag and loop.file == (wanted.st_dev, wanted.st_ino)
+    return loop.tag == tag and loop.file == (status.st_dev, status.st_ino)
 
 
 def loop_at(path: Path) -> Loop | None:
@@ -346,7 +346,7 @@ def refresh(loop: Loop) -> None:
     try:
         fcntl.ioctl(device, SET_CAPACITY)
     except OSError as error:
-        raise NoLoopDevice(f"{loop.path} does not take its image's new size: {error.strerror}") from None
+        raise LoopDeviceError(f"{loop.path} does not take its image's new size: {error.strerror}") from None
     finally:
         os.close(device)
 
@@ -363,12 +363,12 @@ def detach(loop: Loop) -> None:
     except OSError as error:
         if error.errno in {errno.ENOENT, errno.ENXIO}:
             return
-        raise NoLoopDevice(f"{loop.path} cannot be opened: {error.strerror}") from None
+        raise LoopDeviceError(f"{loop.path} cannot be opened: {error.strerror}") from None
     try:
-        if _is_still(device, loop):
+        if _is_unchanged(device, loop):
             _clear(device)
     except OSError as error:
-        raise NoLoopDevice(f"{loop.path} cannot be detached: {error.strerror}") from None
+        raise LoopDeviceError(f"{loop.path} cannot be detached: {error.strerror}") from None
     finally:
         os.close(device)
 
@@ -382,16 +382,16 @@ def _clear(device: int) -> None:
             raise
 
 
-def _is_still(device: int, loop: Loop) -> bool:
+def _is_unchanged(device: int, loop: Loop) -> bool:
     """Whether the open device is over the same file; on a disk that fails by the path that sysfs tells."""
     try:
-        now = _loop(device, loop.path)
+        current = _loop(device, loop.path)
     except OSError as error:
         if error.errno == errno.ENXIO:
             return False
         failing = _loop_on_failing_disk(loop.path)
         return failing is not None and (not loop.backing or failing.backing == loop.backing)
-    return bool(loop.backing) or (now.tag, now.file) == (loop.tag, loop.file)
+    return bool(loop.backing) or (current.tag, current.file) == (loop.tag, loop.file)
 
 
 def _loop(device: int, path: Path) -> Loop:

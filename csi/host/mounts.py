@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from csi.host.errors import MountFailed, OptionsRefused, StillInUse
+from csi.host.errors import MountError, MountOptionsError, StillInUseError
 
 MS_RDONLY: Final = 1
 MS_REMOUNT: Final = 32
@@ -129,7 +129,7 @@ def unescape(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """Where a directory is, as the table writes it: its filesystem's device, and the path from its root."""
 
     device: tuple[int, int]
@@ -157,10 +157,10 @@ def _parsed(lines: Sequence[str]) -> Iterator[Mount]:
 
 def at(path: Path) -> Mount | None:
     """Return the topmost mount at exactly this path, or None. Only lines that name it are parsed: the table is long."""
-    wanted = resolved_parent(path)
+    requested = resolved_parent(path)
     last = f"{escape(path.name)} "
     found = list(_parsed([line for line in _lines() if last in line]))
-    return next((mount for mount in reversed(found) if mount.target == wanted), None)
+    return next((mount for mount in reversed(found) if mount.target == requested), None)
 
 
 def resolved_parent(path: Path) -> Path:
@@ -182,13 +182,13 @@ def covering(path: Path) -> Mount | None:
     return max(reversed(list(_parsed(lines))), key=lambda mount: len(mount.target.parts), default=None)
 
 
-def place_of(path: Path) -> Place | None:
+def location_of(path: Path) -> Location | None:
     """Return the place of such a path; None where no mount covers it."""
     mount = covering(path)
     if mount is None:
         return None
     rest = path.relative_to(mount.target).parts
-    return Place(mount.device, str(Path(mount.root, *rest)))
+    return Location(mount.device, str(Path(mount.root, *rest)))
 
 
 def is_mount(path: Path) -> bool:
@@ -238,18 +238,18 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
     """
     refused = [each for each in options if each not in PER_MOUNT and each not in DEFAULTS]
     if refused:
-        raise MountFailed(
+        raise MountError(
             f"a bind mount cannot have the option {refused[0]}; it can have {', '.join(sorted(PER_MOUNT))}"
         )
     _mount(str(source), target, flags=MS_BIND)
-    wanted, _ = flags_and_data(options)
-    if not wanted:
+    requested, _ = flags_and_data(options)
+    if not requested:
         return
-    made = at(target)
-    kept, _ = flags_and_data(sorted(made.options & PER_MOUNT) if made else ())
+    mounted = at(target)
+    current, _ = flags_and_data(sorted(mounted.options & PER_MOUNT) if mounted else ())
     try:
-        _mount("none", target, flags=MS_BIND | MS_REMOUNT | kept | wanted, optional=True)
-    except MountFailed:
+        _mount("none", target, flags=MS_BIND | MS_REMOUNT | current | requested, optional=True)
+    except MountError:
         unmount(target)
         raise
 
@@ -266,10 +266,10 @@ def unmount_top(target: Path) -> None:
         return
     problem = ctypes.get_errno()
     if problem == errno.EBUSY:
-        raise StillInUse(f"{target} cannot be unmounted: {os.strerror(problem)}; something still uses it")
+        raise StillInUseError(f"{target} cannot be unmounted: {os.strerror(problem)}; something still uses it")
     if problem in {errno.EINVAL, errno.ENOENT} and at(target) is None:
         return
-    raise MountFailed(f"{target} cannot be unmounted: {os.strerror(problem)}")
+    raise MountError(f"{target} cannot be unmounted: {os.strerror(problem)}")
 
 
 def _mount(
@@ -286,5 +286,5 @@ def _mount(
         hint = "; look for the reason in the kernel's log" if fs_type else ""
         message = f"{source} cannot be mounted at {target}{kind}{with_options}: {os.strerror(number)}"
         if optional and number in {errno.EINVAL, errno.EPERM}:
-            raise OptionsRefused(f"{message}; the kernel may not take the mount options, so try it without them")
-        raise MountFailed(f"{message}{hint}")
+            raise MountOptionsError(f"{message}; the kernel may not take the mount options, so try it without them")
+        raise MountError(f"{message}{hint}")

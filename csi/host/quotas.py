@@ -53,11 +53,11 @@ def enable(path: Path) -> bool:
     on: asking for simple ones then succeeds and changes nothing, so the mode is read back.
     """
     try:
-        with btrfs.opened(path) as here:
-            if _mode(here) == _SIMPLE:
+        with btrfs.opened(path) as descriptor:
+            if _mode(descriptor) == _SIMPLE:
                 return True
-            fcntl.ioctl(here, QUOTA_CTL, struct.pack("=QQ", _ENABLE_SIMPLE, 0))
-            return _mode(here) == _SIMPLE
+            fcntl.ioctl(descriptor, QUOTA_CTL, struct.pack("=QQ", _ENABLE_SIMPLE, 0))
+            return _mode(descriptor) == _SIMPLE
     except OSError:
         return False
 
@@ -79,7 +79,7 @@ def _group_of(number: int) -> int:
     return 1 << _LEVEL_BITS | number
 
 
-def hold(number: int, anywhere: int, *, limit: int) -> None:
+def create_group(number: int, anywhere: int, *, limit: int) -> None:
     """Make the group of a subvolume, with it as a member, and limit it; may be repeated. Raises OSError."""
     group = _group_of(number)
     with suppress(FileExistsError):
@@ -113,7 +113,7 @@ def quota(number: int, anywhere: int) -> Quota:
     raise HostError(f"subvolume {number} has no quota any more: somebody switched quotas off; nothing limits it")
 
 
-def hold_nested(number: int, nested: Iterable[int], anywhere: int) -> None:
+def assign_nested(number: int, nested: Iterable[int], anywhere: int) -> None:
     """
     Make the subvolumes in a volume members of its group and of no other. Raises OSError.
 
@@ -136,7 +136,7 @@ def _assign(number: int, group: int, anywhere: int) -> None:
         fcntl.ioctl(anywhere, QGROUP_ASSIGN, struct.pack("=QQQ", 1, number, group))
 
 
-def forget(numbers: Iterable[int], anywhere: int) -> None:
+def remove_groups(numbers: Iterable[int], anywhere: int) -> None:
     """
     Remove the groups of subvolumes that were destroyed. Raises nothing.
 

@@ -42,7 +42,7 @@ def create(path: Path, *, limit: int) -> None:
         except FileExistsError:
             if not is_subvolume(path):
                 raise HostError(f"{path} is there and is no subvolume; move it away") from None
-        quotas.hold(_number(path), parent, limit=limit)
+        quotas.create_group(_number(path), parent, limit=limit)
     path.chmod(0o700)
 
 
@@ -56,7 +56,7 @@ def quota(path: Path) -> Quota:
     """Return how full it is, with all subvolumes in it. Raises OSError, and HostError where quotas are off."""
     number = _number(path)
     with btrfs.opened(path.parent) as parent:
-        quotas.hold_nested(number, (each.number for each in _nested(number, parent)), parent)
+        quotas.assign_nested(number, (each.number for each in _nested(number, parent)), parent)
         return quotas.quota(number, parent)
 
 
@@ -98,7 +98,7 @@ def destroy(name: str, parent: int) -> None:
         for each in reversed(nested):  # those deeper inside first
             _destroy_nested(each, parent)
         fcntl.ioctl(parent, SNAP_DESTROY, _named(name))
-    quotas.forget([*(each.number for each in nested), number], parent)
+    quotas.remove_groups([*(each.number for each in nested), number], parent)
 
 
 def _nested(number: int, anywhere: int) -> Iterator[_Nested]:
@@ -126,9 +126,9 @@ def _destroy_nested(nested: _Nested, anywhere: int) -> None:
 
 
 def _number(path: Path) -> int:
-    with btrfs.opened(path) as here:
-        btrfs.uuid_of(here)
-        return btrfs.number_of(here)
+    with btrfs.opened(path) as descriptor:
+        btrfs.uuid_of(descriptor)
+        return btrfs.number_of(descriptor)
 
 
 def _named(name: str | bytes) -> bytearray:

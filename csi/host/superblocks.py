@@ -52,7 +52,7 @@ def extent(image: Path, *, fs_type: str) -> Extent:
         return Extent((low | (high << 32 if features & _EXT4_64BIT else 0)) * size, size)
 
 
-def remembers_errors(image: Path, *, fs_type: str) -> bool:
+def has_errors(image: Path, *, fs_type: str) -> bool:
     """
     Whether the filesystem met errors that only a check clears.
 

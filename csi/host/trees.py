@@ -36,7 +36,7 @@ _NO_SYMLINKS: Final = 4
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Stopped(Exception):
+class WalkStoppedError(Exception):
     """The caller asked for the end of the walk."""
 
 
@@ -62,13 +62,13 @@ def walk(top: int) -> Iterator[Found]:
     try:
         yield opened[0].itself
         while opened:
-            here = opened[-1]
-            entry = here.next()
+            current = opened[-1]
+            entry = current.next()
             if entry is None:
                 opened.pop().close()
             elif not _is_directory(entry):
-                yield from _file(here.itself, entry)
-            elif (deeper := enter(here.itself.directory, entry.name)) is None:
+                yield from _file(current.itself, entry)
+            elif (deeper := enter(current.itself.directory, entry.name)) is None:
                 continue
             elif len(opened) < MOST_OPEN:
                 opened.append(_Open(deeper))
@@ -80,44 +80,44 @@ def walk(top: int) -> Iterator[Found]:
             each.close()
 
 
-def _deep(here: int) -> Iterator[Found]:
+def _deep(current: int) -> Iterator[Found]:
     """Yield a directory and what is below it with one descriptor at a time; takes over the descriptor."""
     levels: list[tuple[tuple[int, int], list[str]]] = []
-    held = 0
+    count = 0
     try:
         while True:
-            names = yield from _level(here, MOST_NAMES - held)
-            levels.append((_identity(here), names))
-            held += len(names) + 1
+            names = yield from _level(current, MOST_NAMES - count)
+            levels.append((_identity(current), names))
+            count += len(names) + 1
             deeper = None
             while deeper is None:
                 while not levels[-1][1]:
                     levels.pop()
-                    held -= 1
-                    above = enter(here, "..") if levels else None
+                    count -= 1
+                    above = enter(current, "..") if levels else None
                     if above is None:
                         return
-                    os.close(here)
-                    here = above
-                    if _identity(here) != levels[-1][0]:
+                    os.close(current)
+                    current = above
+                    if _identity(current) != levels[-1][0]:
                         return  # moved while it was walked
-                held -= 1
-                deeper = enter(here, levels[-1][1].pop()) if held < MOST_NAMES else None
-            os.close(here)
-            here = deeper
+                count -= 1
+                deeper = enter(current, levels[-1][1].pop()) if count < MOST_NAMES else None
+            os.close(current)
+            current = deeper
     finally:
-        os.close(here)
+        os.close(current)
 
 
-def _level(here: int, most: int) -> Generator[Found, None, list[str]]:
+def _level(current: int, most: int) -> Generator[Found, None, list[str]]:
     """Yield a directory and its files; return the names of at most so many directories in it."""
-    opened = _Open(os.dup(here))
+    opened = _Open(os.dup(current))
     names: list[str] = []
     try:
-        yield Found(here, "", opened.itself.status)
+        yield Found(current, "", opened.itself.status)
         while (entry := opened.next()) is not None:
             if not _is_directory(entry):
-                yield from _file(Found(here, "", opened.itself.status), entry)
+                yield from _file(Found(current, "", opened.itself.status), entry)
             elif len(names) < most:
                 names.append(entry.name)
     finally:
@@ -212,7 +212,7 @@ def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
         for number, found in enumerate(walk(top)):
             by_names[1 if not found.name else max(1, found.status.st_nlink)] += found.status.st_blocks
             if number % CHECK_EVERY == 0 and stop():
-                raise Stopped
+                raise WalkStoppedError
     except OSError:
         pass  # the disk failed under the walk: what was read until then counts
     finally:

@@ -10,10 +10,10 @@ import click
 SOCKET_LIMIT: Final = 107
 """Bytes that the path of a unix socket has room for."""
 
-SOCKET_NAME_ROOM: Final = 31
+SOCKET_NAME_BYTES: Final = 31
 """Bytes kept for ``/`` and the names that the driver gives to its sockets."""
 
-SOCKET_DIRECTORY_LIMIT: Final = SOCKET_LIMIT - SOCKET_NAME_ROOM
+SOCKET_DIRECTORY_LIMIT: Final = SOCKET_LIMIT - SOCKET_NAME_BYTES
 
 _ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", re.ASCII)
 _SIZE: Final = re.compile(r"([0-9]+)(Ki|Mi|Gi|Ti)?", re.ASCII)

@@ -33,8 +33,8 @@ def ensure(directory: Path, node: str) -> None:
     key_file, certificate_file = directory / KEY, directory / CERTIFICATE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        key = _read(key_file) if key_file.exists() else _make(key_file)
-        if not certificate_file.exists() or not _belongs(certificate_file, key):
+        key = _read(key_file) if key_file.exists() else _create_key(key_file)
+        if not certificate_file.exists() or not _is_for(certificate_file, key):
             write_atomic(certificate_file, _certificate(key, node))
     except OSError as error:
         raise BadEnvironment(
@@ -42,7 +42,7 @@ def ensure(directory: Path, node: str) -> None:
         ) from None
 
 
-def _make(path: Path) -> ec.EllipticCurvePrivateKey:
+def _create_key(path: Path) -> ec.EllipticCurvePrivateKey:
     key = ec.generate_private_key(ec.SECP256R1())
     plain = serialization.NoEncryption()
     write_atomic(path, key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
@@ -62,7 +62,7 @@ def _read(path: Path) -> ec.EllipticCurvePrivateKey:
     return key
 
 
-def _belongs(path: Path, key: ec.EllipticCurvePrivateKey) -> bool:
+def _is_for(path: Path, key: ec.EllipticCurvePrivateKey) -> bool:
     try:
         found = x509.load_pem_x509_certificate(read_through_links(path, most=limits.PEM_BYTES))
         return found.public_key() == key.public_key()

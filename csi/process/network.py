@@ -54,7 +54,7 @@ async def listen(network: Network, manager: VolumeManager, *, node_id: str) -> g
         ("grpc.server_handshake_timeout_ms", round(HANDSHAKE_SECONDS * 1000)),
         ("grpc.max_allowed_incoming_connections", MOST_CONNECTIONS),
     ]
-    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.CALLS, interceptors=[OnlyTheController()])
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=limits.CALLS, interceptors=[ControllerOnly()])
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     csi_pb2_grpc.add_ControllerServicer_to_server(Controller(manager), server)  # type: ignore[abstract] # others: UNIMPLEMENTED
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
@@ -69,7 +69,7 @@ async def listen(network: Network, manager: VolumeManager, *, node_id: str) -> g
     return server
 
 
-class OnlyTheController(grpc.aio.ServerInterceptor):
+class ControllerOnly(grpc.aio.ServerInterceptor):
     """Answers PERMISSION_DENIED to every certificate without the controller's role."""
 
     async def intercept_service(
@@ -104,12 +104,12 @@ class _Credentials:
         self._file = network.controller_ca
         key, certificate = network.key_dir / KEY, network.key_dir / CERTIFICATE
         try:
-            shown = [files.read_through_links(each, most=limits.PEM_BYTES) for each in (key, certificate)]
-            self._shown = (shown[0], shown[1])
+            pem = [files.read_through_links(each, most=limits.PEM_BYTES) for each in (key, certificate)]
+            self._key_pair = (pem[0], pem[1])
             self._trusted = _authorities(self._file)
         except (OSError, ValueError) as error:
             raise BadEnvironment(f"the controller's authority cannot be read: {error}") from None
-        self._complained = False
+        self._reported = False
 
     def for_server(self) -> grpc.ServerCredentials:
         """Asked anew at every handshake."""
@@ -118,18 +118,18 @@ class _Credentials:
         )
 
     def _configuration(self) -> Any:
-        return grpc.ssl_server_certificate_configuration([self._shown], root_certificates=self._trusted)
+        return grpc.ssl_server_certificate_configuration([self._key_pair], root_certificates=self._trusted)
 
     def _changed(self) -> Any:
         """The new configuration, or None for the one so far; a file that cannot be read changes nothing."""
         try:
             trusted = _authorities(self._file)
         except (OSError, ValueError) as error:
-            if not self._complained:
+            if not self._reported:
                 log.warning("authority.unreadable", file=str(self._file), error=str(error))
-            self._complained = True
+            self._reported = True
             return None
-        self._complained = False
+        self._reported = False
         if trusted == self._trusted:
             return None
         self._trusted = trusted

@@ -50,10 +50,10 @@ DOUBLINGS: Final = limits.REGISTRATION_DOUBLINGS
 """The pause after refusals is 1, 2, 4 … 32 times the interval between looks."""
 
 
-def refuse_rival(kubelet: Kubelet | None) -> None:
+def require_no_other_driver(kubelet: Kubelet | None) -> None:
     """Raises BadEnvironment when another driver is registered on this node. To be asked before anything is served."""
     if kubelet is not None and is_served(_public(kubelet.directory)):
-        raise BadEnvironment(_rival(kubelet.directory))
+        raise BadEnvironment(_other_driver_message(kubelet.directory))
 
 
 @contextlib.asynccontextmanager
@@ -63,12 +63,12 @@ async def registered(kubelet: Kubelet | None) -> AsyncIterator[None]:
         yield
         return
     registration = Registration(kubelet)
-    keeping = asyncio.create_task(registration.keep())
+    running = asyncio.create_task(registration.run())
     try:
         yield
     finally:
         registration.end()
-        await asyncio.wait([keeping])
+        await asyncio.wait([running])
 
 
 class Registration(registration_pb2_grpc.RegistrationServicer):
@@ -80,9 +80,9 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         self._server: grpc.aio.Server | None = None
         self._inode: tuple[int, int] | None = None
         self._refused = self._ending = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._refusals = 0
-        self._said = ""
+        self._reported = ""
 
     async def GetInfo(  # noqa: N802 # the protocol's name
         self,
@@ -107,10 +107,10 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             self._refusals += 1
             log.warning("registration.refused", kubelet_says=legible(request.error), again_in_seconds=self._pause())
             self._refused = True
-            self._news.set()
+            self._changed.set()
         return registration_pb2.RegistrationStatusResponse()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """
         Offer the socket, look after it, and take it away for a while when kubelet refused; for good after end().
 
@@ -129,15 +129,15 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
     def end(self) -> None:
         """Let keep() come to its end."""
         self._ending = True
-        self._news.set()
+        self._changed.set()
 
     async def _wait(self, seconds: float) -> None:
         """For news, or so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._changed.wait()
         if not self._ending:
-            self._news.clear()
+            self._changed.clear()
 
     async def _withdraw(self) -> None:
         """Take the socket away, unless somebody else's is in its place."""
@@ -159,9 +159,9 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         except Exception as error:  # noqa: BLE001 # mounts go on, whatever it was
             await self._withdraw()
             reason = getattr(error, "strerror", None) or error
-            self._say(f"{self._socket} cannot be offered to kubelet: {reason}; it is tried again until it can")
+            self._report(f"{self._socket} cannot be offered to kubelet: {reason}; it is tried again until it can")
         else:
-            self._said = ""
+            self._reported = ""
             log.info("registration.offered", socket=str(self._socket), endpoint=str(self._kubelet.endpoint))
 
     async def _bind(self) -> None:
@@ -176,7 +176,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError("the directory is not writable")
         if await asyncio.to_thread(is_served, self._socket):
-            raise FileExistsError(_rival(directory))
+            raise FileExistsError(_other_driver_message(directory))
         for left in directory.glob(f".{NAME}-*.sock"):
             if not is_served(left):
                 left.unlink(missing_ok=True)
@@ -198,10 +198,10 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         """Seconds to stay away after the refusals so far."""
         return self._kubelet.check_seconds * 2.0 ** min(self._refusals - 1, DOUBLINGS)
 
-    def _say(self, reason: str) -> None:
-        if reason != self._said:
+    def _report(self, reason: str) -> None:
+        if reason != self._reported:
             log.warning("registration.waiting", reason=reason)
-        self._said = reason
+        self._reported = reason
 
 
 def _public(directory: Path) -> Path:
@@ -216,5 +216,5 @@ def _inode(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _rival(directory: Path) -> str:
+def _other_driver_message(directory: Path) -> str:
     return f"another driver is registered at {_public(directory)} already; a node has one, so stop it first"

@@ -14,7 +14,7 @@ from csi.backends import backends
 from csi.errors import BadEnvironment
 from csi.process.flags import Settings
 from csi.process.network import listen
-from csi.process.registration import refuse_rival, registered
+from csi.process.registration import registered, require_no_other_driver
 from csi.process.sockets import is_served
 from csi.services.attach import AttachingController
 from csi.services.controller import Controller
@@ -35,7 +35,7 @@ GRACE_SECONDS = 25.0
 async def serve(settings: Settings) -> None:
     """Serve until told to stop. Raises BadEnvironment before anything is served."""
     _prepare_socket(settings)
-    refuse_rival(settings.kubelet)
+    require_no_other_driver(settings.kubelet)
     opened = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
     if not settings.pool_folders:
         opened.require_any()
@@ -58,15 +58,15 @@ async def serve(settings: Settings) -> None:
     )
     discovery = Discovery(manager, settings.pool_folders, paths=settings.pools, known_file=settings.known_pools)
     await discovery.look_safely()
-    keeping = [asyncio.create_task(manager.purge_for_ever()), asyncio.create_task(discovery.keep())]
+    tasks = [asyncio.create_task(manager.purge_for_ever()), asyncio.create_task(discovery.keep())]
     try:
         if settings.network is not None:
             servers.append(await listen(settings.network, manager, node_id=settings.node_id))
         async with registered(settings.kubelet):
-            reason = await _told_to_stop(settings.lifeline)
+            reason = await _stop_requested(settings.lifeline)
             log.info("driver.stopping", reason=reason)
     finally:
-        for task in keeping:
+        for task in tasks:
             task.cancel()
         await asyncio.gather(*(server.stop(GRACE_SECONDS) for server in servers))
         await manager.stop()
@@ -79,9 +79,9 @@ async def _on_socket(settings: Settings, manager: VolumeManager) -> grpc.aio.Ser
     server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=limits.CALLS)
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     most = settings.test_attach_limit
-    controller = AttachingController(manager, most_volumes=most) if most else Controller(manager)  # type: ignore[abstract] # others: UNIMPLEMENTED
+    controller = AttachingController(manager, max_volumes=most) if most else Controller(manager)  # type: ignore[abstract] # others: UNIMPLEMENTED
     csi_pb2_grpc.add_ControllerServicer_to_server(controller, server)
-    csi_pb2_grpc.add_NodeServicer_to_server(Node(manager, most_volumes=most), server)
+    csi_pb2_grpc.add_NodeServicer_to_server(Node(manager, max_volumes=most), server)
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
     try:
         server.add_insecure_port(f"unix://{settings.socket}")
@@ -107,17 +107,17 @@ def _prepare_socket(settings: Settings) -> None:
     settings.socket.unlink(missing_ok=True)
 
 
-async def _told_to_stop(lifeline: int | None) -> str:
+async def _stop_requested(lifeline: int | None) -> str:
     """Wait for a signal, or for the parent's end of the lifeline to close; which it was."""
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[str] = loop.create_future()
+    stopped: asyncio.Future[str] = loop.create_future()
 
-    def tell(reason: str) -> None:
-        if not told.done():
-            told.set_result(reason)
+    def stop(reason: str) -> None:
+        if not stopped.done():
+            stopped.set_result(reason)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, tell, number.name)
+        loop.add_signal_handler(number, stop, number.name)
     if lifeline is not None:
 
         def readable() -> None:
@@ -125,8 +125,8 @@ async def _told_to_stop(lifeline: int | None) -> str:
                 if os.read(lifeline, 1024):
                     return
                 loop.remove_reader(lifeline)
-                tell("the parent ended")
+                stop("the parent ended")
 
         os.set_blocking(lifeline, False)
         loop.add_reader(lifeline, readable)
-    return await told
+    return await stopped

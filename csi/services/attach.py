@@ -26,9 +26,9 @@ class AttachingController(Controller):
 
     rpcs = (*Controller.rpcs, *_RPCS)
 
-    def __init__(self, manager: VolumeManager, *, most_volumes: int) -> None:
+    def __init__(self, manager: VolumeManager, *, max_volumes: int) -> None:
         super().__init__(manager)
-        self._most_volumes = most_volumes
+        self._max_volumes = max_volumes
         self._attached: dict[str, tuple[Capability, bool]] = {}
 
     @rpc
@@ -42,13 +42,13 @@ class AttachingController(Controller):
         self._manager.find(handle)
         if node != self._manager.node_id:
             raise NotFound(f"node {node} is not this one, which is {self._manager.node_id}")
-        wanted = (capability, request.readonly)
-        there = self._attached.get(handle, wanted)
-        if there != wanted:
+        requested = (capability, request.readonly)
+        attached = self._attached.get(handle, requested)
+        if attached != requested:
             raise AlreadyExists(f"volume {handle} is attached to {node} in another way; detach it first")
-        if handle not in self._attached and len(self._attached) >= self._most_volumes:
-            raise ResourceExhausted(f"node {node} takes {self._most_volumes} volumes and has them; detach one")
-        self._attached[handle] = wanted
+        if handle not in self._attached and len(self._attached) >= self._max_volumes:
+            raise ResourceExhausted(f"node {node} takes {self._max_volumes} volumes and has them; detach one")
+        self._attached[handle] = requested
         return csi_pb2.ControllerPublishVolumeResponse()
 
     @rpc

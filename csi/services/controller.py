@@ -136,17 +136,17 @@ class Controller(csi_pb2_grpc.ControllerServicer):
             request.accessible_topology.segments.get(TOPOLOGY, self._manager.node_id) != self._manager.node_id
         )
         checks.few(request.volume_capabilities, limits.CAPABILITIES, "volume_capabilities")
-        impossible = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
-        if elsewhere or impossible or backend.problem():
+        is_unsupported = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
+        if elsewhere or is_unsupported or backend.problem():
             return csi_pb2.GetCapacityResponse(available_capacity=0)
         pools = [each for each in self._manager.catalog.here if parameters.pool in {"", each.name}]
-        room = max((self._manager.ledger.available(pool) for pool in pools), default=0)
+        capacity = max((self._manager.ledger.available(pool) for pool in pools), default=0)
         fs_type = parameters.fs_type or next(iter(backend.fs_types()), "")
-        least = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0
+        minimum = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0
         return csi_pb2.GetCapacityResponse(
-            available_capacity=room,
-            maximum_volume_size=wrappers_pb2.Int64Value(value=room),
-            minimum_volume_size=wrappers_pb2.Int64Value(value=least),
+            available_capacity=capacity,
+            maximum_volume_size=wrappers_pb2.Int64Value(value=capacity),
+            minimum_volume_size=wrappers_pb2.Int64Value(value=minimum),
         )
 
     @rpc
@@ -161,7 +161,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         manifest = (await self._manager.expand(Expanding(handle, required, limit))).manifest
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=manifest.size_bytes,
-            node_expansion_required=self._manager.backends[manifest.backend].grows_on_the_node,
+            node_expansion_required=self._manager.backends[manifest.backend].node_expansion_required,
         )
 
     @rpc
@@ -171,8 +171,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         """Change what may change while the volume lives."""
         handle = checks.text(request.volume_id, "volume_id")
         self._manager.find(handle)
-        given = checks.mapping(request.mutable_parameters, "mutable_parameters")
-        await self._manager.modify(handle, mutable_parameters(given))
+        parameters = checks.mapping(request.mutable_parameters, "mutable_parameters")
+        await self._manager.modify(handle, mutable_parameters(parameters))
         return csi_pb2.ControllerModifyVolumeResponse()
 
     @rpc
@@ -183,7 +183,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         handle = checks.text(request.volume_id, "volume_id")
         return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._manager))
 
-    async def _health_if_there(self, handle: str) -> csi_pb2.VolumeHealth | None:
+    async def _health_if_exists(self, handle: str) -> csi_pb2.VolumeHealth | None:
         try:
             return await health_of(handle, self._manager, measured_before=True)
         except NotFound:
@@ -195,25 +195,25 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """Those that are not well, by pages of volumes that were looked at."""
         handles = [entry.manifest.handle for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
-        found = [each for handle in handles if (each := await self._health_if_there(handle)) is not None]
-        shown, token = page(
+        found = [each for handle in handles if (each := await self._health_if_exists(handle)) is not None]
+        entries, token = page(
             [each for each in found if each.health_statuses],
             key=lambda each: each.volume_id,
             size=request.max_entries,
             token=request.starting_token,
             render=lambda each: each,
         )
-        return csi_pb2.ControllerListVolumeHealthResponse(entries=shown, next_token=token)
+        return csi_pb2.ControllerListVolumeHealthResponse(entries=entries, next_token=token)
 
 
-def _nodes(wanted: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
+def _nodes(requirement: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
     """The nodes that a topology requirement allows by our key; None when it does not speak of nodes."""
-    checks.few(wanted.requisite, limits.TOPOLOGIES, "accessibility_requirements.requisite")
-    checks.few(wanted.preferred, limits.TOPOLOGIES, "accessibility_requirements.preferred")
-    places = [place.segments for place in wanted.requisite] or [place.segments for place in wanted.preferred]
-    if not places or any(TOPOLOGY not in segments for segments in places):
+    checks.few(requirement.requisite, limits.TOPOLOGIES, "accessibility_requirements.requisite")
+    checks.few(requirement.preferred, limits.TOPOLOGIES, "accessibility_requirements.preferred")
+    segments = [each.segments for each in requirement.requisite] or [each.segments for each in requirement.preferred]
+    if not segments or any(TOPOLOGY not in each for each in segments):
         return None
-    return tuple(segments[TOPOLOGY] for segments in places)
+    return tuple(each[TOPOLOGY] for each in segments)
 
 
 def context_of(entry: Entry) -> dict[str, str]:

@@ -12,18 +12,18 @@ import structlog
 
 from csi import errors, limits
 from csi.host.errors import (
-    AlreadyMounted,
+    AlreadyMountedError,
+    DuplicateUuidError,
     HostError,
-    ImageLocked,
-    NoLoopDevice,
-    NoSpace,
-    NotReservable,
-    NotWhileMounted,
-    OptionsRefused,
-    SameUuid,
-    StillInUse,
-    UnsafePath,
-    UuidNotChanged,
+    ImageLockedError,
+    LoopDeviceError,
+    MountOptionsError,
+    NoSpaceError,
+    NotReservableError,
+    NotWhileMountedError,
+    StillInUseError,
+    UnsafePathError,
+    UuidChangeError,
 )
 
 log = structlog.get_logger()
@@ -42,17 +42,17 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     errors.Aborted: grpc.StatusCode.ABORTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
     errors.Internal: grpc.StatusCode.INTERNAL,
-    NoSpace: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    NotReservable: grpc.StatusCode.FAILED_PRECONDITION,
-    NoLoopDevice: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    NotWhileMounted: grpc.StatusCode.FAILED_PRECONDITION,
-    OptionsRefused: grpc.StatusCode.FAILED_PRECONDITION,
-    AlreadyMounted: grpc.StatusCode.FAILED_PRECONDITION,
-    StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
-    SameUuid: grpc.StatusCode.FAILED_PRECONDITION,
-    UuidNotChanged: grpc.StatusCode.FAILED_PRECONDITION,
-    UnsafePath: grpc.StatusCode.FAILED_PRECONDITION,
-    ImageLocked: grpc.StatusCode.ABORTED,
+    NoSpaceError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotReservableError: grpc.StatusCode.FAILED_PRECONDITION,
+    LoopDeviceError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    NotWhileMountedError: grpc.StatusCode.FAILED_PRECONDITION,
+    MountOptionsError: grpc.StatusCode.FAILED_PRECONDITION,
+    AlreadyMountedError: grpc.StatusCode.FAILED_PRECONDITION,
+    StillInUseError: grpc.StatusCode.FAILED_PRECONDITION,
+    DuplicateUuidError: grpc.StatusCode.FAILED_PRECONDITION,
+    UuidChangeError: grpc.StatusCode.FAILED_PRECONDITION,
+    UnsafePathError: grpc.StatusCode.FAILED_PRECONDITION,
+    ImageLockedError: grpc.StatusCode.ABORTED,
     HostError: grpc.StatusCode.INTERNAL,
 }
 """The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""
@@ -90,7 +90,7 @@ def rpc(
         started = time.monotonic()
         subject = legible(getattr(request, "volume_id", "") or getattr(request, "name", ""))
         try:
-            answer = await method(self, request)
+            response = await method(self, request)
         except (errors.CsiError, HostError) as error:
             code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
             message = legible(str(error))
@@ -102,7 +102,7 @@ def rpc(
             await refuse(context, grpc.StatusCode.INTERNAL, message)
         if name not in QUIET:
             log.info("rpc.served", rpc=name, volume=subject, ms=round((time.monotonic() - started) * 1000, 1))
-        return answer
+        return response
 
     return served
 
@@ -121,10 +121,10 @@ def legible(text: str) -> str:
     half = limits.MESSAGE_BYTES // 2 - len("...")
     if len(text) > 2 * limits.MESSAGE_BYTES:  # so that no long text is looked at as a whole
         text = f"{text[: limits.MESSAGE_BYTES]}{text[-limits.MESSAGE_BYTES :]}"
-    shown = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-    if sent_bytes(shown) <= limits.MESSAGE_BYTES:
-        return shown
-    return f"{_beginning(shown, half)}...{_beginning(shown[::-1], half)[::-1]}"
+    escaped = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+    if sent_bytes(escaped) <= limits.MESSAGE_BYTES:
+        return escaped
+    return f"{_beginning(escaped, half)}...{_beginning(escaped[::-1], half)[::-1]}"
 
 
 def sent_bytes(text: str) -> int:

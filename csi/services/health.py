@@ -27,5 +27,5 @@ async def storage_health(manager: VolumeManager) -> list[csi_pb2.NodeGetStorageH
     ]
 
 
-def _kind(ailment: HealthIssue) -> tuple[str, str]:
-    return ailment.status, ailment.reason
+def _kind(issue: HealthIssue) -> tuple[str, str]:
+    return issue.status, issue.reason

@@ -74,8 +74,8 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
         """Live volumes whose holder has the labels."""
-        wanted = checks.mapping(request.labels, "labels")
-        found = [entry for entry in self._manager.catalog.all() if _has(entry.manifest, wanted)]
+        labels = checks.mapping(request.labels, "labels")
+        found = [entry for entry in self._manager.catalog.all() if _has(entry.manifest, labels)]
         manifests, token = page(
             found,
             key=lambda entry: entry.manifest.handle,
@@ -98,8 +98,8 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
         """Deleted volumes whose last holder has the labels."""
-        wanted = checks.mapping(request.labels, "labels")
-        found = [each for each in await self._manager.trash.all() if _has(each.manifest, wanted)]
+        labels = checks.mapping(request.labels, "labels")
+        found = [each for each in await self._manager.trash.all() if _has(each.manifest, labels)]
         found.sort(key=_trash_key)
         entries, token = page(
             found, key=_trash_key, size=request.page_size, token=request.page_token, render=self._trashed
@@ -174,9 +174,9 @@ def _trash_key(trashed: Trashed) -> str:
     return f"{trashed.manifest.handle}.{2**40 - trashed.deleted:013d}"
 
 
-def _has(manifest: Manifest, wanted: dict[str, str]) -> bool:
-    labels = manifest.holder.labels if manifest.holder else {}
-    return wanted.items() <= labels.items()
+def _has(manifest: Manifest, labels: dict[str, str]) -> bool:
+    recorded = manifest.holder.labels if manifest.holder else {}
+    return labels.items() <= recorded.items()
 
 
 def _holder(holder: Holder) -> inventory_pb2.Holder:

@@ -24,9 +24,9 @@ _RPCS: Final = (
 class Node(csi_pb2_grpc.NodeServicer):
     """Checks, asks the engine, answers."""
 
-    def __init__(self, manager: VolumeManager, *, most_volumes: int = 0) -> None:
+    def __init__(self, manager: VolumeManager, *, max_volumes: int = 0) -> None:
         self._manager = manager
-        self._most_volumes = most_volumes
+        self._max_volumes = max_volumes
 
     @rpc
     async def NodeGetCapabilities(
@@ -39,9 +39,9 @@ class Node(csi_pb2_grpc.NodeServicer):
     @rpc
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest) -> csi_pb2.NodeGetInfoResponse:
         """Our name and place."""
-        place = csi_pb2.Topology(segments={TOPOLOGY: self._manager.node_id})
+        topology = csi_pb2.Topology(segments={TOPOLOGY: self._manager.node_id})
         return csi_pb2.NodeGetInfoResponse(
-            node_id=self._manager.node_id, accessible_topology=place, max_volumes_per_node=self._most_volumes
+            node_id=self._manager.node_id, accessible_topology=topology, max_volumes_per_node=self._max_volumes
         )
 
     @rpc
@@ -93,7 +93,7 @@ class Node(csi_pb2_grpc.NodeServicer):
         """How full."""
         handle = checks.text(request.volume_id, "volume_id")
         usage = await self._manager.usage(handle, _mounted_path(handle, request.volume_path))
-        answers = [
+        entries = [
             csi_pb2.VolumeUsage(
                 unit=csi_pb2.VolumeUsage.BYTES,
                 total=usage.total_bytes,
@@ -102,7 +102,7 @@ class Node(csi_pb2_grpc.NodeServicer):
             )
         ]
         if usage.total_inodes is not None:
-            answers.append(
+            entries.append(
                 csi_pb2.VolumeUsage(
                     unit=csi_pb2.VolumeUsage.INODES,
                     total=usage.total_inodes,
@@ -110,7 +110,7 @@ class Node(csi_pb2_grpc.NodeServicer):
                     available=usage.free_inodes or 0,
                 )
             )
-        return csi_pb2.NodeGetVolumeStatsResponse(usage=answers)
+        return csi_pb2.NodeGetVolumeStatsResponse(usage=entries)
 
     @rpc
     async def NodeExpandVolume(self, request: csi_pb2.NodeExpandVolumeRequest) -> csi_pb2.NodeExpandVolumeResponse:

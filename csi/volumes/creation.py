@@ -17,7 +17,7 @@ from csi.errors import (
     Unavailable,
 )
 from csi.host import files
-from csi.host.errors import FormatRefused, HostError, ImageLocked, NoSpace, NotReservable
+from csi.host.errors import FormatOptionsError, HostError, ImageLockedError, NoSpaceError, NotReservableError
 from csi.units import exact
 from csi.volumes import manifest as manifests
 from csi.volumes import mount_options
@@ -83,7 +83,7 @@ class Volumes:
             required=request.required,
             limit=request.limit,
             minimum=backend.minimum_bytes(fs_type),
-            granule=backend.granule(access_type),
+            size_granularity=backend.size_granularity(access_type),
         )
         if problem := refused_option(fs_type, request.parameters.mkfs_options):
             raise InvalidArgument(f"parameter mkfsOptions: {problem}")
@@ -115,7 +115,7 @@ class Volumes:
         self._catalog.put(entry)  # promised from here on, before anything else can run
 
         def write() -> None:
-            files.make_directory(entry.home, durable=False)
+            files.create_directory(entry.home, durable=False)
             manifests.write(entry.home, manifest)
 
         await self._or_undo(entry, write)
@@ -184,17 +184,17 @@ class Volumes:
         try:
             await self._trash.make_room(entry.pool, await self.shortfall(entry.pool))
             await self._workers.run(create, lane=entry.pool.uuid)
-        except NoSpace:
+        except NoSpaceError:
             if not await self._trash.make_room(entry.pool, shape.size_bytes):
                 await self.undo(entry)
                 raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
             await self._or_undo(entry, create)
-        except ImageLocked:
+        except ImageLockedError:
             raise  # the intent stays, and the retry finishes it
-        except NotReservable as error:
+        except NotReservableError as error:
             await self.undo(entry)
             raise FailedPrecondition(str(error)) from error
-        except FormatRefused as error:
+        except FormatOptionsError as error:
             await self.undo(entry)
             raise InvalidArgument(f"parameter mkfsOptions: {error}") from error
         except (HostError, OSError) as error:
@@ -207,7 +207,7 @@ class Volumes:
         """Run it; when the machine refuses, leave nothing behind, as the caller may count on."""
         try:
             await self._workers.run(work, lane=entry.pool.uuid)
-        except NoSpace as error:
+        except NoSpaceError as error:
             await self.undo(entry)
             raise ResourceExhausted(str(error)) from error
         except (HostError, OSError) as error:

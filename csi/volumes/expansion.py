@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from csi.errors import CsiError, FailedPrecondition, Internal, OutOfRange, ResourceExhausted, Unavailable
-from csi.host.errors import HostError, ImageLocked, NoSpace
+from csi.host.errors import HostError, ImageLockedError, NoSpaceError
 from csi.units import readable
 from csi.volumes import manifest as manifests
 from csi.volumes.catalog import Entry
@@ -48,7 +48,7 @@ class Expansion:
             required=request.required,
             limit=request.limit,
             minimum=backend.minimum_bytes(manifest.fs_type),
-            granule=backend.granule(manifest.access_type),
+            size_granularity=backend.size_granularity(manifest.access_type),
         )
         if request.limit and manifest.size_bytes > request.limit:
             raise OutOfRange(
@@ -66,9 +66,9 @@ class Expansion:
         except (HostError, OSError) as error:
             entry.manifest = manifest
             await self._workers.run(lambda: manifests.write(entry.home, manifest), lane=entry.pool.uuid)
-            if isinstance(error, ImageLocked):
+            if isinstance(error, ImageLockedError):
                 raise
-            if isinstance(error, NoSpace):
+            if isinstance(error, NoSpaceError):
                 raise ResourceExhausted(str(error)) from error
             raise Internal(f"volume {manifest.handle} cannot grow: {error}") from error
         log.info("volume.enlarged", volume=manifest.handle, size=size)
@@ -97,7 +97,7 @@ class Expansion:
             raise FailedPrecondition(f"volume {handle} is staged read-only; it grows when it is staged for writing")
         backend, shape = self._volumes.backend(manifest.backend), manifest.shape
         where = Path(entry.record.staging or path)
-        await self._workers.run(lambda: backend.grow(entry.home, shape, path=where), lane=entry.pool.uuid)
+        await self._workers.run(lambda: backend.expand_mounted(entry.home, shape, path=where), lane=entry.pool.uuid)
         return manifest
 
     async def settle(self, entry: Entry) -> None:
@@ -112,7 +112,7 @@ class Expansion:
             try:
                 _require_whole(self._volumes, entry)
                 _finish(self._volumes, entry)
-            except ImageLocked:
+            except ImageLockedError:
                 raise
             except (CsiError, HostError, OSError) as error:
                 back = msgspec.structs.replace(entry.manifest, grows_to=0)

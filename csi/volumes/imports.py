@@ -33,7 +33,7 @@ from csi.errors import (
     ResourceExhausted,
 )
 from csi.host import files, filesystem_uuids, locks
-from csi.host.errors import HostError, UuidNotChanged
+from csi.host.errors import HostError, UuidChangeError
 from csi.units import readable
 from csi.volumes import manifest as manifests
 from csi.volumes.catalog import Catalog, Entry
@@ -105,7 +105,7 @@ class Imports:
         self._catalog.put(entry)
 
         def write() -> None:
-            files.make_directory(entry.home)
+            files.create_directory(entry.home)
             manifests.write(entry.home, manifest)
             files.sync_directory(entry.home)
 
@@ -191,7 +191,7 @@ def _refusal(error: HostError | OSError, source: Path, pool: Pool) -> Exception:
     """Return what the caller is told of an error that came between the intent and the end."""
     if isinstance(error, FileNotFoundError):
         return NotFound(f"there is no {source} any more; put it back, and try again")
-    if isinstance(error, UuidNotChanged):
+    if isinstance(error, UuidChangeError):
         return FailedPrecondition(
             f"{error}; another filesystem on this node has the same UUID, so it cannot be imported as it is"
         )

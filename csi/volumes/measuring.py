@@ -114,7 +114,7 @@ class Measuring:
         try:
             await work()
             self._problems.pop(key, None)
-        except trees.Stopped:
+        except trees.WalkStoppedError:
             return
         except Exception as error:
             if self._problems.get(key) != repr(error):

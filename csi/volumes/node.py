@@ -18,7 +18,7 @@ from csi.backends.protocol import Usage
 from csi.backends.teardown import Removal
 from csi.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, HostError, SameUuid, UnsafePath
+from csi.host.errors import AlreadyMountedError, DuplicateUuidError, HostError, UnsafePathError
 from csi.volumes import mount_options
 from csi.volumes.catalog import Catalog, Entry
 from csi.volumes.creation import Volumes, unsupported
@@ -84,13 +84,13 @@ class Node:
             await self._workers.run(
                 lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags), lane=entry.pool.uuid
             )
-        except SameUuid as error:
+        except DuplicateUuidError as error:
             await self._keep(request.handle, record)
             others = [each for each in self._catalog.all() if str(each.home / "image") == error.backing]
             name = f" (that is volume {others[0].manifest.handle})" if others else ""
             raise FailedPrecondition(f"{error}{name}") from error
         except HostError as error:
-            foreign = isinstance(error, AlreadyMounted | UnsafePath)
+            foreign = isinstance(error, AlreadyMountedError | UnsafePathError)
             if foreign or not await self._is_staged(entry, request.staging):
                 await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
             raise
@@ -144,7 +144,7 @@ class Node:
                 ),
                 lane=entry.pool.uuid,
             )
-        except (AlreadyMounted, UnsafePath):
+        except (AlreadyMountedError, UnsafePathError):
             await self._keep(request.handle, before)  # as in stage
             raise
         except HostError:
@@ -244,7 +244,7 @@ class Node:
             raise NotFound(NO_VOLUME.format(handle))
         volume = self._identify(handle, parsed)
         known = self._records.knows_pool(parsed.pool) or self._records.knows(handle)
-        if volume.home is None and not known:
+        if volume.volume_dir is None and not known:
             if not await self._workers.look(lambda: mount_facts.found_at([path], volume), lane=parsed.pool):
                 raise NotFound(NO_VOLUME.format(handle))
             self._records.keep(handle, NodeRecord())  # known from now on, so that the call can be repeated
@@ -297,7 +297,7 @@ class Node:
                     f"{path} is, holds or is in {own}, which is the driver's own; choose another path"
                 )
         volumes = [_identity(entry) for entry in self._catalog.all()]
-        if handle := mount_facts.around(where.parent, volumes):
+        if handle := mount_facts.volume_containing(where.parent, volumes):
             raise InvalidArgument(f"{path} is among the files of volume {handle}; choose another path")
 
     def _known(self, handle: str) -> Entry:

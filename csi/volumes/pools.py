@@ -165,7 +165,7 @@ def make_pool(
                 f"{path} is not empty ({there[0]} is in it); a pool is made in an empty directory only"
             )
         for room in ROOMS:
-            files.make_directory(resolved / room)
+            files.create_directory(resolved / room)
         identity = Identity(uuid=str(uuid.uuid4()), name=name, capacity_bytes=capacity_bytes)
         files.write_atomic(resolved / FILE, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
     except (OSError, HostError) as error:
@@ -183,7 +183,7 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
     try:
         identity = read_identity(resolved)
         for room in ROOMS:
-            files.make_directory(resolved / room)
+            files.create_directory(resolved / room)
     except (FileNotFoundError, NotADirectoryError):
         if before:
             raise BadEnvironment(

@@ -11,7 +11,7 @@ DEFAULT: Final = 1 << 30
 LARGEST: Final = limits.VOLUME_BYTES
 
 
-def exact_size(*, required: int, limit: int, minimum: int, granule: int = 1) -> int:
+def exact_size(*, required: int, limit: int, minimum: int, size_granularity: int = 1) -> int:
     """
     The size: `required` rounded up to whole blocks where the limit allows, else to whole granules.
 
@@ -31,11 +31,13 @@ def exact_size(*, required: int, limit: int, minimum: int, granule: int = 1) -> 
         raise OutOfRange(f"a volume of {readable(required)} cannot be made; the least is {readable(minimum, up=True)}")
     if wanted > LARGEST:
         raise OutOfRange(f"a volume of {readable(wanted, up=True)} cannot be made; the most is {readable(LARGEST)}")
-    for step in (BLOCK, granule):
+    for step in (BLOCK, size_granularity):
         rounded = -(-max(wanted, minimum) // step) * step
         if not limit or rounded <= limit:
             return rounded
-    raise OutOfRange(f"a volume of at most {exact(limit)} cannot be made: its size must be a multiple of {granule}")
+    raise OutOfRange(
+        f"a volume of at most {exact(limit)} cannot be made: its size must be a multiple of {size_granularity}"
+    )
 
 
 def compatible(size: int, *, required: int, limit: int) -> bool:

@@ -389,7 +389,7 @@ def test_no_word_of_kubelet_ends_the_registration(tmp_path: Path) -> None:
         kubelet.until_served()
         for number in range(sweeps.times(50)):
             seen, registered = kubelet.seen(), number % 10 != 5
-            kubelet.judge(registered=registered, error=rng.choice(TEXTS))
+            kubelet.notify_status(registered=registered, error=rng.choice(TEXTS))
             kubelet.until_served(other_than=None if registered else seen)
         lines = driver.log.read_text(encoding="utf-8").splitlines()
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi.backends.mount_facts import Identity, Match, loop_number, match_directory
-from csi.host.mounts import Mount, Place
+from csi.host.mounts import Location, Mount
 
 IDS = st.from_regex(r"[a-z0-9-]{1,20}", fullmatch=True)
 ROOTS = st.sampled_from(["", "/pool", "/a b/pool", "/volumes/x/data"])
@@ -26,31 +26,31 @@ def test_a_directory_is_surely_the_volumes_only_where_its_pool_is_now(
     volume_id: str, root: str, device: tuple[int, int]
 ) -> None:
     """On another device, removed, or with its pool gone it only names the volume; that is enough to take it away."""
-    home = f"{root}/volumes/{volume_id}"
-    volume, place, data = _volume(volume_id), Place(device, home), f"{home}/data"
+    volume_dir = f"{root}/volumes/{volume_id}"
+    volume, location, data = _volume(volume_id), Location(device, volume_dir), f"{volume_dir}/data"
 
-    assert match_directory(_mount(data, device), volume, place) is Match.EXACT
-    assert match_directory(_mount(data, (device[0] + 1, device[1])), volume, place) is Match.LIKELY
-    assert match_directory(_mount(f"{data}//deleted", device), volume, place) is Match.LIKELY
+    assert match_directory(_mount(data, device), volume, location) is Match.EXACT
+    assert match_directory(_mount(data, (device[0] + 1, device[1])), volume, location) is Match.LIKELY
+    assert match_directory(_mount(f"{data}//deleted", device), volume, location) is Match.LIKELY
     assert match_directory(_mount(data, device), volume, None) is Match.LIKELY
 
 
 @given(IDS, IDS, ROOTS)
 def test_no_other_directory_is_the_volumes(volume_id: str, other: str, root: str) -> None:
     """Neither another volume's, nor one inside the volume, nor the directory above it."""
-    home = f"{root}/volumes/{volume_id}"
-    place = Place((8, 1), home)
+    volume_dir = f"{root}/volumes/{volume_id}"
+    location = Location((8, 1), volume_dir)
     others = [
-        home,
-        f"{home}/data/sub",
-        f"{home}/data2",
+        volume_dir,
+        f"{volume_dir}/data/sub",
+        f"{volume_dir}/data2",
         f"{root}/volumes/{other}x/data",
         f"{root}/trash/{volume_id}.1/data",
     ]
 
     for each in others:
-        if each != f"{home}/data":
-            assert match_directory(_mount(each), _volume(volume_id), place) is Match.NONE
+        if each != f"{volume_dir}/data":
+            assert match_directory(_mount(each), _volume(volume_id), location) is Match.NONE
 
 
 @given(st.integers(0, 9_999_999))

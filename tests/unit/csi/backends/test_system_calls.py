@@ -13,7 +13,7 @@ from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Backend, Shape
 from csi.backends.teardown import Removal
 from csi.host import commands, filesystems, loopdev
-from csi.host.errors import NoLoopDevice
+from csi.host.errors import LoopDeviceError
 
 MIB = 1 << 20
 UUID = "6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11"
@@ -44,23 +44,23 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ids=["loop", "thick loop", "raw loop", "directory"],
 )
 def test_only_making_a_filesystem_starts_a_program(
-    tmp_path: Path, started: list[str], backend: Backend, shape: Shape, making: list[str]
+    tmp_path: Path, started: list[str], backend: Backend, shape: Shape, programs: list[str]
 ) -> None:
     """Attaching, mounting, binding, looking and their opposites are calls."""
-    home, staging, target = tmp_path / "home", tmp_path / "staging", tmp_path / "target"
-    home.mkdir()
+    volume_dir, staging, target = tmp_path / "home", tmp_path / "staging", tmp_path / "target"
+    volume_dir.mkdir()
     staging.mkdir()
-    backend.create(home, shape)
-    assert started == making
+    backend.create(volume_dir, shape)
+    assert started == programs
     started.clear()
-    backend.stage(home, shape, staging=staging, mount_flags=[])
-    backend.publish(home, shape, staging=staging, target=target, read_only=False, mount_flags=[])
-    backend.usage(home, shape, path=target)
-    backend.health_issues(home, shape, path=staging)
-    volume = Identity(shape.volume_id, home.name, home)
+    backend.stage(volume_dir, shape, staging=staging, mount_flags=[])
+    backend.publish(volume_dir, shape, staging=staging, target=target, read_only=False, mount_flags=[])
+    backend.usage(volume_dir, shape, path=target)
+    backend.health_issues(volume_dir, shape, path=staging)
+    volume = Identity(shape.volume_id, volume_dir.name, volume_dir)
     teardown.unpublish(Removal(volume, target))
     teardown.unstage(Removal(volume, staging), mounted=True, devices=backend.name == "loop")
-    backend.detach(home, shape)
+    backend.detach(volume_dir, shape)
 
     assert started == []
 
@@ -76,7 +76,7 @@ def test_a_full_table_of_loop_devices_is_told_and_nothing_stays(
     with loopdev.attached(image, tag="stranger") as taken:
         number = int(taken.path.name.removeprefix("loop"))
         monkeypatch.setattr(loopdev, "_free_number", lambda: number)
-        with pytest.raises(NoLoopDevice, match="taken by somebody else"), loopdev.attached(image, tag="ours"):
+        with pytest.raises(LoopDeviceError, match="taken by somebody else"), loopdev.attached(image, tag="ours"):
             pass
 
         assert loopdev.loop_at(taken.path) == taken

@@ -15,7 +15,7 @@ from csi.backends.mount_facts import Identity
 from csi.backends.protocol import Shape
 from csi.backends.teardown import Removal
 from csi.host import block_queue, loopdev, mounts
-from csi.host.errors import MountFailed, NotReservable, StillInUse
+from csi.host.errors import MountError, NotReservableError, StillInUseError
 
 pytestmark = pytest.mark.needs("root", "loop")
 MIB = 1 << 20
@@ -46,28 +46,30 @@ def _disk(tmp_path: Path, *options: str, kind: str = "ext4", size: int = 128 * M
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Path]:
+def volume_dir(tmp_path: Path) -> Iterator[Path]:
     """On ext4."""
     with _disk(tmp_path) as found:
         yield found
 
 
-def _staging(home: Path) -> Path:
-    return home.parent.parent / "staging"
+def _staging(volume_dir: Path) -> Path:
+    return volume_dir.parent.parent / "staging"
 
 
-def _stage(home: Path, shape: Shape) -> loopdev.Loop:
-    LOOP.stage(home, shape, staging=_staging(home), mount_flags=[])
-    (device,) = loopdev.find(home / "image", tag=loopdev.tag_of("pool.v"))
+def _stage(volume_dir: Path, shape: Shape) -> loopdev.Loop:
+    LOOP.stage(volume_dir, shape, staging=_staging(volume_dir), mount_flags=[])
+    (device,) = loopdev.find(volume_dir / "image", tag=loopdev.tag_of("pool.v"))
     return device
 
 
-def _unstage(home: Path) -> None:
-    teardown.unstage(Removal(Identity("pool.v", home.name, home), _staging(home)), mounted=True, devices=True)
+def _unstage(volume_dir: Path) -> None:
+    teardown.unstage(
+        Removal(Identity("pool.v", volume_dir.name, volume_dir), _staging(volume_dir)), mounted=True, devices=True
+    )
 
 
-def _reserved(home: Path) -> int:
-    return (home / "image").stat().st_blocks * 512
+def _reserved(volume_dir: Path) -> int:
+    return (volume_dir / "image").stat().st_blocks * 512
 
 
 def _punch(path: Path, start: int = 4 * MIB, length: int = 8 * MIB) -> int:
@@ -76,167 +78,167 @@ def _punch(path: Path, start: int = 4 * MIB, length: int = 8 * MIB) -> int:
     return subprocess.run(argv, check=False, capture_output=True).returncode
 
 
-def _reasons(home: Path, shape: Shape) -> list[str]:
-    return [each.reason for each in LOOP.health_issues(home, shape, path=None)]
+def _reasons(volume_dir: Path, shape: Shape) -> list[str]:
+    return [each.reason for each in LOOP.health_issues(volume_dir, shape, path=None)]
 
 
-def test_nothing_that_is_done_in_a_mounted_volume_takes_its_blocks(home: Path) -> None:
+def test_nothing_that_is_done_in_a_mounted_volume_takes_its_blocks(volume_dir: Path) -> None:
     """Writing, deleting and fstrim, and the zeros that ext4 writes after it was mounted."""
     shape = _shape()
-    LOOP.create(home, shape)
-    _stage(home, shape)
-    (_staging(home) / "big").write_bytes(os.urandom(8 * MIB))
+    LOOP.create(volume_dir, shape)
+    _stage(volume_dir, shape)
+    (_staging(volume_dir) / "big").write_bytes(os.urandom(8 * MIB))
     os.sync()
-    (_staging(home) / "big").unlink()
+    (_staging(volume_dir) / "big").unlink()
     os.sync()
-    trimmed = subprocess.run(["fstrim", str(_staging(home))], check=False, capture_output=True, text=True)
+    trimmed = subprocess.run(["fstrim", str(_staging(volume_dir))], check=False, capture_output=True, text=True)
 
     assert trimmed.returncode, "there is nothing to trim"
-    _unstage(home)
-    assert _reserved(home) >= shape.size_bytes
-    assert _reasons(home, shape) == []
+    _unstage(volume_dir)
+    assert _reserved(volume_dir) >= shape.size_bytes
+    assert _reasons(volume_dir, shape) == []
 
 
-def test_nothing_that_is_done_to_a_raw_volume_takes_its_blocks(home: Path) -> None:
+def test_nothing_that_is_done_to_a_raw_volume_takes_its_blocks(volume_dir: Path) -> None:
     """mkfs, blkdiscard, and a hole punched into the device."""
     shape = _shape(access_type="block")
-    LOOP.create(home, shape)
-    device = _stage(home, shape)
+    LOOP.create(volume_dir, shape)
+    device = _stage(volume_dir, shape)
     subprocess.run(["mkfs.ext4", "-q", "-F", str(device.path)], check=True)
     subprocess.run(["blkdiscard", "-f", str(device.path)], check=False, capture_output=True)
     _punch(device.path)
-    _unstage(home)
+    _unstage(volume_dir)
 
-    assert _reserved(home) >= shape.size_bytes
+    assert _reserved(volume_dir) >= shape.size_bytes
 
 
-def test_a_thin_volume_gives_back_what_is_deleted_also_on_a_number_that_a_thick_one_had(home: Path) -> None:
+def test_a_thin_volume_gives_back_what_is_deleted_also_on_a_number_that_a_thick_one_had(volume_dir: Path) -> None:
     """The limit stays with the device's number, also when the driver that set it was killed."""
     shape = _shape("thin")
-    LOOP.create(home, shape)
-    with loopdev.attached(home / "image", tag="killed", discards=False) as spoiled:
-        assert not loopdev.passes_discards(spoiled)
-    assert block_queue.is_limited(spoiled.path.name)
-    device = _stage(home, shape)
+    LOOP.create(volume_dir, shape)
+    with loopdev.attached(volume_dir / "image", tag="killed", discards=False) as limited:
+        assert not loopdev.passes_discards(limited)
+    assert block_queue.is_limited(limited.path.name)
+    device = _stage(volume_dir, shape)
 
     assert loopdev.passes_discards(device)
-    (_staging(home) / "big").write_bytes(os.urandom(8 * MIB))
+    (_staging(volume_dir) / "big").write_bytes(os.urandom(8 * MIB))
     os.sync()
-    (_staging(home) / "big").unlink()
+    (_staging(volume_dir) / "big").unlink()
     os.sync()
-    subprocess.run(["fstrim", str(_staging(home))], check=True)
-    assert _reserved(home) < 8 * MIB
+    subprocess.run(["fstrim", str(_staging(volume_dir))], check=True)
+    assert _reserved(volume_dir) < 8 * MIB
 
 
-def test_holes_are_filled_when_the_volume_is_staged(home: Path) -> None:
+def test_holes_are_filled_when_the_volume_is_staged(volume_dir: Path) -> None:
     """Those of a former version, or of a copy; until then its health tells."""
     shape = _shape(access_type="block")
-    LOOP.create(home, shape)
-    _punch(home / "image")
-    assert _reasons(home, shape) == ["NotReserved"]
-    _stage(home, shape)
+    LOOP.create(volume_dir, shape)
+    _punch(volume_dir / "image")
+    assert _reasons(volume_dir, shape) == ["NotReserved"]
+    _stage(volume_dir, shape)
 
-    assert _reserved(home) >= shape.size_bytes
-    assert _reasons(home, shape) == []
+    assert _reserved(volume_dir) >= shape.size_bytes
+    assert _reasons(volume_dir, shape) == []
 
 
 def test_a_full_disk_keeps_no_volume_from_being_staged_and_its_health_tells(tmp_path: Path) -> None:
     """The data is there, and its pod may be what frees the space."""
-    with _disk(tmp_path, "-m", "0", size=32 * MIB) as home:
+    with _disk(tmp_path, "-m", "0", size=32 * MIB) as volume_dir:
         shape = _shape(access_type="block")
-        LOOP.create(home, shape)
-        _punch(home / "image")
-        with (home.parent / "full").open("wb") as file, contextlib.suppress(OSError):
+        LOOP.create(volume_dir, shape)
+        _punch(volume_dir / "image")
+        with (volume_dir.parent / "full").open("wb") as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(MIB))
                 file.flush()
-        _stage(home, shape)
+        _stage(volume_dir, shape)
 
-        assert _reasons(home, shape) == ["NotReserved"]
+        assert _reasons(volume_dir, shape) == ["NotReserved"]
 
 
 def test_a_filesystem_that_cannot_reserve_refuses_a_thick_image_instead_of_writing_it(tmp_path: Path) -> None:
     """An ext4 without extents has no fallocate(2), which a C library would replace by writing to each block."""
-    with _disk(tmp_path, "-O", "^extent,^64bit") as home:
-        with pytest.raises(NotReservable, match="use provisioning: thin"):
-            LOOP.create(home, _shape())
-        assert (home / "image.new").stat().st_blocks == 0
-        LOOP.create(home, _shape("thin"))
+    with _disk(tmp_path, "-O", "^extent,^64bit") as volume_dir:
+        with pytest.raises(NotReservableError, match="use provisioning: thin"):
+            LOOP.create(volume_dir, _shape())
+        assert (volume_dir / "image.new").stat().st_blocks == 0
+        LOOP.create(volume_dir, _shape("thin"))
 
 
-def test_a_device_that_stays_keeps_the_blocks(home: Path) -> None:
+def test_a_device_that_stays_keeps_the_blocks(volume_dir: Path) -> None:
     """A volume that is still used cannot be unstaged, and is as thick as before."""
     shape = _shape()
-    LOOP.create(home, shape)
-    device = _stage(home, shape)
-    with (_staging(home) / "open").open("wb"), pytest.raises(StillInUse):
-        _unstage(home)
+    LOOP.create(volume_dir, shape)
+    device = _stage(volume_dir, shape)
+    with (_staging(volume_dir) / "open").open("wb"), pytest.raises(StillInUseError):
+        _unstage(volume_dir)
 
     assert not loopdev.passes_discards(device)
 
 
 @pytest.mark.parametrize("access_type", ["mount", "block"])
-def test_a_device_that_goes_leaves_no_limit_behind(home: Path, access_type: str) -> None:
+def test_a_device_that_goes_leaves_no_limit_behind(volume_dir: Path, access_type: str) -> None:
     """Who has its number next is not to know."""
     shape = _shape(access_type=access_type)
-    LOOP.create(home, shape)
-    device = _stage(home, shape)
+    LOOP.create(volume_dir, shape)
+    device = _stage(volume_dir, shape)
     assert block_queue.is_limited(device.path.name)
-    _unstage(home)
+    _unstage(volume_dir)
 
     assert not block_queue.is_limited(device.path.name)
 
 
-def test_a_mount_that_fails_leaves_no_limit_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mount_that_fails_leaves_no_limit_behind(volume_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its device goes at once."""
     shape = _shape()
-    LOOP.create(home, shape)
+    LOOP.create(volume_dir, shape)
     seen: list[str] = []
     mount = mounts.mount
 
-    def remember(source: str, target: Path, *, fs_type: str, options: Sequence[str]) -> None:
+    def record(source: str, target: Path, *, fs_type: str, options: Sequence[str]) -> None:
         seen.append(Path(source).name)
         mount(source, target, fs_type=fs_type, options=options)
 
-    monkeypatch.setattr(mounts, "mount", remember)
-    with pytest.raises(MountFailed):
-        LOOP.stage(home, shape, staging=_staging(home), mount_flags=["no-such-option"])
+    monkeypatch.setattr(mounts, "mount", record)
+    with pytest.raises(MountError):
+        LOOP.stage(volume_dir, shape, staging=_staging(volume_dir), mount_flags=["no-such-option"])
 
     assert [block_queue.is_limited(name) for name in seen] == [False]
 
 
 def test_where_sysfs_cannot_be_written_the_volume_is_used_and_its_health_tells(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    volume_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container that has it read-only."""
     shape = _shape()
-    LOOP.create(home, shape)
+    LOOP.create(volume_dir, shape)
     with monkeypatch.context() as patch:
         patch.setattr(block_queue, "_SYSTEM", tmp_path / "nowhere")
-        _stage(home, shape)
-    assert mounts.is_mount(_staging(home))
-    assert _reasons(home, shape) == ["DiscardsPassedOn"]
+        _stage(volume_dir, shape)
+    assert mounts.is_mount(_staging(volume_dir))
+    assert _reasons(volume_dir, shape) == ["DiscardsPassedOn"]
 
-    _stage(home, shape)
-    assert _reasons(home, shape) == [], "staging it again sets what can be set now"
+    _stage(volume_dir, shape)
+    assert _reasons(volume_dir, shape) == [], "staging it again sets what can be set now"
 
 
 @pytest.mark.limit("thick-is-reserved-once")
 @pytest.mark.needs("btrfs")
 def test_what_is_shared_or_on_btrfs_is_written_elsewhere_than_it_was_reserved(tmp_path: Path) -> None:
     """The image has all its blocks, and writing into it takes more of the disk nevertheless."""
-    with _disk(tmp_path, kind="btrfs", size=256 * MIB) as home:
+    with _disk(tmp_path, kind="btrfs", size=256 * MIB) as volume_dir:
         shape = _shape(access_type="block")
-        LOOP.create(home, shape)
-        device = _stage(home, shape)
+        LOOP.create(volume_dir, shape)
+        device = _stage(volume_dir, shape)
         device.path.write_bytes(os.urandom(16 * MIB))
         os.sync()
-        subprocess.run(["cp", "--reflink=always", str(home / "image"), str(home / "copy")], check=True)
+        subprocess.run(["cp", "--reflink=always", str(volume_dir / "image"), str(volume_dir / "copy")], check=True)
         os.sync()
-        before = os.statvfs(home).f_bfree
+        before = os.statvfs(volume_dir).f_bfree
         device.path.write_bytes(os.urandom(16 * MIB))
         os.sync()
 
-        assert _reserved(home) >= shape.size_bytes
-        assert (before - os.statvfs(home).f_bfree) * 4096 >= 8 * MIB
-        assert _reasons(home, shape) == []
+        assert _reserved(volume_dir) >= shape.size_bytes
+        assert (before - os.statvfs(volume_dir).f_bfree) * 4096 >= 8 * MIB
+        assert _reasons(volume_dir, shape) == []

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from csi.host import commands, mounts
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandError, CommandMissing, CommandTimeout, MountFailed
+from csi.host.errors import CommandError, CommandNotFoundError, CommandTimeoutError, MountError
 
 
 def test_a_program_that_fails_tells_its_last_words() -> None:
@@ -26,7 +26,7 @@ def test_a_missing_program_names_the_package_to_install() -> None:
     before = os.environ["PATH"]
     os.environ["PATH"] = "/nowhere"
     try:
-        with pytest.raises(CommandMissing, match="install the package e2fsprogs"):
+        with pytest.raises(CommandNotFoundError, match="install the package e2fsprogs"):
             run(["mkfs.ext4", "x"], limit=Limit.QUERY)
     finally:
         os.environ["PATH"] = before
@@ -36,7 +36,7 @@ def test_a_program_that_takes_too_long_is_killed_with_all_it_started(monkeypatch
     """Its children, too: the fixture of every test would find them."""
     monkeypatch.setattr(commands.Limit.QUERY, "_value_", 0.3)
 
-    with pytest.raises(CommandTimeout, match="was killed"):
+    with pytest.raises(CommandTimeoutError, match="was killed"):
         run(["bash", "-c", "sleep 60 & sleep 60"], limit=Limit.QUERY)
 
 
@@ -95,7 +95,7 @@ def test_a_bind_mount_has_its_own_options_and_is_seen_in_the_table(tmp_path: Pat
     finally:
         mounts.unmount(target)
     mounts.unmount(target)
-    with pytest.raises(MountFailed, match="cannot have the option discard"):
+    with pytest.raises(MountError, match="cannot have the option discard"):
         mounts.bind(source, target, options=["discard"])
     assert mounts.at(target) is None
 
@@ -109,7 +109,7 @@ def test_a_mount_in_use_is_told(tmp_path: Path) -> None:
     mounts.bind(source, target)
     used = os.open(target, os.O_RDONLY)
     try:
-        with pytest.raises(MountFailed, match="something still uses it"):
+        with pytest.raises(MountError, match="something still uses it"):
             mounts.unmount(target)
     finally:
         os.close(used)

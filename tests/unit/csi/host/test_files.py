@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csi.host import files, trees
-from csi.host.errors import UnsafePath
+from csi.host.errors import UnsafePathError
 
 NAMES = st.text("abc.", min_size=1, max_size=3).filter(lambda name: name not in {".", ".."})
 TREES = st.recursive(
@@ -27,7 +27,7 @@ def test_removing_a_tree_takes_all_of_it_and_nothing_else(
     outside = root / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x", encoding="utf-8")
-    _grow(root / "doomed", tree, outside)
+    _build(root / "doomed", tree, outside)
 
     files.remove_tree(root, root / "doomed")
     files.remove_tree(root, root / "doomed")
@@ -36,11 +36,11 @@ def test_removing_a_tree_takes_all_of_it_and_nothing_else(
     assert (outside / "precious").exists()
 
 
-def _grow(path: Path, what: object, outside: Path) -> None:
+def _build(path: Path, what: object, outside: Path) -> None:
     if isinstance(what, dict):
         path.mkdir()
         for name, inner in what.items():
-            _grow(path / name, inner, outside)
+            _build(path / name, inner, outside)
     elif what == "file":
         path.write_text("y", encoding="utf-8")
     elif what == "fifo":
@@ -52,14 +52,14 @@ def _grow(path: Path, what: object, outside: Path) -> None:
 
 def test_a_tree_deeper_than_any_path_or_stack_is_removed(tmp_path: Path) -> None:
     """Neither recursion nor open files grow with the depth."""
-    here = os.open(tmp_path, os.O_RDONLY)
-    os.mkdir("deep", dir_fd=here)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    os.mkdir("deep", dir_fd=directory)
     for name in ["deep"] + ["d" * 20] * 3000:
-        below = os.open(name, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-        os.mkdir("d" * 20, dir_fd=here)
-    os.close(here)
+        below = os.open(name, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+        os.mkdir("d" * 20, dir_fd=directory)
+    os.close(directory)
 
     files.remove_tree(tmp_path, tmp_path / "deep")
 
@@ -73,7 +73,7 @@ def test_removal_refuses_to_leave_its_root(tmp_path: Path) -> None:
     (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
 
     for path in (tmp_path / "root", tmp_path / "root" / ".." / "other", tmp_path / "root" / "link" / "x"):
-        with pytest.raises(UnsafePath):
+        with pytest.raises(UnsafePathError):
             files.remove_tree(tmp_path / "root", path)
     assert (tmp_path / "other" / "x").exists()
 
@@ -88,7 +88,7 @@ def test_removal_stops_at_a_mount(tmp_path: Path) -> None:
     (tmp_path / "other" / "precious").write_text("x", encoding="utf-8")
     mounts.bind(tmp_path / "other", tmp_path / "doomed" / "a" / "mount")
     try:
-        with pytest.raises(UnsafePath, match="mounted"):
+        with pytest.raises(UnsafePathError, match="mounted"):
             files.remove_tree(tmp_path, tmp_path / "doomed")
     finally:
         mounts.unmount(tmp_path / "doomed" / "a" / "mount")

@@ -15,7 +15,7 @@ import pytest
 
 from csi.host import commands
 from csi.host.commands import Limit, run
-from csi.host.errors import CommandMissing, ImageLocked, UnsafePath
+from csi.host.errors import CommandNotFoundError, ImageLockedError, UnsafePathError
 from csi.host.locks import locked
 from tests.conftest import ROOT
 
@@ -74,14 +74,14 @@ def test_a_program_is_killed_with_its_driver_and_gives_the_image_back(tmp_path: 
             time.sleep(0.005)
         if stopped:
             os.kill(int(pid), signal.SIGSTOP)
-        with pytest.raises(ImageLocked, match="try again"), locked(image):
+        with pytest.raises(ImageLockedError, match="try again"), locked(image):
             pass
         process.kill()
         process.wait()
 
         assert _ends(int(pid))
-        with locked(image) as held:
-            assert held.path == image
+        with locked(image) as locked_image:
+            assert locked_image.path == image
 
 
 def test_the_lock_stays_as_long_as_any_program_of_the_driver_works(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_the_lock_stays_as_long_as_any_program_of_the_driver_works(tmp_path: Pat
         process.kill()
         process.wait()
         try:
-            with pytest.raises(ImageLocked), locked(image):
+            with pytest.raises(ImageLockedError), locked(image):
                 pass
         finally:
             os.kill(int(pid), signal.SIGKILL)
@@ -130,12 +130,12 @@ def test_a_machine_without_setpriv_is_told_what_to_install(monkeypatch: pytest.M
     """No program runs that could outlive the driver."""
     monkeypatch.setattr(commands, "_ENDS_WITH_US", ("no-setpriv", "--"))
     monkeypatch.setitem(commands.PACKAGES, "no-setpriv", "util-linux")
-    with pytest.raises(CommandMissing, match="no-setpriv is not installed; install the package util-linux"):
+    with pytest.raises(CommandNotFoundError, match="no-setpriv is not installed; install the package util-linux"):
         run(["true"], limit=Limit.QUERY)
 
 
 def test_a_link_is_no_image(tmp_path: Path) -> None:
     """A lock on what it leads to would be a lock on somebody else's file."""
     (tmp_path / "image").symlink_to("/etc/hostname")
-    with pytest.raises(UnsafePath, match="not followed"), locked(tmp_path / "image"):
+    with pytest.raises(UnsafePathError, match="not followed"), locked(tmp_path / "image"):
         pass

@@ -23,14 +23,14 @@ def _create(name: str, parent: int) -> int:
     return os.open(name, os.O_RDONLY, dir_fd=parent)
 
 
-def _deeper(here: int) -> int:
+def _deeper(directory: int) -> int:
     """Go down so far that no path leads there."""
     for _ in range(DEPTH):
-        os.mkdir(NAME, dir_fd=here)
-        below = os.open(NAME, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = below
-    return here
+        os.mkdir(NAME, dir_fd=directory)
+        below = os.open(NAME, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = below
+    return directory
 
 
 @pytest.mark.needs("root", "loop", "btrfs", "simple_quotas")
@@ -39,25 +39,25 @@ def test_a_subvolume_goes_with_all_that_are_in_it_however_deep(tmp_path: Path, *
     """In directories whose path is too long, in each other, and in ones that their owner made read-only."""
     with disk(tmp_path / "disk", "btrfs") as top:
         assert quotas.enable(top)
-        home = top / "trash" / "v.1"
-        home.mkdir(parents=True)
-        subvolumes.create(home / "data", limit=256 * MIB)
-        here = os.open(home / "data", os.O_RDONLY)
-        made = [os.dup(here)]
+        volume_dir = top / "trash" / "v.1"
+        volume_dir.mkdir(parents=True)
+        subvolumes.create(volume_dir / "data", limit=256 * MIB)
+        directory = os.open(volume_dir / "data", os.O_RDONLY)
+        created = [os.dup(directory)]
         for number in range(3):
-            deep = _deeper(here)
-            here = _create(f"nested-{number}", deep)
+            deep = _deeper(directory)
+            directory = _create(f"nested-{number}", deep)
             os.close(deep)
-            made.append(os.dup(here))
-        made += [_create(f"beside-{number}", here) for number in range(30)]
-        os.close(here)
-        for each in made:
+            created.append(os.dup(directory))
+        created += [_create(f"beside-{number}", directory) for number in range(30)]
+        os.close(directory)
+        for each in created:
             if read_only:
                 fcntl.ioctl(each, FLAGS, struct.pack("=Q", 2))
             os.close(each)
         root = os.open(top, os.O_RDONLY)
         try:
-            files.remove_tree(top, home)
+            files.remove_tree(top, volume_dir)
             assert list((top / "trash").iterdir()) == []
             assert list(btrfs.search(root, btrfs.ROOT_TREE, 5, btrfs.ROOT_REF)) == []
             os.sync()
@@ -86,14 +86,14 @@ def test_quotas_that_were_switched_off_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("answer", [errno.EINVAL, errno.EPERM, errno.ENOTTY, errno.EROFS, 0])
 def test_without_simple_quotas_nothing_is_enforced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int
 ) -> None:
     """An older kernel, no rights, another filesystem, a read-only one, or success that changed nothing."""
 
     def ioctl(descriptor: int, request: int, argument: bytes) -> int:
         assert (descriptor >= 0, request, argument[0]) == (True, quotas.QUOTA_CTL, 4)
-        if answer:
-            raise OSError(answer, os.strerror(answer))
+        if result:
+            raise OSError(result, os.strerror(result))
         return 0
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)

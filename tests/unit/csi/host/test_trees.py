@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csi.host import files, mounts, trees
-from csi.host.errors import UnsafePath
+from csi.host.errors import UnsafePathError
 
 DEPTH = 600
 SHAPES = st.recursive(
@@ -76,7 +76,7 @@ def test_a_walk_meets_everything_once(
 ) -> None:
     """Whatever the shape, and however few directories are kept open."""
     top = tmp_path_factory.mktemp("tree")
-    _grow(top, shape)
+    _build(top, shape)
     before, trees.MOST_OPEN = trees.MOST_OPEN, most_open  # type: ignore[misc] # as it is for a deep tree
     try:
         met = _names(top)
@@ -87,11 +87,11 @@ def test_a_walk_meets_everything_once(
     assert met.count("") == sum(1 for _ in os.walk(top))
 
 
-def _grow(directory: Path, shape: object) -> None:
+def _build(directory: Path, shape: object) -> None:
     if isinstance(shape, dict):
         for name, inner in shape.items():
             (directory / name).mkdir()
-            _grow(directory / name, inner)
+            _build(directory / name, inner)
     else:
         for number in range(int(str(shape))):
             (directory / f"{number}").touch()
@@ -156,7 +156,7 @@ def test_what_cannot_be_read_counts_nothing(tmp_path: Path) -> None:
 
 def test_a_walk_ends_when_it_shall(tmp_path: Path) -> None:
     """The driver may have to stop."""
-    with pytest.raises(trees.Stopped):
+    with pytest.raises(trees.WalkStoppedError):
         trees.disk_bytes(tmp_path, stop=lambda: True)
 
 
@@ -166,7 +166,7 @@ def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"x" * 100)
     (tmp_path / "link").symlink_to("/dev/zero")
     for name in ("fifo", "large", "link", "."):
-        with pytest.raises((OSError, UnsafePath)):
+        with pytest.raises((OSError, UnsafePathError)):
             files.read_small(tmp_path / name, most=99)
     assert files.read_small(tmp_path / "large", most=100) == b"x" * 100
 
@@ -187,7 +187,7 @@ def test_a_removal_that_was_cut_off_is_finished_whoever_left_which_names(
 
 def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: Path) -> None:
     """Whatever is renamed, removed, or replaced by another kind of file meanwhile: a walk never fails for it."""
-    over = threading.Event()
+    stop = threading.Event()
     top = tmp_path / "data"
     top.mkdir()
 
@@ -210,7 +210,7 @@ def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: P
                 top.write_bytes(b"") if number % 100 else top.mkdir(exist_ok=True)
                 top.unlink() if top.is_file() else None
                 top.mkdir(exist_ok=True)
-            if over.is_set():
+            if stop.is_set():
                 return
 
     changing = threading.Thread(target=change)
@@ -222,7 +222,7 @@ def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: P
             assert trees.disk_bytes(top / "0" / "a") >= 0
             walked += 1
     finally:
-        over.set()
+        stop.set()
         changing.join()
     assert walked > 10
 

@@ -23,20 +23,20 @@ SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class KeyPair:
     """What a client shows."""
 
     chain: bytes
     key: bytes
 
 
-def controller(authority: Authority, *, now: dt.datetime = NOW) -> Shown:
+def controller(authority: Authority, *, now: dt.datetime = NOW) -> KeyPair:
     """Just as the controller signs it."""
-    made: ClientCertificate = sign_client(authority, now)
-    return Shown(made.chain, made.key)
+    signed: ClientCertificate = sign_client(authority, now)
+    return KeyPair(signed.chain, signed.key)
 
 
-def with_role(authority: Authority, *uris: str) -> Shown:
+def with_role(authority: Authority, *uris: str) -> KeyPair:
     """Signed by the same authority, for another role."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
@@ -51,8 +51,10 @@ def with_role(authority: Authority, *uris: str) -> Shown:
     if uris:
         names = [x509.UniformResourceIdentifier(uri) for uri in uris]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    made = builder.sign(authority.key, hashes.SHA256())
-    return Shown(made.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    signed = builder.sign(authority.key, hashes.SHA256())
+    return KeyPair(
+        signed.public_bytes(Encoding.PEM), key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
 
 
 def authority() -> Authority:
@@ -67,12 +69,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def channel(port: int, shown: Shown | None, trusted: Path) -> grpc.Channel:
+def channel(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.Channel:
     """A new connection that trusts the driver's certificate."""
     credentials = grpc.ssl_channel_credentials(
         root_certificates=trusted.read_bytes(),
-        private_key=shown.key if shown else None,
-        certificate_chain=shown.chain if shown else None,
+        private_key=key_pair.key if key_pair else None,
+        certificate_chain=key_pair.chain if key_pair else None,
     )
     options: list[tuple[str, Any]] = [
         ("grpc.ssl_target_name_override", "driver.csi.mooring.dev"),
@@ -81,9 +83,9 @@ def channel(port: int, shown: Shown | None, trusted: Path) -> grpc.Channel:
     return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options)
 
 
-def answer(port: int, shown: Shown | None, trusted: Path) -> grpc.StatusCode:
+def answer(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.StatusCode:
     """What a new connection gets when it asks for the driver's capabilities."""
-    with channel(port, shown, trusted) as opened:
+    with channel(port, key_pair, trusted) as opened:
         stub = csi_pb2_grpc.ControllerStub(opened)
         try:
             stub.ControllerGetCapabilities(csi_pb2.ControllerGetCapabilitiesRequest(), timeout=SECONDS)

@@ -49,8 +49,8 @@ async def test_handshakes_that_never_end_are_counted_and_hung_up(
             assert _closed(connections) == 6
             while _closed(connections) < 10:
                 await asyncio.sleep(0.01)
-        shown, certificate = controller(trusts), tmp_path / "keys" / "driver.crt"
-        assert await asyncio.to_thread(answer, port, shown, certificate) is grpc.StatusCode.OK
+        key_pair, certificate = controller(trusts), tmp_path / "keys" / "driver.crt"
+        assert await asyncio.to_thread(answer, port, key_pair, certificate) is grpc.StatusCode.OK
     finally:
         for each in connections:
             each.close()

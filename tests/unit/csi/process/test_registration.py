@@ -14,7 +14,7 @@ import pytest
 from csi.v1 import csi_pb2
 from tests.conftest import ROOT
 from tests.unit.csi.services.driver import SECONDS, Driver, running
-from tests.unit.csi.services.kubelet import INTERVAL, Kubelet, dead, listening, logged, until
+from tests.unit.csi.services.kubelet import INTERVAL, Kubelet, create_stale_socket, listening, logged, until
 
 pytestmark = pytest.mark.process
 
@@ -41,7 +41,7 @@ def test_kubelet_finds_the_driver_tries_it_and_registers_it(driver: Driver, kube
     assert info.endpoint == str(kubelet.endpoint)
     assert kubelet.node_id(info.endpoint) == "n"
 
-    kubelet.judge(registered=True)
+    kubelet.notify_status(registered=True)
     assert len(logged(driver, "registration.registered")) == 1
     assert kubelet.socket.stat().st_mode & 0o077 == 0
     assert list(kubelet.directory.iterdir()) == [kubelet.socket]
@@ -55,7 +55,7 @@ def test_a_refused_driver_comes_back_on_a_new_socket_ever_later_until_it_is_regi
     for registered in (False, False, True, False):
         kubelet.until_served(other_than=seen)
         seen = kubelet.seen()
-        kubelet.judge(registered=registered, error="" if registered else "topology value collision")
+        kubelet.notify_status(registered=registered, error="" if registered else "topology value collision")
         assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
         if registered:
             assert kubelet.seen() == seen
@@ -77,7 +77,7 @@ def _put_a_file(kubelet: Kubelet) -> None:
 
 
 def _put_a_dead_socket(kubelet: Kubelet) -> None:
-    dead(kubelet.directory / "new")
+    create_stale_socket(kubelet.directory / "new")
     (kubelet.directory / "new").replace(kubelet.socket)
 
 
@@ -92,7 +92,7 @@ def _take_the_directory_away_for_a_while(kubelet: Kubelet) -> None:
     _recreate_the_directory(kubelet, seconds=6 * INTERVAL)
 
 
-HARM: dict[str, Callable[[Kubelet], None]] = {
+DISTURBANCES: dict[str, Callable[[Kubelet], None]] = {
     "socket removed": _remove,
     "a file in its place": _put_a_file,
     "a dead socket in its place": _put_a_dead_socket,
@@ -101,19 +101,19 @@ HARM: dict[str, Callable[[Kubelet], None]] = {
 }
 
 
-@pytest.mark.parametrize("harm", HARM)
-def test_what_happens_behind_its_back_is_put_right(driver: Driver, kubelet: Kubelet, harm: str) -> None:
+@pytest.mark.parametrize("harm", DISTURBANCES)
+def test_what_happens_behind_its_back_is_put_right(driver: Driver, kubelet: Kubelet, disturbance: str) -> None:
     """The next look notices; each time, not once only."""
     for _ in range(2):
         kubelet.until_served()
         seen = kubelet.seen()
-        HARM[harm](kubelet)
-        kubelet.until_served(other_than=seen if harm != "a dead socket in its place" else kubelet.seen())
+        DISTURBANCES[disturbance](kubelet)
+        kubelet.until_served(other_than=seen if disturbance != "a dead socket in its place" else kubelet.seen())
         until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
 
-    kubelet.judge(registered=True)
+    kubelet.notify_status(registered=True)
     assert len(logged(driver, "registration.lost")) == 2
-    if harm == "directory away for a while":
+    if disturbance == "directory away for a while":
         assert len(logged(driver, "registration.waiting")) == 2
 
 
@@ -147,7 +147,7 @@ def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
     driver: Driver, kubelet: Kubelet, tmp_path: Path, case: str
 ) -> None:
     """It is there, and yet no socket can be made in it."""
-    mount, said = UNUSABLE[case]
+    mount, message = UNUSABLE[case]
     kubelet.until_served()
     seen = kubelet.seen()
     source = tmp_path / "source"
@@ -155,10 +155,10 @@ def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
     how = [str(source) if each == "SOURCE" else each for each in mount]
     subprocess.run(["mount", *how, kubelet.directory], check=True)
     source.rmdir()
-    until(lambda: any(said in line["reason"] for line in logged(driver, "registration.waiting")))
-    told = len(logged(driver, "registration.waiting"))
+    until(lambda: any(message in line["reason"] for line in logged(driver, "registration.waiting")))
+    count = len(logged(driver, "registration.waiting"))
     time.sleep(6 * INTERVAL)
-    assert len(logged(driver, "registration.waiting")) == told
+    assert len(logged(driver, "registration.waiting")) == count
 
     subprocess.run(["umount", kubelet.directory], check=True)
     kubelet.until_served(other_than=seen)
@@ -170,7 +170,7 @@ def test_what_a_killed_driver_left_is_replaced(driver: Driver, kubelet: Kubelet)
     driver.end(signal.SIGKILL)
     stale = kubelet.seen()
     assert stale is not None
-    dead(kubelet.directory / ".csi.mooring.dev-0badcafe.sock")
+    create_stale_socket(kubelet.directory / ".csi.mooring.dev-0badcafe.sock")
 
     driver.start()
 
@@ -184,7 +184,7 @@ def test_a_stopped_driver_leaves_no_socket_and_takes_kubelets_first(
 ) -> None:
     """So that kubelet never dials a driver that it could find but not use; also while it waits after a refusal."""
     kubelet.until_served()
-    kubelet.judge(registered=registered)
+    kubelet.notify_status(registered=registered)
     assert driver._process is not None
     driver._process.send_signal(signal.SIGTERM)
     while driver._process.poll() is None:
@@ -209,12 +209,12 @@ def test_a_second_driver_on_one_node_is_refused_and_the_first_stays(
     assert (second.returncode, second.stderr.count("\n")) == (78, 1), second.stderr
     assert "another driver is registered" in second.stderr
     assert kubelet.seen() == seen
-    kubelet.judge(registered=True)
+    kubelet.notify_status(registered=True)
     assert driver.end() == 0
 
 
 @pytest.fixture
-def rival(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
+def other_socket(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
     """Somebody else's living socket where the driver's was."""
     kubelet.until_served()
     with listening(kubelet.directory / "rival") as found:
@@ -224,24 +224,24 @@ def rival(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
 
 
 def test_a_living_drivers_socket_is_waited_for_and_never_removed(
-    driver: Driver, kubelet: Kubelet, rival: socket.socket
+    driver: Driver, kubelet: Kubelet, other_socket: socket.socket
 ) -> None:
     """A driver that serves mounts is not ended by a newcomer; when that goes, its place is taken."""
-    theirs = kubelet.seen()
+    other = kubelet.seen()
     time.sleep(6 * INTERVAL)
-    assert kubelet.seen() == theirs
+    assert kubelet.seen() == other
     assert len(logged(driver, "registration.waiting")) == 1
 
-    rival.close()
-    kubelet.until_served(other_than=theirs)
+    other_socket.close()
+    kubelet.until_served(other_than=other)
 
 
 @pytest.mark.usefixtures("rival")
 def test_a_stopping_driver_leaves_a_living_drivers_socket(driver: Driver, kubelet: Kubelet) -> None:
     """GRPC by itself would remove it."""
-    theirs = kubelet.seen()
+    other = kubelet.seen()
     assert driver.end() == 0
-    assert kubelet.seen() == theirs
+    assert kubelet.seen() == other
 
 
 @pytest.mark.parametrize("authority", ["localhost", "csi.mooring.dev", "%2Fvar%2Flib%2Fkubelet%2Freg.sock"])
@@ -267,10 +267,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_flags_are_refused_with_one_sentence(tmp_path: Path, case: str) -> None:
     """Exit code 2, before anything is made."""
-    flags, said = BAD[case]
+    flags, message = BAD[case]
     argv = [f"--endpoint=unix://{tmp_path}/csi.sock", "--node-id=n", f"--pool={tmp_path}/pool", *flags]
     done = subprocess.run([sys.executable, "-m", "csi", *argv], capture_output=True, text=True, cwd=ROOT, check=False)
 
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -43,12 +43,12 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
 @pytest.mark.parametrize("case", BAD)
 def test_a_bad_start_ends_with_its_code_and_one_sentence(tmp_path: Path, case: str) -> None:
     """2 for flags, 78 for the environment; never a traceback."""
-    arguments, code, said = BAD[case]
+    arguments, code, message = BAD[case]
     filled = [each.replace("POOL", str(tmp_path / "pool")).replace("DIR", str(tmp_path)) for each in arguments]
     done = subprocess.run([sys.executable, "-m", "csi", *filled], capture_output=True, text=True, cwd=ROOT, check=False)
 
     assert done.returncode == code, done.stderr
-    assert said in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("mooring driver: ")
 
@@ -120,21 +120,21 @@ def test_the_socket_is_for_its_owner_alone(driver: Driver) -> None:
 @pytest.mark.timeout(600)
 def test_kill_9_at_any_moment_and_a_retry_converges(tmp_path: Path, backend: str) -> None:
     """I5: what was acknowledged is there, what was interrupted is finished by the retry; I6: at the end nothing is left."""
-    chance = random.Random(f"{SEED} {backend}")  # noqa: S311 # to be repeated
+    rng = random.Random(f"{SEED} {backend}")  # noqa: S311 # to be repeated
     with running(tmp_path) as driver:
         for number in range(times(3)):
             handle = ""
             for step in ("create", "stage", "publish", "unpublish", "unstage", "delete"):
-                handle = _retried(driver, step, f"v{number}", handle, backend, chance)
+                handle = _retried(driver, step, f"v{number}", handle, backend, rng)
         assert list((driver.pool / "volumes").iterdir()) == []
         driver.inventory.Purge(inventory_pb2.PurgeRequest(all=True), timeout=SECONDS)
         assert list((driver.pool / "trash").iterdir()) == []
         assert str(driver.pool) not in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
 
 
-def _retried(driver: Driver, step: str, name: str, handle: str, backend: str, chance: random.Random) -> str:
+def _retried(driver: Driver, step: str, name: str, handle: str, backend: str, rng: random.Random) -> str:
     """Kill the driver somewhere in the step, start it again, and do the step to its end."""
-    killer = threading.Timer(chance.random() * 0.03, os.kill, (driver.pid, signal.SIGKILL))
+    killer = threading.Timer(rng.random() * 0.03, os.kill, (driver.pid, signal.SIGKILL))
     killer.start()
     while True:
         try:
@@ -143,14 +143,14 @@ def _retried(driver: Driver, step: str, name: str, handle: str, backend: str, ch
             assert error.code() is grpc.StatusCode.UNAVAILABLE, (step, error.details())
         else:
             killer.join()
-            result_again = _again(driver, step, name, result, backend)
-            assert result_again == result
+            repeated = _repeat(driver, step, name, result, backend)
+            assert repeated == result
             return result
         killer.join()
         _restart(driver)
 
 
-def _again(driver: Driver, step: str, name: str, handle: str, backend: str) -> str:
+def _repeat(driver: Driver, step: str, name: str, handle: str, backend: str) -> str:
     """The same once more, on a living driver: acknowledged means that it is so."""
     while True:
         try:

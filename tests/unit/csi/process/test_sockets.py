@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from csi.process.sockets import is_served
-from tests.unit.csi.services.kubelet import dead, listening
+from tests.unit.csi.services.kubelet import create_stale_socket, listening
 
 
 def test_what_nobody_listens_on_is_not_served(tmp_path: Path) -> None:
     """Nothing, a dead process's socket, a file, nothing below a file."""
-    dead(tmp_path / "dead.sock")
+    create_stale_socket(tmp_path / "dead.sock")
     (tmp_path / "file").touch()
 
     for name in ("absent.sock", "dead.sock", "file", "file/below.sock"):

@@ -18,7 +18,7 @@ from provisioner.cluster.key_pins import fingerprint, shown_by
 from tests.conftest import ROOT
 from tests.unit.csi.process.certificates import (
     NOW,
-    Shown,
+    KeyPair,
     answer,
     authority,
     channel,
@@ -36,7 +36,7 @@ OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 
 
 @dataclass
-class _Reached:
+class _NetworkDriver:
     """A driver on the network, and what it trusts."""
 
     driver: Driver
@@ -49,12 +49,12 @@ class _Reached:
     def certificate(self) -> Path:
         return self.keys / "driver.crt"
 
-    def answer(self, shown: Shown | None) -> grpc.StatusCode:
-        return answer(self.port, shown, self.certificate)
+    def answer(self, key_pair: KeyPair | None) -> grpc.StatusCode:
+        return answer(self.port, key_pair, self.certificate)
 
 
 @pytest.fixture
-def reached(tmp_path: Path) -> Iterator[_Reached]:
+def network_driver(tmp_path: Path) -> Iterator[_NetworkDriver]:
     """A driver process that listens on the network, too."""
     port, trusts = free_port(), authority()
     ca, keys = tmp_path / "ca.crt", tmp_path / "keys"
@@ -64,27 +64,29 @@ def reached(tmp_path: Path) -> Iterator[_Reached]:
     try:
         driver.start()
         wait_until(port)
-        yield _Reached(driver, port, trusts, ca, keys)
+        yield _NetworkDriver(driver, port, trusts, ca, keys)
     finally:
         assert 0 == driver.end()
 
 
-def test_the_controller_is_let_in_and_nobody_else(reached: _Reached) -> None:
+def test_the_controller_is_let_in_and_nobody_else(network_driver: _NetworkDriver) -> None:
     """Another authority, an expired certificate, another role of the right authority, or no certificate: all refused."""
     others = authority()
-    expired = controller(reached.trusts, now=NOW - dt.timedelta(days=2))
-    assert OK is reached.answer(controller(reached.trusts))
-    assert UNAVAILABLE is reached.answer(controller(others))
-    assert UNAVAILABLE is reached.answer(expired)
-    assert UNAVAILABLE is reached.answer(None)
+    expired = controller(network_driver.trusts, now=NOW - dt.timedelta(days=2))
+    assert OK is network_driver.answer(controller(network_driver.trusts))
+    assert UNAVAILABLE is network_driver.answer(controller(others))
+    assert UNAVAILABLE is network_driver.answer(expired)
+    assert UNAVAILABLE is network_driver.answer(None)
     for roles in ((), ("mooring:driver",), ("mooring:controllers",), ("https://mooring:controller",)):
-        assert grpc.StatusCode.PERMISSION_DENIED is reached.answer(with_role(reached.trusts, *roles)), roles
-    assert OK is reached.answer(controller(reached.trusts))
+        assert grpc.StatusCode.PERMISSION_DENIED is network_driver.answer(with_role(network_driver.trusts, *roles)), (
+            roles
+        )
+    assert OK is network_driver.answer(controller(network_driver.trusts))
 
 
-def test_the_node_service_is_not_there(reached: _Reached) -> None:
+def test_the_node_service_is_not_there(network_driver: _NetworkDriver) -> None:
     """Mounting is kubelet's business, even for the controller."""
-    with channel(reached.port, controller(reached.trusts), reached.certificate) as opened:
+    with channel(network_driver.port, controller(network_driver.trusts), network_driver.certificate) as opened:
         node = csi_pb2_grpc.NodeStub(opened)
         with pytest.raises(grpc.RpcError) as refused:
             node.NodePublishVolume(csi_pb2.NodePublishVolumeRequest(), timeout=10)
@@ -94,52 +96,52 @@ def test_the_node_service_is_not_there(reached: _Reached) -> None:
         assert grpc.StatusCode.UNIMPLEMENTED is refused.value.code()
 
 
-def test_an_authority_is_replaced_while_everything_runs(reached: _Reached) -> None:
+def test_an_authority_is_replaced_while_everything_runs(network_driver: _NetworkDriver) -> None:
     """Told of two, the driver takes both; told of the new one alone, the former's certificate opens nothing."""
     following = authority()
-    reached.ca.write_text(bundle([reached.trusts, following]), encoding="ascii")
-    assert OK is reached.answer(controller(following))
-    assert OK is reached.answer(controller(reached.trusts))
-    reached.ca.write_text(bundle([following]), encoding="ascii")
-    assert OK is reached.answer(controller(following))
-    assert UNAVAILABLE is reached.answer(controller(reached.trusts))
+    network_driver.ca.write_text(bundle([network_driver.trusts, following]), encoding="ascii")
+    assert OK is network_driver.answer(controller(following))
+    assert OK is network_driver.answer(controller(network_driver.trusts))
+    network_driver.ca.write_text(bundle([following]), encoding="ascii")
+    assert OK is network_driver.answer(controller(following))
+    assert UNAVAILABLE is network_driver.answer(controller(network_driver.trusts))
 
 
-def test_a_damaged_authority_file_changes_nothing(reached: _Reached) -> None:
+def test_a_damaged_authority_file_changes_nothing(network_driver: _NetworkDriver) -> None:
     """It may be half written; what was trusted is trusted until something else can be read."""
-    reached.ca.write_text("nonsense", encoding="ascii")
-    assert OK is reached.answer(controller(reached.trusts))
-    reached.ca.unlink()
-    assert OK is reached.answer(controller(reached.trusts))
-    reached.ca.write_text(bundle([reached.trusts]), encoding="ascii")
+    network_driver.ca.write_text("nonsense", encoding="ascii")
+    assert OK is network_driver.answer(controller(network_driver.trusts))
+    network_driver.ca.unlink()
+    assert OK is network_driver.answer(controller(network_driver.trusts))
+    network_driver.ca.write_text(bundle([network_driver.trusts]), encoding="ascii")
 
 
-def test_the_key_outlives_the_process(reached: _Reached) -> None:
+def test_the_key_outlives_the_process(network_driver: _NetworkDriver) -> None:
     """The controller knows the driver by it."""
-    before = spki(reached.certificate)
-    assert 0 == reached.driver.end()
-    reached.certificate.unlink()
-    reached.driver.start()
-    wait_until(reached.port)
-    assert before == spki(reached.certificate)
-    assert 0o600 == (reached.keys / "driver.key").stat().st_mode & 0o777
+    before = spki(network_driver.certificate)
+    assert 0 == network_driver.driver.end()
+    network_driver.certificate.unlink()
+    network_driver.driver.start()
+    wait_until(network_driver.port)
+    assert before == spki(network_driver.certificate)
+    assert 0o600 == (network_driver.keys / "driver.key").stat().st_mode & 0o777
 
 
-def test_a_smaller_driver_than_60_mib(reached: _Reached) -> None:
+def test_a_smaller_driver_than_60_mib(network_driver: _NetworkDriver) -> None:
     """With connections over TLS; the library that makes keys stays out of it."""
     for _ in range(20):
-        assert OK is reached.answer(controller(reached.trusts))
-    status = Path(f"/proc/{reached.driver.pid}/status").read_text(encoding="ascii")
+        assert OK is network_driver.answer(controller(network_driver.trusts))
+    status = Path(f"/proc/{network_driver.driver.pid}/status").read_text(encoding="ascii")
     [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
     assert int(line.split()[1]) < 60 << 10, line
-    assert "cryptography" not in Path(f"/proc/{reached.driver.pid}/maps").read_text(encoding="utf-8")
+    assert "cryptography" not in Path(f"/proc/{network_driver.driver.pid}/maps").read_text(encoding="utf-8")
 
 
-async def test_the_controller_sees_the_key_before_it_shows_itself(reached: _Reached) -> None:
+async def test_the_controller_sees_the_key_before_it_shows_itself(network_driver: _NetworkDriver) -> None:
     """That is how a key is pinned."""
-    shown = await shown_by("127.0.0.1", reached.port)
-    assert shown == ssl.PEM_cert_to_DER_cert(reached.certificate.read_text(encoding="ascii"))
-    assert fingerprint(shown).startswith("sha256:")
+    certificate = await shown_by("127.0.0.1", network_driver.port)
+    assert certificate == ssl.PEM_cert_to_DER_cert(network_driver.certificate.read_text(encoding="ascii"))
+    assert fingerprint(certificate).startswith("sha256:")
 
 
 def _start(tmp_path: Path, *flags: str) -> "subprocess.CompletedProcess[str]":

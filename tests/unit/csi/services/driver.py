@@ -134,8 +134,8 @@ class Driver:
 
     def expand(self, handle: str, size: int, *, limit: int = 0) -> csi_pb2.ControllerExpandVolumeResponse:
         """The controller's side."""
-        wanted = csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit)
-        request = csi_pb2.ControllerExpandVolumeRequest(volume_id=handle, capacity_range=wanted)
+        capacity = csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit)
+        request = csi_pb2.ControllerExpandVolumeRequest(volume_id=handle, capacity_range=capacity)
         return self.controller.ControllerExpandVolume(request, timeout=SECONDS)
 
     def node_expand(self, handle: str, path: Path) -> int:

@@ -61,11 +61,11 @@ class Kubelet:
             stub = csi_pb2_grpc.NodeStub(channel)
             return stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=SECONDS).node_id
 
-    def judge(self, *, registered: bool, error: str = "") -> None:
+    def notify_status(self, *, registered: bool, error: str = "") -> None:
         """Tell the verdict."""
-        verdict = registration_pb2.RegistrationStatus(plugin_registered=registered, error=error)
+        status = registration_pb2.RegistrationStatus(plugin_registered=registered, error=error)
         with self._dial(self.socket) as channel:
-            registration_pb2_grpc.RegistrationStub(channel).NotifyRegistrationStatus(verdict, timeout=5)
+            registration_pb2_grpc.RegistrationStub(channel).NotifyRegistrationStatus(status, timeout=5)
 
     @staticmethod
     def _dial(path: Path, authority: str = "localhost") -> grpc.Channel:
@@ -95,6 +95,6 @@ def listening(path: Path) -> socket.socket:
     return found
 
 
-def dead(path: Path) -> None:
+def create_stale_socket(path: Path) -> None:
     """What a killed process leaves."""
     listening(path).close()

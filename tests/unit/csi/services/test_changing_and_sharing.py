@@ -36,11 +36,11 @@ def test_only_known_parameters_change_and_a_wrong_one_changes_none(driver: Drive
     driver.start()
     assert _modify(driver, handle, trashRetention="1h") == "OK"
     driver.delete(handle)
-    (entry,) = driver.inventory.ListTrash(_everything()).entries
+    (entry,) = driver.inventory.ListTrash(_all_trash()).entries
     assert entry.purge_after.seconds - entry.deleted.seconds == 3600
 
 
-def _everything() -> inventory_pb2.ListTrashRequest:
+def _all_trash() -> inventory_pb2.ListTrashRequest:
 
     return inventory_pb2.ListTrashRequest()
 
@@ -89,13 +89,13 @@ def test_mount_flags_are_taken_by_the_filesystem_or_refused(tmp_path: Path, kind
     [("-i 65536 -m 2", "Inode size"), ("-b 1024", "Block size:               1024")],
 )
 @pytest.mark.needs("root", "loop")
-def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, shows: str) -> None:
+def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, expected: str) -> None:
     """As the class says."""
     driver.create(size=64 * MIB, backend="loop", mkfsOptions=options)
     image = driver.pool / "volumes/v/image"
     found = subprocess.run(["dumpe2fs", "-h", str(image)], check=True, capture_output=True, text=True)
 
-    assert shows in found.stdout
+    assert expected in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,11 @@ def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, show
         ("", [], ""),
     ],
 )
-def test_no_option_of_mkfs_can_name_a_file(fs_type: str, options: list[str], said: str) -> None:
+def test_no_option_of_mkfs_can_name_a_file(fs_type: str, options: list[str], expected: str) -> None:
     """The programs run as root: a class may shape a filesystem, not read or write the node's files."""
     found = refused_option(fs_type, options)
 
-    assert (said in found) if said else (found == "")
+    assert (expected in found) if expected else (found == "")
 
 
 @each(XFS, BTRFS)

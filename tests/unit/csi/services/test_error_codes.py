@@ -110,14 +110,14 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
 def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
     """One driver for the whole table: no request leaves it in a state that changes the next answer."""
     wrong = {}
-    for case, (service, method, request, code, said) in TABLE.items():
+    for case, (service, method, request, code, expected) in TABLE.items():
         found, message = "OK", ""
         try:
             getattr(getattr(driver, service), method)(request, timeout=SECONDS)
         except grpc.RpcError as error:
             found, message = error.code().name, error.details() or ""
             assert "details" not in str(error.trailing_metadata())
-        if found != code or said not in message or (found not in {"OK", "UNIMPLEMENTED"} and not message):
+        if found != code or expected not in message or (found not in {"OK", "UNIMPLEMENTED"} and not message):
             wrong[case] = (found, message)
 
     assert wrong == {}
@@ -155,7 +155,7 @@ def test_a_volume_that_differs_already_exists(driver: Driver) -> None:
 
 def test_pages_walk_all_volumes(driver: Driver) -> None:
     """Two at a time; the last page has no token."""
-    made = {driver.create(f"v{number}").volume_id for number in range(5)}
+    created = {driver.create(f"v{number}").volume_id for number in range(5)}
     seen: list[str] = []
     token, pages = "", 0
     while pages == 0 or token:
@@ -163,7 +163,7 @@ def test_pages_walk_all_volumes(driver: Driver) -> None:
         seen += [each.volume.volume_id for each in answer.entries]
         token, pages = answer.next_token, pages + 1
 
-    assert (sorted(seen), pages) == (sorted(made), 3)
+    assert (sorted(seen), pages) == (sorted(created), 3)
 
 
 def test_the_context_says_what_the_volume_is(driver: Driver) -> None:

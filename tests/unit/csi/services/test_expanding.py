@@ -24,22 +24,22 @@ class Writer(threading.Thread):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
-        self._over = threading.Event()
+        self._stopping = threading.Event()
         self.started, self.written = threading.Event(), 0
 
     def run(self) -> None:
         """Every piece says which it is."""
         with self._path.open("rb+" if self._path.is_block_device() else "wb", buffering=0) as file:
-            while not self._over.is_set() and self.written < 64:
+            while not self._stopping.is_set() and self.written < 64:
                 file.write(_piece(self.written))
                 os.fsync(file.fileno())
                 self.written += 1
                 self.started.set()
-                self._over.wait(0.005)
+                self._stopping.wait(0.005)
 
     def stop(self) -> int:
         """How many pieces there are."""
-        self._over.set()
+        self._stopping.set()
         self.join(SECONDS)
         return self.written
 
@@ -69,13 +69,13 @@ def test_a_volume_grows_while_somebody_writes_into_it(tmp_path: Path, kind: Kind
         assert writer.started.wait(SECONDS)
         answer = driver.expand(handle, 2 * kind.size)
         assert answer.node_expansion_required == kind.name.startswith("loop")
-        taken = driver.node_expand(handle, path)
+        expanded_to = driver.node_expand(handle, path)
         count = writer.stop()
 
         with (path if path.is_block_device() else path / "file").open("rb") as file:
             content = file.read(count * PIECE)
         assert content == b"".join(_piece(number) for number in range(count))
-        assert (answer.capacity_bytes, taken) == (2 * kind.size, 2 * kind.size)
+        assert (answer.capacity_bytes, expanded_to) == (2 * kind.size, 2 * kind.size)
         assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
         if kind.name.startswith("loop"):
             assert _size(path) > before * 1.5
@@ -180,8 +180,8 @@ def test_a_node_takes_up_no_more_than_the_controller_gave(driver: Driver, kind: 
     handle = kind.create(driver)
     driver.stage(handle)
     path = driver.publish(handle)
-    wanted = csi_pb2.CapacityRange(required_bytes=2 * kind.size)
-    request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path), capacity_range=wanted)
+    capacity = csi_pb2.CapacityRange(required_bytes=2 * kind.size)
+    request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path), capacity_range=capacity)
 
     assert code(lambda: driver.node.NodeExpandVolume(request, timeout=SECONDS)) == "OUT_OF_RANGE"
     assert code(lambda: driver.node_expand(handle, path.parent)) == "NOT_FOUND"

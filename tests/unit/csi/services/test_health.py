@@ -20,7 +20,7 @@ def _storage(driver: Driver) -> dict[str, str]:
     return {each.reason: csi_pb2.StorageHealthErrorType.Name(each.status) for each in answer.backend_health}
 
 
-def _ill(driver: Driver) -> list[str]:
+def _unhealthy(driver: Driver) -> list[str]:
     answer = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=SECONDS)
     return [each.volume_id for each in answer.entries]
 
@@ -30,7 +30,7 @@ def test_a_volume_that_is_well_has_nothing_to_say(tmp_path: Path, kind: Kind) ->
     """At rest, and in use."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
-        assert (driver.health(handle), _storage(driver), _ill(driver)) == ({}, {}, [])
+        assert (driver.health(handle), _storage(driver), _unhealthy(driver)) == ({}, {}, [])
         driver.stage(handle, use=kind.use)
         path = driver.publish(handle, use=kind.use, read_only=True)
         request = csi_pb2.NodeGetVolumeHealthRequest(volume_id=handle, volume_publish_path=str(path))
@@ -45,7 +45,7 @@ def test_a_volume_that_is_well_has_nothing_to_say(tmp_path: Path, kind: Kind) ->
 def test_an_image_that_is_gone_short_or_long_is_told(tmp_path: Path, kind: Kind) -> None:
     """The first two are lost data; what is too long only differs."""
     with serving(tmp_path, kind) as driver:
-        handle, well = kind.create(driver), kind.create(driver, "well")
+        handle, healthy = kind.create(driver), kind.create(driver, "well")
         image = tmp_path / "pool/volumes/v/image"
         os.truncate(image, kind.size + 4096)
         assert driver.health(handle) == {"ImageSizeDiffers": "DEGRADED"}
@@ -55,8 +55,8 @@ def test_an_image_that_is_gone_short_or_long_is_told(tmp_path: Path, kind: Kind)
         image.unlink()
         assert driver.health(handle) == {"ImageMissing": "DATA_LOSS"}
 
-        assert _ill(driver) == [handle]
-        assert driver.health(well) == {}
+        assert _unhealthy(driver) == [handle]
+        assert driver.health(healthy) == {}
 
 
 @each(EXT4, RAW)
@@ -66,12 +66,12 @@ def test_a_device_over_a_deleted_file_is_told_while_the_data_can_still_be_copied
         handle = kind.create(driver)
         driver.stage(handle, use=kind.use)
         image = tmp_path / "pool/volumes/v/image"
-        kept = image.with_name("kept")
-        image.rename(kept)
+        moved = image.with_name("kept")
+        image.rename(moved)
         image.write_bytes(b"")
         os.truncate(image, kind.size)
         found = driver.health(handle)
-        kept.rename(image)
+        moved.rename(image)
 
         assert found == {"LoopOnDeletedFile": "DATA_LOSS"}
         driver.unstage(handle)
@@ -105,9 +105,9 @@ def test_an_ext4_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind
 
 def _report_an_error(path: Path) -> None:
     """Let the ext4 that is mounted there behave as it does after an error of its disk."""
-    there = mounts.at(path)
-    assert there is not None
-    system = Path("/sys/fs/ext4", Path(there.source).name, "trigger_fs_error")
+    mount = mounts.at(path)
+    assert mount is not None
+    system = Path("/sys/fs/ext4", Path(mount.source).name, "trigger_fs_error")
     system.write_text("mooring's own test", encoding="ascii")
 
 
@@ -153,7 +153,7 @@ def test_what_a_filesystem_says_of_itself_in_its_options_is_told(
     mount = mounts.parse(f"1 2 7:1 / {tmp_path} rw - ext4 /dev/loop1 {options}")
     monkeypatch.setattr(mounts, "at", lambda _: mount)
 
-    assert [each.reason for each in bindings.read_only_ailments(tmp_path)] == ([reason] if reason else [])
+    assert [each.reason for each in bindings.filesystem_issues(tmp_path)] == ([reason] if reason else [])
 
 
 @each(DIRECTORY, EXT4)
@@ -175,7 +175,7 @@ def test_a_pool_that_is_full_read_only_or_gone_is_told(tmp_path: Path, kind: Kin
 
         assert _storage(driver) == {"PoolGone": "STORAGE_UNREACHABLE"}
         assert driver.health(handle) == {"PoolGone": "INACCESSIBLE"}
-        assert _ill(driver) == [handle]
+        assert _unhealthy(driver) == [handle]
 
 
 @each(DIRECTORY)

@@ -54,35 +54,40 @@ def _image(driver: Driver, name: str = "old") -> Path:
 def test_a_directory_becomes_a_volume(driver: Driver) -> None:
     """Its files are there with their owners, it counts as promised, and its holder is recorded."""
     source = _directory(driver)
-    made = _import(driver)
+    imported = _import(driver)
 
-    assert (made.state, made.backend, made.capacity_bytes) == ("ready", "directory", MIB)
-    assert dict(made.holder.labels) == LABELS
+    assert (imported.state, imported.backend, imported.capacity_bytes) == ("ready", "directory", MIB)
+    assert dict(imported.holder.labels) == LABELS
     assert not source.exists()
-    driver.stage(made.volume_id)
-    shown = driver.publish(made.volume_id)
-    assert (shown / "deep" / "file").read_text(encoding="utf-8") == "kept"
-    assert (shown / "deep").stat().st_uid == 1000
-    driver.unpublish(made.volume_id, shown)
-    driver.unstage(made.volume_id)
+    driver.stage(imported.volume_id)
+    target = driver.publish(imported.volume_id)
+    assert (target / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert (target / "deep").stat().st_uid == 1000
+    driver.unpublish(imported.volume_id, target)
+    driver.unstage(imported.volume_id)
     pool = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools[0]
     assert pool.promised_bytes == MIB
     again = _import(driver)
-    assert again == made, "the same request is the same volume"
+    assert again == imported, "the same request is the same volume"
 
 
 @pytest.mark.needs("loop")
 def test_an_image_becomes_a_volume_with_its_own_filesystem(driver: Driver) -> None:
     """Its size and the filesystem's UUID are read from it, and nothing is formatted."""
     _image(driver)
-    made = _import(driver, size=0)
+    imported = _import(driver, size=0)
 
-    assert (made.backend, made.fs_type, made.access_type, made.capacity_bytes) == ("loop", "ext4", "mount", 16 * MIB)
-    driver.stage(made.volume_id)
-    shown = driver.publish(made.volume_id)
-    assert (shown / "file").read_text(encoding="utf-8") == "kept"
-    driver.unpublish(made.volume_id, shown)
-    driver.unstage(made.volume_id)
+    assert (imported.backend, imported.fs_type, imported.access_type, imported.capacity_bytes) == (
+        "loop",
+        "ext4",
+        "mount",
+        16 * MIB,
+    )
+    driver.stage(imported.volume_id)
+    target = driver.publish(imported.volume_id)
+    assert (target / "file").read_text(encoding="utf-8") == "kept"
+    driver.unpublish(imported.volume_id, target)
+    driver.unstage(imported.volume_id)
 
 
 @pytest.mark.needs("loop")
@@ -90,14 +95,14 @@ def test_an_image_can_become_a_raw_volume(driver: Driver) -> None:
     """To the byte, whatever is on it."""
     content = os.urandom(1 << 20)
     (_folder(driver) / "old").write_bytes(content)
-    made = _import(driver, block=True)
+    imported = _import(driver, block=True)
 
-    assert made.access_type == "block"
-    driver.stage(made.volume_id, use=raw())
-    shown = driver.publish(made.volume_id, use=raw())
-    assert shown.read_bytes() == content
-    driver.unpublish(made.volume_id, shown)
-    driver.unstage(made.volume_id)
+    assert imported.access_type == "block"
+    driver.stage(imported.volume_id, use=raw())
+    target = driver.publish(imported.volume_id, use=raw())
+    assert target.read_bytes() == content
+    driver.unpublish(imported.volume_id, target)
+    driver.unstage(imported.volume_id)
 
 
 def _a_link(driver: Driver) -> None:
@@ -153,7 +158,7 @@ def _taken(driver: Driver) -> None:
 )
 @pytest.mark.needs("root", "loop")
 def test_what_cannot_be_imported_stays_where_it_is(
-    driver: Driver, prepare: Callable[[Driver], object], item: str, size: int, code: str, said: str
+    driver: Driver, prepare: Callable[[Driver], object], item: str, size: int, code: str, expected: str
 ) -> None:
     """Each refusal has its code and says what to do, and neither the bytes nor the pool's promises change."""
     prepare(driver)
@@ -161,7 +166,9 @@ def test_what_cannot_be_imported_stays_where_it_is(
     with pytest.raises(grpc.RpcError) as refused:
         _import(driver, item, size=size)
 
-    assert (code_of(refused.value), said in (refused.value.details() or "")) == (code, True), refused.value.details()
+    assert (code_of(refused.value), expected in (refused.value.details() or "")) == (code, True), (
+        refused.value.details()
+    )
     assert sorted(str(path) for path in driver.pool.rglob("*")) == before
 
 
@@ -170,19 +177,19 @@ def test_what_cannot_be_imported_stays_where_it_is(
 def test_a_crash_in_between_is_finished_by_the_retry(driver: Driver, moved: bool) -> None:
     """I5: whether the bytes were moved already or not; and the unfinished volume is nobody's meanwhile."""
     source = _directory(driver)
-    made = _import(driver)
+    imported = _import(driver)
     driver.end()
-    home = driver.pool / "volumes" / "imported"
-    manifest = json.loads((home / "manifest.json").read_text(encoding="utf-8"))
+    volume_dir = driver.pool / "volumes" / "imported"
+    manifest = json.loads((volume_dir / "manifest.json").read_text(encoding="utf-8"))
     manifest |= {"state": "creating", "holder": None}
-    (home / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    (volume_dir / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     if not moved:
-        (home / "data").rename(source)
+        (volume_dir / "data").rename(source)
     driver.start()
 
-    wanted = inventory_pb2.ListManifestsRequest(labels=LABELS)
-    assert not driver.inventory.ListManifests(wanted, timeout=SECONDS).manifests
+    request = inventory_pb2.ListManifestsRequest(labels=LABELS)
+    assert not driver.inventory.ListManifests(request, timeout=SECONDS).manifests
     again = _import(driver)
-    assert (again.state, again.volume_id) == ("ready", made.volume_id)
-    assert (home / "data" / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert (again.state, again.volume_id) == ("ready", imported.volume_id)
+    assert (volume_dir / "data" / "deep" / "file").read_text(encoding="utf-8") == "kept"
     assert not source.exists()

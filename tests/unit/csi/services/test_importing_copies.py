@@ -69,9 +69,9 @@ def _copy(source: Path, *targets: Path) -> None:
         subprocess.run(["cp", "--sparse=always", str(source), str(target)], check=True)
 
 
-def _uuid(driver: Driver, made: inventory_pb2.Manifest) -> str:
-    image = driver.pool / "volumes" / made.csi_name / "image"
-    return superblocks.uuid(image, fs_type=made.fs_type)
+def _uuid(driver: Driver, manifest: inventory_pb2.Manifest) -> str:
+    image = driver.pool / "volumes" / manifest.csi_name / "image"
+    return superblocks.uuid(image, fs_type=manifest.fs_type)
 
 
 def _contents(driver: Driver, handle: str) -> str:
@@ -92,8 +92,8 @@ def test_a_copy_gets_a_uuid_of_its_own_and_both_can_be_used(tmp_path: Path, kind
         assert [_uuid(driver, one), _uuid(driver, two)] == [one.fs_uuid, two.fs_uuid]
         assert _import(driver, "two") == two, "the same request is the same volume"
         assert [_contents(driver, each.volume_id) for each in (one, two)] == ["kept", "kept"]
-        for made in (one, two):
-            driver.unstage(made.volume_id)
+        for manifest in (one, two):
+            driver.unstage(manifest.volume_id)
 
 
 @each(EXT4, XFS, BTRFS)
@@ -108,11 +108,11 @@ def test_a_copy_with_a_log_to_replay_gets_its_own_uuid_or_is_refused_with_the_wa
             two = _import(driver, "two")
             assert two.fs_uuid == _uuid(driver, two) != one.fs_uuid
         else:
-            code, said = _refusal(driver, "two")
+            code, message = _refusal(driver, "two")
             assert code == "FAILED_PRECONDITION"
-            assert str(copy) in said
-            assert "its log is not replayed" in said
-            assert "mount it once" in said
+            assert str(copy) in message
+            assert "its log is not replayed" in message
+            assert "mount it once" in message
             assert copy.stat().st_mtime_ns == before
             assert not (driver.pool / "volumes/two").exists()
             pools = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools
@@ -121,8 +121,8 @@ def test_a_copy_with_a_log_to_replay_gets_its_own_uuid_or_is_refused_with_the_wa
                 pass
             two = _import(driver, "two")
         assert _contents(driver, one.volume_id) == _contents(driver, two.volume_id) == "kept"
-        for made in (one, two):
-            driver.unstage(made.volume_id)
+        for manifest in (one, two):
+            driver.unstage(manifest.volume_id)
 
 
 @each(EXT4)
@@ -161,11 +161,11 @@ def test_an_image_that_cannot_be_moved_is_refused_and_reserves_nothing(tmp_path:
         (image,) = _images(driver, kind, "one")
         subprocess.run(["chattr", "+i", str(image)], check=True)
         try:
-            code, said = _refusal(driver, "one")
+            code, message = _refusal(driver, "one")
         finally:
             subprocess.run(["chattr", "-i", str(image)], check=True)
 
-        assert (code, str(image) in said, "immutable" in said) == ("FAILED_PRECONDITION", True, True)
+        assert (code, str(image) in message, "immutable" in message) == ("FAILED_PRECONDITION", True, True)
         assert not (driver.pool / "volumes/one").exists()
         assert _import(driver, "one").state == "ready"
 
@@ -180,11 +180,11 @@ def test_a_mount_refused_because_of_a_uuid_names_the_other_volume_and_the_way_ou
         driver.stage(one)
         with pytest.raises(grpc.RpcError) as refused:
             driver.stage(two)
-        said = refused.value.details() or ""
+        message = refused.value.details() or ""
 
         assert code_of(refused.value) == "FAILED_PRECONDITION"
-        assert one in said
-        assert f"xfs_db -x -c 'uuid generate' {image}" in said
+        assert one in message
+        assert f"xfs_db -x -c 'uuid generate' {image}" in message
         subprocess.run(["xfs_db", "-x", "-c", "uuid generate", str(image)], check=True, capture_output=True)
         driver.stage(two)
         driver.unstage(two)

@@ -40,9 +40,9 @@ def test_a_loop_volume_is_full_when_it_is_full(tmp_path: Path, kind: Kind, provi
         handle = kind.create(driver, provisioning=provisioning)
         driver.stage(handle, use=kind.use)
         path = driver.publish(handle, use=kind.use)
-        stopped = _write_past_the_end(path if kind is RAW else path / "big", kind.size)
+        error_number = _write_past_the_end(path if kind is RAW else path / "big", kind.size)
 
-        assert stopped == errno.ENOSPC
+        assert error_number == errno.ENOSPC
         driver.unpublish(handle, path)
         driver.unstage(handle)
 
@@ -55,11 +55,11 @@ def test_a_directory_on_btrfs_is_over_its_quota_when_it_is_full(tmp_path: Path, 
         handle = volume.volume_id
         driver.stage(handle)
         path = driver.publish(handle)
-        stopped = _write_past_the_end(path / "big", kind.size)
+        error_number = _write_past_the_end(path / "big", kind.size)
         os.sync()
         usage = driver.stats(handle, path)
 
-        assert (stopped, volume.volume_context["mooring.dev/size"]) == (errno.EDQUOT, "enforced")
+        assert (error_number, volume.volume_context["mooring.dev/size"]) == (errno.EDQUOT, "enforced")
         assert usage["BYTES"].total == kind.size
         assert kind.size - 2 * MIB < usage["BYTES"].used <= kind.size
         assert set(usage) == {"BYTES"}, "btrfs has no number of inodes"
@@ -78,15 +78,15 @@ def test_a_directory_on_btrfs_is_over_its_quota_when_it_is_full(tmp_path: Path, 
 
 
 def _quota_groups(driver: Driver) -> list[str]:
-    shown = subprocess.run(["btrfs", "qgroup", "show", str(driver.pool)], check=True, capture_output=True, text=True)
-    return [line.split()[0] for line in shown.stdout.splitlines() if line.startswith(("0/", "1/"))]
+    listed = subprocess.run(["btrfs", "qgroup", "show", str(driver.pool)], check=True, capture_output=True, text=True)
+    return [line.split()[0] for line in listed.stdout.splitlines() if line.startswith(("0/", "1/"))]
 
 
-def _make_subvolume(path: Path, *groups: int) -> None:
+def _create_subvolume(path: Path, *groups: int) -> None:
     """As `btrfs subvolume create` does, but with a list of the quota groups to join instead of those around it."""
     inherit = struct.pack(f"=4Q5Q{len(groups)}Q", 0, len(groups), *[0] * 7, *groups)
-    kept = ctypes.create_string_buffer(inherit, len(inherit))
-    argument = struct.pack("=qQQQQ16x4040s", 0, 0, 4, len(inherit), ctypes.addressof(kept), os.fsencode(path.name))
+    buffer = ctypes.create_string_buffer(inherit, len(inherit))
+    argument = struct.pack("=qQQQQ16x4040s", 0, 0, 4, len(inherit), ctypes.addressof(buffer), os.fsencode(path.name))
     parent = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.ioctl(parent, 0x50009418, bytearray(argument))
@@ -126,9 +126,9 @@ def test_a_subvolume_that_chose_its_groups_is_taken_into_its_volumes(tmp_path: P
             driver.stage(each_)
         path, other = driver.publish(handle), driver.publish(neighbour)
         before = driver.stats(neighbour, other)["BYTES"].used
-        (theirs,) = [int(group[2:]) for group in _quota_groups(driver) if group.startswith("1/")][1:]
-        _make_subvolume(path / "free")
-        _make_subvolume(path / "foreign", 1 << 48 | theirs)
+        (other_group,) = [int(group[2:]) for group in _quota_groups(driver) if group.startswith("1/")][1:]
+        _create_subvolume(path / "free")
+        _create_subvolume(path / "foreign", 1 << 48 | other_group)
         for name in ("free", "foreign"):
             (path / name / "file").write_bytes(b"x" * 4 * MIB)
         os.sync()

@@ -24,26 +24,26 @@ MANY = limits.CAPABILITIES + 1
 @given(st.text())
 def test_a_message_can_be_printed_and_has_an_end(text: str) -> None:
     """Whatever a caller wrote: no control character, a bounded length, and short printable text as it is."""
-    shown = legible(text)
+    escaped = legible(text)
 
-    assert shown.isprintable()
-    assert sent_bytes(shown) <= limits.MESSAGE_BYTES
-    assert shown == text or not text.isprintable()
+    assert escaped.isprintable()
+    assert sent_bytes(escaped) <= limits.MESSAGE_BYTES
+    assert escaped == text or not text.isprintable()
 
 
 @pytest.mark.bound("message-bytes")
 def test_of_a_long_message_beginning_and_end_are_kept() -> None:
     """The end says what to do."""
-    shown = legible(f"volume {'x' * 5000} does not exist; make it")
+    escaped = legible(f"volume {'x' * 5000} does not exist; make it")
 
-    assert limits.MESSAGE_BYTES - 8 <= sent_bytes(shown) <= limits.MESSAGE_BYTES
-    assert shown.startswith("volume x")
-    assert shown.endswith("x does not exist; make it")
+    assert limits.MESSAGE_BYTES - 8 <= sent_bytes(escaped) <= limits.MESSAGE_BYTES
+    assert escaped.startswith("volume x")
+    assert escaped.endswith("x does not exist; make it")
     for each in "\0é😀%":
         assert sent_bytes(legible(each * 9 * limits.MESSAGE_BYTES)) <= limits.MESSAGE_BYTES
 
 
-def _sent(method: Any, request: Any) -> str:
+def _code_of_call(method: Any, request: Any) -> str:
     """The code that a call is answered with."""
     return code(lambda: method(request, timeout=SECONDS))
 
@@ -64,11 +64,11 @@ def test_long_and_odd_text_in_a_request_reaches_neither_answer_nor_log_as_it_is(
     for case, (service, method, request) in LONG.items():
         with pytest.raises(grpc.RpcError) as refused:
             getattr(getattr(driver, service), method)(request, timeout=SECONDS)
-        said = refused.value.details() or ""
+        message = refused.value.details() or ""
         assert refused.value.code().name in {"INVALID_ARGUMENT", "NOT_FOUND", "RESOURCE_EXHAUSTED"}, case
-        assert "metadata" not in said, case
-        assert said.isprintable(), case
-        assert sent_bytes(said) <= limits.MESSAGE_BYTES, case
+        assert "metadata" not in message, case
+        assert message.isprintable(), case
+        assert sent_bytes(message) <= limits.MESSAGE_BYTES, case
     lines = driver.log.read_text(encoding="utf-8").splitlines()
     assert max(len(line) for line in lines) < 4 * limits.MESSAGE_BYTES
 
@@ -90,10 +90,12 @@ def test_a_request_has_so_many_capabilities_at_the_most(driver: Driver) -> None:
 @pytest.mark.bound("topologies")
 def test_a_request_has_so_many_topologies_at_the_most(driver: Driver) -> None:
     """Requisite and preferred ones alike."""
-    places = [R.Topology(segments={"topology.mooring.dev/node": "n"})] * (limits.TOPOLOGIES + 1)
-    for wanted in (R.TopologyRequirement(requisite=places), R.TopologyRequirement(preferred=places)):
-        request = R.CreateVolumeRequest(name="v", volume_capabilities=[capability()], accessibility_requirements=wanted)
-        assert "INVALID_ARGUMENT" == _sent(driver.controller.CreateVolume, request)
+    topologies = [R.Topology(segments={"topology.mooring.dev/node": "n"})] * (limits.TOPOLOGIES + 1)
+    for requirement in (R.TopologyRequirement(requisite=topologies), R.TopologyRequirement(preferred=topologies)):
+        request = R.CreateVolumeRequest(
+            name="v", volume_capabilities=[capability()], accessibility_requirements=requirement
+        )
+        assert "INVALID_ARGUMENT" == _code_of_call(driver.controller.CreateVolume, request)
 
 
 @pytest.mark.needs("root")
@@ -127,7 +129,7 @@ def test_a_volume_is_not_published_at_its_staging_path_or_among_the_files_of_a_v
             target_path=str(target),
             volume_capability=capability(),
         )
-        assert "INVALID_ARGUMENT" == _sent(driver.node.NodePublishVolume, request)
+        assert "INVALID_ARGUMENT" == _code_of_call(driver.node.NodePublishVolume, request)
     assert [] == list(staging.iterdir())
     for handle in (first, second):
         driver.unstage(handle)
@@ -147,7 +149,7 @@ def test_a_device_is_not_bound_over_what_is_no_plain_file(driver: Driver) -> Non
             target_path=target,
             volume_capability=raw(),
         )
-        answer = _sent(driver.node.NodePublishVolume, request)
+        answer = _code_of_call(driver.node.NodePublishVolume, request)
         assert "FAILED_PRECONDITION" == answer
     driver.unstage(handle)
     driver.delete(handle)
@@ -212,10 +214,10 @@ def test_sizes_below_nothing_are_refused_by_every_call(driver: Driver) -> None:
     """Also where the size is only compared."""
     handle = driver.create().volume_id
     negative = R.CapacityRange(required_bytes=-1)
-    grow = R.NodeExpandVolumeRequest(volume_id=handle, volume_path="/x", capacity_range=negative)
+    node_expand = R.NodeExpandVolumeRequest(volume_id=handle, volume_path="/x", capacity_range=negative)
     import_ = inventory_pb2.ImportRequest(name="i", item="x", required_bytes=-1)
 
-    assert "INVALID_ARGUMENT" == code(lambda: driver.node.NodeExpandVolume(grow, timeout=SECONDS))
+    assert "INVALID_ARGUMENT" == code(lambda: driver.node.NodeExpandVolume(node_expand, timeout=SECONDS))
     assert "INVALID_ARGUMENT" == code(lambda: driver.inventory.Import(import_, timeout=SECONDS))
     assert "INVALID_ARGUMENT" == code(lambda: driver.expand(handle, -1))
     assert "INVALID_ARGUMENT" == code(lambda: driver.create("w", size=-1))

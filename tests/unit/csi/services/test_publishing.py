@@ -83,22 +83,22 @@ def test_a_life_from_create_to_trash_and_back(driver: Driver, backend: str) -> N
     driver.delete(handle)
 
     assert driver.inventory.Purge(inventory_pb2.PurgeRequest(all=True)).purged == 1
-    assert [list((driver.pool / room).iterdir()) for room in ("volumes", "trash")] == [[], []]
+    assert [list((driver.pool / name).iterdir()) for name in ("volumes", "trash")] == [[], []]
 
 
 def test_what_is_mounted_at_a_target_by_somebody_else_is_left_alone(driver: Driver) -> None:
     """Unpublishing names a path; the path alone proves nothing."""
-    mine, other = driver.create("a").volume_id, driver.create("b").volume_id
-    for handle in (mine, other):
+    volume, other = driver.create("a").volume_id, driver.create("b").volume_id
+    for handle in (volume, other):
         driver.stage(handle)
     path = driver.publish(other)
 
     with pytest.raises(grpc.RpcError) as refused:
-        driver.unpublish(mine, path)
+        driver.unpublish(volume, path)
 
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
     driver.unpublish(other, path)
-    for handle in (mine, other):
+    for handle in (volume, other):
         driver.unstage(handle)
 
 
@@ -132,7 +132,7 @@ def test_stats_tell_bytes_and_inodes_where_the_volume_is_mounted_and_only_there(
     )
     assert usage[0].used >= 10000
     driver.unpublish(handle, path)
-    with pytest.raises(grpc.RpcError) as gone:
+    with pytest.raises(grpc.RpcError) as refused:
         driver.node.NodeGetVolumeStats(csi_pb2.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=str(path)))
-    assert gone.value.code() is grpc.StatusCode.NOT_FOUND
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
     driver.unstage(handle)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csi.backends.protocol import Backend, HealthIssue, Shape, Usage
-from csi.host.errors import NoSpace
+from csi.host.errors import NoSpaceError
 from csi.volumes.pools import make_pool
 from csi.volumes.requests import Capability, Creation, Parameters
 from csi.volumes.volume_manager import VolumeManager
@@ -16,7 +16,7 @@ class Paper:
 
     name = "directory"
     access_types: tuple[str, ...] = ("mount",)
-    grows_on_the_node = False
+    node_expansion_required = False
 
     def __init__(self) -> None:
         self.may_go = threading.Event()
@@ -39,7 +39,7 @@ class Paper:
         assert not fs_type
         return 4096
 
-    def granule(self, access_type: str) -> int:
+    def size_granularity(self, access_type: str) -> int:
         """Any size."""
         assert access_type == "mount"
         return 1
@@ -55,7 +55,7 @@ class Paper:
         assert self.may_go.wait(20)
         if self.no_space:
             self.no_space -= 1
-            raise NoSpace("the disk is full")
+            raise NoSpaceError("the disk is full")
         if self.fails is not None:
             raise self.fails
         (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
@@ -67,9 +67,9 @@ class Paper:
         assert self.may_go.wait(20)
         if self.no_space:
             self.no_space -= 1
-            raise NoSpace("the disk is full")
+            raise NoSpaceError("the disk is full")
 
-    def grow(self, home: Path, shape: Shape, *, path: Path) -> None:
+    def expand_mounted(self, home: Path, shape: Shape, *, path: Path) -> None:
         """It has its size."""
 
     def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:

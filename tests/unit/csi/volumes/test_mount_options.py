@@ -70,7 +70,7 @@ def test_the_kernel_takes_every_flag_that_we_know(tmp_path: Path) -> None:
     with image.open("wb") as file:
         file.truncate(16 << 20)
     with locked(image) as held:
-        filesystems.make(held, fs_type="ext4", uuid="6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11")
+        filesystems.create(held, fs_type="ext4", uuid="6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11")
     for option in [*mounts.FLAGS, "commit=10", "data=journal", "errors=continue", "barrier=0", "journal_ioprio=3"]:
         with loopdev.attached(image, tag="mooring:options") as device:
             mounts.mount(str(device.path), disk, fs_type="ext4", options=[option])

@@ -21,7 +21,7 @@ from csi.errors import (
     ResourceExhausted,
 )
 from csi.host import files
-from csi.host.errors import HostError, ImageLocked, NoSpace
+from csi.host.errors import HostError, ImageLockedError, NoSpaceError
 from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
 from csi.volumes import manifest as manifests
@@ -230,7 +230,7 @@ def test_nothing_in_a_pool_is_open_to_others(tmp_path: Path) -> None:
     assert [path for path in ours if path.stat().st_mode & 0o077] == []
 
 
-@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), HostError("no"), NoSpace("full")])
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), HostError("no"), NoSpaceError("full")])
 async def test_a_disk_that_fails_while_a_volume_is_created_keeps_no_bytes_reserved(
     tmp_path: Path, error: Exception
 ) -> None:
@@ -393,18 +393,18 @@ async def test_an_image_that_another_process_works_on_is_waited_for(
 ) -> None:
     """Creating and growing are refused for the moment, nothing is undone, and what a crash cut off is not given up."""
     manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    paper.fails = ImageLocked("a former driver's program")
-    with pytest.raises(ImageLocked):
+    paper.fails = ImageLockedError("a former driver's program")
+    with pytest.raises(ImageLockedError):
         await manager.create(creation("a", MIB))
     paper.fails = None
     entry = await manager.create(creation("a", MIB))
 
     def locked(*_: object) -> None:
-        raise ImageLocked("a former driver's program")
+        raise ImageLockedError("a former driver's program")
 
     with monkeypatch.context() as held:
         held.setattr(paper, "expand", locked)
-        with pytest.raises(ImageLocked):
+        with pytest.raises(ImageLockedError):
             await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
         assert entry.manifest.promised_bytes == MIB
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=2 * MIB)

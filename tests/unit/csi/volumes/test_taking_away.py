@@ -16,7 +16,7 @@ import pytest
 from csi.backends import backends
 from csi.errors import CsiError, FailedPrecondition, InvalidArgument, NotFound
 from csi.host import loopdev, mounts
-from csi.host.errors import AlreadyMounted, HostError, UnsafePath
+from csi.host.errors import AlreadyMountedError, HostError, UnsafePathError
 from csi.volumes.node_record import FOLDER, NodeRecord, Publication
 from csi.volumes.pools import Pool, make_pool
 from csi.volumes.requests import Capability, Creation, Parameters, Publishing, Staging
@@ -287,7 +287,7 @@ async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
         place.home / name for name in ("file", "empty", "folder", "link", "fifo", "disk", "state", "disk/pool.json")
     ]
     for path in paths:
-        with contextlib.suppress(UnsafePath, AlreadyMounted):
+        with contextlib.suppress(UnsafePathError, AlreadyMountedError):
             await manager.unpublish(handle, str(path))
 
     assert [path for path in paths if not os.path.lexists(path)] == []
@@ -318,7 +318,7 @@ async def test_no_mount_follows_a_link(place: Place) -> None:
     handle = await _mounted(manager, place)
     before, use, link = place.mounted(), Capability("mount", MODE), place.home / "link"
     link.symlink_to(place.pool.path)
-    with pytest.raises(UnsafePath):
+    with pytest.raises(UnsafePathError):
         await manager.publish(Publishing(handle, str(place.staging), str(link), use, read_only=False))
     await _take_away(manager, place, handle)
     with pytest.raises(InvalidArgument):
@@ -336,7 +336,7 @@ async def test_a_mount_never_hides_files_and_a_refused_target_stays_as_it_is(pla
     other = place.home / "etc"
     other.mkdir()
     (other / "passwd").touch()
-    with pytest.raises(UnsafePath, match="not empty"):
+    with pytest.raises(UnsafePathError, match="not empty"):
         await manager.publish(
             Publishing(handle, str(place.staging), str(other), Capability("mount", MODE), read_only=False)
         )
