@@ -1,4 +1,4 @@
-"""Ways of keeping volumes: one protocol, two classes."""
+"""Storage backends: one protocol, two implementations."""
 
 from csi.backends.directory import Directory
 from csi.backends.loop import Loop
@@ -6,5 +6,5 @@ from csi.backends.protocol import Backend
 
 
 def backends() -> dict[str, Backend]:
-    """All backends, by the name that a StorageClass uses."""
+    """Return all backends by the name that a StorageClass uses."""
     return {backend.name: backend for backend in (Directory(), Loop())}

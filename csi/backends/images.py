@@ -1,12 +1,13 @@
 """
-Image files: made whole or not at all, verified before use, enlarged without touching what is in them.
+Image files: created completely or not at all, verified before use, and expanded without changing their contents.
 
-A thick image has blocks on the pool's disk for all of its bytes: reserved when it is made and when it grows, and again
-before a device is attached, for those that it lost. In between nothing takes them away: a device over it passes no
-discards on. Where the pool's filesystem writes elsewhere than it reserved (btrfs), this keeps room and no more.
+A thick image has blocks on the pool's disk for all of its bytes. They are reserved when the image is created or
+expanded, and missing ones again before a device is attached. In between no block is freed: the device over the image
+passes no discards on. Where the pool's filesystem writes to other blocks than the reserved ones (btrfs), this reserves
+capacity and guarantees nothing else.
 
-All work on an image is done under its lock, so that two drivers, or a driver and a program of the one before it, never
-work on one image.
+All work on an image is done under its lock, so that two drivers, or a driver and a program that an earlier driver
+started, never work on one image at the same time.
 """
 
 import contextlib
@@ -30,9 +31,9 @@ THICK = "thick"
 
 def create(volume_dir: Path, shape: Shape) -> None:
     """
-    Make the image under another name, format it, and only then call it ``image``.
+    Create and format the image under a temporary name, then rename it to ``image``.
 
-    So an interrupted start over is harmless: what has the final name is whole, anything else was never used.
+    An interrupted call can start over: an image with the final name is complete, any other was never used.
     """
     image, unfinished = volume_dir / "image", volume_dir / "image.new"
     if image.exists():
@@ -50,29 +51,29 @@ def create(volume_dir: Path, shape: Shape) -> None:
         with locked(unfinished) as locked_image:
             filesystems.create(locked_image, fs_type=shape.fs_type, uuid=shape.fs_uuid, options=shape.options)
         if shape.provisioning == THICK:
-            files.reserve(unfinished, size=shape.size_bytes)  # programs that make filesystems punch holes, too
+            files.reserve(unfinished, size=shape.size_bytes)  # mkfs programs also punch holes
     with unfinished.open("rb+") as file:
         os.fsync(file.fileno())
     files.rename_durably(unfinished, image)
 
 
 def verify(image: Path, shape: Shape) -> None:
-    """Raise HostError for an image of another size, NotBlank for one that does not hold its own filesystem."""
+    """Raise HostError for an image of another size, NotBlankError for one without the volume's own filesystem."""
     size = image.stat().st_size
     if size != shape.size_bytes:
         raise HostError(
-            f"volume {shape.volume_id}: {image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}"
+            f"volume {shape.volume_id}: {image} has {exact(size)}, its manifest has {exact(shape.size_bytes)}"
         )
     if shape.access_type == "mount":
         found = filesystems.probe(image)
         if found is None or (found.fs_type, found.uuid) != (shape.fs_type, shape.fs_uuid):
             raise NotBlankError(
-                f"volume {shape.volume_id}: {image} does not hold its own filesystem; it is left as it is"
+                f"volume {shape.volume_id}: {image} does not have the volume's filesystem; it is not changed"
             )
 
 
 def expand(image: Path, shape: Shape) -> None:
-    """Give it the shape's size, never less than it has. Raises NoSpace, and then it is as it was."""
+    """Expand the image to the shape's size, never shrink it. Raises NoSpaceError, and then leaves it unchanged."""
     with files.reporting_no_space(image), image.open("rb+") as file:
         before = os.fstat(file.fileno()).st_size
         if before >= shape.size_bytes:
@@ -91,9 +92,9 @@ def expand(image: Path, shape: Shape) -> None:
 @contextmanager
 def opened(volume_dir: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]:
     """
-    Hold the lock of the volume's image for work on it.
+    Hold the lock of the volume's image while the block runs.
 
-    Raises ImageLocked, and HostError where the image is missing or has fewer bytes than `at_least`.
+    Raises ImageLockedError, and HostError where the image is missing or has fewer bytes than `at_least`.
     """
     image = volume_dir / "image"
     with contextlib.ExitStack() as stack:
@@ -113,9 +114,10 @@ def opened(volume_dir: Path, shape: Shape, *, at_least: int) -> Iterator[Locked]
 
 def restore_reservation(image: Path, shape: Shape) -> None:
     """
-    Give a thick image the blocks again that it lost.
+    Reserve the missing blocks of a thick image.
 
-    Where that fails the volume is used nevertheless: the log says so now, and its health as long as blocks are missing.
+    Where that fails the volume can be used nevertheless: the failure is logged, and the volume's health reports it as
+    long as blocks are missing.
     """
     if shape.provisioning != THICK:
         return
@@ -126,39 +128,43 @@ def restore_reservation(image: Path, shape: Shape) -> None:
 
 
 def passes_discards(shape: Shape) -> bool:
-    """Whether blocks that the volume's filesystem frees may go back to the pool's disk."""
+    """Report whether blocks that the volume's filesystem frees are freed on the pool's disk, too."""
     return shape.provisioning != THICK
 
 
 def _reservation_issues(image: Path, shape: Shape, *, blocks: int) -> list[HealthIssue]:
-    """What takes blocks away from a thick image, or took them: `blocks` are those of 512 bytes that it has."""
+    """
+    Return the issues of a thick image: blocks are missing, or a device over it passes discards on.
+
+    `blocks` is the number of 512-byte blocks that the image has.
+    """
     if shape.provisioning != THICK:
         return []
     found = []
     if (has := blocks * 512) < shape.size_bytes:
         message = (
             f"{image} is thick, and only {readable(has)} of its {readable(shape.size_bytes, up=True)} are reserved; "
-            f"free some space on the pool's disk; the rest is reserved when it is staged the next time"
+            f"free some space on the pool's disk; the rest is reserved the next time the volume is staged"
         )
         found.append(HealthIssue("DEGRADED", "NotReserved", message))
     for loop in loopdev.find(image, tag=loopdev.tag_of(shape.volume_id)):
         if loopdev.passes_discards(loop):
             message = (
-                f"{image} is thick, and {loop.path} passes discards on, which take its blocks away; let the driver "
-                f"write to /sys, and stage it again"
+                f"{image} is thick, and {loop.path} passes discards on, which free its blocks; let the driver "
+                f"write to /sys, and stage the volume again"
             )
             found.append(HealthIssue("DEGRADED", "DiscardsPassedOn", message))
     return found
 
 
 def health_issues(volume_dir: Path, shape: Shape) -> list[HealthIssue]:
-    """What is wrong with the image, and with the devices over it."""
+    """Return the issues of the image and of the loop devices over it."""
     image, tag = volume_dir / "image", loopdev.tag_of(shape.volume_id)
     found = [
         HealthIssue(
             "DATA_LOSS",
             "LoopOnDeletedFile",
-            f"{loop.path} still works on a file that is not {image} any more; copy the data out before it is unmounted",
+            f"{loop.path} uses a file that is not {image} any more; copy the data before the volume is unmounted",
         )
         for loop in loopdev.tagged(tag, volume_id=volume_dir.name)
         if not loopdev.is_over(loop, image, tag=tag)
@@ -166,16 +172,18 @@ def health_issues(volume_dir: Path, shape: Shape) -> list[HealthIssue]:
     try:
         status = image.stat()
     except FileNotFoundError:
-        return [*found, HealthIssue("DATA_LOSS", "ImageMissing", f"{image} is gone; restore it from a backup")]
+        return [*found, HealthIssue("DATA_LOSS", "ImageMissing", f"{image} is missing; restore it from a backup")]
     size = status.st_size
     found += _reservation_issues(image, shape, blocks=status.st_blocks)
     if size < shape.size_bytes:
-        message = f"{image} has {exact(size)} of {exact(shape.size_bytes)}: its end is gone; restore it from a backup"
+        message = (
+            f"{image} has {exact(size)} of {exact(shape.size_bytes)}: its end is missing; restore it from a backup"
+        )
         found.append(HealthIssue("DATA_LOSS", "ImageTruncated", message))
     elif size > shape.size_bytes:
-        message = f"{image} has {exact(size)}, its manifest says {exact(shape.size_bytes)}; expand the volume to match"
+        message = f"{image} has {exact(size)}, its manifest has {exact(shape.size_bytes)}; expand the volume to match"
         found.append(HealthIssue("DEGRADED", "ImageSizeDiffers", message))
     if superblocks.has_errors(image, fs_type=shape.fs_type):
-        message = f"the filesystem in {image} met errors; it is checked when it is staged the next time"
+        message = f"the filesystem in {image} has errors; it is checked the next time the volume is staged"
         found.append(HealthIssue("DEGRADED", "FilesystemErrors", message))
     return found

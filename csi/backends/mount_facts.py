@@ -1,8 +1,8 @@
 """
-Which volume a mount is of, by the kernel's mount table and the loop devices' own status.
+Which volume a mount belongs to, decided from the kernel's mount table and the status of loop devices.
 
-This is the one place that decides it. No file of the volume, of its pool or of the mounted filesystem is looked at, so
-that the answer is the same on a disk that is full, failing or gone, and after somebody removed the volume's directory.
+Only this module decides it. It reads no file of the volume, of its pool or of the mounted filesystem, so the result is
+the same on a disk that is full, failing or removed, and after the volume's directory was removed.
 """
 
 import enum
@@ -17,7 +17,7 @@ from csi.host.loopdev import Loop
 from csi.host.mounts import Mount
 
 DELETED: Final = "//deleted"
-"""What the table appends to the root of a mount whose directory was removed."""
+"""Suffix in the mount table of the root of a mount whose directory was removed."""
 
 DEVICE_FILESYSTEMS: Final = frozenset({"devtmpfs", "tmpfs"})
 _DATA: Final = re.compile(r".*/volumes/([a-z0-9-]{1,63})/data", re.ASCII | re.DOTALL)
@@ -26,17 +26,17 @@ _SOURCE: Final = re.compile(r"/dev/loop([0-9]{1,7})", re.ASCII)
 
 
 class Match(enum.IntEnum):
-    """How surely a mount is of a volume."""
+    """How certain it is that a mount belongs to a volume."""
 
     NONE = 0
     LIKELY = 1
-    """It names the volume, but not on the disk that the pool is on now: the disk or the directory is gone."""
+    """It names the volume, but not on the disk that now has the pool: the disk or the directory was removed."""
     EXACT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A volume as the table can name it: its handle, its id, and its directory where the pool's path is known."""
+    """What identifies a volume in the table: its handle, its id, and its directory where the pool's path is known."""
 
     handle: str
     volume_id: str
@@ -44,17 +44,17 @@ class Identity:
 
     @property
     def image(self) -> Path | None:
-        """Where its image is, if it has one and the pool's path is known."""
+        """Path of the volume's image, if it has one and the pool's path is known."""
         return self.volume_dir / "image" if self.volume_dir is not None else None
 
     @property
     def tag(self) -> str:
-        """What its loop devices carry; it names the pool, too."""
+        """Tag of the volume's loop devices; it names the pool, too."""
         return loopdev.tag_of(self.handle)
 
 
 def match(mount: Mount, volume: Identity) -> Match:
-    """Return how surely the mount is of the volume."""
+    """Return how certain it is that the mount belongs to the volume."""
     loop = _loop_below(mount)
     if loop is not None and loop.tag == volume.tag:
         return Match.EXACT
@@ -66,7 +66,7 @@ def match(mount: Mount, volume: Identity) -> Match:
 
 
 def match_directory(mount: Mount, volume: Identity, location: mounts.Location | None) -> Match:
-    """Match the mount of a volume's ``data``; `place` is where the volume's directory is now, if that is known."""
+    """Match a mount of a volume's ``data``; `location` is that of the volume's directory now, if it is known."""
     root = mount.root.removesuffix(DELETED)
     if location is not None and mount.device == location.device and mount.root == f"{location.root}/data":
         return Match.EXACT
@@ -77,8 +77,8 @@ def loop_number(mount: Mount) -> int | None:
     """
     Return the number of the loop device that is mounted, or is bound as a device; None where neither is.
 
-    btrfs has device numbers of its own: there the source tells. A tmpfs holds devices only where it is /dev: a pod may
-    have a directory of the same name in a tmpfs of its own.
+    A btrfs has other device numbers, so there the source is read. A tmpfs has device nodes only where it is /dev: a pod
+    may have a directory of the same name in another tmpfs.
     """
     if mount.fs_type in DEVICE_FILESYSTEMS and (bound := _DEVICE.fullmatch(mount.root)):
         return int(bound[1]) if mount.fs_type == "devtmpfs" or _is_dev(mount) else None
@@ -99,7 +99,7 @@ def _loop_below(mount: Mount) -> Loop | None:
 
 
 def is_mounted(target: Path, volume: Identity) -> bool:
-    """Return whether the volume, as its pool has it now, is mounted at the path."""
+    """Report whether the volume, as it is in its pool now, is mounted at the path."""
     mounted = mounts.at(target) if mounts.is_mount(target) else None
     return mounted is not None and match(mounted, volume) is Match.EXACT
 
@@ -138,7 +138,11 @@ def used_at(volume: Identity, *, devices: bool) -> str:
 
 
 def volume_containing(path: Path, volumes: Iterable[Identity]) -> str:
-    """Return the handle of the volume whose mounted files the path, absolute and without links, is among; else ""."""
+    """
+    Return the handle of the mounted volume that contains the path; "" when there is none.
+
+    `path` is absolute and without links.
+    """
     mounted = mounts.covering(path)
     if mounted is None:
         return ""

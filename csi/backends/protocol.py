@@ -1,4 +1,8 @@
-"""What every backend can do. All methods block, may be repeated at any time, and finish what a crash interrupted."""
+"""
+Protocol of the storage backends.
+
+All methods block, may be repeated at any time, and finish what a crash interrupted.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,10 +13,10 @@ from typing import Protocol
 @dataclass(frozen=True, slots=True)
 class Shape:
     """
-    What a volume is, as its manifest says.
+    Properties of a volume, as recorded in its manifest.
 
-    `fs_type` is "" for a directory and for a raw volume, `access_type` "mount" or "block". `enforced` tells whether
-    something holds it to its size; `options` go to the program that makes its filesystem.
+    `fs_type` is "" for a directory and for a raw volume, `access_type` "mount" or "block". `enforced` is whether writes
+    past the size are refused; `options` are passed to the mkfs program.
     """
 
     volume_id: str
@@ -27,7 +31,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How full a volume is. Without a filesystem only the total is known; inodes are None where they mean nothing."""
+    """
+    Capacity and inode usage of a volume.
+
+    Without a filesystem only the total is known; inodes are None where the filesystem has no fixed number of them.
+    """
 
     total_bytes: int
     used_bytes: int | None
@@ -37,14 +45,14 @@ class Usage:
     free_inodes: int | None
 
     def filled(self, stored: int) -> "Usage":
-        """Return it with so many bytes used, as a walk measured them; they may be more than the total."""
+        """Return a copy with `stored` used bytes, as measured by a walk; they may be more than the total."""
         available = max(0, min(self.total_bytes - stored, self.available_bytes or 0))
         return replace(self, used_bytes=stored, available_bytes=available)
 
 
 @dataclass(frozen=True, slots=True)
 class HealthIssue:
-    """What is wrong with a volume or a pool: how bad (CSI's word), one CamelCase word for programs, and a sentence."""
+    """Problem of a volume or a pool: CSI's status, a reason in CamelCase for programs, and a message for people."""
 
     status: str
     reason: str
@@ -53,43 +61,43 @@ class HealthIssue:
 
 class Backend(Protocol):
     """
-    One way of keeping volumes.
+    One way to store volumes.
 
-    `home` is the volume's directory in its pool and exists. Methods raise HostError or one of its kinds. Taking
-    away from a path is the same for all and needs no backend: see `teardown`.
+    `volume_dir` is the volume's directory in its pool and exists. Methods raise HostError or one of its subclasses.
+    Unpublishing and unstaging are the same for all backends and need none: see `teardown`.
     """
 
     name: str
     access_types: tuple[str, ...]
     node_expansion_required: bool
-    """Whether a larger size has to be taken up where the volume is mounted, too."""
+    """Whether an expansion needs NodeExpandVolume, too, where the volume is mounted."""
 
     def problem(self) -> str:
-        """Why it cannot work on this machine, in one sentence; "" when it can."""
+        """Return in one sentence why the backend cannot work on this machine; "" when it can."""
 
     def fs_types(self) -> tuple[str, ...]:
-        """The filesystems it offers, the default first; none where the pool's own is used."""
+        """Return the supported filesystems, the default first; none where the pool's filesystem is used."""
 
     def size_granularity(self, access_type: str) -> int:
-        """Its sizes are multiples of so many bytes."""
+        """Return the number of bytes that a volume's size has to be a multiple of."""
 
     def minimum_bytes(self, fs_type: str) -> int:
-        """The least size of a volume."""
+        """Return the least size of a volume in bytes."""
 
     def enforces_size(self, pool: Path) -> bool:
-        """Whether volumes made in this pool now are held to their size."""
+        """Report whether the sizes of volumes that are created in this pool now are enforced."""
 
     def create(self, volume_dir: Path, shape: Shape) -> None:
-        """Make the bytes."""
+        """Create the volume's directory or image."""
 
     def expand(self, volume_dir: Path, shape: Shape) -> None:
-        """Give it `shape.size_bytes`, which is not less than it has; what is mounted takes them up by `grow`."""
+        """Expand the volume to `shape.size_bytes`, never less than now; `expand_mounted` does the mounted part."""
 
     def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
-        """Make the volume ready at `staging`, which exists; it has its whole size afterwards."""
+        """Stage the volume at `staging`, which exists; it has its full size afterwards."""
 
     def expand_mounted(self, volume_dir: Path, shape: Shape, *, path: Path) -> None:
-        """Let the volume that is staged or published at `path` take up its size while it is in use."""
+        """Expand the volume, which is staged or published at `path`, to its size while it is in use."""
 
     def publish(
         self,
@@ -101,23 +109,24 @@ class Backend(Protocol):
         read_only: bool,
         mount_flags: Sequence[str],
     ) -> None:
-        """Show the staged volume at `target`, which is made; its parent exists."""
+        """Publish the staged volume at `target`, which is created; its parent directory exists."""
 
     def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
-        """Whether this volume is ready at `staging`, whoever staged it."""
+        """Report whether this volume is staged at `staging`, by this driver or an earlier one."""
 
     def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
-        """Whether what is mounted at `target` is this volume, whoever mounted it."""
+        """Report whether this volume is mounted at `target`, by this driver or an earlier one."""
 
     def usage(self, volume_dir: Path, shape: Shape, *, path: Path) -> Usage:
         """
-        How full it is, looked at through `path`, where it is staged or published.
+        Return the usage of the volume, which is staged or published at `path`.
 
-        Walks over no tree: a mounted volume that only a walk could measure has None as used; the engine fills it in.
+        Walks over no tree: a mounted volume that only a walk could measure has None as used bytes; the volume manager
+        adds them.
         """
 
     def health_issues(self, volume_dir: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
-        """What is wrong with its bytes, and with what is mounted at `path`; changes nothing and starts no program."""
+        """Return the issues of the volume and of its mount at `path`; changes nothing and starts no program."""
 
     def detach(self, volume_dir: Path, shape: Shape) -> None:
-        """Hold nothing of `home` any more, before it is moved to the trash."""
+        """Release everything in `volume_dir` before it is moved to the trash."""

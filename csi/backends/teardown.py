@@ -1,8 +1,8 @@
 """
-Taking volumes away from paths, the same for every backend: unmount first, by the mount table.
+Unpublishing and unstaging of volumes, the same for every backend, by the mount table.
 
-Nothing is read from or written to the pool's disk, and no record is needed: what is mounted at the path says whose it
-is. Records only add which mount points are ours to remove. All functions may be repeated at any time.
+The pool's disk is neither read nor written, and no record is needed: the mount at the path identifies its volume.
+Records only add which mount points the driver created and may remove. All functions may be repeated at any time.
 """
 
 import stat
@@ -19,7 +19,7 @@ from csi.host.errors import AlreadyMountedError, StillInUseError, UnsafePathErro
 from csi.host.holders import process_using
 
 DETACH_SECONDS: Final = 10.0
-"""How long a device may stay after the unmount: udev looks at it, and a busy machine takes its time to close it."""
+"""Seconds that a device may stay attached after the unmount: udev opens it, and closes it late on a busy machine."""
 
 DETACH_STEP: Final = 0.005
 DETACH_LONGEST_STEP: Final = 0.2
@@ -28,10 +28,11 @@ DETACH_LONGEST_STEP: Final = 0.2
 @dataclass(frozen=True, slots=True)
 class Removal:
     """
-    What is known of a volume at a path.
+    What is known about a volume at a path.
 
-    `recorded`: the volume was mounted here since this machine started. `mount_point`: we created the mount point, maybe
-    before that. `others` are volumes of the same id in other pools: what is surely one of theirs is not taken away.
+    `recorded`: the volume was mounted here since this machine started. `mount_point`: the driver created the mount
+    point, maybe before that. `others` are volumes of the same id in other pools: an exact match with one of them is
+    not unmounted.
     """
 
     volume: Identity
@@ -45,8 +46,9 @@ def unpublish(removal: Removal) -> None:
     """
     Unmount the volume from a target and remove the mount point.
 
-    Raises AlreadyMounted where another mount is there, and UnsafePath where files are there that are not ours; both are
-    left alone. Nothing there, or an empty directory or file that we did not create, is fine, and left alone, too.
+    Raises AlreadyMountedError where another volume is mounted, and UnsafePathError where the path has other files;
+    neither is changed. A missing path is no error, nor is an empty directory or file that the driver did not create;
+    it is not removed.
     """
     created = unmount(removal) or removal.mount_point
     try:
@@ -62,20 +64,24 @@ def _remove_mount_point(path: Path, *, created: bool) -> None:
         return
     directory = stat.S_ISDIR(found.st_mode)
     if not (directory and not any(path.iterdir())) and not (stat.S_ISREG(found.st_mode) and not found.st_size):
-        message = "holds files that are not the volume's" if directory else "is not a mount point of the volume"
-        raise UnsafePathError(f"{path} {message}; it is left alone. Move it away, then repeat the call")
+        message = "has files that are not the volume's" if directory else "is not a mount point of the volume"
+        raise UnsafePathError(f"{path} {message}; it is not changed. Move it away, then repeat the call")
     if created:
         path.rmdir() if directory else path.unlink()
 
 
 def unmount(removal: Removal) -> bool:
-    """Unmount every mount of the volume at the path; whether there was one. Raises AlreadyMounted, StillInUse."""
+    """
+    Unmount every mount of the volume at the path; return whether there was one.
+
+    Raises AlreadyMountedError, StillInUseError.
+    """
     found = False
     while mounts.is_mount(removal.path) and (mounted := mounts.at(removal.path)) is not None:
         if not _may_unmount(mounted, removal):
             if found:
                 return found
-            message = f"what is mounted at {removal.path} is not volume {removal.volume.handle}; it is left alone"
+            message = f"the mount at {removal.path} is not of volume {removal.volume.handle}; it is not unmounted"
             raise AlreadyMountedError(message)
         mounts.unmount_top(removal.path)
         found = True
@@ -93,10 +99,10 @@ def _may_unmount(mount: mounts.Mount, removal: Removal) -> bool:
 
 def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
     """
-    Unmount the volume from its staging path and wait for its loop devices to go; `devices`: there may be some.
+    Unmount the volume from its staging path and wait until its loop devices are detached.
 
-    A volume that is never mounted there (`mounted` false) leaves the path alone: what is mounted is another's.
-    Raises AlreadyMounted, StillInUse.
+    `devices`: there may be loop devices. `mounted` false: this volume is never mounted at its staging path, so any
+    mount there is not the volume's and stays. Raises AlreadyMountedError, StillInUseError.
     """
     volume = removal.volume
     loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []
@@ -109,9 +115,9 @@ def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
 
 def detach(volume: Identity) -> None:
     """
-    Wait a moment for the volume's loop devices to go. Raises StillInUse for one that is mounted, bound or open.
+    Wait until the volume's loop devices are detached. Raises StillInUseError for one that is mounted, bound or open.
 
-    They are found by their tag, which names the volume and its pool: the image may be gone with its disk.
+    They are found by their tag, which names the volume and its pool: the image may be missing with its disk.
     """
     with loopdev.releasing(loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image)):
         _detach(volume)
@@ -127,8 +133,10 @@ def _detach(volume: Identity) -> None:
             raise StillInUseError(f"volume {volume.handle} is still mounted at {mount.target}; unmount it first")
         if time.monotonic() > deadline:
             device = found[0].path
-            user = process_using(device) or "something has it open, or mounted in another mount namespace"
-            raise StillInUseError(f"volume {volume.handle}: {device} stays attached: {user}; end that and try again")
+            user = process_using(device) or "a process has it open, or it is mounted in another mount namespace"
+            raise StillInUseError(
+                f"volume {volume.handle}: {device} stays attached: {user}; end that process and try again"
+            )
         for loop in found:
             loopdev.detach(loop)
         time.sleep(step)

@@ -1,1 +1,1 @@
-"""The only door to the machine: commands, mounts, loop devices, files."""
+"""The driver's only access to the machine: commands, mounts, loop devices, files."""

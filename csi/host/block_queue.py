@@ -1,9 +1,9 @@
 """
-Whether a block device passes discards on, by its queue in sysfs.
+Discard limits of a block device, by its queue in sysfs.
 
 With a maximum of 0 a loop device also refuses to punch holes for zeros (BLKZEROOUT), and zeros are written instead. The
-value belongs to the device's number, not to what is attached to it, and newer kernels let nobody raise it from 0: they
-take multiples of the granularity, which is 0 as well then.
+value belongs to the device's number, not to the attached file, and newer kernels do not let it be raised from 0: they
+accept multiples of the granularity, which is then 0 as well.
 Source: Linux, Documentation/ABI/stable/sysfs-block, block/blk-settings.c, and lo_fallocate in drivers/block/loop.c.
 """
 
@@ -14,7 +14,7 @@ _SYSTEM: Final = Path("/sys/block")
 
 
 def passes_discards(name: str) -> bool:
-    """Whether discards on a device such as ``loop3`` reach what is below it; False where that cannot be known."""
+    """Report whether a device such as ``loop3`` passes discards to the file or disk below it; False where unknown."""
     try:
         return _read(name, "discard_max_bytes") > 0
     except (OSError, ValueError):
@@ -22,7 +22,7 @@ def passes_discards(name: str) -> bool:
 
 
 def is_limited(name: str) -> bool:
-    """Whether a device could pass discards on and was told not to; False where that cannot be known."""
+    """Report whether a device supports discards and has them disabled; False where that is unknown."""
     try:
         return _read(name, "discard_max_hw_bytes") > 0 and _read(name, "discard_max_bytes") == 0
     except (OSError, ValueError):
@@ -30,7 +30,7 @@ def is_limited(name: str) -> bool:
 
 
 def stop_discards(name: str) -> None:
-    """Let a device pass no discards on. Raises OSError where sysfs cannot be written, as where it is read-only."""
+    """Disable discards on a device. Raises OSError where sysfs cannot be written, for example where it is read-only."""
     (_SYSTEM / name / "queue" / "discard_max_bytes").write_text("0", encoding="ascii")
 
 

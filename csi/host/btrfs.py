@@ -1,5 +1,5 @@
 """
-What subvolumes of btrfs and their quotas have in common: identities, and a search in the filesystem's own trees.
+Functions that subvolumes of btrfs and their quotas share: identities, and a search in the filesystem's trees.
 
 Source: Linux, include/uapi/linux/btrfs.h and btrfs_tree.h.
 """
@@ -42,13 +42,13 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def uuid_of(descriptor: int) -> uuid.UUID:
-    """Return that of the btrfs that an open file is on. Raises OSError on any other filesystem."""
+    """Return the UUID of the btrfs that an open file is on. Raises OSError on any other filesystem."""
     fields: bytes = fcntl.ioctl(descriptor, FS_INFO, bytes(1024))
     return uuid.UUID(bytes=fields[16:32])
 
 
 def number_of(descriptor: int) -> int:
-    """Return the subvolume that an open file or directory is in."""
+    """Return the number of the subvolume that an open file or directory is in."""
     buffer = bytearray(struct.pack("=QQ4080x", 0, TOP_INODE))
     fcntl.ioctl(descriptor, INO_LOOKUP, buffer)
     return int.from_bytes(buffer[:8], "little")
@@ -56,9 +56,9 @@ def number_of(descriptor: int) -> int:
 
 def search(descriptor: int, tree: int, number: int, kind: int) -> Iterator[tuple[int, bytes]]:
     """
-    Yield all items of a kind about an object: the offset of the key and the content.
+    Yield all items of a kind for an object: the offset of the key, and the content.
 
-    Nothing where the tree is not there. Raises OSError.
+    Yields nothing where the tree does not exist. Raises OSError.
     """
     lowest = 0
     while True:
@@ -85,7 +85,7 @@ def search(descriptor: int, tree: int, number: int, kind: int) -> Iterator[tuple
 
 @contextmanager
 def opened_inode(anywhere: int, number: int, inode: int) -> Iterator[int]:
-    """Keep a directory of a subvolume open, found by its file handle (open_by_handle_at(2)) and by no path."""
+    """Open a directory of a subvolume while the block runs, by file handle (open_by_handle_at(2)), not by path."""
     handle = struct.pack("=IiQQI", 20, _FILE_HANDLE, inode, number, 0)
     descriptor = _libc.open_by_handle_at(anywhere, handle, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     if descriptor < 0:
@@ -99,7 +99,7 @@ def opened_inode(anywhere: int, number: int, inode: int) -> Iterator[int]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """Keep a directory open as long as the block runs."""
+    """Open a directory while the block runs."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield descriptor

@@ -1,9 +1,9 @@
 """
-Programs: argv lists, a fixed locale, no input, and a limit of its own for each kind of work.
+Execution of programs: argv lists, a fixed locale, no input, and a time limit for each kind of work.
 
-No program outlives the driver: setpriv(1) has the kernel kill it when the thread that started it ends, and that thread
-waits for it. What a program starts is not covered, so none of them may be a shell script. And as a driver may be killed
-before setpriv ran, the next one relies on the image's lock (`locks`), which programs inherit.
+No program outlives the driver: setpriv(1) makes the kernel kill it when the thread that started it ends, and that
+thread waits for it. Child processes of a program are not covered, so none of the programs may be a shell script. Since
+a driver may be killed before setpriv ran, the next driver relies on the image's lock (`locks`), which programs inherit.
 """
 
 import enum
@@ -32,7 +32,7 @@ PACKAGES: Final = {
     "xfs_db": "xfsprogs",
     "xfs_growfs": "xfsprogs",
 }
-"""Program → Debian package: all that the driver runs. The image is checked against it."""
+"""Program → Debian package: all programs that the driver runs. The container image is checked against it."""
 
 _OUTPUT_LIMIT: Final = limits.PROGRAM_CHARACTERS
 
@@ -40,7 +40,7 @@ _KILLED_WITH_DRIVER: Final = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
 class Limit(enum.Enum):
-    """How long a program may take, in seconds. The caller of the RPC may stop waiting much sooner."""
+    """Seconds that a program may take. The caller of the RPC may stop waiting much sooner."""
 
     QUERY = 10.0
     FORMAT = 600.0
@@ -49,7 +49,7 @@ class Limit(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """What a program said; `exit_code` is one of those that were asked for."""
+    """Result of a program; `exit_code` is one of those that the caller accepts."""
 
     exit_code: int
     stdout: str
@@ -58,10 +58,11 @@ class Completed:
 
 def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,), inherit: Sequence[int] = ()) -> Completed:
     """
-    Run a program to its end. Raises CommandMissing, CommandTimeout, or CommandError for an exit code not in `ok`.
+    Run a program until it exits.
 
-    It runs in a process group of its own, so that killing it kills what it started, too; it is killed when this thread
-    ends. `inherit` are open files that it keeps open, as the lock of the image that it works on.
+    It runs in a new process group, so that its child processes are killed with it; it is killed when this thread ends.
+    `inherit` are file descriptors that it keeps open, such as the lock of the image that it works on. Raises
+    CommandNotFoundError, CommandTimeoutError, and CommandError for an exit code not in `ok`.
     """
     for program in (argv[0], _KILLED_WITH_DRIVER[0]):
         _require(program)
@@ -90,7 +91,7 @@ def run(argv: Sequence[str], *, limit: Limit, ok: Collection[int] = (0,), inheri
 
 
 def _require(program: str) -> None:
-    """Raise CommandMissing for a program that is not installed."""
+    """Raise CommandNotFoundError for a program that is not installed."""
     if shutil.which(program) is None:
         package = PACKAGES.get(program, program)
         raise CommandNotFoundError(f"the program {program} is not installed; install the package {package}")

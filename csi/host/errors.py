@@ -1,31 +1,31 @@
 """
-What can go wrong at the machine, as one tree; each sentence names the object and, where there is one, the next step.
+Errors of the machine, as one tree; each message names the object and, where there is one, the next step.
 
 HostError
-    CommandError        a program said no: `argv`, `exit_code`, `stderr`
-    CommandTimeout      it did not end within the limit of its kind
-    CommandMissing      it is not installed
-    MountFailed         mount(2) or umount2(2) said no
-        AlreadyMounted      another mount is at the path
-        OptionsRefused      the kernel does not take these mount options
-        StillInUse          a mount or a device is still used, so it cannot be taken away yet
-        SameUuid            a mounted filesystem has the same UUID: `device`, `backing`
-    FormatRefused       the program that makes a filesystem does not take these options
-    NotBlank            something other than the volume's own filesystem is on the image; it is not formatted
-    UuidNotChanged      a filesystem cannot get another UUID as it is now
-    NotWhileMounted     it can be done only while the volume is not in use
-    NoLoopDevice        the kernel gives no loop device
-    NoSpace             the disk below is full
-    NotReservable       the filesystem below cannot reserve blocks
-    UnsafePath          a path that leads, or may lead, out of where it belongs
-    ImageLocked         another process works on the image
+    CommandError            a program failed: `argv`, `exit_code`, `stderr`
+    CommandTimeoutError     a program did not end within its time limit
+    CommandNotFoundError    a program is not installed
+    MountError              mount(2) or umount2(2) failed
+        AlreadyMountedError     another filesystem is mounted at the path
+        MountOptionsError       the kernel refuses these mount options
+        StillInUseError         a mount or a device is in use, so it cannot be removed yet
+        DuplicateUuidError      a mounted filesystem has the same UUID: `device`, `backing`
+    FormatOptionsError      the mkfs program refuses these options
+    NotBlankError           the image has other contents than the volume's filesystem; it is not formatted
+    UuidChangeError         the UUID of a filesystem cannot be changed in its present state
+    NotWhileMountedError    the operation is possible only while the volume is not in use
+    LoopDeviceError         the kernel provides no loop device, or refuses an operation on one
+    NoSpaceError            the disk below is full
+    NotReservableError      the filesystem below cannot reserve blocks
+    UnsafePathError         a path leads, or may lead, out of its allowed directory
+    ImageLockedError        another process works on the image
 """
 
 from collections.abc import Sequence
 
 
 class HostError(Exception):
-    """The machine did not do what was asked."""
+    """An operation on the machine failed."""
 
 
 class CommandError(HostError):
@@ -33,18 +33,18 @@ class CommandError(HostError):
 
     def __init__(self, *, argv: Sequence[str], exit_code: int, stderr: str) -> None:
         lines = stderr.strip().splitlines()
-        super().__init__(f"{argv[0]} failed with exit code {exit_code}: {lines[-1] if lines else 'it lines nothing'}")
+        super().__init__(f"{argv[0]} failed with exit code {exit_code}: {lines[-1] if lines else 'no output'}")
         self.argv = tuple(argv)
         self.exit_code = exit_code
         self.stderr = stderr
 
 
 class CommandTimeoutError(HostError):
-    """A program was killed because it took longer than its kind may."""
+    """A program was killed because it exceeded its time limit."""
 
 
 class CommandNotFoundError(HostError):
-    """A program is not installed; the sentence names the Debian package that has it."""
+    """A program is not installed; the message names its Debian package."""
 
 
 class MountError(HostError):
@@ -52,22 +52,22 @@ class MountError(HostError):
 
 
 class AlreadyMountedError(MountError):
-    """Another mount is at the path, and is left alone."""
+    """Another filesystem is mounted at the path; it is not changed."""
 
 
 class MountOptionsError(MountError):
-    """The kernel does not take the options, or not together, or not for this size; others would do."""
+    """The kernel refuses the mount options, their combination, or one of them for this size."""
 
 
 class StillInUseError(MountError):
-    """A mount or a device is still used; take away what uses it first."""
+    """A mount or a device is in use; end its use first."""
 
 
 class DuplicateUuidError(MountError):
     """
-    The kernel refuses a filesystem because one with its UUID is mounted.
+    The kernel refuses to mount a filesystem because one with the same UUID is mounted.
 
-    `device` is what that one is mounted from, and `backing` the image below a loop device; "" for any other device.
+    `device` is the device of the mounted one, and `backing` the image below a loop device; "" for any other device.
     """
 
     def __init__(self, message: str, *, device: str, backing: str) -> None:
@@ -77,23 +77,23 @@ class DuplicateUuidError(MountError):
 
 
 class UuidChangeError(HostError):
-    """The filesystem needs something else first; the sentence says what."""
+    """The UUID of a filesystem cannot be changed now; the message names what has to be done first."""
 
 
 class FormatOptionsError(HostError):
-    """A filesystem cannot be made with these options; the text is what its program said."""
+    """A filesystem cannot be created with these options; the message has the output of the mkfs program."""
 
 
 class NotBlankError(HostError):
-    """Formatting would destroy something."""
+    """Formatting would destroy data."""
 
 
 class NotWhileMountedError(HostError):
-    """The kernel refuses it as long as the volume is mounted."""
+    """The kernel refuses the operation as long as the volume is mounted."""
 
 
 class LoopDeviceError(HostError):
-    """No loop device can be had."""
+    """No loop device is available, or the kernel refuses an operation on one."""
 
 
 class NoSpaceError(HostError):
@@ -105,8 +105,8 @@ class NotReservableError(HostError):
 
 
 class UnsafePathError(HostError):
-    """A link, a mount or a stranger's file where there must be none."""
+    """The path has a link, a mount or another file where none is allowed."""
 
 
 class ImageLockedError(HostError):
-    """Another process holds the image's lock; nothing was changed, and the call can be repeated."""
+    """Another process has the image's lock; nothing was changed, and the call can be repeated."""

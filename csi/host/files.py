@@ -1,4 +1,4 @@
-"""Files and directories of a pool: durable writes, and removal that cannot leave the pool."""
+"""Files and directories of a pool: durable writes, and removal that never leaves the pool."""
 
 import ctypes
 import errno
@@ -18,10 +18,10 @@ from csi.host.errors import NoSpaceError, NotReservableError, UnsafePathError
 from csi.units import readable
 
 PRIVATE: Final = 0o700
-"""Mode of our directories: a volume's data is for whoever mounts it, not for whoever is logged in."""
+"""Mode of the driver's directories: only pods that mount a volume read its data, not users who are logged in."""
 
 BATCH: Final = limits.REMOVAL_BATCH
-"""Names that a removal reads at a time."""
+"""Number of names that a removal reads at a time."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -29,7 +29,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Room on a filesystem, in bytes and inodes; `available` is what an ordinary user may still take."""
+    """Space of a filesystem, in bytes and inodes; `available` are the bytes that an ordinary user can still write."""
 
     total: int
     free: int
@@ -39,7 +39,7 @@ class Space:
 
 
 def filesystem_space(path: Path) -> Space:
-    """Room on the filesystem that `path` is on."""
+    """Return the space of the filesystem that `path` is on."""
     found = os.statvfs(path)
     size = found.f_frsize
     return Space(found.f_blocks * size, found.f_bfree * size, found.f_bavail * size, found.f_files, found.f_ffree)
@@ -47,9 +47,10 @@ def filesystem_space(path: Path) -> Space:
 
 def read_small(path: Path, *, most: int) -> bytes:
     """
-    Read a file of ours whole. Raises OSError where it cannot be read.
+    Read a whole file of the driver. Raises OSError where it cannot be read.
 
-    Raises UnsafePath for what is no regular file, or is larger than `most` bytes: reading it could hang, or not end.
+    Raises UnsafePathError for anything but a regular file, and for one larger than `most` bytes: reading it could block
+    or never end.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -68,11 +69,11 @@ def read_small(path: Path, *, most: int) -> bytes:
 
 def reserve(path: Path, *, size: int) -> None:
     """
-    Give a file a block for each of its first `size` bytes, and make it that long; blocks that it has stay as they are.
+    Reserve blocks for the first `size` bytes of a file, and set its length; existing blocks are not changed.
 
     This is fallocate(2) itself. The posix_fallocate of C libraries, and of Python, writes into the file where the
-    filesystem cannot reserve: racing with whoever uses it, and for as long as it is large. Raises NoSpace,
-    NotReservable where the filesystem cannot, and OSError.
+    filesystem cannot reserve blocks: a race with any user of the file, in time proportional to its size. Raises
+    NoSpaceError, NotReservableError where the filesystem cannot reserve, and OSError.
     """
     with reporting_no_space(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -91,7 +92,7 @@ def reserve(path: Path, *, size: int) -> None:
 
 
 def read_through_links(path: Path, *, most: int) -> bytes:
-    """Read a file that was put there for us. Raises OSError, and ValueError where it is larger than `most` bytes."""
+    """Read a file, following links. Raises OSError, and ValueError where it is larger than `most` bytes."""
     with path.open("rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -101,11 +102,11 @@ def read_through_links(path: Path, *, most: int) -> bytes:
 
 def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: bool = True) -> None:
     """
-    Replace a file as a whole: after a crash there is the old content or the new one. Raises NoSpace.
+    Replace a file atomically: after a crash it has the old content or the new one. Raises NoSpaceError.
 
-    `durable` false is for what a power cut makes untrue anyway; it survives the end of a process, not of the machine.
-    `entry` false leaves bringing the directory to the disk to a later step: until then a power cut may take the whole
-    file, and never a part of it.
+    `durable` false is for content that a power failure makes invalid anyway; the file survives the end of the process,
+    not of the machine. `entry` false leaves the sync of the directory to a later step: until then a power failure may
+    lose the whole file, and never a part of it.
     """
     temporary = path.with_name(f".{path.name}.new")
     with reporting_no_space(path):
@@ -124,20 +125,20 @@ def write_atomic(path: Path, content: bytes, *, durable: bool = True, entry: boo
 
 
 def create_directory(path: Path, *, durable: bool = True) -> None:
-    """Make one private directory; one that is there already is fine."""
+    """Create one private directory; an existing one is no error."""
     with reporting_no_space(path):
         try:
             path.mkdir(mode=PRIVATE)
         except FileExistsError:
             if path.is_symlink() or not path.is_dir():
-                raise UnsafePathError(f"{path} is there and is no directory; move it away") from None
+                raise UnsafePathError(f"{path} exists and is not a directory; move it away") from None
             return
         if durable:
             sync_directory(path.parent)
 
 
 def rename_durably(source: Path, target: Path) -> None:
-    """Rename within one filesystem; both parents are on disk when this returns."""
+    """Rename within one filesystem, and sync both parent directories to the disk."""
     source.rename(target)
     sync_directory(target.parent)
     if source.parent != target.parent:
@@ -145,7 +146,7 @@ def rename_durably(source: Path, target: Path) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Bring the entries of a directory to the disk."""
+    """Sync the entries of a directory to the disk."""
     descriptor = os.open(path, _DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -155,7 +156,7 @@ def sync_directory(path: Path) -> None:
 
 @contextmanager
 def reporting_no_space(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" into NoSpace with a sentence."""
+    """Convert "no space left" and "quota exceeded" to NoSpaceError with a message that names `path`."""
     try:
         yield
     except OSError as error:
@@ -166,13 +167,13 @@ def reporting_no_space(path: Path) -> Iterator[None]:
 
 def remove_tree(root: Path, path: Path) -> None:
     """
-    Remove `path` and all below it; `path` lies strictly below `root`. Gone already is fine.
+    Remove `path`, which is strictly below `root`, and everything below it. A missing path is no error.
 
-    No link is followed, no other filesystem entered, and no parent touched: raises UnsafePath instead. A subvolume of
-    the same btrfs goes with its quota group. Needs neither memory nor open files in proportion to the depth: nested
-    directories are moved up and emptied there.
+    Follows no link, enters no other filesystem, and changes no parent: raises UnsafePathError instead. A subvolume of
+    the same btrfs is removed with its quota group. Memory and open files do not grow with the depth: nested directories
+    are moved up and emptied there.
     """
-    relative = path.relative_to(root)  # both are made by us, from names we checked
+    relative = path.relative_to(root)  # the driver built both from checked names
     if not relative.parts or ".." in relative.parts:
         raise UnsafePathError(f"{path} is not below {root}; nothing is removed")
     try:
@@ -187,7 +188,7 @@ def remove_tree(root: Path, path: Path) -> None:
 
 
 def _open_below(root: Path, parts: tuple[str, ...]) -> int:
-    """Open a directory below root, refusing links on the way."""
+    """Open a directory below root; refuse links in its path."""
     current = os.open(root, _DIRECTORY)
     for part in parts:
         try:
@@ -203,7 +204,7 @@ def _open_directory(name: str, parent: int) -> int:
         return os.open(name, _DIRECTORY, dir_fd=parent)
     except OSError as error:
         if error.errno in {errno.ELOOP, errno.ENOTDIR}:
-            raise UnsafePathError(f"{name} is a link or no directory; nothing behind it is touched") from None
+            raise UnsafePathError(f"{name} is a link or not a directory; it is not removed") from None
         raise
 
 
@@ -226,13 +227,13 @@ def _remove_entry(parent: int, name: str, *, device: int) -> None:
 
 
 def _batch(directory: int) -> list[str]:
-    """Names of some entries: memory does not grow with their number."""
+    """Return the names of some entries, so that memory does not grow with their number."""
     with os.scandir(directory) as entries:
         return [entry.name for entry in islice(entries, BATCH)]
 
 
 def _flatten(top: int, name: str, *, device: int) -> None:
-    """Remove one entry; the directories in it move up to `top` and are met there again."""
+    """Remove one entry; the directories in it are moved up to `top` and removed from there."""
     found = os.stat(name, dir_fd=top, follow_symlinks=False)
     if not stat.S_ISDIR(found.st_mode):
         os.unlink(name, dir_fd=top)
@@ -242,12 +243,12 @@ def _flatten(top: int, name: str, *, device: int) -> None:
         elsewhere = os.fstat(directory).st_dev != device
         subvolume = elsewhere and subvolumes.is_subvolume_of(directory, top)
         if elsewhere and not subvolume:
-            raise UnsafePathError(f"{name} is on another filesystem, mounted there; nothing in it is touched")
+            raise UnsafePathError(f"{name} is on another filesystem, mounted there; nothing in it is removed")
         if not subvolume:
             _empty(directory, top)
     finally:
         os.close(directory)
-    if subvolume:  # not before it is closed: it would never be gone
+    if subvolume:  # after it is closed, since the kernel never removes an open one
         subvolumes.destroy(name, top)
     else:
         os.rmdir(name, dir_fd=top)
@@ -257,7 +258,7 @@ def _empty(directory: int, top: int) -> None:
     while batch := _batch(directory):
         for name in batch:
             if stat.S_ISDIR(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                # a random name: one that is counted would meet those of a removal that was cut off, or a tenant's
+                # a random name: numbered ones could collide with those of an interrupted removal, or of a tenant
                 _move_up(name, directory, f".removed-{secrets.token_hex(16)}", top)
             else:
                 os.unlink(name, dir_fd=directory)
@@ -268,5 +269,5 @@ def _move_up(name: str, directory: int, new: str, top: int) -> None:
         os.rename(name, new, src_dir_fd=directory, dst_dir_fd=top)
     except OSError as error:
         if error.errno in {errno.EBUSY, errno.EXDEV}:
-            raise UnsafePathError(f"{name} has something mounted on it; nothing in it is touched") from None
+            raise UnsafePathError(f"{name} has another filesystem mounted on it; nothing in it is removed") from None
         raise

@@ -1,7 +1,8 @@
 """
-UUIDs of filesystems on images: who else on this machine has one, and how a copy gets one of its own.
+UUIDs of filesystems on images: which mounted filesystems have one, and how the UUID of a copy is changed.
 
-The kernel mounts no two xfs, and before Linux 6.7 no two btrfs, with the same UUID at a time; ext4 it does not compare.
+The kernel mounts no two xfs, and before Linux 6.7 no two btrfs, with the same UUID at a time; it does not compare those
+of ext4.
 """
 
 import shlex
@@ -27,17 +28,17 @@ _Step = Callable[[str, str], list[str]]
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """How the UUID of one kind of filesystem is changed, and what to do when its log has to be replayed first."""
+    """Commands to change the UUID of one filesystem type; `remedy` is the admin's next step when that fails."""
 
     steps: tuple[_Step, ...]
     remedy: str
     by_hand: str
-    """A command that gives an image another UUID, without the image's path."""
+    """Command for an admin to change an image's UUID, without the image's path."""
 
 
-# All of them are programs; xfs_admin would be a shell script. An ext4 whose metadata has checksums takes a new UUID
-# only right after a check, which also replays its journal. btrfs keeps the former UUID inside its metadata (-M), which
-# takes a moment where rewriting all of it (-u) takes as long as there is metadata.
+# None of them is a shell script, as xfs_admin is. The UUID of an ext4 whose metadata has checksums can be changed only
+# right after a check, which also replays its journal. For btrfs, -M keeps the old UUID in the metadata and is fast; -u
+# rewrites all metadata, in time proportional to its size.
 _CHANGES: Final = {
     "ext4": _Change(
         (
@@ -62,10 +63,10 @@ _CHANGES: Final = {
 
 def mounted_from(fs_type: str, uuid: str) -> list[str]:
     """
-    Return the names of the block devices with a mounted filesystem of this kind and UUID, such as ``loop3``.
+    Return the names of the block devices with a mounted filesystem of this type and UUID, such as ``loop3``.
 
-    The kernel lists what is mounted by kind, whichever mount namespace it is mounted in. A device that cannot be read
-    is left out. Sources: Linux, Documentation/ABI/testing/sysfs-fs-xfs, -ext4, and fs/btrfs/sysfs.c.
+    The kernel lists mounted filesystems by type, in all mount namespaces. A device that cannot be read is skipped.
+    Sources: Linux, Documentation/ABI/testing/sysfs-fs-xfs, -ext4, and fs/btrfs/sysfs.c.
     """
     if fs_type == "btrfs":
         return _names(_SYSTEM / "btrfs" / uuid / "devices")
@@ -88,10 +89,10 @@ def _uuid_on(device: Path, fs_type: str) -> str:
 
 def change(image: Locked, *, fs_type: str, uuid: str) -> None:
     """
-    Give the filesystem on an image that nothing uses this UUID; one that has it already is left alone.
+    Set the UUID of the filesystem on an image that is not in use; one that has the UUID already is not changed.
 
-    Raises UuidNotChanged where it cannot be changed as it is now, above all with a log that is not replayed; then the
-    files in it are untouched.
+    Raises UuidChangeError where the UUID cannot be changed now, mostly because of a log that has not been replayed; the
+    files in the filesystem are then unchanged.
     """
     if superblocks.uuid(image.path, fs_type=fs_type) == uuid:
         return
@@ -109,11 +110,11 @@ def change(image: Locked, *, fs_type: str, uuid: str) -> None:
                 )
         except CommandError as error:
             reason = str(error)
-        if superblocks.uuid(image.path, fs_type=fs_type) == uuid:  # xfs_db ends with 0 also when it refuses
+        if superblocks.uuid(image.path, fs_type=fs_type) == uuid:  # xfs_db exits with 0 also when it refuses
             return
-    raise UuidChangeError(f"the {fs_type} on {image.path} cannot get a UUID of its own: {reason}; {how.remedy}")
+    raise UuidChangeError(f"the {fs_type} on {image.path} cannot get a new UUID: {reason}; {how.remedy}")
 
 
 def by_hand(image: Path, *, fs_type: str) -> str:
-    """Return the command with which an admin gives the image another UUID."""
+    """Return the command with which an admin can change the image's UUID."""
     return f"{_CHANGES[fs_type].by_hand} {shlex.quote(str(image))}"

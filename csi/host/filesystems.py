@@ -1,4 +1,4 @@
-"""Filesystems on images: looking, making, checking, growing. Nothing is formatted that is not known to be blank."""
+"""Filesystems on images: probe, create, check, expand. Only an image that is known to be blank is formatted."""
 
 import errno
 import os
@@ -19,10 +19,10 @@ _SYS_RESOURCE: Final = 24
 @dataclass(frozen=True, slots=True)
 class Filesystem:
     """
-    One kind: its least size in bytes (with a journal, measured with Debian 12's tools), and its programs.
+    One filesystem type: its least size in bytes (with a journal, measured with Debian 12's tools), and its commands.
 
-    `make` is the command line for a UUID without the image's path; `grow` the one for a device and its mount point.
-    `grows_unmounted` tells whether the image itself can be grown, too, while nothing has it mounted.
+    `create_command` returns the mkfs command line for a UUID, without the image's path; `expand_command` the one for a
+    device and its mount point. `expands_unmounted` is whether an image can be expanded while it is not mounted, too.
     """
 
     minimum: int
@@ -31,7 +31,7 @@ class Filesystem:
     expands_unmounted: bool = False
 
 
-# No discard anywhere: the image is sparse already where it is thin, and must stay allocated where it is thick.
+# No command discards blocks: a thin image is sparse already, and a thick one must stay allocated.
 KINDS: Final = {
     "ext4": Filesystem(
         2 << 20,
@@ -52,12 +52,12 @@ KINDS: Final = {
         lambda _, target: ["btrfs", "filesystem", "resize", "max", target],
     ),
 }
-"""The filesystems that loop volumes can have, the default first."""
+"""Filesystem types of loop volumes, the default first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is on an image: its filesystem and that one's UUID."""
+    """The filesystem on an image: its type and UUID."""
 
     fs_type: str
     uuid: str
@@ -65,36 +65,36 @@ class Found:
 
 def probe(image: Path) -> Found | None:
     """
-    What is on the image; None only when it is blank for certain.
+    Return the filesystem on the image; None only when the image is certainly blank.
 
-    Of blkid's answers only "nothing found" means blank. Any other that is not a plain filesystem raises NotBlank.
+    Only blkid's result "nothing found" means blank. Raises NotBlankError for any other contents than a filesystem.
     """
     try:
-        image.open("rb").close()  # blkid says "nothing found" of a file that it cannot read, too
+        image.open("rb").close()  # blkid reports "nothing found" for a file that it cannot read, too
         done = run(["blkid", "-p", "-o", "export", str(image)], limit=Limit.QUERY, ok=(0, _NOTHING_FOUND))
     except (CommandError, OSError) as error:
-        raise NotBlankError(f"what is on {image} cannot be told ({error}); it is left as it is") from None
+        raise NotBlankError(f"the contents of {image} cannot be identified ({error}); it is not changed") from None
     if done.exit_code == _NOTHING_FOUND:
         if done.stdout.strip():
-            raise NotBlankError(f"what is on {image} cannot be told; it is left as it is")
+            raise NotBlankError(f"the contents of {image} cannot be identified; it is not changed")
         return None
     fields = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
     if not fields.get("TYPE"):
-        what = fields.get("PTTYPE", "something that is no filesystem")
-        raise NotBlankError(f"{image} holds {what}; it is left as it is")
+        what = fields.get("PTTYPE", "data that is not a filesystem")
+        raise NotBlankError(f"{image} has {what}; it is not changed")
     return Found(fields["TYPE"], fields.get("UUID", ""))
 
 
 def create(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = ()) -> None:
     """
-    Make a filesystem with this UUID on a blank image; raises NotBlank for any other, and CommandError.
+    Create a filesystem with this UUID on a blank image. Raises NotBlankError for any other image, and CommandError.
 
-    An image without a single byte of data is blank, and no program has to be asked. Raises FormatRefused where the
-    program does not take the options: its exit code does not tell that from other failures, so its words are passed on.
+    An image without a single byte of data is blank without a check by blkid. Raises FormatOptionsError where the
+    program refuses the options: its exit code is the same for other failures, so the message has its output.
     """
     if not _is_all_holes(image.path) and (found := probe(image.path)) is not None:
         raise NotBlankError(
-            f"{image.path} already holds {found.fs_type} with UUID {found.uuid}; it is not formatted again"
+            f"{image.path} already has {found.fs_type} with UUID {found.uuid}; it is not formatted again"
         )
     try:
         run(
@@ -109,12 +109,12 @@ def create(image: Locked, *, fs_type: str, uuid: str, options: Sequence[str] = (
 
 
 def _is_full(error: CommandError) -> bool:
-    """Whether the program failed because the disk is full."""
+    """Report whether the program failed because the disk is full."""
     return os.strerror(errno.ENOSPC) in error.stderr
 
 
 def _is_all_holes(image: Path) -> bool:
-    """Whether the file has no data at all; allocated blocks that were never written count as holes."""
+    """Report whether the file has no data at all; allocated blocks that were never written count as holes."""
     descriptor = os.open(image, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.lseek(descriptor, 0, os.SEEK_DATA)
@@ -126,29 +126,29 @@ def _is_all_holes(image: Path) -> bool:
 
 
 def check(image: Locked) -> None:
-    """Repair an ext4 that can be repaired without asking; raises CommandError when somebody has to look."""
+    """Check an ext4 and repair it where that is safe. Raises CommandError when an admin has to repair it."""
     _check(image)
 
 
 def expand_mounted(image: Locked, *, fs_type: str, device: Path, target: Path) -> None:
     """
-    Let the mounted filesystem of an image use all of its device; one that does already is fine.
+    Expand the mounted filesystem of an image to the size of its device; may be repeated.
 
-    Raises NotWhileMounted where the kernel does not let this process do it, and CommandError.
+    Raises NotWhileMountedError where the kernel refuses that to this process, and CommandError.
     """
     try:
         run(KINDS[fs_type].expand_command(str(device), str(target)), limit=Limit.FORMAT, inherit=[image.descriptor])
     except CommandError as error:
         if fs_type == "ext4" and not _has_capability(_SYS_RESOURCE):
             raise NotWhileMountedError(
-                f"the ext4 at {target} cannot grow while it is mounted: the kernel wants the capability "
-                f"CAP_SYS_RESOURCE for it, which the driver lacks; it grows when it is staged the next time"
+                f"the ext4 at {target} cannot be expanded while it is mounted: the kernel requires the capability "
+                f"CAP_SYS_RESOURCE, which the driver lacks; it is expanded the next time the volume is staged"
             ) from error
         raise
 
 
 def expand_unmounted(image: Locked) -> None:
-    """Let an ext4 that nothing has mounted use all of its image, after a check. Raises CommandError."""
+    """Check an unmounted ext4 and expand it to the size of its image. Raises CommandError."""
     _check(image, "-f")
     run(["resize2fs", str(image.path)], limit=Limit.FORMAT, inherit=[image.descriptor])
 

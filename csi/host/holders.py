@@ -1,4 +1,4 @@
-"""Which process keeps a block device in use, for people who are told that one does."""
+"""Processes that use a block device, for error messages."""
 
 import contextlib
 import os
@@ -8,10 +8,10 @@ from pathlib import Path
 
 def process_using(device: Path) -> str:
     """
-    Name a process that has the device open, or whose mount namespace has it mounted; "" where none is seen.
+    Return how a process uses the device: it has it open, or mounted in its mount namespace; "" where none is found.
 
-    A container sees its own processes alone. A mount namespace that was made while the device was mounted keeps a copy
-    of the mount until its last process ends, whoever unmounts the original.
+    In a container only the container's processes are visible. A mount namespace that was created while the device was
+    mounted has a copy of the mount until its last process ends, also after the original was unmounted.
     """
     own, seen = _namespace(Path("/proc/self")), set[str]()
     for process in _processes():

@@ -1,8 +1,8 @@
 """
-The lock of an image: whoever works on an image holds it, and so does every program that works for them.
+Lock of an image: held by the driver while it works on the image, and by every program that it starts for that.
 
-flock(2) belongs to the open file, and programs inherit that. So the lock of a driver that was killed is released only
-when the last of its programs has ended, and the next driver need not trust that they ended with it.
+flock(2) belongs to the open file, which programs inherit. So the lock of a killed driver is released only when the last
+of its programs has ended, and the next driver need not assume that they ended with the driver.
 """
 
 import errno
@@ -21,7 +21,7 @@ _HOW: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """An image and the open file whose lock is held. Functions that change an image take this, not a path."""
+    """An image and its open file, which has the lock. Functions that change an image take this, not a path."""
 
     path: Path
     descriptor: int
@@ -30,15 +30,16 @@ class Locked:
 @contextmanager
 def locked(image: Path) -> Iterator[Locked]:
     """
-    Hold the lock of an image as long as the block runs.
+    Lock an image while the block runs.
 
-    Raises ImageLocked where another process holds it, UnsafePath for a link, and OSError where it cannot be opened.
+    Raises ImageLockedError where another process has the lock, UnsafePathError for a link, and OSError where the image
+    cannot be opened.
     """
     try:
         descriptor = os.open(image, _HOW)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise UnsafePathError(f"{image} is a link, which is not followed; move the image there") from None
+            raise UnsafePathError(f"{image} is a link, which is not followed; replace it with the image") from None
         raise
     try:
         _lock(image, descriptor)
@@ -52,6 +53,6 @@ def _lock(image: Path, descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise ImageLockedError(
-            f"another process works on {image}, maybe a program of a driver that was killed; try again when it has "
-            f"ended (`fuser -v {image}` names it)"
+            f"another process works on {image}, maybe a program of a killed driver; try again when it has "
+            f"ended (find it with `fuser -v {image}`)"
         ) from None

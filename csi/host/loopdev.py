@@ -1,8 +1,8 @@
 """
 Loop devices, by ioctl: a file as a block device.
 
-A device is ours only when its tag, the file's filesystem and the file's inode are ours; never because of how its path
-looks. A filesystem's device clears itself when it is unmounted, so neither a crash nor a lazy unmount leaks one.
+A device is the driver's only if its tag, and the filesystem and inode of its file, are the expected ones; its path does
+not count. The device of a filesystem is detached with the unmount, so neither a crash nor a lazy unmount leaks one.
 Source: Linux, include/uapi/linux/loop.h.
 """
 
@@ -44,7 +44,7 @@ RENEWAL_STEP: Final = 0.005
 """Seconds between two attempts to renew a device."""
 
 _PARENTS: Final = frozenset({"volumes", "trash"})
-"""Directories of a pool; an image is ``<room>/<directory named after the volume>/image``."""
+"""Directories of a pool; an image is ``<parent>/<directory named after the volume>/image``."""
 _DEPTH: Final = 3
 
 _INFO: Final = struct.Struct("=5Q4I64s64s32s2Q")
@@ -56,10 +56,10 @@ _CONFIG: Final = struct.Struct(f"=2I{_INFO.size}s64x")
 @dataclass(frozen=True, slots=True)
 class Loop:
     """
-    An attached device: its path, how it works, whose it is, and the device and inode of the file below it.
+    An attached device: its path, its modes, its owner's tag, and the device and inode of the file below it.
 
-    The kernel looks at that file before it tells any of this, so on a disk that fails it does not. Then the tag is "",
-    and `backing` is the path of the file, as the kernel remembers it; else `backing` is "".
+    The kernel accesses that file before it reports any of this, and so fails on a failing disk. Then the tag is "", and
+    `backing` is the path of the file as stored in the kernel; else `backing` is "".
     """
 
     path: Path
@@ -71,16 +71,16 @@ class Loop:
 
     def may_be_over(self, volume_id: str, image: Path | None) -> bool:
         """
-        Return whether the device, of which only the path is known, may be over the image of a volume of this id.
+        Report whether the device, of which only the path is known, may be over the image of a volume with this id.
 
-        `image` is where the pool has the volume's image, if that is known. Where it can be looked at, the device, whose
-        file cannot be, is over that of another pool.
+        `image` is the path of the volume's image in the pool, if it is known. Where that can be read, the device, whose
+        file cannot, is over an image of another pool.
         """
         return self.backing.endswith(f"/volumes/{volume_id}/image") and not (image is not None and _can_be_read(image))
 
 
 def _can_be_read(image: Path) -> bool:
-    """Whether the kernel still says what the file is, as it has to before it tells of a device over it."""
+    """Report whether stat of the file succeeds, as it must before the kernel reports the device over it."""
     try:
         image.lstat()
     except OSError:
@@ -89,17 +89,17 @@ def _can_be_read(image: Path) -> bool:
 
 
 def tag_of(volume_id: str) -> str:
-    """What our devices carry where others carry a file name; at most 63 bytes."""
+    """Return the tag of the driver's devices for a volume, at most 63 bytes; other devices have a file name there."""
     return f"mooring:{hashlib.sha256(volume_id.encode()).hexdigest()[:40]}"
 
 
 @contextmanager
 def attached(image: Path, *, tag: str, read_only: bool = False, discards: bool = True) -> Iterator[Loop]:
     """
-    A device over the image, there as long as the block runs; a mount made meanwhile keeps it.
+    Attach a device to the image while the block runs; a mount that is created meanwhile keeps it attached.
 
     Uses direct I/O where the filesystem below allows it, so that data is not cached twice. `discards` false: blocks
-    that are freed on the device stay with the image, as far as that can be set. Raises NoLoopDevice.
+    that are freed on the device stay allocated in the image, where that can be set. Raises LoopDeviceError.
     """
     device, loop = _attach(image, tag=tag, flags=AUTOCLEAR | (READ_ONLY if read_only else 0), discards=discards)
     try:
@@ -114,9 +114,9 @@ def attached(image: Path, *, tag: str, read_only: bool = False, discards: bool =
 
 def attach(image: Path, *, tag: str, read_only: bool, discards: bool = True) -> Loop:
     """
-    A device over the image that stays until it is detached; the one that is there already, where there is one.
+    Attach a device to the image until it is detached; return the existing one if there is one.
 
-    `discards` is as for `attached`. Raises NoLoopDevice.
+    `discards` is as for `attached`. Raises LoopDeviceError.
     """
     for loop in find(image, tag=tag):
         if loop.read_only == read_only:
@@ -133,7 +133,7 @@ def _attach(image: Path, *, tag: str, flags: int, discards: bool) -> tuple[int, 
     backing = os.open(image, mode | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         device, loop = _configure(backing, tag=tag, mode=mode, flags=flags | DIRECT_IO)
-        if discards and block_queue.is_limited(loop.path.name):  # by whoever had the number before
+        if discards and block_queue.is_limited(loop.path.name):  # by an earlier user of this number
             _clear(device)
             os.close(device)
             renew(loop)
@@ -146,14 +146,14 @@ def _attach(image: Path, *, tag: str, flags: int, discards: bool) -> tuple[int, 
 
 
 def stop_discards(image: Path, *, tag: str) -> None:
-    """Let our devices over the image, whoever attached them, pass no discards on any more."""
+    """Disable discards on the driver's devices over the image, also those that an earlier driver attached."""
     for loop in find(image, tag=tag):
         if passes_discards(loop):
             _stop_discards(loop)
 
 
 def _stop_discards(loop: Loop) -> None:
-    """Keep the blocks of the image; where that cannot be set the log says so, and the device works on."""
+    """Disable discards; a failure is logged, and the device stays usable."""
     try:
         block_queue.stop_discards(loop.path.name)
     except OSError as error:
@@ -162,9 +162,9 @@ def _stop_discards(loop: Loop) -> None:
 
 def renew(loop: Loop) -> None:
     """
-    Remove the device of a number that nothing is attached to any more, and add a new one, which has no limits.
+    Remove a detached device and add a new one with its number, which has no limits.
 
-    One that is in use stays as it is.
+    One that is in use is not changed.
     """
     number = int(loop.path.name.removeprefix("loop"))
     control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
@@ -174,10 +174,10 @@ def renew(loop: Loop) -> None:
                 fcntl.ioctl(control, CTL_REMOVE, number)
                 fcntl.ioctl(control, CTL_ADD, number)
             except OSError as error:
-                if error.errno == errno.EBUSY and attempts_left:  # its last user may be about to close it
+                if error.errno == errno.EBUSY and attempts_left:  # its last user may close it soon
                     time.sleep(RENEWAL_STEP)
                     continue
-                if error.errno not in {errno.ENODEV, errno.EEXIST}:  # somebody else was faster
+                if error.errno not in {errno.ENODEV, errno.EEXIST}:  # another process did it first
                     log.warning("loop.not_renewed", device=str(loop.path), error=str(error))
             return
     finally:
@@ -185,13 +185,13 @@ def renew(loop: Loop) -> None:
 
 
 def passes_discards(loop: Loop) -> bool:
-    """Whether blocks that are freed on the device are taken from its image."""
+    """Report whether blocks that are freed on the device are freed in its image, too."""
     return block_queue.passes_discards(loop.path.name)
 
 
 @contextmanager
 def releasing(loops: Sequence[Loop]) -> Iterator[None]:
-    """Renew devices that go while the block runs and that were limited: the limit would stay with their numbers."""
+    """Renew devices that are detached while the block runs and had discards disabled: their numbers keep that limit."""
     limited = [loop for loop in loops if block_queue.is_limited(loop.path.name)]
     yield
     for loop in limited:
@@ -207,15 +207,15 @@ def _configure(backing: int, *, tag: str, mode: int, flags: int) -> tuple[int, L
         try:
             fcntl.ioctl(device, CONFIGURE, _CONFIG.pack(backing, 0, info))
             if mode == os.O_RDWR:
-                # A device that somebody once set read-only stays so for whoever has it next.
+                # A device that was once set read-only stays so for its next user.
                 fcntl.ioctl(device, BLKROSET, struct.pack("=i", 0))
             return device, _loop(device, path)
         except OSError as error:
             os.close(device)
             if error.errno == errno.EBUSY:
-                continue  # somebody was faster; ask for another one
-            raise LoopDeviceError(f"{path} cannot take the image: {error.strerror}") from None
-    raise LoopDeviceError("every free loop device was taken by somebody else; try again")
+                continue  # another process took it first; request another one
+            raise LoopDeviceError(f"{path} cannot be attached to the image: {error.strerror}") from None
+    raise LoopDeviceError("every free loop device was taken by another process; try again")
 
 
 def _free_number() -> int:
@@ -232,7 +232,7 @@ def _free_number() -> int:
 
 
 def _node(number: int) -> Path:
-    """The device's node; in a container it may have to be made."""
+    """Return the device's node; create it where it is missing, as in a container."""
     path = Path(f"/dev/loop{number}")
     if not path.exists():
         try:
@@ -240,37 +240,37 @@ def _node(number: int) -> Path:
         except FileExistsError:
             pass
         except OSError as error:
-            raise LoopDeviceError(f"{path} is not there and cannot be made: {error.strerror}") from None
+            raise LoopDeviceError(f"{path} is missing and cannot be created: {error.strerror}") from None
     return path
 
 
 def find(image: Path, *, tag: str) -> list[Loop]:
-    """Our devices over this very image, whoever attached them before."""
+    """Return the driver's devices over this image, also those that an earlier driver attached."""
     return [loop for loop in _attached(image.parent.name) if is_over(loop, image, tag=tag)]
 
 
 def tagged(tag: str, *, volume_id: str = "") -> list[Loop]:
     """
-    All devices that carry the tag, whatever file they are over; that file may have been deleted.
+    Return all devices with the tag, over any file; that file may have been deleted.
 
-    With the id of the volume, devices that are over images of other volumes are not looked at.
+    With the id of the volume, devices over images of other volumes are not opened.
     """
     return [loop for loop in _attached(volume_id) if loop.tag == tag]
 
 
 def of_volume(volume_id: str, *, tag: str, image: Path | None = None) -> list[Loop]:
-    """All devices of a volume: by their tag, or on a disk that fails by the path of the image."""
+    """Return all devices of a volume: by their tag, or on a failing disk by the path of the image."""
     return [loop for loop in _attached(volume_id) if loop.tag == tag or loop.may_be_over(volume_id, image)]
 
 
 def over(image: Path) -> list[Loop]:
-    """All devices over this very file, whoever attached them."""
+    """Return all devices over this file, with any tag."""
     status = image.stat()
     return [loop for loop in _attached() if loop.file == (status.st_dev, status.st_ino)]
 
 
 def _attached(volume_id: str = "") -> list[Loop]:
-    """All devices that may be over a file of the volume: one of another volume, whose disk may hang, is not opened."""
+    """Return all devices that may be over a file of the volume; those of others, whose disks may hang, stay closed."""
     names = [each.name for each in os.scandir("/sys/block") if each.name.startswith("loop")]
     attached = [name for name in sorted(names) if os.access(f"/sys/block/{name}/loop", os.F_OK)]
     found = [loop_at(Path("/dev", name)) for name in attached if not _is_of_another_volume(name, volume_id)]
@@ -278,7 +278,7 @@ def _attached(volume_id: str = "") -> list[Loop]:
 
 
 def _is_of_another_volume(device: str, volume_id: str) -> bool:
-    """Whether sysfs, which asks no disk and waits for no lock of the device, names an image of another volume."""
+    """Report whether the device's file, by sysfs, which accesses no disk and no lock, is another volume's image."""
     try:
         # unbounded: the kernel's own file, one path
         path = PurePath(os.fsdecode(Path("/sys/block", device, "loop/backing_file").read_bytes()).rstrip("\n"))
@@ -290,9 +290,9 @@ def _is_of_another_volume(device: str, volume_id: str) -> bool:
 
 def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
     """
-    Return whether the device is ours and over this very image.
+    Report whether the device is the driver's and over this image.
 
-    Where the image cannot be looked at, as on a disk that fails, the tag alone tells: it names one volume of one pool.
+    Where the image cannot be read, as on a failing disk, the tag alone decides: it names one volume of one pool.
     """
     if loop.backing:
         return loop.backing == str(image)
@@ -306,11 +306,11 @@ def is_over(loop: Loop, image: Path, *, tag: str) -> bool:
 
 
 def loop_at(path: Path) -> Loop | None:
-    """What is attached to the device of this path; None for nothing, and for what is no loop device."""
+    """Return the attached device at this path; None for a detached one, and for any other file."""
     try:
         device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return None  # it was detached while we looked
+        return None  # it was detached meanwhile
     try:
         return _loop(device, path)
     except OSError as error:
@@ -320,18 +320,18 @@ def loop_at(path: Path) -> Loop | None:
 
 
 def _loop_on_failing_disk(path: Path) -> Loop | None:
-    """Return what sysfs tells, which asks no disk."""
+    """Return the device by sysfs, which accesses no disk."""
     backing = backing_file(path.name)
     try:
         # unbounded: the kernel's own file, one digit
         read_only = (Path("/sys/block") / path.name / "ro").read_text(encoding="ascii").strip() == "1"
     except OSError:
         return None  # detached meanwhile
-    return Loop(path, False, read_only, "", (0, 0), backing) if backing else None  # unknown, or no loop device
+    return Loop(path, False, read_only, "", (0, 0), backing) if backing else None  # unknown, or not a loop device
 
 
 def backing_file(name: str) -> str:
-    """Return the path of the file below a device such as ``loop3``, as the kernel knows it; "" for what is no loop."""
+    """Return the path of the file below a device such as ``loop3``, as stored in the kernel; "" for other devices."""
     try:
         # unbounded: the kernel's own file, one path
         text = (Path("/sys/block") / name / "loop/backing_file").read_text(encoding="utf-8", errors="surrogateescape")
@@ -341,22 +341,22 @@ def backing_file(name: str) -> str:
 
 
 def refresh(loop: Loop) -> None:
-    """Let the device see that its image has grown. Raises NoLoopDevice."""
+    """Update the device to the size of its expanded image. Raises LoopDeviceError."""
     device = os.open(loop.path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.ioctl(device, SET_CAPACITY)
     except OSError as error:
-        raise LoopDeviceError(f"{loop.path} does not take its image's new size: {error.strerror}") from None
+        raise LoopDeviceError(f"{loop.path} cannot be updated to its image's new size: {error.strerror}") from None
     finally:
         os.close(device)
 
 
 def detach(loop: Loop) -> None:
     """
-    Let go of the image; a device still in use goes when its last user does. Raises NoLoopDevice.
+    Detach the device; one in use is detached when its last user closes it. Raises LoopDeviceError.
 
-    One that was detached since `loop` was found, and may belong to somebody else by now, is left alone: as long as it
-    is open here nobody else can take it.
+    A device that was detached since `loop` was found, and may have another user now, is not changed: as long as it is
+    open here no other process can attach it.
     """
     try:
         device = os.open(loop.path, os.O_RDONLY | os.O_CLOEXEC)
@@ -374,7 +374,7 @@ def detach(loop: Loop) -> None:
 
 
 def _clear(device: int) -> None:
-    """Let go of the image now or when the last user closes the device. Raises OSError."""
+    """Detach now or when the last user closes the device. Raises OSError."""
     try:
         fcntl.ioctl(device, CLR_FD)
     except OSError as error:
@@ -383,7 +383,7 @@ def _clear(device: int) -> None:
 
 
 def _is_unchanged(device: int, loop: Loop) -> bool:
-    """Whether the open device is over the same file; on a disk that fails by the path that sysfs tells."""
+    """Report whether the open device is over the same file; on a failing disk by the path in sysfs."""
     try:
         current = _loop(device, loop.path)
     except OSError as error:

@@ -1,10 +1,10 @@
 """
-Mounts, by system call and by the kernel's own table.
+Mounts, by system call and by the kernel's mount table.
 
-`os.path.ismount` does not see a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The table
-also answers when the mounted filesystem no longer does: a path is not mounted only when it does not exist (ENOENT,
-ENOTDIR) or the kernel says so; any other error of stat is resolved by the table. The calls go through ctypes because a
-process start for each mount costs more than the mount (docs/adr/0002).
+`os.path.ismount` does not detect a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The table
+can also be read when the mounted filesystem hangs or fails: a path is not mounted only if it does not exist (ENOENT,
+ENOTDIR) or statx reports so; after any other error of stat the table decides. The calls go through ctypes because
+starting a process for each mount takes longer than the mount (docs/adr/0002).
 """
 
 import ctypes
@@ -41,7 +41,7 @@ FLAGS: Final = {
     "strictatime": 1 << 24,
     "lazytime": 1 << 25,
 }
-"""Mount options that are flags of mount(2); any other is left to the filesystem."""
+"""Mount options that are flags of mount(2); any other is passed to the filesystem."""
 
 DEFAULTS: Final = frozenset(
     {
@@ -62,11 +62,11 @@ DEFAULTS: Final = frozenset(
         "nomand",
     }
 )
-"""Mount options that ask for what a mount has anyway."""
+"""Mount options that are the default of every mount."""
 
 _TIMES: Final = frozenset({"noatime", "nodiratime", "relatime", "strictatime"})
 PER_MOUNT: Final = frozenset({"ro", "nosuid", "nodev", "noexec", "nosymfollow"}) | _TIMES
-"""Options that a bind mount can have apart from its filesystem."""
+"""Options that a bind mount can have independently of its filesystem."""
 
 _AT_FDCWD: Final = -100
 _AT_SYMLINK_NOFOLLOW: Final = 0x100
@@ -79,7 +79,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One line of the table: where, what of which filesystem, the mount's own options, and the filesystem's."""
+    """One line of the table: the mount point, the filesystem and its mounted directory, and the options of both."""
 
     mount_id: int
     device: tuple[int, int]
@@ -92,22 +92,22 @@ class Mount:
 
     @property
     def read_only(self) -> bool:
-        """Whether this mount, whatever its filesystem says, refuses writes."""
+        """Whether this mount refuses writes, even if its filesystem is writable."""
         return "ro" in self.options
 
     @property
     def stopped_writing(self) -> bool:
-        """Whether the filesystem takes no writes, as after an error; Linux 6.15 says so of ext4 beside ``rw``."""
+        """Whether the filesystem refuses writes, as after an error; Linux 6.15 reports it for ext4 beside ``rw``."""
         return bool(self.super_options & {"ro", "emergency_ro"})
 
     @property
     def shut_down(self) -> bool:
-        """Whether the filesystem says that it was shut down and answers nothing any more (ext4, Linux 6.15)."""
+        """Whether the filesystem reports that it was shut down and refuses all access (ext4, Linux 6.15)."""
         return "shutdown" in self.super_options
 
 
 def parse(line: str) -> Mount:
-    """One line of proc(5) mountinfo."""
+    """Parse one line of proc(5) mountinfo."""
     own, _, rest = line.partition(" - ")
     fields, last = own.split(" "), rest.split(" ")
     major, _, minor = fields[2].partition(":")
@@ -124,20 +124,20 @@ def parse(line: str) -> Mount:
 
 
 def unescape(text: str) -> str:
-    """Undo the octal escapes of the table."""
+    """Replace the octal escapes of the table."""
     return _ESCAPE.sub(lambda found: chr(int(found[1], 8)), text)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Where a directory is, as the table writes it: its filesystem's device, and the path from its root."""
+    """Location of a directory, as in the table: its filesystem's device, and the path from the filesystem's root."""
 
     device: tuple[int, int]
     root: str
 
 
 def table() -> tuple[Mount, ...]:
-    """All mounts that this process sees, in the order they were made."""
+    """Return all mounts in this process's mount namespace, in the order of their creation."""
     return tuple(_parsed(_lines()))
 
 
@@ -147,7 +147,7 @@ def _lines() -> list[str]:
 
 
 def _parsed(lines: Sequence[str]) -> Iterator[Mount]:
-    """Skip a line that cannot be parsed: a filesystem may print what it likes into its options, also a newline."""
+    """Parse lines; skip one that cannot be parsed, since a filesystem's options may contain any text, or a newline."""
     for line in lines:
         try:
             yield parse(line)
@@ -156,7 +156,7 @@ def _parsed(lines: Sequence[str]) -> Iterator[Mount]:
 
 
 def at(path: Path) -> Mount | None:
-    """Return the topmost mount at exactly this path, or None. Only lines that name it are parsed: the table is long."""
+    """Return the topmost mount at exactly this path, or None. Parses only lines that contain its name, to be fast."""
     requested = resolved_parent(path)
     last = f"{escape(path.name)} "
     found = list(_parsed([line for line in _lines() if last in line]))
@@ -164,7 +164,7 @@ def at(path: Path) -> Mount | None:
 
 
 def resolved_parent(path: Path) -> Path:
-    """Resolve links above the path, not the path itself; as written where a parent cannot be looked at."""
+    """Resolve links in the parent directories, not the path itself; unchanged where a parent cannot be read."""
     try:
         return path.parent.resolve() / path.name
     except (OSError, RuntimeError):  # a RuntimeError for a link that leads to itself
@@ -183,7 +183,7 @@ def covering(path: Path) -> Mount | None:
 
 
 def location_of(path: Path) -> Location | None:
-    """Return the place of such a path; None where no mount covers it."""
+    """Return the location of a path, absolute and without links; None where no mount covers it."""
     mount = covering(path)
     if mount is None:
         return None
@@ -193,7 +193,7 @@ def location_of(path: Path) -> Location | None:
 
 def is_mount(path: Path) -> bool:
     """
-    Return whether something is mounted at exactly this path: by statx, and by the table where statx cannot tell.
+    Report whether a filesystem is mounted at exactly this path: by statx, and by the table where statx fails.
 
     Source: statx(2), STATX_ATTR_MOUNT_ROOT, in Linux since 5.8.
     """
@@ -208,12 +208,12 @@ def is_mount(path: Path) -> bool:
 
 
 def escape(text: str) -> str:
-    """As the table writes it."""
+    """Escape a path as in the table."""
     return "".join(f"\\{ord(each):03o}" if each in " \t\n\\" else each for each in text)
 
 
 def flags_and_data(options: Sequence[str]) -> tuple[int, str]:
-    """Split mount options into flags of mount(2) and the filesystem's own."""
+    """Split mount options into flags of mount(2) and options of the filesystem."""
     flags, data = 0, []
     for option in (part for each in options for part in each.split(",") if part):
         if option in FLAGS:
@@ -224,17 +224,17 @@ def flags_and_data(options: Sequence[str]) -> tuple[int, str]:
 
 
 def mount(source: str, target: Path, *, fs_type: str, options: Sequence[str]) -> None:
-    """Mount a filesystem. Raises MountFailed, OptionsRefused."""
+    """Mount a filesystem. Raises MountError, MountOptionsError."""
     flags, data = flags_and_data(options)
     _mount(source, target, fs_type=fs_type, flags=flags, data=data, optional=bool(flags or data))
 
 
 def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
     """
-    Show a directory or file at another path, with options of that mount alone.
+    Bind-mount a directory or file at another path, with options for that mount only.
 
-    Raises MountFailed, OptionsRefused, and then nothing stays mounted. The kernel takes options only in a second step;
-    the flags that the source's mount has are kept in it, because an ordinary user's namespace may not take them away.
+    Raises MountError, MountOptionsError, and then nothing stays mounted. The kernel accepts the options only in a
+    remount, which repeats the flags of the source's mount, because a user namespace may not remove them.
     """
     refused = [each for each in options if each not in PER_MOUNT and each not in DEFAULTS]
     if refused:
@@ -255,18 +255,18 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Unmount everything at the path; nothing there is fine. Raises MountFailed, StillInUse."""
+    """Unmount all mounts at the path; a path without a mount is no error. Raises MountError, StillInUseError."""
     while is_mount(target):
         unmount_top(target)
 
 
 def unmount_top(target: Path) -> None:
-    """Unmount the topmost mount at the path; nothing there is fine. Raises MountFailed, StillInUse."""
+    """Unmount the topmost mount at the path; a path without a mount is no error. Raises MountError, StillInUseError."""
     if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) == 0:
         return
     problem = ctypes.get_errno()
     if problem == errno.EBUSY:
-        raise StillInUseError(f"{target} cannot be unmounted: {os.strerror(problem)}; something still uses it")
+        raise StillInUseError(f"{target} cannot be unmounted: {os.strerror(problem)}; a process still uses it")
     if problem in {errno.EINVAL, errno.ENOENT} and at(target) is None:
         return
     raise MountError(f"{target} cannot be unmounted: {os.strerror(problem)}")
@@ -275,7 +275,7 @@ def unmount_top(target: Path) -> None:
 def _mount(
     source: str, target: Path, *, fs_type: str = "", flags: int = 0, data: str = "", optional: bool = False
 ) -> None:
-    """Raise MountFailed; OptionsRefused where `optional` flags or data were given and may be the reason."""
+    """Mount. Raises MountError, and MountOptionsError where `optional` flags or data may be the reason."""
     done = _libc.mount(
         os.fsencode(source), os.fsencode(target), fs_type.encode() or None, ctypes.c_ulong(flags), data.encode() or None
     )
@@ -283,8 +283,8 @@ def _mount(
         number = ctypes.get_errno()
         kind = f" as {fs_type}" if fs_type else ""
         with_options = f" with {data}" if data else ""
-        hint = "; look for the reason in the kernel's log" if fs_type else ""
+        hint = "; check the kernel's log for the reason" if fs_type else ""
         message = f"{source} cannot be mounted at {target}{kind}{with_options}: {os.strerror(number)}"
         if optional and number in {errno.EINVAL, errno.EPERM}:
-            raise MountOptionsError(f"{message}; the kernel may not take the mount options, so try it without them")
+            raise MountOptionsError(f"{message}; the kernel may not accept the mount options, so try without them")
         raise MountError(f"{message}{hint}")

@@ -1,9 +1,9 @@
 """
-Simple quotas of btrfs: a group for each volume that holds its subvolume and all that are made in it.
+Simple quotas of btrfs: a quota group for each volume, with its subvolume and all nested ones as members.
 
-With ordinary quotas a subvolume that a pod makes in its volume belongs to no group of the volume's and is held to
-nothing; only simple ones (Linux 6.7) let it join the groups of the subvolume around it. So a size counts as enforced
-with them alone. The kernel lets whoever makes a subvolume name the groups that it joins: `hold_nested` corrects that.
+With ordinary quotas a subvolume that a pod creates in its volume belongs to no group of the volume and has no limit;
+only with simple quotas (Linux 6.7) does it join the groups of its parent subvolume. So a size counts as enforced only
+with simple quotas. The creator of a subvolume can choose the groups that it joins: `assign_nested` corrects that.
 Source: Linux, fs/btrfs/qgroup.c and include/uapi/linux/btrfs.h.
 """
 
@@ -27,7 +27,7 @@ QGROUP_CREATE: Final = 0x4010942A
 QGROUP_LIMIT: Final = 0x8030942B
 
 MOST_NESTED: Final = 10_000
-"""Subvolumes in one volume that are looked at."""
+"""Number of subvolumes in one volume that are assigned at most."""
 
 _ENABLE_SIMPLE: Final = 4
 _SIMPLE: Final = "squota"
@@ -39,7 +39,7 @@ _DESTROY_STEP: Final = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What a volume occupies and what it may, in bytes; the kernel counts when it commits, every half minute."""
+    """Used bytes and limit of a volume; the kernel updates the count with each commit, every 30 seconds."""
 
     used: int
     limit: int
@@ -47,10 +47,10 @@ class Quota:
 
 def enable(path: Path) -> bool:
     """
-    Have the filesystem of this directory use simple quotas; whether it does.
+    Enable simple quotas on the filesystem of this directory; return whether they are enabled.
 
-    False on any filesystem but btrfs, for whoever is not root, on a kernel that has none, and where ordinary quotas are
-    on: asking for simple ones then succeeds and changes nothing, so the mode is read back.
+    False on any filesystem but btrfs, without root, on a kernel without simple quotas, and where ordinary quotas are
+    enabled: the request then succeeds and changes nothing, so the mode is read back.
     """
     try:
         with btrfs.opened(path) as descriptor:
@@ -67,7 +67,7 @@ def _mode(anywhere: int) -> str:
         # unbounded: the kernel's own file, one word
         return (_groups(anywhere) / "mode").read_text(encoding="ascii").strip()
     except FileNotFoundError:
-        return ""  # quotas are off, or the kernel is older than the file
+        return ""  # quotas are disabled, or the kernel does not have the file yet
 
 
 def _groups(anywhere: int) -> Path:
@@ -75,12 +75,12 @@ def _groups(anywhere: int) -> Path:
 
 
 def _group_of(number: int) -> int:
-    """Return the group, of level 1, of the volume whose subvolume has this number."""
+    """Return the level 1 quota group of the volume whose subvolume has this number."""
     return 1 << _LEVEL_BITS | number
 
 
 def create_group(number: int, anywhere: int, *, limit: int) -> None:
-    """Make the group of a subvolume, with it as a member, and limit it; may be repeated. Raises OSError."""
+    """Create the group of a subvolume, with it as a member, and set its limit; may be repeated. Raises OSError."""
     group = _group_of(number)
     with suppress(FileExistsError):
         fcntl.ioctl(anywhere, QGROUP_CREATE, struct.pack("=QQ", 1, group))
@@ -90,10 +90,10 @@ def create_group(number: int, anywhere: int, *, limit: int) -> None:
 
 def set_limit(number: int, anywhere: int, *, limit: int) -> None:
     """
-    Set how many bytes a volume may hold from now on. Raises OSError.
+    Set the limit of a volume in bytes. Raises OSError.
 
-    `anywhere` is outside of the volume: the change itself takes room of the subvolume that it is asked for in, and a
-    full one has none. Where a former version made the volume, its subvolume has the limit itself.
+    `anywhere` is an open directory outside of the volume: the change itself uses space of the subvolume that it is
+    requested through, and a full one has none. In volumes of an earlier version the subvolume itself has the limit.
     """
     own = (_groups(anywhere) / f"1_{number}").exists()
     group = _group_of(number) if own else number
@@ -101,7 +101,7 @@ def set_limit(number: int, anywhere: int, *, limit: int) -> None:
 
 
 def quota(number: int, anywhere: int) -> Quota:
-    """Return how full a volume is. Raises HostError where quotas were switched off since."""
+    """Return the used bytes and the limit of a volume. Raises HostError where quotas were disabled since."""
     for name in (f"1_{number}", f"0_{number}"):
         group = _groups(anywhere) / name
         try:
@@ -110,14 +110,14 @@ def quota(number: int, anywhere: int) -> Quota:
         except FileNotFoundError:
             continue
         return Quota(used, limit)
-    raise HostError(f"subvolume {number} has no quota any more: somebody switched quotas off; nothing limits it")
+    raise HostError(f"subvolume {number} has no quota any more: quotas were disabled; its size is not enforced")
 
 
 def assign_nested(number: int, nested: Iterable[int], anywhere: int) -> None:
     """
     Make the subvolumes in a volume members of its group and of no other. Raises OSError.
 
-    Whoever makes a subvolume may leave its group, or fill that of somebody else; this bounds for how long.
+    The creator of a subvolume can have it leave the volume's group, or join that of another volume, until this runs.
     """
     group = _group_of(number)
     if not (_groups(anywhere) / f"1_{number}").exists():
@@ -140,8 +140,8 @@ def remove_groups(numbers: Iterable[int], anywhere: int) -> None:
     """
     Remove the groups of subvolumes that were destroyed. Raises nothing.
 
-    The kernel empties subvolumes in the background, and their groups can go only then: this waits for some seconds and
-    otherwise leaves empty groups behind, which take no space.
+    The kernel empties subvolumes in the background, and their groups can be removed only then: this waits for some
+    seconds, then leaves empty groups behind, which take no space.
     """
     pending = [group for number in numbers for group in (number, _group_of(number))]
     deadline = time.monotonic() + _DESTROY_SECONDS
@@ -150,12 +150,12 @@ def remove_groups(numbers: Iterable[int], anywhere: int) -> None:
         pending = [group for group in pending if not _removed(group, anywhere)]
         if not pending or time.monotonic() > deadline:
             return
-        fcntl.ioctl(anywhere, btrfs.SYNC)  # wakes the cleaner
+        fcntl.ioctl(anywhere, btrfs.SYNC)  # starts the kernel's cleaner
         time.sleep(_DESTROY_STEP)
 
 
 def _removed(group: int, anywhere: int) -> bool:
-    """Whether nothing is left to do: the group is gone, or quotas are off."""
+    """Remove the group; return True also where it does not exist or quotas are disabled, False where it is in use."""
     try:
         fcntl.ioctl(anywhere, QGROUP_CREATE, struct.pack("=QQ", 0, group))
     except OSError as error:

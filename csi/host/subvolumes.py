@@ -1,8 +1,8 @@
 """
-Btrfs subvolumes with a quota, by ioctl: directories that the kernel holds to their size.
+Btrfs subvolumes with a quota, by ioctl: directories whose size the kernel enforces.
 
-Each has a group of quotas of its own (see `quotas`), which outlives it, so it is removed with it. Subvolumes in a
-subvolume are found in the filesystem's own trees and reached by inode: no path is built, however deep they are.
+Each has a quota group (see `quotas`), which the kernel does not remove with it, so the driver does. Nested subvolumes
+are found in the filesystem's trees and opened by inode: no path is built, at any depth.
 """
 
 import errno
@@ -26,7 +26,7 @@ _ROOT_REF: Final = struct.Struct("<QQH")
 
 
 class _Nested(NamedTuple):
-    """A subvolume in another one: both numbers, the inode of the directory in the outer one, and the name there."""
+    """A nested subvolume: both numbers, the inode of its directory in the outer one, and its name there."""
 
     number: int
     outer: int
@@ -35,25 +35,25 @@ class _Nested(NamedTuple):
 
 
 def create(path: Path, *, limit: int) -> None:
-    """Make a subvolume that holds at most so many bytes; one that is there already gets the limit. Raises OSError."""
+    """Create a subvolume with a limit in bytes; an existing one gets the limit. Raises OSError, HostError."""
     with btrfs.opened(path.parent) as parent:
         try:
             fcntl.ioctl(parent, SUBVOL_CREATE, _named(path.name))
         except FileExistsError:
             if not is_subvolume(path):
-                raise HostError(f"{path} is there and is no subvolume; move it away") from None
+                raise HostError(f"{path} exists and is not a subvolume; move it away") from None
         quotas.create_group(_number(path), parent, limit=limit)
     path.chmod(0o700)
 
 
 def set_limit(path: Path, *, limit: int) -> None:
-    """Set how many bytes it may hold from now on. Raises OSError."""
+    """Set the limit of a subvolume in bytes. Raises OSError."""
     with btrfs.opened(path.parent) as parent:
         quotas.set_limit(_number(path), parent, limit=limit)
 
 
 def quota(path: Path) -> Quota:
-    """Return how full it is, with all subvolumes in it. Raises OSError, and HostError where quotas are off."""
+    """Return used bytes, with nested subvolumes, and limit. Raises OSError, and HostError where quotas are disabled."""
     number = _number(path)
     with btrfs.opened(path.parent) as parent:
         quotas.assign_nested(number, (each.number for each in _nested(number, parent)), parent)
@@ -61,7 +61,7 @@ def quota(path: Path) -> Quota:
 
 
 def is_subvolume(path: Path) -> bool:
-    """Whether the path itself is the top of a subvolume."""
+    """Report whether the path itself is the top directory of a subvolume."""
     try:
         found = path.lstat()
         return stat.S_ISDIR(found.st_mode) and found.st_ino == btrfs.TOP_INODE and _number(path) > 0
@@ -70,7 +70,7 @@ def is_subvolume(path: Path) -> bool:
 
 
 def is_subvolume_of(descriptor: int, parent: int) -> bool:
-    """Whether an open directory is the top of a subvolume of the filesystem that `parent` is on."""
+    """Report whether an open directory is the top of a subvolume of the filesystem that `parent` is on."""
     try:
         return os.fstat(descriptor).st_ino == btrfs.TOP_INODE and btrfs.uuid_of(descriptor) == btrfs.uuid_of(parent)
     except OSError:
@@ -79,7 +79,7 @@ def is_subvolume_of(descriptor: int, parent: int) -> bool:
 
 def destroy(name: str, parent: int) -> None:
     """
-    Remove a subvolume with all that is in it, subvolumes as well, and their quota groups. Raises OSError.
+    Remove a subvolume with all its contents, nested subvolumes, and their quota groups. Raises OSError.
 
     `parent` is the open directory that it is in.
     """
@@ -95,14 +95,14 @@ def destroy(name: str, parent: int) -> None:
         if error.errno != errno.ENOTEMPTY:
             raise
         nested = list(_nested(number, parent))
-        for each in reversed(nested):  # those deeper inside first
+        for each in reversed(nested):  # the deepest ones first
             _destroy_nested(each, parent)
         fcntl.ioctl(parent, SNAP_DESTROY, _named(name))
     quotas.remove_groups([*(each.number for each in nested), number], parent)
 
 
 def _nested(number: int, anywhere: int) -> Iterator[_Nested]:
-    """Yield every subvolume in a subvolume, after the one that it is in. Raises OSError."""
+    """Yield every nested subvolume, each after its parent. Raises OSError."""
     pending = [number]
     while pending:
         outer = pending.pop()
@@ -113,7 +113,7 @@ def _nested(number: int, anywhere: int) -> Iterator[_Nested]:
 
 
 def _destroy_nested(nested: _Nested, anywhere: int) -> None:
-    """Destroy a subvolume, whatever its path. Its owner may have made the one around it read-only."""
+    """Destroy a nested subvolume, by inode; make its parent writable where the owner made that read-only."""
     with btrfs.opened_inode(anywhere, nested.outer, nested.directory) as directory:
         try:
             fcntl.ioctl(directory, SNAP_DESTROY, _named(nested.name))
@@ -132,5 +132,5 @@ def _number(path: Path) -> int:
 
 
 def _named(name: str | bytes) -> bytearray:
-    """Make a struct btrfs_ioctl_vol_args: a bytearray, because fcntl takes only 1024 bytes of any other kind."""
+    """Return a struct btrfs_ioctl_vol_args: a bytearray, because fcntl accepts only 1024 bytes of any other type."""
     return bytearray(struct.pack("=q4088s", 0, os.fsencode(name)))

@@ -1,4 +1,4 @@
-"""What a filesystem says of itself in its superblock, read from the image while nothing has it mounted."""
+"""Superblocks of filesystems, read from the image while it is not mounted."""
 
 import struct
 import uuid as uuids
@@ -14,24 +14,24 @@ _BTRFS: Final = 64 << 10
 _BTRFS_LOG_ROOT: Final = 0x60
 _UUID_AT: Final = {"ext4": _EXT4 + 0x68, "xfs": 32, "btrfs": _BTRFS + 0x20}
 _SMALLEST_XFS_GROUP: Final = 64
-"""Blocks; xfs_growfs leaves a smaller rest unused."""
+"""Blocks; xfs_growfs leaves a smaller remainder unused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How many bytes of its device a filesystem uses, and how many it may leave over because of its geometry."""
+    """Bytes of its device that a filesystem uses, and bytes that it may leave unused because of its geometry."""
 
     used: int
     slack: int
 
     def fills(self, device_bytes: int) -> bool:
-        """Whether growing it on a device of this size would change nothing."""
+        """Report whether an expansion on a device of this size would change nothing."""
         return device_bytes - self.used < self.slack
 
 
 def extent(image: Path, *, fs_type: str) -> Extent:
     """
-    Read it. Raises OSError, and struct.error for an image that is too short to hold a superblock.
+    Read the extent of the filesystem. Raises OSError, and struct.error for an image too short for a superblock.
 
     Sources: Linux, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_format.h, include/uapi/linux/btrfs_tree.h.
     """
@@ -54,9 +54,9 @@ def extent(image: Path, *, fs_type: str) -> Extent:
 
 def has_errors(image: Path, *, fs_type: str) -> bool:
     """
-    Whether the filesystem met errors that only a check clears.
+    Report whether the filesystem has recorded errors that only a check clears.
 
-    Only ext4 keeps such a mark. An interrupted journal is the kernel's to replay, of any of them.
+    Only ext4 has such a mark. The kernel replays an interrupted journal of every type when it mounts it.
     """
     if fs_type != "ext4":
         return False
@@ -67,7 +67,7 @@ def has_errors(image: Path, *, fs_type: str) -> bool:
 
 
 def uuid(image: Path, *, fs_type: str) -> str:
-    """Return the UUID that the kernel tells the filesystem by. Raises OSError, and struct.error as `extent` does."""
+    """Return the UUID by which the kernel identifies the filesystem. Raises OSError, struct.error as `extent` does."""
     with image.open("rb") as file:
         file.seek(_UUID_AT[fs_type])
         return str(uuids.UUID(bytes=struct.unpack("16s", file.read(16))[0]))
@@ -75,10 +75,10 @@ def uuid(image: Path, *, fs_type: str) -> str:
 
 def has_pending_log(image: Path, *, fs_type: str) -> bool:
     """
-    Whether a btrfs has a log that the next mount has to replay. Raises as `extent` does.
+    Report whether a btrfs has a log that the next mount has to replay. Raises as `extent` does.
 
-    Other kinds are False: their programs look after their logs themselves, while those of btrfs change the filesystem
-    so that its log cannot be replayed any more, and neither can it be mounted.
+    False for other types: their programs handle the log themselves, while those of btrfs change the filesystem so that
+    its log cannot be replayed any more, and the filesystem not be mounted.
     """
     if fs_type != "btrfs":
         return False

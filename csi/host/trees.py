@@ -1,8 +1,8 @@
 """
-Walks over trees that a tenant wrote: by descriptor, in bounded memory, without crossing a mount.
+Walks over directory trees that a tenant wrote: by descriptor, in bounded memory, without crossing a mount.
 
-The rule for every walk: paths are never built, so their length does not matter; memory and descriptors have limits that
-no tree exceeds; what cannot be read is skipped. A walk never ends with an error because of what is in the tree.
+Rules of every walk: no path is built, so its length does not matter; memory and descriptors have limits that no tree
+exceeds; unreadable entries are skipped. No content of a tree ends a walk with an error.
 Source of openat2 and its flags: Linux, include/uapi/linux/openat2.h.
 """
 
@@ -19,16 +19,16 @@ from typing import Final, NamedTuple
 from csi import limits
 
 MOST_OPEN: Final = limits.OPEN_DIRECTORIES
-"""Directories of one walk that are read while they are open, from the top; deeper ones are open one at a time."""
+"""Number of directories, from the top, that one walk reads while they are open; deeper ones are open one at a time."""
 
 MOST_NAMES: Final = limits.WALK_NAMES
-"""Names and levels that one walk keeps below its open directories; directories beyond that are skipped."""
+"""Number of names and levels that one walk stores below its open directories; directories beyond it are skipped."""
 
 CHECK_EVERY: Final = 1000
-"""Entries between two looks at whether the walk shall stop."""
+"""Number of entries between two checks whether the walk has to stop."""
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""How directories are opened: links are refused, and nothing is waited for."""
+"""Flags to open directories with: links are refused, and the call does not block."""
 
 _OPENAT2: Final = 437
 _NO_XDEV: Final = 1
@@ -37,14 +37,14 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class WalkStoppedError(Exception):
-    """The caller asked for the end of the walk."""
+    """The caller stopped the walk."""
 
 
 class Found(NamedTuple):
     """
     One file or directory. `directory` is an open descriptor, valid until the walk goes on.
 
-    `name` is the file in that directory; "" stands for the directory itself, which comes before what is in it.
+    `name` is the file in that directory; "" is the directory itself, which comes before its contents.
     """
 
     directory: int
@@ -54,9 +54,9 @@ class Found(NamedTuple):
 
 def walk(top: int) -> Iterator[Found]:
     """
-    Yield the open directory `top` and all that is below it on the same mount. Links are yielded and not followed.
+    Yield the open directory `top` and everything below it on the same mount. Links are yielded and not followed.
 
-    The caller keeps `top` open and closes it. A directory that is moved meanwhile may be missed in part.
+    The caller closes `top`, after the walk. A directory that is moved meanwhile may be skipped in part.
     """
     opened = [_Open(os.dup(top))]
     try:
@@ -81,7 +81,7 @@ def walk(top: int) -> Iterator[Found]:
 
 
 def _deep(current: int) -> Iterator[Found]:
-    """Yield a directory and what is below it with one descriptor at a time; takes over the descriptor."""
+    """Yield a directory and everything below it with one descriptor at a time; closes the given descriptor."""
     levels: list[tuple[tuple[int, int], list[str]]] = []
     count = 0
     try:
@@ -110,7 +110,7 @@ def _deep(current: int) -> Iterator[Found]:
 
 
 def _level(current: int, most: int) -> Generator[Found, None, list[str]]:
-    """Yield a directory and its files; return the names of at most so many directories in it."""
+    """Yield a directory and its files; return the names of at most `most` directories in it."""
     opened = _Open(os.dup(current))
     names: list[str] = []
     try:
@@ -126,7 +126,7 @@ def _level(current: int, most: int) -> Generator[Found, None, list[str]]:
 
 
 class _Open:
-    """A directory that is open and read as it is walked, so that its entries need no memory; owns the descriptor."""
+    """An open directory that is read during the walk, so that its entries need no memory; it owns the descriptor."""
 
     def __init__(self, directory: int) -> None:
         self.itself = Found(directory, "", os.fstat(directory))
@@ -142,7 +142,7 @@ class _Open:
             return None
 
     def close(self) -> None:
-        """Let go of both descriptors."""
+        """Close both descriptors."""
         if self._entries is not None:
             self._entries.close()
         os.close(self.itself.directory)
@@ -156,7 +156,7 @@ def _is_directory(entry: "os.DirEntry[str]") -> bool:
 
 
 def _file(directory: Found, entry: "os.DirEntry[str]") -> Iterator[Found]:
-    """Yield a file, unless it cannot be read or something is mounted on it."""
+    """Yield a file, unless it cannot be read or another file is mounted on it."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
@@ -166,14 +166,14 @@ def _file(directory: Found, entry: "os.DirEntry[str]") -> Iterator[Found]:
 
 
 def enter(directory: int, name: str) -> int | None:
-    """Open a directory in an open one; None where it cannot be opened, is a link, or something is mounted on it."""
+    """Open a directory in an open one; None where it cannot be opened, is a link, or is a mount point."""
     how = struct.pack("=QQQ", DIRECTORY, 0, _NO_XDEV | _NO_SYMLINKS)
     descriptor: int = _libc.syscall(_OPENAT2, directory, os.fsencode(name), how, len(how))
     if descriptor >= 0:
         return descriptor
     if ctypes.get_errno() not in {errno.ENOSYS, errno.EPERM}:
         return None
-    return _enter_by_device(directory, name)  # Linux before 5.6, or a filter that does not know the call
+    return _enter_by_device(directory, name)  # Linux before 5.6, or a seccomp filter without the call
 
 
 def _enter_by_device(directory: int, name: str) -> int | None:
@@ -196,9 +196,9 @@ def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
     """
     Return the bytes that a file or a whole tree occupies on the disk; 0 where it cannot be read.
 
-    Holes do not count. An inode with several names counts once: each name has its share, so that it is counted once
-    also when its names are in several trees. What the walk skips is not counted: the result is never too large for a
-    tree that stays as it is. Raises Stopped when `stop` says so.
+    Holes do not count. An inode with several names counts once: each name counts a fraction, so that the sum is right
+    also when the names are in several trees. Skipped entries are not counted: the result is never too large for a tree
+    that does not change. Raises WalkStoppedError when `stop` returns True.
     """
     try:
         status = path.lstat()
@@ -214,7 +214,7 @@ def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
             if number % CHECK_EVERY == 0 and stop():
                 raise WalkStoppedError
     except OSError:
-        pass  # the disk failed under the walk: what was read until then counts
+        pass  # the disk failed during the walk: the entries read so far count
     finally:
         os.close(top)
     return sum(blocks * 512 // names for names, blocks in by_names.items())

@@ -1,4 +1,4 @@
-"""The driver's command line. Bad flags end with exit code 2 and one sentence."""
+"""The driver's command line. Invalid flags end the driver with exit code 2 and a message of one line."""
 
 import re
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from typing import Final
 import click
 
 SOCKET_LIMIT: Final = 107
-"""Bytes that the path of a unix socket has room for."""
+"""Most bytes of the path of a unix socket."""
 
 SOCKET_NAME_BYTES: Final = 31
-"""Bytes kept for ``/`` and the names that the driver gives to its sockets."""
+"""Bytes of it reserved for ``/`` and the names of the driver's sockets."""
 
 SOCKET_DIRECTORY_LIMIT: Final = SOCKET_LIMIT - SOCKET_NAME_BYTES
 
@@ -22,7 +22,12 @@ _UNITS: Final = {"": 0, "Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40}
 
 @dataclass(frozen=True, slots=True)
 class Kubelet:
-    """How the driver makes itself known to kubelet."""
+    """
+    How the driver registers with kubelet.
+
+    `directory` is kubelet's plugin registration directory, `endpoint` the driver's socket as kubelet sees it;
+    `check_seconds` is the interval between checks of the registration socket.
+    """
 
     directory: Path
     endpoint: Path
@@ -31,7 +36,7 @@ class Kubelet:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Where the controller reaches the driver, whom the driver takes for it, and where its own key is."""
+    """Address for the controller, the authorities that sign the controller's certificate, and the driver's key."""
 
     address: str
     controller_ca: Path
@@ -40,7 +45,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the driver was told."""
+    """Settings of the driver, from its flags."""
 
     socket: Path
     node_id: str
@@ -57,7 +62,7 @@ class Settings:
 
     @property
     def known_pools(self) -> Path:
-        """Where path → UUID of known pools is kept."""
+        """File that stores path → UUID of known pools."""
         return self.socket.parent / "known-pools.json"
 
 
@@ -67,7 +72,7 @@ class Endpoint(click.ParamType[Path]):
     name = "endpoint"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """To the socket's path."""
+        """Convert to the socket's path."""
         text = str(value)
         path = Path(text.removeprefix("unix://"))
         if "://" in str(path) or not path.is_absolute() or path.suffix != ".sock":
@@ -78,12 +83,12 @@ class Endpoint(click.ParamType[Path]):
 
 
 class HostPort(click.ParamType[str]):
-    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    """``HOST:PORT``, with an IPv6 address in brackets."""
 
     name = "host:port"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """To the same text, checked."""
+        """Check the text and return it unchanged."""
         text = str(value)
         if not (found := _ADDRESS.fullmatch(text)) or not 0 < int(found[1]) < 1 << 16:
             self.fail(f"{text!r} is not of the form HOST:PORT", param, ctx)
@@ -91,17 +96,17 @@ class HostPort(click.ParamType[str]):
 
 
 class SocketDirectory(click.ParamType[Path]):
-    """A directory where sockets with names of our choice are made."""
+    """A directory in which the driver creates sockets."""
 
     name = "directory"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """To its path."""
+        """Convert to the directory's path."""
         path = Path(str(value))
         if not path.is_absolute():
             self.fail(f"{str(path)!r} is not an absolute path", param, ctx)
         if len(str(path).encode()) > SOCKET_DIRECTORY_LIMIT:
-            text = f"{str(path)!r} is too long: with the socket's name it has room for {SOCKET_DIRECTORY_LIMIT} bytes"
+            text = f"{str(path)!r} is too long: a directory for sockets has at most {SOCKET_DIRECTORY_LIMIT} bytes"
             self.fail(text, param, ctx)
         return path
 
@@ -112,7 +117,7 @@ class Size(click.ParamType[int]):
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """To bytes."""
+        """Convert to bytes."""
         found = _SIZE.fullmatch(str(value))
         if found is None or not int(found[1]):
             self.fail(f"{value!r} is not a size; write for example 500Mi or 10Gi", param, ctx)

@@ -1,8 +1,8 @@
 """
-`python -m csi.process.keys DIR NODE`: the driver's own key and its certificate, made once and kept.
+`python -m csi.process.keys DIR NODE`: create the driver's key and self-signed certificate, if they are missing.
 
-The controller pins the key when it first meets the driver, so that nothing here ever has to be signed by anybody. It
-runs as a process of its own: the library behind it would stay in the driver's memory for ever.
+The controller pins the key at its first contact with the driver, so no authority has to sign it. This runs in a
+separate process, because the cryptography library would otherwise stay in the driver's memory.
 """
 
 import datetime as dt
@@ -21,15 +21,15 @@ from csi.host.files import read_through_links, write_atomic
 KEY = "driver.key"
 CERTIFICATE = "driver.crt"
 SERVER_NAME = "driver.csi.mooring.dev"
-"""The name in every driver's certificate; who it is, only its key tells."""
+"""The name in every driver's certificate; only the key identifies a driver."""
 ROLE = "mooring:driver"
 LIFETIME = dt.timedelta(days=36525)
-"""A pinned key has no end of its own."""
+"""A pinned key does not expire."""
 LONGEST_NAME = 64
 
 
 def ensure(directory: Path, node: str) -> None:
-    """Make what is missing. Raises BadEnvironment for files that cannot be read, written or used."""
+    """Create a missing key or certificate. Raises BadEnvironment for files that cannot be read, written or used."""
     key_file, certificate_file = directory / KEY, directory / CERTIFICATE
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def ensure(directory: Path, node: str) -> None:
             write_atomic(certificate_file, _certificate(key, node))
     except OSError as error:
         raise BadEnvironment(
-            f"the driver's key cannot be kept in {directory}: {error.strerror}; choose another --key-dir"
+            f"the driver's key cannot be stored in {directory}: {error.strerror}; choose another --key-dir"
         ) from None
 
 
@@ -56,8 +56,8 @@ def _read(path: Path) -> ec.EllipticCurvePrivateKey:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadEnvironment(
-            f"{path} is no key of this driver; put the right one back, or remove it: then a new one is made, which an "
-            "admin has to accept by removing this node from the ConfigMap mooring-driver-keys"
+            f"{path} is not a key of this driver; restore the right one, or remove it: a new one is then created, which "
+            "an admin has to accept by removing this node from the ConfigMap mooring-driver-keys"
         )
     return key
 
@@ -93,7 +93,7 @@ def _certificate(key: ec.EllipticCurvePrivateKey, node: str) -> bytes:
 
 
 def run(arguments: list[str]) -> int:
-    """0, or 1 with one sentence."""
+    """Create the key and certificate; return the exit code: 0, or 1 after one line on stderr."""
     directory, node = arguments
     try:
         ensure(Path(directory), node)

@@ -1,8 +1,8 @@
 """
-The driver's own log: one line for each event on stderr, text for people, JSON for programs.
+The driver's log: one line for each event on stderr, text for people, JSON for programs.
 
-Nothing here raises: what cannot be rendered or written is dropped, since a log that fails (its reader is gone, its disk
-is full) is no reason for a call or a loop of the driver to end. `provisioner/logs.py` is the control plane's.
+Nothing here raises: a line that cannot be rendered or written is dropped, since a failure of the log (a closed pipe, a
+full disk) must not end a call or a loop of the driver. `provisioner/logs.py` is the log of the control plane.
 """
 
 import contextlib
@@ -17,27 +17,27 @@ INFO = 20
 
 
 class LossyStream:
-    """A text stream that takes what it can: an error of the stream below loses that text, and is not raised."""
+    """A text stream that never raises: text that the underlying stream fails to write is lost."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Write to `stream`; None, which Python has for a standard stream that was closed at its start, drops all."""
+        """Write to `stream`; None, Python's value for a standard stream that was closed at its start, drops all text."""
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text, or lose it; returns its length, as a stream does."""
+        """Write the text, or drop it; return its length, as a stream does."""
         if self._stream is not None:
             with contextlib.suppress(Exception):
                 self._stream.write(text)
         return len(text)
 
     def isatty(self) -> bool:
-        """Whether a person reads it; False where that cannot be told."""
+        """Report whether the stream is a terminal; False where that is unknown."""
         with contextlib.suppress(Exception):
             return self._stream is not None and self._stream.isatty()
         return False
 
     def flush(self) -> None:
-        """Hand on what is buffered, or lose it."""
+        """Flush the underlying stream, or drop its buffer."""
         if self._stream is not None:
             with contextlib.suppress(Exception):
                 self._stream.flush()
@@ -68,7 +68,7 @@ def configure(log_format: str) -> None:
 
 
 def _never_raising(processors: Sequence[Processor]) -> Processor:
-    """Return a processor that runs all of these; an entry that one of them fails on is rendered by its name alone."""
+    """Return a processor that runs all of these; if one of them fails, it renders only the event's name."""
 
     def render(logger: Any, method: str, entry: EventDict) -> Any:
         name = str(entry.get("event", ""))

@@ -1,10 +1,10 @@
 """
-The driver on the network, for the controller alone: Identity, Controller and Inventory over mutual TLS.
+The driver's network endpoint, for the controller only: Identity, Controller and Inventory over mutual TLS.
 
-The Node service is not among them: mounting is kubelet's business, on the socket. Who may call is the holder of a
-certificate that one of the authorities in the CA file signed and that carries the controller's role. The file is read
-again when it changes, so that an authority can be replaced while everything runs. Whoever has no certificate gets a
-connection out of a limited number, for a limited time.
+The Node service is not served: only kubelet mounts volumes, through the socket. A client may call with a certificate
+that is signed by one of the authorities in the CA file and has the controller's role. The file is read again at each
+handshake, so that an authority can be replaced without a restart. The number of connections is limited, and so is the
+time that a client without a certificate can keep one open.
 """
 
 import sys
@@ -36,17 +36,17 @@ KEY = "driver.key"
 CERTIFICATE = "driver.crt"
 
 HANDSHAKE_SECONDS = 10.0
-"""How long a connection may take to show a certificate; then it is closed. gRPC's own limit is two minutes."""
+"""Seconds for a TLS handshake; then the connection is closed. gRPC's default is two minutes."""
 
 MOST_CONNECTIONS = 200
-"""Connections at a time, those without a certificate yet included; more are closed at once. Replicas need one each."""
+"""Connections at a time, also those still in the handshake; more are closed at once. Each replica needs one."""
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
 
 
 async def listen(network: Network, manager: VolumeManager, *, node_id: str) -> grpc.aio.Server:
-    """Serve the controller; the caller stops it. Raises BadEnvironment."""
+    """Start the server for the controller; the caller stops it. Raises BadEnvironment."""
     _ensure_key(network.key_dir, node_id)
     credentials = _Credentials(network)
     options = [
@@ -63,21 +63,21 @@ async def listen(network: Network, manager: VolumeManager, *, node_id: str) -> g
         await server.start()
     except RuntimeError as error:
         raise BadEnvironment(
-            f"{network.address} cannot be listened on: {error}; choose another --network-endpoint"
+            f"cannot listen on {network.address}: {error}; choose another --network-endpoint"
         ) from None
     log.info("driver.listening", address=network.address)
     return server
 
 
 class ControllerOnly(grpc.aio.ServerInterceptor):
-    """Answers PERMISSION_DENIED to every certificate without the controller's role."""
+    """Interceptor that refuses every certificate without the controller's role with PERMISSION_DENIED."""
 
     async def intercept_service(
         self,
         continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]",
         handler_call_details: grpc.HandlerCallDetails,
     ) -> "Handler | None":
-        """All methods of these services are unary."""
+        """Return a handler that checks the role first; all methods of these services are unary."""
         handler = await continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
             return handler
@@ -98,7 +98,7 @@ class ControllerOnly(grpc.aio.ServerInterceptor):
 
 
 class _Credentials:
-    """What the server shows, and what it trusts as the CA file says now."""
+    """The server's key pair, and the authorities that it trusts, by the current CA file."""
 
     def __init__(self, network: Network) -> None:
         self._file = network.controller_ca
@@ -112,7 +112,7 @@ class _Credentials:
         self._reported = False
 
     def for_server(self) -> grpc.ServerCredentials:
-        """Asked anew at every handshake."""
+        """Return credentials whose trusted authorities are updated at every handshake."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration(), self._changed, require_client_authentication=True
         )
@@ -121,7 +121,7 @@ class _Credentials:
         return grpc.ssl_server_certificate_configuration([self._key_pair], root_certificates=self._trusted)
 
     def _changed(self) -> Any:
-        """The new configuration, or None for the one so far; a file that cannot be read changes nothing."""
+        """Return the new configuration, or None if it is unchanged or the file cannot be read."""
         try:
             trusted = _authorities(self._file)
         except (OSError, ValueError) as error:
@@ -138,7 +138,7 @@ class _Credentials:
 
 
 def _authorities(path: Path) -> bytes:
-    """Raises OSError, and ValueError for a file without a certificate."""
+    """Read the authorities' certificates. Raises OSError, and ValueError for a file without a certificate."""
     content = files.read_through_links(path, most=limits.PEM_BYTES)
     if b"-----BEGIN CERTIFICATE-----" not in content:
         raise ValueError(f"{path} has no certificate in it")
@@ -146,11 +146,11 @@ def _authorities(path: Path) -> bytes:
 
 
 def _ensure_key(directory: Path, node_id: str) -> None:
-    """In a process of its own: see csi.process.keys. Raises BadEnvironment."""
+    """Create the key in a separate process: see csi.process.keys. Raises BadEnvironment."""
     try:
         commands.run([sys.executable, "-m", "csi.process.keys", str(directory), node_id], limit=commands.Limit.QUERY)
     except CommandError as error:
         last = error.stderr.strip().rpartition("\n")[2]
-        raise BadEnvironment(last or f"the driver's key cannot be made in {directory}") from None
+        raise BadEnvironment(last or f"the driver's key cannot be created in {directory}") from None
     except HostError as error:
-        raise BadEnvironment(f"the driver's key cannot be made in {directory}: {error}") from None
+        raise BadEnvironment(f"the driver's key cannot be created in {directory}: {error}") from None

@@ -1,22 +1,24 @@
 """
-How kubelet learns of the driver: a second socket, in the directory that kubelet watches.
+Registration with kubelet, through a second socket in the directory that kubelet watches.
 
-Kubelet dials every socket that appears there, asks GetInfo (it waits one second), tries the driver at the endpoint it
-was told, and says with NotifyRegistrationStatus how that went. A socket that goes away takes the driver off the node.
-Three things make this more than two methods:
+Kubelet connects to every new socket there, calls GetInfo with a timeout of one second, calls the driver at the returned
+endpoint, and reports the result with NotifyRegistrationStatus. When the socket is removed, kubelet unregisters the
+driver. Three problems are handled here:
 
-- A refused driver stays refused: kubelet 1.34 never tries a socket twice. So the socket goes, and comes back later.
-- The directory is kubelet's. What is wiped there, or replaced, is put back at the next look, also when the directory
-  itself was away. The mount has to show the living directory: of one that was removed on the host while it was mounted
-  itself, a container keeps the corpse. Mounting its parent is safe.
-- gRPC removes whatever socket has its path when a server starts and when it stops, also another driver's. So it listens
-  under a private name (kubelet ignores those with a leading dot), and a hard link, which never replaces anything, shows
-  the finished socket under the public one.
+- A refused driver stays refused: kubelet 1.34 never tries a socket twice. So the socket is removed, and created again
+  later.
+- The directory is kubelet's. A socket that was removed or replaced there is created again at the next check, also after
+  the directory itself was missing. If the directory is mounted into the container and then removed on the host, the
+  container still sees the deleted inode. If its parent is mounted, that cannot happen.
+- gRPC removes any socket at its path when a server starts and when it stops, also another driver's. So it listens under
+  a private name (kubelet ignores names with a leading dot), and a hard link, which never replaces a file, adds the
+  public name once the server runs.
 
-One node has one driver: kubelet refuses a second of the same name. Where a living one is registered, a starting driver
-ends as in a bad environment: else it would serve, look healthy and let a rollout go on, though kubelet did not know it.
-A driver that already serves is not ended by a newcomer: it waits until the place is free. A rolling upgrade meets
-neither, for a driver that stops takes this socket away before that of its services.
+A node has one driver: kubelet refuses a second one of the same name. If another running driver is registered, a
+starting driver exits like in any unusable environment: otherwise it would serve and be ready, and a rollout would
+continue, although kubelet does not use it. A driver that already serves does not exit when another one takes the
+socket's name; it waits until that is free. Neither happens in a rolling upgrade, since a driver that stops removes this
+socket before the socket of its services.
 
 Source: pkg/kubelet/pluginmanager in k8s.io/kubernetes. The process's umask keeps the socket to its owner.
 """
@@ -43,22 +45,22 @@ from csi.v1 import registration_pb2, registration_pb2_grpc
 log = structlog.get_logger()
 
 VERSIONS: Final = ("1.0.0",)
-"""Of CSI, as kubelet counts it: any 1.x is 1.0.0."""
+"""Versions of CSI, in kubelet's notation: any 1.x is 1.0.0."""
 
 GRACE_SECONDS: Final = 1.0
 DOUBLINGS: Final = limits.REGISTRATION_DOUBLINGS
-"""The pause after refusals is 1, 2, 4 … 32 times the interval between looks."""
+"""The pause after refusals is 1, 2, 4 … 32 times the interval between checks."""
 
 
 def require_no_other_driver(kubelet: Kubelet | None) -> None:
-    """Raises BadEnvironment when another driver is registered on this node. To be asked before anything is served."""
+    """Raise BadEnvironment when another driver is registered on this node. Call it before anything is served."""
     if kubelet is not None and is_served(_public(kubelet.directory)):
         raise BadEnvironment(_other_driver_message(kubelet.directory))
 
 
 @contextlib.asynccontextmanager
 async def registered(kubelet: Kubelet | None) -> AsyncIterator[None]:
-    """Inside, kubelet can find the driver; the driver listens already. Without kubelet, nothing."""
+    """Register with kubelet while the block runs; the driver listens already. Without kubelet do nothing."""
     if kubelet is None:
         yield
         return
@@ -72,7 +74,7 @@ async def registered(kubelet: Kubelet | None) -> AsyncIterator[None]:
 
 
 class Registration(registration_pb2_grpc.RegistrationServicer):
-    """Keeps the socket in its place."""
+    """Registration service, and the task that maintains its socket."""
 
     def __init__(self, kubelet: Kubelet) -> None:
         self._kubelet = kubelet
@@ -89,7 +91,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         request: registration_pb2.InfoRequest,  # noqa: ARG002 # the protocol's signature
         context: Context,  # noqa: ARG002 # as above
     ) -> registration_pb2.PluginInfo:
-        """From constants and flags, hence at once."""
+        """Return constants and flags, and so in time for kubelet's timeout."""
         return registration_pb2.PluginInfo(
             type="CSIPlugin", name=NAME, endpoint=str(self._kubelet.endpoint), supported_versions=VERSIONS
         )
@@ -99,22 +101,22 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         request: registration_pb2.RegistrationStatus,
         context: Context,  # noqa: ARG002 # as above
     ) -> registration_pb2.RegistrationStatusResponse:
-        """Note kubelet's verdict; what follows from a refusal is done after the answer."""
+        """Record kubelet's result; the reaction to a refusal follows after the response."""
         if request.plugin_registered:
             self._refusals = 0
             log.info("registration.registered", endpoint=str(self._kubelet.endpoint))
         else:
             self._refusals += 1
-            log.warning("registration.refused", kubelet_says=legible(request.error), again_in_seconds=self._pause())
+            log.warning("registration.refused", error=legible(request.error), again_in_seconds=self._pause())
             self._refused = True
             self._changed.set()
         return registration_pb2.RegistrationStatusResponse()
 
     async def run(self) -> None:
         """
-        Offer the socket, look after it, and take it away for a while when kubelet refused; for good after end().
+        Create the socket and check it; remove it for a pause when kubelet refused, and finally after end().
 
-        Not to be cancelled: a gRPC server whose stop() was cut off never stops.
+        Do not cancel it: a gRPC server whose stop() was interrupted never stops.
         """
         while not self._ending:
             if not self._in_place():
@@ -127,12 +129,12 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         await self._withdraw()
 
     def end(self) -> None:
-        """Let keep() come to its end."""
+        """Make run() return."""
         self._ending = True
         self._changed.set()
 
     async def _wait(self, seconds: float) -> None:
-        """For news, or so long."""
+        """Wait for a refusal or end(), at most this many seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -140,9 +142,9 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             self._changed.clear()
 
     async def _withdraw(self) -> None:
-        """Take the socket away, unless somebody else's is in its place."""
+        """Remove the socket, unless another driver's has its name, and stop its server."""
         if self._in_place():
-            with contextlib.suppress(OSError):  # a directory that became read-only: kubelet finds nobody behind it
+            with contextlib.suppress(OSError):  # a directory that became read-only: kubelet cannot connect
                 self._socket.unlink()
         self._inode = None
         if self._server is not None:
@@ -150,7 +152,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             self._server = None
 
     async def _offer(self) -> None:
-        """Put a new socket in its place. If that cannot be, say so once for each reason; the next look tries again."""
+        """Create the socket. Log a failure once for each reason; the next check tries again."""
         if self._server is not None:
             log.warning("registration.lost", socket=str(self._socket))
         try:
@@ -159,19 +161,19 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         except Exception as error:  # noqa: BLE001 # mounts go on, whatever it was
             await self._withdraw()
             reason = getattr(error, "strerror", None) or error
-            self._report(f"{self._socket} cannot be offered to kubelet: {reason}; it is tried again until it can")
+            self._report(f"the registration socket {self._socket} cannot be created: {reason}; it is retried")
         else:
             self._reported = ""
             log.info("registration.offered", socket=str(self._socket), endpoint=str(self._kubelet.endpoint))
 
     async def _bind(self) -> None:
-        """Raises OSError, or what gRPC raises; _withdraw() cleans up, wherever this was left."""
+        """Start the server and create the socket. Raises OSError, or gRPC's errors; then _withdraw() cleans up."""
         directory = self._kubelet.directory
         if not directory.is_dir():
-            raise FileNotFoundError("the directory is not there")
+            raise FileNotFoundError("the directory does not exist")
         if not directory.stat().st_nlink:
             raise FileNotFoundError(
-                "the directory was removed where it is mounted from; restart the pod, mount its parent"
+                "the directory was removed on the host; mount its parent instead, and restart the pod"
             )
         if not os.access(directory, os.W_OK | os.X_OK):
             raise PermissionError("the directory is not writable")
@@ -191,16 +193,16 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         private.unlink(missing_ok=True)
 
     def _in_place(self) -> bool:
-        """Is what kubelet sees our own socket? Its inode cannot be used again as long as we listen."""
+        """Report whether the public socket is this driver's: its inode is not reused as long as the server listens."""
         return self._inode is not None and _inode(self._socket) == self._inode
 
     def _pause(self) -> float:
-        """Seconds to stay away after the refusals so far."""
+        """Return the seconds without a socket after the refusals so far."""
         return self._kubelet.check_seconds * 2.0 ** min(self._refusals - 1, DOUBLINGS)
 
     def _report(self, reason: str) -> None:
         if reason != self._reported:
-            log.warning("registration.waiting", reason=reason)
+            log.warning("registration.waiting", error=reason)
         self._reported = reason
 
 
@@ -217,4 +219,4 @@ def _inode(path: Path) -> tuple[int, int] | None:
 
 
 def _other_driver_message(directory: Path) -> str:
-    return f"another driver is registered at {_public(directory)} already; a node has one, so stop it first"
+    return f"another driver is already registered at {_public(directory)}; a node has only one, so stop it first"

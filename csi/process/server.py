@@ -1,4 +1,4 @@
-"""The driver's process: pools opened, services on one socket, an orderly end."""
+"""The driver's process: open pools, serve on one socket, shut down in order."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ GRACE_SECONDS = 25.0
 
 
 async def serve(settings: Settings) -> None:
-    """Serve until told to stop. Raises BadEnvironment before anything is served."""
+    """Serve until a signal or the closed lifeline. Raises BadEnvironment before anything is served."""
     _prepare_socket(settings)
     require_no_other_driver(settings.kubelet)
     opened = open_pools(settings.pools, known_file=settings.known_pools, init_empty=settings.init_empty_pools)
@@ -75,7 +75,7 @@ async def serve(settings: Settings) -> None:
 
 
 async def _on_socket(settings: Settings, manager: VolumeManager) -> grpc.aio.Server:
-    """All services, for kubelet and whoever else may open the socket. Raises BadEnvironment."""
+    """Serve all services on the socket, for kubelet and other local clients with access. Raises BadEnvironment."""
     server = grpc.aio.server(options=server_options(), maximum_concurrent_rpcs=limits.CALLS)
     csi_pb2_grpc.add_IdentityServicer_to_server(Identity(), server)
     most = settings.test_attach_limit
@@ -87,28 +87,26 @@ async def _on_socket(settings: Settings, manager: VolumeManager) -> grpc.aio.Ser
         server.add_insecure_port(f"unix://{settings.socket}")
         await server.start()
     except RuntimeError as error:
-        raise BadEnvironment(f"{settings.socket} cannot be listened on: {error}") from None
+        raise BadEnvironment(f"cannot listen on {settings.socket}: {error}; choose another --endpoint") from None
     return server
 
 
 def _prepare_socket(settings: Settings) -> None:
-    """The directory must be writable; a socket left by a dead driver is removed, a living driver's is not."""
+    """Create the socket's directory, and remove the socket of a dead driver. Raises BadEnvironment."""
     directory = settings.socket.parent
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise BadEnvironment(f"the socket's directory {directory} cannot be made: {error.strerror}") from None
+        raise BadEnvironment(f"the socket's directory {directory} cannot be created: {error.strerror}") from None
     if not os.access(directory, os.W_OK | os.X_OK):
         raise BadEnvironment(f"the socket's directory {directory} is not writable; choose another --endpoint")
     if is_served(settings.socket):
-        raise BadEnvironment(
-            f"another driver serves on {settings.socket} already; stop it, or choose another --endpoint"
-        )
+        raise BadEnvironment(f"another driver serves on {settings.socket}; stop it, or choose another --endpoint")
     settings.socket.unlink(missing_ok=True)
 
 
 async def _stop_requested(lifeline: int | None) -> str:
-    """Wait for a signal, or for the parent's end of the lifeline to close; which it was."""
+    """Wait for a signal, or until the parent's end of the lifeline closes; return the reason."""
     loop = asyncio.get_running_loop()
     stopped: asyncio.Future[str] = loop.create_future()
 

@@ -1,4 +1,4 @@
-"""Whether a living process listens on a unix socket, or a dead one left it behind."""
+"""Check whether a running process listens on a unix socket, or a dead process left it."""
 
 import contextlib
 import socket
@@ -7,9 +7,9 @@ from pathlib import Path
 
 def is_served(path: Path) -> bool:
     """
-    Dial it. Only a refusal, or nothing there, means that nobody lives behind it.
+    Report whether a process listens on the socket; False only if the connection is refused or the path is missing.
 
-    Whoever is too busy to accept, or may not be dialled by us, counts as living: its socket is not ours to remove.
+    A process that is too busy to accept, or refuses access to this one, counts as running: its socket is not removed.
     """
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as probe:
         probe.settimeout(1.0)
