@@ -56,8 +56,8 @@ def _read(path: Path) -> ec.EllipticCurvePrivateKey:
         key = None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise BadEnvironment(
-            f"{path} is not a key of this driver; restore the right one, or remove it: a new one is then created, which "
-            "an admin has to accept by removing this node from the ConfigMap mooring-driver-keys"
+            f"{path} is not a key of this driver; restore the right one, or remove it: then a new one is created, "
+            "which an admin has to accept by removing this node from the ConfigMap mooring-driver-keys"
         )
     return key
 

@@ -20,7 +20,7 @@ class LossyStream:
     """A text stream that never raises: text that the underlying stream fails to write is lost."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Write to `stream`; None, Python's value for a standard stream that was closed at its start, drops all text."""
+        """Write to `stream`; None, Python's value for a standard stream that was closed at startup, drops all text."""
         self._stream = stream
 
     def write(self, text: str) -> int:

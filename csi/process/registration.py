@@ -15,8 +15,8 @@ driver. Three problems are handled here:
   public name once the server runs.
 
 A node has one driver: kubelet refuses a second one of the same name. If another running driver is registered, a
-starting driver exits like in any unusable environment: otherwise it would serve and be ready, and a rollout would
-continue, although kubelet does not use it. A driver that already serves does not exit when another one takes the
+starting driver exits like in any unusable environment: otherwise it would serve and appear healthy, and a rollout
+would continue, although kubelet does not use it. A driver that already serves does not exit when another one takes the
 socket's name; it waits until that is free. Neither happens in a rolling upgrade, since a driver that stops removes this
 socket before the socket of its services.
 
@@ -158,7 +158,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         try:
             await self._withdraw()
             await self._bind()
-        except Exception as error:  # noqa: BLE001 # mounts go on, whatever it was
+        except Exception as error:  # noqa: BLE001 # the driver has to serve mounts after any error
             await self._withdraw()
             reason = getattr(error, "strerror", None) or error
             self._report(f"the registration socket {self._socket} cannot be created: {reason}; it is retried")

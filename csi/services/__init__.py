@@ -1,1 +1,1 @@
-"""The gRPC services: check the request, call the engine, map the error."""
+"""The gRPC services: check the request, call the volume manager, map errors to gRPC codes."""

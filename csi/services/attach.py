@@ -1,8 +1,8 @@
 """
-A mode for tests alone: volumes are attached to the node before they are staged.
+A mode only for tests: volumes are attached to the node before they are staged.
 
-Nothing is done by it, for a local volume is where its disk is. It exists so that the whole of csi-sanity can be run;
-the shipped CSIDriver says that no attachment is needed. What is attached is forgotten when the driver stops.
+It has no effect on the machine, since a local volume is always on its node. It exists so that all of csi-sanity can be
+run; the shipped CSIDriver has attachRequired: false. The attachments are lost when the driver stops.
 """
 
 from typing import Final
@@ -22,7 +22,7 @@ _RPCS: Final = (
 
 
 class AttachingController(Controller):
-    """The controller, with attachments."""
+    """The Controller service, with attachments."""
 
     rpcs = (*Controller.rpcs, *_RPCS)
 
@@ -35,7 +35,7 @@ class AttachingController(Controller):
     async def ControllerPublishVolume(
         self, request: csi_pb2.ControllerPublishVolumeRequest
     ) -> csi_pb2.ControllerPublishVolumeResponse:
-        """Remember that it is attached, and how."""
+        """Record the attachment and its capability."""
         handle = checks.text(request.volume_id, "volume_id")
         node = checks.text(request.node_id, "node_id")
         capability = checks.capability(request.volume_capability, present=request.HasField("volume_capability"))
@@ -45,9 +45,11 @@ class AttachingController(Controller):
         requested = (capability, request.readonly)
         attached = self._attached.get(handle, requested)
         if attached != requested:
-            raise AlreadyExists(f"volume {handle} is attached to {node} in another way; detach it first")
+            raise AlreadyExists(
+                f"volume {handle} is attached to {node} with another capability or readonly; detach it first"
+            )
         if handle not in self._attached and len(self._attached) >= self._max_volumes:
-            raise ResourceExhausted(f"node {node} takes {self._max_volumes} volumes and has them; detach one")
+            raise ResourceExhausted(f"node {node} has its maximum of {self._max_volumes} volumes; detach one")
         self._attached[handle] = requested
         return csi_pb2.ControllerPublishVolumeResponse()
 
@@ -55,7 +57,7 @@ class AttachingController(Controller):
     async def ControllerUnpublishVolume(
         self, request: csi_pb2.ControllerUnpublishVolumeRequest
     ) -> csi_pb2.ControllerUnpublishVolumeResponse:
-        """Forget it; one that is not attached, or does not exist, is fine."""
+        """Remove the attachment; a volume that is not attached, or does not exist, is no error."""
         handle = checks.text(request.volume_id, "volume_id")
         if request.node_id in {"", self._manager.node_id}:
             self._attached.pop(handle, None)

@@ -1,4 +1,4 @@
-"""Is a request well formed? Looked at before anything else, as CSI asks: missing fields first, existence later."""
+"""Validation of requests, before anything else, as CSI requires: missing fields first, existence later."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 def text(value: str, field: str) -> str:
-    """A required identifier or name: present, at most 128 bytes, no control characters."""
+    """Return a required identifier or name. Raises InvalidArgument: missing, over 128 bytes, or control characters."""
     if not value:
         raise InvalidArgument(f"{field} is missing")
     if len(value.encode()) > TEXT_LIMIT:
@@ -31,7 +31,7 @@ def text(value: str, field: str) -> str:
 
 
 def path(value: str, field: str) -> str:
-    """A required absolute path, without a step back in it; two ways to write one path come out alike."""
+    """Return a required absolute path, normalized. Raises InvalidArgument, also for a path with a .. in it."""
     if not value:
         raise InvalidArgument(f"{field} is missing")
     if len(value.encode()) > PATH_LIMIT:
@@ -39,12 +39,12 @@ def path(value: str, field: str) -> str:
     if not value.startswith("/") or "\0" in value or ".." in value.split("/"):
         raise InvalidArgument(f"{field} must be an absolute path without ..")
     if any(len(name.encode()) > NAME_LIMIT for name in value.split("/")):
-        raise InvalidArgument(f"{field} has a name of more than {NAME_LIMIT} bytes in it")
+        raise InvalidArgument(f"{field} has a name of more than {NAME_LIMIT} bytes")
     return "/" + "/".join(name for name in value.split("/") if name not in {"", "."})
 
 
 def mapping(value: Mapping[str, str], field: str) -> dict[str, str]:
-    """A map of at most 4 KiB in all."""
+    """Return a map. Raises InvalidArgument if it has more than 4 KiB in all."""
     found = dict(value)
     if sum(len(key.encode()) + len(each.encode()) for key, each in found.items()) > MAP_LIMIT:
         raise InvalidArgument(f"{field} has more than {MAP_LIMIT} bytes in all")
@@ -52,7 +52,7 @@ def mapping(value: Mapping[str, str], field: str) -> dict[str, str]:
 
 
 def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capability:
-    """One required capability: an access type and an access mode."""
+    """Return one required capability. Raises InvalidArgument for a missing or unknown access type or access mode."""
     access_type = value.WhichOneof("access_type")
     if not present or access_type is None:
         raise InvalidArgument("volume_capability is missing, or has no access type")
@@ -66,12 +66,12 @@ def capability(value: csi_pb2.VolumeCapability, *, present: bool = True) -> Capa
         raise InvalidArgument(f"mount_flags have more than {FLAGS_LIMIT} bytes in all")
     flags = mount_options.effective(value.mount.mount_flags)
     if value.mount.volume_mount_group:
-        raise InvalidArgument("volume_mount_group is not supported: kubelet gives files to the pod's fsGroup itself")
+        raise InvalidArgument("volume_mount_group is not supported: kubelet sets the pod's fsGroup on files itself")
     return Capability(access_type, mode, value.mount.fs_type, flags)
 
 
 def capabilities(values: Sequence[csi_pb2.VolumeCapability]) -> tuple[Capability, ...]:
-    """At least one capability."""
+    """Return the capabilities. Raises InvalidArgument if there are none or too many."""
     few(values, limits.CAPABILITIES, "volume_capabilities")
     found = tuple(capability(value) for value in values)
     if not found:
@@ -80,13 +80,13 @@ def capabilities(values: Sequence[csi_pb2.VolumeCapability]) -> tuple[Capability
 
 
 def few(values: Sequence[object], most: int, field: str) -> None:
-    """Raise InvalidArgument for a list of more than so many entries."""
+    """Raise InvalidArgument for a list of more than `most` entries."""
     if len(values) > most:
         raise InvalidArgument(f"{field} has {len(values)} entries; the most is {most}")
 
 
 def size(value: int, field: str) -> int:
-    """A size in bytes, 0 where it is not given."""
+    """Return a size in bytes, 0 where it is not set. Raises InvalidArgument for a negative one."""
     if value < 0:
         raise InvalidArgument(f"{field} must not be negative")
     return value

@@ -1,4 +1,4 @@
-"""Controller: volumes as things that exist."""
+"""Controller service: creates, deletes, expands and lists volumes."""
 
 from typing import Final
 
@@ -32,7 +32,7 @@ _RPCS: Final = (
 
 
 class Controller(csi_pb2_grpc.ControllerServicer):
-    """Checks, asks the engine, answers."""
+    """Checks requests, calls the volume manager, and builds responses."""
 
     rpcs: tuple[csi_pb2.ControllerServiceCapability.RPC.Type.ValueType, ...] = _RPCS
 
@@ -43,7 +43,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerGetCapabilities(
         self, request: csi_pb2.ControllerGetCapabilitiesRequest
     ) -> csi_pb2.ControllerGetCapabilitiesResponse:
-        """The optional RPCs that work."""
+        """Return the supported optional RPCs."""
         kind = csi_pb2.ControllerServiceCapability
         return csi_pb2.ControllerGetCapabilitiesResponse(
             capabilities=[kind(rpc=kind.RPC(type=each)) for each in self.rpcs]
@@ -51,13 +51,13 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     @rpc
     async def CreateVolume(self, request: csi_pb2.CreateVolumeRequest) -> csi_pb2.CreateVolumeResponse:
-        """Make or find a volume."""
+        """Create a volume, or return the existing one of that name."""
         name = checks.text(request.name, "name")
         capabilities = checks.capabilities(request.volume_capabilities)
         if request.HasField("volume_content_source"):
             if request.volume_content_source.WhichOneof("type") is None:
                 raise InvalidArgument("volume_content_source names no source")
-            raise InvalidArgument("volumes cannot be filled from a snapshot or another volume in this version")
+            raise InvalidArgument("volumes cannot be created from a snapshot or another volume in this version")
         entry = await self._manager.create(
             Creation(
                 name=name,
@@ -73,7 +73,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     @rpc
     async def DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest) -> csi_pb2.DeleteVolumeResponse:
-        """Into the trash."""
+        """Move a volume to the trash."""
         await self._manager.delete(checks.text(request.volume_id, "volume_id"))
         return csi_pb2.DeleteVolumeResponse()
 
@@ -81,7 +81,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ValidateVolumeCapabilities(
         self, request: csi_pb2.ValidateVolumeCapabilitiesRequest
     ) -> csi_pb2.ValidateVolumeCapabilitiesResponse:
-        """Confirmed only when all are supported."""
+        """Confirm the capabilities only if all are supported."""
         volume_id = checks.text(request.volume_id, "volume_id")
         capabilities = checks.capabilities(request.volume_capabilities)
         checks.mapping(request.volume_context, "volume_context")
@@ -104,7 +104,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
     @rpc
     async def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
-        """Volumes that are ready, by pages."""
+        """Return the ready volumes, by pages."""
         ready = [entry for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
         entries, token = page(
             ready,
@@ -119,17 +119,17 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerGetVolume(
         self, request: csi_pb2.ControllerGetVolumeRequest
     ) -> csi_pb2.ControllerGetVolumeResponse:
-        """One volume."""
+        """Return one volume. Raises NotFound, also for one that is not ready."""
         entry = self._manager.find(checks.text(request.volume_id, "volume_id"))
         if entry.manifest.state != "ready":
-            raise NotFound(f"volume {request.volume_id} is not completely made yet")
+            raise NotFound(f"volume {request.volume_id} is not completely created yet")
         return csi_pb2.ControllerGetVolumeResponse(
             volume=volume_of(entry, self._manager), status=csi_pb2.ControllerGetVolumeResponse.VolumeStatus()
         )
 
     @rpc
     async def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
-        """The largest volume of this kind that could be made now; of several pools the roomiest counts."""
+        """Return the largest volume with these parameters that can be created now, in the pool with most capacity."""
         parameters = Parameters.parse(checks.mapping(request.parameters, "parameters"))
         backend = self._manager.backends[parameters.backend]
         elsewhere = request.HasField("accessible_topology") and (
@@ -153,7 +153,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerExpandVolume(
         self, request: csi_pb2.ControllerExpandVolumeRequest
     ) -> csi_pb2.ControllerExpandVolumeResponse:
-        """Make it larger; what is mounted takes that up by NodeExpandVolume."""
+        """Expand a volume; a mounted one needs NodeExpandVolume, too, if the response requires it."""
         handle = checks.text(request.volume_id, "volume_id")
         if not (request.capacity_range.required_bytes or request.capacity_range.limit_bytes):
             raise InvalidArgument("capacity_range is missing")
@@ -168,7 +168,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerModifyVolume(
         self, request: csi_pb2.ControllerModifyVolumeRequest
     ) -> csi_pb2.ControllerModifyVolumeResponse:
-        """Change what may change while the volume lives."""
+        """Change the mutable parameters of a volume."""
         handle = checks.text(request.volume_id, "volume_id")
         self._manager.find(handle)
         parameters = checks.mapping(request.mutable_parameters, "mutable_parameters")
@@ -179,7 +179,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerGetVolumeHealth(
         self, request: csi_pb2.ControllerGetVolumeHealthRequest
     ) -> csi_pb2.ControllerGetVolumeHealthResponse:
-        """One volume, well or not."""
+        """Return the health of one volume, also of a healthy one."""
         handle = checks.text(request.volume_id, "volume_id")
         return csi_pb2.ControllerGetVolumeHealthResponse(volume_health=await health_of(handle, self._manager))
 
@@ -193,7 +193,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def ControllerListVolumeHealth(
         self, request: csi_pb2.ControllerListVolumeHealthRequest
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
-        """Those that are not well, by pages of volumes that were looked at."""
+        """Return the health of the unhealthy volumes, by pages."""
         handles = [entry.manifest.handle for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
         found = [each for handle in handles if (each := await self._health_if_exists(handle)) is not None]
         entries, token = page(
@@ -207,7 +207,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
 
 
 def _nodes(requirement: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
-    """The nodes that a topology requirement allows by our key; None when it does not speak of nodes."""
+    """Return the nodes that a topology requirement allows; None if it is empty or an entry lacks the topology key."""
     checks.few(requirement.requisite, limits.TOPOLOGIES, "accessibility_requirements.requisite")
     checks.few(requirement.preferred, limits.TOPOLOGIES, "accessibility_requirements.preferred")
     segments = [each.segments for each in requirement.requisite] or [each.segments for each in requirement.preferred]
@@ -217,7 +217,7 @@ def _nodes(requirement: csi_pb2.TopologyRequirement) -> tuple[str, ...] | None:
 
 
 def context_of(entry: Entry) -> dict[str, str]:
-    """The volume context: constant facts for people and programs."""
+    """Return the volume context: constant facts for people and programs."""
     return {
         "mooring.dev/backend": entry.manifest.backend,
         "mooring.dev/pool": entry.pool.name,
@@ -226,7 +226,7 @@ def context_of(entry: Entry) -> dict[str, str]:
 
 
 def volume_of(entry: Entry, manager: VolumeManager) -> csi_pb2.Volume:
-    """The volume as CSI shows it."""
+    """Return the volume as a CSI message."""
     return csi_pb2.Volume(
         volume_id=entry.manifest.handle,
         capacity_bytes=entry.manifest.size_bytes,

@@ -1,4 +1,4 @@
-"""The edge of the driver: which gRPC code stands for which error, and one log line for each call."""
+"""What all RPCs of the driver share: the gRPC code of each error, and one log line for each call."""
 
 import functools
 import itertools
@@ -55,7 +55,7 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     ImageLockedError: grpc.StatusCode.ABORTED,
     HostError: grpc.StatusCode.INTERNAL,
 }
-"""The one table. Whatever is not in it is a mistake of ours: INTERNAL, with the details in the log alone."""
+"""Error → gRPC code. Any other exception is a bug of the driver: INTERNAL, with the details only in the log."""
 
 QUIET: Final = frozenset(
     {
@@ -72,16 +72,16 @@ QUIET: Final = frozenset(
         "GetUse",
     }
 )
-"""Calls that come every few seconds and change nothing: not worth a line."""
+"""Calls that arrive every few seconds and change nothing: they are not logged when they succeed."""
 
 
 def rpc(
     method: Callable[[Any, Request], Awaitable[Response]],
 ) -> Callable[[Any, Request, Context], Awaitable[Response]]:
     """
-    Make a method of a service: errors become codes, and the call is logged.
+    Wrap a method of a service: map errors to gRPC codes, and log the call.
 
-    Of the request only the volume's handle or name is logged, never its secrets, parameters or contexts.
+    Only the volume's handle or name is logged of the request, never its secrets, parameters or contexts.
     """
     name = method.__name__
 
@@ -94,11 +94,11 @@ def rpc(
         except (errors.CsiError, HostError) as error:
             code = next(CODES[kind] for kind in type(error).__mro__ if kind in CODES)
             message = legible(str(error))
-            log.info("rpc.refused", rpc=name, volume=subject, code=code.name, message=message)
+            log.info("rpc.refused", rpc=name, volume=subject, code=code.name, error=message)
             await refuse(context, code, message)
         except Exception as error:
-            log.exception("rpc.broke", rpc=name, volume=subject, error=repr(error))
-            message = f"{name} failed unexpectedly ({type(error).__name__}); the driver's log has the details"
+            log.exception("rpc.failed", rpc=name, volume=subject, error=repr(error))
+            message = f"{name} failed unexpectedly ({type(error).__name__}); see the driver's log for the details"
             await refuse(context, grpc.StatusCode.INTERNAL, message)
         if name not in QUIET:
             log.info("rpc.served", rpc=name, volume=subject, ms=round((time.monotonic() - started) * 1000, 1))
@@ -114,12 +114,12 @@ def server_options() -> list[tuple[str, int]]:
 
 def legible(text: str) -> str:
     """
-    Return text for a person: nothing in it controls a terminal or forges a log line, and it has a bounded length.
+    Return printable text of a limited length: it cannot control a terminal or forge a log line.
 
-    Of a longer text the beginning and the end are kept: the end of a message says what to do.
+    A longer text is cut in the middle: the end of a message has the next step.
     """
     half = limits.MESSAGE_BYTES // 2 - len("...")
-    if len(text) > 2 * limits.MESSAGE_BYTES:  # so that no long text is looked at as a whole
+    if len(text) > 2 * limits.MESSAGE_BYTES:  # so that no long text is processed as a whole
         text = f"{text[: limits.MESSAGE_BYTES]}{text[-limits.MESSAGE_BYTES :]}"
     escaped = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
     if sent_bytes(escaped) <= limits.MESSAGE_BYTES:
@@ -128,17 +128,17 @@ def legible(text: str) -> str:
 
 
 def sent_bytes(text: str) -> int:
-    """Return the bytes of a message on the wire, where one that is not ASCII takes three."""
+    """Return the bytes of a message on the wire, where each byte that is not ASCII is encoded with three."""
     return sum(1 if each < 128 and each != ord("%") else 3 for each in text.encode())
 
 
 def _beginning(text: str, most: int) -> str:
-    """The longest beginning that takes no more than so many bytes on the wire."""
+    """Return the longest prefix of at most `most` bytes on the wire."""
     sizes = itertools.accumulate(sent_bytes(each) for each in text)
     return text[: sum(1 for _ in itertools.takewhile(most.__ge__, sizes))]
 
 
 async def refuse(context: Context, code: grpc.StatusCode, message: str) -> NoReturn:
-    """End the call with a code and a sentence."""
+    """Abort the call with a code and a message."""
     await context.abort(code, message or code.name)
     raise AssertionError("abort does not return")

@@ -1,4 +1,4 @@
-"""Identity: who we are, what we can do, and whether we are well."""
+"""Identity service: the driver's name, version, capabilities and readiness."""
 
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -16,18 +16,18 @@ _SERVICES: Final = (
 
 
 class Identity(csi_pb2_grpc.IdentityServicer):
-    """Answers from constants, so that it answers whatever else is going on."""
+    """Responds from constants, so that no other call delays it."""
 
     @rpc
     async def GetPluginInfo(self, request: csi_pb2.GetPluginInfoRequest) -> csi_pb2.GetPluginInfoResponse:
-        """Name and version."""
+        """Return the driver's name and version."""
         return csi_pb2.GetPluginInfoResponse(name=NAME, vendor_version=vendor_version())
 
     @rpc
     async def GetPluginCapabilities(
         self, request: csi_pb2.GetPluginCapabilitiesRequest
     ) -> csi_pb2.GetPluginCapabilitiesResponse:
-        """The optional services."""
+        """Return the optional services."""
         return csi_pb2.GetPluginCapabilitiesResponse(
             capabilities=[
                 csi_pb2.PluginCapability(service=csi_pb2.PluginCapability.Service(type=each)) for each in _SERVICES
@@ -36,12 +36,12 @@ class Identity(csi_pb2_grpc.IdentityServicer):
 
     @rpc
     async def Probe(self, request: csi_pb2.ProbeRequest) -> csi_pb2.ProbeResponse:
-        """The socket is opened only when everything is loaded: whoever gets here finds it ready."""
+        """Return ready: the socket is opened only after everything is loaded."""
         return csi_pb2.ProbeResponse(ready=wrappers_pb2.BoolValue(value=True))
 
 
 def vendor_version() -> str:
-    """The version of the installed distribution."""
+    """Return the version of the installed distribution."""
     try:
         return version("mooring-csi")
     except PackageNotFoundError:

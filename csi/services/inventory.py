@@ -1,4 +1,4 @@
-"""Inventory: pools, manifests and the trash, for the control plane."""
+"""Inventory service: pools, manifests and the trash, for the control plane."""
 
 import asyncio
 import math
@@ -22,7 +22,7 @@ from csi.volumes.volume_manager import VolumeManager
 
 
 class Inventory(inventory_pb2_grpc.InventoryServicer):
-    """Checks, asks the engine, answers."""
+    """Checks requests, calls the volume manager, and builds responses."""
 
     def __init__(self, manager: VolumeManager) -> None:
         self._manager = manager
@@ -30,7 +30,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     @rpc
     # unbounded: as many as the node has pools, which its admin mounts
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
-        """All pools."""
+        """Return all pools, the refused ones with their problem."""
         usable = [name for name, backend in self._manager.backends.items() if not backend.problem()]
         known = self._manager.catalog.pools
         found = await asyncio.gather(*(self._condition(pool) for pool in known))
@@ -44,7 +44,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
         return inventory_pb2.ListPoolsResponse(pools=[*pools, *refused])
 
     async def _condition(self, pool: Pool) -> tuple[str, list[str]]:
-        """Return why nothing can be made in the pool now, "" when it can, and the health issues of one that can."""
+        """Return why the pool cannot be used now, "" if it can, and then its health issues."""
         if problem := await self._manager.problem_of(pool):
             return problem, []
         try:
@@ -73,7 +73,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     @rpc
     async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
-        """Live volumes whose holder has the labels."""
+        """Return the volumes whose owner record has the labels, by pages."""
         labels = checks.mapping(request.labels, "labels")
         found = [entry for entry in self._manager.catalog.all() if _has(entry.manifest, labels)]
         manifests, token = page(
@@ -87,7 +87,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     @rpc
     async def RecordHolder(self, request: inventory_pb2.RecordHolderRequest) -> inventory_pb2.RecordHolderResponse:
-        """Who holds it now."""
+        """Record the owner of a volume."""
         handle = checks.text(request.volume_id, "volume_id")
         if not request.holder.labels:
             raise InvalidArgument("holder.labels are missing")
@@ -97,7 +97,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     @rpc
     async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
-        """Deleted volumes whose last holder has the labels."""
+        """Return the deleted volumes whose last owner record has the labels, by pages."""
         labels = checks.mapping(request.labels, "labels")
         found = [each for each in await self._manager.trash.all() if _has(each.manifest, labels)]
         found.sort(key=_trash_key)
@@ -108,13 +108,13 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     @rpc
     async def Undelete(self, request: inventory_pb2.UndeleteRequest) -> inventory_pb2.UndeleteResponse:
-        """Back from the trash."""
+        """Restore a volume from the trash."""
         entry = await self._manager.undelete(checks.text(request.volume_id, "volume_id"))
         return inventory_pb2.UndeleteResponse(manifest=self._manifest(entry))
 
     @rpc
     async def Import(self, request: inventory_pb2.ImportRequest) -> inventory_pb2.ImportResponse:
-        """A volume of what is there already."""
+        """Import an existing directory or image as a volume."""
         importing = Importing(
             name=checks.text(request.name, "name"),
             item=request.item,
@@ -127,15 +127,15 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
 
     @rpc
     async def Purge(self, request: inventory_pb2.PurgeRequest) -> inventory_pb2.PurgeResponse:
-        """Gone for good."""
+        """Purge one deleted volume, or all."""
         if bool(request.volume_id) == request.all:
-            raise InvalidArgument("name one volume_id, or say all; not both, and not neither")
+            raise InvalidArgument("set either volume_id or all")
         before = request.deleted_before.seconds if request.HasField("deleted_before") else math.inf
         return inventory_pb2.PurgeResponse(purged=await self._manager.purge(request.volume_id, deleted_before=before))
 
     @rpc
     async def GetUse(self, request: inventory_pb2.GetUseRequest) -> inventory_pb2.GetUseResponse:
-        """Where this node uses it."""
+        """Return a path at which this node uses the volume."""
         return inventory_pb2.GetUseResponse(
             path=await self._manager.used_at(checks.text(request.volume_id, "volume_id"))
         )

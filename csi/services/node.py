@@ -1,4 +1,4 @@
-"""Node: volumes at the paths of workloads on this machine."""
+"""Node service: stages, publishes and expands volumes on this machine."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ _RPCS: Final = (
 
 
 class Node(csi_pb2_grpc.NodeServicer):
-    """Checks, asks the engine, answers."""
+    """Checks requests, calls the volume manager, and builds responses."""
 
     def __init__(self, manager: VolumeManager, *, max_volumes: int = 0) -> None:
         self._manager = manager
@@ -32,13 +32,13 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetCapabilities(
         self, request: csi_pb2.NodeGetCapabilitiesRequest
     ) -> csi_pb2.NodeGetCapabilitiesResponse:
-        """The optional RPCs that work."""
+        """Return the supported optional RPCs."""
         kind = csi_pb2.NodeServiceCapability
         return csi_pb2.NodeGetCapabilitiesResponse(capabilities=[kind(rpc=kind.RPC(type=each)) for each in _RPCS])
 
     @rpc
     async def NodeGetInfo(self, request: csi_pb2.NodeGetInfoRequest) -> csi_pb2.NodeGetInfoResponse:
-        """Our name and place."""
+        """Return the node's name and topology."""
         topology = csi_pb2.Topology(segments={TOPOLOGY: self._manager.node_id})
         return csi_pb2.NodeGetInfoResponse(
             node_id=self._manager.node_id, accessible_topology=topology, max_volumes_per_node=self._max_volumes
@@ -46,7 +46,7 @@ class Node(csi_pb2_grpc.NodeServicer):
 
     @rpc
     async def NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest) -> csi_pb2.NodeStageVolumeResponse:
-        """Mount once."""
+        """Stage a volume."""
         await self._manager.stage(
             Staging(
                 handle=checks.text(request.volume_id, "volume_id"),
@@ -58,20 +58,20 @@ class Node(csi_pb2_grpc.NodeServicer):
 
     @rpc
     async def NodeUnstageVolume(self, request: csi_pb2.NodeUnstageVolumeRequest) -> csi_pb2.NodeUnstageVolumeResponse:
-        """Unmount."""
+        """Unstage a volume."""
         handle = checks.text(request.volume_id, "volume_id")
         await self._manager.unstage(handle, checks.path(request.staging_target_path, "staging_target_path"))
         return csi_pb2.NodeUnstageVolumeResponse()
 
     @rpc
     async def NodePublishVolume(self, request: csi_pb2.NodePublishVolumeRequest) -> csi_pb2.NodePublishVolumeResponse:
-        """Show at a target."""
+        """Publish a staged volume at a target path."""
         handle = checks.text(request.volume_id, "volume_id")
         target = checks.path(request.target_path, "target_path")
         capability = _capability(request)
         self._manager.find(handle)
         if not request.staging_target_path:
-            raise FailedPrecondition("staging_target_path is missing; the volume has to be staged before")
+            raise FailedPrecondition("staging_target_path is missing; the volume has to be staged first")
         read_only = request.readonly or "ro" in capability.flags or capability.mode == "SINGLE_NODE_READER_ONLY"
         staging = checks.path(request.staging_target_path, "staging_target_path")
         await self._manager.publish(Publishing(handle, staging, target, capability, read_only))
@@ -81,7 +81,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeUnpublishVolume(
         self, request: csi_pb2.NodeUnpublishVolumeRequest
     ) -> csi_pb2.NodeUnpublishVolumeResponse:
-        """Take away from a target."""
+        """Unpublish a volume from a target path."""
         handle = checks.text(request.volume_id, "volume_id")
         await self._manager.unpublish(handle, checks.path(request.target_path, "target_path"))
         return csi_pb2.NodeUnpublishVolumeResponse()
@@ -90,7 +90,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetVolumeStats(
         self, request: csi_pb2.NodeGetVolumeStatsRequest
     ) -> csi_pb2.NodeGetVolumeStatsResponse:
-        """How full."""
+        """Return capacity and inode usage of a mounted volume."""
         handle = checks.text(request.volume_id, "volume_id")
         usage = await self._manager.usage(handle, _mounted_path(handle, request.volume_path))
         entries = [
@@ -114,7 +114,7 @@ class Node(csi_pb2_grpc.NodeServicer):
 
     @rpc
     async def NodeExpandVolume(self, request: csi_pb2.NodeExpandVolumeRequest) -> csi_pb2.NodeExpandVolumeResponse:
-        """Let what is mounted take up the volume's size."""
+        """Expand the mounted filesystem or device to the volume's size."""
         handle = checks.text(request.volume_id, "volume_id")
         self._manager.find(handle)
         path = _mounted_path(handle, request.volume_path)
@@ -129,7 +129,7 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetVolumeHealth(
         self, request: csi_pb2.NodeGetVolumeHealthRequest
     ) -> csi_pb2.NodeGetVolumeHealthResponse:
-        """As seen from here."""
+        """Return the health of a volume on this node."""
         handle = checks.text(request.volume_id, "volume_id")
         return csi_pb2.NodeGetVolumeHealthResponse(volume_health=await health_of(handle, self._manager))
 
@@ -137,12 +137,12 @@ class Node(csi_pb2_grpc.NodeServicer):
     async def NodeGetStorageHealth(
         self, request: csi_pb2.NodeGetStorageHealthRequest
     ) -> csi_pb2.NodeGetStorageHealthResponse:
-        """The pools."""
+        """Return the health of the pools."""
         return csi_pb2.NodeGetStorageHealthResponse(backend_health=await storage_health(self._manager))
 
 
 def _mounted_path(handle: str, path: str) -> str:
-    """Where the caller says that the volume is; a relative path is well formed, and nothing is mounted there."""
+    """Return the given path of the volume. Raises NotFound for a relative path, as where no volume is mounted."""
     if not path:
         raise InvalidArgument("volume_path is missing")
     if not path.startswith("/"):

@@ -1,4 +1,4 @@
-"""Loop volumes: exact sizes, one filesystem for ever, devices that are ours by tag and inode."""
+"""Loop volumes: exact sizes, a filesystem that is never replaced, devices identified by tag and inode."""
 
 import struct
 import subprocess
@@ -29,7 +29,7 @@ def _shape(**changes: object) -> Shape:
 
 @pytest.fixture
 def volume_dir(tmp_path: Path) -> Path:
-    """A volume's directory, with places to mount beside it."""
+    """A volume's directory, with mount points beside it."""
     for name in ("home", "staging", "other"):
         (tmp_path / name).mkdir()
     return tmp_path / "home"
@@ -37,8 +37,8 @@ def volume_dir(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("provisioning", ["thin", "thick"])
 @pytest.mark.parametrize("size", [16 * MIB, 16 * MIB + 4096])
-def test_an_image_has_just_its_size(volume_dir: Path, provisioning: str, size: int) -> None:
-    """Thin takes what is written, thick takes all of it at once."""
+def test_an_image_has_exactly_its_size(volume_dir: Path, provisioning: str, size: int) -> None:
+    """A thin image occupies the written bytes, a thick one all of its bytes at once."""
     shape = _shape(size_bytes=size, provisioning=provisioning)
     Loop().create(volume_dir, shape)
     Loop().create(volume_dir, shape)
@@ -49,8 +49,8 @@ def test_an_image_has_just_its_size(volume_dir: Path, provisioning: str, size: i
     assert filesystems.probe(volume_dir / "image") == filesystems.Found("ext4", shape.fs_uuid)
 
 
-def test_a_creation_that_was_cut_off_starts_over(volume_dir: Path) -> None:
-    """What has not its final name was never used."""
+def test_an_interrupted_creation_starts_over(volume_dir: Path) -> None:
+    """An image without its final name was never used."""
     (volume_dir / "image.new").write_bytes(b"half")
     shape = _shape()
     Loop().create(volume_dir, shape)
@@ -59,8 +59,8 @@ def test_a_creation_that_was_cut_off_starts_over(volume_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["another filesystem", "blank", "another size"])
-def test_an_image_that_is_not_its_own_is_left_as_it_is(volume_dir: Path, other: str) -> None:
-    """Never formatted, never cut (I3)."""
+def test_an_image_that_is_not_the_volumes_is_not_changed(volume_dir: Path, other: str) -> None:
+    """It is never formatted and never truncated (I3)."""
     shape = _shape()
     Loop().create(volume_dir, shape)
     if other == "blank":
@@ -73,8 +73,8 @@ def test_an_image_that_is_not_its_own_is_left_as_it_is(volume_dir: Path, other: 
     assert (volume_dir / "image").read_bytes() == before
 
 
-def test_only_what_is_certainly_blank_is_formatted(tmp_path: Path) -> None:
-    """A partition table, a filesystem, or what blkid cannot tell: refused."""
+def test_only_a_certainly_blank_image_is_formatted(tmp_path: Path) -> None:
+    """A partition table, a filesystem, or contents that blkid cannot identify are refused."""
     image = tmp_path / "image"
     image.write_bytes(b"\0" * 4 * MIB)
     assert filesystems.probe(image) is None
@@ -86,8 +86,8 @@ def test_only_what_is_certainly_blank_is_formatted(tmp_path: Path) -> None:
         filesystems.probe(tmp_path / "missing")
 
 
-def test_a_volume_takes_its_size_and_not_a_byte_more(volume_dir: Path) -> None:
-    """The kernel says no; the direct I/O and the device go with the mount."""
+def test_a_volume_takes_no_byte_more_than_its_size(volume_dir: Path) -> None:
+    """The kernel refuses it; the device uses direct I/O and is detached with the mount."""
     loop, shape, staging = Loop(), _shape(), volume_dir.parent / "staging"
     loop.create(volume_dir, shape)
     loop.stage(volume_dir, shape, staging=staging, mount_flags=["noatime"])
@@ -107,8 +107,8 @@ def test_a_volume_takes_its_size_and_not_a_byte_more(volume_dir: Path) -> None:
     assert loopdev.find(volume_dir / "image", tag=loopdev.tag_of(shape.volume_id)) == []
 
 
-def test_a_device_is_ours_by_tag_and_inode_not_by_its_path(volume_dir: Path) -> None:
-    """Somebody else's device over our image is not touched, nor is ours over another image."""
+def test_a_device_is_identified_by_tag_and_inode_and_not_by_its_path(volume_dir: Path) -> None:
+    """A device of another program over the image is not found, nor is the driver's device over another image."""
     shape = _shape()
     Loop().create(volume_dir, shape)
     tag = loopdev.tag_of(shape.volume_id)
@@ -129,26 +129,26 @@ def _unstage(volume_dir: Path, shape: Shape, staging: Path) -> None:
     teardown.detach(volume)
 
 
-def test_something_else_at_the_staging_path_is_refused(volume_dir: Path) -> None:
-    """It is not mounted over."""
+def test_another_mount_at_the_staging_path_is_refused(volume_dir: Path) -> None:
+    """Nothing is mounted over it."""
     shape, staging = _shape(), volume_dir.parent / "staging"
     Loop().create(volume_dir, shape)
     mounts.bind(volume_dir.parent / "other", staging)
     try:
-        with pytest.raises(MountError, match="something else is mounted"):
+        with pytest.raises(MountError, match="another filesystem is already mounted"):
             Loop().stage(volume_dir, shape, staging=staging, mount_flags=[])
     finally:
         mounts.unmount(staging)
 
 
-def test_a_missing_image_asks_for_the_disk(volume_dir: Path) -> None:
-    """The pool's disk may have gone."""
+def test_the_message_for_a_missing_image_names_the_pools_disk(volume_dir: Path) -> None:
+    """The pool's disk may be unmounted."""
     with pytest.raises(HostError, match="is the pool's disk mounted"):
         Loop().stage(volume_dir, _shape(), staging=volume_dir.parent / "staging", mount_flags=[])
 
 
-def test_a_filesystem_that_remembers_errors_is_checked_before_it_is_mounted(volume_dir: Path) -> None:
-    """Where it is not needed, nothing is started for it."""
+def test_a_filesystem_with_errors_is_checked_before_it_is_mounted(volume_dir: Path) -> None:
+    """The check clears the mark in the superblock; without the mark no check is started."""
     shape, staging = _shape(), volume_dir.parent / "staging"
     Loop().create(volume_dir, shape)
     assert not superblocks.has_errors(volume_dir / "image", fs_type="ext4")
@@ -160,8 +160,8 @@ def test_a_filesystem_that_remembers_errors_is_checked_before_it_is_mounted(volu
     assert not superblocks.has_errors(volume_dir / "image", fs_type="ext4")
 
 
-def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Path) -> None:
-    """NoSpace, on a real small filesystem."""
+def test_a_full_disk_refuses_a_thick_volume_and_can_be_unmounted(tmp_path: Path) -> None:
+    """NoSpaceError, on a real small filesystem."""
     disk, image = tmp_path / "disk", tmp_path / "disk.img"
     disk.mkdir()
     with image.open("wb") as file:
@@ -178,8 +178,8 @@ def test_a_full_disk_refuses_a_thick_volume_and_keeps_nothing_open(tmp_path: Pat
         mounts.unmount(disk)
 
 
-def test_no_work_begins_on_an_image_that_another_process_works_on(volume_dir: Path) -> None:
-    """Whatever the work is; nothing is changed, and it succeeds once the other has ended."""
+def test_no_operation_starts_on_an_image_that_another_process_works_on(volume_dir: Path) -> None:
+    """Every operation is refused, changes nothing, and succeeds once the other process has ended."""
     loop, shape, staging = Loop(), _shape(), volume_dir.parent / "staging"
     larger = replace(shape, size_bytes=32 * MIB)
     (volume_dir / "image.new").write_bytes(b"half")
@@ -205,10 +205,10 @@ def test_no_work_begins_on_an_image_that_another_process_works_on(volume_dir: Pa
 
 
 @pytest.mark.parametrize("how", ["mount namespace", "open"])
-def test_a_device_that_is_used_elsewhere_is_waited_for_and_its_user_named(
+def test_detach_waits_for_a_device_in_use_and_names_its_user(
     volume_dir: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """A copy of the mount in another mount namespace, which our table does not show, or an open device."""
+    """A copy of the mount in another mount namespace, which is not in the driver's mount table, or an open device."""
     monkeypatch.setattr(teardown, "DETACH_SECONDS", 0.1)
     loop, shape, staging = Loop(), _shape(volume_id=f"pool.{uuid.uuid4()}"), volume_dir.parent / "staging"
     volume = Identity(shape.volume_id, volume_dir.name, volume_dir)
@@ -231,8 +231,8 @@ def test_a_device_that_is_used_elsewhere_is_waited_for_and_its_user_named(
     assert loopdev.find(volume_dir / "image", tag=volume.tag) == []
 
 
-def test_a_device_that_was_given_to_somebody_else_meanwhile_is_not_detached(volume_dir: Path) -> None:
-    """Its number is free as soon as it is detached, and the next image takes it."""
+def test_a_device_with_another_user_meanwhile_is_not_detached(volume_dir: Path) -> None:
+    """Its number is free as soon as it is detached, and the next image can get it."""
     for name in ("image", "other"):
         (volume_dir / name).write_bytes(b"\0" * MIB)
     before = loopdev.attach(volume_dir / "image", tag="mooring:a", read_only=False)

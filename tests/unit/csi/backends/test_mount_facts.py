@@ -1,4 +1,4 @@
-"""Which volume a line of the mount table is of: decided from the line and the place of the pool, nothing else."""
+"""The volume of a line of the mount table is decided from the line and the pool's location only."""
 
 from pathlib import Path
 
@@ -22,10 +22,10 @@ def _volume(volume_id: str) -> Identity:
 
 
 @given(IDS, ROOTS, DEVICES)
-def test_a_directory_is_surely_the_volumes_only_where_its_pool_is_now(
+def test_a_directory_matches_exactly_only_at_the_current_location_of_its_pool(
     volume_id: str, root: str, device: tuple[int, int]
 ) -> None:
-    """On another device, removed, or with its pool gone it only names the volume; that is enough to take it away."""
+    """On another device, removed, or without its pool it only names the volume: likely, enough to unmount it."""
     volume_dir = f"{root}/volumes/{volume_id}"
     volume, location, data = _volume(volume_id), Location(device, volume_dir), f"{volume_dir}/data"
 
@@ -36,8 +36,8 @@ def test_a_directory_is_surely_the_volumes_only_where_its_pool_is_now(
 
 
 @given(IDS, IDS, ROOTS)
-def test_no_other_directory_is_the_volumes(volume_id: str, other: str, root: str) -> None:
-    """Neither another volume's, nor one inside the volume, nor the directory above it."""
+def test_no_other_directory_matches(volume_id: str, other: str, root: str) -> None:
+    """Neither another volume's directory, nor one inside the volume, nor the directory above it."""
     volume_dir = f"{root}/volumes/{volume_id}"
     location = Location((8, 1), volume_dir)
     others = [
@@ -54,7 +54,7 @@ def test_no_other_directory_is_the_volumes(volume_id: str, other: str, root: str
 
 
 @given(st.integers(0, 9_999_999))
-def test_a_loop_device_is_found_in_whatever_way_it_is_mounted(number: int) -> None:
+def test_a_loop_device_is_found_in_every_kind_of_mount(number: int) -> None:
     """As a filesystem's device, as the source of a btrfs, and bound as a device, also after its node was removed."""
     assert loop_number(_mount("/", (7, number))) == number
     assert loop_number(_mount("/", (0, 40), fs_type="btrfs", source=f"/dev/loop{number}")) == number
@@ -65,6 +65,6 @@ def test_a_loop_device_is_found_in_whatever_way_it_is_mounted(number: int) -> No
 
 @given(st.integers(0, 9_999_999))
 def test_a_directory_in_a_tmpfs_of_a_pod_is_no_loop_device(number: int) -> None:
-    """A pod may name a directory in memory as it likes, and kubelet binds it: only /dev holds devices."""
+    """A pod may give a directory in memory any name, and kubelet binds it: only /dev has devices."""
     assert loop_number(_mount(f"/loop{number}", (0, 999_999), fs_type="tmpfs", source="tmpfs")) is None
     assert loop_number(_mount("/", (8, 1))) is None

@@ -1,4 +1,4 @@
-"""What a system call can do starts no program, and a step starts one at most."""
+"""Operations that a system call can do start no program, and others start at most one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +21,7 @@ UUID = "6e5b1b0e-4f6c-4a53-9d0b-1f5d2f3a7c11"
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The programs that were started since."""
+    """The programs that were started in the test."""
     seen: list[str] = []
 
     def run(argv: Sequence[str], **options: Any) -> commands.Completed:
@@ -43,10 +43,10 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ],
     ids=["loop", "thick loop", "raw loop", "directory"],
 )
-def test_only_making_a_filesystem_starts_a_program(
+def test_only_the_creation_of_a_filesystem_starts_a_program(
     tmp_path: Path, started: list[str], backend: Backend, shape: Shape, programs: list[str]
 ) -> None:
-    """Attaching, mounting, binding, looking and their opposites are calls."""
+    """Attach, mount, bind, usage, health and their opposites are system calls."""
     volume_dir, staging, target = tmp_path / "home", tmp_path / "staging", tmp_path / "target"
     volume_dir.mkdir()
     staging.mkdir()
@@ -66,18 +66,21 @@ def test_only_making_a_filesystem_starts_a_program(
 
 
 @pytest.mark.needs("root", "loop")
-def test_a_full_table_of_loop_devices_is_told_and_nothing_stays(
+def test_an_error_reports_that_no_loop_device_is_free_and_nothing_stays_attached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Others may take every free number just before us: after a while that is an error, and never a stranger's device."""
+    """Other processes may take every free number first: after some attempts that is an error, and no other's device is used."""
     image = tmp_path / "image"
     image.touch()
     image.write_bytes(bytes(MIB))
     with loopdev.attached(image, tag="stranger") as taken:
         number = int(taken.path.name.removeprefix("loop"))
         monkeypatch.setattr(loopdev, "_free_number", lambda: number)
-        with pytest.raises(LoopDeviceError, match="taken by somebody else"), loopdev.attached(image, tag="ours"):
+        with (
+            pytest.raises(LoopDeviceError, match="taken by another process"),
+            loopdev.attached(image, tag="mooring:test"),
+        ):
             pass
 
         assert loopdev.loop_at(taken.path) == taken
-        assert loopdev.tagged("ours") == []
+        assert loopdev.tagged("mooring:test") == []

@@ -1,4 +1,4 @@
-"""A thick image keeps a block for each of its bytes, whatever is done on the volume, and says so when it cannot."""
+"""A thick image has blocks for all of its bytes after every use of the volume; its health reports missing blocks."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def _shape(provisioning: str = "thick", *, access_type: str = "mount") -> Shape:
 
 @contextlib.contextmanager
 def _disk(tmp_path: Path, *options: str, kind: str = "ext4", size: int = 128 * MIB) -> Iterator[Path]:
-    """A volume's directory on a disk of its own, with a place to mount it beside; nothing stays staged."""
+    """A volume's directory on a separate disk, with a staging path beside it; the volume is unstaged at the end."""
     image, disk = tmp_path / "disk.img", tmp_path / "disk"
     with image.open("wb") as file:
         file.truncate(size)
@@ -47,7 +47,7 @@ def _disk(tmp_path: Path, *options: str, kind: str = "ext4", size: int = 128 * M
 
 @pytest.fixture
 def volume_dir(tmp_path: Path) -> Iterator[Path]:
-    """On ext4."""
+    """A volume's directory on ext4."""
     with _disk(tmp_path) as found:
         yield found
 
@@ -73,7 +73,7 @@ def _reserved(volume_dir: Path) -> int:
 
 
 def _punch(path: Path, start: int = 4 * MIB, length: int = 8 * MIB) -> int:
-    """Make a hole by hand; the exit code."""
+    """Punch a hole; the exit code."""
     argv = ["fallocate", "--punch-hole", "--offset", str(start), "--length", str(length), str(path)]
     return subprocess.run(argv, check=False, capture_output=True).returncode
 
@@ -82,8 +82,8 @@ def _reasons(volume_dir: Path, shape: Shape) -> list[str]:
     return [each.reason for each in LOOP.health_issues(volume_dir, shape, path=None)]
 
 
-def test_nothing_that_is_done_in_a_mounted_volume_takes_its_blocks(volume_dir: Path) -> None:
-    """Writing, deleting and fstrim, and the zeros that ext4 writes after it was mounted."""
+def test_no_use_of_a_mounted_volume_frees_its_blocks(volume_dir: Path) -> None:
+    """Writes, deletions and fstrim, and the zeros that ext4 writes after it was mounted."""
     shape = _shape()
     LOOP.create(volume_dir, shape)
     _stage(volume_dir, shape)
@@ -99,8 +99,8 @@ def test_nothing_that_is_done_in_a_mounted_volume_takes_its_blocks(volume_dir: P
     assert _reasons(volume_dir, shape) == []
 
 
-def test_nothing_that_is_done_to_a_raw_volume_takes_its_blocks(volume_dir: Path) -> None:
-    """mkfs, blkdiscard, and a hole punched into the device."""
+def test_no_use_of_a_raw_volume_frees_its_blocks(volume_dir: Path) -> None:
+    """Tried with mkfs, blkdiscard, and a hole punched into the device."""
     shape = _shape(access_type="block")
     LOOP.create(volume_dir, shape)
     device = _stage(volume_dir, shape)
@@ -112,8 +112,8 @@ def test_nothing_that_is_done_to_a_raw_volume_takes_its_blocks(volume_dir: Path)
     assert _reserved(volume_dir) >= shape.size_bytes
 
 
-def test_a_thin_volume_gives_back_what_is_deleted_also_on_a_number_that_a_thick_one_had(volume_dir: Path) -> None:
-    """The limit stays with the device's number, also when the driver that set it was killed."""
+def test_a_thin_volume_frees_deleted_blocks_also_on_a_device_number_that_a_thick_one_had(volume_dir: Path) -> None:
+    """The discard limit stays with the device's number, also if the driver that set it was killed."""
     shape = _shape("thin")
     LOOP.create(volume_dir, shape)
     with loopdev.attached(volume_dir / "image", tag="killed", discards=False) as limited:
@@ -131,7 +131,7 @@ def test_a_thin_volume_gives_back_what_is_deleted_also_on_a_number_that_a_thick_
 
 
 def test_holes_are_filled_when_the_volume_is_staged(volume_dir: Path) -> None:
-    """Those of a former version, or of a copy; until then its health tells."""
+    """Holes of an earlier version, or of a copy; until then the volume's health reports them."""
     shape = _shape(access_type="block")
     LOOP.create(volume_dir, shape)
     _punch(volume_dir / "image")
@@ -142,8 +142,8 @@ def test_holes_are_filled_when_the_volume_is_staged(volume_dir: Path) -> None:
     assert _reasons(volume_dir, shape) == []
 
 
-def test_a_full_disk_keeps_no_volume_from_being_staged_and_its_health_tells(tmp_path: Path) -> None:
-    """The data is there, and its pod may be what frees the space."""
+def test_a_volume_on_a_full_disk_is_staged_and_its_health_reports_missing_blocks(tmp_path: Path) -> None:
+    """The data is complete, and the volume's pod may be the one that frees space."""
     with _disk(tmp_path, "-m", "0", size=32 * MIB) as volume_dir:
         shape = _shape(access_type="block")
         LOOP.create(volume_dir, shape)
@@ -157,8 +157,8 @@ def test_a_full_disk_keeps_no_volume_from_being_staged_and_its_health_tells(tmp_
         assert _reasons(volume_dir, shape) == ["NotReserved"]
 
 
-def test_a_filesystem_that_cannot_reserve_refuses_a_thick_image_instead_of_writing_it(tmp_path: Path) -> None:
-    """An ext4 without extents has no fallocate(2), which a C library would replace by writing to each block."""
+def test_on_a_filesystem_that_cannot_reserve_a_thick_image_is_refused_and_not_written(tmp_path: Path) -> None:
+    """An ext4 without extents has no fallocate(2); a C library would write to each block instead."""
     with _disk(tmp_path, "-O", "^extent,^64bit") as volume_dir:
         with pytest.raises(NotReservableError, match="use provisioning: thin"):
             LOOP.create(volume_dir, _shape())
@@ -166,8 +166,8 @@ def test_a_filesystem_that_cannot_reserve_refuses_a_thick_image_instead_of_writi
         LOOP.create(volume_dir, _shape("thin"))
 
 
-def test_a_device_that_stays_keeps_the_blocks(volume_dir: Path) -> None:
-    """A volume that is still used cannot be unstaged, and is as thick as before."""
+def test_a_device_that_stays_attached_still_passes_no_discards(volume_dir: Path) -> None:
+    """A volume in use cannot be unstaged, and stays thick."""
     shape = _shape()
     LOOP.create(volume_dir, shape)
     device = _stage(volume_dir, shape)
@@ -178,8 +178,8 @@ def test_a_device_that_stays_keeps_the_blocks(volume_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("access_type", ["mount", "block"])
-def test_a_device_that_goes_leaves_no_limit_behind(volume_dir: Path, access_type: str) -> None:
-    """Who has its number next is not to know."""
+def test_a_detached_device_leaves_no_discard_limit(volume_dir: Path, access_type: str) -> None:
+    """The next user of its number can discard."""
     shape = _shape(access_type=access_type)
     LOOP.create(volume_dir, shape)
     device = _stage(volume_dir, shape)
@@ -189,8 +189,8 @@ def test_a_device_that_goes_leaves_no_limit_behind(volume_dir: Path, access_type
     assert not block_queue.is_limited(device.path.name)
 
 
-def test_a_mount_that_fails_leaves_no_limit_behind(volume_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its device goes at once."""
+def test_a_failed_mount_leaves_no_discard_limit(volume_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its device is detached at once."""
     shape = _shape()
     LOOP.create(volume_dir, shape)
     seen: list[str] = []
@@ -207,10 +207,10 @@ def test_a_mount_that_fails_leaves_no_limit_behind(volume_dir: Path, monkeypatch
     assert [block_queue.is_limited(name) for name in seen] == [False]
 
 
-def test_where_sysfs_cannot_be_written_the_volume_is_used_and_its_health_tells(
+def test_where_sysfs_cannot_be_written_the_volume_is_staged_and_its_health_reports_it(
     volume_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As in a container that has it read-only."""
+    """As in a container where it is read-only."""
     shape = _shape()
     LOOP.create(volume_dir, shape)
     with monkeypatch.context() as patch:
@@ -220,13 +220,13 @@ def test_where_sysfs_cannot_be_written_the_volume_is_used_and_its_health_tells(
     assert _reasons(volume_dir, shape) == ["DiscardsPassedOn"]
 
     _stage(volume_dir, shape)
-    assert _reasons(volume_dir, shape) == [], "staging it again sets what can be set now"
+    assert _reasons(volume_dir, shape) == [], "staging it again disables the discards"
 
 
 @pytest.mark.limit("thick-is-reserved-once")
 @pytest.mark.needs("btrfs")
-def test_what_is_shared_or_on_btrfs_is_written_elsewhere_than_it_was_reserved(tmp_path: Path) -> None:
-    """The image has all its blocks, and writing into it takes more of the disk nevertheless."""
+def test_a_shared_block_or_one_on_btrfs_is_written_to_another_than_the_reserved_one(tmp_path: Path) -> None:
+    """The image has all its blocks, and writes to it use more space of the disk nevertheless."""
     with _disk(tmp_path, kind="btrfs", size=256 * MIB) as volume_dir:
         shape = _shape(access_type="block")
         LOOP.create(volume_dir, shape)

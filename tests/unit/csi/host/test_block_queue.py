@@ -1,4 +1,4 @@
-"""What the queue of a device in sysfs says of discards."""
+"""Discard limits of a device by its queue in sysfs."""
 
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from csi.host import block_queue
         (0, 0, False, False),
     ],
 )
-def test_a_device_that_can_discard_and_does_not_is_limited(
+def test_a_device_that_supports_discards_and_has_them_disabled_is_limited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, now: int, passes: bool, limited: bool
 ) -> None:
-    """One over a file that can have no holes does not either, and nobody limited it."""
+    """A device over a file that cannot have holes passes none on either, and is not limited."""
     monkeypatch.setattr(block_queue, "_SYSTEM", tmp_path)
     queue = tmp_path / "loop0" / "queue"
     queue.mkdir(parents=True)
@@ -31,8 +31,8 @@ def test_a_device_that_can_discard_and_does_not_is_limited(
     assert (block_queue.passes_discards("loop0"), block_queue.is_limited("loop0")) == (False, most > 0)
 
 
-def test_of_a_device_that_is_not_there_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asking raises nothing; setting does."""
+def test_of_a_missing_device_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading raises nothing; setting does."""
     monkeypatch.setattr(block_queue, "_SYSTEM", tmp_path)
 
     assert not block_queue.passes_discards("loop0")

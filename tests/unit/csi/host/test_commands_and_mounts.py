@@ -1,4 +1,4 @@
-"""Programs end in time and say what is missing; the mount table is read as the kernel writes it."""
+"""Programs have time limits and clear errors; the mount table is parsed as the kernel writes it."""
 
 import os
 from pathlib import Path
@@ -12,8 +12,8 @@ from csi.host.commands import Limit, run
 from csi.host.errors import CommandError, CommandNotFoundError, CommandTimeoutError, MountError
 
 
-def test_a_program_that_fails_tells_its_last_words() -> None:
-    """The program, its code and what it said."""
+def test_the_error_of_a_program_has_its_last_line_of_output() -> None:
+    """It has the program, its exit code and its message."""
     with pytest.raises(CommandError, match=r"ls failed with exit code 2: .*nowhere") as failed:
         run(["ls", "/nowhere"], limit=Limit.QUERY)
 
@@ -22,7 +22,7 @@ def test_a_program_that_fails_tells_its_last_words() -> None:
 
 
 def test_a_missing_program_names_the_package_to_install() -> None:
-    """The next step stands in the sentence."""
+    """The error message has the next step."""
     before = os.environ["PATH"]
     os.environ["PATH"] = "/nowhere"
     try:
@@ -32,16 +32,16 @@ def test_a_missing_program_names_the_package_to_install() -> None:
         os.environ["PATH"] = before
 
 
-def test_a_program_that_takes_too_long_is_killed_with_all_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its children, too: the fixture of every test would find them."""
+def test_a_program_that_exceeds_its_limit_is_killed_with_its_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fixture of every test would find children that still run."""
     monkeypatch.setattr(commands.Limit.QUERY, "_value_", 0.3)
 
     with pytest.raises(CommandTimeoutError, match="was killed"):
         run(["bash", "-c", "sleep 60 & sleep 60"], limit=Limit.QUERY)
 
 
-def test_programs_speak_one_language_and_read_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What they say may be parsed, and they can ask nobody."""
+def test_programs_run_in_the_c_locale_without_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their output can be parsed, and they cannot prompt."""
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
 
     assert run(["bash", "-c", "echo $LC_ALL; cat"], limit=Limit.QUERY).stdout == "C\n"
@@ -55,7 +55,7 @@ def _escaped(text: str) -> str:
 
 
 @given(PATHS, PATHS, PATHS)
-def test_a_line_of_the_table_is_read_whatever_its_paths_hold(root: str, target: str, source: str) -> None:
+def test_a_line_of_the_table_is_parsed_with_any_paths(root: str, target: str, source: str) -> None:
     """The kernel escapes blanks, tabs, newlines and backslashes, and nothing else."""
     line = f"36 35 98:0 {_escaped(root)} {_escaped(target)} rw,noatime master:1 - ext4 {_escaped(source)} rw,errors=continue"
 
@@ -66,7 +66,7 @@ def test_a_line_of_the_table_is_read_whatever_its_paths_hold(root: str, target: 
 
 
 @given(st.lists(st.sampled_from([*mounts.FLAGS, *mounts.DEFAULTS, "discard", "data=ordered"])))
-def test_every_option_is_a_flag_or_the_filesystems_own(options: list[str]) -> None:
+def test_every_option_is_a_flag_or_an_option_of_the_filesystem(options: list[str]) -> None:
     """None is lost, and none is counted twice."""
     flags, data = mounts.flags_and_data([",".join(options)])
 
@@ -79,8 +79,8 @@ def _sum(bits: set[int]) -> int:
 
 
 @pytest.mark.needs("root")
-def test_a_bind_mount_has_its_own_options_and_is_seen_in_the_table(tmp_path: Path) -> None:
-    """os.path.ismount does not see it; the table does."""
+def test_a_bind_mount_has_its_own_options_and_is_found_in_the_table(tmp_path: Path) -> None:
+    """os.path.ismount does not detect it; the table does."""
     source, target = tmp_path / "source", tmp_path / "a target"
     source.mkdir()
     target.mkdir()
@@ -101,15 +101,15 @@ def test_a_bind_mount_has_its_own_options_and_is_seen_in_the_table(tmp_path: Pat
 
 
 @pytest.mark.needs("root")
-def test_a_mount_in_use_is_told(tmp_path: Path) -> None:
-    """And stays."""
+def test_a_mount_in_use_is_reported_and_stays(tmp_path: Path) -> None:
+    """The error names the reason."""
     source, target = tmp_path / "source", tmp_path / "target"
     source.mkdir()
     target.mkdir()
     mounts.bind(source, target)
     used = os.open(target, os.O_RDONLY)
     try:
-        with pytest.raises(MountError, match="something still uses it"):
+        with pytest.raises(MountError, match="a process still uses it"):
             mounts.unmount(target)
     finally:
         os.close(used)

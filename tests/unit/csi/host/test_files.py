@@ -1,4 +1,4 @@
-"""Durable writes, and removal that cannot leave its root."""
+"""Durable writes, and removal that never leaves its root."""
 
 import os
 from pathlib import Path
@@ -19,18 +19,18 @@ TREES = st.recursive(
 
 
 @given(st.dictionaries(NAMES, TREES, max_size=4))
-def test_removing_a_tree_takes_all_of_it_and_nothing_else(
+def test_the_removal_of_a_tree_removes_all_of_it_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, tree: dict[str, object]
 ) -> None:
-    """Whatever links a tenant made in it, and wherever they lead."""
+    """Also with links in it that a tenant created to any target."""
     root = tmp_path_factory.mktemp("root")
     outside = root / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x", encoding="utf-8")
-    _build(root / "doomed", tree, outside)
+    _build(root / "removed", tree, outside)
 
-    files.remove_tree(root, root / "doomed")
-    files.remove_tree(root, root / "doomed")
+    files.remove_tree(root, root / "removed")
+    files.remove_tree(root, root / "removed")
 
     assert [each.name for each in root.iterdir()] == ["outside"]
     assert (outside / "precious").exists()
@@ -51,7 +51,7 @@ def _build(path: Path, what: object, outside: Path) -> None:
 
 
 def test_a_tree_deeper_than_any_path_or_stack_is_removed(tmp_path: Path) -> None:
-    """Neither recursion nor open files grow with the depth."""
+    """Recursion and open files do not grow with the depth."""
     directory = os.open(tmp_path, os.O_RDONLY)
     os.mkdir("deep", dir_fd=directory)
     for name in ["deep"] + ["d" * 20] * 3000:
@@ -67,7 +67,7 @@ def test_a_tree_deeper_than_any_path_or_stack_is_removed(tmp_path: Path) -> None
 
 
 def test_removal_refuses_to_leave_its_root(tmp_path: Path) -> None:
-    """The root itself, a step back, and a link on the way."""
+    """The root itself, a path with .. and a link in the path are refused."""
     (tmp_path / "root").mkdir()
     (tmp_path / "other" / "x").mkdir(parents=True)
     (tmp_path / "root" / "link").symlink_to(tmp_path / "other")
@@ -80,24 +80,24 @@ def test_removal_refuses_to_leave_its_root(tmp_path: Path) -> None:
 
 @pytest.mark.needs("root")
 def test_removal_stops_at_a_mount(tmp_path: Path) -> None:
-    """What somebody mounted inside of a volume is not the volume's."""
+    """A filesystem that is mounted inside a volume is not the volume's."""
     from csi.host import mounts  # noqa: PLC0415 # only this test mounts
 
-    (tmp_path / "doomed" / "a" / "mount").mkdir(parents=True)
+    (tmp_path / "removed" / "a" / "mount").mkdir(parents=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "precious").write_text("x", encoding="utf-8")
-    mounts.bind(tmp_path / "other", tmp_path / "doomed" / "a" / "mount")
+    mounts.bind(tmp_path / "other", tmp_path / "removed" / "a" / "mount")
     try:
         with pytest.raises(UnsafePathError, match="mounted"):
-            files.remove_tree(tmp_path, tmp_path / "doomed")
+            files.remove_tree(tmp_path, tmp_path / "removed")
     finally:
-        mounts.unmount(tmp_path / "doomed" / "a" / "mount")
+        mounts.unmount(tmp_path / "removed" / "a" / "mount")
 
     assert (tmp_path / "other" / "precious").exists()
 
 
-def test_a_write_replaces_a_file_whole_and_leaves_no_other(tmp_path: Path) -> None:
-    """And follows no link at the name that it writes first."""
+def test_a_write_replaces_a_whole_file_and_leaves_no_other(tmp_path: Path) -> None:
+    """It follows no link at its temporary name."""
     (tmp_path / "victim").write_text("v", encoding="utf-8")
     files.write_atomic(tmp_path / "f", b"one")
     files.write_atomic(tmp_path / "f", b"two")
@@ -111,7 +111,7 @@ def test_a_write_replaces_a_file_whole_and_leaves_no_other(tmp_path: Path) -> No
 
 
 def test_holes_and_links_do_not_count_as_stored(tmp_path: Path) -> None:
-    """What a tree occupies is what its blocks are."""
+    """The size of a tree is that of its blocks."""
     with (tmp_path / "sparse").open("wb") as file:
         file.truncate(100 << 20)
     (tmp_path / "link").symlink_to("/usr")

@@ -1,4 +1,4 @@
-"""No program works on an image after the driver that started it; and where one does, the next driver sees that."""
+"""No program works on an image after its driver ended; if one does, the next driver finds the image locked."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ with locked(Path(sys.argv[1])) as image:
 
 @contextmanager
 def _driver(image: Path, *program: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that works on the image by a program, as a driver does."""
+    """A process that works on the image through a program, as a driver does."""
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(image), *program], cwd=ROOT, text=True, start_new_session=True
     ) as process:
@@ -57,14 +57,14 @@ def _ends(pid: int) -> bool:
             return True
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
         if state == "Z":
-            return True  # ended; whoever it belongs to now has not asked yet
+            return True  # ended, but its new parent has not reaped it yet
         time.sleep(0.005)
     return False
 
 
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_program_is_killed_with_its_driver_and_gives_the_image_back(tmp_path: Path, *, stopped: bool) -> None:
-    """SIGKILL in the middle of slow work, also where the program makes no progress: nothing works on the image after."""
+def test_a_program_is_killed_with_its_driver_and_releases_the_image(tmp_path: Path, *, stopped: bool) -> None:
+    """After SIGKILL of the driver no program works on the image, also if the program was stopped."""
     image, started = tmp_path / "image", tmp_path / "started"
     image.touch()
     program = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
@@ -84,8 +84,8 @@ def test_a_program_is_killed_with_its_driver_and_gives_the_image_back(tmp_path: 
             assert locked_image.path == image
 
 
-def test_the_lock_stays_as_long_as_any_program_of_the_driver_works(tmp_path: Path) -> None:
-    """The next driver trusts no signal: a program that nobody killed keeps the lock of a driver that is gone."""
+def test_the_lock_is_held_as_long_as_a_program_of_the_driver_runs(tmp_path: Path) -> None:
+    """The next driver does not rely on the signal: a program that still runs has the lock of its killed driver."""
     image, started = tmp_path / "image", tmp_path / "started"
     image.touch()
     with _driver(
@@ -106,8 +106,8 @@ def test_the_lock_stays_as_long_as_any_program_of_the_driver_works(tmp_path: Pat
             pass
 
 
-def test_a_program_ends_neither_before_nor_with_another_thread() -> None:
-    """The signal belongs to the thread that started it, which waits for it; the end of others kills nothing."""
+def test_a_program_is_not_killed_when_another_thread_ends() -> None:
+    """Only the end of the thread that started it kills it, and that thread waits for it."""
     results: list[int] = []
     slow = threading.Thread(target=lambda: results.append(run(["sleep", "0.2"], limit=Limit.QUERY).exit_code))
     slow.start()
@@ -120,13 +120,13 @@ def test_a_program_ends_neither_before_nor_with_another_thread() -> None:
 
 
 def test_no_program_is_a_script() -> None:
-    """What a script starts would outlive it; those that are not installed here are looked at where they are."""
+    """The children of a script would outlive it; programs that are not installed here are checked on other machines."""
     installed = [found for found in map(shutil.which, commands.PACKAGES) if found]
     assert len(installed) > 1
     assert [found for found in installed if not Path(found).read_bytes().startswith(b"\x7fELF")] == []
 
 
-def test_a_machine_without_setpriv_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_setpriv_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """No program runs that could outlive the driver."""
     monkeypatch.setattr(commands, "_ENDS_WITH_US", ("no-setpriv", "--"))
     monkeypatch.setitem(commands.PACKAGES, "no-setpriv", "util-linux")
@@ -135,7 +135,7 @@ def test_a_machine_without_setpriv_is_told_what_to_install(monkeypatch: pytest.M
 
 
 def test_a_link_is_no_image(tmp_path: Path) -> None:
-    """A lock on what it leads to would be a lock on somebody else's file."""
+    """A lock on its target would be a lock on another file."""
     (tmp_path / "image").symlink_to("/etc/hostname")
     with pytest.raises(UnsafePathError, match="not followed"), locked(tmp_path / "image"):
         pass

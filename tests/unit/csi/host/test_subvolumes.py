@@ -1,4 +1,4 @@
-"""Subvolumes go whatever a pod made in them, and sizes are enforced only where nothing in them can lead past the limit."""
+"""Subvolumes are removed with any contents; a size is enforced only where nested subvolumes cannot exceed the limit."""
 
 import errno
 import fcntl
@@ -24,7 +24,7 @@ def _create(name: str, parent: int) -> int:
 
 
 def _deeper(directory: int) -> int:
-    """Go down so far that no path leads there."""
+    """Create directories to a depth that no path can reach."""
     for _ in range(DEPTH):
         os.mkdir(NAME, dir_fd=directory)
         below = os.open(NAME, os.O_RDONLY, dir_fd=directory)
@@ -35,8 +35,8 @@ def _deeper(directory: int) -> int:
 
 @pytest.mark.needs("root", "loop", "btrfs", "simple_quotas")
 @pytest.mark.parametrize("read_only", [False, True])
-def test_a_subvolume_goes_with_all_that_are_in_it_however_deep(tmp_path: Path, *, read_only: bool) -> None:
-    """In directories whose path is too long, in each other, and in ones that their owner made read-only."""
+def test_a_subvolume_is_removed_with_all_nested_ones_at_any_depth(tmp_path: Path, *, read_only: bool) -> None:
+    """In directories with too long a path, in each other, and in ones that their owner made read-only."""
     with disk(tmp_path / "disk", "btrfs") as top:
         assert quotas.enable(top)
         volume_dir = top / "trash" / "v.1"
@@ -68,16 +68,16 @@ def test_a_subvolume_goes_with_all_that_are_in_it_however_deep(tmp_path: Path, *
 
 
 @pytest.mark.needs("root", "loop", "btrfs", "simple_quotas")
-def test_quotas_that_were_switched_off_are_told(tmp_path: Path) -> None:
-    """The volume stays, and whoever asks for its stats hears that nothing limits it."""
+def test_disabled_quotas_are_reported(tmp_path: Path) -> None:
+    """The volume stays, and the error of its stats is that its size is not enforced."""
     with disk(tmp_path / "disk", "btrfs") as top:
         assert quotas.enable(top)
-        assert quotas.enable(top), "asking again changes nothing"
+        assert quotas.enable(top), "a repeated call changes nothing"
         subvolumes.create(top / "data", limit=16 * MIB)
         subvolumes.create(top / "data", limit=32 * MIB)
         assert subvolumes.quota(top / "data").limit == 32 * MIB
         subprocess.run(["btrfs", "quota", "disable", str(top)], check=True)
-        with pytest.raises(HostError, match="switched quotas off"):
+        with pytest.raises(HostError, match="quotas were disabled"):
             subvolumes.quota(top / "data")
         descriptor = os.open(top, os.O_RDONLY)
         subvolumes.destroy("data", descriptor)
@@ -88,7 +88,7 @@ def test_quotas_that_were_switched_off_are_told(tmp_path: Path) -> None:
 def test_without_simple_quotas_nothing_is_enforced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int
 ) -> None:
-    """An older kernel, no rights, another filesystem, a read-only one, or success that changed nothing."""
+    """An older kernel, no permission, another filesystem, a read-only one, or a call that succeeds without effect."""
 
     def ioctl(descriptor: int, request: int, argument: bytes) -> int:
         assert (descriptor >= 0, request, argument[0]) == (True, quotas.QUOTA_CTL, 4)

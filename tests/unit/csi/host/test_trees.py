@@ -1,4 +1,4 @@
-"""No tree that a tenant writes ends a walk, or costs more than a bounded amount of memory and descriptors."""
+"""No tree that a tenant writes ends a walk with an error, or needs more than a bounded amount of memory and descriptors."""
 
 import contextlib
 import itertools
@@ -26,7 +26,7 @@ SHAPES = st.recursive(
 
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
-    """A chain of directories whose path is longer than any path may be, with a file of 8 KiB at its end."""
+    """A chain of directories longer than the longest possible path, with a file of 8 KiB at its end."""
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(DEPTH):
         os.mkdir("d" * 8, dir_fd=here)
@@ -71,10 +71,10 @@ def test_a_tree_deeper_than_any_path_is_walked_with_few_descriptors(deep: Path) 
 
 @given(SHAPES, st.integers(1, 3))
 @settings(max_examples=30, deadline=None)
-def test_a_walk_meets_everything_once(
+def test_a_walk_yields_every_entry_once(
     tmp_path_factory: pytest.TempPathFactory, shape: int | dict[str, object], most_open: int
 ) -> None:
-    """Whatever the shape, and however few directories are kept open."""
+    """With any shape of the tree, and with any limit on open directories."""
     top = tmp_path_factory.mktemp("tree")
     _build(top, shape)
     before, trees.MOST_OPEN = trees.MOST_OPEN, most_open  # type: ignore[misc] # as it is for a deep tree
@@ -98,7 +98,7 @@ def _build(directory: Path, shape: object) -> None:
 
 
 def test_memory_does_not_grow_with_the_number_of_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is beyond the limit is skipped, and that is all."""
+    """Directories beyond the limit are skipped."""
     for number in range(600):
         (tmp_path / f"{number:0100d}").mkdir()
     _names(tmp_path)
@@ -118,8 +118,8 @@ def test_memory_does_not_grow_with_the_number_of_directories(tmp_path: Path, mon
     assert 2 <= _names(tmp_path).count("") <= 13
 
 
-def test_an_inode_counts_once_however_many_names_it_has(tmp_path: Path) -> None:
-    """Databases take snapshots by hard links; also when the names are in several trees."""
+def test_an_inode_with_several_names_counts_once(tmp_path: Path) -> None:
+    """Also if the names are in several trees; databases take snapshots by hard links."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     (tmp_path / "a" / "0").write_bytes(os.urandom(1 << 20))
@@ -135,7 +135,7 @@ def test_an_inode_counts_once_however_many_names_it_has(tmp_path: Path) -> None:
 
 @pytest.mark.needs("root")
 def test_a_walk_stays_on_its_mount(tmp_path: Path) -> None:
-    """What is mounted in a volume, on a directory or a file, is not the volume's, and may not even answer."""
+    """A filesystem mounted in a volume, on a directory or a file, is not the volume's, and may hang."""
     for name in ("tree/in", "other"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "other" / "secret").touch()
@@ -147,21 +147,21 @@ def test_a_walk_stays_on_its_mount(tmp_path: Path) -> None:
         mounts.unmount(tmp_path / "tree" / "in")
 
 
-def test_what_cannot_be_read_counts_nothing(tmp_path: Path) -> None:
-    """A tree that is gone is no error: it may go at any time."""
+def test_an_unreadable_tree_has_no_size(tmp_path: Path) -> None:
+    """A missing tree is no error: it may be removed at any time."""
     assert trees.disk_bytes(tmp_path / "gone") == 0
     (tmp_path / "loop").symlink_to("loop")
     assert trees.disk_bytes(tmp_path / "loop") < 8192
 
 
-def test_a_walk_ends_when_it_shall(tmp_path: Path) -> None:
-    """The driver may have to stop."""
+def test_the_caller_can_stop_a_walk(tmp_path: Path) -> None:
+    """The driver needs it when it shuts down."""
     with pytest.raises(trees.WalkStoppedError):
         trees.disk_bytes(tmp_path, stop=lambda: True)
 
 
 def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
-    """Anything else may hang the reader, or fill its memory."""
+    """Any other file may block the reader, or fill its memory."""
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "large").write_bytes(b"x" * 100)
     (tmp_path / "link").symlink_to("/dev/zero")
@@ -171,40 +171,40 @@ def test_only_a_small_regular_file_is_read(tmp_path: Path) -> None:
     assert files.read_small(tmp_path / "large", most=100) == b"x" * 100
 
 
-def test_a_removal_that_was_cut_off_is_finished_whoever_left_which_names(
+def test_an_interrupted_removal_is_finished_with_any_names_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The driver is process 1 in each of its containers; a tenant may have taken any name as well."""
+    """The driver is process 1 in each of its containers, and a tenant may have used any name."""
     monkeypatch.setattr(os, "getpid", lambda: 1)
     monkeypatch.setattr(files, "BATCH", 2)
-    for left in range(1, 5):
-        (tmp_path / "doomed" / f".removed-1-{left}" / "full").mkdir(parents=True)
-    (tmp_path / "doomed" / "a" / "b" / "c").mkdir(parents=True)
-    files.remove_tree(tmp_path, tmp_path / "doomed")
+    for number in range(1, 5):
+        (tmp_path / "removed" / f".removed-1-{number}" / "full").mkdir(parents=True)
+    (tmp_path / "removed" / "a" / "b" / "c").mkdir(parents=True)
+    files.remove_tree(tmp_path, tmp_path / "removed")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: Path) -> None:
-    """Whatever is renamed, removed, or replaced by another kind of file meanwhile: a walk never fails for it."""
+def test_a_tree_that_changes_during_the_walk_is_measured(tmp_path: Path) -> None:
+    """A walk does not fail if entries are renamed, removed, or replaced by another type of file."""
     stop = threading.Event()
     top = tmp_path / "data"
     top.mkdir()
 
     def change() -> None:
         for number in itertools.count():
-            here, there = top / f"{number % 3}", top / f"{(number + 1) % 3}"
+            source, target = top / f"{number % 3}", top / f"{(number + 1) % 3}"
             with contextlib.suppress(OSError):
-                (here / "a" / "b").mkdir(parents=True)
-                (here / "a" / "file").write_bytes(b"x" * 4096)
+                (source / "a" / "b").mkdir(parents=True)
+                (source / "a" / "file").write_bytes(b"x" * 4096)
             with contextlib.suppress(OSError):
-                here.rename(there / "a" / "b" / "c")
+                source.rename(target / "a" / "b" / "c")
             if number % 7 == 0:
-                shutil.rmtree(there, ignore_errors=True)
+                shutil.rmtree(target, ignore_errors=True)
                 with contextlib.suppress(OSError):
-                    there.write_bytes(b"") if number % 2 else there.symlink_to(here)
+                    target.write_bytes(b"") if number % 2 else target.symlink_to(source)
             elif number % 7 == 3:
-                there.unlink() if there.is_file() or there.is_symlink() else None
+                target.unlink() if target.is_file() or target.is_symlink() else None
             if number % 50 == 0:
                 shutil.rmtree(top, ignore_errors=True)
                 top.write_bytes(b"") if number % 100 else top.mkdir(exist_ok=True)
@@ -227,7 +227,7 @@ def test_a_tree_that_changes_under_the_walk_is_measured_all_the_same(tmp_path: P
     assert walked > 10
 
 
-def test_what_is_below_a_file_occupies_nothing(tmp_path: Path) -> None:
+def test_a_path_below_a_file_has_no_size(tmp_path: Path) -> None:
     """A volume's directory may have been replaced."""
     (tmp_path / "file").write_bytes(b"x")
     assert trees.disk_bytes(tmp_path / "file" / "data") == 0

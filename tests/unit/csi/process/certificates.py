@@ -1,4 +1,4 @@
-"""Certificates as somebody might show them to a driver, and calls with them."""
+"""Certificates of valid and invalid clients of a driver, and calls with them."""
 
 import datetime as dt
 import socket
@@ -24,20 +24,20 @@ SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
-    """What a client shows."""
+    """Certificate chain and key of a client, in PEM."""
 
     chain: bytes
     key: bytes
 
 
 def controller(authority: Authority, *, now: dt.datetime = NOW) -> KeyPair:
-    """Just as the controller signs it."""
+    """A certificate of the controller, as the controller signs it."""
     signed: ClientCertificate = sign_client(authority, now)
     return KeyPair(signed.chain, signed.key)
 
 
 def with_role(authority: Authority, *uris: str) -> KeyPair:
-    """Signed by the same authority, for another role."""
+    """A certificate of the same authority with these roles as URIs."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = (
         x509.CertificateBuilder()
@@ -58,12 +58,12 @@ def with_role(authority: Authority, *uris: str) -> KeyPair:
 
 
 def authority() -> Authority:
-    """A new one."""
+    """A new certificate authority."""
     return make_authority(NOW)
 
 
 def free_port() -> int:
-    """One that nobody listens on now."""
+    """A port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -84,7 +84,7 @@ def channel(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.Channel:
 
 
 def answer(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.StatusCode:
-    """What a new connection gets when it asks for the driver's capabilities."""
+    """The code of a call on a new connection."""
     with channel(port, key_pair, trusted) as opened:
         stub = csi_pb2_grpc.ControllerStub(opened)
         try:
@@ -96,7 +96,7 @@ def answer(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.StatusCod
 
 
 def wait_until(port: int) -> None:
-    """The driver listens."""
+    """Wait until the driver listens on the port."""
     end = time.monotonic() + SECONDS
     while True:
         try:

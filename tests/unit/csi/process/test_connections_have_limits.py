@@ -1,4 +1,4 @@
-"""Whoever opens connections to the driver and shows no certificate costs it little, and for a short time."""
+"""Connections to the driver without a certificate are limited in number and time."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 
 
 def _closed(connections: list[socket.socket]) -> int:
-    """How many of them the driver has closed."""
+    """The number of them that the driver has closed."""
     count = 0
     for each in connections:
         try:
@@ -29,10 +29,8 @@ def _closed(connections: list[socket.socket]) -> int:
     return count
 
 
-async def test_handshakes_that_never_end_are_counted_and_hung_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Beyond the limit they are closed at once, the others when their time is over; then the controller is let in."""
+async def test_unfinished_handshakes_are_limited_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those over the limit are closed at once, the others after the timeout; then the controller can connect."""
     monkeypatch.setattr(network, "HANDSHAKE_SECONDS", 1.0)
     monkeypatch.setattr(network, "MOST_CONNECTIONS", 4)
     port, trusts, ca = free_port(), authority(), tmp_path / "ca.crt"

@@ -1,4 +1,4 @@
-"""A log stream that is closed, full or broken ends no call and no loop: what cannot be written is lost."""
+"""A log stream that is closed, full or broken ends no call and no loop: text that cannot be written is lost."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from tests.unit.csi.services.driver import Driver
 
 
 class Broken(io.StringIO):
-    """Raises what it is given on every use."""
+    """Raises the given error on every use."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ def _settings_as_before() -> Iterator[None]:
     ],
 )
 def test_no_log_line_raises(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO | None, log_format: str) -> None:
-    """Also within the handler of another error."""
+    """Nor does one in the handler of another error."""
     monkeypatch.setattr(sys, "stderr", stream)
     configure(log_format)
     log = structlog.get_logger()
@@ -65,8 +65,8 @@ def test_no_log_line_raises(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO
         log.exception("failed", error=repr(error))
 
 
-def test_a_driver_serves_when_nobody_reads_its_log(tmp_path: Path) -> None:
-    """Each call would be logged into a pipe whose reader has gone."""
+def test_a_driver_serves_when_its_log_has_no_reader(tmp_path: Path) -> None:
+    """Each call is logged to a pipe whose reading end is closed."""
     driver = Driver(tmp_path)
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{tmp_path}/csi.sock", "--node-id=n"]

@@ -1,4 +1,4 @@
-"""Kubelet finds the driver, whatever it answers, and whatever becomes of its directory."""
+"""Kubelet finds the driver after every result of a registration and every change to kubelet's directory."""
 
 import shutil
 import signal
@@ -21,19 +21,19 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def kubelet(tmp_path: Path) -> Kubelet:
-    """With an empty directory."""
+    """A kubelet with an empty directory."""
     return Kubelet(tmp_path)
 
 
 @pytest.fixture
 def driver(tmp_path: Path, kubelet: Kubelet) -> Iterator[Driver]:
-    """Registers with kubelet."""
+    """A driver that registers with kubelet."""
     with running(tmp_path, *kubelet.flags) as found:
         yield found
 
 
-def test_kubelet_finds_the_driver_tries_it_and_registers_it(driver: Driver, kubelet: Kubelet) -> None:
-    """GetInfo names the endpoint as kubelet sees it, where the driver listens already; nothing else lies there."""
+def test_kubelet_finds_calls_and_registers_the_driver(driver: Driver, kubelet: Kubelet) -> None:
+    """GetInfo returns the endpoint as kubelet sees it, where the driver listens already; the directory has no other file."""
     until(lambda: kubelet.seen() is not None)
     info = kubelet.info()
 
@@ -47,10 +47,10 @@ def test_kubelet_finds_the_driver_tries_it_and_registers_it(driver: Driver, kube
     assert list(kubelet.directory.iterdir()) == [kubelet.socket]
 
 
-def test_a_refused_driver_comes_back_on_a_new_socket_ever_later_until_it_is_registered(
+def test_a_refused_driver_retries_on_a_new_socket_with_growing_pauses_until_it_is_registered(
     driver: Driver, kubelet: Kubelet
 ) -> None:
-    """Kubelet 1.34 tries no socket twice; its reason is in the driver's log, and the driver serves meanwhile."""
+    """Kubelet 1.34 tries no socket twice; its error is in the driver's log, and the driver serves meanwhile."""
     seen = None
     for registered in (False, False, True, False):
         kubelet.until_served(other_than=seen)
@@ -63,7 +63,7 @@ def test_a_refused_driver_comes_back_on_a_new_socket_ever_later_until_it_is_regi
     kubelet.until_served(other_than=seen)
 
     refusals = logged(driver, "registration.refused")
-    assert {line["kubelet_says"] for line in refusals} == {"topology value collision"}
+    assert {line["error"] for line in refusals} == {"topology value collision"}
     assert [line["again_in_seconds"] for line in refusals] == [INTERVAL, 2 * INTERVAL, INTERVAL]
 
 
@@ -73,7 +73,9 @@ def _remove(kubelet: Kubelet) -> None:
 
 def _put_a_file(kubelet: Kubelet) -> None:
     (kubelet.directory / "new").write_text("not a socket", encoding="utf-8")
-    (kubelet.directory / "new").replace(kubelet.socket)  # at once, lest the driver is faster
+    (kubelet.directory / "new").replace(
+        kubelet.socket
+    )  # atomic, so that the driver cannot create its socket in between
 
 
 def _put_a_dead_socket(kubelet: Kubelet) -> None:
@@ -88,37 +90,37 @@ def _recreate_the_directory(kubelet: Kubelet, *, seconds: float = 0) -> None:
     shutil.rmtree(former)
 
 
-def _take_the_directory_away_for_a_while(kubelet: Kubelet) -> None:
+def _remove_the_directory_for_a_while(kubelet: Kubelet) -> None:
     _recreate_the_directory(kubelet, seconds=6 * INTERVAL)
 
 
 DISTURBANCES: dict[str, Callable[[Kubelet], None]] = {
     "socket removed": _remove,
-    "a file in its place": _put_a_file,
-    "a dead socket in its place": _put_a_dead_socket,
-    "directory wiped and made again": _recreate_the_directory,
-    "directory away for a while": _take_the_directory_away_for_a_while,
+    "replaced by a file": _put_a_file,
+    "replaced by a dead socket": _put_a_dead_socket,
+    "directory recreated": _recreate_the_directory,
+    "directory missing for a while": _remove_the_directory_for_a_while,
 }
 
 
 @pytest.mark.parametrize("harm", DISTURBANCES)
-def test_what_happens_behind_its_back_is_put_right(driver: Driver, kubelet: Kubelet, disturbance: str) -> None:
-    """The next look notices; each time, not once only."""
+def test_a_removed_or_replaced_socket_is_created_again(driver: Driver, kubelet: Kubelet, disturbance: str) -> None:
+    """The next check detects it, each time."""
     for _ in range(2):
         kubelet.until_served()
         seen = kubelet.seen()
         DISTURBANCES[disturbance](kubelet)
-        kubelet.until_served(other_than=seen if disturbance != "a dead socket in its place" else kubelet.seen())
+        kubelet.until_served(other_than=seen if disturbance != "replaced by a dead socket" else kubelet.seen())
         until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
 
     kubelet.notify_status(registered=True)
     assert len(logged(driver, "registration.lost")) == 2
-    if disturbance == "directory away for a while":
+    if disturbance == "directory missing for a while":
         assert len(logged(driver, "registration.waiting")) == 2
 
 
-def test_a_node_without_kubelets_directory_is_served_and_told_once(tmp_path: Path) -> None:
-    """Kubelet may come later; until then the driver works, and its log is not filled."""
+def test_without_kubelets_directory_the_driver_serves_and_logs_that_once(tmp_path: Path) -> None:
+    """Kubelet may start later; until then the driver works, and does not fill its log."""
     kubelet = Kubelet(tmp_path)
     kubelet.directory.rmdir()
     with running(tmp_path, *kubelet.flags) as driver:
@@ -126,27 +128,27 @@ def test_a_node_without_kubelets_directory_is_served_and_told_once(tmp_path: Pat
         assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
         time.sleep(6 * INTERVAL)
 
-        reasons = [line["reason"] for line in logged(driver, "registration.waiting")]
-        assert reasons == [
-            f"{kubelet.socket} cannot be offered to kubelet: the directory is not there; it is tried again until it can"
+        errors = [line["error"] for line in logged(driver, "registration.waiting")]
+        assert errors == [
+            f"the registration socket {kubelet.socket} cannot be created: the directory does not exist; it is retried"
         ]
         kubelet.directory.mkdir()
         kubelet.until_served()
 
 
 UNUSABLE: dict[str, tuple[list[str], str]] = {
-    # case: (how it is mounted over kubelet's directory, part of the sentence)
+    # case: (arguments of the mount over kubelet's directory, part of the message)
     "read-only": (["-t", "tmpfs", "-o", "ro", "none"], "the directory is not writable"),
-    "removed on the host while mounted": (["--bind", "SOURCE"], "the directory was removed where it is mounted from"),
+    "removed on the host while mounted": (["--bind", "SOURCE"], "the directory was removed on the host"),
 }
 
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("case", UNUSABLE)
-def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
+def test_an_unusable_directory_is_reported_once_and_used_when_it_is_usable(
     driver: Driver, kubelet: Kubelet, tmp_path: Path, case: str
 ) -> None:
-    """It is there, and yet no socket can be made in it."""
+    """The directory exists, but no socket can be created in it."""
     mount, message = UNUSABLE[case]
     kubelet.until_served()
     seen = kubelet.seen()
@@ -155,7 +157,7 @@ def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
     how = [str(source) if each == "SOURCE" else each for each in mount]
     subprocess.run(["mount", *how, kubelet.directory], check=True)
     source.rmdir()
-    until(lambda: any(message in line["reason"] for line in logged(driver, "registration.waiting")))
+    until(lambda: any(message in line["error"] for line in logged(driver, "registration.waiting")))
     count = len(logged(driver, "registration.waiting"))
     time.sleep(6 * INTERVAL)
     assert len(logged(driver, "registration.waiting")) == count
@@ -164,8 +166,8 @@ def test_an_unusable_directory_is_told_once_and_used_when_it_can_be(
     kubelet.until_served(other_than=seen)
 
 
-def test_what_a_killed_driver_left_is_replaced(driver: Driver, kubelet: Kubelet) -> None:
-    """The public socket and one that was about to become it."""
+def test_the_sockets_of_a_killed_driver_are_replaced(driver: Driver, kubelet: Kubelet) -> None:
+    """The public socket, and a private one that did not get the public name yet."""
     kubelet.until_served()
     driver.end(signal.SIGKILL)
     stale = kubelet.seen()
@@ -179,10 +181,10 @@ def test_what_a_killed_driver_left_is_replaced(driver: Driver, kubelet: Kubelet)
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_a_stopped_driver_leaves_no_socket_and_takes_kubelets_first(
+def test_a_stopped_driver_leaves_no_socket_and_removes_kubelets_first(
     driver: Driver, kubelet: Kubelet, *, registered: bool
 ) -> None:
-    """So that kubelet never dials a driver that it could find but not use; also while it waits after a refusal."""
+    """So kubelet never finds a driver that does not serve any more; also during a pause after a refusal."""
     kubelet.until_served()
     kubelet.notify_status(registered=registered)
     assert driver._process is not None
@@ -198,7 +200,7 @@ def test_a_stopped_driver_leaves_no_socket_and_takes_kubelets_first(
 def test_a_second_driver_on_one_node_is_refused_and_the_first_stays(
     driver: Driver, kubelet: Kubelet, tmp_path: Path
 ) -> None:
-    """Whatever its own socket is called: kubelet would refuse it, and it would look healthy."""
+    """Also with another socket path: kubelet would refuse it, and it would appear healthy."""
     kubelet.until_served()
     seen = kubelet.seen()
     argv = [f"--endpoint=unix://{tmp_path}/other/csi.sock", "--node-id=n", f"--pool={driver.pool}", *kubelet.flags]
@@ -215,18 +217,18 @@ def test_a_second_driver_on_one_node_is_refused_and_the_first_stays(
 
 @pytest.fixture
 def other_socket(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
-    """Somebody else's living socket where the driver's was."""
+    """The socket of another running process in place of the driver's."""
     kubelet.until_served()
-    with listening(kubelet.directory / "rival") as found:
-        (kubelet.directory / "rival").replace(kubelet.socket)
+    with listening(kubelet.directory / "other") as found:
+        (kubelet.directory / "other").replace(kubelet.socket)
         until(lambda: bool(logged(driver, "registration.waiting")))
         yield found
 
 
-def test_a_living_drivers_socket_is_waited_for_and_never_removed(
+def test_the_socket_of_another_running_driver_is_never_removed(
     driver: Driver, kubelet: Kubelet, other_socket: socket.socket
 ) -> None:
-    """A driver that serves mounts is not ended by a newcomer; when that goes, its place is taken."""
+    """The driver serves on and waits; when the other socket is closed, it creates its own."""
     other = kubelet.seen()
     time.sleep(6 * INTERVAL)
     assert kubelet.seen() == other
@@ -236,28 +238,30 @@ def test_a_living_drivers_socket_is_waited_for_and_never_removed(
     kubelet.until_served(other_than=other)
 
 
-@pytest.mark.usefixtures("rival")
-def test_a_stopping_driver_leaves_a_living_drivers_socket(driver: Driver, kubelet: Kubelet) -> None:
-    """GRPC by itself would remove it."""
+@pytest.mark.usefixtures("other_socket")
+def test_a_stopping_driver_does_not_remove_the_socket_of_another_running_driver(
+    driver: Driver, kubelet: Kubelet
+) -> None:
+    """The gRPC server would remove it by default."""
     other = kubelet.seen()
     assert driver.end() == 0
     assert kubelet.seen() == other
 
 
 @pytest.mark.parametrize("authority", ["localhost", "csi.mooring.dev", "%2Fvar%2Flib%2Fkubelet%2Freg.sock"])
-def test_any_authority_will_do(driver: Driver, kubelet: Kubelet, authority: str) -> None:
-    """Dialers of unix sockets make one up."""
+def test_any_authority_is_accepted(driver: Driver, kubelet: Kubelet, authority: str) -> None:
+    """Clients of unix sockets send an arbitrary one."""
     assert driver.pid
     kubelet.until_served()
     assert kubelet.info(authority=authority).name == "csi.mooring.dev"
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    # case: (flags, part of the sentence)
+    # case: (flags, part of the message)
     "no socket path": (("--kubelet-registration-dir=/r",), "--kubelet-socket-path"),
     "no directory": (("--kubelet-socket-path=/k/csi.sock",), "--kubelet-registration-dir"),
     "relative directory": (("--kubelet-registration-dir=r", "--kubelet-socket-path=/k/csi.sock"), "not an absolute path"),
-    "no room for a name": ((f"--kubelet-registration-dir=/{'r' * 76}", "--kubelet-socket-path=/k/csi.sock"), "room for 76 bytes"),
+    "too long for a socket name": ((f"--kubelet-registration-dir=/{'r' * 76}", "--kubelet-socket-path=/k/csi.sock"), "at most 76 bytes"),
     "relative socket path": (("--kubelet-registration-dir=/r", "--kubelet-socket-path=k/csi.sock"), "csi.sock"),
     "not a unix socket": (("--kubelet-registration-dir=/r", "--kubelet-socket-path=tcp://k/csi.sock"), "unix:///path"),
     "no interval": (("--kubelet-check-interval=0",), "not in the range"),
@@ -265,8 +269,8 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_flags_are_refused_with_one_sentence(tmp_path: Path, case: str) -> None:
-    """Exit code 2, before anything is made."""
+def test_bad_flags_are_refused_with_one_line(tmp_path: Path, case: str) -> None:
+    """Exit code 2, before any file is created."""
     flags, message = BAD[case]
     argv = [f"--endpoint=unix://{tmp_path}/csi.sock", "--node-id=n", f"--pool={tmp_path}/pool", *flags]
     done = subprocess.run([sys.executable, "-m", "csi", *argv], capture_output=True, text=True, cwd=ROOT, check=False)

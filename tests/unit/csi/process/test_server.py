@@ -1,4 +1,4 @@
-"""The driver as a process: how it starts, what it weighs, what it survives."""
+"""The driver as a process: its start, its memory, and crashes."""
 
 import os
 import random
@@ -25,7 +25,7 @@ POOL_INIT = ("pool-init", "POOL", "--name", "p")
 GOOD = ("--endpoint", "unix://DIR/csi.sock", "--node-id", "n", "--pool", "POOL")
 
 BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
-    # case: (arguments, exit code, part of the sentence)
+    # case: (arguments, exit code, part of the message)
     "unknown flag": (("--frob",), 2, "No such option"),
     "no endpoint": (("--node-id", "n", "--pool", "POOL"), 2, "--endpoint"),
     "no node": (("--endpoint", "unix://DIR/csi.sock", "--pool", "POOL"), 2, "--node-id"),
@@ -34,15 +34,15 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "socket path too long": (("--endpoint", f"unix:///{'x' * 120}.sock", "--node-id", "n", "--pool", "POOL"), 2, "107 bytes"),
     "workers out of range": ((*GOOD, "--workers", "0"), 2, "not in the range"),
     "pool missing": (GOOD, 78, "is not a pool; make one with: mooring pool init"),
-    "socket directory not there to be made": (("--endpoint", "unix:///proc/x/csi.sock", "--node-id", "n", "--pool", "POOL"), 78, "socket's directory"),
-    "pool to make is not there": ((*POOL_INIT, "--no-create"), 78, "does not exist; mount the disk there, correct the path, or say --create"),
-    "capacity is no size": ((*POOL_INIT, "--capacity", "lots"), 2, "500Mi"),
+    "socket directory cannot be created": (("--endpoint", "unix:///proc/x/csi.sock", "--node-id", "n", "--pool", "POOL"), 78, "socket's directory"),
+    "directory of the new pool is missing": ((*POOL_INIT, "--no-create"), 78, "does not exist; mount the disk there, correct the path, or say --create"),
+    "capacity is not a size": ((*POOL_INIT, "--capacity", "lots"), 2, "500Mi"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_start_ends_with_its_code_and_one_sentence(tmp_path: Path, case: str) -> None:
-    """2 for flags, 78 for the environment; never a traceback."""
+def test_a_bad_start_ends_with_its_exit_code_and_one_line(tmp_path: Path, case: str) -> None:
+    """Exit code 2 for flags, 78 for the environment; never a traceback."""
     arguments, code, message = BAD[case]
     filled = [each.replace("POOL", str(tmp_path / "pool")).replace("DIR", str(tmp_path)) for each in arguments]
     done = subprocess.run([sys.executable, "-m", "csi", *filled], capture_output=True, text=True, cwd=ROOT, check=False)
@@ -54,7 +54,7 @@ def test_a_bad_start_ends_with_its_code_and_one_sentence(tmp_path: Path, case: s
 
 
 def test_a_second_driver_on_one_socket_is_refused_and_a_stale_socket_is_not(driver: Driver) -> None:
-    """A living one answers; what a killed one left is removed."""
+    """A running driver accepts connections; the socket of a killed one is removed."""
     argv = [
         sys.executable,
         "-m",
@@ -72,8 +72,8 @@ def test_a_second_driver_on_one_socket_is_refused_and_a_stale_socket_is_not(driv
     assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
 
 
-def test_it_ends_with_its_parent(tmp_path: Path) -> None:
-    """When the other end of the lifeline closes, however the parent ended."""
+def test_the_driver_ends_with_its_parent(tmp_path: Path) -> None:
+    """It ends when the other end of the lifeline closes, for any end of the parent."""
     (tmp_path / "pool").mkdir()
     reads, writes = os.pipe()
     argv = [
@@ -96,8 +96,8 @@ def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     assert process.wait(SECONDS) == 0
 
 
-def test_it_stays_small_and_knows_nothing_of_kubernetes(driver: Driver) -> None:
-    """Under 60 MiB resident when idle, with none of the control plane's libraries."""
+def test_the_driver_stays_small_and_loads_no_library_of_the_control_plane(driver: Driver) -> None:
+    """Under 60 MiB resident when idle."""
     status = Path(f"/proc/{driver.pid}/status").read_text(encoding="utf-8")
     resident = int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
     code = (
@@ -110,16 +110,16 @@ def test_it_stays_small_and_knows_nothing_of_kubernetes(driver: Driver) -> None:
     assert loaded.strip() == "[]"
 
 
-def test_the_socket_is_for_its_owner_alone(driver: Driver) -> None:
-    """Whoever can speak to it can delete volumes."""
+def test_only_its_owner_can_use_the_socket(driver: Driver) -> None:
+    """A client of the socket can delete volumes."""
     assert (driver.home / "csi.sock").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.needs("root", "loop")
 @pytest.mark.parametrize("backend", ["directory", "loop"])
 @pytest.mark.timeout(600)
-def test_kill_9_at_any_moment_and_a_retry_converges(tmp_path: Path, backend: str) -> None:
-    """I5: what was acknowledged is there, what was interrupted is finished by the retry; I6: at the end nothing is left."""
+def test_a_retry_after_sigkill_at_any_moment_converges(tmp_path: Path, backend: str) -> None:
+    """I5: acknowledged results last, and the retry finishes interrupted calls; I6: at the end nothing is left."""
     rng = random.Random(f"{SEED} {backend}")  # noqa: S311 # to be repeated
     with running(tmp_path) as driver:
         for number in range(times(3)):
@@ -133,7 +133,7 @@ def test_kill_9_at_any_moment_and_a_retry_converges(tmp_path: Path, backend: str
 
 
 def _retried(driver: Driver, step: str, name: str, handle: str, backend: str, rng: random.Random) -> str:
-    """Kill the driver somewhere in the step, start it again, and do the step to its end."""
+    """Kill the driver during the step, start it again, and complete the step."""
     killer = threading.Timer(rng.random() * 0.03, os.kill, (driver.pid, signal.SIGKILL))
     killer.start()
     while True:
@@ -151,7 +151,7 @@ def _retried(driver: Driver, step: str, name: str, handle: str, backend: str, rn
 
 
 def _repeat(driver: Driver, step: str, name: str, handle: str, backend: str) -> str:
-    """The same once more, on a living driver: acknowledged means that it is so."""
+    """Repeat the step on a running driver: it was acknowledged, so it must succeed."""
     while True:
         try:
             return _step(driver, step, name, handle, backend)

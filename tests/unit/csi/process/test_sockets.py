@@ -1,4 +1,4 @@
-"""Whose socket may be removed."""
+"""Sockets that may be removed."""
 
 import socket
 from pathlib import Path
@@ -9,8 +9,8 @@ from csi.process.sockets import is_served
 from tests.unit.csi.services.kubelet import create_stale_socket, listening
 
 
-def test_what_nobody_listens_on_is_not_served(tmp_path: Path) -> None:
-    """Nothing, a dead process's socket, a file, nothing below a file."""
+def test_a_path_without_a_listener_is_not_served(tmp_path: Path) -> None:
+    """A missing path, a dead process's socket, a file, a path below a file."""
     create_stale_socket(tmp_path / "dead.sock")
     (tmp_path / "file").touch()
 
@@ -19,8 +19,8 @@ def test_what_nobody_listens_on_is_not_served(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("waiting", [0, 32])
-def test_a_living_process_is_served_however_busy(tmp_path: Path, waiting: int) -> None:
-    """A stopped one, with more callers waiting than it has room for, counts as living."""
+def test_a_running_process_serves_its_socket_even_when_busy(tmp_path: Path, waiting: int) -> None:
+    """Also one that is stopped, with more waiting callers than its queue can have."""
     queue = [socket.socket(socket.AF_UNIX) for _ in range(waiting)]
     with listening(tmp_path / "s.sock"):
         for caller in queue:

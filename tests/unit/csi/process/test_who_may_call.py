@@ -1,4 +1,4 @@
-"""The driver on the network: the controller's certificate opens it, and nothing else does."""
+"""The driver's network endpoint accepts only the controller's certificate."""
 
 import datetime as dt
 import socket
@@ -37,7 +37,7 @@ OK, UNAVAILABLE = grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE
 
 @dataclass
 class _NetworkDriver:
-    """A driver on the network, and what it trusts."""
+    """A driver with a network endpoint, and the authority that it trusts."""
 
     driver: Driver
     port: int
@@ -55,7 +55,7 @@ class _NetworkDriver:
 
 @pytest.fixture
 def network_driver(tmp_path: Path) -> Iterator[_NetworkDriver]:
-    """A driver process that listens on the network, too."""
+    """A driver process that also listens on the network."""
     port, trusts = free_port(), authority()
     ca, keys = tmp_path / "ca.crt", tmp_path / "keys"
     ca.write_text(bundle([trusts]), encoding="ascii")
@@ -69,8 +69,8 @@ def network_driver(tmp_path: Path) -> Iterator[_NetworkDriver]:
         assert 0 == driver.end()
 
 
-def test_the_controller_is_let_in_and_nobody_else(network_driver: _NetworkDriver) -> None:
-    """Another authority, an expired certificate, another role of the right authority, or no certificate: all refused."""
+def test_only_the_controller_is_accepted(network_driver: _NetworkDriver) -> None:
+    """Another authority, an expired certificate, another role of the right authority, or no certificate is refused."""
     others = authority()
     expired = controller(network_driver.trusts, now=NOW - dt.timedelta(days=2))
     assert OK is network_driver.answer(controller(network_driver.trusts))
@@ -84,8 +84,8 @@ def test_the_controller_is_let_in_and_nobody_else(network_driver: _NetworkDriver
     assert OK is network_driver.answer(controller(network_driver.trusts))
 
 
-def test_the_node_service_is_not_there(network_driver: _NetworkDriver) -> None:
-    """Mounting is kubelet's business, even for the controller."""
+def test_the_node_service_is_not_served(network_driver: _NetworkDriver) -> None:
+    """Not even for the controller: only kubelet mounts volumes."""
     with channel(network_driver.port, controller(network_driver.trusts), network_driver.certificate) as opened:
         node = csi_pb2_grpc.NodeStub(opened)
         with pytest.raises(grpc.RpcError) as refused:
@@ -96,8 +96,8 @@ def test_the_node_service_is_not_there(network_driver: _NetworkDriver) -> None:
         assert grpc.StatusCode.UNIMPLEMENTED is refused.value.code()
 
 
-def test_an_authority_is_replaced_while_everything_runs(network_driver: _NetworkDriver) -> None:
-    """Told of two, the driver takes both; told of the new one alone, the former's certificate opens nothing."""
+def test_an_authority_is_replaced_without_a_restart(network_driver: _NetworkDriver) -> None:
+    """With two authorities in the file both are trusted; with only the new one the old certificate is refused."""
     following = authority()
     network_driver.ca.write_text(bundle([network_driver.trusts, following]), encoding="ascii")
     assert OK is network_driver.answer(controller(following))
@@ -108,7 +108,7 @@ def test_an_authority_is_replaced_while_everything_runs(network_driver: _Network
 
 
 def test_a_damaged_authority_file_changes_nothing(network_driver: _NetworkDriver) -> None:
-    """It may be half written; what was trusted is trusted until something else can be read."""
+    """It may be half written; the trusted authorities stay until the file can be read."""
     network_driver.ca.write_text("nonsense", encoding="ascii")
     assert OK is network_driver.answer(controller(network_driver.trusts))
     network_driver.ca.unlink()
@@ -117,7 +117,7 @@ def test_a_damaged_authority_file_changes_nothing(network_driver: _NetworkDriver
 
 
 def test_the_key_outlives_the_process(network_driver: _NetworkDriver) -> None:
-    """The controller knows the driver by it."""
+    """The controller identifies the driver by it."""
     before = spki(network_driver.certificate)
     assert 0 == network_driver.driver.end()
     network_driver.certificate.unlink()
@@ -127,8 +127,8 @@ def test_the_key_outlives_the_process(network_driver: _NetworkDriver) -> None:
     assert 0o600 == (network_driver.keys / "driver.key").stat().st_mode & 0o777
 
 
-def test_a_smaller_driver_than_60_mib(network_driver: _NetworkDriver) -> None:
-    """With connections over TLS; the library that makes keys stays out of it."""
+def test_a_driver_with_tls_needs_less_than_60_mib(network_driver: _NetworkDriver) -> None:
+    """The library that creates keys is not loaded."""
     for _ in range(20):
         assert OK is network_driver.answer(controller(network_driver.trusts))
     status = Path(f"/proc/{network_driver.driver.pid}/status").read_text(encoding="ascii")
@@ -137,8 +137,8 @@ def test_a_smaller_driver_than_60_mib(network_driver: _NetworkDriver) -> None:
     assert "cryptography" not in Path(f"/proc/{network_driver.driver.pid}/maps").read_text(encoding="utf-8")
 
 
-async def test_the_controller_sees_the_key_before_it_shows_itself(network_driver: _NetworkDriver) -> None:
-    """That is how a key is pinned."""
+async def test_the_controller_can_read_the_key_without_a_client_certificate(network_driver: _NetworkDriver) -> None:
+    """A key is pinned that way."""
     certificate = await shown_by("127.0.0.1", network_driver.port)
     assert certificate == ssl.PEM_cert_to_DER_cert(network_driver.certificate.read_text(encoding="ascii"))
     assert fingerprint(certificate).startswith("sha256:")
@@ -151,8 +151,8 @@ def _start(tmp_path: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_flags_that_go_together(tmp_path: Path) -> None:
-    """Exit 2 and one sentence when one is missing, or the address is none."""
+def test_the_network_flags_need_each_other(tmp_path: Path) -> None:
+    """Exit code 2 and one line when one is missing, or the address is invalid."""
     done = _start(tmp_path, "--network-endpoint=127.0.0.1:1")
     assert 2 == done.returncode
     assert "--network-endpoint, --controller-ca and --key-dir go together" in done.stderr
@@ -161,8 +161,8 @@ def test_flags_that_go_together(tmp_path: Path) -> None:
         assert (2, True) == (done.returncode, "is not of the form HOST:PORT" in done.stderr), address
 
 
-def test_an_environment_that_cannot_be_used(tmp_path: Path) -> None:
-    """Exit 78, one sentence with the next step, no traceback, and nothing served: no authority, a damaged key, a taken port."""
+def test_an_unusable_environment_ends_the_driver_before_it_serves(tmp_path: Path) -> None:
+    """Exit code 78 and one line with the next step, no traceback: no authority, a damaged key, a port in use."""
     ca, keys, port = tmp_path / "ca.crt", tmp_path / "keys", free_port()
     flags = (f"--network-endpoint=127.0.0.1:{port}", f"--controller-ca={ca}", f"--key-dir={keys}")
     done = _start(tmp_path, *flags)
@@ -173,7 +173,7 @@ def test_an_environment_that_cannot_be_used(tmp_path: Path) -> None:
     ca.write_text(bundle([authority()]), encoding="ascii")
     (keys / "driver.key").write_text("damaged", encoding="ascii")
     done = _start(tmp_path, *flags)
-    assert (78, True) == (done.returncode, "driver.key is no key of this driver" in done.stderr), done.stderr
+    assert (78, True) == (done.returncode, "driver.key is not a key of this driver" in done.stderr), done.stderr
     assert "mooring-driver-keys" in done.stderr
     assert "Traceback" not in done.stderr
     (keys / "driver.key").unlink()
