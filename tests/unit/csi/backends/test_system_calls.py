@@ -34,7 +34,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.needs("root", "loop")
 @pytest.mark.parametrize(
-    ("backend", "shape", "making"),
+    ("backend", "shape", "programs"),
     [
         (Loop(), Shape("p.v", 16 * MIB, "mount", "ext4", UUID, "thin", enforced=True), ["mkfs.ext4"]),
         (Loop(), Shape("p.v", 16 * MIB, "mount", "ext4", UUID, "thick", enforced=True), ["mkfs.ext4"]),

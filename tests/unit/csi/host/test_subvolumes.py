@@ -84,7 +84,7 @@ def test_disabled_quotas_are_reported(tmp_path: Path) -> None:
         os.close(descriptor)
 
 
-@pytest.mark.parametrize("answer", [errno.EINVAL, errno.EPERM, errno.ENOTTY, errno.EROFS, 0])
+@pytest.mark.parametrize("result", [errno.EINVAL, errno.EPERM, errno.ENOTTY, errno.EROFS, 0])
 def test_without_simple_quotas_nothing_is_enforced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, result: int
 ) -> None:

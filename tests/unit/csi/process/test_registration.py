@@ -103,7 +103,7 @@ DISTURBANCES: dict[str, Callable[[Kubelet], None]] = {
 }
 
 
-@pytest.mark.parametrize("harm", DISTURBANCES)
+@pytest.mark.parametrize("disturbance", DISTURBANCES)
 def test_a_removed_or_replaced_socket_is_created_again(driver: Driver, kubelet: Kubelet, disturbance: str) -> None:
     """The next check detects it, each time."""
     for _ in range(2):

@@ -120,7 +120,7 @@ def test_only_its_owner_can_use_the_socket(driver: Driver) -> None:
 @pytest.mark.timeout(600)
 def test_a_retry_after_sigkill_at_any_moment_converges(tmp_path: Path, backend: str) -> None:
     """I5: acknowledged results last, and the retry finishes interrupted calls; I6: at the end nothing is left."""
-    rng = random.Random(f"{SEED} {backend}")  # noqa: S311 # to be repeated
+    rng = random.Random(f"{SEED} {backend}")  # noqa: S311 # repeatable
     with running(tmp_path) as driver:
         for number in range(times(3)):
             handle = ""

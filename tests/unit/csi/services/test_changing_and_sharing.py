@@ -85,7 +85,7 @@ def test_mount_flags_are_taken_by_the_filesystem_or_refused(tmp_path: Path, kind
 
 
 @pytest.mark.parametrize(
-    ("options", "shows"),
+    ("options", "expected"),
     [("-i 65536 -m 2", "Inode size"), ("-b 1024", "Block size:               1024")],
 )
 @pytest.mark.needs("root", "loop")
@@ -99,7 +99,7 @@ def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, expe
 
 
 @pytest.mark.parametrize(
-    ("fs_type", "options", "said"),
+    ("fs_type", "options", "expected"),
     [
         ("ext4", ["-d", "/etc"], "-d is not an option"),
         ("ext4", ["-O", "^has_journal"], ""),

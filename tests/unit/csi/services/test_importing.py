@@ -138,7 +138,7 @@ def _taken(driver: Driver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "item", "size", "code", "said"),
+    ("prepare", "item", "size", "code", "expected"),
     [
         (_folder, "old", MIB, "NOT_FOUND", "no old to import"),
         (_folder, "../volumes", MIB, "INVALID_ARGUMENT", "is no name of something"),
