@@ -1,4 +1,4 @@
-"""A real driver process, spoken to over its socket."""
+"""A real driver process and a client of its socket."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ SECONDS = 30
 
 
 class Driver:
-    """Starts, stops and kills; its stubs raise grpc.RpcError."""
+    """A driver that tests start, stop and kill; its stubs raise grpc.RpcError."""
 
     def __init__(self, home: Path, *flags: str, wrapper: Sequence[str] = ()) -> None:
         self.home = home
@@ -34,12 +34,12 @@ class Driver:
 
     @property
     def pid(self) -> int:
-        """Of the running process."""
+        """The id of the running process."""
         assert self._process is not None
         return self._process.pid
 
     def start(self) -> None:
-        """Returns when it serves."""
+        """Start the driver; return when it serves."""
         argv = [*self._wrapper, sys.executable, "-m", "csi", f"--endpoint=unix://{self.home}/csi.sock", "--node-id=n"]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -48,7 +48,7 @@ class Driver:
         self.connect()
 
     def connect(self) -> None:
-        """Returns when it serves, whoever started it."""
+        """Connect to a driver that is already started; return when it serves."""
         options = [("grpc.initial_reconnect_backoff_ms", 20), ("grpc.max_reconnect_backoff_ms", 50)]
         self._channel = grpc.insecure_channel(f"unix://{self.home}/csi.sock", options=options)
         grpc.channel_ready_future(self._channel).result(SECONDS)
@@ -58,7 +58,7 @@ class Driver:
         self.inventory = inventory_pb2_grpc.InventoryStub(self._channel)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """By a signal; its exit code."""
+        """Send a signal; return the exit code."""
         assert self._process is not None
         assert self._channel is not None
         self._channel.close()
@@ -76,7 +76,7 @@ class Driver:
         more: Mapping[str, str] | None = None,
         **parameters: str,
     ) -> csi_pb2.Volume:
-        """A volume."""
+        """Create a volume."""
         request = csi_pb2.CreateVolumeRequest(
             name=name,
             capacity_range=csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit),
@@ -86,7 +86,7 @@ class Driver:
         return self.controller.CreateVolume(request, timeout=SECONDS).volume
 
     def stage(self, handle: str, *, use: csi_pb2.VolumeCapability | None = None) -> Path:
-        """At a directory of its own."""
+        """Stage the volume at a directory for it; return the path."""
         staging = self.home / f"staging-{handle.partition('.')[2]}"
         staging.mkdir(exist_ok=True)
         self.node.NodeStageVolume(
@@ -106,7 +106,7 @@ class Driver:
         read_only: bool = False,
         use: csi_pb2.VolumeCapability | None = None,
     ) -> Path:
-        """Below the driver's home."""
+        """Publish the volume below the driver's directory; return the path."""
         path = self.home / f"{target}-{handle.partition('.')[2]}"
         staging = self.home / f"staging-{handle.partition('.')[2]}"
         self.node.NodePublishVolume(
@@ -122,61 +122,61 @@ class Driver:
         return path
 
     def unpublish(self, handle: str, path: Path) -> None:
-        """Take it away again."""
+        """Unpublish the volume."""
         request = csi_pb2.NodeUnpublishVolumeRequest(volume_id=handle, target_path=str(path))
         self.node.NodeUnpublishVolume(request, timeout=SECONDS)
 
     def unstage(self, handle: str) -> None:
-        """As above."""
+        """Unstage the volume."""
         staging = self.home / f"staging-{handle.partition('.')[2]}"
         request = csi_pb2.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=str(staging))
         self.node.NodeUnstageVolume(request, timeout=SECONDS)
 
     def expand(self, handle: str, size: int, *, limit: int = 0) -> csi_pb2.ControllerExpandVolumeResponse:
-        """The controller's side."""
+        """Call ControllerExpandVolume."""
         capacity = csi_pb2.CapacityRange(required_bytes=size, limit_bytes=limit)
         request = csi_pb2.ControllerExpandVolumeRequest(volume_id=handle, capacity_range=capacity)
         return self.controller.ControllerExpandVolume(request, timeout=SECONDS)
 
     def node_expand(self, handle: str, path: Path) -> int:
-        """The node's side; the size afterwards."""
+        """Call NodeExpandVolume; return the size afterwards."""
         request = csi_pb2.NodeExpandVolumeRequest(volume_id=handle, volume_path=str(path))
         return self.node.NodeExpandVolume(request, timeout=SECONDS).capacity_bytes
 
     def stats(self, handle: str, path: Path) -> dict[str, csi_pb2.VolumeUsage]:
-        """Usage by unit."""
+        """Return the usage by unit."""
         request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=str(path))
         answer = self.node.NodeGetVolumeStats(request, timeout=SECONDS)
         return {csi_pb2.VolumeUsage.Unit.Name(each.unit): each for each in answer.usage}
 
     def health(self, handle: str) -> dict[str, str]:
-        """What is wrong with a volume: CSI's word by reason."""
+        """Return the health issues of a volume: CSI's status by reason."""
         request = csi_pb2.ControllerGetVolumeHealthRequest(volume_id=handle)
         answer = self.controller.ControllerGetVolumeHealth(request, timeout=SECONDS).volume_health
         assert answer.volume_id == handle
         return {each.reason: csi_pb2.VolumeHealthErrorType.Name(each.status) for each in answer.health_statuses}
 
     def delete(self, handle: str) -> None:
-        """Into the trash."""
+        """Move the volume to the trash."""
         self.controller.DeleteVolume(csi_pb2.DeleteVolumeRequest(volume_id=handle), timeout=SECONDS)
 
 
 def capability(
     mode: Any = Mode.SINGLE_NODE_WRITER, *, fs_type: str = "", flags: Sequence[str] = (), group: str = ""
 ) -> csi_pb2.VolumeCapability:
-    """Mounted."""
+    """Return a capability of a mounted volume."""
     mount = Capability.MountVolume(fs_type=fs_type, mount_flags=flags, volume_mount_group=group)
     return Capability(mount=mount, access_mode=Capability.AccessMode(mode=mode))
 
 
 def raw(mode: Any = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
-    """Not mounted."""
+    """Return a capability of a raw block volume."""
     return Capability(block=Capability.BlockVolume(), access_mode=Capability.AccessMode(mode=mode))
 
 
 @contextlib.contextmanager
 def running(home: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[Driver]:
-    """A driver, and at the end nothing of it: mounts of a test that failed are taken away, deepest first."""
+    """Run a driver; at the end stop it and unmount what a failed test left mounted, deepest first."""
     driver = Driver(home, *flags, wrapper=wrapper)
     driver.start()
     try:
@@ -191,7 +191,7 @@ def running(home: Path, *flags: str, wrapper: Sequence[str] = ()) -> Iterator[Dr
 
 
 def code(call: Callable[[], object]) -> str:
-    """The name of the gRPC code that a call ends with."""
+    """Return the name of the gRPC code of a call."""
     try:
         call()
     except grpc.RpcError as error:
@@ -200,5 +200,5 @@ def code(call: Callable[[], object]) -> str:
 
 
 def code_of(error: grpc.RpcError) -> str:
-    """The name of its gRPC code."""
+    """Return the name of an error's gRPC code."""
     return str(error.code().name)

@@ -1,4 +1,4 @@
-"""Every kind of volume that the driver makes, each on a disk of its own with the filesystem that it is about."""
+"""Every kind of volume that the driver creates, each on a separate disk with the filesystem under test."""
 
 import contextlib
 import subprocess
@@ -17,7 +17,7 @@ DISK_BYTES = 4 << 30
 
 @dataclass(frozen=True)
 class Kind:
-    """The disk's filesystem, the class's parameters, a size that the kind can have, and how it is used."""
+    """The disk's filesystem, the class's parameters, a possible size, and the capability."""
 
     name: str
     disk: str
@@ -26,7 +26,7 @@ class Kind:
     use: csi_pb2.VolumeCapability = field(default_factory=capability)
 
     def create(self, driver: Driver, name: str = "v", *, size: int = 0, **more: str) -> str:
-        """A volume of this kind; its handle."""
+        """Create a volume of this kind; return its handle."""
         return driver.create(name, size=size or self.size, use=self.use, more=self.parameters | more).volume_id
 
 
@@ -48,7 +48,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
 
 
 def each(*kinds: Kind, needs: dict[str, str] | None = None) -> pytest.MarkDecorator:
-    """Parametrize a test by kinds, each with what it needs of the machine; `needs` is more of that, by the kind's name."""
+    """Parametrize a test by kinds, each with its `needs` marks; `needs` adds one, by the kind's name."""
     return pytest.mark.parametrize(
         "kind", [pytest.param(kind, marks=_needs(kind, needs or {}), id=kind.name) for kind in kinds]
     )
@@ -61,7 +61,7 @@ def _needs(kind: Kind, more: dict[str, str]) -> pytest.MarkDecorator:
 
 @contextlib.contextmanager
 def disk(path: Path, filesystem: str, size: int = DISK_BYTES) -> Iterator[Path]:
-    """A disk of its own mounted at `path`."""
+    """A separate disk mounted at `path`."""
     image = path.with_name(f"{path.name}.disk")
     path.mkdir()
     with image.open("wb") as file:
@@ -76,6 +76,6 @@ def disk(path: Path, filesystem: str, size: int = DISK_BYTES) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def serving(home: Path, kind: Kind, *flags: str, size: int = DISK_BYTES) -> Iterator[Driver]:
-    """A driver on a disk as the kind wants it."""
+    """A driver on a disk with the kind's filesystem."""
     with disk(home / "pool", kind.disk, size), running(home, *flags) as driver:
         yield driver

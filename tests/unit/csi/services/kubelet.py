@@ -1,4 +1,4 @@
-"""A kubelet as far as the driver meets it when it registers: it looks into a directory, dials, asks, tries and judges."""
+"""The part of kubelet that registers drivers: it finds a socket, calls GetInfo and the driver, and reports the result."""
 
 import json
 import socket
@@ -14,11 +14,11 @@ from csi.v1 import csi_pb2, csi_pb2_grpc, registration_pb2, registration_pb2_grp
 from tests.unit.csi.services.driver import SECONDS, Driver
 
 INTERVAL = 0.05
-"""Seconds between the driver's looks, in these tests."""
+"""Seconds between the driver's checks of its socket, in these tests."""
 
 
 class Kubelet:
-    """Its directory, and the one driver that it expects there."""
+    """Kubelet's registration directory, and the driver that is expected there."""
 
     def __init__(self, home: Path) -> None:
         self.directory = home / "registry"
@@ -28,7 +28,7 @@ class Kubelet:
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """For the driver."""
+        """The driver's flags for this kubelet."""
         return (
             f"--kubelet-registration-dir={self.directory}",
             f"--kubelet-socket-path={self.endpoint}",
@@ -37,7 +37,7 @@ class Kubelet:
         )
 
     def seen(self) -> tuple[int, int] | None:
-        """Which socket is there: inode and time, for a filesystem may use an inode again."""
+        """Identify the present socket: inode and time, since a filesystem may reuse an inode."""
         try:
             status = self.socket.lstat()
         except OSError:
@@ -45,24 +45,24 @@ class Kubelet:
         return (status.st_ino, status.st_mtime_ns) if stat.S_ISSOCK(status.st_mode) else None
 
     def until_served(self, *, other_than: tuple[int, int] | None = None) -> None:
-        """Wait for a socket, another than one seen before, that answers GetInfo in kubelet's one second."""
+        """Wait for a socket, other than an earlier one, that responds to GetInfo within kubelet's one second."""
         until(lambda: self.seen() not in (None, other_than))
         assert self.info().name == "csi.mooring.dev"
 
     def info(self, *, authority: str = "localhost") -> registration_pb2.PluginInfo:
-        """What the driver says of itself, on a connection of its own, as kubelet has one for each call."""
+        """Call GetInfo, on a new connection, as kubelet does for each call."""
         with self._dial(self.socket, authority) as channel:
             stub = registration_pb2_grpc.RegistrationStub(channel)
             return stub.GetInfo(registration_pb2.InfoRequest(), timeout=1)
 
     def node_id(self, endpoint: str) -> str:
-        """Try the driver where it said that it is."""
+        """Call NodeGetInfo of the driver at its registered endpoint."""
         with self._dial(Path(endpoint)) as channel:
             stub = csi_pb2_grpc.NodeStub(channel)
             return stub.NodeGetInfo(csi_pb2.NodeGetInfoRequest(), timeout=SECONDS).node_id
 
     def notify_status(self, *, registered: bool, error: str = "") -> None:
-        """Tell the verdict."""
+        """Report the result of the registration to the driver."""
         status = registration_pb2.RegistrationStatus(plugin_registered=registered, error=error)
         with self._dial(self.socket) as channel:
             registration_pb2_grpc.RegistrationStub(channel).NotifyRegistrationStatus(status, timeout=5)
@@ -74,7 +74,7 @@ class Kubelet:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Look again and again; fails when it does not come about."""
+    """Poll until the condition is true; fail after a timeout."""
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert time.monotonic() < deadline
@@ -82,13 +82,13 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def logged(driver: Driver, event: str) -> list[dict[str, Any]]:
-    """The driver's log lines of that event, oldest first."""
+    """Return the driver's log lines of that event, oldest first."""
     lines = driver.log.read_text(encoding="utf-8").splitlines()
     return [line for line in map(json.loads, lines) if line["event"] == event]
 
 
 def listening(path: Path) -> socket.socket:
-    """Another process's living socket."""
+    """Return a listening socket at the path."""
     found = socket.socket(socket.AF_UNIX)
     found.bind(str(path))
     found.listen(8)
@@ -96,5 +96,5 @@ def listening(path: Path) -> socket.socket:
 
 
 def create_stale_socket(path: Path) -> None:
-    """What a killed process leaves."""
+    """Create a socket as a killed process leaves it."""
     listening(path).close()

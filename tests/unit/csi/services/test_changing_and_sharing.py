@@ -1,4 +1,4 @@
-"""What may change while a volume lives, who may use it, and how its filesystem is made."""
+"""Mutable parameters of a volume, sharing, and the options of its filesystem."""
 
 import subprocess
 from pathlib import Path
@@ -23,8 +23,8 @@ def _mutable(driver: Driver) -> object:
     return msgspec.json.decode(manifest.read_bytes())["mutable_parameters"]
 
 
-def test_only_known_parameters_change_and_a_wrong_one_changes_none(driver: Driver) -> None:
-    """An absent key stays as it was; an empty map is fine; the change outlives the driver and reaches the trash."""
+def test_only_known_parameters_change_and_an_invalid_one_changes_none(driver: Driver) -> None:
+    """An absent key keeps its value; an empty map is valid; the change is durable and applies to the trash."""
     handle = driver.create().volume_id
 
     assert _modify(driver, handle, trashRetention="2h") == "OK"
@@ -45,8 +45,8 @@ def _all_trash() -> inventory_pb2.ListTrashRequest:
     return inventory_pb2.ListTrashRequest()
 
 
-def test_mutable_parameters_at_creation_win_over_the_classs(driver: Driver) -> None:
-    """And do not make a repeated creation another one."""
+def test_mutable_parameters_at_creation_override_those_of_the_class(driver: Driver) -> None:
+    """A repeated creation with them returns the same volume."""
     request = csi_pb2.CreateVolumeRequest(
         name="v",
         volume_capabilities=[capability()],
@@ -60,7 +60,7 @@ def test_mutable_parameters_at_creation_win_over_the_classs(driver: Driver) -> N
 
 
 def test_fs_groups_are_left_to_kubelet(driver: Driver) -> None:
-    """Kubelet keeps to fsGroupChangePolicy, and tells it no driver: so the driver does not offer to do it."""
+    """Kubelet applies fsGroupChangePolicy and does not pass it to drivers, so the driver does not offer VOLUME_MOUNT_GROUP."""
     answer = driver.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=SECONDS)
     kind = csi_pb2.NodeServiceCapability.RPC
 
@@ -68,7 +68,7 @@ def test_fs_groups_are_left_to_kubelet(driver: Driver) -> None:
 
 
 @each(EXT4)
-def test_mount_flags_are_taken_by_the_filesystem_or_refused(tmp_path: Path, kind: Kind) -> None:
+def test_mount_flags_are_applied_or_refused(tmp_path: Path, kind: Kind) -> None:
     """A flag that no filesystem knows is an error that names it; nothing stays mounted."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
@@ -89,8 +89,8 @@ def test_mount_flags_are_taken_by_the_filesystem_or_refused(tmp_path: Path, kind
     [("-i 65536 -m 2", "Inode size"), ("-b 1024", "Block size:               1024")],
 )
 @pytest.mark.needs("root", "loop")
-def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, expected: str) -> None:
-    """As the class says."""
+def test_options_of_mkfs_are_applied(driver: Driver, options: str, expected: str) -> None:
+    """They are parameters of the class."""
     driver.create(size=64 * MIB, backend="loop", mkfsOptions=options)
     image = driver.pool / "volumes/v/image"
     found = subprocess.run(["dumpe2fs", "-h", str(image)], check=True, capture_output=True, text=True)
@@ -118,15 +118,15 @@ def test_options_of_mkfs_shape_the_filesystem(driver: Driver, options: str, expe
     ],
 )
 def test_no_option_of_mkfs_can_name_a_file(fs_type: str, options: list[str], expected: str) -> None:
-    """The programs run as root: a class may shape a filesystem, not read or write the node's files."""
+    """The programs run as root: a class may set options of a filesystem, not read or write the node's files."""
     found = refused_option(fs_type, options)
 
     assert (expected in found) if expected else (found == "")
 
 
 @each(XFS, BTRFS)
-def test_other_filesystems_take_options_too(tmp_path: Path, kind: Kind) -> None:
-    """And stage afterwards."""
+def test_options_of_mkfs_are_applied_to_other_filesystems_too(tmp_path: Path, kind: Kind) -> None:
+    """The volume can be staged afterwards."""
     options = {"loop/xfs": "-i size=1024", "loop/btrfs": "-n 4096 -m single"}[kind.name]
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver, mkfsOptions=options)
@@ -136,7 +136,7 @@ def test_other_filesystems_take_options_too(tmp_path: Path, kind: Kind) -> None:
 
 @pytest.mark.needs("root")
 def test_a_name_of_128_bytes_is_a_volume_like_any_other(driver: Driver) -> None:
-    """Made once however often it is asked for; its handle stays below the limit."""
+    """It is created once for repeated requests, and its handle does not exceed the limit."""
     name = "é" * 64
     volume = driver.create(name)
 

@@ -1,4 +1,4 @@
-"""The code of every refusal, as one table; a refusal always has a sentence and never details."""
+"""The gRPC code of every refusal, as one table; a refusal always has a message and never details."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ CAP = [capability()]
 R = csi_pb2
 
 TABLE: dict[str, tuple[str, str, Any, str, str]] = {
-    # case: (service, method, request, code, part of the sentence)
+    # case: (service, method, request, code, part of the message)
     "create without a name": ("controller", "CreateVolume", R.CreateVolumeRequest(volume_capabilities=CAP), "INVALID_ARGUMENT", "name is missing"),
     "create with a long name": ("controller", "CreateVolume", R.CreateVolumeRequest(name=LONG, volume_capabilities=CAP), "INVALID_ARGUMENT", "128"),
     "create with a control character": ("controller", "CreateVolume", R.CreateVolumeRequest(name="a\x01", volume_capabilities=CAP), "INVALID_ARGUMENT", "control"),
@@ -31,84 +31,84 @@ TABLE: dict[str, tuple[str, str, Any, str, str]] = {
     "create with mutable parameters": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "valid are trashRetention"),
     "create a contradiction": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=2, limit_bytes=1)), "INVALID_ARGUMENT", "more than"),
     "create too much": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 59)), "RESOURCE_EXHAUSTED", "can promise"),
-    "create beyond all measure": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 61)), "OUT_OF_RANGE", "the most is"),
-    "create elsewhere": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, accessibility_requirements=R.TopologyRequirement(requisite=[R.Topology(segments={"topology.mooring.dev/node": "m"})])), "RESOURCE_EXHAUSTED", "wanted on m"),
+    "create beyond the largest size": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, capacity_range=R.CapacityRange(required_bytes=1 << 61)), "OUT_OF_RANGE", "the most is"),
+    "create on another node": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, accessibility_requirements=R.TopologyRequirement(requisite=[R.Topology(segments={"topology.mooring.dev/node": "m"})])), "RESOURCE_EXHAUSTED", "wanted on m"),
     "delete without an id": ("controller", "DeleteVolume", R.DeleteVolumeRequest(), "INVALID_ARGUMENT", "volume_id"),
-    "delete what is not there": ("controller", "DeleteVolume", R.DeleteVolumeRequest(volume_id=GONE), "OK", ""),
+    "delete a missing volume": ("controller", "DeleteVolume", R.DeleteVolumeRequest(volume_id=GONE), "OK", ""),
     "delete a malformed id": ("controller", "DeleteVolume", R.DeleteVolumeRequest(volume_id="../../etc"), "OK", ""),
     "validate without capabilities": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE), "INVALID_ARGUMENT", "capabilities"),
-    "validate what is not there": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=CAP), "NOT_FOUND", "does not exist"),
+    "validate a missing volume": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=CAP), "NOT_FOUND", "does not exist"),
     "list with a bad token": ("controller", "ListVolumes", R.ListVolumesRequest(starting_token="x"), "ABORTED", "first page"),
-    "list less than nothing": ("controller", "ListVolumes", R.ListVolumesRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
-    "get what is not there": ("controller", "ControllerGetVolume", R.ControllerGetVolumeRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
-    "capacity of nothing special": ("controller", "GetCapacity", R.GetCapacityRequest(), "OK", ""),
+    "list with a negative size": ("controller", "ListVolumes", R.ListVolumesRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
+    "get a missing volume": ("controller", "ControllerGetVolume", R.ControllerGetVolumeRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "capacity without parameters": ("controller", "GetCapacity", R.GetCapacityRequest(), "OK", ""),
     "attach": ("controller", "ControllerPublishVolume", R.ControllerPublishVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
     "detach": ("controller", "ControllerUnpublishVolume", R.ControllerUnpublishVolumeRequest(volume_id=GONE), "UNIMPLEMENTED", ""),
     "modify without an id": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(mutable_parameters={"a": "b"}), "INVALID_ARGUMENT", "volume_id"),
-    "modify what is not there": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(volume_id=GONE, mutable_parameters={"a": "b"}), "NOT_FOUND", "does not exist"),
+    "modify a missing volume": ("controller", "ControllerModifyVolume", R.ControllerModifyVolumeRequest(volume_id=GONE, mutable_parameters={"a": "b"}), "NOT_FOUND", "does not exist"),
     "expand without an id": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(capacity_range=R.CapacityRange(required_bytes=1)), "INVALID_ARGUMENT", "volume_id"),
     "expand without a size": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "capacity_range"),
-    "expand what is not there": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(volume_id=GONE, capacity_range=R.CapacityRange(required_bytes=1)), "NOT_FOUND", "does not exist"),
+    "expand a missing volume": ("controller", "ControllerExpandVolume", R.ControllerExpandVolumeRequest(volume_id=GONE, capacity_range=R.CapacityRange(required_bytes=1)), "NOT_FOUND", "does not exist"),
     "health without an id": ("controller", "ControllerGetVolumeHealth", R.ControllerGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
-    "health of what is not there": ("controller", "ControllerGetVolumeHealth", R.ControllerGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "health of a missing volume": ("controller", "ControllerGetVolumeHealth", R.ControllerGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
     "health of all with a bad token": ("controller", "ControllerListVolumeHealth", R.ControllerListVolumeHealthRequest(starting_token="x"), "ABORTED", "first page"),
-    "health of less than nothing": ("controller", "ControllerListVolumeHealth", R.ControllerListVolumeHealthRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
+    "health with a negative size": ("controller", "ControllerListVolumeHealth", R.ControllerListVolumeHealthRequest(max_entries=-1), "INVALID_ARGUMENT", "negative"),
     "snapshot": ("controller", "CreateSnapshot", R.CreateSnapshotRequest(name="s", source_volume_id=GONE), "UNIMPLEMENTED", ""),
-    "snapshots away": ("controller", "DeleteSnapshot", R.DeleteSnapshotRequest(snapshot_id=GONE), "UNIMPLEMENTED", ""),
+    "delete a snapshot": ("controller", "DeleteSnapshot", R.DeleteSnapshotRequest(snapshot_id=GONE), "UNIMPLEMENTED", ""),
     "snapshots": ("controller", "ListSnapshots", R.ListSnapshotsRequest(), "UNIMPLEMENTED", ""),
     "one snapshot": ("controller", "GetSnapshot", R.GetSnapshotRequest(snapshot_id=GONE), "UNIMPLEMENTED", ""),
     "create with options of mkfs for a directory": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, parameters={"mkfsOptions": "-i 1"}), "INVALID_ARGUMENT", "backend loop only"),
     "create with a source": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=CAP, volume_content_source=R.VolumeContentSource()), "INVALID_ARGUMENT", "no source"),
     "create raw and mounted at once": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[*CAP, raw()]), "INVALID_ARGUMENT", "not both"),
     "create for many nodes": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(Mode.MULTI_NODE_MULTI_WRITER)]), "INVALID_ARGUMENT", "one node"),
-    "create with an access mode of the future": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(99)]), "INVALID_ARGUMENT", "access mode 99 is unknown"),
-    "validate an access mode of the future": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=[capability(99)]), "INVALID_ARGUMENT", "access mode 99 is unknown"),
-    "stage with an access mode of the future": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=capability(99)), "INVALID_ARGUMENT", "access mode 99 is unknown"),
+    "create with an unknown access mode": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(99)]), "INVALID_ARGUMENT", "access mode 99 is unknown"),
+    "validate an unknown access mode": ("controller", "ValidateVolumeCapabilities", R.ValidateVolumeCapabilitiesRequest(volume_id=GONE, volume_capabilities=[capability(99)]), "INVALID_ARGUMENT", "access mode 99 is unknown"),
+    "stage with an unknown access mode": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=capability(99)), "INVALID_ARGUMENT", "access mode 99 is unknown"),
     "unpublish from a path with a long name": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE, target_path="/" + "a" * 256), "INVALID_ARGUMENT", "255"),
     "create with a dangerous mount option": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(flags=["errors=panic"])]), "INVALID_ARGUMENT", "'errors=panic' is not possible"),
     "create with a mount group": ("controller", "CreateVolume", R.CreateVolumeRequest(name="v", volume_capabilities=[capability(group="4711")]), "INVALID_ARGUMENT", "volume_mount_group is not supported"),
     "capacity with an unknown parameter": ("controller", "GetCapacity", R.GetCapacityRequest(parameters={"sise": "1"}), "INVALID_ARGUMENT", "valid are"),
     "node health without an id": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(), "INVALID_ARGUMENT", "volume_id"),
-    "node health of what is not there": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "node health of a missing volume": ("node", "NodeGetVolumeHealth", R.NodeGetVolumeHealthRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
     "health of the pools": ("node", "NodeGetStorageHealth", R.NodeGetStorageHealthRequest(), "OK", ""),
-    "take up without an id": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_path="/x"), "INVALID_ARGUMENT", "volume_id"),
-    "take up what is not there": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_id=GONE, volume_path="some/path"), "NOT_FOUND", "does not exist"),
+    "node expand without an id": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_path="/x"), "INVALID_ARGUMENT", "volume_id"),
+    "node expand a missing volume": ("node", "NodeExpandVolume", R.NodeExpandVolumeRequest(volume_id=GONE, volume_path="some/path"), "NOT_FOUND", "does not exist"),
     "publish without an id": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(target_path="/y", volume_capability=CAP[0]), "INVALID_ARGUMENT", "volume_id"),
     "unpublish without a target": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "target_path"),
     "unstage without a path": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE), "INVALID_ARGUMENT", "staging_target_path"),
-    "what can you do": ("identity", "GetPluginCapabilities", R.GetPluginCapabilitiesRequest(), "OK", ""),
-    "what can the controller do": ("controller", "ControllerGetCapabilities", R.ControllerGetCapabilitiesRequest(), "OK", ""),
-    "what can the node do": ("node", "NodeGetCapabilities", R.NodeGetCapabilitiesRequest(), "OK", ""),
+    "capabilities of the plugin": ("identity", "GetPluginCapabilities", R.GetPluginCapabilitiesRequest(), "OK", ""),
+    "capabilities of the controller": ("controller", "ControllerGetCapabilities", R.ControllerGetCapabilitiesRequest(), "OK", ""),
+    "capabilities of the node": ("node", "NodeGetCapabilities", R.NodeGetCapabilitiesRequest(), "OK", ""),
     "pools": ("inventory", "ListPools", inventory_pb2.ListPoolsRequest(), "OK", ""),
     "manifests with a bad token": ("inventory", "ListManifests", inventory_pb2.ListManifestsRequest(page_token="x"), "ABORTED", "first page"),
     "trash with a bad token": ("inventory", "ListTrash", inventory_pb2.ListTrashRequest(page_token="x"), "ABORTED", "first page"),
-    "who are you": ("identity", "GetPluginInfo", R.GetPluginInfoRequest(), "OK", ""),
-    "are you well": ("identity", "Probe", R.ProbeRequest(), "OK", ""),
-    "where are you": ("node", "NodeGetInfo", R.NodeGetInfoRequest(), "OK", ""),
+    "plugin info": ("identity", "GetPluginInfo", R.GetPluginInfoRequest(), "OK", ""),
+    "probe": ("identity", "Probe", R.ProbeRequest(), "OK", ""),
+    "node info": ("node", "NodeGetInfo", R.NodeGetInfoRequest(), "OK", ""),
     "stage without a path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, volume_capability=CAP[0]), "INVALID_ARGUMENT", "staging_target_path"),
     "stage without a capability": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x"), "INVALID_ARGUMENT", "capability"),
     "stage at a relative path": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="x", volume_capability=CAP[0]), "INVALID_ARGUMENT", "absolute"),
-    "stage at a path that steps back": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/a/../b", volume_capability=CAP[0]), "INVALID_ARGUMENT", ".."),
-    "stage what is not there": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
-    "publish what is not there": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(volume_id=GONE, staging_target_path="/x", target_path="/y", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
+    "stage at a path with two dots": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/a/../b", volume_capability=CAP[0]), "INVALID_ARGUMENT", ".."),
+    "stage a missing volume": ("node", "NodeStageVolume", R.NodeStageVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
+    "publish a missing volume": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(volume_id=GONE, staging_target_path="/x", target_path="/y", volume_capability=CAP[0]), "NOT_FOUND", "does not exist"),
     "publish without a target": ("node", "NodePublishVolume", R.NodePublishVolumeRequest(volume_id=GONE, staging_target_path="/x", volume_capability=CAP[0]), "INVALID_ARGUMENT", "target_path"),
-    "unpublish what is not there": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE, target_path="/y"), "NOT_FOUND", "does not exist"),
-    "unstage what is not there": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE, staging_target_path="/y"), "NOT_FOUND", "does not exist"),
+    "unpublish a missing volume": ("node", "NodeUnpublishVolume", R.NodeUnpublishVolumeRequest(volume_id=GONE, target_path="/y"), "NOT_FOUND", "does not exist"),
+    "unstage a missing volume": ("node", "NodeUnstageVolume", R.NodeUnstageVolumeRequest(volume_id=GONE, staging_target_path="/y"), "NOT_FOUND", "does not exist"),
     "stats without a path": ("node", "NodeGetVolumeStats", R.NodeGetVolumeStatsRequest(volume_id=GONE), "INVALID_ARGUMENT", "volume_path"),
     "stats at a relative path": ("node", "NodeGetVolumeStats", R.NodeGetVolumeStatsRequest(volume_id=GONE, volume_path="some/path"), "NOT_FOUND", "not mounted"),
-    "holder of what is not there": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE, holder=inventory_pb2.Holder(labels={"a": "b"})), "NOT_FOUND", "does not exist"),
-    "no holder": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE), "INVALID_ARGUMENT", "labels"),
-    "undelete what is not there": ("inventory", "Undelete", inventory_pb2.UndeleteRequest(volume_id=GONE), "NOT_FOUND", "not in the trash"),
-    "import what is not there": ("inventory", "Import", inventory_pb2.ImportRequest(name="new", item="nothing"), "NOT_FOUND", "no nothing to import"),
+    "owner of a missing volume": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE, holder=inventory_pb2.Holder(labels={"a": "b"})), "NOT_FOUND", "does not exist"),
+    "no owner labels": ("inventory", "RecordHolder", inventory_pb2.RecordHolderRequest(volume_id=GONE), "INVALID_ARGUMENT", "labels"),
+    "undelete a missing volume": ("inventory", "Undelete", inventory_pb2.UndeleteRequest(volume_id=GONE), "NOT_FOUND", "not in the trash"),
+    "import a missing item": ("inventory", "Import", inventory_pb2.ImportRequest(name="new", item="nothing"), "NOT_FOUND", "no nothing to import"),
     "import without a name": ("inventory", "Import", inventory_pb2.ImportRequest(item="nothing"), "INVALID_ARGUMENT", "name"),
-    "use of what is not there": ("inventory", "GetUse", inventory_pb2.GetUseRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
+    "use of a missing volume": ("inventory", "GetUse", inventory_pb2.GetUseRequest(volume_id=GONE), "NOT_FOUND", "does not exist"),
     "use without an id": ("inventory", "GetUse", inventory_pb2.GetUseRequest(), "INVALID_ARGUMENT", "volume_id"),
-    "purge nothing and everything": ("inventory", "Purge", inventory_pb2.PurgeRequest(), "INVALID_ARGUMENT", "say all"),
+    "purge without a volume and without all": ("inventory", "Purge", inventory_pb2.PurgeRequest(), "INVALID_ARGUMENT", "either volume_id or all"),
 }  # fmt: skip
 
 
-def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
-    """One driver for the whole table: no request leaves it in a state that changes the next answer."""
+def test_every_refusal_has_its_code_and_a_message(driver: Driver) -> None:
+    """One driver serves the whole table: no request changes the response to the next one."""
     wrong = {}
     for case, (service, method, request, code, expected) in TABLE.items():
         found, message = "OK", ""
@@ -124,8 +124,8 @@ def test_every_refusal_has_its_code_and_a_sentence(driver: Driver) -> None:
     assert list(driver.controller.ListVolumes(csi_pb2.ListVolumesRequest()).entries) == []
 
 
-def test_the_table_leaves_no_rpc_out() -> None:
-    """Of all services on the driver's socket."""
+def test_the_table_has_every_rpc() -> None:
+    """It has those of all services on the driver's socket."""
     services = {
         "identity": csi_pb2.DESCRIPTOR.services_by_name["Identity"],
         "controller": csi_pb2.DESCRIPTOR.services_by_name["Controller"],
@@ -138,12 +138,12 @@ def test_the_table_leaves_no_rpc_out() -> None:
 
 
 def test_every_error_of_the_driver_has_a_code() -> None:
-    """The one table at the edge is complete."""
+    """The table of codes is complete."""
     assert set(CsiError.__subclasses__()) <= CODES.keys()
 
 
 def test_a_volume_that_differs_already_exists(driver: Driver) -> None:
-    """Size, parameters or access type; who holds it does not count."""
+    """Size, parameters or access type count; the owner record does not."""
     first = driver.create("v", size=1 << 20, more={"mooring.dev/claim": "a"})
 
     assert driver.create("v", size=1 << 20, more={"mooring.dev/claim": "b"}).volume_id == first.volume_id
@@ -153,8 +153,8 @@ def test_a_volume_that_differs_already_exists(driver: Driver) -> None:
         assert refused.value.code() is grpc.StatusCode.ALREADY_EXISTS
 
 
-def test_pages_walk_all_volumes(driver: Driver) -> None:
-    """Two at a time; the last page has no token."""
+def test_the_pages_have_all_volumes(driver: Driver) -> None:
+    """Two volumes a page; the last page has no token."""
     created = {driver.create(f"v{number}").volume_id for number in range(5)}
     seen: list[str] = []
     token, pages = "", 0
@@ -166,8 +166,8 @@ def test_pages_walk_all_volumes(driver: Driver) -> None:
     assert (sorted(seen), pages) == (sorted(created), 3)
 
 
-def test_the_context_says_what_the_volume_is(driver: Driver) -> None:
-    """Also that its size is only accounted."""
+def test_the_context_describes_the_volume(driver: Driver) -> None:
+    """It has the backend, the pool, and that the size is only accounted."""
     volume = driver.create("v")
 
     context = {"mooring.dev/backend": "directory", "mooring.dev/pool": "local", "mooring.dev/size": "accounted"}
@@ -176,7 +176,7 @@ def test_the_context_says_what_the_volume_is(driver: Driver) -> None:
 
 
 def test_no_secret_reaches_the_log(driver: Driver) -> None:
-    """Whatever becomes of the request that brought it."""
+    """Neither one of a successful request nor one of a refused request."""
     canary = "canary-4711"
     for name in ("", "v"):
         request = csi_pb2.CreateVolumeRequest(name=name, volume_capabilities=CAP, secrets={"key": canary})

@@ -1,4 +1,4 @@
-"""Volumes grow, in use or not, to exactly the size that is asked for, and nothing that is in them changes."""
+"""Volumes are expanded, in use or not, to exactly the requested size, and their contents do not change."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ PIECE = 64 << 10
 
 
 class Writer(threading.Thread):
-    """Appends numbered pieces and syncs each, until told to stop."""
+    """Appends numbered pieces and syncs each, until it is stopped."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class Writer(threading.Thread):
         self.started, self.written = threading.Event(), 0
 
     def run(self) -> None:
-        """Every piece says which it is."""
+        """Write pieces that contain their number."""
         with self._path.open("rb+" if self._path.is_block_device() else "wb", buffering=0) as file:
             while not self._stopping.is_set() and self.written < 64:
                 file.write(_piece(self.written))
@@ -38,7 +38,7 @@ class Writer(threading.Thread):
                 self._stopping.wait(0.005)
 
     def stop(self) -> int:
-        """How many pieces there are."""
+        """Stop; return the number of written pieces."""
         self._stopping.set()
         self.join(SECONDS)
         return self.written
@@ -57,8 +57,8 @@ def _size(path: Path) -> int:
 
 
 @each(*ALL, needs={"loop/ext4": "sys_resource"})
-def test_a_volume_grows_while_somebody_writes_into_it(tmp_path: Path, kind: Kind) -> None:
-    """Nothing that was acknowledged is lost, and there is room for more."""
+def test_a_volume_is_expanded_during_writes_to_it(tmp_path: Path, kind: Kind) -> None:
+    """No acknowledged write is lost, and the volume has more capacity."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle, use=kind.use)
@@ -84,8 +84,8 @@ def test_a_volume_grows_while_somebody_writes_into_it(tmp_path: Path, kind: Kind
 
 
 @each(*ALL)
-def test_a_volume_that_grew_while_nobody_had_it_is_staged_with_its_new_size(tmp_path: Path, kind: Kind) -> None:
-    """Whether or not anybody calls NodeExpandVolume afterwards; calling it is fine."""
+def test_a_volume_that_was_expanded_while_unused_is_staged_with_its_new_size(tmp_path: Path, kind: Kind) -> None:
+    """It does not need NodeExpandVolume afterwards, which succeeds nevertheless."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         first = driver.expand(handle, 2 * kind.size)
@@ -102,7 +102,7 @@ def test_a_volume_that_grew_while_nobody_had_it_is_staged_with_its_new_size(tmp_
 
 @each(DIRECTORY, EXT4, RAW)
 def test_the_size_is_exact_and_never_shrinks(tmp_path: Path, kind: Kind) -> None:
-    """Rounded up to whole blocks where the limit allows it; what is large enough stays as it is."""
+    """It is rounded up to whole blocks where the limit allows it; a volume that is large enough does not change."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         odd = kind.size + 4096 + 512
@@ -117,8 +117,8 @@ def test_the_size_is_exact_and_never_shrinks(tmp_path: Path, kind: Kind) -> None
 
 
 @each(DIRECTORY, EXT4)
-def test_what_never_fits_is_out_of_range_and_what_does_not_fit_now_is_told_apart(tmp_path: Path, kind: Kind) -> None:
-    """Kubernetes lets the user ask for less again after the first, and goes on trying after the second."""
+def test_a_size_that_never_fits_and_one_that_does_not_fit_now_have_different_codes(tmp_path: Path, kind: Kind) -> None:
+    """OUT_OF_RANGE lets the user request less again, and Kubernetes retries after RESOURCE_EXHAUSTED."""
     with serving(tmp_path, kind, size=512 * MIB) as driver:
         handle = kind.create(driver)
         other = kind.create(driver, "other", size=300 * MIB)
@@ -130,18 +130,18 @@ def test_what_never_fits_is_out_of_range_and_what_does_not_fit_now_is_told_apart
 
 
 @each(EXT4)
-def test_a_thick_volume_stays_thick_and_a_full_disk_leaves_it_as_it_was(tmp_path: Path, kind: Kind) -> None:
-    """All of its bytes are taken at once, or none."""
+def test_an_expanded_thick_volume_stays_thick_and_a_full_disk_does_not_change_it(tmp_path: Path, kind: Kind) -> None:
+    """All of its bytes are reserved at once, or none."""
     with serving(tmp_path, kind, size=512 * MIB) as driver:
         handle = kind.create(driver, provisioning="thick")
         driver.expand(handle, 2 * kind.size)
         image = next((tmp_path / "pool/volumes").glob("*/image"))
-        stranger = tmp_path / "pool" / "stranger"
-        with stranger.open("wb") as file:
+        filler = tmp_path / "pool" / "filler"
+        with filler.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, _free(tmp_path / "pool") - 16 * MIB)
         refused = code(lambda: driver.expand(handle, 4 * kind.size))
         found = image.stat()
-        stranger.unlink()
+        filler.unlink()
 
         assert refused in {"RESOURCE_EXHAUSTED", "OUT_OF_RANGE"}
         assert (found.st_size, found.st_blocks * 512 >= 2 * kind.size) == (2 * kind.size, True)
@@ -154,8 +154,8 @@ def _free(path: Path) -> int:
 
 
 @each(*ALL)
-def test_an_expansion_that_a_crash_cut_off_is_finished_at_the_start(tmp_path: Path, kind: Kind) -> None:
-    """The intent stands in the manifest; the promise is kept either way."""
+def test_an_expansion_that_a_crash_interrupted_is_finished_at_the_next_start(tmp_path: Path, kind: Kind) -> None:
+    """The intended size is in the manifest; its bytes are reserved in any case."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.end(signal.SIGKILL)
@@ -175,8 +175,8 @@ def test_an_expansion_that_a_crash_cut_off_is_finished_at_the_start(tmp_path: Pa
 
 
 @each(EXT4)
-def test_a_node_takes_up_no_more_than_the_controller_gave(driver: Driver, kind: Kind) -> None:
-    """And only where the volume is."""
+def test_the_node_expands_no_further_than_the_controller(driver: Driver, kind: Kind) -> None:
+    """It does so only where the volume is mounted."""
     handle = kind.create(driver)
     driver.stage(handle)
     path = driver.publish(handle)
@@ -191,8 +191,10 @@ def test_a_node_takes_up_no_more_than_the_controller_gave(driver: Driver, kind: 
 
 @each(EXT4)
 @pytest.mark.limit("ext4-grows-with-capability")
-def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wants(tmp_path: Path, kind: Kind) -> None:
-    """It says so, stays as it is, and has its new size when it is staged the next time."""
+def test_an_ext4_in_use_is_not_expanded_without_the_capability_that_the_kernel_requires(
+    tmp_path: Path, kind: Kind
+) -> None:
+    """The error names it, the volume does not change, and it has its new size the next time it is staged."""
     with running(tmp_path, wrapper=["setpriv", "--bounding-set=-sys_resource"]) as driver:
         handle = kind.create(driver)
         driver.stage(handle)
@@ -214,7 +216,7 @@ def test_an_ext4_in_use_does_not_grow_without_the_capability_that_the_kernel_wan
 
 
 @each(EXT4, RAW)
-def test_an_image_that_a_program_of_a_former_driver_works_on_is_not_touched(driver: Driver, kind: Kind) -> None:
+def test_an_image_that_a_program_of_an_earlier_driver_works_on_is_not_changed(driver: Driver, kind: Kind) -> None:
     """ABORTED, with the reason, until that program has ended: kubelet and the controller repeat the call."""
     handle = kind.create(driver)
     with next((driver.pool / "volumes").glob("*/image")).open("rb") as image:

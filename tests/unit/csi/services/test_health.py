@@ -1,4 +1,4 @@
-"""Health says what is wrong with a volume or a pool from looking at it, and nothing when all is well."""
+"""Health reports the issues of a volume or a pool, and nothing for healthy ones."""
 
 import os
 import signal
@@ -26,8 +26,8 @@ def _unhealthy(driver: Driver) -> list[str]:
 
 
 @each(DIRECTORY, SUBVOLUME, EXT4, XFS, BTRFS, RAW)
-def test_a_volume_that_is_well_has_nothing_to_say(tmp_path: Path, kind: Kind) -> None:
-    """At rest, and in use."""
+def test_a_healthy_volume_has_no_issues(tmp_path: Path, kind: Kind) -> None:
+    """Neither unused nor in use."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         assert (driver.health(handle), _storage(driver), _unhealthy(driver)) == ({}, {}, [])
@@ -42,8 +42,8 @@ def test_a_volume_that_is_well_has_nothing_to_say(tmp_path: Path, kind: Kind) ->
 
 
 @each(EXT4, RAW)
-def test_an_image_that_is_gone_short_or_long_is_told(tmp_path: Path, kind: Kind) -> None:
-    """The first two are lost data; what is too long only differs."""
+def test_a_missing_short_or_long_image_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """The first two are lost data; a longer image is only degraded."""
     with serving(tmp_path, kind) as driver:
         handle, healthy = kind.create(driver), kind.create(driver, "well")
         image = tmp_path / "pool/volumes/v/image"
@@ -60,8 +60,8 @@ def test_an_image_that_is_gone_short_or_long_is_told(tmp_path: Path, kind: Kind)
 
 
 @each(EXT4, RAW)
-def test_a_device_over_a_deleted_file_is_told_while_the_data_can_still_be_copied(tmp_path: Path, kind: Kind) -> None:
-    """Also when another file has taken the image's name."""
+def test_a_device_over_a_deleted_file_is_reported_while_the_data_can_be_copied(tmp_path: Path, kind: Kind) -> None:
+    """Also if another file has the image's name."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle, use=kind.use)
@@ -78,8 +78,8 @@ def test_a_device_over_a_deleted_file_is_told_while_the_data_can_still_be_copied
 
 
 @each(EXT4)
-def test_a_filesystem_that_turned_read_only_or_met_errors_is_told(tmp_path: Path, kind: Kind) -> None:
-    """A read-only publication is not that: somebody wanted it."""
+def test_a_filesystem_that_became_read_only_or_has_errors_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """A requested read-only publication is no issue."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         image = tmp_path / "pool/volumes/v/image"
@@ -93,8 +93,8 @@ def test_a_filesystem_that_turned_read_only_or_met_errors_is_told(tmp_path: Path
 
 
 @each(EXT4)
-def test_an_ext4_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind) -> None:
-    """Since Linux 6.15 its mount stays writable, and only the option `emergency_ro` tells."""
+def test_an_ext4_that_became_read_only_after_an_error_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """Since Linux 6.15 its mount stays writable, and only the option `emergency_ro` shows it."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         staging = driver.stage(handle, use=capability(flags=["errors=remount-ro"]))
@@ -104,7 +104,7 @@ def test_an_ext4_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind
 
 
 def _report_an_error(path: Path) -> None:
-    """Let the ext4 that is mounted there behave as it does after an error of its disk."""
+    """Trigger an error in the ext4 that is mounted there, as if its disk had failed."""
     mount = mounts.at(path)
     assert mount is not None
     system = Path("/sys/fs/ext4", Path(mount.source).name, "trigger_fs_error")
@@ -112,8 +112,8 @@ def _report_an_error(path: Path) -> None:
 
 
 @each(DIRECTORY)
-def test_a_pool_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind) -> None:
-    """Also where statfs(2) calls it writable; its volumes say so themselves where they are mounted."""
+def test_a_pool_that_became_read_only_after_an_error_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """Also where statfs(2) reports it as writable; the health of its mounted volumes reports it, too."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle)
@@ -126,8 +126,8 @@ def test_a_pool_that_an_error_made_read_only_is_told(tmp_path: Path, kind: Kind)
 
 
 @each(XFS)
-def test_a_filesystem_that_shut_down_is_told(tmp_path: Path, kind: Kind) -> None:
-    """Its options say nothing of that; what is in it cannot be reached, and is not lost."""
+def test_a_filesystem_that_shut_down_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """Its options do not show it; the data is inaccessible, and not lost."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         staging = driver.stage(handle)
@@ -146,10 +146,10 @@ def test_a_filesystem_that_shut_down_is_told(tmp_path: Path, kind: Kind) -> None
         ("rw,emergency_ro,shutdown", "FilesystemShutDown"),
     ],
 )
-def test_what_a_filesystem_says_of_itself_in_its_options_is_told(
+def test_the_state_in_a_filesystems_options_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, reason: str
 ) -> None:
-    """Whatever the kernel of this machine would say."""
+    """Tested with the options of any kernel, not only this machine's."""
     mount = mounts.parse(f"1 2 7:1 / {tmp_path} rw - ext4 /dev/loop1 {options}")
     monkeypatch.setattr(mounts, "at", lambda _: mount)
 
@@ -157,8 +157,8 @@ def test_what_a_filesystem_says_of_itself_in_its_options_is_told(
 
 
 @each(DIRECTORY, EXT4)
-def test_a_pool_that_is_full_read_only_or_gone_is_told(tmp_path: Path, kind: Kind) -> None:
-    """A volume on a pool that is gone cannot be reached; nothing says that its data is lost."""
+def test_a_full_read_only_or_missing_pool_is_reported(tmp_path: Path, kind: Kind) -> None:
+    """A volume of a missing pool is inaccessible; its data is not reported as lost."""
     with serving(tmp_path, kind, size=256 * MIB) as driver:
         handle = kind.create(driver)
         full = tmp_path / "pool" / "full"
@@ -179,8 +179,8 @@ def test_a_pool_that_is_full_read_only_or_gone_is_told(tmp_path: Path, kind: Kin
 
 
 @each(DIRECTORY)
-def test_a_directory_that_is_gone_and_a_manifest_that_cannot_be_read_are_told(tmp_path: Path, kind: Kind) -> None:
-    """A damaged manifest is the pool's trouble, for nobody knows which volume it is."""
+def test_a_missing_directory_and_an_unreadable_manifest_are_reported(tmp_path: Path, kind: Kind) -> None:
+    """A damaged manifest is an issue of the pool, since its volume is unknown."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         kind.create(driver, "damaged")
@@ -194,8 +194,8 @@ def test_a_directory_that_is_gone_and_a_manifest_that_cannot_be_read_are_told(tm
 
 
 @each(DIRECTORY)
-def test_another_disk_in_the_place_of_a_pool_is_not_taken_for_it(tmp_path: Path, kind: Kind) -> None:
-    """Its identity is asked, not its path."""
+def test_another_disk_at_the_path_of_a_pool_is_not_used_as_that_pool(tmp_path: Path, kind: Kind) -> None:
+    """Its identity counts, not its path."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         subprocess.run(["umount", str(tmp_path / "pool")], check=True)

@@ -1,4 +1,4 @@
-"""Directories and images that somebody has already become volumes, moved and never written to."""
+"""Existing directories and images become volumes: they are moved and never written to."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def _image(driver: Driver, name: str = "old") -> Path:
 
 @pytest.mark.needs("root")
 def test_a_directory_becomes_a_volume(driver: Driver) -> None:
-    """Its files are there with their owners, it counts as promised, and its holder is recorded."""
+    """It has its files with their owners, its bytes are reserved, and its owner is recorded."""
     source = _directory(driver)
     imported = _import(driver)
 
@@ -92,7 +92,7 @@ def test_an_image_becomes_a_volume_with_its_own_filesystem(driver: Driver) -> No
 
 @pytest.mark.needs("loop")
 def test_an_image_can_become_a_raw_volume(driver: Driver) -> None:
-    """To the byte, whatever is on it."""
+    """Its size is exact to the byte, with any contents."""
     content = os.urandom(1 << 20)
     (_folder(driver) / "old").write_bytes(content)
     imported = _import(driver, block=True)
@@ -144,10 +144,10 @@ def _taken(driver: Driver) -> None:
         (_folder, "../volumes", MIB, "INVALID_ARGUMENT", "is no name of something"),
         (_folder, ".hidden", MIB, "INVALID_ARGUMENT", "is no name of something"),
         (_folder, "", MIB, "INVALID_ARGUMENT", "is no name of something"),
-        (_a_link, "old", MIB, "INVALID_ARGUMENT", "a link is not followed"),
+        (_a_link, "old", MIB, "INVALID_ARGUMENT", "links are not followed"),
         (_a_linked_folder, "old", MIB, "FAILED_PRECONDITION", "is a link"),
         (_two_names, "old", MIB, "FAILED_PRECONDITION", "another name"),
-        (_blank, "old", MIB, "INVALID_ARGUMENT", "has no filesystem on it"),
+        (_blank, "old", MIB, "INVALID_ARGUMENT", "has no filesystem"),
         (_odd, "old", MIB, "INVALID_ARGUMENT", "whole sectors"),
         (_directory, "old", 0, "INVALID_ARGUMENT", "say how large"),
         (_directory, "old", -1, "INVALID_ARGUMENT", "negative"),
@@ -157,10 +157,10 @@ def _taken(driver: Driver) -> None:
     ],
 )
 @pytest.mark.needs("root", "loop")
-def test_what_cannot_be_imported_stays_where_it_is(
+def test_an_item_that_cannot_be_imported_is_not_moved(
     driver: Driver, prepare: Callable[[Driver], object], item: str, size: int, code: str, expected: str
 ) -> None:
-    """Each refusal has its code and says what to do, and neither the bytes nor the pool's promises change."""
+    """Each refusal has its code and the next step, and neither the files nor the pool's reserved bytes change."""
     prepare(driver)
     before = sorted(str(path) for path in driver.pool.rglob("*"))
     with pytest.raises(grpc.RpcError) as refused:
@@ -174,8 +174,8 @@ def test_what_cannot_be_imported_stays_where_it_is(
 
 @pytest.mark.needs("root")
 @pytest.mark.parametrize("moved", [False, True])
-def test_a_crash_in_between_is_finished_by_the_retry(driver: Driver, moved: bool) -> None:
-    """I5: whether the bytes were moved already or not; and the unfinished volume is nobody's meanwhile."""
+def test_a_retry_finishes_an_import_that_a_crash_interrupted(driver: Driver, moved: bool) -> None:
+    """I5: whether the files were moved already or not; the unfinished volume has no owner meanwhile."""
     source = _directory(driver)
     imported = _import(driver)
     driver.end()

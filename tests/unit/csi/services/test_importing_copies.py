@@ -1,4 +1,4 @@
-"""No two volumes of a node have filesystems with one UUID, however often an image was copied before it was imported."""
+"""No two volumes of a node have filesystems with the same UUID, also if they were imported from copies of one image."""
 
 import contextlib
 import subprocess
@@ -18,7 +18,7 @@ LABELS = {"mooring.dev/namespace": "default", "mooring.dev/claim": "www-web-0"}
 
 
 def _import(driver: Driver, item: str) -> inventory_pb2.Manifest:
-    """A volume of the item's name."""
+    """Import the item as a volume of the same name."""
     holder = inventory_pb2.Holder(labels=LABELS)
     return driver.inventory.Import(
         inventory_pb2.ImportRequest(name=item, item=item, holder=holder), timeout=30
@@ -33,7 +33,7 @@ def _refusal(driver: Driver, item: str) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def _mounted(image: Path, *options: str) -> Iterator[Path]:
-    """The image, mounted by hand."""
+    """The image, mounted outside of the driver."""
     path = image.parent.parent.parent / f"by-hand-{image.name}"
     path.mkdir()
     subprocess.run(["mount", "-o", ",".join(["loop", *options]), str(image), str(path)], check=True)
@@ -75,13 +75,13 @@ def _uuid(driver: Driver, manifest: inventory_pb2.Manifest) -> str:
 
 
 def _contents(driver: Driver, handle: str) -> str:
-    """What is in the file of the volume, which stays staged."""
+    """Stage the volume and return the contents of its file."""
     return (driver.stage(handle) / "file").read_text(encoding="utf-8")
 
 
 @each(EXT4, XFS, BTRFS)
-def test_a_copy_gets_a_uuid_of_its_own_and_both_can_be_used(tmp_path: Path, kind: Kind) -> None:
-    """The first keeps the UUID that it came with, untouched; at the same time both are mounted, with their files."""
+def test_a_copy_gets_a_new_uuid_and_both_can_be_mounted(tmp_path: Path, kind: Kind) -> None:
+    """The first image is not changed and keeps its UUID; both are mounted at the same time, with their files."""
     with serving(tmp_path, kind) as driver:
         first, _ = _images(driver, kind, "one", "two")
         before, written = superblocks.uuid(first, fs_type=kind.name.partition("/")[2]), first.stat().st_mtime_ns
@@ -97,10 +97,10 @@ def test_a_copy_gets_a_uuid_of_its_own_and_both_can_be_used(tmp_path: Path, kind
 
 
 @each(EXT4, XFS, BTRFS)
-def test_a_copy_with_a_log_to_replay_gets_its_own_uuid_or_is_refused_with_the_way_out(
+def test_a_copy_with_a_log_to_replay_gets_a_new_uuid_or_is_refused_with_the_next_step(
     tmp_path: Path, kind: Kind
 ) -> None:
-    """e2fsck replays an ext4's; the programs of the others do not, so the copy stays as it is and reserves nothing."""
+    """E2fsck replays the log of ext4; other programs do not, so the copy is not changed and reserves no bytes."""
     with serving(tmp_path, kind) as driver:
         _, copy = _images(driver, kind, "one", "two", dirty=True)
         one, before = _import(driver, "one"), copy.stat().st_mtime_ns
@@ -126,8 +126,10 @@ def test_a_copy_with_a_log_to_replay_gets_its_own_uuid_or_is_refused_with_the_wa
 
 
 @each(EXT4)
-def test_a_uuid_of_the_trash_or_of_what_is_mounted_by_hand_is_taken_too(tmp_path: Path, kind: Kind) -> None:
-    """A deleted volume can come back, and a filesystem that is in use already would refuse the copy."""
+def test_a_uuid_of_the_trash_or_of_a_filesystem_mounted_outside_of_the_driver_counts_as_used(
+    tmp_path: Path, kind: Kind
+) -> None:
+    """A deleted volume can be restored, and a copy of a mounted filesystem could not be mounted."""
     with serving(tmp_path, kind) as driver:
         first, *_ = _images(driver, kind, "one", "two", "three")
         seen = superblocks.uuid(first, fs_type="ext4")
@@ -156,7 +158,7 @@ def test_a_filesystem_without_a_uuid_gets_one(tmp_path: Path, kind: Kind) -> Non
 
 @each(EXT4)
 def test_an_image_that_cannot_be_moved_is_refused_and_reserves_nothing(tmp_path: Path, kind: Kind) -> None:
-    """An immutable file: the answer names it and the attribute, and the next try finds no trace of the first."""
+    """The error for an immutable file names it and the attribute, and a retry succeeds."""
     with serving(tmp_path, kind) as driver:
         (image,) = _images(driver, kind, "one")
         subprocess.run(["chattr", "+i", str(image)], check=True)
@@ -171,8 +173,10 @@ def test_an_image_that_cannot_be_moved_is_refused_and_reserves_nothing(tmp_path:
 
 
 @each(XFS)
-def test_a_mount_refused_because_of_a_uuid_names_the_other_volume_and_the_way_out(tmp_path: Path, kind: Kind) -> None:
-    """An image that was restored by hand from another volume's: never a bare "Invalid argument"."""
+def test_the_error_of_a_mount_refused_for_its_uuid_names_the_other_volume_and_the_next_step(
+    tmp_path: Path, kind: Kind
+) -> None:
+    """It is never just "Invalid argument"; here the image was copied from another volume's."""
     with serving(tmp_path, kind) as driver:
         one, two = kind.create(driver, "one"), kind.create(driver, "two")
         image = driver.pool / "volumes/two/image"

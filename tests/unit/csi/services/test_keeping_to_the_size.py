@@ -1,4 +1,4 @@
-"""Who writes past a volume's size is refused by the kernel, where the driver says that the size is enforced."""
+"""The kernel refuses writes past a volume's size where the driver reports the size as enforced."""
 
 import ctypes
 import errno
@@ -16,7 +16,7 @@ from tests.unit.csi.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBV
 
 
 def _write_past_the_end(path: Path, size: int) -> int:
-    """The errno of whatever stops it; 0 when nothing does."""
+    """Return the errno that ends the writes; 0 if none does."""
     try:
         descriptor = os.open(path, os.O_WRONLY | (0 if path.is_block_device() else os.O_CREAT))
     except OSError as error:
@@ -34,8 +34,8 @@ def _write_past_the_end(path: Path, size: int) -> int:
 
 @pytest.mark.parametrize("provisioning", ["thin", "thick"])
 @each(EXT4, XFS, BTRFS, RAW)
-def test_a_loop_volume_is_full_when_it_is_full(tmp_path: Path, kind: Kind, provisioning: str) -> None:
-    """ENOSPC, and the pool's own disk has room all the time."""
+def test_a_write_past_the_size_of_a_loop_volume_fails(tmp_path: Path, kind: Kind, provisioning: str) -> None:
+    """The error is ENOSPC, while the pool's disk has free space."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver, provisioning=provisioning)
         driver.stage(handle, use=kind.use)
@@ -48,8 +48,8 @@ def test_a_loop_volume_is_full_when_it_is_full(tmp_path: Path, kind: Kind, provi
 
 
 @each(SUBVOLUME)
-def test_a_directory_on_btrfs_is_over_its_quota_when_it_is_full(tmp_path: Path, kind: Kind) -> None:
-    """EDQUOT; the stats come from the quota, and the quota groups go with the purge."""
+def test_a_write_past_the_size_of_a_directory_on_btrfs_fails(tmp_path: Path, kind: Kind) -> None:
+    """The error is EDQUOT; the stats are those of the quota, and a purge removes the quota groups."""
     with serving(tmp_path, kind) as driver:
         volume = driver.create(size=kind.size)
         handle = volume.volume_id
@@ -83,7 +83,7 @@ def _quota_groups(driver: Driver) -> list[str]:
 
 
 def _create_subvolume(path: Path, *groups: int) -> None:
-    """As `btrfs subvolume create` does, but with a list of the quota groups to join instead of those around it."""
+    """Create a subvolume as `btrfs subvolume create` does, but in the given quota groups instead of its parent's."""
     inherit = struct.pack(f"=4Q5Q{len(groups)}Q", 0, len(groups), *[0] * 7, *groups)
     buffer = ctypes.create_string_buffer(inherit, len(inherit))
     argument = struct.pack("=qQQQQ16x4040s", 0, 0, 4, len(inherit), ctypes.addressof(buffer), os.fsencode(path.name))
@@ -95,8 +95,8 @@ def _create_subvolume(path: Path, *groups: int) -> None:
 
 
 @each(SUBVOLUME)
-def test_subvolumes_that_a_pod_makes_in_its_volume_count_with_it(tmp_path: Path, kind: Kind) -> None:
-    """Neither a subvolume nor a snapshot nor one deeper inside leads past the size; a full volume can grow."""
+def test_subvolumes_that_a_pod_creates_in_its_volume_count_towards_its_size(tmp_path: Path, kind: Kind) -> None:
+    """Neither a subvolume nor one inside it can exceed the size; a full volume can be expanded."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle)
@@ -118,8 +118,8 @@ def test_subvolumes_that_a_pod_makes_in_its_volume_count_with_it(tmp_path: Path,
 
 
 @each(SUBVOLUME)
-def test_a_subvolume_that_chose_its_groups_is_taken_into_its_volumes(tmp_path: Path, kind: Kind) -> None:
-    """The kernel lets it leave the volume's, or fill a neighbour's, until somebody asks for the volume's stats."""
+def test_a_subvolume_created_in_other_groups_is_assigned_to_its_volumes(tmp_path: Path, kind: Kind) -> None:
+    """The kernel lets it leave the volume's group, or join another volume's, until the volume's stats are read."""
     with serving(tmp_path, kind) as driver:
         handle, neighbour = kind.create(driver), kind.create(driver, "neighbour")
         for each_ in (handle, neighbour):
@@ -143,8 +143,8 @@ def test_a_subvolume_that_chose_its_groups_is_taken_into_its_volumes(tmp_path: P
 
 @pytest.mark.limit("directory-size")
 @each(SUBVOLUME)
-def test_where_ordinary_quotas_are_on_a_size_is_accounted(tmp_path: Path, kind: Kind) -> None:
-    """They hold no nested subvolumes; simple ones cannot be had beside them, and whose they are we do not know."""
+def test_with_ordinary_quotas_a_size_is_only_accounted(tmp_path: Path, kind: Kind) -> None:
+    """They do not limit nested subvolumes, exclude simple quotas, and may be used by others, so they stay enabled."""
     with serving(tmp_path, kind) as driver:
         subprocess.run(["btrfs", "quota", "enable", str(driver.pool)], check=True, capture_output=True)
         volume = driver.create(size=kind.size)
@@ -160,8 +160,8 @@ def test_where_ordinary_quotas_are_on_a_size_is_accounted(tmp_path: Path, kind: 
 
 
 @each(DIRECTORY)
-def test_an_accounted_directory_says_so_and_is_not_well_when_it_is_too_big(tmp_path: Path, kind: Kind) -> None:
-    """Nobody stops the write; health names it, and expanding heals it."""
+def test_an_accounted_directory_is_unhealthy_when_it_exceeds_its_size(tmp_path: Path, kind: Kind) -> None:
+    """The write succeeds; health reports it until the volume is expanded."""
     with serving(tmp_path, kind) as driver:
         volume = driver.create(size=kind.size)
         handle = volume.volume_id
@@ -182,8 +182,8 @@ def test_an_accounted_directory_says_so_and_is_not_well_when_it_is_too_big(tmp_p
 
 
 @each(EXT4, XFS)
-def test_the_stats_count_inodes_where_the_filesystem_does(tmp_path: Path, kind: Kind) -> None:
-    """Used and free make up the total."""
+def test_the_stats_have_inodes_where_the_filesystem_counts_them(tmp_path: Path, kind: Kind) -> None:
+    """Used and free inodes add up to the total."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle)

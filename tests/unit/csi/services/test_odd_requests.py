@@ -1,4 +1,4 @@
-"""What no careful caller sends is refused with a code and a message that a person can read, and changes nothing."""
+"""Unusual and invalid requests are refused with a code and a readable message, and change nothing."""
 
 import os
 import subprocess
@@ -22,8 +22,8 @@ MANY = limits.CAPABILITIES + 1
 
 
 @given(st.text())
-def test_a_message_can_be_printed_and_has_an_end(text: str) -> None:
-    """Whatever a caller wrote: no control character, a bounded length, and short printable text as it is."""
+def test_a_message_is_printable_and_of_limited_length(text: str) -> None:
+    """For any text of a caller: no control character, a limited length, and short printable text unchanged."""
     escaped = legible(text)
 
     assert escaped.isprintable()
@@ -32,8 +32,8 @@ def test_a_message_can_be_printed_and_has_an_end(text: str) -> None:
 
 
 @pytest.mark.bound("message-bytes")
-def test_of_a_long_message_beginning_and_end_are_kept() -> None:
-    """The end says what to do."""
+def test_a_long_message_is_cut_in_the_middle() -> None:
+    """Its end has the next step."""
     escaped = legible(f"volume {'x' * 5000} does not exist; make it")
 
     assert limits.MESSAGE_BYTES - 8 <= sent_bytes(escaped) <= limits.MESSAGE_BYTES
@@ -44,7 +44,7 @@ def test_of_a_long_message_beginning_and_end_are_kept() -> None:
 
 
 def _code_of_call(method: Any, request: Any) -> str:
-    """The code that a call is answered with."""
+    """Return the code of a call."""
     return code(lambda: method(request, timeout=SECONDS))
 
 
@@ -59,8 +59,8 @@ LONG: dict[str, tuple[str, str, Any]] = {
 }  # fmt: skip
 
 
-def test_long_and_odd_text_in_a_request_reaches_neither_answer_nor_log_as_it_is(driver: Driver) -> None:
-    """The code of the refusal arrives, which gRPC replaces by another where the message is too long."""
+def test_long_and_odd_text_in_a_request_is_escaped_and_cut_in_response_and_log(driver: Driver) -> None:
+    """The code of the refusal arrives; gRPC would replace it by another if the message were too long."""
     for case, (service, method, request) in LONG.items():
         with pytest.raises(grpc.RpcError) as refused:
             getattr(getattr(driver, service), method)(request, timeout=SECONDS)
@@ -74,8 +74,8 @@ def test_long_and_odd_text_in_a_request_reaches_neither_answer_nor_log_as_it_is(
 
 
 @pytest.mark.bound("capabilities")
-def test_a_request_has_so_many_capabilities_at_the_most(driver: Driver) -> None:
-    """Looking at a million of them would hold up every other call."""
+def test_the_capabilities_of_a_request_are_limited(driver: Driver) -> None:
+    """A million of them would delay every other call."""
     request = R.CreateVolumeRequest(name="v", volume_capabilities=[capability()] * MANY)
     validate = R.ValidateVolumeCapabilitiesRequest(volume_id=f"{POOL}.v", volume_capabilities=[capability()] * MANY)
     capacity = R.GetCapacityRequest(volume_capabilities=[capability()] * MANY)
@@ -88,8 +88,8 @@ def test_a_request_has_so_many_capabilities_at_the_most(driver: Driver) -> None:
 
 
 @pytest.mark.bound("topologies")
-def test_a_request_has_so_many_topologies_at_the_most(driver: Driver) -> None:
-    """Requisite and preferred ones alike."""
+def test_the_topologies_of_a_request_are_limited(driver: Driver) -> None:
+    """The limit holds for requisite and preferred ones."""
     topologies = [R.Topology(segments={"topology.mooring.dev/node": "n"})] * (limits.TOPOLOGIES + 1)
     for requirement in (R.TopologyRequirement(requisite=topologies), R.TopologyRequirement(preferred=topologies)):
         request = R.CreateVolumeRequest(
@@ -99,7 +99,7 @@ def test_a_request_has_so_many_topologies_at_the_most(driver: Driver) -> None:
 
 
 @pytest.mark.needs("root")
-def test_one_path_written_in_two_ways_is_one_path(driver: Driver) -> None:
+def test_two_spellings_of_a_path_are_the_same_path(driver: Driver) -> None:
     """Double slashes, single dots and a slash at the end change nothing."""
     handle = driver.create().volume_id
     staging = driver.stage(handle)
@@ -115,8 +115,8 @@ def test_one_path_written_in_two_ways_is_one_path(driver: Driver) -> None:
 
 
 @pytest.mark.needs("root")
-def test_a_volume_is_not_published_at_its_staging_path_or_among_the_files_of_a_volume(driver: Driver) -> None:
-    """Else it could never be unstaged, or the other one never be unmounted, and would have a directory more."""
+def test_a_volume_is_not_published_at_its_staging_path_or_inside_a_volume(driver: Driver) -> None:
+    """It could never be unstaged, or the other volume never be unmounted, and that would have an extra directory."""
     first, second = driver.create("a").volume_id, driver.create("b").volume_id
     staging = driver.stage(first)
     driver.stage(second)
@@ -137,8 +137,8 @@ def test_a_volume_is_not_published_at_its_staging_path_or_among_the_files_of_a_v
 
 
 @pytest.mark.needs("root", "loop")
-def test_a_device_is_not_bound_over_what_is_no_plain_file(driver: Driver) -> None:
-    """A device, a pipe or a socket there is somebody's, and could never be removed again as a mount point."""
+def test_a_device_is_bound_only_over_a_regular_file(driver: Driver) -> None:
+    """A device, a pipe or a socket belongs to another program, and could not be removed as a mount point."""
     handle = driver.create(use=raw(), size=8 * MIB, backend="loop").volume_id
     driver.stage(handle, use=raw())
     os.mkfifo(driver.home / "target-fifo-x")
@@ -156,8 +156,8 @@ def test_a_device_is_not_bound_over_what_is_no_plain_file(driver: Driver) -> Non
 
 
 @pytest.mark.needs("root", "loop")
-def test_options_that_a_program_or_the_kernel_does_not_take_are_the_callers_mistake(driver: Driver) -> None:
-    """They are on the list of those that are possible, but not with this value, for this size, or together."""
+def test_options_that_a_program_or_the_kernel_refuses_are_an_error_of_the_caller(driver: Driver) -> None:
+    """They are on the list of allowed options, but are invalid with this value, for this size, or in this combination."""
     with pytest.raises(grpc.RpcError) as refused:
         driver.create("a", size=16 * MIB, backend="loop", mkfsOptions="-b 17")
     assert "INVALID_ARGUMENT" == refused.value.code().name
@@ -174,8 +174,8 @@ def test_options_that_a_program_or_the_kernel_does_not_take_are_the_callers_mist
 
 
 @pytest.mark.needs("root")
-def test_a_path_that_cannot_be_used_is_refused_as_the_callers(driver: Driver) -> None:
-    """A link to itself, a place where nothing can be made, NUL: never INTERNAL, also where it is taken away."""
+def test_an_unusable_path_is_an_error_of_the_caller(driver: Driver) -> None:
+    """A link to itself, a directory without write access, NUL: never INTERNAL, also when unpublishing and unstaging."""
     handle = driver.create().volume_id
     staging = driver.stage(handle)
     circle = driver.home / "circle"
@@ -210,8 +210,8 @@ def test_a_path_that_cannot_be_used_is_refused_as_the_callers(driver: Driver) ->
     driver.delete(handle)
 
 
-def test_sizes_below_nothing_are_refused_by_every_call(driver: Driver) -> None:
-    """Also where the size is only compared."""
+def test_negative_sizes_are_refused_by_every_call(driver: Driver) -> None:
+    """Also by those that only compare the size."""
     handle = driver.create().volume_id
     negative = R.CapacityRange(required_bytes=-1)
     node_expand = R.NodeExpandVolumeRequest(volume_id=handle, volume_path="/x", capacity_range=negative)
@@ -223,8 +223,8 @@ def test_sizes_below_nothing_are_refused_by_every_call(driver: Driver) -> None:
     assert "INVALID_ARGUMENT" == code(lambda: driver.create("w", size=-1))
 
 
-def test_bytes_that_are_no_request_end_no_driver(driver: Driver) -> None:
-    """What cannot be decoded is refused by gRPC itself, and one that is larger than it takes."""
+def test_undecodable_requests_do_not_end_the_driver(driver: Driver) -> None:
+    """The gRPC library refuses them, and requests over its size limit."""
     with grpc.insecure_channel(f"unix://{driver.home}/csi.sock") as channel:
         call: Any = channel.unary_unary("/csi.v1.Controller/CreateVolume")
         assert "UNKNOWN" == code(lambda: call(b"\xff\xff\xff", timeout=SECONDS))
@@ -234,8 +234,8 @@ def test_bytes_that_are_no_request_end_no_driver(driver: Driver) -> None:
 
 
 @pytest.mark.needs("root", "loop")
-def test_what_is_mounted_at_the_staging_path_of_a_raw_volume_is_left_alone(driver: Driver, tmp_path: Path) -> None:
-    """Nothing of the volume is mounted there, so whatever is stays when it is unstaged."""
+def test_a_mount_at_the_staging_path_of_a_raw_volume_is_not_unmounted(driver: Driver, tmp_path: Path) -> None:
+    """The volume itself is not mounted there, so any mount there stays when the volume is unstaged."""
     handle = driver.create(use=raw(), size=8 * MIB, backend="loop").volume_id
     staging = tmp_path / f"staging-{handle.partition('.')[2]}"
     staging.mkdir()
@@ -251,8 +251,8 @@ def test_what_is_mounted_at_the_staging_path_of_a_raw_volume_is_left_alone(drive
 
 
 @pytest.mark.needs("root", "loop")
-def test_a_mount_that_never_came_is_not_taken_for_the_volumes_later(driver: Driver, tmp_path: Path) -> None:
-    """After a stage that failed, what somebody else mounts there is left alone."""
+def test_a_later_mount_at_the_path_of_a_failed_stage_is_not_unmounted(driver: Driver, tmp_path: Path) -> None:
+    """It was mounted by another program, so it is not the volume's."""
     handle = driver.create(size=16 * MIB, backend="loop").volume_id
     use = capability(flags=["data=journal,delalloc"])
     assert "FAILED_PRECONDITION" == code(lambda: driver.stage(handle, use=use))

@@ -1,4 +1,4 @@
-"""Staging and publishing on real mounts: the access-mode table, read-only, and what is left when it is over."""
+"""Staging and publishing on real mounts: the table of access modes, read-only, and cleanup."""
 
 import grpc
 import pytest
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.needs("root")
     ],
 )
 def test_publishing_again_follows_the_access_mode(driver: Driver, mode: int, same_other: str, other_same: str) -> None:
-    """The same path and arguments: OK; the same path otherwise; another path."""
+    """The same path and arguments: OK; the same path with other arguments; another path."""
     handle = driver.create(mode=mode).volume_id
     driver.stage(handle)
     first = driver.publish(handle, mode=mode)
@@ -34,10 +34,10 @@ def test_publishing_again_follows_the_access_mode(driver: Driver, mode: int, sam
 
 @pytest.mark.parametrize("backend", ["directory", pytest.param("loop", marks=pytest.mark.needs("loop"))])
 @pytest.mark.parametrize(("staged", "published"), [(("ro", "noexec"), ()), ((), ("ro",)), (("ro",), ("ro",))])
-def test_whatever_makes_a_target_read_only_publishing_again_is_ok(
+def test_a_read_only_target_can_be_published_again(
     driver: Driver, backend: str, staged: tuple[str, ...], published: tuple[str, ...]
 ) -> None:
-    """A bind mount keeps the flags of the mount that it is of; the call is the same, so the answer is."""
+    """A bind mount inherits the flags of its source mount; the repeated call is the same and succeeds."""
     handle = driver.create(size=16 << 20, backend=backend).volume_id
     driver.stage(handle, use=capability(flags=staged))
     for _ in range(2):
@@ -55,8 +55,8 @@ def _code(call: object) -> str:
 
 
 @pytest.mark.parametrize("backend", ["directory", pytest.param("loop", marks=pytest.mark.needs("loop"))])
-def test_a_life_from_create_to_trash_and_back(driver: Driver, backend: str) -> None:
-    """Written, unmounted, deleted, undeleted, mounted again: the bytes are there; purged, nothing is."""
+def test_a_volume_is_used_deleted_undeleted_and_purged(driver: Driver, backend: str) -> None:
+    """After undelete the volume has its file again; after the purge nothing is left in the pool."""
     handle = driver.create(size=16 << 20, backend=backend).volume_id
     driver.stage(handle)
     path = driver.publish(handle)
@@ -86,8 +86,8 @@ def test_a_life_from_create_to_trash_and_back(driver: Driver, backend: str) -> N
     assert [list((driver.pool / name).iterdir()) for name in ("volumes", "trash")] == [[], []]
 
 
-def test_what_is_mounted_at_a_target_by_somebody_else_is_left_alone(driver: Driver) -> None:
-    """Unpublishing names a path; the path alone proves nothing."""
+def test_a_mount_of_another_volume_at_a_target_is_not_unmounted(driver: Driver) -> None:
+    """The path of NodeUnpublishVolume does not identify the volume that is mounted there."""
     volume, other = driver.create("a").volume_id, driver.create("b").volume_id
     for handle in (volume, other):
         driver.stage(handle)
@@ -103,7 +103,7 @@ def test_what_is_mounted_at_a_target_by_somebody_else_is_left_alone(driver: Driv
 
 
 def test_files_below_a_mount_point_are_never_removed(driver: Driver) -> None:
-    """A mount that went away shows what was below; that is somebody's."""
+    """Without the mount the files below it are visible, and they are not the volume's."""
     handle = driver.create().volume_id
     target = driver.home / "target"
     target.mkdir()
@@ -115,8 +115,8 @@ def test_files_below_a_mount_point_are_never_removed(driver: Driver) -> None:
     assert (target / "precious").exists()
 
 
-def test_stats_tell_bytes_and_inodes_where_the_volume_is_mounted_and_only_there(driver: Driver) -> None:
-    """NOT_FOUND elsewhere."""
+def test_stats_have_bytes_and_inodes_only_where_the_volume_is_mounted(driver: Driver) -> None:
+    """At any other path the code is NOT_FOUND."""
     handle = driver.create(size=1 << 20).volume_id
     driver.stage(handle)
     path = driver.publish(handle)

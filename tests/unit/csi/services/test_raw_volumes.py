@@ -1,4 +1,4 @@
-"""Raw volumes: a device of exactly the volume's size, read-only where that is asked for, and found again."""
+"""Raw volumes: a device of exactly the volume's size, read-only where requested, found again after a restart."""
 
 import errno
 import fcntl
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.needs("root", "loop")
 
 
 def _read_only(path: Path) -> bool:
-    """Whether the device refuses to be opened for writing, and to be written."""
+    """Return whether the device refuses to be opened for writing, or refuses writes."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except OSError as error:
@@ -37,7 +37,7 @@ def _read_only(path: Path) -> bool:
 
 
 def test_a_raw_volume_is_a_device_of_its_size(driver: Driver) -> None:
-    """What is written there is there the next time; the target and the device are gone in between."""
+    """Written data is there the next time it is published; the target and the device are removed in between."""
     handle = RAW.create(driver, size=8 * MIB + 512 * 8)
     for turn in range(2):
         driver.stage(handle, use=RAW.use)
@@ -63,7 +63,7 @@ def test_a_raw_volume_is_a_device_of_its_size(driver: Driver) -> None:
 
 
 def test_a_read_only_raw_volume_cannot_be_written(driver: Driver) -> None:
-    """Not by opening the device, whatever the mount's options; and the next user is not stuck with it."""
+    """Not even by opening the device directly; the next publication can be writable."""
     handle = RAW.create(driver)
     driver.stage(handle, use=RAW.use)
     path = driver.publish(handle, use=RAW.use, read_only=True)
@@ -76,8 +76,8 @@ def test_a_read_only_raw_volume_cannot_be_written(driver: Driver) -> None:
     driver.unstage(handle)
 
 
-def test_readers_and_writers_of_one_raw_volume_have_devices_of_their_own(driver: Driver) -> None:
-    """Where the access mode allows several at all."""
+def test_readers_and_writers_of_one_raw_volume_have_separate_devices(driver: Driver) -> None:
+    """With an access mode that allows several publications."""
     mode = Mode.SINGLE_NODE_MULTI_WRITER
     handle = driver.create(size=RAW.size, use=raw(mode), backend="loop").volume_id
     driver.stage(handle, use=raw(mode))
@@ -92,7 +92,7 @@ def test_readers_and_writers_of_one_raw_volume_have_devices_of_their_own(driver:
 
 
 def test_a_killed_driver_finds_its_devices_again(driver: Driver) -> None:
-    """By tag, device and inode: nothing is attached twice, and unstaging lets go of it."""
+    """It finds them by tag, device and inode: nothing is attached twice, and unstaging detaches the device."""
     handle = RAW.create(driver)
     driver.stage(handle, use=RAW.use)
     path = driver.publish(handle, use=RAW.use)
@@ -108,8 +108,8 @@ def test_a_killed_driver_finds_its_devices_again(driver: Driver) -> None:
     assert loopdev.tagged(loopdev.tag_of(handle)) == []
 
 
-def test_a_device_that_somebody_set_read_only_is_writable_for_the_next_volume(driver: Driver) -> None:
-    """The kernel keeps that mark on the device, whoever has it."""
+def test_a_device_that_was_set_read_only_is_writable_for_the_next_volume(driver: Driver) -> None:
+    """The kernel keeps that flag on the device for its next user."""
     handle = RAW.create(driver)
     driver.stage(handle, use=RAW.use)
     (device,) = loopdev.tagged(loopdev.tag_of(handle))
@@ -126,7 +126,7 @@ def test_a_device_that_somebody_set_read_only_is_writable_for_the_next_volume(dr
 
 
 def test_a_raw_volume_is_not_mounted_and_a_mounted_one_is_not_raw(driver: Driver) -> None:
-    """Said at each step."""
+    """Each step refuses it."""
     handle = RAW.create(driver)
     mounted = driver.create("m", size=RAW.size, backend="loop").volume_id
 
@@ -140,8 +140,8 @@ def test_a_raw_volume_is_not_mounted_and_a_mounted_one_is_not_raw(driver: Driver
     assert "multiple of 512" in str(refused.value.details())
 
 
-def test_what_is_below_an_unpublished_device_is_left_alone(driver: Driver) -> None:
-    """A file that is there already, and is no mount point, is refused and kept."""
+def test_a_directory_with_files_at_the_target_of_a_device_is_not_changed(driver: Driver) -> None:
+    """The publication is refused, and the files stay."""
     handle = RAW.create(driver)
     driver.stage(handle, use=RAW.use)
     target = driver.home / f"target-{handle.partition('.')[2]}"
@@ -156,8 +156,8 @@ def test_what_is_below_an_unpublished_device_is_left_alone(driver: Driver) -> No
     driver.unstage(handle)
 
 
-def test_a_filesystem_made_on_a_raw_volume_is_the_users(driver: Driver) -> None:
-    """It is neither formatted nor checked by anybody but them, and grows by their hand."""
+def test_a_filesystem_that_a_user_creates_on_a_raw_volume_is_the_users(driver: Driver) -> None:
+    """The driver neither formats nor checks nor expands it."""
     handle = RAW.create(driver)
     driver.stage(handle, use=RAW.use)
     path = driver.publish(handle, use=RAW.use)
