@@ -30,9 +30,9 @@ def _shape(**changes: object) -> Shape:
 @pytest.fixture
 def volume_dir(tmp_path: Path) -> Path:
     """A volume's directory, with mount points beside it."""
-    for name in ("home", "staging", "other"):
+    for name in ("volume", "staging", "other"):
         (tmp_path / name).mkdir()
-    return tmp_path / "home"
+    return tmp_path / "volume"
 
 
 @pytest.mark.parametrize("provisioning", ["thin", "thick"])
@@ -112,7 +112,7 @@ def test_a_device_is_identified_by_tag_and_inode_and_not_by_its_path(volume_dir:
     shape = _shape()
     Loop().create(volume_dir, shape)
     tag = loopdev.tag_of(shape.volume_id)
-    with loopdev.attached(volume_dir / "image", tag="stranger"):
+    with loopdev.attached(volume_dir / "image", tag="other"):
         assert loopdev.find(volume_dir / "image", tag=tag) == []
     with loopdev.attached(volume_dir / "image", tag=tag):
         assert len(loopdev.find(volume_dir / "image", tag=tag)) == 1
@@ -171,9 +171,9 @@ def test_a_full_disk_refuses_a_thick_volume_and_can_be_unmounted(tmp_path: Path)
     with loopdev.attached(image, tag="mooring:test") as device:
         mounts.mount(str(device.path), disk, fs_type="ext4", options=[])
     try:
-        (disk / "home").mkdir()
+        (disk / "volume").mkdir()
         with pytest.raises(NoSpaceError, match="free some space"):
-            Loop().create(disk / "home", _shape(size_bytes=32 * MIB, provisioning="thick"))
+            Loop().create(disk / "volume", _shape(size_bytes=32 * MIB, provisioning="thick"))
     finally:
         mounts.unmount(disk)
 

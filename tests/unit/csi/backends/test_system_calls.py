@@ -47,7 +47,7 @@ def test_only_the_creation_of_a_filesystem_starts_a_program(
     tmp_path: Path, started: list[str], backend: Backend, shape: Shape, programs: list[str]
 ) -> None:
     """Attach, mount, bind, usage, health and their opposites are system calls."""
-    volume_dir, staging, target = tmp_path / "home", tmp_path / "staging", tmp_path / "target"
+    volume_dir, staging, target = tmp_path / "volume", tmp_path / "staging", tmp_path / "target"
     volume_dir.mkdir()
     staging.mkdir()
     backend.create(volume_dir, shape)
@@ -73,8 +73,8 @@ def test_an_error_reports_that_no_loop_device_is_free_and_nothing_stays_attached
     image = tmp_path / "image"
     image.touch()
     image.write_bytes(bytes(MIB))
-    with loopdev.attached(image, tag="stranger") as taken:
-        number = int(taken.path.name.removeprefix("loop"))
+    with loopdev.attached(image, tag="other") as attached:
+        number = int(attached.path.name.removeprefix("loop"))
         monkeypatch.setattr(loopdev, "_free_number", lambda: number)
         with (
             pytest.raises(LoopDeviceError, match="taken by another process"),
@@ -82,5 +82,5 @@ def test_an_error_reports_that_no_loop_device_is_free_and_nothing_stays_attached
         ):
             pass
 
-        assert loopdev.loop_at(taken.path) == taken
+        assert loopdev.loop_at(attached.path) == attached
         assert loopdev.tagged("mooring:test") == []

@@ -36,12 +36,12 @@ def _disk(tmp_path: Path, *options: str, kind: str = "ext4", size: int = 128 * M
     subprocess.run([f"mkfs.{kind}", "-q", *options, str(image)], check=True, capture_output=True)
     disk.mkdir()
     subprocess.run(["mount", "-o", "loop", str(image), str(disk)], check=True)
-    for each in (disk / "home", tmp_path / "staging"):
+    for each in (disk / "volume", tmp_path / "staging"):
         each.mkdir()
     try:
-        yield disk / "home"
+        yield disk / "volume"
     finally:
-        _unstage(disk / "home")
+        _unstage(disk / "volume")
         subprocess.run(["umount", str(disk)], check=True)
 
 

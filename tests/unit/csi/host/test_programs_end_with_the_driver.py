@@ -128,7 +128,7 @@ def test_no_program_is_a_script() -> None:
 
 def test_without_setpriv_the_error_names_the_package_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """No program runs that could outlive the driver."""
-    monkeypatch.setattr(commands, "_ENDS_WITH_US", ("no-setpriv", "--"))
+    monkeypatch.setattr(commands, "_KILLED_WITH_DRIVER", ("no-setpriv", "--"))
     monkeypatch.setitem(commands.PACKAGES, "no-setpriv", "util-linux")
     with pytest.raises(CommandNotFoundError, match="no-setpriv is not installed; install the package util-linux"):
         run(["true"], limit=Limit.QUERY)

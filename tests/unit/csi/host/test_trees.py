@@ -27,17 +27,17 @@ SHAPES = st.recursive(
 @pytest.fixture
 def deep(tmp_path: Path) -> Iterator[Path]:
     """A chain of directories longer than the longest possible path, with a file of 8 KiB at its end."""
-    here = os.open(tmp_path, os.O_RDONLY)
+    directory = os.open(tmp_path, os.O_RDONLY)
     for _ in range(DEPTH):
-        os.mkdir("d" * 8, dir_fd=here)
-        deeper = os.open("d" * 8, os.O_RDONLY, dir_fd=here)
-        os.close(here)
-        here = deeper
-    file = os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=here)
+        os.mkdir("d" * 8, dir_fd=directory)
+        deeper = os.open("d" * 8, os.O_RDONLY, dir_fd=directory)
+        os.close(directory)
+        directory = deeper
+    file = os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=directory)
     os.write(file, b"x" * 8192)
     os.fsync(file)
     os.close(file)
-    os.close(here)
+    os.close(directory)
     yield tmp_path
     files.remove_tree(tmp_path, tmp_path / ("d" * 8))
 
@@ -149,7 +149,7 @@ def test_a_walk_stays_on_its_mount(tmp_path: Path) -> None:
 
 def test_an_unreadable_tree_has_no_size(tmp_path: Path) -> None:
     """A missing tree is no error: it may be removed at any time."""
-    assert trees.disk_bytes(tmp_path / "gone") == 0
+    assert trees.disk_bytes(tmp_path / "missing") == 0
     (tmp_path / "loop").symlink_to("loop")
     assert trees.disk_bytes(tmp_path / "loop") < 8192
 

@@ -83,7 +83,7 @@ def channel(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.Channel:
     return grpc.secure_channel(f"127.0.0.1:{port}", credentials, options=options)
 
 
-def answer(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.StatusCode:
+def code_of_call(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.StatusCode:
     """The code of a call on a new connection."""
     with channel(port, key_pair, trusted) as opened:
         stub = csi_pb2_grpc.ControllerStub(opened)

@@ -10,7 +10,7 @@ import pytest
 from csi.process import network
 from csi.process.flags import Network
 from provisioner.cluster.authority import bundle
-from tests.unit.csi.process.certificates import answer, authority, controller, free_port
+from tests.unit.csi.process.certificates import authority, code_of_call, controller, free_port
 from tests.unit.csi.volumes.engines import engine_of
 
 pytestmark = pytest.mark.process
@@ -48,7 +48,7 @@ async def test_unfinished_handshakes_are_limited_and_closed(tmp_path: Path, monk
             while _closed(connections) < 10:
                 await asyncio.sleep(0.01)
         key_pair, certificate = controller(trusts), tmp_path / "keys" / "driver.crt"
-        assert await asyncio.to_thread(answer, port, key_pair, certificate) is grpc.StatusCode.OK
+        assert await asyncio.to_thread(code_of_call, port, key_pair, certificate) is grpc.StatusCode.OK
     finally:
         for each in connections:
             each.close()

@@ -209,7 +209,7 @@ def test_a_second_driver_on_one_node_is_refused_and_the_first_stays(
     )
 
     assert (second.returncode, second.stderr.count("\n")) == (78, 1), second.stderr
-    assert "another driver is registered" in second.stderr
+    assert "another driver is already registered" in second.stderr
     assert kubelet.seen() == seen
     kubelet.notify_status(registered=True)
     assert driver.end() == 0

@@ -19,9 +19,9 @@ from tests.conftest import ROOT
 from tests.unit.csi.process.certificates import (
     NOW,
     KeyPair,
-    answer,
     authority,
     channel,
+    code_of_call,
     controller,
     free_port,
     spki,
@@ -49,8 +49,8 @@ class _NetworkDriver:
     def certificate(self) -> Path:
         return self.keys / "driver.crt"
 
-    def answer(self, key_pair: KeyPair | None) -> grpc.StatusCode:
-        return answer(self.port, key_pair, self.certificate)
+    def code_of_call(self, key_pair: KeyPair | None) -> grpc.StatusCode:
+        return code_of_call(self.port, key_pair, self.certificate)
 
 
 @pytest.fixture
@@ -73,15 +73,15 @@ def test_only_the_controller_is_accepted(network_driver: _NetworkDriver) -> None
     """Another authority, an expired certificate, another role of the right authority, or no certificate is refused."""
     others = authority()
     expired = controller(network_driver.trusts, now=NOW - dt.timedelta(days=2))
-    assert OK is network_driver.answer(controller(network_driver.trusts))
-    assert UNAVAILABLE is network_driver.answer(controller(others))
-    assert UNAVAILABLE is network_driver.answer(expired)
-    assert UNAVAILABLE is network_driver.answer(None)
+    assert OK is network_driver.code_of_call(controller(network_driver.trusts))
+    assert UNAVAILABLE is network_driver.code_of_call(controller(others))
+    assert UNAVAILABLE is network_driver.code_of_call(expired)
+    assert UNAVAILABLE is network_driver.code_of_call(None)
     for roles in ((), ("mooring:driver",), ("mooring:controllers",), ("https://mooring:controller",)):
-        assert grpc.StatusCode.PERMISSION_DENIED is network_driver.answer(with_role(network_driver.trusts, *roles)), (
-            roles
-        )
-    assert OK is network_driver.answer(controller(network_driver.trusts))
+        assert grpc.StatusCode.PERMISSION_DENIED is network_driver.code_of_call(
+            with_role(network_driver.trusts, *roles)
+        ), roles
+    assert OK is network_driver.code_of_call(controller(network_driver.trusts))
 
 
 def test_the_node_service_is_not_served(network_driver: _NetworkDriver) -> None:
@@ -100,19 +100,19 @@ def test_an_authority_is_replaced_without_a_restart(network_driver: _NetworkDriv
     """With two authorities in the file both are trusted; with only the new one the old certificate is refused."""
     following = authority()
     network_driver.ca.write_text(bundle([network_driver.trusts, following]), encoding="ascii")
-    assert OK is network_driver.answer(controller(following))
-    assert OK is network_driver.answer(controller(network_driver.trusts))
+    assert OK is network_driver.code_of_call(controller(following))
+    assert OK is network_driver.code_of_call(controller(network_driver.trusts))
     network_driver.ca.write_text(bundle([following]), encoding="ascii")
-    assert OK is network_driver.answer(controller(following))
-    assert UNAVAILABLE is network_driver.answer(controller(network_driver.trusts))
+    assert OK is network_driver.code_of_call(controller(following))
+    assert UNAVAILABLE is network_driver.code_of_call(controller(network_driver.trusts))
 
 
 def test_a_damaged_authority_file_changes_nothing(network_driver: _NetworkDriver) -> None:
     """It may be half written; the trusted authorities stay until the file can be read."""
     network_driver.ca.write_text("nonsense", encoding="ascii")
-    assert OK is network_driver.answer(controller(network_driver.trusts))
+    assert OK is network_driver.code_of_call(controller(network_driver.trusts))
     network_driver.ca.unlink()
-    assert OK is network_driver.answer(controller(network_driver.trusts))
+    assert OK is network_driver.code_of_call(controller(network_driver.trusts))
     network_driver.ca.write_text(bundle([network_driver.trusts]), encoding="ascii")
 
 
@@ -130,7 +130,7 @@ def test_the_key_outlives_the_process(network_driver: _NetworkDriver) -> None:
 def test_a_driver_with_tls_needs_less_than_60_mib(network_driver: _NetworkDriver) -> None:
     """The library that creates keys is not loaded."""
     for _ in range(20):
-        assert OK is network_driver.answer(controller(network_driver.trusts))
+        assert OK is network_driver.code_of_call(controller(network_driver.trusts))
     status = Path(f"/proc/{network_driver.driver.pid}/status").read_text(encoding="ascii")
     [line] = [line for line in status.splitlines() if line.startswith("VmRSS")]
     assert int(line.split()[1]) < 60 << 10, line
@@ -177,9 +177,9 @@ def test_an_unusable_environment_ends_the_driver_before_it_serves(tmp_path: Path
     assert "mooring-driver-keys" in done.stderr
     assert "Traceback" not in done.stderr
     (keys / "driver.key").unlink()
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port))
-        taken.listen()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
         done = _start(tmp_path, *flags)
     assert (78, True) == (done.returncode, "choose another --network-endpoint" in done.stderr), done.stderr
     assert not (tmp_path / "csi.sock").exists()

@@ -146,15 +146,15 @@ class Driver:
     def stats(self, handle: str, path: Path) -> dict[str, csi_pb2.VolumeUsage]:
         """Return the usage by unit."""
         request = csi_pb2.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=str(path))
-        answer = self.node.NodeGetVolumeStats(request, timeout=SECONDS)
-        return {csi_pb2.VolumeUsage.Unit.Name(each.unit): each for each in answer.usage}
+        response = self.node.NodeGetVolumeStats(request, timeout=SECONDS)
+        return {csi_pb2.VolumeUsage.Unit.Name(each.unit): each for each in response.usage}
 
     def health(self, handle: str) -> dict[str, str]:
         """Return the health issues of a volume: CSI's status by reason."""
         request = csi_pb2.ControllerGetVolumeHealthRequest(volume_id=handle)
-        answer = self.controller.ControllerGetVolumeHealth(request, timeout=SECONDS).volume_health
-        assert answer.volume_id == handle
-        return {each.reason: csi_pb2.VolumeHealthErrorType.Name(each.status) for each in answer.health_statuses}
+        response = self.controller.ControllerGetVolumeHealth(request, timeout=SECONDS).volume_health
+        assert response.volume_id == handle
+        return {each.reason: csi_pb2.VolumeHealthErrorType.Name(each.status) for each in response.health_statuses}
 
     def delete(self, handle: str) -> None:
         """Move the volume to the trash."""

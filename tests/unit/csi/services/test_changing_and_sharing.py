@@ -61,10 +61,10 @@ def test_mutable_parameters_at_creation_override_those_of_the_class(driver: Driv
 
 def test_fs_groups_are_left_to_kubelet(driver: Driver) -> None:
     """Kubelet applies fsGroupChangePolicy and does not pass it to drivers, so the driver does not offer VOLUME_MOUNT_GROUP."""
-    answer = driver.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=SECONDS)
+    response = driver.node.NodeGetCapabilities(csi_pb2.NodeGetCapabilitiesRequest(), timeout=SECONDS)
     kind = csi_pb2.NodeServiceCapability.RPC
 
-    assert kind.VOLUME_MOUNT_GROUP not in {each.rpc.type for each in answer.capabilities}
+    assert kind.VOLUME_MOUNT_GROUP not in {each.rpc.type for each in response.capabilities}
 
 
 @each(EXT4)

@@ -67,15 +67,15 @@ def test_a_volume_is_expanded_during_writes_to_it(tmp_path: Path, kind: Kind) ->
         writer = Writer(path if path.is_block_device() else path / "file")
         writer.start()
         assert writer.started.wait(SECONDS)
-        answer = driver.expand(handle, 2 * kind.size)
-        assert answer.node_expansion_required == kind.name.startswith("loop")
+        response = driver.expand(handle, 2 * kind.size)
+        assert response.node_expansion_required == kind.name.startswith("loop")
         expanded_to = driver.node_expand(handle, path)
         count = writer.stop()
 
         with (path if path.is_block_device() else path / "file").open("rb") as file:
             content = file.read(count * PIECE)
         assert content == b"".join(_piece(number) for number in range(count))
-        assert (answer.capacity_bytes, expanded_to) == (2 * kind.size, 2 * kind.size)
+        assert (response.capacity_bytes, expanded_to) == (2 * kind.size, 2 * kind.size)
         assert driver.stats(handle, path)["BYTES"].total >= kind.size * 1.5
         if kind.name.startswith("loop"):
             assert _size(path) > before * 1.5

@@ -15,14 +15,16 @@ from tests.unit.csi.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBV
 
 
 def _storage(driver: Driver) -> dict[str, str]:
-    answer = driver.node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), timeout=SECONDS)
-    assert all(each.message for each in answer.backend_health)
-    return {each.reason: csi_pb2.StorageHealthErrorType.Name(each.status) for each in answer.backend_health}
+    response = driver.node.NodeGetStorageHealth(csi_pb2.NodeGetStorageHealthRequest(), timeout=SECONDS)
+    assert all(each.message for each in response.backend_health)
+    return {each.reason: csi_pb2.StorageHealthErrorType.Name(each.status) for each in response.backend_health}
 
 
 def _unhealthy(driver: Driver) -> list[str]:
-    answer = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=SECONDS)
-    return [each.volume_id for each in answer.entries]
+    response = driver.controller.ControllerListVolumeHealth(
+        csi_pb2.ControllerListVolumeHealthRequest(), timeout=SECONDS
+    )
+    return [each.volume_id for each in response.entries]
 
 
 @each(DIRECTORY, SUBVOLUME, EXT4, XFS, BTRFS, RAW)
@@ -34,9 +36,9 @@ def test_a_healthy_volume_has_no_issues(tmp_path: Path, kind: Kind) -> None:
         driver.stage(handle, use=kind.use)
         path = driver.publish(handle, use=kind.use, read_only=True)
         request = csi_pb2.NodeGetVolumeHealthRequest(volume_id=handle, volume_publish_path=str(path))
-        answer = driver.node.NodeGetVolumeHealth(request, timeout=SECONDS).volume_health
+        response = driver.node.NodeGetVolumeHealth(request, timeout=SECONDS).volume_health
 
-        assert (answer.volume_id, list(answer.health_statuses), driver.health(handle)) == (handle, [], {})
+        assert (response.volume_id, list(response.health_statuses), driver.health(handle)) == (handle, [], {})
         driver.unpublish(handle, path)
         driver.unstage(handle)
 
@@ -66,7 +68,7 @@ def test_a_device_over_a_deleted_file_is_reported_while_the_data_can_be_copied(t
         handle = kind.create(driver)
         driver.stage(handle, use=kind.use)
         image = tmp_path / "pool/volumes/v/image"
-        moved = image.with_name("kept")
+        moved = image.with_name("moved")
         image.rename(moved)
         image.write_bytes(b"")
         os.truncate(image, kind.size)

@@ -35,7 +35,7 @@ def _folder(driver: Driver) -> Path:
 def _directory(driver: Driver, name: str = "old") -> Path:
     path = _folder(driver) / name
     (path / "deep").mkdir(parents=True)
-    (path / "deep" / "file").write_text("kept", encoding="utf-8")
+    (path / "deep" / "file").write_text("data", encoding="utf-8")
     os.chown(path / "deep", 1000, 1000)
     return path
 
@@ -43,7 +43,7 @@ def _directory(driver: Driver, name: str = "old") -> Path:
 def _image(driver: Driver, name: str = "old") -> Path:
     path, seed = _folder(driver) / name, driver.home / "seed"
     seed.mkdir()
-    (seed / "file").write_text("kept", encoding="utf-8")
+    (seed / "file").write_text("data", encoding="utf-8")
     with path.open("wb") as file:
         file.truncate(16 * MIB)
     subprocess.run(["mkfs.ext4", "-q", "-U", str(uuid.uuid4()), "-d", str(seed), str(path)], check=True)
@@ -61,7 +61,7 @@ def test_a_directory_becomes_a_volume(driver: Driver) -> None:
     assert not source.exists()
     driver.stage(imported.volume_id)
     target = driver.publish(imported.volume_id)
-    assert (target / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert (target / "deep" / "file").read_text(encoding="utf-8") == "data"
     assert (target / "deep").stat().st_uid == 1000
     driver.unpublish(imported.volume_id, target)
     driver.unstage(imported.volume_id)
@@ -85,7 +85,7 @@ def test_an_image_becomes_a_volume_with_its_own_filesystem(driver: Driver) -> No
     )
     driver.stage(imported.volume_id)
     target = driver.publish(imported.volume_id)
-    assert (target / "file").read_text(encoding="utf-8") == "kept"
+    assert (target / "file").read_text(encoding="utf-8") == "data"
     driver.unpublish(imported.volume_id, target)
     driver.unstage(imported.volume_id)
 
@@ -131,7 +131,7 @@ def _big(driver: Driver) -> None:
     (_directory(driver) / "big").write_bytes(os.urandom(2 * MIB))
 
 
-def _taken(driver: Driver) -> None:
+def _name_in_use(driver: Driver) -> None:
     _directory(driver, "other")
     _import(driver, "other")
     _directory(driver)
@@ -153,7 +153,7 @@ def _taken(driver: Driver) -> None:
         (_directory, "old", -1, "INVALID_ARGUMENT", "negative"),
         (_directory, "old", 1 << 60, "RESOURCE_EXHAUSTED", "can promise"),
         (_big, "old", MIB, "OUT_OF_RANGE", "occupies"),
-        (_taken, "old", MIB, "ALREADY_EXISTS", "was not made of old"),
+        (_name_in_use, "old", MIB, "ALREADY_EXISTS", "was not made of old"),
     ],
 )
 @pytest.mark.needs("root", "loop")
@@ -191,5 +191,5 @@ def test_a_retry_finishes_an_import_that_a_crash_interrupted(driver: Driver, mov
     assert not driver.inventory.ListManifests(request, timeout=SECONDS).manifests
     again = _import(driver)
     assert (again.state, again.volume_id) == ("ready", imported.volume_id)
-    assert (volume_dir / "data" / "deep" / "file").read_text(encoding="utf-8") == "kept"
+    assert (volume_dir / "data" / "deep" / "file").read_text(encoding="utf-8") == "data"
     assert not source.exists()

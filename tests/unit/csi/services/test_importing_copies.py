@@ -53,7 +53,7 @@ def _images(driver: Driver, kind: Kind, *names: str, dirty: bool = False) -> lis
         file.truncate(kind.size)
     subprocess.run([f"mkfs.{kind.name.partition('/')[2]}", "-q", str(first)], check=True, capture_output=True)
     with _mounted(first) as path:
-        (path / "file").write_text("kept", encoding="utf-8")
+        (path / "file").write_text("data", encoding="utf-8")
         subprocess.run(["sync", "-f", str(path)], check=True)
         (path / "late").mkdir()
         subprocess.run(["sync", str(path / "late")], check=True)
@@ -91,7 +91,7 @@ def test_a_copy_gets_a_new_uuid_and_both_can_be_mounted(tmp_path: Path, kind: Ki
         assert one.fs_uuid == before != two.fs_uuid
         assert [_uuid(driver, one), _uuid(driver, two)] == [one.fs_uuid, two.fs_uuid]
         assert _import(driver, "two") == two, "the same request is the same volume"
-        assert [_contents(driver, each.volume_id) for each in (one, two)] == ["kept", "kept"]
+        assert [_contents(driver, each.volume_id) for each in (one, two)] == ["data", "data"]
         for manifest in (one, two):
             driver.unstage(manifest.volume_id)
 
@@ -120,7 +120,7 @@ def test_a_copy_with_a_log_to_replay_gets_a_new_uuid_or_is_refused_with_the_next
             with _mounted(copy, *(["nouuid"] if kind is XFS else [])):
                 pass
             two = _import(driver, "two")
-        assert _contents(driver, one.volume_id) == _contents(driver, two.volume_id) == "kept"
+        assert _contents(driver, one.volume_id) == _contents(driver, two.volume_id) == "data"
         for manifest in (one, two):
             driver.unstage(manifest.volume_id)
 
@@ -152,7 +152,7 @@ def test_a_filesystem_without_a_uuid_gets_one(tmp_path: Path, kind: Kind) -> Non
         one = _import(driver, "one")
 
         assert one.fs_uuid == _uuid(driver, one) != str(uuid.UUID(int=0))
-        assert _contents(driver, one.volume_id) == "kept"
+        assert _contents(driver, one.volume_id) == "data"
         driver.unstage(one.volume_id)
 
 

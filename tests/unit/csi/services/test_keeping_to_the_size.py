@@ -96,7 +96,7 @@ def _create_subvolume(path: Path, *groups: int) -> None:
 
 @each(SUBVOLUME)
 def test_subvolumes_that_a_pod_creates_in_its_volume_count_towards_its_size(tmp_path: Path, kind: Kind) -> None:
-    """Neither a subvolume nor one inside it can exceed the size; a full volume can be expanded."""
+    """Neither a subvolume nor a snapshot nor one inside it can exceed the size; a full volume can be expanded."""
     with serving(tmp_path, kind) as driver:
         handle = kind.create(driver)
         driver.stage(handle)

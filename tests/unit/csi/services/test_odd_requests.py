@@ -34,11 +34,11 @@ def test_a_message_is_printable_and_of_limited_length(text: str) -> None:
 @pytest.mark.bound("message-bytes")
 def test_a_long_message_is_cut_in_the_middle() -> None:
     """Its end has the next step."""
-    escaped = legible(f"volume {'x' * 5000} does not exist; make it")
+    escaped = legible(f"volume {'x' * 5000} does not exist; create it")
 
     assert limits.MESSAGE_BYTES - 8 <= sent_bytes(escaped) <= limits.MESSAGE_BYTES
     assert escaped.startswith("volume x")
-    assert escaped.endswith("x does not exist; make it")
+    assert escaped.endswith("x does not exist; create it")
     for each in "\0é😀%":
         assert sent_bytes(legible(each * 9 * limits.MESSAGE_BYTES)) <= limits.MESSAGE_BYTES
 
@@ -149,8 +149,8 @@ def test_a_device_is_bound_only_over_a_regular_file(driver: Driver) -> None:
             target_path=target,
             volume_capability=raw(),
         )
-        answer = _code_of_call(driver.node.NodePublishVolume, request)
-        assert "FAILED_PRECONDITION" == answer
+        code_found = _code_of_call(driver.node.NodePublishVolume, request)
+        assert "FAILED_PRECONDITION" == code_found
     driver.unstage(handle)
     driver.delete(handle)
 
@@ -166,8 +166,8 @@ def test_options_that_a_program_or_the_kernel_refuses_are_an_error_of_the_caller
 
     handle = driver.create("b", size=16 * MIB, backend="loop").volume_id
     use = capability(flags=["data=journal,delalloc"])
-    answer = code(lambda: driver.stage(handle, use=use))
-    assert answer == "FAILED_PRECONDITION"
+    code_found = code(lambda: driver.stage(handle, use=use))
+    assert code_found == "FAILED_PRECONDITION"
     driver.stage(handle)
     driver.unstage(handle)
     driver.delete(handle)
@@ -196,7 +196,7 @@ def test_an_unusable_path_is_an_error_of_the_caller(driver: Driver) -> None:
         unstage = R.NodeUnstageVolumeRequest(volume_id=handle, staging_target_path=path)
         stats = R.NodeGetVolumeStatsRequest(volume_id=handle, volume_path=path)
         expand = R.NodeExpandVolumeRequest(volume_id=handle, volume_path=path)
-        answers = {
+        codes = {
             "publish": code(lambda: driver.node.NodePublishVolume(publish, timeout=SECONDS)),  # noqa: B023 # called at once
             "stage": code(lambda: driver.node.NodeStageVolume(stage, timeout=SECONDS)),  # noqa: B023 # as above
             "unpublish": code(lambda: driver.node.NodeUnpublishVolume(unpublish, timeout=SECONDS)),  # noqa: B023 # as above
@@ -204,8 +204,8 @@ def test_an_unusable_path_is_an_error_of_the_caller(driver: Driver) -> None:
             "stats": code(lambda: driver.node.NodeGetVolumeStats(stats, timeout=SECONDS)),  # noqa: B023 # as above
             "expand": code(lambda: driver.node.NodeExpandVolume(expand, timeout=SECONDS)),  # noqa: B023 # as above
         }
-        assert {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"} >= set(answers.values()), (path, answers)
-        assert "OK" not in {answers["publish"], answers["stage"], answers["stats"], answers["expand"]}, (path, answers)
+        assert {"OK", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "NOT_FOUND"} >= set(codes.values()), (path, codes)
+        assert "OK" not in {codes["publish"], codes["stage"], codes["stats"], codes["expand"]}, (path, codes)
     driver.unstage(handle)
     driver.delete(handle)
 
@@ -239,7 +239,7 @@ def test_a_mount_at_the_staging_path_of_a_raw_volume_is_not_unmounted(driver: Dr
     handle = driver.create(use=raw(), size=8 * MIB, backend="loop").volume_id
     staging = tmp_path / f"staging-{handle.partition('.')[2]}"
     staging.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "theirs", str(staging)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "other", str(staging)], check=True)
     try:
         driver.stage(handle, use=raw())
         for _ in range(2):
@@ -257,7 +257,7 @@ def test_a_later_mount_at_the_path_of_a_failed_stage_is_not_unmounted(driver: Dr
     use = capability(flags=["data=journal,delalloc"])
     assert "FAILED_PRECONDITION" == code(lambda: driver.stage(handle, use=use))
     staging = tmp_path / f"staging-{handle.partition('.')[2]}"
-    subprocess.run(["mount", "-t", "tmpfs", "theirs", str(staging)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "other", str(staging)], check=True)
     try:
         assert "FAILED_PRECONDITION" == code(lambda: driver.unstage(handle))
         assert os.path.ismount(staging)

@@ -60,7 +60,7 @@ def test_a_volume_is_used_deleted_undeleted_and_purged(driver: Driver, backend: 
     handle = driver.create(size=16 << 20, backend=backend).volume_id
     driver.stage(handle)
     path = driver.publish(handle)
-    (path / "file").write_text("mine", encoding="utf-8")
+    (path / "file").write_text("data", encoding="utf-8")
     assert _code(lambda: driver.delete(handle)) == "FAILED_PRECONDITION"
     assert _code(lambda: driver.unstage(handle)) == "FAILED_PRECONDITION"
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_a_volume_is_used_deleted_undeleted_and_purged(driver: Driver, backend: 
     driver.inventory.Undelete(inventory_pb2.UndeleteRequest(volume_id=handle))
     driver.stage(handle)
     path = driver.publish(handle, read_only=True)
-    assert (path / "file").read_text(encoding="utf-8") == "mine"
+    assert (path / "file").read_text(encoding="utf-8") == "data"
     with pytest.raises(OSError, match="Read-only"):
         (path / "file").write_text("x", encoding="utf-8")
     driver.unpublish(handle, path)
