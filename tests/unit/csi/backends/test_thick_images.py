@@ -225,7 +225,7 @@ def test_where_sysfs_cannot_be_written_the_volume_is_staged_and_its_health_repor
 
 @pytest.mark.limit("thick-is-reserved-once")
 @pytest.mark.needs("btrfs")
-def test_a_shared_block_or_one_on_btrfs_is_written_to_another_than_the_reserved_one(tmp_path: Path) -> None:
+def test_writes_to_shared_blocks_or_on_btrfs_do_not_use_the_reserved_ones(tmp_path: Path) -> None:
     """The image has all its blocks, and writes to it use more space of the disk nevertheless."""
     with _disk(tmp_path, kind="btrfs", size=256 * MIB) as volume_dir:
         shape = _shape(access_type="block")
