@@ -1,1 +1,1 @@
-"""The command `mooring`."""
+"""The command line program `mooring`."""

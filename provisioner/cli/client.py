@@ -1,4 +1,4 @@
-"""A thin client on the standard library: big libraries load slowly, and a command must answer before one notices."""
+"""A thin API client on the standard library: large client libraries would delay the start of every command."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from provisioner.cli.exits import FAILED, UNREACHABLE, CommandFailed
+from provisioner.cli.exits import FAILED, UNREACHABLE, CommandError
 from provisioner.cli.kubeconfig import Server
 from provisioner.model.kinds import Json, Kind
 
@@ -17,8 +17,8 @@ TIMEOUT_SECONDS = 30.0
 WATCH_SECONDS = 3600.0
 
 
-class Refused(CommandFailed):
-    """The server's own words."""
+class StatusError(CommandError):
+    """An answer with an HTTP status of 400 or more; the message is the server's."""
 
     def __init__(self, status: int, message: str, *, reason: str = "") -> None:
         super().__init__(message, code=FAILED)
@@ -27,7 +27,7 @@ class Refused(CommandFailed):
 
 
 class Client:
-    """One server. Every call is one connection, as commands are short."""
+    """The client of one API server. Each call opens one connection, since commands are short."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -42,24 +42,24 @@ class Client:
         query: Mapping[str, str] | None = None,
         accept: str = "",
     ) -> Json:
-        """One object, or a collection."""
+        """Return one object, or with no `name` the List of the kind. Raise as `call`."""
         return self.call("GET", kind.path(namespace, name), query=query, accept=accept)
 
     def watch(
         self, kind: Kind, *, namespace: str = "", query: Mapping[str, str], accept: str = ""
     ) -> Iterator[tuple[str, Json]]:
-        """Changes as (type, object), until the server ends the stream."""
-        asked = {"watch": "true", **query}
+        """Yield changes as (type, object) until the server ends the stream. Raise as `call`."""
+        params = {"watch": "true", **query}
         with closing(self._connect(timeout=WATCH_SECONDS)) as connection:
-            answer = self._send(connection, "GET", kind.path(namespace), query=asked, accept=accept)
-            if answer.status >= 400:
+            response = self._send(connection, "GET", kind.path(namespace), query=params, accept=accept)
+            if response.status >= 400:
                 # unbounded: the answer of a server that the user named
-                raise _refusal(answer.status, answer.read())
-            for line in answer:
+                raise _status_error(response.status, response.read())
+            for line in response:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise Refused(
-                        event["object"].get("code", 500), event["object"].get("message", "the watch broke off")
+                    raise StatusError(
+                        event["object"].get("code", 500), event["object"].get("message", "the server ended the watch")
                     )
                 yield event["type"], event["object"]
 
@@ -74,34 +74,35 @@ class Client:
         accept: str = "",
     ) -> Json:
         """
-        Any request; raises Refused, and CommandFailed when nobody answers.
+        Send one request and return the decoded answer.
 
-        Before the first one that may change something on a cluster, the server is named on stderr.
+        Before the first request that may change a cluster, the server's address is printed to stderr. Raises
+        StatusError for an error of the server, and CommandError (UNREACHABLE) when the server does not answer.
         """
         if method != "GET" and not self._announced:
             self._announced = True
             sys.stderr.write(f"mooring: changing objects on {self.server.url} ({self._origin()})\n")
             sys.stderr.flush()
         with closing(self._connect(timeout=TIMEOUT_SECONDS)) as connection:
-            answer = self._send(
+            response = self._send(
                 connection, method, path, query=query, body=body, content_type=content_type, accept=accept
             )
             try:
                 # unbounded: the answer of a server that the user named
-                content = answer.read()
+                content = response.read()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None
-            if answer.status >= 400:
-                raise _refusal(answer.status, content)
+            if response.status >= 400:
+                raise _status_error(response.status, content)
         decoded: Json = json.loads(content)
         return decoded
 
     def _connect(self, *, timeout: float) -> http.client.HTTPConnection:
-        where = urlsplit(self.server.url)
-        if where.scheme == "http":
-            return http.client.HTTPConnection(where.hostname or "", where.port, timeout=timeout)
+        address = urlsplit(self.server.url)
+        if address.scheme == "http":
+            return http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout)
         return http.client.HTTPSConnection(
-            where.hostname or "", where.port, timeout=timeout, context=self.server.context()
+            address.hostname or "", address.port, timeout=timeout, context=self.server.context()
         )
 
     def _send(
@@ -120,23 +121,23 @@ class Client:
             headers["Authorization"] = f"Bearer {self.server.token}"
         if body is not None:
             headers["Content-Type"] = content_type
-        asked = {key: value for key, value in (query or {}).items() if value}
-        full = urlsplit(self.server.url).path + path + (f"?{urlencode(asked)}" if asked else "")
+        params = {key: value for key, value in (query or {}).items() if value}
+        full = urlsplit(self.server.url).path + path + (f"?{urlencode(params)}" if params else "")
         try:
             connection.request(method, full, None if body is None else json.dumps(body), headers)
             return connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
 
-    def _unreachable(self, error: Exception) -> CommandFailed:
-        way_on = (
-            "start the engine with `mooring up`, or name a cluster with --kubeconfig or --context"
+    def _unreachable(self, error: Exception) -> CommandError:
+        next_step = (
+            "start the engine with `mooring up`, or select a cluster with --kubeconfig or --context"
             if self.server.engine
-            else "look whether it runs, or name another server with --kubeconfig, --context or --state"
+            else "check that it runs, or select another server with --kubeconfig, --context or --state"
         )
-        return CommandFailed(
-            f"nothing answers at {self.server.url} ({error}), and nothing was done elsewhere; {way_on} "
-            f"(this one is {self._origin()})",
+        return CommandError(
+            f"no server answers at {self.server.url} ({error}), and no other server was used; {next_step} "
+            f"(the address is from {self._origin()})",
             code=UNREACHABLE,
         )
 
@@ -144,11 +145,13 @@ class Client:
         return f"context {self.server.context_name} of {self.server.kubeconfig}"
 
 
-def _refusal(status: int, content: bytes) -> Refused:
+def _status_error(status: int, content: bytes) -> StatusError:
     try:
-        said = json.loads(content)
-        return Refused(
-            status, str(said.get("message") or f"the server answered {status}"), reason=said.get("reason", "")
+        status_body = json.loads(content)
+        return StatusError(
+            status,
+            str(status_body.get("message") or f"the server answered {status}"),
+            reason=status_body.get("reason", ""),
         )
     except (ValueError, AttributeError):
-        return Refused(status, f"the server answered {status}")
+        return StatusError(status, f"the server answered {status}")

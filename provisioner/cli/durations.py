@@ -1,4 +1,4 @@
-"""Spans of time on the command line."""
+"""Durations on the command line."""
 
 import re
 from typing import Final
@@ -11,12 +11,12 @@ SECONDS: Final = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 class Duration(click.ParamType[int]):
-    """A span of time such as 90m, 36h or 7d, in seconds."""
+    """The parameter type of a duration such as 90m, 36h or 7d, in seconds."""
 
     name = "duration"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the seconds."""
+        """Return the duration in seconds."""
         if not _WHOLE.fullmatch(str(value)):
             self.fail(f"{value!r} is not a duration; write for example 90m, 36h or 7d", param, ctx)
         return sum(int(number) * SECONDS[unit] for number, unit in _PARTS.findall(str(value)))

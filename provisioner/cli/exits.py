@@ -1,39 +1,39 @@
-"""Exit codes of `mooring`, for scripts; docs/cli.md has the same table."""
+"""Exit codes of `mooring`; docs/cli.md has the same table."""
 
 from typing import Final
 
 OK: Final = 0
 FAILED: Final = 1
-"""The server refused, an object is not there, or what was asked about is not well."""
+"""The server refused, an object does not exist, or the explained object is unhealthy."""
 USAGE: Final = 2
-"""The command line cannot be understood."""
+"""The command line is invalid."""
 BAD_INPUT: Final = 65
-"""A manifest or kubeconfig cannot be read."""
+"""A manifest or kubeconfig is invalid."""
 UNREACHABLE: Final = 69
 """No server answers."""
 INTERNAL: Final = 70
-"""A fault of the command itself (EX_SOFTWARE of sysexits.h)."""
+"""An internal error of the command (EX_SOFTWARE of sysexits.h)."""
 TIMED_OUT: Final = 75
-"""It did not come about in the time given."""
+"""The condition was not met before the timeout."""
 BAD_ENVIRONMENT: Final = 78
-"""The machine is not as it is needed."""
+"""The machine does not meet a requirement."""
 INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
     OK: "done",
-    FAILED: "refused, not found, or not well",
-    USAGE: "the command line cannot be understood",
-    BAD_INPUT: "a manifest or kubeconfig cannot be read",
+    FAILED: "refused, not found, or unhealthy",
+    USAGE: "the command line is invalid",
+    BAD_INPUT: "a manifest or kubeconfig is invalid",
     UNREACHABLE: "no server answers",
-    INTERNAL: "a fault in Mooring itself; please report it",
-    TIMED_OUT: "it did not come about in the time given",
-    BAD_ENVIRONMENT: "the machine is not as it is needed",
+    INTERNAL: "an internal error of Mooring; please report it",
+    TIMED_OUT: "the condition was not met before the timeout",
+    BAD_ENVIRONMENT: "the machine does not meet a requirement",
     INTERRUPTED: "interrupted from the keyboard",
 }
 
 
-class CommandFailed(Exception):
-    """Ends the command with a code and a sentence on stderr."""
+class CommandError(Exception):
+    """An error that ends the command with an exit code and a message on stderr."""
 
     def __init__(self, message: str, *, code: int = FAILED) -> None:
         super().__init__(message)

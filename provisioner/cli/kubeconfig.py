@@ -1,4 +1,4 @@
-"""Which server to speak to, and as whom: the engine's own kubeconfig, or any other one."""
+"""The API server and credentials to use, from the engine's kubeconfig or another one."""
 
 import base64
 import os
@@ -11,16 +11,16 @@ from typing import Any
 
 import yaml
 
-from provisioner.cli.exits import BAD_INPUT, UNREACHABLE, USAGE, CommandFailed
+from provisioner.cli.exits import BAD_INPUT, UNREACHABLE, USAGE, CommandError
 from provisioner.embedded.settings import default_state
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """
-    A server's address, how to trust it, and who we are.
+    An API server's address, certificate authority and client credentials.
 
-    `kubeconfig` is the file that has the context, `context_name`. `engine`: it is the embedded engine, no cluster.
+    `kubeconfig` is the file that has the context `context_name`. `engine`: it is the embedded engine, not a cluster.
     """
 
     url: str
@@ -35,13 +35,13 @@ class Server:
     engine: bool = False
 
     def context(self) -> ssl.SSLContext:
-        """For HTTPS."""
+        """Return the TLS context for HTTPS."""
         context = ssl.create_default_context(cadata=self.authority.decode() if self.authority else None)
         if self.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         if self.certificate:
-            with tempfile.NamedTemporaryFile() as both:  # the standard library loads them from a file only
+            with tempfile.NamedTemporaryFile() as both:  # the standard library loads certificates only from files
                 both.write(self.certificate + b"\n" + self.key)
                 both.flush()
                 context.load_cert_chain(both.name)
@@ -51,10 +51,10 @@ class Server:
 @dataclass(frozen=True, slots=True)
 class Source:
     """
-    Where the server is named.
+    The kubeconfig files and the context that select the server.
 
-    Several files are merged as kubectl merges those of KUBECONFIG; `required` means that a missing one is an error.
-    `engine` says that the server is the embedded engine of a state directory, and no cluster.
+    Several files are merged as kubectl merges those of KUBECONFIG; with `required`, a missing file is an error.
+    `engine`: the server is the embedded engine of a state directory, not a cluster.
     """
 
     files: tuple[Path, ...]
@@ -72,15 +72,17 @@ def find(
     plugin: bool = False,
 ) -> Source:
     """
-    Decide which server is meant. This is the one place that says so.
+    Return the source of the server to use. No other code selects a server.
 
-    The server is always one that the user named: --kubeconfig or --context name a cluster, --state names an engine, and
-    so does MOORING_STATE for `mooring`. When nothing is named, `mooring` means the engine of the default state
-    directory, running or not, and `kubectl mooring` (`plugin`) means what kubectl means. There is no falling through
-    from one to another. Raises CommandFailed when two are named.
+    --kubeconfig or --context select a cluster, --state selects an engine, and so does MOORING_STATE for `mooring`.
+    Without any of them, `mooring` uses the engine of the default state directory, running or not, and `kubectl mooring`
+    (`plugin`) uses the same server as kubectl. If the selected server is not available, no other one is used. Raises
+    CommandError when two are selected.
     """
     if state is not None and (kubeconfig is not None or context):
-        raise CommandFailed("--state names an engine, --kubeconfig and --context name a cluster: say one", code=USAGE)
+        raise CommandError(
+            "--state selects an engine, --kubeconfig and --context select a cluster; use one of them", code=USAGE
+        )
     if kubeconfig is not None:
         return Source((kubeconfig,), context, required=True)
     if context or (plugin and state is None):
@@ -89,18 +91,20 @@ def find(
 
 
 def _as_kubectl(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """The files that kubectl reads. Source: kubernetes, client-go/tools/clientcmd/loader.go."""
+    """Return the files that kubectl reads. Source: kubernetes, client-go/tools/clientcmd/loader.go."""
     named = dict.fromkeys(Path(each) for each in environ.get("KUBECONFIG", "").split(os.pathsep) if each)
     return tuple(named) or (Path(environ.get("HOME", "/"), ".kube", "config"),)
 
 
 def read(source: Source) -> Server:
-    """Read the chosen context, else the current one. Raises CommandFailed."""
+    """Return the server of the source's context, or else of the current context. Raises CommandError."""
     configs = [(path, config) for path in source.files if (config := _load(path, source)) is not None]
     if not configs:
         files = os.pathsep.join(map(str, source.files))
-        message = f"no server is named: {files} does not exist; name one with --kubeconfig, or an engine with --state"
-        raise CommandFailed(message, code=UNREACHABLE)
+        message = (
+            f"no server is selected: {files} does not exist; select one with --kubeconfig, or an engine with --state"
+        )
+        raise CommandError(message, code=UNREACHABLE)
     at = configs[0][0]
     try:
         chosen = source.context
@@ -111,10 +115,8 @@ def read(source: Source) -> Server:
         where, cluster = _named(configs, "cluster", context["cluster"])
         who, user = _named(configs, "user", context["user"]) if context.get("user") else (at, {})
         if unknown := {"exec", "auth-provider"} & user.keys():
-            message = (
-                f"{who}: users that sign in by {unknown.pop()} are not supported here; use kubectl for that cluster"
-            )
-            raise CommandFailed(message, code=BAD_INPUT)
+            message = f"{who}: authentication by {unknown.pop()} is not supported; use kubectl for that cluster"
+            raise CommandError(message, code=BAD_INPUT)
         return Server(
             url=str(cluster["server"]).rstrip("/"),
             authority=_bytes(cluster, "certificate-authority", where),
@@ -128,30 +130,30 @@ def read(source: Source) -> Server:
             engine=source.engine,
         )
     except (AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise CommandFailed(f"{at} is not a kubeconfig that can be used: {error!r}", code=BAD_INPUT) from None
+        raise CommandError(f"{at} is not a valid kubeconfig: {error!r}", code=BAD_INPUT) from None
 
 
 def _load(path: Path, source: Source) -> Any:
-    """One file; None for a missing one that need not be there."""
+    """Return the content of one file; None for a missing file that is not required. Raises CommandError."""
     try:
-        # unbounded: the user's own file, read by the user's own command
+        # unbounded: a file of the user, read by the user's own command
         return yaml.load(path.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}  # noqa: S506 # safe
     except FileNotFoundError:
         if not source.required:
             return None
         if not source.engine:
-            raise CommandFailed(f"{path} does not exist", code=BAD_INPUT) from None
+            raise CommandError(f"{path} does not exist", code=BAD_INPUT) from None
         message = (
-            f"no engine has run here ({path} does not exist); start one with `mooring up`, "
-            "or name a cluster with --kubeconfig or --context"
+            f"no engine has run with this state directory ({path} does not exist); start one with `mooring up`, "
+            "or select a cluster with --kubeconfig or --context"
         )
-        raise CommandFailed(message, code=UNREACHABLE) from None
+        raise CommandError(message, code=UNREACHABLE) from None
     except (OSError, yaml.YAMLError) as error:
-        raise CommandFailed(f"{path} cannot be read: {error}", code=BAD_INPUT) from None
+        raise CommandError(f"{path} cannot be read: {error}", code=BAD_INPUT) from None
 
 
 def _named(configs: list[tuple[Path, Any]], kind: str, name: str) -> tuple[Path, dict[str, Any]]:
-    """The entry of that name, and the file it stands in; the first file that has it wins."""
+    """Return the entry of that name and its file; of several files with it, the first. Raises KeyError."""
     for path, config in configs:
         for each in config.get(f"{kind}s") or ():
             if each["name"] == name:
@@ -160,15 +162,15 @@ def _named(configs: list[tuple[Path, Any]], kind: str, name: str) -> tuple[Path,
 
 
 def _bytes(entry: Mapping[str, Any], key: str, kubeconfig: Path) -> bytes:
-    """Inline data, or the file beside the kubeconfig."""
+    """Return the inline data, or the content of the file, whose path is relative to the kubeconfig; b"" for none."""
     if inline := entry.get(f"{key}-data"):
         return base64.b64decode(inline)
-    # unbounded: the user's own file, read by the user's own command
+    # unbounded: a file of the user, read by the user's own command
     return (kubeconfig.parent / entry[key]).read_bytes() if entry.get(key) else b""
 
 
 def _token(user: Mapping[str, Any], kubeconfig: Path) -> str:
     if user.get("tokenFile"):
-        # unbounded: the user's own file, read by the user's own command
+        # unbounded: a file of the user, read by the user's own command
         return (kubeconfig.parent / str(user["tokenFile"])).read_text(encoding="utf-8").strip()
     return str(user.get("token") or "")

@@ -1,4 +1,4 @@
-"""Manifests from files: YAML or JSON, several in one, strictly read."""
+"""Read manifests from YAML or JSON files, strictly; a file may have several."""
 
 import sys
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Any, TextIO
 import yaml
 
 from provisioner import limits
-from provisioner.cli.exits import BAD_INPUT, CommandFailed
+from provisioner.cli.exits import BAD_INPUT, CommandError
 from provisioner.model import yaml_limits
 from provisioner.model.kinds import KINDS, Json, Kind, kind_of
 
@@ -17,9 +17,9 @@ SUFFIXES = (".yaml", ".yml", ".json")
 
 class StrictLoader(yaml.SafeLoader):
     """
-    Refuses a key that stands twice: one of the two would be lost without a word.
+    A YAML loader that refuses duplicate keys, since one of the values would be lost silently.
 
-    Not the loader in C: that one ends the process on a file that is nested too deeply.
+    It is not the loader in C, which crashes the process on a file that is nested too deeply.
     """
 
 
@@ -28,9 +28,7 @@ def _mapping(loader: Any, node: Any) -> dict[Any, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands here twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is duplicate", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
@@ -42,13 +40,13 @@ StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _ma
 
 def read_all(sources: tuple[str, ...]) -> list[tuple[Kind, Json]]:
     """
-    All objects of files, directories, or ``-`` for standard input, in their order.
+    Return all objects of files, directories, or ``-`` for standard input, in order.
 
-    Raises CommandFailed, also when there is none: that is most often the wrong file.
+    Raises CommandError, also when there is no object: most often it is the wrong file.
     """
     found = [_known(obj, where) for source in sources for where, obj in _read(source)]
     if not found:
-        raise CommandFailed(f"no objects passed: {', '.join(sources)} has none; name a file that has some")
+        raise CommandError(f"no objects passed: {', '.join(sources)} has none; name a file with objects")
     return found
 
 
@@ -64,15 +62,15 @@ def _read(source: str) -> Iterator[tuple[str, Any]]:
                 text = _text(file, str(each))
             yield from _documents(str(each), text)
     except (OSError, UnicodeError) as error:
-        raise CommandFailed(f"{source} cannot be read: {error}", code=BAD_INPUT) from None
+        raise CommandError(f"{source} cannot be read: {error}", code=BAD_INPUT) from None
 
 
 def _text(file: TextIO, where: str) -> str:
-    """Read it whole. Raises CommandFailed where it is too long."""
+    """Return the whole text. Raises CommandError for more than YAML_FILE_CHARACTERS characters."""
     text = file.read(limits.YAML_FILE_CHARACTERS + 1)
     if len(text) > limits.YAML_FILE_CHARACTERS:
-        message = f"{where}: it has more than {limits.YAML_FILE_CHARACTERS} characters; split it"
-        raise CommandFailed(message, code=BAD_INPUT)
+        message = f"{where}: the file has more than {limits.YAML_FILE_CHARACTERS} characters; split it"
+        raise CommandError(message, code=BAD_INPUT)
     return text
 
 
@@ -90,22 +88,22 @@ def _documents(where: str, text: str) -> Iterator[tuple[str, Any]]:
         line = f", line {mark.line + 1}" if mark else ""
         nested = "it is nested too deeply"
         problem = getattr(error, "problem", None) or (nested if isinstance(error, RecursionError) else error)
-        raise CommandFailed(f"{where}{line}: {problem}", code=BAD_INPUT) from None
+        raise CommandError(f"{where}{line}: {problem}", code=BAD_INPUT) from None
 
 
 def _known(obj: Any, where: str) -> tuple[Kind, Json]:
     if not isinstance(obj, dict):
-        raise CommandFailed(
-            f"{where}: an object is a map with apiVersion and kind; here is a {type(obj).__name__}", code=BAD_INPUT
+        raise CommandError(
+            f"{where}: an object is a map with apiVersion and kind, not a {type(obj).__name__}", code=BAD_INPUT
         )
     version, name = str(obj.get("apiVersion", "")), str(obj.get("kind", ""))
     kind = kind_of(version, name)
     if kind is None:
         known = ", ".join(sorted(f"{each.api_version} {each.name}" for each in KINDS))
-        raise CommandFailed(
-            f"{where}: {version} {name} is no kind that Mooring serves; those are {known}", code=BAD_INPUT
+        raise CommandError(
+            f"{where}: Mooring does not serve kind {version} {name}; the kinds are {known}", code=BAD_INPUT
         )
     metadata = obj.get("metadata")
     if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
-        raise CommandFailed(f"{where}: the {name} has no metadata.name", code=BAD_INPUT)
+        raise CommandError(f"{where}: the {name} has no metadata.name", code=BAD_INPUT)
     return kind, obj

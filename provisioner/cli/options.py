@@ -1,4 +1,4 @@
-"""Options that many commands share, and what they lead to."""
+"""Options that several commands have, and the server and namespace that they select."""
 
 import functools
 import os
@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from provisioner.cli.client import Client
-from provisioner.cli.exits import USAGE, CommandFailed
+from provisioner.cli.exits import USAGE, CommandError
 from provisioner.cli.kubeconfig import find, read
 from provisioner.cli.program import PLUGIN
 from provisioner.model.kinds import KINDS, Kind, kind_named
@@ -18,12 +18,12 @@ from provisioner.model.quantity import InvalidQuantity, Quantity
 
 
 class Size(click.ParamType[int]):
-    """A quantity of bytes, as Kubernetes writes it."""
+    """The parameter type of a Kubernetes quantity of bytes, such as 10Gi."""
 
     name = "size"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """To bytes."""
+        """Return the number of bytes, rounded up."""
         try:
             return Quantity.parse(str(value)).ceil_bytes
         except InvalidQuantity:
@@ -32,83 +32,83 @@ class Size(click.ParamType[int]):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server, the namespace, and whether all namespaces are meant."""
+    """The API server and the namespace of a command, or all namespaces."""
 
     client: Client
     namespace: str
-    everywhere: bool = False
+    all_namespaces: bool = False
 
     def within(self, kind: Kind) -> str:
-        """The namespace for a path of this kind; "" for cluster-scoped kinds and for all namespaces."""
-        return self.namespace if kind.namespaced and not self.everywhere else ""
+        """Return the namespace for a path of this kind; "" for cluster-scoped kinds and for all namespaces."""
+        return self.namespace if kind.namespaced and not self.all_namespaces else ""
 
 
 def state_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The engine's state directory."""
+    """Add the option --state, the engine's state directory."""
     return click.option(
         "--state", type=click.Path(path_type=Path), help="The engine's state directory [env: MOORING_STATE]."
     )(command)
 
 
 def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that name a server: --kubeconfig, --context and --state, as `kubeconfig`, `context` and `state`."""
+    """Add the options of a server, --kubeconfig, --context and --state: parameters `kubeconfig`, `context`, `state`."""
     command = state_option(command)
     command = click.option("--context", default="", help="A context of the kubeconfig, as for kubectl.")(command)
-    return click.option("--kubeconfig", type=click.Path(path_type=Path), help="Another server's kubeconfig.")(command)
+    return click.option("--kubeconfig", type=click.Path(path_type=Path), help="The kubeconfig of a cluster.")(command)
 
 
 def with_target(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give the command a `target`, from --state, --kubeconfig, --context and -n."""
+    """Pass the command a `target`, from --state, --kubeconfig, --context and -n."""
 
     @server_options
-    @click.option("-n", "--namespace", help="The namespace; default as the kubeconfig says.")
+    @click.option("-n", "--namespace", help="The namespace.  [default: the context's namespace]")
     @functools.wraps(command)
-    def with_it(
+    def with_target_of_options(
         *args: Any, kubeconfig: Path | None, context: str, state: Path | None, namespace: str | None, **others: Any
     ) -> Any:
         target = target_of(kubeconfig=kubeconfig, context=context, state=state, namespace=namespace)
         return command(*args, target=target, **others)
 
-    return with_it
+    return with_target_of_options
 
 
 def target_of(*, kubeconfig: Path | None, context: str, state: Path | None, namespace: str | None) -> Target:
-    """The server that the options mean."""
+    """Return the server and namespace that the options select. Raises CommandError."""
     found = find(os.environ, kubeconfig=kubeconfig, context=context, state=state, plugin=is_plugin())
     server = read(found)
     return Target(Client(server), namespace or server.namespace)
 
 
 def is_plugin() -> bool:
-    """Whether the command runs as `kubectl mooring`."""
+    """Report whether the command runs as `kubectl mooring`."""
     context = click.get_current_context(silent=True)
     return context is not None and context.find_root().info_name == PLUGIN
 
 
 def kind_or_fail(word: str) -> Kind:
-    """The kind a word means. Raises CommandFailed that lists them."""
+    """Return the kind with this name, plural or short name. Raises CommandError with the list of kinds."""
     kind = kind_named(word)
     if kind is None:
         known = ", ".join(each.plural for each in KINDS)
-        raise CommandFailed(f"there is no kind {word!r}; there are {known}", code=USAGE)
+        raise CommandError(f"unknown kind {word!r}; the kinds are {known}", code=USAGE)
     return kind
 
 
 def split_names(words: tuple[str, ...]) -> list[tuple[Kind, str]]:
-    """``KIND NAME…`` or ``KIND/NAME…`` as (kind, name); a lone kind has the name ""."""
+    """Parse ``KIND NAME…`` or ``KIND/NAME…`` to (kind, name) pairs; the name is "" for a kind alone."""
     if not words:
-        raise CommandFailed("name a kind, such as pods, pvc or pv", code=USAGE)
+        raise CommandError("name a kind, such as pods, pvc or pv", code=USAGE)
     if "/" in words[0]:
         found = []
         for word in words:
             kind, slash, name = word.partition("/")
             if not slash or not name:
-                raise CommandFailed(f"{word!r} is not of the form KIND/NAME, as the first is", code=USAGE)
+                raise CommandError(f"{word!r} is not of the form KIND/NAME, unlike the first argument", code=USAGE)
             found.append((kind_or_fail(kind), name))
         return found
     kinds = [kind_or_fail(each) for each in words[0].split(",") if each]
     if len(words) == 1:
         return [(kind, "") for kind in kinds]
     if len(kinds) != 1:
-        raise CommandFailed("names go with one kind only", code=USAGE)
+        raise CommandError("names can be given for one kind only", code=USAGE)
     return [(kinds[0], name) for name in words[1:]]

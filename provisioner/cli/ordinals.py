@@ -1,16 +1,16 @@
-"""The claims that a command is about: one by its name, or with --all those of a StatefulSet that wait for a volume."""
+"""The claims that a command acts on: one claim, or with --all a StatefulSet's claims without a volume."""
 
-from provisioner.cli.exits import CommandFailed
+from provisioner.cli.exits import CommandError
 from provisioner.cli.options import Target
 from provisioner.model.kinds import CLAIM, STATEFUL_SET, Json
 from provisioner.model.stateful_set import StatefulSet
 
 
-def claims_meant(target: Target, name: str, *, of_set: bool) -> list[Json]:
+def selected_claims(target: Target, name: str, *, of_set: bool) -> list[Json]:
     """
-    The claim `name`, or with `of_set` the claims of the StatefulSet `name` that are bound to no volume, by name.
+    Return the claim `name`, or with `of_set` the claims without a volume of the StatefulSet `name`, sorted by name.
 
-    Raises CommandFailed when the set has no such claim, and InvalidObject.
+    Raises CommandError when the set has no such claim, StatusError, and InvalidObject.
     """
     if not of_set:
         return [target.client.get(CLAIM, namespace=target.namespace, name=name)]
@@ -21,5 +21,5 @@ def claims_meant(target: Target, name: str, *, of_set: bool) -> list[Json]:
         if owner.ordinal_of(each["metadata"]["name"]) and not each["spec"].get("volumeName")
     ]
     if not found:
-        raise CommandFailed(f"StatefulSet {target.namespace}/{name} has no claim that waits for a volume")
+        raise CommandError(f"StatefulSet {target.namespace}/{name} has no claim without a volume")
     return sorted(found, key=lambda each: str(each["metadata"]["name"]))

@@ -1,4 +1,4 @@
-"""What a command reports: data for programs, and what became of each volume that it was asked to change."""
+"""The output of commands: data as JSON or YAML, and the result for each volume that a command changes."""
 
 import json
 import sys
@@ -10,20 +10,20 @@ import click
 import yaml
 
 from provisioner.binding.decision import Reason
-from provisioner.cli.exits import FAILED, OK, USAGE, CommandFailed
+from provisioner.cli.exits import FAILED, OK, USAGE, CommandError
 from provisioner.model.inventory import Manifest
 
-data_option = click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="As data.")
+data_option = click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Print data in this format.")
 table_option = click.option(
     "-o", "--output", type=click.Choice(["wide", "json", "yaml"]), help="More columns, or data."
 )
-dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-yes_option = click.option("--yes", is_flag=True, help="Do it; without this, nothing is changed.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+yes_option = click.option("--yes", is_flag=True, help="Confirm the change.")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One volume. `result` is a word that scripts can rely on, `reason` the code of what was against it, or ""."""
+    """The result for one volume. `result` is stable for scripts; `reason` is a refusal's code, "failed", or ""."""
 
     volume: str
     handle: str
@@ -33,12 +33,12 @@ class Outcome:
 
     @classmethod
     def refused(cls, manifest: Manifest, reason: Reason) -> "Outcome":
-        """Nothing is done to it."""
+        """Return the outcome of a volume that was refused and is unchanged."""
         return cls(manifest.csi_name, manifest.handle, "refused", reason.message, reason.code)
 
     @classmethod
     def failed(cls, manifest: Manifest, message: str) -> "Outcome":
-        """It was tried."""
+        """Return the outcome of a volume whose change was tried and failed."""
         return cls(manifest.csi_name, manifest.handle, "failed", f"volume {manifest.csi_name}: {message}", "failed")
 
 
@@ -48,7 +48,7 @@ def write_data(data: Any, output: str) -> None:
 
 
 def report(outcomes: Sequence[Outcome], output: str | None) -> int:
-    """Print what became of the volumes: data to stdout, and for people what was done there, and refusals to stderr."""
+    """Print the outcomes: data or messages to stdout, refusals and failures to stderr. Return the exit code."""
     if output:
         write_data([asdict(each) for each in outcomes], output)
     for each in outcomes:
@@ -60,18 +60,18 @@ def report(outcomes: Sequence[Outcome], output: str | None) -> int:
 
 
 def require_yes(*, yes: bool, dry_run: bool, what: str) -> None:
-    """Raise CommandFailed unless it was said that something is to be changed, or that nothing is."""
+    """Raise CommandError unless exactly one of --yes and --dry-run is given; `what` is the message of the change."""
     if not yes and not dry_run:
-        raise CommandFailed(f"{what}; add --yes to do it, or --dry-run to see what would be done", code=USAGE)
+        raise CommandError(f"{what}; add --yes to do it, or --dry-run to see what would be done", code=USAGE)
     if yes and dry_run:
-        raise CommandFailed("--yes and --dry-run contradict each other; give one of them", code=USAGE)
+        raise CommandError("--yes and --dry-run contradict each other; give one of them", code=USAGE)
 
 
 def one_of(name: str, found: Sequence[Manifest], *, where: str) -> Manifest:
-    """Return the volume of this name or handle. Raises CommandFailed when there is none, or several."""
+    """Return the volume of this name or handle. Raises CommandError, with `where`, for none, and for several."""
     matching = {each.handle: each for each in found if name in {each.csi_name, each.handle}}
     if not matching:
-        raise CommandFailed(f"{where} has volume {name}")
+        raise CommandError(f"{where} has volume {name}")
     if len(matching) > 1:
-        raise CommandFailed(f"several volumes are called {name}; name one by its handle: {', '.join(sorted(matching))}")
+        raise CommandError(f"several volumes have the name {name}; use a handle: {', '.join(sorted(matching))}")
     return next(iter(matching.values()))

@@ -1,7 +1,7 @@
-"""The names under which the command is run."""
+"""The names by which the program is started."""
 
 from typing import Final
 
 COMMAND: Final = "mooring"
 PLUGIN: Final = "kubectl mooring"
-"""As a plug-in of kubectl: the program is then called kubectl-mooring."""
+"""The name as a plug-in of kubectl; the executable is then called kubectl-mooring."""

@@ -1,14 +1,14 @@
-"""Numbers of bytes for people. Programs get bytes."""
+"""Human-readable numbers of bytes, for tables and messages; data output has plain bytes."""
 
 from typing import Final
 
 UNITS: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 UNKNOWN: Final = "-"
-"""Stands for what is not known, such as what was not measured yet."""
+"""The text for an unknown size, such as one that is not measured yet."""
 
 
 def human(count: int | None) -> str:
-    """Return a number of bytes in the largest unit of Kubernetes that it fills, with two digits at least."""
+    """Return a number of bytes in the largest Kubernetes unit that it reaches, with at least two digits."""
     if count is None:
         return UNKNOWN
     value, unit = float(count), 0

@@ -1,4 +1,4 @@
-"""Tables as kubectl prints them: columns padded to their widest cell, three blanks between."""
+"""Tables in kubectl's format: columns are padded to their widest cell, with three blanks between them."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ GAP = "   "
 
 
 def lines(rows: Sequence[Sequence[str]], *, widths: list[int] | None = None) -> list[str]:
-    """The rows as text. `widths`, where given, keep later rows in line with earlier ones, and are widened."""
+    """Return the rows as text lines. `widths` is updated in place, so that later rows align with earlier ones."""
     widths = [] if widths is None else widths
     for row in rows:
         for number, cell in enumerate(row):

@@ -1,31 +1,31 @@
-"""Waiting for something on the server: by looking again, with a sign of life after two seconds."""
+"""Wait for a condition by polling, with a progress message after two seconds."""
 
 import sys
 import time
 from collections.abc import Callable
 
-from provisioner.cli.exits import TIMED_OUT, CommandFailed
+from provisioner.cli.exits import TIMED_OUT, CommandError
 
 STEP_SECONDS = 0.1
 QUIET_SECONDS = 2.0
 
 
-def until(look: Callable[[], str], *, seconds: float, why: Callable[[], str] = str) -> None:
+def until(check: Callable[[], str], *, seconds: float, why: Callable[[], str] = str) -> None:
     """
-    Look until `look` returns "", else say what is missing, and `why`, where that is known ("" where not).
+    Poll until `check` returns "", which means that the condition is met; else it returns what is missing.
 
-    Raises CommandFailed with the exit code for a time that ran out.
+    `why` returns the reason for that, "" when unknown. Raises CommandError with TIMED_OUT after `seconds`.
     """
     started = time.monotonic()
-    told = ""
-    # unbounded: until the timeout that the user gave
-    while missing := look():
-        passed = time.monotonic() - started
-        if passed > seconds:
-            raise CommandFailed(f"after {seconds:g} seconds still {missing}{_because(why())}", code=TIMED_OUT)
-        if passed > QUIET_SECONDS and missing != told:
+    reported = ""
+    # unbounded: until the user's timeout
+    while missing := check():
+        elapsed = time.monotonic() - started
+        if elapsed > seconds:
+            raise CommandError(f"after {seconds:g} seconds still {missing}{_because(why())}", code=TIMED_OUT)
+        if elapsed > QUIET_SECONDS and missing != reported:
             sys.stderr.write(f"waiting: {missing}{_because(why())}\n")
-            told = missing
+            reported = missing
         time.sleep(STEP_SECONDS)
 
 

@@ -1,1 +1,1 @@
-"""One module a command."""
+"""The subcommands of `mooring`, one module each."""

@@ -1,4 +1,4 @@
-"""`mooring adopt`: an admin's word that a claim gets a certain former volume back."""
+"""`mooring adopt`: an admin chooses the former volume that a claim adopts."""
 
 import sys
 
@@ -6,10 +6,10 @@ import click
 
 from provisioner.actions.persistent_volume import claim_ref, rewritten
 from provisioner.binding.adoption.manual import candidates, cannot_take, is_changed_first
-from provisioner.cli.client import Refused
-from provisioner.cli.exits import BAD_INPUT, USAGE, CommandFailed
+from provisioner.cli.client import StatusError
+from provisioner.cli.exits import BAD_INPUT, USAGE, CommandError
 from provisioner.cli.options import Target, with_target
-from provisioner.cli.ordinals import claims_meant
+from provisioner.cli.ordinals import selected_claims
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json
@@ -20,37 +20,40 @@ from provisioner.model.volume import Volume
 
 @click.command("adopt")
 @click.argument("name", metavar="CLAIM")
-@click.option("--volume", "volume_name", help="Which one; needed when the claim has several former volumes.")
-@click.option("--all", "of_set", is_flag=True, help="CLAIM is a StatefulSet: all its claims that wait.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--volume", "volume_name", help="The former volume; required when the claim has several.")
+@click.option("--all", "of_set", is_flag=True, help="CLAIM is a StatefulSet: all its claims without a volume.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @with_target
 def command(*, name: str, volume_name: str | None, of_set: bool, dry_run: bool, target: Target) -> None:
     """
-    Give a claim its former volume back where Mooring asks first.
+    Let a claim adopt a former volume that is not adopted automatically.
 
-    That is when there are several, when it was released, or when it belonged to a namespace of the same name that was
-    deleted and recreated since. The data in the volume stays as it is.
+    A former volume is not adopted automatically when the claim has several, when the volume was released, or when its
+    namespace was deleted and recreated since. The data in the volume is not changed.
     """
     if of_set and volume_name:
-        raise CommandFailed("--volume is for one claim, and --all for all of a StatefulSet", code=USAGE)
+        raise CommandError(
+            "--volume selects a volume for one claim, and --all selects all claims of a StatefulSet; use one of them",
+            code=USAGE,
+        )
     try:
-        pairs = _pairs(target, claims_meant(target, name, of_set=of_set), volume_name, skip=of_set)
+        pairs = _pairs(target, selected_claims(target, name, of_set=of_set), volume_name, skip=of_set)
     except InvalidObject as error:
-        raise CommandFailed(str(error), code=BAD_INPUT) from None
+        raise CommandError(str(error), code=BAD_INPUT) from None
     if not pairs:
-        raise CommandFailed(f"no waiting claim of StatefulSet {target.namespace}/{name} has a former volume")
+        raise CommandError(f"no unbound claim of StatefulSet {target.namespace}/{name} has a former volume")
     for claim, volume in pairs:
         if not dry_run:
-            _give(target, claim, volume)
-        said = f"volume {volume['metadata']['name']} given to claim {Claim.of(claim).key}"
-        sys.stdout.write(f"{said}{' (dry run)' if dry_run else ''}\n")
+            _adopt(target, claim, volume)
+        message = f"volume {volume['metadata']['name']} adopted by claim {Claim.of(claim).key}"
+        sys.stdout.write(f"{message}{' (dry run)' if dry_run else ''}\n")
 
 
 def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip: bool) -> list[tuple[Json, Json]]:
     """
-    Each claim and the volume that it gets, all checked before the first is written.
+    Return each claim with the volume that it adopts; all are checked before the first write.
 
-    With `skip`, claims without any former volume are left out. Raises CommandFailed and InvalidObject.
+    With `skip`, claims without a former volume are omitted. Raises CommandError and InvalidObject.
     """
     found = []
     for each in claims:
@@ -59,16 +62,16 @@ def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip:
         if volume_object is None:
             if skip:
                 continue
-            raise CommandFailed(f"claim {claim.key} has no former volume; `mooring get pv` shows all there are")
+            raise CommandError(f"claim {claim.key} has no former volume; `mooring get pv` lists all volumes")
         volume = Volume.of(volume_object)
         if reason := cannot_take(claim, volume, storage_class=_class(target, claim)):
-            raise CommandFailed(f"claim {claim.key} cannot have volume {volume.name}: {reason.message}")
+            raise CommandError(f"claim {claim.key} cannot adopt volume {volume.name}: {reason.message}")
         found.append((each, volume_object))
     return found
 
 
-def _give(target: Target, claim: Json, volume: Json) -> None:
-    """Write it, on the claim and the volume as they were checked. Raises CommandFailed and Refused."""
+def _adopt(target: Target, claim: Json, volume: Json) -> None:
+    """Point the volume's claimRef at the claim, unless one of them has changed. Raises CommandError and StatusError."""
     _require_unchanged(target, Claim.of(claim), Volume.of(volume))
     namespace = target.client.get(NAMESPACE, name=claim["metadata"]["namespace"])
     target.client.call(
@@ -80,26 +83,26 @@ def _give(target: Target, claim: Json, volume: Json) -> None:
 
 
 def _class(target: Target, claim: Claim) -> StorageClass | None:
-    """The claim's class; None when it names none, or one that does not exist. Raises InvalidObject."""
+    """Return the claim's class; None when it names none, or one that does not exist. Raises InvalidObject."""
     try:
         return StorageClass.of(target.client.get(STORAGE_CLASS, name=claim.class_name)) if claim.class_name else None
-    except Refused as error:
+    except StatusError as error:
         if error.status != 404:
             raise
         return None
 
 
 def _chosen(target: Target, claim: Claim, name: str | None) -> Json | None:
-    """The volume that is meant; None when the claim has none. Raises CommandFailed when that cannot be told."""
+    """Return the volume to adopt; None when the claim has no former volume. Raises CommandError when it has several."""
     if name:
         return target.client.get(VOLUME, name=name)
     items = target.client.get(VOLUME).get("items") or []
     found = candidates(claim, [Volume.of(each) for each in items if (each["spec"].get("csi") or {})])
     if len(found) > 1:
         several = ", ".join(each.name for each in found)
-        raise CommandFailed(
-            f"claim {claim.key} has several former volumes: {several}; say which with --volume "
-            f"(`mooring history {claim.name}` tells when it had them)",
+        raise CommandError(
+            f"claim {claim.key} has several former volumes: {several}; choose one with --volume "
+            f"(`mooring history {claim.name}` shows when the claim was bound to each)",
             code=USAGE,
         )
     if not found:
@@ -109,14 +112,16 @@ def _chosen(target: Target, claim: Claim, name: str | None) -> Json | None:
 
 
 def _require_unchanged(target: Target, claim: Claim, volume: Volume) -> None:
-    """The claim as it was judged, read once more right before the write."""
+    """Read the claim again, right before the write. Raise CommandError if it was recreated or bound since the check."""
     live = target.client.get(CLAIM, namespace=claim.namespace, name=claim.name)
     if live["metadata"]["uid"] != claim.uid or live["spec"].get("volumeName"):
-        raise CommandFailed(f"claim {claim.key} changed meanwhile, and volume {volume.name} was left alone; try again")
+        raise CommandError(
+            f"claim {claim.key} was recreated or bound meanwhile; volume {volume.name} is unchanged; try again"
+        )
 
 
 def _patch(volume: Json, claim: Json, *, namespace_uid: str) -> list[Json]:
-    """Whole or not at all, and only on the volume as it was judged."""
+    """Return the JSON patch of the volume, which applies only to the version that was checked."""
     annotations = dict(volume["metadata"].get("annotations") or {})
     for dropped in (RELEASED, BOUND_BY_CONTROLLER):
         annotations.pop(dropped, None)

@@ -1,4 +1,4 @@
-"""`mooring controller`: the control plane of a real cluster."""
+"""`mooring controller`: Mooring's controller in a Kubernetes cluster."""
 
 import socket
 from pathlib import Path
@@ -10,12 +10,12 @@ from provisioner.cluster.settings import ControllerSettings
 
 
 class HostPort(click.ParamType[tuple[str, int]]):
-    """``HOST:PORT``; an IPv6 address stands in brackets."""
+    """The parameter type of ``HOST:PORT``; an IPv6 address is in brackets."""
 
     name = "host:port"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """To the two."""
+        """Return (host, port); an empty host becomes 0.0.0.0."""
         host, colon, port = str(value).rpartition(":")
         if not colon or not port.isascii() or not port.isdigit() or int(port) >= 1 << 16:
             self.fail(f"{value!r} is not of the form HOST:PORT", param, ctx)
@@ -23,18 +23,25 @@ class HostPort(click.ParamType[tuple[str, int]]):
 
 
 @click.command("controller")
-@click.option("--namespace", default="mooring-system", show_default=True, help="Where the drivers and its objects are.")
+@click.option(
+    "--namespace",
+    default="mooring-system",
+    show_default=True,
+    help="Namespace of the drivers and of the controller's own objects.",
+)
 @click.option("--driver-service", default="mooring-driver", show_default=True, help="The drivers' headless Service.")
-@click.option("--identity", default=socket.gethostname, help="Its name in the Lease.  [default: the host's name]")
-@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Outside a cluster: how to reach it.")
-@click.option("--http-endpoint", type=HostPort(), help="Where /healthz and /readyz are, for example 0.0.0.0:9811.")
+@click.option(
+    "--identity", default=socket.gethostname, help="Holder identity in the Lease.  [default: the host's name]"
+)
+@click.option("--kubeconfig", type=click.Path(path_type=Path), help="Kubeconfig, to run outside a cluster.")
+@click.option("--http-endpoint", type=HostPort(), help="Address of /healthz and /readyz, such as 0.0.0.0:9811.")
 @click.option(
     "--node-loss-grace",
     type=click.IntRange(min=0),
     default=300,
     show_default=True,
     metavar="SECONDS",
-    help="How long a Node is gone before `onNodeLoss: Release` counts.",
+    help="Time after a Node's deletion until `onNodeLoss: Release` applies.",
 )
 @click.option(
     "--template-node-capacity",
@@ -59,8 +66,8 @@ def command(
     """
     Run the controller of a Kubernetes cluster.
 
-    It makes, adopts, grows and deletes volumes through the drivers of all nodes. Of several replicas the one that has
-    the Lease acts, and the others wait.
+    It provisions, adopts, expands and deletes volumes through the drivers of all nodes. Of several replicas, the one
+    that has the Lease is active; the others wait for the Lease.
     """
     from provisioner.cluster.run import run  # noqa: PLC0415 # the help needs no controller
     from provisioner.logs import configure  # noqa: PLC0415 # as above

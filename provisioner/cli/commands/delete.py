@@ -1,11 +1,11 @@
-"""`mooring delete`: objects by name, by label or by file; waits until they are gone."""
+"""`mooring delete`: delete objects by name, by label or by file, and wait until they do not exist any more."""
 
 import sys
 
 import click
 
-from provisioner.cli.client import Refused
-from provisioner.cli.exits import FAILED, OK, USAGE, CommandFailed
+from provisioner.cli.client import StatusError
+from provisioner.cli.exits import FAILED, OK, USAGE, CommandError
 from provisioner.cli.manifests import read_all
 from provisioner.cli.options import Target, split_names, with_target
 from provisioner.cli.waiting import until
@@ -13,19 +13,21 @@ from provisioner.model.kinds import Json, Kind
 
 PROPAGATION = {"background": "Background", "foreground": "Foreground", "orphan": "Orphan"}
 
-Doomed = tuple[Kind, str, str]
-"""(kind, namespace, name)"""
+ObjectKey = tuple[Kind, str, str]
+"""(kind, namespace, name); the namespace of a cluster-scoped object is ""."""
 
 
 @click.command("delete")
 @click.argument("what", nargs=-1)
-@click.option("-f", "--filename", "sources", multiple=True, help="What these files name.")
-@click.option("-l", "--selector", default="", help="All of the kind with these labels.")
-@click.option("--all", "everything", is_flag=True, help="All of the kind in the namespace.")
-@click.option("--cascade", type=click.Choice(list(PROPAGATION)), default="background", help="What becomes of its own.")
-@click.option("--grace-period", type=click.IntRange(min=0), help="Seconds for a pod to end; 0 ends it at once.")
-@click.option("--ignore-not-found", is_flag=True, help="What is not there counts as deleted.")
-@click.option("--wait/--no-wait", default=True, help="Wait until they are gone.")
+@click.option("-f", "--filename", "sources", multiple=True, help="Delete the objects in these files.")
+@click.option("-l", "--selector", default="", help="Delete all objects of the kind with these labels.")
+@click.option("--all", "everything", is_flag=True, help="Delete all objects of the kind in the namespace.")
+@click.option(
+    "--cascade", type=click.Choice(list(PROPAGATION)), default="background", help="How dependents are deleted."
+)
+@click.option("--grace-period", type=click.IntRange(min=0), help="Seconds for a pod to terminate; 0 kills it at once.")
+@click.option("--ignore-not-found", is_flag=True, help="Succeed for objects that do not exist.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the objects no longer exist.")
 @click.option("--timeout", type=click.FloatRange(min=0), default=120.0, help="Seconds to wait.")
 @with_target
 def command(
@@ -50,13 +52,13 @@ def command(
     if grace_period is not None:
         options["gracePeriodSeconds"] = grace_period
     code = OK
-    waiting: list[tuple[Doomed, str]] = []
-    for doomed in _chosen(target, what, sources, selector, everything=everything):
-        kind, namespace, name = doomed
+    waiting: list[tuple[ObjectKey, str]] = []
+    for key in _chosen(target, what, sources, selector, everything=everything):
+        kind, namespace, name = key
         try:
             uid = target.client.get(kind, namespace=namespace, name=name)["metadata"]["uid"]
             target.client.call("DELETE", kind.path(namespace, name), body=options)
-        except Refused as error:
+        except StatusError as error:
             if error.status != 404 or not ignore_not_found:
                 sys.stderr.write(f"mooring: {error}\n")
                 code = FAILED
@@ -64,15 +66,15 @@ def command(
         group = f".{kind.group}" if kind.group else ""
         sys.stdout.write(f'{kind.singular}{group} "{name}" deleted\n')
         sys.stdout.flush()
-        waiting.append((doomed, uid))
+        waiting.append((key, uid))
     for (kind, namespace, name), uid in waiting if wait else []:
-        until(lambda k=kind, s=namespace, n=name, u=uid: _still_there(target, k, s, n, u), seconds=timeout)  # type: ignore[misc]
+        until(lambda k=kind, s=namespace, n=name, u=uid: _why_present(target, k, s, n, u), seconds=timeout)  # type: ignore[misc]
     return code
 
 
 def _chosen(
     target: Target, what: tuple[str, ...], sources: tuple[str, ...], selector: str, *, everything: bool
-) -> list[Doomed]:
+) -> list[ObjectKey]:
     if sources:
         found = [(kind, obj["metadata"]) for kind, obj in read_all(sources)]
         return [
@@ -83,7 +85,7 @@ def _chosen(
     if all(name for _, name in named):
         return [(kind, target.within(kind), name) for kind, name in named]
     if not selector and not everything:
-        raise CommandFailed("name what to delete, or say -l SELECTOR or --all", code=USAGE)
+        raise CommandError("name the objects to delete, or use -l SELECTOR or --all", code=USAGE)
     return [
         (kind, target.within(kind), item["metadata"]["name"])
         for kind, _ in named
@@ -91,15 +93,15 @@ def _chosen(
     ]
 
 
-def _still_there(target: Target, kind: Kind, namespace: str, name: str, uid: str) -> str:
-    """What keeps it; "" when it is gone, or is another one by now."""
+def _why_present(target: Target, kind: Kind, namespace: str, name: str, uid: str) -> str:
+    """Return why the object still exists; "" when it is deleted, or an object with another UID has its name."""
     try:
         obj = target.client.get(kind, namespace=namespace, name=name)
-    except Refused as error:
+    except StatusError as error:
         if error.status == 404:
             return ""
         raise
     if obj["metadata"]["uid"] != uid:
         return ""
     finalizers = ", ".join(obj["metadata"].get("finalizers") or [])
-    return f"{kind.singular} {name} is there{f' (kept by {finalizers})' if finalizers else ''}"
+    return f"{kind.singular} {name} exists{f' (finalizers: {finalizers})' if finalizers else ''}"

@@ -1,4 +1,4 @@
-"""`mooring driver`: becomes the driver's process, with the same arguments."""
+"""`mooring driver`: replace this process by the CSI driver, with the same arguments."""
 
 import os
 import sys
@@ -11,4 +11,4 @@ import click
 def command(*, arguments: tuple[str, ...]) -> None:
     """Run the CSI driver alone; `mooring driver --help` lists its flags."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "csi", *arguments])  # noqa: S606 # no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-m", "csi", *arguments])  # noqa: S606 # no shell is needed

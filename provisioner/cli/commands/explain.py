@@ -1,4 +1,4 @@
-"""`mooring explain`: why a claim, volume or pod is as it is, and what to do about it."""
+"""`mooring explain`: the state of a claim, volume or pod, the reasons for it, and what to do next."""
 
 import dataclasses
 import json
@@ -16,9 +16,9 @@ from provisioner.binding.explain_pod import explain_pod
 from provisioner.binding.facts import Facts
 from provisioner.binding.matching.index import Index
 from provisioner.binding.snapshot import Snapshot
-from provisioner.cli.client import Refused
-from provisioner.cli.disk_side import cluster_uid, explain_stored, former_manifests, missing_claim, with_leftovers
-from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandFailed
+from provisioner.cli.client import StatusError
+from provisioner.cli.disk_side import cluster_uid, explain_stored, former_manifests, missing_claim, with_stored_volumes
+from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
@@ -45,51 +45,51 @@ from provisioner.model.volume import Volume
 KINDS = {"claim": CLAIM, "pvc": CLAIM, "volume": VOLUME, "pv": VOLUME, "pod": POD}
 MOST_REJECTED = limits.REJECTED_SHOWN
 MOUNTING = frozenset({"FailedMount", "FailedUnMount", "FailedAttachVolume", "FailedMapVolume", "SuccessfulMountVolume"})
-"""Reasons of the Events of kubelet and of the engine that tell whether a pod's volumes can be mounted."""
+"""Reasons of kubelet's and the engine's Events about the mounts of a pod's volumes."""
 View = TypeVar("View")
 
 
 @click.command("explain")
 @click.argument("kind", type=click.Choice(list(KINDS)))
 @click.argument("name")
-@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="As data.")
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Print data in this format.")
 @with_target
 def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
     """
-    Say why a claim, volume or pod is as it is.
+    Show the state of a claim, volume or pod, and why.
 
-    Ends with 0 when all is well with it and 1 when not.
+    The exit code is 0 when the object is healthy, and 1 otherwise.
     """
     try:
         found, events = _explained(target, KINDS[kind], name)
     except InvalidObject as error:
-        raise CommandFailed(str(error), code=BAD_INPUT) from None
+        raise CommandError(str(error), code=BAD_INPUT) from None
     if output:
         data = _data(found, events)
         sys.stdout.write(
             json.dumps(data, indent=4) + "\n" if output == "json" else yaml.safe_dump(data, sort_keys=False)
         )
     else:
-        _tell(found, events)
+        _print(found, events)
     return OK if found.healthy else FAILED
 
 
 def explained(target: Target, kind: Kind, name: str) -> Explanation:
-    """What there is to say about a claim, volume or pod. Raises InvalidObject and Refused."""
+    """Return the explanation of a claim, volume or pod. Raises InvalidObject and StatusError."""
     return _explained(target, kind, name)[0]
 
 
 def _explained(target: Target, kind: Kind, name: str) -> tuple[Explanation, list[Json]]:
     try:
         obj = target.client.get(kind, namespace=target.within(kind), name=name)
-    except Refused as error:
-        return _not_there(target, kind, name, error), []
+    except StatusError as error:
+        return _explain_missing(target, kind, name, error), []
     events = _events(target, kind, obj)
     return {CLAIM: _claim, VOLUME: _volume, POD: _pod}[kind](target, obj, events), events
 
 
-def _not_there(target: Target, kind: Kind, name: str, error: Refused) -> Explanation:
-    """Explain what only the disks know. Raises Refused: `error`, or for a claim one that names its volumes, too."""
+def _explain_missing(target: Target, kind: Kind, name: str, error: StatusError) -> Explanation:
+    """Explain an object that the server does not have. Raise `error`, with a claim's volumes on the disks added."""
     if kind is VOLUME:
         return explain_stored(target, name, error)
     raise missing_claim(target, name, error) if kind is CLAIM else error
@@ -98,11 +98,11 @@ def _not_there(target: Target, kind: Kind, name: str, error: Refused) -> Explana
 def _claim(target: Target, obj: Json, events: list[Json]) -> Explanation:
     namespace = target.client.get(NAMESPACE, name=target.namespace)
     found = explain_claim(_facts(target, obj, namespace), last_event=_last_warning(events))
-    return with_leftovers(_in_namespace(found, namespace), target, obj["metadata"]["name"])
+    return with_stored_volumes(_in_namespace(found, namespace), target, obj["metadata"]["name"])
 
 
 def _in_namespace(found: Explanation, namespace: Json) -> Explanation:
-    """What is in a namespace that is being deleted goes with it, and nothing new comes."""
+    """Report an object as unhealthy when its namespace is being deleted."""
     if "deletionTimestamp" not in namespace["metadata"]:
         return found
     message = f"its namespace {namespace['metadata']['name']} is being deleted; {found.message}"
@@ -111,9 +111,9 @@ def _in_namespace(found: Explanation, namespace: Json) -> Explanation:
 
 def _last_warning(events: list[Json], reasons: frozenset[str] = frozenset()) -> str:
     """
-    The message of the newest Event, if that is a warning; "" if not.
+    Return the message of the newest Event if that is a warning, else "".
 
-    Only Events with these reasons count, or with none given those of Mooring.
+    Only Events with these reasons count; without `reasons`, those that Mooring recorded.
     """
     by_mooring = [each for each in events if str(_component(each)).startswith("mooring")]
     counted = [each for each in events if each.get("reason") in reasons] if reasons else by_mooring
@@ -125,12 +125,14 @@ def _component(event: Json) -> str:
 
 
 def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
-    """The same facts that the controller gathers; the drivers' manifests only where they can be asked from here."""
+    """Return the facts that the controller decides on; with the drivers' manifests only if a driver can be reached."""
     claim = Claim.of(obj)
     claims = {each.name: each for each in _all(target, CLAIM, Claim.of)}
     classes = {each.name: each for each in _all(target, STORAGE_CLASS, StorageClass.of)}
-    asked = any(each.attributes_class for each in claims.values())
-    attributes = {each.name: each for each in (_all(target, ATTRIBUTES_CLASS, AttributesClass.of) if asked else ())}
+    uses_attributes = any(each.attributes_class for each in claims.values())
+    attributes = {
+        each.name: each for each in (_all(target, ATTRIBUTES_CLASS, AttributesClass.of) if uses_attributes else ())
+    }
     observed = Snapshot(
         volumes=Index(_all(target, VOLUME, Volume.of)),
         nodes=tuple(_all(target, NODE, Node.of)),
@@ -142,29 +144,29 @@ def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
         storage_class=classes.get,
         attributes_class=attributes.get,
     )
-    return observed.facts(claim, manifests=former_manifests(target, claim.namespace))
+    return observed.facts(claim, held=former_manifests(target, claim.namespace))
 
 
 def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:
-    """All objects of a kind as views; one that cannot be read does not hide the others."""
+    """Return all objects of a kind as views; invalid ones are reported on stderr and omitted."""
     found = []
     for each in target.client.get(kind, namespace=target.within(kind)).get("items") or []:
         try:
             found.append(view(each))
         except InvalidObject as error:
-            sys.stderr.write(f"mooring: left out: {error}\n")
+            sys.stderr.write(f"mooring: omitted: {error}\n")
     return found
 
 
 def _volume(target: Target, obj: Json, events: list[Json]) -> Explanation:
-    del events  # the object itself has all that is to be said
+    del events  # the object has all the facts
     volume = Volume.of(obj)
     claim = None
     if volume.claim_ref is not None:
         try:
             ref = volume.claim_ref
             claim = Claim.of(target.client.get(CLAIM, namespace=ref.namespace, name=ref.name))
-        except Refused as error:
+        except StatusError as error:
             if error.status != 404:
                 raise
     return explain_volume(volume, claim=claim)
@@ -175,9 +177,9 @@ def _pod(target: Target, obj: Json, events: list[Json]) -> Explanation:
     claims, missing = [], []
     for claim in dict.fromkeys(pod.claims.values()):
         try:
-            there = target.client.get(CLAIM, namespace=target.namespace, name=claim)
-            claims.append(_claim(target, there, _events(target, CLAIM, there)))
-        except Refused as error:
+            found_claim = target.client.get(CLAIM, namespace=target.namespace, name=claim)
+            claims.append(_claim(target, found_claim, _events(target, CLAIM, found_claim)))
+        except StatusError as error:
             if error.status != 404:
                 raise
             missing.append(claim)
@@ -194,12 +196,12 @@ def _pod(target: Target, obj: Json, events: list[Json]) -> Explanation:
 
 
 def _refusal(target: Target, pod: Json) -> str:
-    """Why the pod may not use the claim of one of its ephemeral volumes, "" when it may use all."""
+    """Return why the pod may not use the claim of one of its ephemeral volumes; "" when it may use all."""
     for mount in (each for each in claims_of(pod) if each.ephemeral):
         claim = None
         try:
             claim = target.client.get(CLAIM, namespace=target.namespace, name=mount.claim)
-        except Refused as error:
+        except StatusError as error:
             if error.status != 404:
                 raise
         if refusal := mount.refusal(pod, claim):
@@ -208,7 +210,7 @@ def _refusal(target: Target, pod: Json) -> str:
 
 
 def _events(target: Target, kind: Kind, obj: Json) -> list[Json]:
-    """What was reported about this very object lately, oldest first: not about a former one of its name."""
+    """Return the Events of the object with this UID, oldest first; not those of an earlier object of its name."""
     metadata = obj["metadata"]
     involved = {"kind": kind.name, "name": metadata["name"], "uid": metadata["uid"]}
     selector = ",".join(f"involvedObject.{key}={value}" for key, value in involved.items())
@@ -241,7 +243,7 @@ def _data(found: Explanation, events: list[Json]) -> Json:
     }
 
 
-def _tell(found: Explanation, events: list[Json]) -> None:
+def _print(found: Explanation, events: list[Json]) -> None:
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     state = click.style(found.state, fg="green" if found.healthy else "yellow", bold=True) if colour else found.state
     sys.stdout.write(f"{found.subject}: {state}\n  {found.message}\n")

@@ -1,4 +1,4 @@
-"""`mooring history`: which volumes an ordinal, or a claim, had, and when."""
+"""`mooring history`: the volumes that an ordinal or a claim was bound to, and when."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import click
 import yaml
 
-from provisioner.cli.disk_side import Stored, not_asked, where, without_object
-from provisioner.cli.exits import CommandFailed
+from provisioner.cli.disk_side import Stored, unavailable_reason, where, without_object
+from provisioner.cli.exits import CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.table import lines
 from provisioner.model import history
@@ -23,26 +23,27 @@ HEADER = ("CLAIM", "VOLUME", "FROM", "UNTIL", "CLAIM UID")
 @dataclass(frozen=True, slots=True)
 class Line:
     """
-    One claim that had one volume; `until` "" while it has it, or when nobody came after it.
+    One claim that was bound to one volume.
 
-    `state` is orphan for a volume without a PersistentVolume, trash for a deleted one, else "".
+    `until` is when the next claim was bound to it, "" for the last one. `state` is orphan for a volume without a
+    PersistentVolume, trash for a deleted one, else "".
     """
 
-    held: Owner
+    owner: Held
     volume: str
     until: str
     state: str = ""
 
     def data(self) -> Json:
-        """For programs."""
+        """Return the line as data for -o json and yaml."""
         return {
-            "namespace": self.held.namespace,
-            "claim": self.held.claim,
-            "claimUID": self.held.claim_uid,
-            "statefulSet": self.held.stateful_set,
-            "ordinal": self.held.ordinal,
+            "namespace": self.owner.namespace,
+            "claim": self.owner.claim,
+            "claimUID": self.owner.claim_uid,
+            "statefulSet": self.owner.stateful_set,
+            "ordinal": self.owner.ordinal,
             "volume": self.volume,
-            "from": self.held.since,
+            "from": self.owner.since,
             "until": self.until,
             "state": self.state,
         }
@@ -50,31 +51,36 @@ class Line:
 
 @click.command("history")
 @click.argument("name", metavar="POD|CLAIM")
-@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="As data.")
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Print data in this format.")
 @with_target
 def command(*, name: str, output: str | None, target: Target) -> None:
     """
-    Show which volumes an ordinal had, and when.
+    Show which volumes an ordinal was bound to, and when.
 
-    POD is the ordinal's, such as web-0; the name of a claim will do, too. UNTIL is when the next claim got the volume.
+    POD is the pod of the ordinal, such as web-0; a claim's name works, too. UNTIL is when the next claim was bound to
+    the volume.
     """
     volumes = target.client.get(VOLUME).get("items") or []
     stored = without_object(target, volumes)
-    told = [_of(volume, name=name, namespace=target.namespace) for volume in volumes]
-    told += [_of_stored(each, name=name, namespace=target.namespace) for each in stored or ()]
+    line_lists = [_of(volume, name=name, namespace=target.namespace) for volume in volumes]
+    line_lists += [_of_stored(each, name=name, namespace=target.namespace) for each in stored or ()]
     found = sorted(
-        (line for some in told for line in some), key=lambda line: (line.held.claim, line.held.since, line.volume)
+        (line for some in line_lists for line in some),
+        key=lambda line: (line.owner.claim, line.owner.since, line.volume),
     )
     if not found:
-        message = f"no volume that exists was ever {target.namespace}/{name}'s; name a pod of a StatefulSet, or a claim"
-        raise CommandFailed(message if stored is not None else f"{message} ({not_asked(target)})")
+        message = (
+            f"no existing volume was ever bound to a claim of {target.namespace}/{name}; "
+            "name a pod of a StatefulSet, or a claim"
+        )
+        raise CommandError(message if stored is not None else f"{message} ({unavailable_reason(target)})")
     if output:
         data = [line.data() for line in found]
         sys.stdout.write(
             json.dumps(data, indent=4) + "\n" if output == "json" else yaml.safe_dump(data, sort_keys=False)
         )
         return
-    rows = [(each.held.claim, each.volume, each.held.since, each.until, each.held.claim_uid) for each in found]
+    rows = [(each.owner.claim, each.volume, each.owner.since, each.until, each.owner.claim_uid) for each in found]
     sys.stdout.write("\n".join(lines([HEADER, *rows])) + "\n")
     shown = {each.volume for each in found if each.state}
     for each in stored or ():
@@ -83,31 +89,29 @@ def command(*, name: str, output: str | None, target: Target) -> None:
 
 
 def _of(volume: Json, *, name: str, namespace: str) -> list[Line]:
-    """The volume's time with that ordinal or claim."""
+    """Return the lines of a PersistentVolume for that ordinal or claim."""
     if (volume["spec"].get("csi") or {}).get("driver") != DRIVER:
         return []
-    held = history.read((volume["metadata"].get("annotations") or {}).get(HISTORY, ""))
-    return _lines(held, volume["metadata"]["name"], name=name, namespace=namespace)
+    owners = history.read((volume["metadata"].get("annotations") or {}).get(HISTORY, ""))
+    return _lines(owners, volume["metadata"]["name"], name=name, namespace=namespace)
 
 
 def _of_stored(stored: Stored, *, name: str, namespace: str) -> list[Line]:
-    """Return the same for a volume that only its pool knows."""
-    from provisioner.actions.adopt import owners_of  # noqa: PLC0415 # only where a driver was asked
+    """Return the lines of a volume without a PersistentVolume for that ordinal or claim."""
+    from provisioner.actions.adopt import holders_of  # noqa: PLC0415 # needed only after a driver answered
 
     state = "trash" if stored.in_trash else "orphan"
-    held = [
-        replace(
-            each, since=each.since.partition(".")[0].removesuffix("Z") + "Z"
-        )  # to the second, as annotations say it
-        for each in owners_of(stored.manifest)
+    owners = [
+        replace(each, since=each.since.partition(".")[0].removesuffix("Z") + "Z")  # to the second, as in annotations
+        for each in holders_of(stored.manifest)
     ]
-    return _lines(held, stored.manifest.csi_name, name=name, namespace=namespace, state=state)
+    return _lines(owners, stored.manifest.csi_name, name=name, namespace=namespace, state=state)
 
 
-def _lines(held: Sequence[Owner], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
-    ends = [each.since for each in held[1:]] + [""]
+def _lines(owners: Sequence[Held], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
+    ends = [each.since for each in owners[1:]] + [""]
     return [
         Line(each, volume, until, state)
-        for each, until in zip(held, ends, strict=True)
+        for each, until in zip(owners, ends, strict=True)
         if each.namespace == namespace and name in {each.pod, each.claim}
     ]

@@ -1,4 +1,4 @@
-"""`mooring pool`: pools are the driver's business, so it makes them."""
+"""`mooring pool`: create pools, by running the driver's `pool-init`."""
 
 import os
 import sys
@@ -9,17 +9,17 @@ import click
 
 @click.group("pool")
 def command() -> None:
-    """Make pools."""
+    """Create pools."""
 
 
 @command.command("init")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The pool's name, which StorageClasses use.")
-@click.option("--capacity", help="What it may promise in all, such as 100Gi; without it, what the disk gives.")
-@click.option("--create", is_flag=True, help="Create the directory, on the disk of the one above it.")
+@click.option("--capacity", help="Bytes that volumes may reserve in all, such as 100Gi.  [default: the disk's size]")
+@click.option("--create", is_flag=True, help="Create the directory, on the filesystem of its parent.")
 def init(*, path: Path, name: str, capacity: str | None, create: bool) -> None:
-    """Make a pool of an empty directory, best the root of a disk of its own."""
+    """Create a pool in an empty directory, preferably the root of a separate disk."""
     more = [*(["--capacity", capacity] if capacity else []), "--create" if create else "--no-create"]
     argv = [sys.executable, "-m", "csi", "pool-init", str(path), "--name", name, *more]
     sys.stdout.flush()
-    os.execv(sys.executable, argv)  # noqa: S606 # no shell is wanted
+    os.execv(sys.executable, argv)  # noqa: S606 # no shell is needed

@@ -1,4 +1,4 @@
-"""`mooring pools`: every pool of every node, and what takes its space."""
+"""`mooring pools`: the pools of all nodes, and what uses their space."""
 
 import sys
 from pathlib import Path
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from csi.v1 import inventory_pb2
     from provisioner.admin.on_disk import Disks
 
-HEADER = ("POOL", "NODE", "SIZE", "PROMISED", "USED", "RESERVED", "TRASH", "FREE", "STATE")
+HEADER = ("POOL", "NODE", "SIZE", "ALLOCATED", "USED", "RESERVED", "TRASH", "FREE", "STATE")
 WIDE = ("VOLUMES", "ORPHANS", "UUID", "PATH")
 
 
@@ -26,11 +26,11 @@ WIDE = ("VOLUMES", "ORPHANS", "UUID", "PATH")
 @state_option
 def command(*, output: str | None, state: Path | None) -> None:
     """
-    Show the pools of all nodes, and what takes their space.
+    Show the pools of all nodes, and what uses their space.
 
-    SIZE is what a pool can promise in all, PROMISED the sizes of its volumes, FREE the rest. USED is what the volumes
-    occupy, and RESERVED what they were promised and do not occupy yet. TRASH is purged when its space is needed. In
-    a cluster, run it in the controller's pod:
+    SIZE is what a pool can allocate in all, ALLOCATED the sizes of its volumes, FREE the rest. USED is what the volumes
+    occupy, and RESERVED what is allocated to them and not occupied yet. TRASH is purged when its space is needed. In a
+    cluster, run it in the controller's pod:
     kubectl -n mooring-system exec deployment/mooring-controller -- mooring pools
     """
     from provisioner.cli.reach import observe_disks  # noqa: PLC0415 # the help needs no client of clusters
@@ -47,9 +47,9 @@ def command(*, output: str | None, state: Path | None) -> None:
 
 
 def _data(pool: "inventory_pb2.Pool", node: str, volumes: list[StoredVolume]) -> Json:
-    """For programs; what is not known is null."""
-    mine = [each for each in volumes if pool.uuid and each.handle.startswith(f"{pool.uuid}.") and node in each.nodes]
-    left = [each for each in mine if each.state in {State.ORPHAN, State.OTHER_CLUSTER}]
+    """Return a pool as data for -o json and yaml; what is unknown is null."""
+    in_pool = [each for each in volumes if pool.uuid and each.handle.startswith(f"{pool.uuid}.") and node in each.nodes]
+    orphans = [each for each in in_pool if each.state in {State.ORPHAN, State.OTHER_CLUSTER}]
     known = bool(pool.uuid)
     return {
         "pool": pool.name,
@@ -60,14 +60,14 @@ def _data(pool: "inventory_pb2.Pool", node: str, volumes: list[StoredVolume]) ->
         "issues": [*([pool.problem] if pool.problem else []), *pool.issues],
         "backends": list(pool.backends),
         "capacityBytes": pool.capacity_bytes if known else None,
-        "promisedBytes": pool.promised_bytes if known else None,
+        "allocatedBytes": pool.promised_bytes if known else None,
         "usedBytes": pool.used_bytes if pool.HasField("used_bytes") else None,
         "reservedBytes": pool.reserved_bytes if pool.HasField("reserved_bytes") else None,
         "trashBytes": pool.trash_bytes if known else None,
         "freeBytes": pool.available_bytes if known else None,
-        "volumes": len(mine),
-        "orphans": len(left),
-        "orphanBytes": sum(each.size_bytes or 0 for each in left),
+        "volumes": len(in_pool),
+        "orphans": len(orphans),
+        "orphanBytes": sum(each.size_bytes or 0 for each in orphans),
     }
 
 
@@ -80,18 +80,20 @@ def _state(pool: "inventory_pb2.Pool") -> str:
 
 
 def _row(found: Json, *, wide: bool) -> tuple[str, ...]:
-    sizes = ("capacityBytes", "promisedBytes", "usedBytes", "reservedBytes", "trashBytes", "freeBytes")
+    sizes = ("capacityBytes", "allocatedBytes", "usedBytes", "reservedBytes", "trashBytes", "freeBytes")
     row = (found["pool"], found["node"], *(human(found[each]) for each in sizes), found["state"])
-    more = (str(found["volumes"]), str(found["orphans"]), found["uuid"] or UNKNOWN, found["path"] or UNKNOWN)
-    return (*row, *more) if wide else row
+    extra = (str(found["volumes"]), str(found["orphans"]), found["uuid"] or UNKNOWN, found["path"] or UNKNOWN)
+    return (*row, *extra) if wide else row
 
 
 def _remarks(disks: "Disks", found: list[Json]) -> None:
-    """What is wrong, and what takes space without being of use; to stderr."""
-    for node in disks.unavailable:
-        sys.stderr.write(f"mooring: node {node} has a pool, and its driver does not answer: it is missing here\n")
+    """Print to stderr the issues of pools, unreachable nodes, and space reserved for orphans."""
+    for node in disks.silent:
+        sys.stderr.write(
+            f"mooring: node {node} has a pool, and its driver does not answer: the pool is missing in this list\n"
+        )
     if not found:
-        sys.stderr.write("there is no pool; make one with `mooring pool init PATH --name NAME`\n")
+        sys.stderr.write("there is no pool; create one with `mooring pool init PATH --name NAME`\n")
     for each in found:
         for issue in each["issues"]:
             sys.stderr.write(f"mooring: node {each['node']}: {issue}\n")

@@ -1,4 +1,4 @@
-"""`mooring recover`: the PersistentVolumes of a cluster whose API server's data is lost, from its disks alone."""
+"""`mooring recover`: recreate PersistentVolumes from the disks after the API server's data was lost."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import click
 import yaml
 
 from provisioner.binding.lifecycle.recover import Recovery, recover
-from provisioner.cli.exits import FAILED, CommandFailed
+from provisioner.cli.exits import FAILED, CommandError
 from provisioner.cli.options import state_option
 from provisioner.cli.table import lines
 from provisioner.model import names
@@ -19,46 +19,46 @@ from provisioner.model.kinds import Json
 if TYPE_CHECKING:
     from provisioner.admin.recover import Inspected
 
-HEADER = ("CLAIM", "VOLUME", "CLASS", "HELD SINCE", "FROM CLUSTER", "RESULT")
+HEADER = ("CLAIM", "VOLUME", "CLASS", "OWNED SINCE", "FROM CLUSTER", "RESULT")
 
 
 @click.command("recover")
 @click.option(
-    "--from-cluster", "cluster", metavar="UID", help="Restore the volumes of this cluster: its disks are yours."
+    "--from-cluster",
+    "cluster",
+    metavar="UID",
+    help="Restore the volumes of the cluster with this UID; confirms that its disks are yours.",
 )
-@click.option(
-    "--volume", "chosen", multiple=True, help="Restore this volume, too, whatever is doubtful. May be repeated."
-)
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="As data.")
+@click.option("--volume", "chosen", multiple=True, help="Restore this volume even in doubtful cases. May be repeated.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@click.option("-o", "--output", type=click.Choice(["json", "yaml"]), help="Print data in this format.")
 @state_option
 def command(
     *, cluster: str | None, chosen: tuple[str, ...], dry_run: bool, output: str | None, state: Path | None
 ) -> int:
     """
-    Give volumes their objects back after the API server's data was lost.
+    Recreate PersistentVolumes after the API server's data was lost.
 
-    The disks know what was on them and whose it was. Without --from-cluster and --volume nothing is changed, and what
-    could be restored is shown. Then apply your StatefulSets: every ordinal finds its own volume. In a cluster, run it
-    in the controller's pod: kubectl -n mooring-system exec deployment/mooring-controller -- mooring recover
+    The disks record each volume and the claim that it was bound to. Without --from-cluster and --volume nothing is
+    changed; the volumes that can be restored are shown. After restoring, apply your StatefulSets: each ordinal is bound
+    to its former volume. In a cluster, run it in the controller's pod:
+    kubectl -n mooring-system exec deployment/mooring-controller -- mooring recover
     """
-    acts = not dry_run and bool(cluster or chosen)
-    seen, found, failed = asyncio.run(_recover(cluster, chosen, acts=acts, state=state))
+    restores = not dry_run and bool(cluster or chosen)
+    inspected, found, failed = asyncio.run(_recover(cluster, chosen, restores=restores, state=state))
     if missing := sorted(set(chosen) - {each.manifest.csi_name for each in found}):
-        raise CommandFailed(f"no pool that can be reached has volume {', '.join(missing)}; `mooring recover` shows all")
+        raise CommandError(f"no reachable pool has volume {', '.join(missing)}; `mooring recover` shows all volumes")
     if not found and cluster is not None:
-        raise CommandFailed(
-            f"no pool that can be reached has a volume of cluster {cluster}; `mooring recover` shows all"
-        )
+        raise CommandError(f"no reachable pool has a volume of cluster {cluster}; `mooring recover` shows all volumes")
     if not found and not output:
         sys.stderr.write(
-            "nothing is to be recovered: no pool that can be reached has a volume of another cluster, or one without a "
+            "nothing is to be recovered: no reachable pool has a volume of another cluster or one without a "
             "PersistentVolume\n"
         )
-        if any(each.in_trash for each in seen.manifests):
+        if any(each.in_trash for each in inspected.manifests):
             sys.stderr.write("deleted volumes are in the trash; `mooring trash list` shows them\n")
         return 0
-    results = [(each, _result(each, failed.get(each.manifest.handle, ""), acts=acts)) for each in found]
+    results = [(each, _result(each, failed.get(each.manifest.handle, ""), restores=restores)) for each in found]
     if output:
         data = [_data(each, result) for each, result in results]
         sys.stdout.write(
@@ -66,15 +66,15 @@ def command(
         )
     else:
         sys.stdout.write("\n".join(lines([HEADER, *(_row(each, result) for each, result in results)])) + "\n")
-    if not acts and not dry_run:
-        sys.stderr.write(_next_step(found, seen.now.uid))
+    if not restores and not dry_run:
+        sys.stderr.write(_next_step(found, inspected.now.uid))
     return FAILED if failed or any(each.reason and not each.is_there for each in found) else 0
 
 
 async def _recover(
-    cluster: str | None, chosen: tuple[str, ...], *, acts: bool, state: Path | None
+    cluster: str | None, chosen: tuple[str, ...], *, restores: bool, state: Path | None
 ) -> "tuple[Inspected, list[Recovery], dict[str, str]]":
-    """What was seen, what was decided, and by handle what went wrong in doing it."""
+    """Inspect the disks and restore; return what was found, each volume's decision, and errors by volume handle."""
     from provisioner.admin.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # as above
@@ -82,29 +82,29 @@ async def _recover(
 
     failed: dict[str, str] = {}
     async with reach(state) as (transport, drivers):
-        seen = await inspect(transport, drivers)
-        found = recover(seen.manifests, seen.now, cluster=cluster, chosen=chosen)
-        wanted = [each.manifest for each in found if each.reason is None] if acts else []
-        for number, manifest in enumerate(wanted, start=1):
+        inspected = await inspect(transport, drivers)
+        found = recover(inspected.manifests, inspected.now, cluster=cluster, chosen=chosen)
+        restorable = [each.manifest for each in found if each.reason is None] if restores else []
+        for number, manifest in enumerate(restorable, start=1):
             if sys.stderr.isatty():
-                sys.stderr.write(f"\rrestoring {number} of {len(wanted)}")
+                sys.stderr.write(f"\rrestoring {number} of {len(restorable)}")
             try:
-                await seen.restore(transport, drivers, manifest)
+                await inspected.restore(transport, drivers, manifest)
             except (ApiError, RpcError) as error:
                 failed[manifest.handle] = error.message
-    if wanted and sys.stderr.isatty():
+    if restorable and sys.stderr.isatty():
         sys.stderr.write("\n")
-    return seen, found, failed
+    return inspected, found, failed
 
 
-def _result(recovery: Recovery, failure: str, *, acts: bool) -> str:
+def _result(recovery: Recovery, failure: str, *, restores: bool) -> str:
     if recovery.is_there:
-        return "there"
+        return "exists"
     if recovery.reason is not None:
-        return f"left: {recovery.reason.message}"
+        return f"skipped: {recovery.reason.message}"
     if failure:
         return f"failed: {failure}"
-    return "restored" if acts else "can be restored"
+    return "restored" if restores else "can be restored"
 
 
 def _row(recovery: Recovery, result: str) -> tuple[str, ...]:
@@ -121,7 +121,7 @@ def _row(recovery: Recovery, result: str) -> tuple[str, ...]:
 
 
 def _data(recovery: Recovery, result: str) -> Json:
-    """For programs."""
+    """Return a volume as data for -o json and yaml."""
     manifest, holder = recovery.manifest, recovery.manifest.holder
     return {
         "namespace": holder.get(names.HOLDER_NAMESPACE, ""),
@@ -138,21 +138,23 @@ def _data(recovery: Recovery, result: str) -> Json:
     }
 
 
-def _next_step(found: list[Recovery], here: str) -> str:
-    """How to go on after a look; `here` is this cluster's UID."""
-    can = [each.manifest for each in found if not each.reason]
-    if not can:
-        return "nothing can be restored as it is; the last column says why\n"
-    clusters = sorted({each.holder.get(names.HOLDER_CLUSTER_UID, "") for each in can} - {"", here})
-    said = ""
+def _next_step(found: list[Recovery], this_cluster: str) -> str:
+    """Return the commands that restore or erase what was found; `this_cluster` is the UID of the current cluster."""
+    restorable = [each.manifest for each in found if not each.reason]
+    if not restorable:
+        return "nothing can be restored; the last column shows why\n"
+    clusters = sorted({each.holder.get(names.HOLDER_CLUSTER_UID, "") for each in restorable} - {"", this_cluster})
+    message = ""
     if clusters:
         commands = "".join(f"  mooring recover --from-cluster {each}\n" for each in clusters)
-        said += f"nothing was changed; if these disks are yours, restore with\n{commands}"
-    own = [each.csi_name for each in can if each.holder.get(names.HOLDER_CLUSTER_UID, "") in {"", here}]
-    if own:
-        name = own[0] if len(own) == 1 else "VOLUME"
-        said += (
-            f"volumes of this cluster without a PersistentVolume: {len(own)}; restore or erase with\n"
+        message += f"nothing was changed; if these disks are yours, restore with\n{commands}"
+    of_this_cluster = [
+        each.csi_name for each in restorable if each.holder.get(names.HOLDER_CLUSTER_UID, "") in {"", this_cluster}
+    ]
+    if of_this_cluster:
+        name = of_this_cluster[0] if len(of_this_cluster) == 1 else "VOLUME"
+        message += (
+            f"volumes of this cluster without a PersistentVolume: {len(of_this_cluster)}; restore or erase with\n"
             f"  mooring recover --volume {name}\n  mooring volumes erase {name}\n"
         )
-    return said
+    return message

@@ -1,17 +1,17 @@
-"""`mooring scale`: the number of a StatefulSet's pods."""
+"""`mooring scale`: set the number of a StatefulSet's replicas."""
 
 import sys
 
 import click
 
-from provisioner.cli.exits import USAGE, CommandFailed
+from provisioner.cli.exits import USAGE, CommandError
 from provisioner.cli.options import Target, split_names, with_target
 from provisioner.model.kinds import STATEFUL_SET
 
 
 @click.command("scale")
 @click.argument("what", nargs=-1, required=True)
-@click.option("--replicas", type=click.IntRange(min=0), required=True, help="How many pods it shall have.")
+@click.option("--replicas", type=click.IntRange(min=0), required=True, help="The desired number of pods.")
 @with_target
 def command(*, what: tuple[str, ...], replicas: int, target: Target) -> None:
     """
@@ -21,7 +21,7 @@ def command(*, what: tuple[str, ...], replicas: int, target: Target) -> None:
     """
     for kind, name in split_names(what):
         if kind != STATEFUL_SET or not name:
-            raise CommandFailed("only a StatefulSet can be scaled: statefulset/NAME", code=USAGE)
+            raise CommandError("only a StatefulSet can be scaled: statefulset/NAME", code=USAGE)
         target.client.call(
             "PATCH",
             kind.path(target.namespace, name, "scale"),

@@ -1,4 +1,4 @@
-"""`mooring trash`: deleted volumes that are not purged yet."""
+"""`mooring trash`: list, restore and purge deleted volumes."""
 
 import asyncio
 import datetime as dt
@@ -13,7 +13,7 @@ import grpc
 
 from provisioner.binding.on_disk import against_purging, holder_of
 from provisioner.cli.durations import Duration
-from provisioner.cli.exits import USAGE, CommandFailed
+from provisioner.cli.exits import USAGE, CommandError
 from provisioner.cli.options import state_option
 from provisioner.cli.outcomes import (
     Outcome,
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
     from provisioner.admin.on_disk import Disks
     from provisioner.drivers.registry import DriverRegistry
 
-HEADER = ("CLAIM", "VOLUME", "SIZE", "USED", "DELETED", "KEPT UNTIL")
+HEADER = ("CLAIM", "VOLUME", "SIZE", "USED", "DELETED", "RETAINED UNTIL")
 WIDE = ("POOL", "NODE", "HANDLE", "CLUSTER")
 
 
 @click.group("trash")
 def command() -> None:
     """
-    Show deleted volumes, restore them, or remove them for good.
+    List, restore or purge deleted volumes.
 
     In a cluster, run it in the controller's pod:
     kubectl -n mooring-system exec deployment/mooring-controller -- mooring trash list
@@ -55,9 +55,9 @@ def command() -> None:
 @state_option
 def list_(*, output: str | None, state: Path | None) -> None:
     """
-    Show what is in the trash of all pools.
+    List the deleted volumes in the trash of all pools.
 
-    KEPT UNTIL is when it may be purged; sooner when a new volume needs the space.
+    They are purged after RETAINED UNTIL, or earlier when a new volume needs the space.
     """
     from provisioner.cli.reach import observe_disks  # noqa: PLC0415 # the help needs no client of clusters
 
@@ -71,7 +71,7 @@ def list_(*, output: str | None, state: Path | None) -> None:
         sys.stdout.write("\n".join(lines(rows)) + "\n")
     for node in disks.unavailable:
         sys.stderr.write(
-            f"mooring: node {node} has a pool, and its driver does not answer: its trash is missing here\n"
+            f"mooring: node {node} has a pool, and its driver does not answer: its trash is missing in this list\n"
         )
     if not found:
         sys.stderr.write("the trash is empty\n")
@@ -84,20 +84,20 @@ def list_(*, output: str | None, state: Path | None) -> None:
 @state_option
 def restore(*, names: tuple[str, ...], dry_run: bool, output: str | None, state: Path | None) -> int:
     """
-    Take volumes out of the trash, to where their claims find them.
+    Restore volumes from the trash.
 
-    Each gets a PersistentVolume with policy Retain that is reserved for the claim that had it last: an ordinal that
-    waits, or comes back, has its data. When one cannot be restored, none is.
+    Each gets a PersistentVolume with reclaim policy Retain that is reserved for its last claim, so that the ordinal is
+    bound to its data again. If one volume cannot be restored, none is.
     """
     return report(asyncio.run(_restore(names, dry_run=dry_run, state=state)), output)
 
 
 @command.command("empty")
 @click.argument("names", metavar="[VOLUME...]", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Whatever is in it.")
-@click.option("--older-than", type=Duration(), help="Only what was deleted so long ago, such as 36h or 7d.")
+@click.option("--all", "everything", is_flag=True, help="All volumes in the trash.")
+@click.option("--older-than", type=Duration(), help="Volumes deleted at least this long ago, such as 36h or 7d.")
 @click.option(
-    "--from-cluster", "cluster", default="", metavar="UID", help="Also volumes of this cluster, which is gone."
+    "--from-cluster", "cluster", default="", metavar="UID", help="Also volumes of this cluster, which no longer exists."
 )
 @yes_option
 @dry_run_option
@@ -115,20 +115,20 @@ def empty(
     state: Path | None,
 ) -> int:
     """
-    Remove deleted volumes for good.
+    Purge deleted volumes: their data is erased.
 
-    All of them, those that are named, or those that were deleted long ago.
+    Purges the named volumes, all with --all, or those of a certain age with --older-than.
     """
     if bool(names) == (everything or (older_than is not None and not names)):
-        raise CommandFailed("name volumes, or say --all or --older-than; not both, and not neither", code=USAGE)
-    what = ", ".join(names) or "what is in the trash"
-    require_yes(yes=yes, dry_run=dry_run, what=f"{what} would be removed for good")
-    latest = time.time() - older_than if older_than is not None else None
-    return report(asyncio.run(_empty(names, latest, cluster=cluster, dry_run=dry_run, state=state)), output)
+        raise CommandError("name volumes, or use --all or --older-than, but not both", code=USAGE)
+    what = ", ".join(names) or "the selected volumes in the trash"
+    require_yes(yes=yes, dry_run=dry_run, what=f"{what} would be purged")
+    deleted_until = time.time() - older_than if older_than is not None else None
+    return report(asyncio.run(_empty(names, deleted_until, cluster=cluster, dry_run=dry_run, state=state)), output)
 
 
-async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) -> list[Outcome]:
-    """Decide about all of them before the first is restored. Raises CommandFailed."""
+async def _restore(requested: Sequence[str], *, dry_run: bool, state: Path | None) -> list[Outcome]:
+    """Check all volumes, then restore them; none when one is refused. Raises CommandError."""
     from provisioner.admin.recover import inspect  # noqa: PLC0415 # as above
     from provisioner.binding.lifecycle.recover import recover  # noqa: PLC0415 # the help needs no decision
     from provisioner.cli.reach import reach  # noqa: PLC0415 # nor a client of clusters
@@ -136,21 +136,21 @@ async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) 
     from provisioner.kube.errors import ApiError  # noqa: PLC0415 # as above
 
     async with reach(state) as (transport, drivers):
-        seen = await inspect(transport, drivers)
-        trash = [each for each in seen.manifests if each.in_trash]
-        found = [one_of(each, trash, where="no trash that can be reached") for each in dict.fromkeys(wanted)]
-        judged = {
+        inspected = await inspect(transport, drivers)
+        trash = [each for each in inspected.manifests if each.in_trash]
+        found = [one_of(each, trash, where="no reachable trash") for each in dict.fromkeys(requested)]
+        evaluated = {
             each.manifest.handle: each
-            for each in recover(seen.manifests, seen.now, chosen={each.csi_name for each in found})
+            for each in recover(inspected.manifests, inspected.now, chosen={each.csi_name for each in found})
         }
-        chosen = [judged[each.handle] for each in found]
+        chosen = [evaluated[each.handle] for each in found]
         if refused := [Outcome.refused(each.manifest, each.reason) for each in chosen if each.reason is not None]:
             return refused
         outcomes = []
         for manifest in (each.manifest for each in chosen):
             try:
                 if not dry_run:
-                    await seen.restore(transport, drivers, manifest)
+                    await inspected.restore(transport, drivers, manifest)
             except (ApiError, RpcError) as error:
                 outcomes.append(Outcome.failed(manifest, error.message))
                 continue
@@ -160,22 +160,22 @@ async def _restore(wanted: Sequence[str], *, dry_run: bool, state: Path | None) 
 
 def _restored(manifest: Manifest, *, dry_run: bool) -> Outcome:
     result, mark = ("would be restored", " (dry run)") if dry_run else ("restored", "")
-    whose = holder_of(manifest)
+    owner = holder_of(manifest)
     if names.RELEASED in manifest.holder:
-        outcome = f"it was released, so that `mooring adopt` gives it to claim {whose}"
+        outcome = f"it was released, so claim {owner} adopts it only with `mooring adopt`"
     else:
-        outcome = f"claim {whose} gets it as soon as it has no other volume"
+        outcome = f"claim {owner} adopts it if it has no other volume"
     return Outcome(manifest.csi_name, manifest.handle, result, f"volume {manifest.csi_name} {result}; {outcome}{mark}")
 
 
 async def _empty(
-    wanted: Sequence[str], latest: float | None, *, cluster: str, dry_run: bool, state: Path | None
+    requested: Sequence[str], deleted_until: float | None, *, cluster: str, dry_run: bool, state: Path | None
 ) -> list[Outcome]:
     """
-    Remove what is meant.
+    Purge the selected volumes.
 
-    Of volumes that are named none is removed when one may not be; of all of them, what may not be stays. Raises
-    CommandFailed.
+    With names, none is purged when one is refused; with --all or --older-than, only the refused ones remain.
+    `deleted_until` is a time in unix seconds. Raises CommandError.
     """
     from provisioner.admin.on_disk import observe  # noqa: PLC0415 # as above
     from provisioner.cli.reach import reach  # noqa: PLC0415 # the help needs no client of clusters
@@ -183,34 +183,38 @@ async def _empty(
     async with reach(state) as (transport, drivers):
         disks = await observe(transport, drivers)
         trash = sorted((each for each in disks.manifests if each.in_trash), key=_order)
-        handles = {one_of(each, trash, where="no trash that can be reached").handle for each in wanted}
-        meant = [each for each in trash if not wanted or each.handle in handles]
-        meant = [each for each in meant if latest is None or each.deleted <= latest]
-        if not meant:
-            sys.stderr.write("nothing in the trash matches; `mooring trash list` shows what is there\n")
-        judged = [(each, against_purging(each, disks.manifests, disks.cluster, from_cluster=cluster)) for each in meant]
-        refused = [Outcome.refused(each, reason) for each, reason in judged if reason is not None]
-        if wanted and refused:
+        handles = {one_of(each, trash, where="no reachable trash").handle for each in requested}
+        selected = [each for each in trash if not requested or each.handle in handles]
+        selected = [each for each in selected if deleted_until is None or each.deleted <= deleted_until]
+        if not selected:
+            sys.stderr.write("no volume in the trash matches; `mooring trash list` shows all\n")
+        evaluated = [
+            (each, against_purging(each, disks.manifests, disks.cluster, from_cluster=cluster)) for each in selected
+        ]
+        refused = [Outcome.refused(each, reason) for each, reason in evaluated if reason is not None]
+        if requested and refused:
             return refused
-        may_go = [each for each, reason in judged if reason is None]
-        return [*[await _purge(drivers, each, dry_run=dry_run) for each in may_go], *refused]
+        purgeable = [each for each, reason in evaluated if reason is None]
+        return [*[await _purge(drivers, each, dry_run=dry_run) for each in purgeable], *refused]
 
 
 async def _purge(drivers: "DriverRegistry", manifest: Manifest, *, dry_run: bool) -> Outcome:
-    """Only what was seen goes: not what comes into the trash meanwhile."""
+    """Purge one volume as it was observed; not a volume of its handle that was deleted since then."""
     from provisioner.drivers.client import RpcError  # noqa: PLC0415 # the help needs no driver
 
     name, size = manifest.csi_name, human(manifest.capacity_bytes)
     if dry_run:
-        message = f"volume {name} ({size}) would be removed for good (dry run)"
+        message = f"volume {name} ({size}) would be purged (dry run)"
         return Outcome(name, manifest.handle, "would be removed", message)
     try:
         await drivers.purge(manifest.handle, deleted_before=manifest.deleted)
     except RpcError as error:
         if error.code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            return Outcome.failed(manifest, "it has so many files that it is still being removed; that goes on")
+            return Outcome.failed(
+                manifest, "it has so many files that it is still being purged; the driver goes on with it"
+            )
         return Outcome.failed(manifest, error.message)
-    return Outcome(name, manifest.handle, "removed", f"volume {name} ({size}) removed for good")
+    return Outcome(name, manifest.handle, "removed", f"volume {name} ({size}) purged")
 
 
 def _order(manifest: Manifest) -> tuple[bool, str, str, int]:
@@ -219,7 +223,7 @@ def _order(manifest: Manifest) -> tuple[bool, str, str, int]:
 
 
 def _data(manifest: Manifest, disks: "Disks") -> Json:
-    """For programs."""
+    """Return a deleted volume as data for -o json and yaml."""
     holder = manifest.holder
     pools = [pool for pool in disks.pools if pool.uuid == manifest.pool_uuid]
     return {
@@ -229,8 +233,8 @@ def _data(manifest: Manifest, disks: "Disks") -> Json:
         "handle": manifest.handle,
         "capacityBytes": manifest.capacity_bytes,
         "usedBytes": manifest.stored_bytes,
-        "deleted": _moment(manifest.deleted),
-        "keptUntil": _moment(manifest.purge_after),
+        "deleted": _timestamp(manifest.deleted),
+        "retainedUntil": _timestamp(manifest.purge_after),
         "pool": pools[0].name if pools else manifest.pool_uuid,
         "nodes": sorted({pool.node for pool in pools}),
         "cluster": holder.get(names.HOLDER_CLUSTER_UID, ""),
@@ -244,11 +248,11 @@ def _row(found: Json, *, wide: bool) -> tuple[str, ...]:
         human(found["capacityBytes"]),
         human(found["usedBytes"]),
         found["deleted"],
-        found["keptUntil"],
+        found["retainedUntil"],
     )
-    more = (found["pool"], ",".join(found["nodes"]) or UNKNOWN, found["handle"], found["cluster"] or UNKNOWN)
-    return (*row, *more) if wide else row
+    extra = (found["pool"], ",".join(found["nodes"]) or UNKNOWN, found["handle"], found["cluster"] or UNKNOWN)
+    return (*row, *extra) if wide else row
 
 
-def _moment(seconds: int) -> str:
+def _timestamp(seconds: int) -> str:
     return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

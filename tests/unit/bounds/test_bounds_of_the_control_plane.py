@@ -20,7 +20,7 @@ from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.binding.decision import Reason
 from provisioner.binding.explain import Explanation
 from provisioner.cli.commands import explain
-from provisioner.cli.exits import CommandFailed
+from provisioner.cli.exits import CommandError
 from provisioner.cli.manifests import read_all
 from provisioner.drivers.client import DriverClient, RpcError
 from provisioner.embedded import driver_process
@@ -245,13 +245,13 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest
     """By its text and by its values, before anything is built of it."""
     file = tmp_path / "a.yaml"
     file.write_text("[" + "1," * (limits.YAML_FILE_NODES + 1) + "]", encoding="utf-8")
-    with pytest.raises(CommandFailed, match=f"{limits.YAML_FILE_NODES} values"):
+    with pytest.raises(CommandError, match=f"{limits.YAML_FILE_NODES} values"):
         read_all((str(file),))
     monkeypatch.setattr(limits, "YAML_FILE_CHARACTERS", 100)
-    with pytest.raises(CommandFailed, match="more than 100 characters"):
+    with pytest.raises(CommandError, match="more than 100 characters"):
         read_all((str(file),))
     monkeypatch.setattr("sys.stdin", io.StringIO("#" * 101))
-    with pytest.raises(CommandFailed, match="standard input"):
+    with pytest.raises(CommandError, match="standard input"):
         read_all(("-",))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioner.cli.client import Client, Refused
+from provisioner.cli.client import Client, StatusError
 from provisioner.cli.kubeconfig import Source, read
 from provisioner.model.kinds import POD, SERVICE, Json
 from tests.unit.provisioner.cli.conftest import Mooring
@@ -22,7 +22,7 @@ def client(state: Path) -> Client:
 @pytest.mark.limit("api-kinds")
 def test_kinds_that_storage_does_not_need_are_not_there(client: Client, mooring: Mooring, tmp_path: Path) -> None:
     """404 from the server, and a list of kinds from the command."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(StatusError) as refused:
         client.call("GET", "/api/v1/secrets")
     file = tmp_path / "secret.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}), encoding="utf-8")
@@ -39,7 +39,7 @@ def test_a_value_that_is_no_matter_of_storage_is_not_checked(client: Client) -> 
     pod = {"metadata": metadata, "spec": {"containers": [{**CONTAINER, "ports": [port]}]}}
     strict = {"fieldValidation": "Strict"}
     wrong = {"metadata": metadata, "spec": {"containers": [CONTAINER], "restart": "no"}}
-    with pytest.raises(Refused, match="restart"):
+    with pytest.raises(StatusError, match="restart"):
         client.call("POST", POD.path("default"), body=wrong, query=strict)
 
     made = client.call("POST", POD.path("default"), body=pod, query=strict)

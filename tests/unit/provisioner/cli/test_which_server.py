@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from provisioner.cli.exits import CommandFailed
+from provisioner.cli.exits import CommandError
 from provisioner.cli.kubeconfig import Source, find, read
 from provisioner.cli.main import run
 from provisioner.cli.program import PLUGIN
@@ -99,7 +99,7 @@ def test_kubeconfigs_are_merged_as_kubectl_merges_them(tmp_path: Path) -> None:
         "http://first/b",
         "http://second/c",
     ]
-    with pytest.raises(CommandFailed, match="context x"):
+    with pytest.raises(CommandError, match="context x"):
         url("x")
 
 
