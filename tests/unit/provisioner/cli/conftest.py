@@ -1,4 +1,4 @@
-"""The command against the embedded API server, which runs in a thread of this process."""
+"""Fixtures: the command line with the embedded API server, which runs in a thread of this process."""
 
 import asyncio
 import threading
@@ -15,24 +15,24 @@ from provisioner.embedded.apiserver.store.store import Store
 
 
 @dataclass
-class Ran:
-    """What a command printed, and how it ended."""
+class Result:
+    """The output and the exit code of a command."""
 
     code: int
     out: str
     err: str
 
 
-Mooring = Callable[..., Ran]
+Mooring = Callable[..., Result]
 
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A state directory whose kubeconfig leads to a running server."""
+    """Return a state directory whose kubeconfig selects a running server."""
     started, stop = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
-    async def live() -> None:
+    async def serve_until_stopped() -> None:
         store = Store(tmp_path / "engine.db")
         async with serve(store, port=0, tls=None, token="t") as port:
             config = {
@@ -48,7 +48,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         store.close()
 
     monkeypatch.setenv("MOORING_STATE", str(tmp_path))
-    thread = threading.Thread(target=lambda: asyncio.run(live()))
+    thread = threading.Thread(target=lambda: asyncio.run(serve_until_stopped()))
     thread.start()
     assert started.wait(20)
     yield tmp_path
@@ -59,12 +59,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture
 def mooring(state: Path, capsys: pytest.CaptureFixture[str]) -> Mooring:
-    """Run the command, as a person would type it."""
+    """Return a function that runs the command with arguments."""
     del state
 
-    def type_it(*arguments: str) -> Ran:
+    def run_command(*arguments: str) -> Result:
         code = run(list(arguments))
-        said = capsys.readouterr()
-        return Ran(code, said.out, said.err)
+        printed = capsys.readouterr()
+        return Result(code, printed.out, printed.err)
 
-    return type_it
+    return run_command

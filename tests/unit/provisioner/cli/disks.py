@@ -1,4 +1,4 @@
-"""Commands that reach the drivers, against an API server and a driver in memory."""
+"""A harness for commands that use the drivers, with an API server and a driver in memory."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from csi.v1 import inventory_pb2
 from provisioner.cli.main import run
 from provisioner.logs import configure
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json
-from tests.unit.provisioner.cli.conftest import Ran
+from tests.unit.provisioner.cli.conftest import Result
 from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, storage_class, volume
@@ -33,14 +33,14 @@ class Disks:
     )
     driver: FakeDriver = field(default_factory=FakeDriver)
 
-    def mooring(self, *arguments: str) -> Ran:
-        """As a person would type it."""
+    def mooring(self, *arguments: str) -> Result:
+        """Run the command with these arguments."""
         code = run(list(arguments))
-        said = self.capsys.readouterr()
-        return Ran(code, said.out, said.err)
+        printed = self.capsys.readouterr()
+        return Result(code, printed.out, printed.err)
 
     def store(self, name: str, *, claim_name: str = "www-web-0", uid: str = "old", cluster: str = "cluster") -> str:
-        """Put the bytes of a volume on the disk; its handle."""
+        """Add a volume to the disk, without a PersistentVolume, and return its handle."""
         handle = f"{POOL}.{name}"
         self.driver.live[handle] = inventory_pb2.Manifest(
             volume_id=handle,
@@ -65,7 +65,7 @@ class Disks:
         return handle
 
     def bind(self) -> None:
-        """Give the claim default/www-web-0 a volume, pvc-c1, with its bytes."""
+        """Bind the claim default/www-web-0 to a volume, pvc-c1, that is on the disk."""
         self.store("pvc-c1", uid="c1")
         self.api.put(VOLUME, {**volume(), "status": {"phase": "Bound"}})
         self.api.put(CLAIM, claim(phase="Bound", volumeName="pvc-c1"))
@@ -73,22 +73,22 @@ class Disks:
 
 @pytest.fixture
 def disks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Disks:
-    """One bound volume, one without a PersistentVolume, and one of another cluster."""
-    made = Disks(capsys)
+    """Return a disk with a bound volume, one without a PersistentVolume, and one of another cluster."""
+    harness = Disks(capsys)
 
     @contextlib.asynccontextmanager
     async def reach(state: Path | None) -> AsyncIterator[tuple[FakeApi, FakeDriver]]:
         configure("text")
         assert state is None or state.name == "s"
-        yield made.api, made.driver
+        yield harness.api, harness.driver
 
     monkeypatch.setattr("provisioner.cli.reach.reach", reach)
-    made.bind()
-    made.store("pvc-left")
-    made.store("pvc-far", claim_name="www-web-1", cluster="far-away")
-    return made
+    harness.bind()
+    harness.store("pvc-left")
+    harness.store("pvc-far", claim_name="www-web-1", cluster="far-away")
+    return harness
 
 
 def golden(name: str) -> str:
-    """Return what a command is to print."""
+    """Return the expected output of a command."""
     return (GOLDEN / name).read_text(encoding="utf-8")

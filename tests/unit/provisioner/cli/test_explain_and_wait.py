@@ -1,4 +1,4 @@
-"""`mooring explain` and `mooring wait` on objects that are being deleted, refused, or have the name of former ones."""
+"""`mooring explain` and `mooring wait` for objects that are being deleted, are refused, or reuse a name."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.unit.provisioner.cli.conftest import Mooring
 
 @pytest.fixture
 def claim(mooring: Mooring, tmp_path: Path) -> dict[str, Any]:
-    """A claim of an Immediate class, and a volume that is bound to nothing."""
+    """Return an unbound claim of a class with binding mode Immediate."""
     spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "now", "resources": {"requests": {"storage": "1Mi"}}}
     objects = [
         {"kind": "StorageClass", "apiVersion": "storage.k8s.io/v1", "metadata": {"name": "now"}, "provisioner": DRIVER},
@@ -27,8 +27,8 @@ def claim(mooring: Mooring, tmp_path: Path) -> dict[str, Any]:
 def _apply(mooring: Mooring, tmp_path: Path, *objects: dict[str, Any]) -> None:
     file = tmp_path / "objects.yaml"
     file.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
-    ran = mooring("apply", "-f", str(file))
-    assert ran.code == 0, ran.err
+    result = mooring("apply", "-f", str(file))
+    assert result.code == 0, result.err
 
 
 def _event(uid: str, message: str, *, name: str, warning: bool = True, last: str = "1") -> dict[str, Any]:
@@ -46,36 +46,41 @@ def _event(uid: str, message: str, *, name: str, warning: bool = True, last: str
     }
 
 
-def test_events_of_a_former_object_of_the_name_are_not_its_own(
+def test_events_of_a_former_object_of_the_same_name_are_ignored(
     mooring: Mooring, tmp_path: Path, claim: dict[str, Any]
 ) -> None:
-    """They are told apart by the UID; the newest of its own says why no volume is created."""
+    """Events are selected by the object's UID; the newest one is the reason why no volume is provisioned."""
     uid = claim["metadata"]["uid"]
-    _apply(mooring, tmp_path, _event("former", "theirs", name="a", last="9"), _event(uid, "mine", name="b"))
+    _apply(
+        mooring,
+        tmp_path,
+        _event("former", "of the former claim", name="a", last="9"),
+        _event(uid, "of this claim", name="b"),
+    )
 
-    told = mooring("explain", "claim", "c").out
-    assert "theirs" not in told
-    assert "it has no volume yet: mine" in told
+    explained = mooring("explain", "claim", "c").out
+    assert "of the former claim" not in explained
+    assert "it has no volume yet: of this claim" in explained
     _apply(mooring, tmp_path, _event(uid, "made", name="d", warning=False, last="5"))
     assert "it has no volume yet" not in mooring("explain", "claim", "c").out
 
 
-def test_what_is_being_deleted_is_not_ready_nor_bound(mooring: Mooring, claim: dict[str, Any]) -> None:
-    """The table says Terminating, explain says what it waits for, and wait does not end with 0."""
+def test_an_object_that_is_being_deleted_is_neither_ready_nor_bound(mooring: Mooring, claim: dict[str, Any]) -> None:
+    """`get` prints Terminating, `explain` what the deletion waits for, and `wait` ends with an error."""
     assert mooring("delete", "pvc", claim["metadata"]["name"], "--no-wait").code == 0
 
     assert "Terminating" in mooring("get", "pvc", "c").out
-    told = mooring("explain", "claim", "c")
-    assert (told.code, told.out.splitlines()[0]) == (1, "claim default/c: Terminating")
-    assert "it is being deleted, and waits for its protection to be removed" in told.out
+    explained = mooring("explain", "claim", "c")
+    assert (explained.code, explained.out.splitlines()[0]) == (1, "claim default/c: Terminating")
+    assert "it is being deleted, and waits for its protection to be removed" in explained.out
     for condition in ("bound", "ready"):
-        ran = mooring("wait", "pvc/c", f"--for={condition}", "--timeout", "0")
-        assert ran.code == 75
-        assert "is being deleted" in ran.err
+        result = mooring("wait", "pvc/c", f"--for={condition}", "--timeout", "0")
+        assert result.code == 75
+        assert "is being deleted" in result.err
 
 
-def test_wait_says_why_a_claim_is_not_bound(mooring: Mooring, tmp_path: Path, claim: dict[str, Any]) -> None:
-    """In the words of explain, also when no Event is left; what a user wrote there is no refusal."""
+def test_wait_reports_why_a_claim_is_not_bound(mooring: Mooring, tmp_path: Path, claim: dict[str, Any]) -> None:
+    """The reason is that of `explain`, also without an Event; an invalid annotation of a user is ignored."""
     assert "a new volume of 1Mi is being provisioned" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
     _apply(mooring, tmp_path, _event(claim["metadata"]["uid"], "no pool has room", name="b"))
     assert "no pool has room" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
@@ -84,8 +89,8 @@ def test_wait_says_why_a_claim_is_not_bound(mooring: Mooring, tmp_path: Path, cl
     assert "no pool has room" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
 
 
-def test_what_is_in_a_namespace_that_is_being_deleted_says_so(mooring: Mooring, tmp_path: Path) -> None:
-    """Nothing new comes into it."""
+def test_explain_reports_that_the_namespace_is_being_deleted(mooring: Mooring, tmp_path: Path) -> None:
+    """A claim in that namespace is unhealthy, since nothing can be created there."""
     spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
     _apply(
         mooring,
@@ -100,6 +105,6 @@ def test_what_is_in_a_namespace_that_is_being_deleted_says_so(mooring: Mooring, 
     )
     assert mooring("delete", "ns", "n", "--no-wait").code == 0
 
-    told = mooring("explain", "claim", "c", "-n", "n")
-    assert told.code == 1
-    assert "its namespace n is being deleted; " in told.out
+    explained = mooring("explain", "claim", "c", "-n", "n")
+    assert explained.code == 1
+    assert "its namespace n is being deleted; " in explained.out

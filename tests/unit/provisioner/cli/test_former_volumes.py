@@ -1,4 +1,4 @@
-"""The commands by which an admin decides about former volumes."""
+"""The commands for former volumes: history, adopt, release and forget."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ POOL = "11111111-1111-1111-1111-111111111111"
 
 @pytest.fixture
 def former(mooring: Mooring, tmp_path: Path) -> str:
-    """A waiting claim, and a volume that an earlier claim of its name had; the volume's name."""
-    held = [
-        Owner("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
+    """Create an unbound claim and its former volume, and return the volume's name."""
+    owners = [
+        Held("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
     ]
     claim = {
         "apiVersion": "v1",
@@ -34,7 +34,7 @@ def former(mooring: Mooring, tmp_path: Path) -> str:
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
-        "metadata": {"name": "pv", "annotations": {HISTORY: history.write(held)}},
+        "metadata": {"name": "pv", "annotations": {HISTORY: history.write(owners)}},
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "1Gi"},
@@ -50,8 +50,8 @@ def former(mooring: Mooring, tmp_path: Path) -> str:
     return "pv"
 
 
-def test_history_tells_who_had_the_volume_and_until_when(mooring: Mooring, former: str) -> None:
-    """By the pod's name and by the claim's, as a table and as data."""
+def test_history_lists_the_claims_of_a_volume_and_until_when(mooring: Mooring, former: str) -> None:
+    """The name is that of the pod or of the claim; the output is a table or data."""
     lines = mooring("history", "web-0").out.splitlines()
     data = json.loads(mooring("history", "www-web-0", "-o", "json").out)
 
@@ -62,9 +62,9 @@ def test_history_tells_who_had_the_volume_and_until_when(mooring: Mooring, forme
 
 
 def test_adopt_points_the_volume_at_the_claim(mooring: Mooring, former: str) -> None:
-    """A dry run only says so."""
+    """A dry run prints the same and changes nothing."""
     dry = mooring("adopt", "www-web-0", "--dry-run")
-    assert (dry.code, dry.out) == (0, f"volume {former} given to claim default/www-web-0 (dry run)\n")
+    assert (dry.code, dry.out) == (0, f"volume {former} adopted by claim default/www-web-0 (dry run)\n")
     assert _volume(mooring)["spec"]["claimRef"]["uid"] == "b"
 
     assert mooring("adopt", "www-web-0").code == 0
@@ -85,10 +85,10 @@ def _class(name: str, *, expands: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("expands", [True, False])
-def test_a_claim_that_asks_for_more_is_given_its_former_volume_where_its_class_expands_it(
+def test_a_claim_that_requests_more_adopts_its_former_volume_only_if_its_class_expands_it(
     mooring: Mooring, former: str, tmp_path: Path, expands: bool
 ) -> None:
-    """The volume is marked as given, and the controller expands it before it changes hands; else the way out is told."""
+    """The volume is marked for the claim, and the controller expands it first; else the error shows what to change."""
     file = tmp_path / "class.yaml"
     file.write_text(yaml.safe_dump(_class("fast", expands=expands)), encoding="utf-8")
     assert mooring("apply", "-f", str(file)).code == 0
@@ -103,8 +103,8 @@ def test_a_claim_that_asks_for_more_is_given_its_former_volume_where_its_class_e
     assert expands or "allowVolumeExpansion: true" in adopted.err
 
 
-def test_a_released_volume_is_marked_and_can_be_given_back(mooring: Mooring, former: str) -> None:
-    """Its claimRef stays, so that nobody else gets it."""
+def test_a_released_volume_is_marked_and_can_be_adopted(mooring: Mooring, former: str) -> None:
+    """Its claimRef stays, so that no other claim is bound to it."""
     assert mooring("release", former, "--dry-run").code == 0
     assert RELEASED not in _volume(mooring)["metadata"]["annotations"]
 
@@ -113,11 +113,13 @@ def test_a_released_volume_is_marked_and_can_be_given_back(mooring: Mooring, for
     assert _volume(mooring)["spec"]["claimRef"]["name"] == "www-web-0"
     assert mooring("adopt", "www-web-0", "--volume", former).code == 0
     assert RELEASED not in _volume(mooring)["metadata"]["annotations"]
-    assert mooring("release", former).code == 1, "the claim has it now"
+    assert mooring("release", former).code == 1, "the claim is bound to it"
 
 
-def test_a_volume_reserved_by_name_alone_is_kept_from_that_name(mooring: Mooring, former: str, tmp_path: Path) -> None:
-    """The binder would give it to the next claim that bears it."""
+def test_a_released_volume_reserved_by_name_is_not_bound_to_that_name(
+    mooring: Mooring, former: str, tmp_path: Path
+) -> None:
+    """Kubernetes binds a volume whose claimRef has no UID to the next claim of that name."""
     reserved = json.loads(mooring("get", "pv", former, "-o", "json").out)
     del reserved["spec"]["claimRef"]["uid"]
     file = tmp_path / "reserved.yaml"
@@ -125,23 +127,23 @@ def test_a_volume_reserved_by_name_alone_is_kept_from_that_name(mooring: Mooring
     assert mooring("apply", "-f", str(file)).code == 0
 
     assert mooring("release", "reserved").code == 0
-    kept = json.loads(mooring("get", "pv", "reserved", "-o", "json").out)
-    assert kept["spec"]["claimRef"]["uid"] == RELEASED_UID
+    released = json.loads(mooring("get", "pv", "reserved", "-o", "json").out)
+    assert released["spec"]["claimRef"]["uid"] == RELEASED_UID
     assert mooring("adopt", "www-web-0", "--volume", "reserved").code == 0
 
 
 def test_forget_marks_the_claim_with_its_own_uid(mooring: Mooring, former: str) -> None:
-    """And names what is left behind."""
-    said = mooring("forget", "www-web-0")
+    """The output names the former volume, which stays unchanged."""
+    printed = mooring("forget", "www-web-0")
     claim = json.loads(mooring("get", "pvc", "www-web-0", "-o", "json").out)
 
-    assert said.out == f"claim default/www-web-0 gets a new volume; left as they are: {former}\n"
+    assert printed.out == f"claim default/www-web-0 gets a new volume; unchanged: {former}\n"
     assert claim["metadata"]["annotations"][FORGET] == claim["metadata"]["uid"]
 
 
 @pytest.fixture
 def of_set(mooring: Mooring, former: str, tmp_path: Path) -> str:
-    """The set that the waiting claim is of, with a second claim of it that never had a volume; the set's name."""
+    """Create the claim's StatefulSet and a second claim of it without a former volume; return the set's name."""
     template = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     labels = {"app": "web"}
     stateful_set = {
@@ -166,26 +168,26 @@ def of_set(mooring: Mooring, former: str, tmp_path: Path) -> str:
     return "web"
 
 
-def test_adopt_all_gives_the_claims_of_a_set_theirs(mooring: Mooring, former: str, of_set: str) -> None:
-    """A claim of the set that never had a volume is left out, and so are those of others."""
+def test_adopt_all_adopts_for_the_claims_of_a_set(mooring: Mooring, former: str, of_set: str) -> None:
+    """A claim of the set without a former volume is omitted, and so are other claims."""
     dry = mooring("adopt", "--all", of_set, "--dry-run")
-    assert (dry.code, dry.out) == (0, f"volume {former} given to claim default/www-web-0 (dry run)\n")
+    assert (dry.code, dry.out) == (0, f"volume {former} adopted by claim default/www-web-0 (dry run)\n")
     assert mooring("adopt", of_set, "--all", "--volume", former).code == 2
 
     assert mooring("adopt", "--all", of_set).code == 0
     claim = json.loads(mooring("get", "pvc", "www-web-0", "-o", "json").out)
     assert _volume(mooring)["spec"]["claimRef"]["uid"] == claim["metadata"]["uid"]
     again = mooring("adopt", "--all", of_set)
-    assert (again.code, "no waiting claim" in again.err) == (1, True)
+    assert (again.code, "no unbound claim" in again.err) == (1, True)
 
 
-def test_forget_all_marks_the_claims_of_a_set_that_wait(mooring: Mooring, former: str, of_set: str) -> None:
-    """Each with its own UID; a set that does not exist is an error."""
-    said = mooring("forget", "--all", of_set)
+def test_forget_all_marks_the_claims_of_a_set_without_a_volume(mooring: Mooring, former: str, of_set: str) -> None:
+    """Each annotation is the UID of its claim; a set that does not exist is an error."""
+    printed = mooring("forget", "--all", of_set)
     claims = {each["metadata"]["name"]: each["metadata"] for each in _claims(mooring)}
 
-    assert said.code == 0
-    assert said.out.splitlines()[0] == f"claim default/www-web-0 gets a new volume; left as they are: {former}"
+    assert printed.code == 0
+    assert printed.out.splitlines()[0] == f"claim default/www-web-0 gets a new volume; unchanged: {former}"
     marked = {name for name, each in claims.items() if (each.get("annotations") or {}).get(FORGET) == each["uid"]}
     assert marked == {"www-web-0", "www-web-1"}
     assert mooring("forget", "--all", "nothing").code == 1

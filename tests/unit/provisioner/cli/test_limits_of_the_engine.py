@@ -1,4 +1,4 @@
-"""Entries of docs/limits.md about the engine's API, each shown."""
+"""Tests of the entries of docs/limits.md about the engine's API."""
 
 import json
 from pathlib import Path
@@ -15,25 +15,25 @@ CONTAINER: Json = {"name": "c", "image": "i"}
 
 @pytest.fixture
 def client(state: Path) -> Client:
-    """Straight to the server."""
+    """Return a client of the server."""
     return Client(read(Source((state / "kubeconfig",))))
 
 
 @pytest.mark.limit("api-kinds")
-def test_kinds_that_storage_does_not_need_are_not_there(client: Client, mooring: Mooring, tmp_path: Path) -> None:
-    """404 from the server, and a list of kinds from the command."""
+def test_kinds_that_storage_does_not_need_are_not_served(client: Client, mooring: Mooring, tmp_path: Path) -> None:
+    """The server answers 404, and the command lists the kinds."""
     with pytest.raises(StatusError) as refused:
         client.call("GET", "/api/v1/secrets")
     file = tmp_path / "secret.json"
     file.write_text(json.dumps({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}), encoding="utf-8")
 
     assert refused.value.status == 404
-    assert "those are" in mooring("apply", "-f", str(file)).err
+    assert "the kinds are" in mooring("apply", "-f", str(file)).err
 
 
 @pytest.mark.limit("api-validation")
-def test_a_value_that_is_no_matter_of_storage_is_not_checked(client: Client) -> None:
-    """A protocol that does not exist passes; a field that does not exist does not."""
+def test_values_without_relation_to_storage_are_not_validated(client: Client) -> None:
+    """An unknown protocol is accepted; an unknown field is refused."""
     metadata = {"name": "p", "namespace": "default"}
     port = {"containerPort": 70000, "protocol": "PIGEON"}
     pod = {"metadata": metadata, "spec": {"containers": [{**CONTAINER, "ports": [port]}]}}
@@ -42,25 +42,25 @@ def test_a_value_that_is_no_matter_of_storage_is_not_checked(client: Client) -> 
     with pytest.raises(StatusError, match="restart"):
         client.call("POST", POD.path("default"), body=wrong, query=strict)
 
-    made = client.call("POST", POD.path("default"), body=pod, query=strict)
+    created = client.call("POST", POD.path("default"), body=pod, query=strict)
 
-    assert made["spec"]["containers"][0]["ports"][0]["protocol"] == "PIGEON"
+    assert created["spec"]["containers"][0]["ports"][0]["protocol"] == "PIGEON"
 
 
 @pytest.mark.limit("api-defaults")
-def test_what_no_one_here_acts_on_is_not_filled_in(client: Client) -> None:
-    """A pod is stored without what a cluster's scheduler and kubelet would need."""
+def test_fields_that_no_component_uses_get_no_default(client: Client) -> None:
+    """A pod is stored without the fields for a cluster's scheduler and kubelet."""
     pod = {"metadata": {"name": "bare", "namespace": "default"}, "spec": {"containers": [CONTAINER]}}
 
-    made = client.call("POST", POD.path("default"), body=pod)
+    created = client.call("POST", POD.path("default"), body=pod)
 
-    assert {"priority", "tolerations"}.isdisjoint(made["spec"])
-    assert "qosClass" not in made["status"]
+    assert {"priority", "tolerations"}.isdisjoint(created["spec"])
+    assert "qosClass" not in created["status"]
 
 
 @pytest.mark.limit("service-addresses")
 def test_a_service_gets_no_address(client: Client) -> None:
-    """Nothing is invented for it."""
+    """The field clusterIP of a Service stays empty."""
     service = {"metadata": {"name": "s", "namespace": "default"}, "spec": {"ports": [{"port": 80}]}}
 
     assert not client.call("POST", SERVICE.path("default"), body=service)["spec"].get("clusterIP")

@@ -1,4 +1,4 @@
-"""Objects by the command: apply, get, delete, scale, wait."""
+"""The commands for objects: apply, get, delete, scale, wait."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from tests.unit.provisioner.cli.conftest import Mooring
 WEB = str(ROOT / "examples" / "web.yaml")
 
 
-def test_apply_tells_of_each_object_what_it_did(mooring: Mooring, tmp_path: Path) -> None:
-    """Created, unchanged, configured: in kubectl's words."""
+def test_apply_prints_what_it_did_to_each_object(mooring: Mooring, tmp_path: Path) -> None:
+    """The words are kubectl's: created, unchanged, configured."""
     assert mooring("apply", "-f", WEB).out == "service/nginx created\nstatefulset.apps/web created\n"
     assert mooring("apply", "-f", WEB).out == "service/nginx unchanged\nstatefulset.apps/web unchanged\n"
     changed = tmp_path / "web.yaml"
@@ -25,10 +25,10 @@ def test_apply_tells_of_each_object_what_it_did(mooring: Mooring, tmp_path: Path
     assert mooring("apply", "-f", str(changed)).out == "service/nginx unchanged\nstatefulset.apps/web configured\n"
 
 
-def test_apply_removes_what_the_file_no_longer_says_and_keeps_what_others_added(
+def test_apply_removes_fields_that_the_file_no_longer_has_and_keeps_those_of_others(
     mooring: Mooring, tmp_path: Path
 ) -> None:
-    """Three-way: what was applied last is known from the object itself."""
+    """The three-way merge reads the file as last applied from an annotation of the object."""
     file = tmp_path / "s.yaml"
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "labels": {"a": "1", "b": "1"}}}
     file.write_text(yaml.safe_dump({**service, "spec": {"clusterIP": "None"}}), encoding="utf-8")
@@ -41,58 +41,58 @@ def test_apply_removes_what_the_file_no_longer_says_and_keeps_what_others_added(
 
 
 BAD_MANIFESTS = {
-    "a: 1\na: 2\n": "line 2: the key 'a' stands here twice",
+    "a: 1\na: 2\n": "line 2: the key 'a' is duplicate",
     "a: [": "line",
     "just text": "an object is a map",
-    "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n": "v1 Secret is no kind that Mooring serves",
+    "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n": "Mooring does not serve kind v1 Secret",
     "apiVersion: v1\nkind: Pod\n": "the Pod has no metadata.name",
     "[" * 5000 + "]" * 5000: "nested too deeply",
     "a: &a [*a]\n": "is inside of its own anchor",
-    "kind: List\nitems: {a: b}\n": "List is no kind",
+    "kind: List\nitems: {a: b}\n": "does not serve kind  List",
 }
 
 
 @pytest.mark.parametrize("text", BAD_MANIFESTS)
-def test_a_bad_manifest_is_told_with_its_file_and_line(mooring: Mooring, tmp_path: Path, text: str) -> None:
-    """One sentence, and a code of its own."""
+def test_an_error_in_a_manifest_names_file_and_line(mooring: Mooring, tmp_path: Path, text: str) -> None:
+    """The error is one message, with exit code 65."""
     file = tmp_path / "bad.yaml"
     file.write_text(text, encoding="utf-8")
 
-    ran = mooring("apply", "-f", str(file))
+    result = mooring("apply", "-f", str(file))
 
-    assert (ran.code, ran.out) == (65, "")
-    assert BAD_MANIFESTS[text] in ran.err
-    assert ran.err.startswith("mooring: ")
-    assert "Traceback" not in ran.err
+    assert (result.code, result.out) == (65, "")
+    assert BAD_MANIFESTS[text] in result.err
+    assert result.err.startswith("mooring: ")
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.parametrize("text", ["", "---\n---\n# nothing\n", "apiVersion: v1\nkind: List\nitems: []\n", None])
 def test_a_file_or_directory_without_objects_is_an_error(mooring: Mooring, tmp_path: Path, text: str | None) -> None:
-    """As with kubectl: it is most often the wrong one."""
+    """As with kubectl; it is most often the wrong file."""
     (tmp_path / "d").mkdir()
     if text is not None:
         (tmp_path / "d/f.yaml").write_text(text, encoding="utf-8")
 
-    ran = mooring("apply", "-f", str(tmp_path / "d"))
+    result = mooring("apply", "-f", str(tmp_path / "d"))
 
-    assert (ran.code, ran.out) == (1, "")
-    assert "no objects passed" in ran.err
+    assert (result.code, result.out) == (1, "")
+    assert "no objects passed" in result.err
 
 
 def test_an_unknown_field_is_refused_by_name(mooring: Mooring, tmp_path: Path) -> None:
-    """A misspelt field must not silently mean nothing."""
+    """A misspelt field must not be ignored silently."""
     file = tmp_path / "pvc.yaml"
     text = (ROOT / "examples" / "unbindable.yaml").read_text(encoding="utf-8")
     file.write_text(text.replace("storageClassName", "storageClasName"), encoding="utf-8")
 
-    ran = mooring("apply", "-f", str(file))
+    result = mooring("apply", "-f", str(file))
 
-    assert ran.code == 1
-    assert "storageClasName" in ran.err
+    assert result.code == 1
+    assert "storageClasName" in result.err
 
 
 def test_get_prints_kubectls_columns(mooring: Mooring) -> None:
-    """Golden, but for the age."""
+    """The columns and values are kubectl's, apart from the age."""
     mooring("apply", "-f", WEB)
     mooring("apply", "-f", str(ROOT / "examples" / "unbindable.yaml"))
 
@@ -112,8 +112,8 @@ def _ageless(text: str) -> str:
     return re.sub(r"(?<=\s)\d+m?\d*s(?=\s)", "N", text)
 
 
-def test_get_gives_objects_as_data(mooring: Mooring) -> None:
-    """As JSON, YAML or names; one object alone, several as a List."""
+def test_get_prints_objects_as_data(mooring: Mooring) -> None:
+    """The formats are JSON, YAML and names; several objects are a List."""
     mooring("apply", "-f", WEB)
 
     assert mooring("get", "sts", "-o", "name").out == "statefulset.apps/web\n"
@@ -123,7 +123,7 @@ def test_get_gives_objects_as_data(mooring: Mooring) -> None:
 
 
 def test_get_selects_by_label_and_name(mooring: Mooring) -> None:
-    """-l, KIND NAME… and KIND/NAME."""
+    """The options and arguments are -l, KIND NAME… and KIND/NAME."""
     mooring("apply", "-f", WEB)
 
     assert "nginx" in mooring("get", "svc", "-l", "app=nginx").out
@@ -136,36 +136,36 @@ def test_get_selects_by_label_and_name(mooring: Mooring) -> None:
 
 
 def test_delete_waits_until_objects_are_gone(mooring: Mooring) -> None:
-    """By file, in the opposite order; what is not there is told."""
+    """The objects of a file are deleted in reverse order; a missing object is an error."""
     mooring("apply", "-f", WEB)
 
-    ran = mooring("delete", "-f", WEB)
-    assert ran.out == 'statefulset.apps "web" deleted\nservice "nginx" deleted\n'
+    result = mooring("delete", "-f", WEB)
+    assert result.out == 'statefulset.apps "web" deleted\nservice "nginx" deleted\n'
     assert mooring("get", "sts,svc").out == ""
     assert mooring("delete", "sts", "web").code == 1
     assert mooring("delete", "sts", "web", "--ignore-not-found").code == 0
 
 
-def test_delete_gives_up_after_its_time_and_says_what_keeps_the_object(mooring: Mooring, tmp_path: Path) -> None:
-    """A claim with a finalizer that nobody takes away."""
+def test_delete_times_out_and_names_the_finalizers(mooring: Mooring, tmp_path: Path) -> None:
+    """No controller removes the finalizer of this claim."""
     mooring("apply", "-f", str(ROOT / "examples" / "unbindable.yaml"))
 
-    ran = mooring("delete", "pvc", "archive", "--timeout", "0.2")
+    result = mooring("delete", "pvc", "archive", "--timeout", "0.2")
 
-    assert ran.code == 75
-    assert "kept by kubernetes.io/pvc-protection" in ran.err
+    assert result.code == 75
+    assert "finalizers: kubernetes.io/pvc-protection" in result.err
     del tmp_path
 
 
-def test_delete_needs_to_know_what(mooring: Mooring) -> None:
-    """A kind alone is not enough to delete all of it."""
-    ran = mooring("delete", "pvc")
+def test_delete_of_a_kind_alone_is_refused(mooring: Mooring) -> None:
+    """Deleting all objects of a kind needs --all."""
+    result = mooring("delete", "pvc")
 
-    assert (ran.code, ran.err) == (2, "mooring: name what to delete, or say -l SELECTOR or --all\n")
+    assert (result.code, result.err) == (2, "mooring: name the objects to delete, or use -l SELECTOR or --all\n")
 
 
 def test_scale_sets_the_replicas_and_nothing_else(mooring: Mooring) -> None:
-    """Through the scale subresource; other kinds cannot be scaled."""
+    """The command uses the scale subresource; other kinds cannot be scaled."""
     mooring("apply", "-f", WEB)
 
     assert mooring("scale", "statefulset/web", "--replicas", "5").out == "statefulset.apps/web scaled\n"
@@ -173,8 +173,8 @@ def test_scale_sets_the_replicas_and_nothing_else(mooring: Mooring) -> None:
     assert mooring("scale", "pod/web-0", "--replicas", "1").code == 2
 
 
-def test_wait_ends_when_it_is_so_and_in_time_when_not(mooring: Mooring) -> None:
-    """Its exit codes are for scripts."""
+def test_wait_ends_when_the_condition_is_met_or_at_the_timeout(mooring: Mooring) -> None:
+    """The exit codes are stable for scripts."""
     mooring("apply", "-f", WEB)
 
     assert mooring("wait", "sts/web", "--for=ready", "--timeout", "0.2").code == 75
@@ -182,7 +182,7 @@ def test_wait_ends_when_it_is_so_and_in_time_when_not(mooring: Mooring) -> None:
 
 
 def test_watching_shows_each_change_in_the_same_columns(mooring: Mooring, capsys: pytest.CaptureFixture[str]) -> None:
-    """A server names the columns once only."""
+    """Only the first Table of a watch has the column names."""
     mooring("apply", "-f", WEB)
     watcher = threading.Thread(target=mooring, args=("get", "sts", "--watch"), daemon=True)
     watcher.start()

@@ -1,4 +1,4 @@
-"""`mooring path` prints only what is mounted now."""
+"""`mooring path` prints only mounted volumes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ spec: {containers: [{name: c, image: i}], volumes: [{name: d, persistentVolumeCl
 
 @pytest.fixture
 def volume(state: Path, mooring: Mooring) -> Path:
-    """The path of the one volume of a pod, where nothing is yet, in an engine that is up."""
+    """Create a pod with one volume in a running engine, and return the volume's path, which does not exist yet."""
     (state / "pods/default/p").mkdir(parents=True)
     (state / "holder.json").write_text(json.dumps({"pid": os.getpid(), "rootless": False}), encoding="utf-8")
     (state / "pod.yaml").write_text(POD, encoding="utf-8")
@@ -28,20 +28,20 @@ def volume(state: Path, mooring: Mooring) -> Path:
 
 
 def test_a_directory_that_is_not_mounted_is_not_printed(mooring: Mooring, volume: Path) -> None:
-    """It is there before its volume is mounted, and after a mount failed: who wrote there would lose what was written."""
+    """The directory exists before the mount and after a failed one; data written to it then would be lost."""
     volume.mkdir()
 
-    ran = mooring("path", "p")
+    result = mooring("path", "p")
 
-    assert (ran.code, ran.out) == (1, "")
-    assert "volume d of pod p is not mounted now" in ran.err
+    assert (result.code, result.out) == (1, "")
+    assert "volume d of pod p is not mounted now" in result.err
     assert mooring("path", "claim/data").code == 1
 
 
-def test_what_is_mounted_is_printed_whatever_it_is(
+def test_a_mounted_volume_is_printed_also_if_it_is_a_device(
     mooring: Mooring, volume: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A raw volume is a device bound to a file; the mount table says that it is there, as for a directory."""
+    """A raw block volume is a device bind-mounted on a file, so it is in the mount table as a directory is."""
     volume.write_bytes(b"")
     monkeypatch.setattr(command, "_mount_points", lambda _: {str(volume)})
 
@@ -49,8 +49,8 @@ def test_what_is_mounted_is_printed_whatever_it_is(
     assert mooring("path", "claim/data").out == f"{volume}\n"
 
 
-def test_an_engine_that_is_gone_has_nothing_mounted(mooring: Mooring, volume: Path) -> None:
-    """Its mount namespace went with it."""
+def test_an_engine_that_does_not_run_has_no_mounts(mooring: Mooring, volume: Path) -> None:
+    """Its mount namespace ended with the process."""
     volume.mkdir()
     holder = volume.parents[3] / "holder.json"
     holder.write_text(json.dumps({"pid": 2**22 + 1, "rootless": True}), encoding="utf-8")
@@ -58,7 +58,7 @@ def test_an_engine_that_is_gone_has_nothing_mounted(mooring: Mooring, volume: Pa
     assert mooring("path", "p").code == 1
 
 
-def test_blanks_in_the_mount_table_are_undone() -> None:
-    """The table writes them as octal numbers."""
+def test_escapes_in_the_mount_table_are_decoded() -> None:
+    """Blanks and backslashes are octal numbers there."""
     assert command._unescaped(rb"/a\040b\134c") == "/a b\\c"
     assert "/proc" in command._mount_points("self")

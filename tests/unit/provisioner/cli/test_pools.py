@@ -1,4 +1,4 @@
-"""`mooring pools`: what each pool has, promised, and what takes its space."""
+"""`mooring pools`: size, allocated and used bytes of each pool."""
 
 import json
 
@@ -28,13 +28,13 @@ def _full() -> inventory_pb2.Pool:
 
 @pytest.fixture
 def reported(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[inventory_pb2.Pool]]:
-    """One pool of each state, on two nodes."""
-    sick = inventory_pb2.Pool(uuid="b", name="sick", path="/srv/sick", capacity_bytes=MIB, available_bytes=MIB)
-    sick.used_bytes = sick.reserved_bytes = 0
-    sick.issues.append("pool sick: only 5 bytes are free on its disk; free some, or add a pool")
+    """Return one pool of each state, on two nodes, by node."""
+    degraded = inventory_pb2.Pool(uuid="b", name="sick", path="/srv/sick", capacity_bytes=MIB, available_bytes=MIB)
+    degraded.used_bytes = degraded.reserved_bytes = 0
+    degraded.issues.append("pool sick: only 5 bytes are free on its disk; free some, or add a pool")
     new = inventory_pb2.Pool(uuid="c", name="new", path="/srv/new", capacity_bytes=MIB, available_bytes=MIB)
-    away = inventory_pb2.Pool(name="away", path="/srv/away", problem="/srv/away is not mounted; mount it")
-    pools = {"n2": [away, new], "local": [_full(), sick]}
+    unavailable = inventory_pb2.Pool(name="away", path="/srv/away", problem="/srv/away is not mounted; mount it")
+    pools = {"n2": [unavailable, new], "local": [_full(), degraded]}
 
     async def pools_by_node() -> dict[str, list[inventory_pb2.Pool]]:
         return pools
@@ -45,30 +45,32 @@ def reported(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> dict[str, list[in
 
 @pytest.mark.usefixtures("reported")
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("arguments", "name"),
     [(["pools"], "pools.txt"), (["pools", "-o", "wide"], "pools-wide.txt"), (["pools", "-o", "json"], "pools.json")],
 )
-def test_the_list_is_the_recorded_one(disks: Disks, words: list[str], name: str) -> None:
-    """By node and name; what is not known is no number. What is wrong, and what is of no use, stands on stderr."""
-    shown = disks.mooring(*words)
+def test_the_list_is_the_recorded_one(disks: Disks, arguments: list[str], name: str) -> None:
+    """Pools are sorted by node and name; unknown sizes are "-" or null. Issues and orphans are on stderr."""
+    result = disks.mooring(*arguments)
 
-    assert (shown.code, shown.out) == (0, golden(name))
-    assert "mooring: node n2: /srv/away is not mounted; mount it\n" in shown.err
-    assert "mooring: node local: pool sick: only 5 bytes are free" in shown.err
-    assert "pool small on node local: 160Mi are reserved for volumes without a PersistentVolume (2)" in shown.err
-    assert "mooring volumes --orphans" in shown.err
+    assert (result.code, result.out) == (0, golden(name))
+    assert "mooring: node n2: /srv/away is not mounted; mount it\n" in result.err
+    assert "mooring: node local: pool sick: only 5 bytes are free" in result.err
+    assert "pool small on node local: 160Mi are reserved for volumes without a PersistentVolume (2)" in result.err
+    assert "mooring volumes --orphans" in result.err
 
 
 def test_the_table_fits_a_terminal(disks: Disks, reported: dict[str, list[inventory_pb2.Pool]]) -> None:
-    """With names of a usual length."""
+    """The table has at most 80 columns with names of usual length."""
     del reported["n2"]
     assert max(map(len, disks.mooring("pools").out.splitlines())) <= 80
 
 
-def test_without_any_pool_it_says_how_to_make_one(disks: Disks, reported: dict[str, list[inventory_pb2.Pool]]) -> None:
-    """An empty list stays a list for programs."""
+def test_without_any_pool_it_prints_how_to_create_one(
+    disks: Disks, reported: dict[str, list[inventory_pb2.Pool]]
+) -> None:
+    """The data output is an empty list."""
     reported.clear()
-    shown = disks.mooring("pools", "-o", "json")
+    result = disks.mooring("pools", "-o", "json")
 
-    assert (shown.code, json.loads(shown.out)) == (0, [])
-    assert "mooring pool init" in shown.err
+    assert (result.code, json.loads(result.out)) == (0, [])
+    assert "mooring pool init" in result.err

@@ -1,4 +1,4 @@
-"""Errors, exit codes, help and weight of the command."""
+"""Errors, exit codes, help and import time of the command."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ HEAVY = ("kubernetes", "grpc", "aiohttp", "cryptography", "pydantic", "structlog
 
 @pytest.mark.parametrize("command", ["get", "apply", "explain", "path", "version"])
 def test_light_commands_load_no_heavy_library(command: str) -> None:
-    """They answer before a person notices; what they load is what that costs."""
+    """Imports of large libraries would delay these commands noticeably."""
     code = f"import sys, provisioner.cli.main as m; m.run([{command!r}, '--help']); print([x for x in {HEAVY} if x in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -32,7 +32,7 @@ def test_light_commands_load_no_heavy_library(command: str) -> None:
 BAD_LINES = {
     ("frobnicate",): (2, "No such command 'frobnicate'"),
     ("get",): (2, "name a kind"),
-    ("get", "cronjobs"): (2, "there is no kind 'cronjobs'"),
+    ("get", "cronjobs"): (2, "unknown kind 'cronjobs'"),
     ("get", "pods", "-o", "xml"): (2, "'xml' is not one of"),
     ("get", "pods/a", "b"): (2, "is not of the form KIND/NAME"),
     ("scale", "sts/web"): (2, "Missing option '--replicas'"),
@@ -46,19 +46,19 @@ BAD_LINES = {
 
 
 @pytest.mark.parametrize("line", BAD_LINES)
-def test_a_bad_command_line_gets_a_sentence_and_its_code(mooring: Mooring, line: tuple[str, ...]) -> None:
-    """Never a traceback."""
-    code, said = BAD_LINES[line]
-    ran = mooring(*line)
+def test_an_invalid_command_line_gets_a_message_and_its_code(mooring: Mooring, line: tuple[str, ...]) -> None:
+    """The error is a message, never a traceback."""
+    code, message = BAD_LINES[line]
+    result = mooring(*line)
 
-    assert ran.code == code
-    assert said in ran.err
-    assert ran.err.startswith("mooring: ")
-    assert "Traceback" not in ran.err
+    assert result.code == code
+    assert message in result.err
+    assert result.err.startswith("mooring: ")
+    assert "Traceback" not in result.err
 
 
-def test_a_pool_is_made_where_nothing_is_only_when_that_is_asked_for(tmp_path: Path) -> None:
-    """A typo in the path of a disk must not become a pool on the disk above it."""
+def test_the_directory_of_a_pool_is_created_only_with_create(tmp_path: Path) -> None:
+    """A typo in the path of a disk must not create a pool on the parent's disk."""
     path = tmp_path / "dsik1"
     code = "import sys, provisioner.cli.main as m; sys.exit(m.run(sys.argv[1:]))"
     argv = [sys.executable, "-c", code, "pool", "init", str(path), "--name", "p"]
@@ -71,10 +71,8 @@ def test_a_pool_is_made_where_nothing_is_only_when_that_is_asked_for(tmp_path: P
     assert (path / "pool.json").exists()
 
 
-def test_when_nothing_runs_the_sentence_says_how_to_start_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """No kubeconfig, and one whose server is gone: both end with 69."""
+def test_without_a_server_the_message_shows_how_to_start_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A missing kubeconfig and one whose server does not run both end with 69."""
     assert run(["get", "pods", "--state", str(tmp_path)]) == 69
     assert "start one with `mooring up`" in capsys.readouterr().err
     config = {
@@ -91,15 +89,15 @@ def test_when_nothing_runs_the_sentence_says_how_to_start_it(
 
 @pytest.mark.parametrize("text", ["[", "{}", "current-context: x", "users: 5\ncurrent-context: 1", "\x00"])
 def test_a_broken_kubeconfig_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
-    """Which file, and that it is the file."""
+    """The error names the file."""
     (tmp_path / "config").write_text(text, encoding="utf-8")
 
     assert run(["get", "pods", "--kubeconfig", str(tmp_path / "config")]) == 65
     assert f"{tmp_path}/config" in capsys.readouterr().err
 
 
-def test_a_reader_that_has_enough_ends_the_command_quietly(state: Path) -> None:
-    """`mooring get … | head -1`, whatever comes after."""
+def test_a_closed_pipe_ends_the_command_without_an_error(state: Path) -> None:
+    """An example is `mooring get … | head -1`."""
     code = "import sys; from provisioner.cli.main import main; main()"
     line = f"{sys.executable} -c '{code}' get pods,pvc,pv,sts,ns,sc,nodes -o yaml | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -109,20 +107,22 @@ def test_a_reader_that_has_enough_ends_the_command_quietly(state: Path) -> None:
     assert done.stdout.strip() in {"0", "141"}
 
 
-def test_explain_gives_reasons_to_people_and_to_programs(mooring: Mooring) -> None:
-    """The same reasons in both; the exit code tells whether all is well."""
+def test_explain_prints_reasons_as_text_and_as_data(mooring: Mooring) -> None:
+    """Both have the same reasons; the exit code is 1 for an unhealthy object."""
     mooring("apply", "-f", str(ROOT / "examples" / "unbindable.yaml"))
 
-    told = mooring("explain", "claim", "archive")
-    assert told.code == 1
-    assert told.out.startswith("claim default/archive: Pending\n  StorageClass tape does not exist;")
+    explained = mooring("explain", "claim", "archive")
+    assert explained.code == 1
+    assert explained.out.startswith("claim default/archive: Pending\n  StorageClass tape does not exist;")
     data = json.loads(mooring("explain", "claim", "archive", "-o", "json").out)
     assert [each["code"] for each in data["reasons"]] == ["class-unknown"]
     assert mooring("explain", "claim", "gone").code == 1
 
 
-def test_explain_says_that_the_claim_of_an_ephemeral_volume_is_another_ones(mooring: Mooring, tmp_path: Path) -> None:
-    """The pod waits for it to go, however well that claim is."""
+def test_explain_reports_that_the_claim_of_an_ephemeral_volume_was_not_created_for_the_pod(
+    mooring: Mooring, tmp_path: Path
+) -> None:
+    """The pod waits until that claim is deleted, even if the claim is healthy."""
     spec = "{accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Mi}}}"
     (tmp_path / "db.yaml").write_text(
         f"apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{name: db-d}}\nspec: {spec}\n---\n"
@@ -132,17 +132,17 @@ def test_explain_says_that_the_claim_of_an_ephemeral_volume_is_another_ones(moor
     )
     mooring("apply", "-f", str(tmp_path / "db.yaml"))
 
-    told = mooring("explain", "pod", "db")
+    explained = mooring("explain", "pod", "db")
 
-    assert told.code == 1
-    assert "was not created for this pod" in told.out.splitlines()[1]
+    assert explained.code == 1
+    assert "was not created for this pod" in explained.out.splitlines()[1]
 
 
-def test_version_tells_ours_and_the_servers(mooring: Mooring) -> None:
-    """And does not fail when no server answers."""
-    ours = json.loads(mooring("version", "-o", "json").out)
+def test_version_prints_the_versions_of_the_program_and_of_the_server(mooring: Mooring) -> None:
+    """The server's version is optional."""
+    version = json.loads(mooring("version", "-o", "json").out)
 
-    assert ours["server"].endswith("+embedded")
+    assert version["server"].endswith("+embedded")
     assert mooring("version", "--client").out.startswith("mooring ")
 
 
@@ -150,8 +150,8 @@ def _options(command: click.Command) -> set[str]:
     return {option for each in command.params for option in each.opts if option.startswith("--")}
 
 
-def test_every_command_flag_and_exit_code_stands_in_the_documentation() -> None:
-    """docs/cli.md is complete, and tells of nothing that is not there."""
+def test_every_command_flag_and_exit_code_is_documented() -> None:
+    """docs/cli.md has every command, flag and exit code."""
     page = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     context = click.Context(group)
     for name, message in COMMANDS.items():

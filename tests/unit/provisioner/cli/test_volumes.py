@@ -1,4 +1,4 @@
-"""`mooring volumes`: what is on the disks is shown, and what nothing has can be erased."""
+"""`mooring volumes`: list all volumes on the disks, and erase orphans."""
 
 import json
 
@@ -14,54 +14,54 @@ LEFT = f"{POOL}.pvc-left"
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("arguments", "name"),
     [
         (["volumes"], "volumes.txt"),
         (["volumes", "-o", "wide"], "volumes-wide.txt"),
         (["volumes", "-o", "json"], "volumes.json"),
     ],
 )
-def test_the_list_is_the_recorded_one(disks: Disks, words: list[str], name: str) -> None:
-    """People and scripts rely on it; what to do about an orphan stands beside it, on stderr."""
-    shown = disks.mooring(*words)
+def test_the_list_is_the_recorded_one(disks: Disks, arguments: list[str], name: str) -> None:
+    """Scripts rely on the format; commands to restore or erase an orphan are on stderr."""
+    result = disks.mooring(*arguments)
 
-    assert (shown.code, shown.out) == (0, golden(name))
-    assert "mooring recover --volume pvc-left" in shown.err
-    assert "mooring volumes erase pvc-left" in shown.err
+    assert (result.code, result.out) == (0, golden(name))
+    assert "mooring recover --volume pvc-left" in result.err
+    assert "mooring volumes erase pvc-left" in result.err
 
 
-def test_only_those_without_an_object_can_be_asked_for(disks: Disks) -> None:
-    """And an empty list says so."""
+def test_orphans_lists_only_volumes_without_a_persistent_volume(disks: Disks) -> None:
+    """An empty list is reported."""
     listed = json.loads(disks.mooring("volumes", "--orphans", "-o", "json").out)
     assert [(each["volume"], each["state"]) for each in listed] == [
         ("pvc-left", "orphan"),
         ("pvc-far", "other-cluster"),
     ]
 
-    disks.driver.live.clear()
-    shown = disks.mooring("volumes", "--orphans")
-    assert (shown.code, shown.out) == (0, "")
-    assert "no volume without a PersistentVolume" in shown.err
+    disks.driver.living.clear()
+    result = disks.mooring("volumes", "--orphans")
+    assert (result.code, result.out) == (0, "")
+    assert "no volume without a PersistentVolume" in result.err
 
 
-def test_a_node_that_does_not_answer_is_named_and_its_volumes_are_not_forgotten(disks: Disks) -> None:
-    """Its PersistentVolumes are listed as unavailable."""
-    disks.driver.live.clear()
+def test_a_node_that_does_not_answer_is_named_and_its_volumes_are_listed(disks: Disks) -> None:
+    """Its PersistentVolumes have the state unavailable."""
+    disks.driver.living.clear()
     disks.api.put(NODE, {"metadata": {"name": "far", "labels": {f"pool.mooring.dev/{POOL}": "present"}}})
-    shown = disks.mooring("volumes", "-o", "json")
+    result = disks.mooring("volumes", "-o", "json")
 
-    assert [(each["volume"], each["state"]) for each in json.loads(shown.out)] == [("pvc-c1", "unavailable")]
-    assert "node far has a pool, and its driver does not answer" in shown.err
+    assert [(each["volume"], each["state"]) for each in json.loads(result.out)] == [("pvc-c1", "unavailable")]
+    assert "node far has a pool, and its driver does not answer" in result.err
 
 
-def test_a_volume_without_an_object_is_erased_when_that_was_confirmed(disks: Disks) -> None:
-    """Into the trash; a dry run and a lacking --yes change nothing."""
-    asked = disks.mooring("volumes", "erase", "pvc-left")
-    assert (asked.code, asked.out) == (2, "")
-    assert "--yes" in asked.err
+def test_an_orphan_is_erased_after_a_confirmation(disks: Disks) -> None:
+    """It is moved to the trash; a dry run and a missing --yes change nothing."""
+    unconfirmed = disks.mooring("volumes", "erase", "pvc-left")
+    assert (unconfirmed.code, unconfirmed.out) == (2, "")
+    assert "--yes" in unconfirmed.err
     dry = disks.mooring("volumes", "erase", "pvc-left", "--dry-run")
-    assert (dry.code, dry.out) == (0, "volume pvc-left (80Mi) would be erased, into the trash (dry run)\n")
-    assert LEFT in disks.driver.live
+    assert (dry.code, dry.out) == (0, "volume pvc-left (80Mi) would be moved to the trash (dry run)\n")
+    assert LEFT in disks.driver.living
 
     done = disks.mooring("volumes", "--state", "s", "erase", "pvc-left", "--yes", "-o", "json")
     (outcome,) = json.loads(done.out)
@@ -73,13 +73,13 @@ def test_a_volume_without_an_object_is_erased_when_that_was_confirmed(disks: Dis
 
 
 def test_erasing_now_leaves_nothing_in_the_trash(disks: Disks) -> None:
-    """By its handle, too, which is never ambiguous."""
+    """The volume can be named by its handle, which is never ambiguous."""
     assert disks.mooring("volumes", "erase", LEFT, "--yes", "--now").code == 0
     assert LEFT not in {*disks.driver.live, *disks.driver.trash}
 
 
 def test_one_refusal_erases_none(disks: Disks) -> None:
-    """Each is looked at before the first is changed, and each refusal has its code."""
+    """All volumes are checked before the first is erased, and each refusal has its code."""
     refused = disks.mooring("volumes", "erase", "pvc-left", "pvc-c1", "pvc-far", "--yes", "-o", "json")
 
     assert refused.code == 1
@@ -92,32 +92,32 @@ def test_one_refusal_erases_none(disks: Disks) -> None:
     assert disks.mooring("volumes", "erase", "pvc-far", "--from-cluster", "far-away", "--yes").code == 0
 
 
-def test_what_is_not_there_or_has_a_name_that_several_have_is_refused(disks: Disks) -> None:
-    """In one sentence."""
-    gone = disks.mooring("volumes", "erase", "nothing", "--yes")
-    assert (gone.code, gone.out, gone.err.count("\n")) == (1, "", 1)
-    assert "volume nothing" in gone.err
-    other = disks.driver.live[LEFT]
-    disks.driver.live["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
+def test_unknown_and_ambiguous_names_are_refused(disks: Disks) -> None:
+    """The error is one message."""
+    missing = disks.mooring("volumes", "erase", "nothing", "--yes")
+    assert (missing.code, missing.out, missing.err.count("\n")) == (1, "", 1)
+    assert "volume nothing" in missing.err
+    other = disks.driver.living[LEFT]
+    disks.driver.living["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
         volume_id="f0000000-0000-0000-0000-000000000000.pvc-left", csi_name="pvc-left", state="ready"
     )
     several = disks.mooring("volumes", "erase", "pvc-left", "--yes")
     assert several.code == 1
-    assert "by its handle" in several.err
+    assert "use a handle" in several.err
 
 
-def test_a_mount_is_a_refusal_of_the_dry_run_too(disks: Disks) -> None:
-    """It promises nothing that the real run would refuse."""
+def test_a_mounted_volume_is_refused_also_in_a_dry_run(disks: Disks) -> None:
+    """A dry run has the same refusals as the real run."""
     disks.driver.used[LEFT] = "/var/lib/kubelet/x"
-    for more in ("--dry-run", "--yes"):
-        refused = disks.mooring("volumes", "erase", "pvc-left", more)
+    for flag in ("--dry-run", "--yes"):
+        refused = disks.mooring("volumes", "erase", "pvc-left", flag)
         assert refused.code == 1
         assert "/var/lib/kubelet/x" in refused.err
     assert disks.mooring("volumes", "erase", "pvc-left", "--yes", "--dry-run").code == 2
 
 
 @pytest.mark.parametrize(
-    ("count", "shown"),
+    ("count", "text"),
     [
         (None, "-"),
         (0, "0"),
@@ -132,6 +132,6 @@ def test_a_mount_is_a_refusal_of_the_dry_run_too(disks: Disks) -> None:
         (1 << 80, "1048576Ei"),
     ],
 )
-def test_sizes_are_shown_as_people_read_them(count: int | None, shown: str) -> None:
-    """In Kubernetes' binary units."""
-    assert human(count) == shown
+def test_sizes_are_printed_in_binary_units(count: int | None, text: str) -> None:
+    """Sizes have Kubernetes' binary units and two digits at least."""
+    assert human(count) == text

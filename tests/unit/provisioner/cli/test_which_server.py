@@ -1,4 +1,4 @@
-"""No command changes anything on a server that the user did not name."""
+"""No command changes anything on a server that the user did not select."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ SPACE = "apiVersion: v1\nkind: Namespace\nmetadata: {name: mine}\n"
 
 
 def _config(path: Path, *names: str, url: str = "http://127.0.0.1:9", current: str = "") -> Path:
-    """A kubeconfig with a context, a cluster and a user of each name."""
+    """Write a kubeconfig with a context, a cluster and a user of each name."""
     config = {
         "current-context": current or (names[0] if names else ""),
         "clusters": [{"name": each, "cluster": {"server": f"{url}/{each}" if each != "t" else url}} for each in names],
@@ -27,10 +27,10 @@ def _config(path: Path, *names: str, url: str = "http://127.0.0.1:9", current: s
 
 
 @pytest.mark.parametrize("ever_ran", [True, False])
-def test_the_command_means_the_engine_and_never_falls_through_to_a_cluster(
+def test_the_command_uses_the_engine_and_never_a_cluster_that_is_not_selected(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mooring: Mooring, state: Path, *, ever_ran: bool
 ) -> None:
-    """With KUBECONFIG naming a server that answers, an engine that is stopped or never ran ends the command with 69."""
+    """KUBECONFIG names a running server; an engine that is stopped or never ran ends the command with 69."""
     other = tmp_path / "data/mooring"
     other.mkdir(parents=True)
     if ever_ran:
@@ -41,31 +41,31 @@ def test_the_command_means_the_engine_and_never_falls_through_to_a_cluster(
     monkeypatch.setenv("KUBECONFIG", str(state / "kubeconfig"))
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
 
-    ran = mooring("apply", "-f", str(tmp_path / "space.yaml"))
+    result = mooring("apply", "-f", str(tmp_path / "space.yaml"))
 
-    assert ran.code == 69
-    assert "`mooring up`" in ran.err
+    assert result.code == 69
+    assert "`mooring up`" in result.err
     assert "mine" not in mooring("get", "ns", "-o", "name", "--state", str(state)).out
 
 
 def test_the_server_is_named_once_before_anything_is_changed_on_a_cluster(
     tmp_path: Path, mooring: Mooring, state: Path
 ) -> None:
-    """Not when something is only read, and not for the engine."""
+    """The server is not named for reads, and not for the engine."""
     (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
     line = ("apply", "-f", str(tmp_path / "space.yaml"))
 
-    ran = mooring(*line, "--kubeconfig", str(state / "kubeconfig"))
-    assert ran.code == 0
-    assert ran.err.count("mooring: changing objects on http://127.0.0.1:") == 1
-    assert f"context c of {state}/kubeconfig" in ran.err
+    result = mooring(*line, "--kubeconfig", str(state / "kubeconfig"))
+    assert result.code == 0
+    assert result.err.count("mooring: changing objects on http://127.0.0.1:") == 1
+    assert f"context c of {state}/kubeconfig" in result.err
     assert mooring("get", "ns", "--kubeconfig", str(state / "kubeconfig")).err == ""
     assert mooring("delete", "ns/mine", "--no-wait").err == ""
     assert mooring("delete", "ns/mine", "--no-wait", "--state", str(state)).err == ""
 
 
 def test_two_servers_at_once_are_refused(mooring: Mooring, state: Path) -> None:
-    """Which of them was meant cannot be known."""
+    """The selection would be ambiguous."""
     assert mooring("get", "ns", "--state", str(state), "--context", "c").code == 2
     assert mooring("get", "ns", "--state", str(state), "--kubeconfig", "x").code == 2
 
@@ -73,13 +73,13 @@ def test_two_servers_at_once_are_refused(mooring: Mooring, state: Path) -> None:
 def test_the_plugin_follows_kubeconfig_and_not_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`kubectl mooring` speaks to the server that kubectl would speak to, also where an engine's state is named."""
+    """`kubectl mooring` uses the same server as kubectl, also when MOORING_STATE is set."""
     _config(tmp_path / "kubeconfig", "engine")
     monkeypatch.setenv("MOORING_STATE", str(tmp_path))
     monkeypatch.setenv("KUBECONFIG", str(_config(tmp_path / "mine", "cluster")))
 
     assert run(["get", "pods"], name=PLUGIN) == 69
-    assert "nothing answers at http://127.0.0.1:9/cluster" in capsys.readouterr().err
+    assert "no server answers at http://127.0.0.1:9/cluster" in capsys.readouterr().err
     assert run(["recover"], name=PLUGIN) == 78
     assert "controller's pod" in capsys.readouterr().err
 
@@ -104,15 +104,15 @@ def test_kubeconfigs_are_merged_as_kubectl_merges_them(tmp_path: Path) -> None:
 
 
 def test_without_kubeconfig_the_plugin_reads_the_file_in_the_home_directory() -> None:
-    """As kubectl does; and a KUBECONFIG that names missing files alone is not replaced by it."""
+    """This is kubectl's rule; a KUBECONFIG of only missing files does not fall back to the home directory."""
     assert find({"HOME": "/h"}, plugin=True) == Source((Path("/h/.kube/config"),))
     assert find({"HOME": "/h", "KUBECONFIG": "/none"}, plugin=True) == Source((Path("/none"),))
 
 
-def test_in_a_pod_the_cluster_is_meant_only_where_no_engine_is(
+def test_in_a_pod_the_cluster_is_used_only_without_an_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A pod that runs tests has an engine of its own: `mooring recover` there must not reach the cluster."""
+    """In a pod that runs an engine for tests, `mooring recover` must not use the cluster."""
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     monkeypatch.setenv("MOORING_STATE", str(tmp_path))
 
