@@ -195,7 +195,7 @@ NODES: dict[str, tuple[Json, str]] = {
     "a label away": ({"metadata": {"labels": {"kubernetes.io/os": None}}}, "those of pools"),
     "a former name goes": ({"metadata": {"labels": {"topology.mooring.dev/node": None}}}, ""),
     "an annotation": ({"metadata": {"annotations": {"x": "y"}}}, "labels only"),
-    "cordoned": ({"spec": {"unschedulable": True}}, "what a node is"),
+    "cordoned": ({"spec": {"unschedulable": True}}, "a node's spec"),
 }
 
 
@@ -225,11 +225,11 @@ async def test_it_may_report_on_claims_and_never_bind_them(rights: Running, name
             await transport.patch(CLAIM, "c", {"status": {"phase": "Lost"}}, namespace=namespace, subresource="status")
         with pytest.raises(ApiError, match="changes two annotations only"):
             await transport.patch(CLAIM, "c", {"metadata": {"labels": {"x": "y"}}}, namespace=namespace)
-        with pytest.raises(ApiError, match="what a claim asks for or has"):
+        with pytest.raises(ApiError, match="a claim's spec"):
             await transport.patch(CLAIM, "c", {"spec": {"volumeName": "v"}}, namespace=namespace)
         refused = {LAST_REFUSAL: "{}"}
         for annotations in ({"other": None}, {"other": "y"}, {SELECTED_NODE: "m"}, {"new": "y"}, refused):
-            with pytest.raises(ApiError, match="only takes the selected node away"):
+            with pytest.raises(ApiError, match="only removes the selected node"):
                 await transport.patch(CLAIM, "c", {"metadata": {"annotations": annotations}}, namespace=namespace)
         back = {"metadata": {"annotations": {SELECTED_NODE: None, **refused}}}
         given_back = await transport.patch(CLAIM, "c", back, namespace=namespace)

@@ -153,13 +153,13 @@ def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: Livin
     for words in (("history", "web-0"), ("explain", "volume", name), ("explain", "claim", "www-web-0"), ("recover",)):
         told = _mooring(engine, *words)
         assert f"mooring volumes erase {name}" in told.stdout + told.stderr, words
-    assert _pool(engine)["promisedBytes"] == 16 << 20
+    assert _pool(engine)["allocatedBytes"] == 16 << 20
 
     dry = _mooring(engine, "volumes", "erase", name, "--dry-run")
-    assert (dry.returncode, _pool(engine)["promisedBytes"]) == (0, 16 << 20), dry.stderr
+    assert (dry.returncode, _pool(engine)["allocatedBytes"]) == (0, 16 << 20), dry.stderr
     assert _mooring(engine, "volumes", "erase", name, "--yes").returncode == 0
     erased = _pool(engine)
-    assert (erased["promisedBytes"], erased["volumes"]) == (0, 0)
+    assert (erased["allocatedBytes"], erased["volumes"]) == (0, 0)
 
     assert _mooring(engine, "trash", "restore", name).returncode == 0
     assert engine.names(VOLUMES) == [name]

@@ -233,7 +233,7 @@ async def test_a_driver_that_comes_to_no_end_is_given_up(tmp_path: Path, monkeyp
 def test_explain_counts_what_it_does_not_show(capsys: pytest.CaptureFixture[str]) -> None:
     """The nearest volumes are named."""
     rejected = tuple(Reason("capacity", f"v{number}", "2Gi", "1Gi") for number in range(limits.REJECTED_SHOWN + 2))
-    explain._tell(Explanation("claim a/b", "Pending", healthy=False, message="s", rejected=rejected), [])
+    explain._print(Explanation("claim a/b", "Pending", healthy=False, message="s", rejected=rejected), [])
 
     said = capsys.readouterr().out
     assert "and 2 more" in said

@@ -1,4 +1,4 @@
-"""The objects of deploy/, as kustomize and as helm make them."""
+"""The objects of deploy/, as rendered by kustomize and by helm."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ CHART: Final = DEPLOY / "helm" / "mooring"
 NAMESPACE: Final = "mooring-system"
 
 OVERLAYS: Final = {
-    # overlay: the chart's values that make the same
+    # overlay: options of the chart that render the same
     "kind": ["--values", str(CHART / "values-kind.yaml")],
     "minikube": ["--values", str(CHART / "values-minikube.yaml")],
     "upstream": [],
@@ -30,30 +30,30 @@ Key = tuple[str, str, str]
 
 @cache
 def kustomized(folder: Path) -> dict[Key, Json]:
-    """What `kubectl apply -k` sends."""
+    """Return the objects that `kubectl apply -k` sends, by (kind, namespace, name)."""
     return _objects([programs.kubectl(), "kustomize", str(folder)])
 
 
 @cache
 def overlay(name: str) -> dict[Key, Json]:
-    """One of the shipped overlays."""
+    """Return the objects of one of the shipped overlays."""
     return kustomized(DEPLOY / "overlays" / name)
 
 
 @cache
 def charted(*options: str) -> dict[Key, Json]:
-    """What `helm install` sends."""
+    """Return the objects that `helm install` sends with these options."""
     argv = [programs.helm(), "template", "mooring", str(CHART), "--namespace", NAMESPACE]
     return _objects([*argv, "--kube-version", "1.37.0", *options])
 
 
 def of_kind(objects: dict[Key, Json], kind: str) -> Iterator[Json]:
-    """Those of one kind."""
+    """Return the objects of one kind."""
     return (each for key, each in objects.items() if key[0] == kind)
 
 
 def container(objects: dict[Key, Json], kind: str) -> Json:
-    """The only container of the only workload of that kind."""
+    """Return the only container of the only workload of this kind."""
     (workload,) = of_kind(objects, kind)
     (only,) = workload["spec"]["template"]["spec"]["containers"]
     found: Json = only
@@ -68,6 +68,6 @@ def _objects(argv: list[str]) -> dict[Key, Json]:
     for each in yaml.safe_load_all(done.stdout):
         if each is not None:
             key = (each["kind"], each["metadata"].get("namespace", ""), each["metadata"]["name"])
-            assert key not in found, f"twice: {key}"
+            assert key not in found, f"duplicate: {key}"
             found[key] = each
     return found

@@ -1,7 +1,7 @@
 """
-Is an object just as Kubernetes has it? The models that the kubernetes package brings forbid fields they do not know.
+A check of objects by the models of the kubernetes package, which forbid unknown fields.
 
-They are generated from the server's own OpenAPI document; the server itself, asked to be strict, says the same.
+The models are generated from the server's OpenAPI document, so a server with strict field validation has the same result.
 """
 
 import re
@@ -14,12 +14,12 @@ from provisioner.model.kinds import Json
 
 
 def problems(obj: Json) -> list[str]:
-    """What is wrong with it, each with its path; nothing when it is a proper object of its kind."""
+    """Return the errors of an object, each with its path; an empty list for a valid one."""
     version = obj["apiVersion"].rpartition("/")[2]
     model = getattr(client, f"{version.capitalize()}{obj['kind']}", None)
     if model is None:
-        return [f"{obj['apiVersion']} {obj['kind']} is no kind that is known"]
-    found = [f"{path} is spelt as in Python" for path in _snake(obj, obj["kind"])]
+        return [f"{obj['apiVersion']} {obj['kind']} is an unknown kind"]
+    found = [f"{path} has the name of a Python attribute" for path in _snake(obj, obj["kind"])]
     try:
         model.model_validate(obj, strict=True)
     except ValidationError as error:
@@ -28,7 +28,7 @@ def problems(obj: Json) -> list[str]:
 
 
 def _snake(value: object, path: str) -> Iterator[str]:
-    """The models take Python's names, too."""
+    """Yield the paths of fields with Python names, which the models accept, too."""
     if isinstance(value, dict):
         for key, item in value.items():
             if re.fullmatch(r"[a-z]+(_[a-z]+)+", key):

@@ -1,4 +1,4 @@
-"""The arguments in the manifests are ones that the programs understand."""
+"""The programs accept the arguments in the manifests."""
 
 import re
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_S
 
 
 def _with(env: list[Json], argument: str) -> str:
-    """As kubelet puts variables in."""
+    """Expand the variables in an argument as kubelet does."""
     known = {each["name"]: each.get("value", "x") for each in env}
     return re.sub(r"\$\((\w+)\)", lambda found: known[found[1]], argument)
 
@@ -28,10 +28,10 @@ def _command(word: str) -> click.Command | None:
 
 @pytest.mark.parametrize("name", OVERLAYS)
 @pytest.mark.parametrize("kind", ["Deployment", "DaemonSet"])
-def test_the_arguments_are_understood(name: str, kind: str) -> None:
-    """By the very command line that will read them."""
-    made = container(overlay(name), kind)
-    word, *arguments = [_with(made["env"], each) for each in made["args"]]
+def test_the_arguments_are_valid(name: str, kind: str) -> None:
+    """They are parsed by the command line of the program."""
+    container_spec = container(overlay(name), kind)
+    word, *arguments = [_with(container_spec["env"], each) for each in container_spec["args"]]
     command = _command(word)
     assert command is not None
     known = {option for each in command.params for option in each.opts}
@@ -40,7 +40,7 @@ def test_the_arguments_are_understood(name: str, kind: str) -> None:
 
 
 def test_the_chart_passes_the_capacity_of_new_nodes_on() -> None:
-    """Only where it is set; the command line understands it."""
+    """The argument is present only if the value is set, and the command accepts it."""
     argument = "--template-node-capacity=100Gi"
     _, *arguments = container(charted("--set", "templateNodeCapacity=100Gi"), "Deployment")["args"]
     assert argument in arguments

@@ -1,4 +1,4 @@
-"""What the guides tell to type names things that are there."""
+"""The commands of the guides refer to existing files, objects and values."""
 
 import re
 import subprocess
@@ -20,8 +20,8 @@ def _commands(guide: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_files_and_programs_of_the_checkout_are_there(guide: Path) -> None:
-    """Overlays, examples, the chart, the Dockerfile, and our own scripts."""
+def test_files_and_programs_of_the_checkout_exist(guide: Path) -> None:
+    """These are overlays, examples, the chart, the Dockerfile, and scripts in hack/."""
     named = re.findall(r"(?:deploy|examples|hack)/[\w./-]*\w", guide.read_text(encoding="utf-8"))
 
     assert named
@@ -31,16 +31,16 @@ def test_files_and_programs_of_the_checkout_are_there(guide: Path) -> None:
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
 @pytest.mark.needs("kubectl")
 @pytest.mark.timeout(programs.BUILD_SECONDS)
-def test_workloads_are_called_as_they_are_installed(guide: Path) -> None:
-    """Namespaces and names after which people wait."""
+def test_the_names_of_workloads_are_the_installed_ones(guide: Path) -> None:
+    """The guides wait for the Deployment and the DaemonSet in their namespace."""
     objects = {f"{kind.lower()}/{name}" for kind, _, name in overlay("upstream")}
     waited = {word for line in _commands(guide) if NAMESPACE in line for word in re.findall(r"\w+/mooring-\w+", line)}
 
     assert waited == {"deployment/mooring-controller", "daemonset/mooring-driver"} <= objects
 
 
-def test_the_image_is_called_as_in_the_manifests() -> None:
-    """Else it is loaded under a name that nobody asks for."""
+def test_the_name_of_the_image_is_that_of_the_manifests() -> None:
+    """Otherwise the image is loaded under a name that no pod uses."""
     (image,) = re.findall(r"image: (mooring\.dev/\S+)", (DEPLOY / "base" / "driver.yaml").read_text(encoding="utf-8"))
 
     for name in ("kind", "minikube"):
@@ -50,8 +50,8 @@ def test_the_image_is_called_as_in_the_manifests() -> None:
 
 @pytest.mark.needs("kubectl")
 @pytest.mark.timeout(programs.BUILD_SECONDS)
-def test_values_of_the_chart_are_ones_that_it_has() -> None:
-    """With `--set`, as the guide has them."""
+def test_the_chart_has_the_values_of_the_guide() -> None:
+    """The guide sets them with `--set`."""
     text = (ROOT / "docs" / "guide" / "any-cluster.md").read_text(encoding="utf-8")
     settings = re.findall(r"--set (\w[\w.]*=[\w/.-]+)", text)
 
@@ -62,8 +62,8 @@ def test_values_of_the_chart_are_ones_that_it_has() -> None:
 
 @pytest.mark.needs("kubectl")
 @pytest.mark.timeout(programs.BUILD_SECONDS)
-def test_the_pool_is_where_the_guide_says() -> None:
-    """The path is in the overlay, too."""
+def test_the_pool_has_the_path_of_the_guide() -> None:
+    """The overlay has the same path."""
     for name in OVERLAYS:
         daemon = overlay(name)["DaemonSet", NAMESPACE, "mooring-driver"]["spec"]["template"]["spec"]
         (path,) = (each["hostPath"]["path"] for each in daemon["volumes"] if each["name"] == "pool")
@@ -72,7 +72,7 @@ def test_the_pool_is_where_the_guide_says() -> None:
 
 
 def test_the_example_uses_a_shipped_class() -> None:
-    """A cluster has another default."""
+    """A cluster may have another default class."""
     objects = list(yaml.safe_load_all((ROOT / "examples" / "ordinals.yaml").read_text(encoding="utf-8")))
     (template,) = next(each for each in objects if each["kind"] == "StatefulSet")["spec"]["volumeClaimTemplates"]
 
@@ -80,8 +80,8 @@ def test_the_example_uses_a_shipped_class() -> None:
 
 
 @pytest.mark.parametrize("guide", GUIDES, ids=lambda path: path.stem)
-def test_every_command_is_whole(guide: Path) -> None:
-    """As bash reads it."""
+def test_every_command_is_valid_shell(guide: Path) -> None:
+    """A check by `bash -n` finds no error."""
     for line in _commands(guide):
         done = subprocess.run(["bash", "-n", "-c", line], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)

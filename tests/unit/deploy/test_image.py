@@ -1,4 +1,4 @@
-"""What the image is made of. That it is built and runs, tests/cluster shows."""
+"""The content of the image. tests/cluster builds and runs it."""
 
 import ast
 import re
@@ -14,7 +14,7 @@ PROGRAM = re.compile(
 
 
 def _first_words() -> set[str]:
-    """The first word of every argv list in the driver's code."""
+    """Return the programs that start an argv list in the driver's code."""
     lists = (
         node
         for path in (ROOT / "csi").rglob("*.py")
@@ -26,13 +26,13 @@ def _first_words() -> set[str]:
 
 
 def test_every_program_that_the_driver_runs_is_in_its_list() -> None:
-    """The build looks for those of the list."""
+    """The build checks that the programs of the list exist."""
     assert {"blkid", "mkfs.ext4", "mkfs.xfs", "resize2fs"} <= _first_words() <= PACKAGES.keys()
     assert "from csi.host.commands import PACKAGES" in DOCKERFILE
 
 
 def test_every_package_of_the_list_is_installed() -> None:
-    """By the Dockerfile where the base lacks them, and into the base that hack/image makes."""
+    """The Dockerfile installs them if the base lacks them, and hack/image adds them to its base."""
     (installs,) = re.findall(r"apt-get install -y --no-install-recommends ([\w .-]+)", DOCKERFILE)
     (includes,) = re.findall(r'packages="([\w.,-]+)"', BUILDER)
 
@@ -41,15 +41,15 @@ def test_every_package_of_the_list_is_installed() -> None:
 
 
 def test_both_bases_have_the_python_that_the_wheels_are_for() -> None:
-    """Another one would find no wheel that fits."""
+    """Another version would not match the wheels."""
     (base,) = re.findall(r"^ARG BASE=\S+/python:(3\.\d+)\.\d+-slim-(\w+)$", DOCKERFILE, re.MULTILINE)
     (built,) = re.findall(r"^suite=(\w+) python=(3\.\d+)\b", BUILDER, re.MULTILINE)
 
     assert base == (built[1], built[0])
 
 
-def test_it_runs_as_nobody_in_particular() -> None:
-    """A number, so that kubelet can tell that it is not root; and nothing of the build is in it but its result."""
+def test_it_runs_as_a_numeric_user_without_root() -> None:
+    """A numeric user can be verified by kubelet for runAsNonRoot; the final stage has only the result of the build."""
     last = DOCKERFILE.rpartition("FROM scratch")[2]
 
     assert re.findall(r"^USER (\d+):\d+$", last, re.MULTILINE) == ["65532"]
@@ -58,7 +58,7 @@ def test_it_runs_as_nobody_in_particular() -> None:
 
 
 def test_the_builder_gets_wheels_and_nothing_else() -> None:
-    """No key, no cache and no half-done work of the checkout can end up in an image."""
+    """The image cannot get keys, caches or uncommitted files of the checkout."""
     rules = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
     assert [rule for rule in rules if rule and not rule.startswith("#")] == ["*", "!dist/wheels"]

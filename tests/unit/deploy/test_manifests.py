@@ -1,4 +1,4 @@
-"""What is installed in a cluster: one set of objects, however it is rendered, that the API takes as it is."""
+"""The installed objects: kustomize and helm render the same ones, and the API accepts them."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ GOLDEN = ROOT / "tests" / "unit" / "deploy" / "golden" / "names.yaml"
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_chart_renders_what_the_overlay_does(name: str) -> None:
-    """But for the Namespace: Helm wants it before it looks at a chart."""
+    """The exception is the Namespace, which Helm needs before the chart."""
     ours, charts = overlay(name), charted(*OVERLAYS[name])
 
     assert ours.keys() - charts.keys() == {("Namespace", "", NAMESPACE)}
@@ -32,26 +32,26 @@ def test_the_chart_renders_what_the_overlay_does(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_every_object_is_one_that_a_strict_server_takes(name: str) -> None:
-    """Every field is known, and none that is required is missing."""
+def test_a_strict_server_accepts_every_object(name: str) -> None:
+    """Every field is known, and no required field is missing."""
     assert [problem for obj in overlay(name).values() for problem in problems(obj)] == []
 
 
-def test_the_look_at_fields_finds_what_is_wrong() -> None:
-    """Else the test before would say nothing."""
+def test_the_check_of_fields_finds_errors() -> None:
+    """Otherwise the previous test would have no effect."""
     port = {"container_port": 5}
     pod = {"containers": [{"name": "x", "ports": [port]}]}
     spec = {"template": {"spec": pod}}
 
     assert problems({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"names": "x"}, "spec": spec}) == [
-        "DaemonSet.spec.template.spec.containers.ports.container_port is spelt as in Python",
+        "DaemonSet.spec.template.spec.containers.ports.container_port has the name of a Python attribute",
         "DaemonSet.metadata.names: Extra inputs are not permitted",
         "DaemonSet.spec.selector: Field required",
     ]
 
 
-def test_names_that_the_world_sees_are_frozen() -> None:
-    """Other people's manifests and runbooks name them."""
+def test_public_names_are_frozen() -> None:
+    """Manifests and runbooks of users refer to them."""
     objects = overlay("upstream")
     frozen = {
         "objects": sorted("/".join(part for part in key if part) for key in objects),
@@ -65,8 +65,8 @@ def test_names_that_the_world_sees_are_frozen() -> None:
     assert frozen == yaml.safe_load(GOLDEN.read_text(encoding="utf-8"))
 
 
-def test_no_class_is_the_default_until_one_asks_for_it(tmp_path: Path) -> None:
-    """A second default would take the claims of the cluster's own."""
+def test_no_class_is_the_default_unless_configured(tmp_path: Path) -> None:
+    """A second default class would get claims of the cluster's default."""
     copy = tmp_path / "deploy"
     shutil.copytree(DEPLOY, copy)
     kustomization = copy / "overlays" / "kind" / "kustomization.yaml"
@@ -78,8 +78,8 @@ def test_no_class_is_the_default_until_one_asks_for_it(tmp_path: Path) -> None:
     assert _defaults(charted("--set", "defaultClass=mooring-loop").values()) == ["mooring-loop"]
 
 
-def test_settings_reach_every_place(tmp_path: Path) -> None:
-    """Kubelet's directory and the pool's, in an overlay's settings and in the chart's values alike."""
+def test_settings_are_applied_everywhere(tmp_path: Path) -> None:
+    """The directories of kubelet and of the pool are set by an overlay's settings or by the chart's values."""
     copy = tmp_path / "deploy"
     shutil.copytree(DEPLOY, copy)
     settings = copy / "overlays" / "upstream" / "settings.yaml"
@@ -96,13 +96,13 @@ def test_settings_reach_every_place(tmp_path: Path) -> None:
 
 
 def test_an_unknown_value_of_the_chart_is_refused() -> None:
-    """A misspelt setting that is silently ignored ends in a pool in the wrong place."""
+    """A misspelt setting that is ignored would create a pool in the wrong directory."""
     with pytest.raises(AssertionError, match="poolPath"):
         charted("--set", "poolPath=/srv/fast")
 
 
-def test_only_clusters_to_try_things_on_make_pools_by_themselves() -> None:
-    """Elsewhere an empty directory may be the place of a disk that is not mounted."""
+def test_only_overlays_of_test_clusters_create_pools() -> None:
+    """Elsewhere an empty directory may be the mount point of an unmounted disk."""
     for name in OVERLAYS:
         makes = "--init-empty-pools" in container(overlay(name), "DaemonSet")["args"]
         (pod,) = (each["spec"]["template"]["spec"] for each in of_kind(overlay(name), "DaemonSet"))
@@ -112,7 +112,7 @@ def test_only_clusters_to_try_things_on_make_pools_by_themselves() -> None:
 
 
 def test_images_are_of_this_version_and_no_other() -> None:
-    """A tag that moves would upgrade a node whenever its pod starts."""
+    """A mutable tag would upgrade a node when its pod is restarted."""
     (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     chart = yaml.safe_load((DEPLOY / "helm" / "mooring" / "Chart.yaml").read_text(encoding="utf-8"))
 
@@ -121,11 +121,11 @@ def test_images_are_of_this_version_and_no_other() -> None:
         images = {container(overlay(name), kind)["image"] for kind in ("Deployment", "DaemonSet")}
         assert images == {f"mooring.dev/mooring:{version}"}
     (base,) = re.findall(r"^ARG BASE=(\S+)$", (DEPLOY / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
-    assert re.search(r":\d+\.\d+\.\d+-slim-[a-z]+$", base), f"{base} moves"
+    assert re.search(r":\d+\.\d+\.\d+-slim-[a-z]+$", base), f"the tag of {base} is mutable"
 
 
 def _normal(obj: Json) -> Json:
-    """Lists of named things in the order of their names: they are merged by name, and kustomize shuffles them."""
+    """Sort lists of named items by name: they are merged by name, and kustomize changes their order."""
     if isinstance(obj, dict):
         return {key: _normal(value) for key, value in obj.items()}
     if isinstance(obj, list):

@@ -1,4 +1,4 @@
-"""The right to delete claims: given by a component only, and bounded by what the API server checks."""
+"""The right to delete claims: granted only by a component, and restricted by admission policies."""
 
 import shutil
 from itertools import pairwise
@@ -19,7 +19,7 @@ ROLE = ("ClusterRole", "", "mooring-controller-node-loss")
 
 @pytest.fixture(scope="module")
 def added(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Json]:
-    """What the component adds to an overlay."""
+    """Return the objects that the component adds to an overlay."""
     copy = tmp_path_factory.mktemp("added") / "deploy"
     shutil.copytree(DEPLOY, copy)
     kustomization: Path = copy / "overlays" / "upstream" / "kustomization.yaml"
@@ -31,19 +31,19 @@ def added(tmp_path_factory: pytest.TempPathFactory) -> dict[Key, Json]:
 
 
 def test_the_chart_adds_the_same(added: dict[Key, Json]) -> None:
-    """With one value; without it nothing."""
+    """The chart adds them with one value, and nothing without it."""
     charts = charted("--set", "releaseOnNodeLoss=true")
     assert added == {key: obj for key, obj in charts.items() if key not in overlay("upstream")}
     assert ROLE not in charted()
 
 
-def test_a_strict_server_takes_it(added: dict[Key, Json]) -> None:
-    """Every field is known, and none that is required is missing."""
+def test_a_strict_server_accepts_it(added: dict[Key, Json]) -> None:
+    """Every field is known, and no required field is missing."""
     assert [problem for obj in added.values() for problem in problems(obj)] == []
 
 
-def test_it_gives_two_verbs_and_says_why(added: dict[Key, Json]) -> None:
-    """Deleting claims and pods, one by one; each with a comment right above."""
+def test_it_grants_two_rights_with_reasons(added: dict[Key, Json]) -> None:
+    """The rights are to delete claims and pods; each rule has a comment above it."""
     rules = added[ROLE]["rules"]
     assert rules == [
         {"apiGroups": [""], "resources": ["persistentvolumeclaims"], "verbs": ["delete"]},
@@ -54,7 +54,7 @@ def test_it_gives_two_verbs_and_says_why(added: dict[Key, Json]) -> None:
 
 
 def test_each_deletion_is_checked(added: dict[Key, Json]) -> None:
-    """Whatever the role lets it delete has a policy that fails closed, for the controller's account."""
+    """For each kind that the role allows to delete, a policy for the controller's account fails closed."""
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(added, "ValidatingAdmissionPolicy")}
     bindings = [each["spec"] for each in of_kind(added, "ValidatingAdmissionPolicyBinding")]
 
@@ -73,6 +73,6 @@ def test_each_deletion_is_checked(added: dict[Key, Json]) -> None:
     assert checked == {"persistentvolumeclaims", "pods"}
 
 
-def test_the_chart_ties_it_to_its_own_namespace() -> None:
-    """An account of another namespace is another account."""
+def test_the_chart_restricts_it_to_the_release_namespace() -> None:
+    """The namespace is part of the name of the service account."""
     assert NAMESPACE not in (CHART / "templates" / "release-on-node-loss.yaml").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What the two roles may do, and that each right has its reason beside it."""
+"""The rights of controller and driver, and the reason for each."""
 
 import re
 from itertools import pairwise
@@ -25,8 +25,8 @@ def _rules(kind: str) -> list[Json]:
 
 
 @pytest.mark.parametrize("path", RBAC, ids=["base", "chart"])
-def test_every_rule_says_why(path: object) -> None:
-    """In a comment right above it."""
+def test_every_rule_has_a_reason(path: object) -> None:
+    """The reason is a comment above the rule."""
     lines = RBAC[RBAC.index(path)].read_text(encoding="utf-8").splitlines()  # type: ignore[arg-type]
 
     bare = [line for before, line in pairwise(lines) if line.startswith("  - apiGroups") and "# " not in before]
@@ -35,14 +35,14 @@ def test_every_rule_says_why(path: object) -> None:
 
 
 def test_nothing_is_allowed_by_a_wildcard() -> None:
-    """Of groups, resources, verbs or names."""
+    """Groups, resources, verbs and names are listed."""
     for rule in _rules("ClusterRole") + _rules("Role"):
         assert "*" not in str(rule)
         assert not {"impersonate", "escalate", "bind", "deletecollection"} & {*rule["verbs"]}
 
 
-def test_what_gives_power_over_others_is_not_allowed() -> None:
-    """Secrets of others, making pods, a node's proxy, a claim's own fields."""
+def test_rights_that_allow_privilege_escalation_are_not_granted() -> None:
+    """Examples are Secrets of others, creating pods, a node's proxy, and a claim's spec."""
     cluster = [(rule, resource) for rule in _rules("ClusterRole") for resource in rule["resources"]]
 
     assert not {"secrets", "configmaps", "pods/exec", "nodes/proxy", "serviceaccounts/token"} & {r for _, r in cluster}
@@ -56,16 +56,16 @@ def test_what_gives_power_over_others_is_not_allowed() -> None:
     }
 
 
-def test_secrets_and_config_maps_are_named() -> None:
-    """But for their making, which RBAC cannot name."""
+def test_rights_on_secrets_and_config_maps_are_restricted_to_names() -> None:
+    """The exception is their creation, which RBAC cannot restrict to names."""
     for rule in _rules("Role"):
         if {"secrets", "configmaps", "leases"} & {*rule["resources"]} and rule["verbs"] != ["create"]:
             assert rule["resourceNames"]
             assert not {"list", "watch"} & {*rule["verbs"]}
 
 
-def test_what_the_reconcilers_watch_is_allowed() -> None:
-    """Each kind with get, list and watch."""
+def test_the_watches_of_the_reconcilers_are_allowed() -> None:
+    """Each kind is allowed with get, list and watch."""
     allowed = {
         (group, resource): {*rule["verbs"]}
         for rule in _rules("ClusterRole")
@@ -77,7 +77,7 @@ def test_what_the_reconcilers_watch_is_allowed() -> None:
 
 
 def test_the_driver_has_no_credential() -> None:
-    """No token is mounted, no role is bound to it."""
+    """No token is mounted in its pod, and no role is bound to its account."""
     objects = overlay("upstream")
     (pod,) = (each["spec"]["template"]["spec"] for each in of_kind(objects, "DaemonSet"))
 
@@ -90,24 +90,24 @@ def test_the_driver_has_no_credential() -> None:
 
 
 def test_the_controller_would_pass_the_restricted_pod_security_standard() -> None:
-    """The namespace cannot demand it, for the driver's sake."""
+    """The namespace cannot enforce it because of the driver."""
     objects = overlay("upstream")
     (pod,) = (each["spec"]["template"]["spec"] for each in of_kind(objects, "Deployment"))
-    made = container(objects, "Deployment")["securityContext"]
+    security_context = container(objects, "Deployment")["securityContext"]
 
     assert not {"hostNetwork", "hostPID", "hostIPC", "volumes"} & pod.keys()
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] != 0
     assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert made == {
+    assert security_context == {
         "allowPrivilegeEscalation": False,
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
 
 
-def test_nobody_but_the_controller_reaches_the_drivers() -> None:
-    """And they dial nobody."""
+def test_only_the_controller_can_connect_to_the_drivers() -> None:
+    """The drivers may open no connections."""
     policy = overlay("upstream")["NetworkPolicy", NAMESPACE, "mooring-driver"]["spec"]
     (rule,) = policy["ingress"]
     (peer,) = rule["from"]
@@ -119,7 +119,7 @@ def test_nobody_but_the_controller_reaches_the_drivers() -> None:
 
 
 def test_the_admission_policies_bind_the_controllers_account_and_fail_closed() -> None:
-    """Each policy has its binding, and names the account that the Deployment runs as."""
+    """Each policy has a binding, and applies to the account of the Deployment."""
     objects = overlay("upstream")
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(objects, "ValidatingAdmissionPolicy")}
     bindings = [each["spec"] for each in of_kind(objects, "ValidatingAdmissionPolicyBinding")]
@@ -134,8 +134,8 @@ def test_the_admission_policies_bind_the_controllers_account_and_fail_closed() -
         assert all(each["message"] for each in spec["validations"])
 
 
-def test_the_chart_ties_the_policies_to_its_own_namespace() -> None:
-    """An account of another namespace is another account."""
+def test_the_chart_restricts_the_policies_to_the_release_namespace() -> None:
+    """The namespace is part of the name of the service account."""
     text = (DEPLOY / "helm" / "mooring" / "templates" / "admission.yaml").read_text(encoding="utf-8")
 
     assert NAMESPACE not in text

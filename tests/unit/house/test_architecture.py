@@ -1,4 +1,4 @@
-"""The pages for newcomers and the tree agree."""
+"""The pages for new contributors match the source tree."""
 
 import re
 
@@ -16,7 +16,7 @@ PACKAGES = {
 
 
 def test_the_architecture_page_has_every_package() -> None:
-    """Each package below `provisioner` and `csi` is described, and none that does not exist."""
+    """Each package below `provisioner` and `csi` has an entry."""
     linked = {target.removeprefix("../") for target in LINK.findall(ARCHITECTURE.read_text(encoding="utf-8"))}
 
     assert PACKAGES - linked == set()

@@ -1,4 +1,4 @@
-"""The tables of limits are complete: documented, held by tests, and nothing in the sources grows without an entry."""
+"""The tables of limits are documented and tested, and everything in the sources that grows has an entry."""
 
 import importlib.machinery
 import importlib.util
@@ -33,7 +33,7 @@ def _lint() -> ModuleType:
 LINT = _lint()
 
 
-def test_every_entry_is_driven_over_its_limit_by_a_test_and_every_such_test_names_one() -> None:
+def test_every_entry_has_a_test_that_exceeds_it_and_every_such_test_names_an_entry() -> None:
     """An entry without a test may be untrue; no name is in both tables."""
     driven = {
         name
@@ -52,8 +52,8 @@ def test_the_documentation_shows_both_tables() -> None:
 
 
 @pytest.mark.parametrize("package", TABLES)
-def test_an_entry_says_all_that_a_reader_wants_to_know(package: str) -> None:
-    """A value above nothing, its unit, what it is on, and what happens beyond."""
+def test_every_entry_is_complete(package: str) -> None:
+    """An entry has a value above 0, a unit, its subject, and the behaviour beyond it."""
     for name, each in TABLES[package].items():
         assert each.value > 0, name
         assert all((each.unit, each.on, each.beyond)), name
@@ -87,8 +87,8 @@ BOUNDED = (
 
 
 @pytest.mark.parametrize("text", GROWS)
-def test_what_grows_without_an_entry_is_refused(text: str) -> None:
-    """By its line and with what it is."""
+def test_growth_without_an_entry_is_refused(text: str) -> None:
+    """The problem has the line and the kind of growth."""
     (problem,) = LINT.problems(Path("x.py"), text, set(), TABLES["csi"])
 
     assert GROWS[text] in problem
@@ -96,15 +96,15 @@ def test_what_grows_without_an_entry_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", BOUNDED)
-def test_what_names_an_entry_or_a_reason_is_taken(text: str) -> None:
-    """By the table, by a constant that is made of it, or by a comment."""
+def test_growth_with_an_entry_or_a_reason_is_accepted(text: str) -> None:
+    """The entry is referred to in the code, by a constant that is made of it, or by a comment."""
     known = LINT.names_of_limits({Path("x.py"): LINT.ast.parse(text)})
 
     assert [] == list(LINT.problems(Path("x.py"), text, known, TABLES["csi"]))
 
 
 def test_the_sources_have_nothing_that_grows_without_an_entry() -> None:
-    """As `make lint` says it."""
-    done = subprocess.run([sys.executable, "hack/bounds"], cwd=ROOT, capture_output=True, text=True, check=False)
+    """This is the check of `make lint`."""
+    result = subprocess.run([sys.executable, "hack/bounds"], cwd=ROOT, capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")

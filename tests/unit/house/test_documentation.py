@@ -1,4 +1,4 @@
-"""What users set and see stands in the documentation."""
+"""The documentation has what users configure and see."""
 
 import re
 
@@ -14,8 +14,8 @@ def _page(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def test_every_class_and_parameter_stands_in_the_readme() -> None:
-    """With all values that can be chosen."""
+def test_every_class_and_parameter_is_in_the_readme() -> None:
+    """The README has all valid values, too."""
     readme = _page("README.md")
 
     missing = [each["metadata"]["name"] for each in shipped_classes() if f"`{each['metadata']['name']}`" not in readme]
@@ -25,8 +25,8 @@ def test_every_class_and_parameter_stands_in_the_readme() -> None:
         assert all(f"`{value}`" in readme for value in CHOICES[key])
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    """A page that moved takes its links along."""
+def test_links_between_pages_are_valid() -> None:
+    """The target of each relative link exists."""
     pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]
     broken = [
         (page.name, target)
@@ -39,11 +39,11 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_the_commands_of_the_readme_name_files_that_exist() -> None:
-    """What a newcomer copies has to work."""
+    """A new user can copy these commands."""
     for file in re.findall(r"examples/[\w.-]+", _page("README.md")):
         assert list(yaml.safe_load_all(_page(file)))
 
 
-def test_every_reason_code_is_a_word_that_scripts_can_rely_on() -> None:
-    """Codes are part of `mooring explain -o json`."""
+def test_every_reason_code_is_lower_case_words_with_dashes() -> None:
+    """Codes are part of `mooring explain -o json`, so scripts rely on them."""
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", code) for code in MESSAGES)

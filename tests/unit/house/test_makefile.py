@@ -1,4 +1,4 @@
-"""The Makefile's promises to a newcomer."""
+"""The help of the Makefile."""
 
 import re
 import subprocess
@@ -6,8 +6,8 @@ import subprocess
 from tests.conftest import ROOT
 
 
-def test_help_lists_every_target_with_its_sentence() -> None:
-    """`make help` names each target that can be typed, and says what it does."""
+def test_help_lists_every_target_with_its_description() -> None:
+    """`make help` lists each public target with a description."""
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     declared = set(re.findall(r"^\.PHONY: (\S+)$", makefile, re.MULTILINE))
 

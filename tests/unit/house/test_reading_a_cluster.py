@@ -1,4 +1,4 @@
-"""The cluster tests' own reads ask what kubectl would ask."""
+"""The direct reads of the cluster tests send the same requests as kubectl."""
 
 import pytest
 
@@ -20,7 +20,7 @@ READS = {
 }
 
 
-@pytest.mark.parametrize("words", READS)
-def test_a_read_has_the_path_that_kubectl_asks_for(words: str) -> None:
-    """What is not known is left to kubectl."""
-    assert path_of(tuple(words.split())) == READS[words]
+@pytest.mark.parametrize("arguments", READS)
+def test_a_read_has_the_path_of_kubectl(arguments: str) -> None:
+    """Unknown commands are passed to kubectl."""
+    assert path_of(tuple(arguments.split())) == READS[arguments]

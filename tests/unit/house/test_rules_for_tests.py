@@ -1,4 +1,4 @@
-"""The rules of tests/conftest.py can fail: a test that leaves something, or skips without a reason, is caught."""
+"""The checks of tests/conftest.py fail a test that leaves resources behind, or skips without a reason."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 pytestmark = pytest.mark.process
 
 CULPRITS = {
-    # what a test does: what its failure says
+    # violation: (body of the test, expected message)
     "a process": ("subprocess.Popen(['sleep', '2'], start_new_session=True)", "left behind: {'processes'"),
     "an orphan": ("subprocess.run(['sh', '-c', 'sleep 2 &'])", "left behind: {'processes'"),
     "a file": ("tempfile.mkstemp()", "left behind: {'temporary files'"),
@@ -36,20 +36,20 @@ def _run(code: str, scratch: Path, *flags: str, **environment: str) -> subproces
 
 
 @pytest.mark.parametrize("culprit", CULPRITS)
-def test_what_breaks_a_rule_fails(tmp_path: Path, culprit: str) -> None:
-    """Under CI, each of them."""
-    code, said = CULPRITS[culprit]
-    done = _run(code, tmp_path, CI="true")
+def test_a_test_that_breaks_a_rule_fails(tmp_path: Path, culprit: str) -> None:
+    """Each violation fails with CI=true."""
+    code, message = CULPRITS[culprit]
+    result = _run(code, tmp_path, CI="true")
 
-    assert done.returncode == 1, done.stdout
-    assert said in done.stdout
+    assert result.returncode == 1, result.stdout
+    assert message in result.stdout
 
 
-def test_what_breaks_a_rule_fails_in_a_worker_too(tmp_path: Path) -> None:
-    """Each worker looks for what its own tests left, and the run's directories are gone when nothing is left."""
-    done = _run("subprocess.Popen(['sleep', '2'], start_new_session=True)", tmp_path, "-n", "2", CI="true")
-    assert done.returncode == 1, done.stdout
-    assert "left behind: {'processes'" in done.stdout
+def test_a_test_that_breaks_a_rule_fails_in_a_worker_too(tmp_path: Path) -> None:
+    """Each worker checks what its tests left, and a clean run removes its directories."""
+    result = _run("subprocess.Popen(['sleep', '2'], start_new_session=True)", tmp_path, "-n", "2", CI="true")
+    assert result.returncode == 1, result.stdout
+    assert "left behind: {'processes'" in result.stdout
 
     assert _run("tempfile.mkdtemp(); tempfile.mkdtemp()", tmp_path, "-n", "2").returncode == 1
     before = set(tmp_path.iterdir())
@@ -58,8 +58,8 @@ def test_what_breaks_a_rule_fails_in_a_worker_too(tmp_path: Path) -> None:
     assert before == set(tmp_path.iterdir())
 
 
-def test_a_clean_test_passes_and_a_failing_one_still_reports_what_it_left(tmp_path: Path) -> None:
-    """The look at what is left comes after a failure, too."""
+def test_a_clean_test_passes_and_a_failing_one_also_reports_leftovers(tmp_path: Path) -> None:
+    """The check for leftovers also runs after a failure."""
     assert _run("pass", tmp_path).returncode == 0
     both = _run("tempfile.mkstemp(); assert False", tmp_path)
 
@@ -67,30 +67,30 @@ def test_a_clean_test_passes_and_a_failing_one_still_reports_what_it_left(tmp_pa
     assert "left behind" in both.stdout
 
 
-def test_a_second_run_in_one_process_has_room_for_its_files(tmp_path: Path) -> None:
-    """What a run set for itself is put back when it ends, so that whoever runs pytest again and again can."""
+def test_a_second_run_in_one_process_has_its_temporary_directory(tmp_path: Path) -> None:
+    """A run restores its environment at the end, so that pytest can run several times in one process."""
     file = tmp_path / "test_innocent.py"
     file.write_text("def test_innocent(tmp_path):\n    pass\n", encoding="utf-8")
     options = ["-q", "-c", str(ROOT / "pyproject.toml"), "-p", "tests.conftest", "-p", "no:cacheprovider", str(file)]
     code = f"import pytest; print([int(pytest.main({options!r})) for _ in range(2)])"
     argv = [sys.executable, "-c", code]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    done = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    result = subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
-    assert "[0, 0]" in done.stdout, done.stdout + done.stderr
+    assert "[0, 0]" in result.stdout, result.stdout + result.stderr
 
 
-def test_a_run_that_is_terminated_tears_down_what_it_set_up(tmp_path: Path) -> None:
-    """SIGTERM ends a run as Ctrl-C does, so that no cluster, mount or loop device outlives it."""
-    kept = tmp_path / "set-up"
-    kept.touch()
-    done = _run(
+def test_a_terminated_run_tears_down_its_resources(tmp_path: Path) -> None:
+    """SIGTERM ends a run as Ctrl-C does, so that no cluster, mount or loop device is left."""
+    resource = tmp_path / "set-up"
+    resource.touch()
+    result = _run(
         "import os, pathlib, signal\n"
         "    import contextlib\n    with contextlib.ExitStack() as stack:\n"
-        f"        stack.callback(pathlib.Path({str(kept)!r}).unlink)\n"
+        f"        stack.callback(pathlib.Path({str(resource)!r}).unlink)\n"
         "        os.kill(os.getpid(), signal.SIGTERM)",
         tmp_path,
     )
 
-    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
-    assert not kept.exists()
+    assert result.returncode == pytest.ExitCode.INTERRUPTED, result.stdout
+    assert not resource.exists()

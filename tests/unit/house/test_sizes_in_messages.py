@@ -1,4 +1,4 @@
-"""One form of sizes in all messages, of the driver and of the control plane."""
+"""The driver and the control plane write sizes in the same format."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +15,7 @@ BYTES = st.one_of(
 
 @given(BYTES, st.booleans())
 def test_the_driver_and_the_control_plane_write_a_size_alike(count: int, up: bool) -> None:
-    """To a hundredth of the largest unit, on the side that was asked for."""
+    """Sizes are rounded to a hundredth of the largest unit, up or down as requested."""
     text = units.readable(count, up=up)
     read = Quantity.parse(text).value
 
@@ -26,23 +26,25 @@ def test_the_driver_and_the_control_plane_write_a_size_alike(count: int, up: boo
 
 
 @given(BYTES, BYTES)
-def test_what_is_asked_for_and_does_not_fit_is_never_written_as_what_there_is(one: int, other: int) -> None:
-    """However little is missing: "5Gi are left, and 5Gi are asked for" would be a riddle."""
-    there, wanted = sorted((one, other))
-    if there < wanted:
-        assert Quantity.parse(units.readable(there)) < Quantity.parse(units.readable(wanted, up=True))
+def test_a_request_that_does_not_fit_is_never_written_like_the_available_size(one: int, other: int) -> None:
+    """Also for small differences: "5Gi are left, and 5Gi are requested" would be contradictory."""
+    available, requested = sorted((one, other))
+    if available < requested:
+        assert Quantity.parse(units.readable(available)) < Quantity.parse(units.readable(requested, up=True))
 
 
 @given(BYTES, BYTES)
 def test_messages_that_differ_in_sizes_alone_are_one_event(one: int, other: int) -> None:
-    """Whatever the sizes, also where nothing is left."""
-    first, second = (f"pool p can promise {units.readable(each)} more, of {units.exact(each)}" for each in (one, other))
+    """This holds for all sizes, including 0."""
+    first, second = (
+        f"pool p can allocate {units.readable(each)} more, of {units.exact(each)}" for each in (one, other)
+    )
 
     assert without_amounts(first) == without_amounts(second)
 
 
-def test_sizes_as_people_write_them() -> None:
-    """Whole units have no decimals, and less than 1Ki is written as it is."""
+def test_sizes_are_written_in_the_largest_unit() -> None:
+    """Whole units have no decimals, and sizes below 1Ki have no unit."""
     shown = {0: "0", 1023: "1023", 1024: "1Ki", 1610612736: "1.5Gi", 383774720: "365.99Mi", (1 << 30) - 1: "1023.99Mi"}
 
     assert {count: units.readable(count) for count in shown} == shown

@@ -1,4 +1,4 @@
-"""The stages of CI: their table, their shares, and what becomes of a failure."""
+"""The stages of CI: their table, their time shares, and the effect of a failure."""
 
 import importlib.machinery
 import importlib.util
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.process
 
 @pytest.fixture
 def ci(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script hack/ci, which builds nothing."""
+    """Load the script hack/ci, with builds disabled."""
     loader = importlib.machinery.SourceFileLoader("ci_script", str(ROOT / "hack" / "ci"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[loader.name] = module  # where dataclasses look for annotations
+    sys.modules[loader.name] = module  # dataclasses resolve annotations there
     loader.exec_module(module)
     monkeypatch.setattr(module, "BUILDS", {"nothing": []})
     monkeypatch.delitem(sys.modules, loader.name)
@@ -30,12 +30,12 @@ def ci(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def _stages(ci: ModuleType, monkeypatch: pytest.MonkeyPatch, **commands: tuple[str, float]) -> None:
-    made = [ci.Stage(name, ["sh", "-c", command], share) for name, (command, share) in commands.items()]
-    monkeypatch.setattr(ci, "stages", lambda: made)
+    stages = [ci.Stage(name, ["sh", "-c", command], share) for name, (command, share) in commands.items()]
+    monkeypatch.setattr(ci, "stages", lambda: stages)
 
 
-def test_the_page_shows_every_stage_with_its_share() -> None:
-    """docs/testing.md and hack/stages.toml say the same."""
+def test_the_page_has_every_stage_with_its_share() -> None:
+    """docs/testing.md matches hack/stages.toml."""
     page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
     stages = tomllib.loads((ROOT / "hack" / "stages.toml").read_text(encoding="utf-8"))
 
@@ -49,7 +49,7 @@ def test_the_page_shows_every_stage_with_its_share() -> None:
 def test_a_failed_stage_ends_the_run(
     ci: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The stages after it do not run, and the exit code says so."""
+    """Later stages do not run, and the exit code is 1."""
     _stages(ci, monkeypatch, first=("exit 3", 10.0), second=(f"touch {tmp_path}/ran", 10.0))
 
     assert ci.main([]) == 1
@@ -57,7 +57,7 @@ def test_a_failed_stage_ends_the_run(
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_stage_over_its_share_fails_only_where_shares_are_held(
+def test_a_stage_over_its_share_fails_only_with_hold_shares(
     ci: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """CI reports it; `make nightly` fails."""
@@ -71,7 +71,7 @@ def test_a_stage_over_its_share_fails_only_where_shares_are_held(
 def test_a_build_that_fails_ends_the_run_before_the_stage_that_needs_it(
     ci: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The end of the build's output is shown."""
+    """The end of the build's output is printed."""
     monkeypatch.setattr(ci, "BUILDS", {"tool": [["sh", "-c", "echo no such thing; exit 1"]]})
     stage = ci.Stage("needs-it", ["touch", str(tmp_path / "ran")], 10.0, needs="tool")
     monkeypatch.setattr(ci, "stages", lambda: [stage])
@@ -82,25 +82,25 @@ def test_a_build_that_fails_ends_the_run_before_the_stage_that_needs_it(
 
 
 @pytest.mark.parametrize(("argument", "code"), [("README.md", 2), ("provisioner/nowhere.py", 2), ("", 2)])
-def test_tests_of_what_is_no_source_file_are_refused(argument: str, code: int) -> None:
-    """`make test-of` says what it takes."""
+def test_an_argument_that_is_no_source_file_is_refused(argument: str, code: int) -> None:
+    """`make test-of` prints its usage."""
     argv = [sys.executable, str(ROOT / "hack" / "test-of"), *([argument] if argument else [])]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
 
-    assert (done.returncode, done.stdout) == (code, "")
-    assert "test-of" in done.stderr
+    assert (result.returncode, result.stdout) == (code, "")
+    assert "test-of" in result.stderr
 
 
 def test_tests_of_a_source_file_are_those_that_import_it() -> None:
-    """Also through helpers in tests/."""
+    """Imports through helpers in tests/ count, too."""
     argv = [sys.executable, str(ROOT / "hack" / "test-of"), "provisioner/kube/queue.py", "--", "--collect-only"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, done.stdout
-    assert "tests/unit/provisioner/kube/test_work_queue.py" in done.stderr
+    assert result.returncode == 0, result.stdout
+    assert "tests/unit/provisioner/kube/test_work_queue.py" in result.stderr
 
 
-def test_a_nightly_run_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+def test_a_nightly_run_continues_after_an_interruption(tmp_path: Path) -> None:
     """A job that passed is not run again; one that failed or has not run is."""
     code = (
         "import importlib.machinery as m, importlib.util as u, sys; "
@@ -110,12 +110,12 @@ def test_a_nightly_run_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
         f"'bad': n.Job(['sh', '-c', 'echo x >> {tmp_path}/bad; exit 4'])}}; print(n.main([]), n.main([]))"
     )
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": "/usr/bin:/bin"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
 
-    assert done.stdout.splitlines()[-1] == "1 1"
-    assert "## good: passed" in done.stdout
-    assert "## bad: FAILED (4)" in done.stdout
+    assert result.stdout.splitlines()[-1] == "1 1"
+    assert "## good: passed" in result.stdout
+    assert "## bad: FAILED (4)" in result.stdout
     assert ["x"] == (tmp_path / "good").read_text(encoding="utf-8").splitlines()
     assert ["x", "x"] == (tmp_path / "bad").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""What `make storage-suite` makes of Kubernetes' storage tests."""
+"""The evaluation of Kubernetes' storage tests by `make storage-suite`."""
 
 import importlib.machinery
 import importlib.util
@@ -18,7 +18,7 @@ from hack.storage_suite.verdict import ExpectedFailure, Spec, Verdict, expected_
 from provisioner.model.storage_class import ClassParameters, StorageClass
 from tests.conftest import ROOT
 
-EXPECTED = [ExpectedFailure("capacity", ("directory",), "ours name the pool")]
+EXPECTED = [ExpectedFailure("capacity", ("directory",), "Mooring's objects name the pool")]
 LISTING = """
 registry.k8s.io/e2e-test-images/agnhost:2.66.1
 gcr.io/k8s-authenticated-test/agnhost:2.6
@@ -45,8 +45,8 @@ def _verdict(*entries: dict[str, Any], whole: bool = True) -> Verdict:
     return verdict("directory", ran, EXPECTED, whole=whole, seconds=3.0)
 
 
-def test_a_run_in_which_just_the_expected_specs_fail_is_good() -> None:
-    """Its counts tell the expected failures from the others."""
+def test_a_run_with_only_expected_failures_is_good() -> None:
+    """Expected failures are counted separately."""
     result = _verdict(
         _entry("subPath", "passed"),
         _entry("capacity", "failed", message="no objects"),
@@ -63,7 +63,7 @@ def test_a_run_in_which_just_the_expected_specs_fail_is_good() -> None:
 
 @pytest.mark.parametrize("state", ["failed", "panicked", "timedout", "interrupted", "aborted"])
 def test_any_other_failure_is_a_problem(state: str) -> None:
-    """In whichever way the spec failed; the problem names it and says why."""
+    """All kinds of failures count; the problem has the spec's name and message."""
     result = _verdict(_entry("subPath", state, message="wrong\n  content"), _entry("capacity", "failed"))
 
     assert not result.good
@@ -71,21 +71,21 @@ def test_any_other_failure_is_a_problem(state: str) -> None:
 
 
 def test_an_expected_failure_that_passes_is_a_problem() -> None:
-    """The list would hide the next time that it fails."""
+    """Otherwise the list would hide the next failure."""
     result = _verdict(_entry("capacity", "passed"))
 
     assert [problem.startswith("PASSED, but is in expected_failures.toml") for problem in result.problems] == [True]
 
 
 def test_an_expected_failure_without_a_spec_is_a_problem_of_a_whole_run_only() -> None:
-    """A renamed spec leaves an entry that excuses nothing; FOCUS leaves specs out on purpose."""
+    """A renamed spec leaves an entry without effect; FOCUS excludes specs deliberately."""
     assert not _verdict(_entry("subPath", "passed")).good
     assert not _verdict(_entry("subPath", "passed"), _entry("capacity", "skipped", message="no")).good
     assert _verdict(_entry("subPath", "passed"), whole=False).good
 
 
 def test_a_run_without_specs_or_with_a_failed_set_up_is_not_good() -> None:
-    """Nothing that went wrong before the first spec may look like success."""
+    """An error before the first spec is not a success."""
     assert not _verdict(whole=False).good
     assert not _verdict(_entry("", "failed", node="SynchronizedBeforeSuite"), whole=False).good
     assert not verdict("directory", specs([]), [], whole=False, seconds=0).good
@@ -101,7 +101,7 @@ def test_specs_of_other_suites_are_not_counted() -> None:
 
 
 def test_every_expected_failure_names_a_backend_a_reason_and_a_capability_that_exist() -> None:
-    """A mistake in the list must not excuse anything, or nothing."""
+    """A mistake in the list must not hide a failure."""
     loader = importlib.machinery.SourceFileLoader("capabilities_script", str(ROOT / "hack" / "capabilities"))
     spec = importlib.util.spec_from_loader(loader.name, loader)
     assert spec is not None
@@ -119,8 +119,8 @@ def test_every_expected_failure_names_a_backend_a_reason_and_a_capability_that_e
     assert not limited.applies("loop-xfs", [])
 
 
-def test_the_definitions_name_only_what_the_tests_and_mooring_know() -> None:
-    """Kubernetes' tests ignore an unknown capability; Mooring refuses an unknown parameter only when a claim comes."""
+def test_the_definitions_have_only_known_capabilities_and_parameters() -> None:
+    """Kubernetes' tests ignore an unknown capability; Mooring refuses an unknown parameter only for a claim."""
     for backend in BACKENDS.values():
         assert driver_definition(backend)["DriverInfo"]["Capabilities"].keys() <= CAPABILITIES
     classes = [each for each in objects() if each["kind"] == "StorageClass"]
@@ -131,22 +131,22 @@ def test_the_definitions_name_only_what_the_tests_and_mooring_know() -> None:
         assert (read.reclaim_policy, ClassParameters.parse(read.parameters).adopt) == ("Delete", "Never")
 
 
-def test_progress_counts_specs_and_names_failures_in_output_that_comes_in_pieces() -> None:
-    """A bullet may be cut in two, and passed specs end no line."""
+def test_progress_counts_specs_and_names_failures_in_partial_output() -> None:
+    """A bullet may be split, and passed specs end no line."""
     output = (
         "Will run 4 of 7000 specs\nRunning in parallel across 2 processes\n••\n"
         "------------------------------\n• [FAILED] [6.1 seconds]\n[sig-storage] External Storage subPath\n/a/b.go:1\n•"
     ).encode()
     progress = Progress()
 
-    new = [name for at in range(len(output)) for name in progress.feed(output[at : at + 1])]
+    reported = [name for at in range(len(output)) for name in progress.feed(output[at : at + 1])]
 
     assert (progress.done, progress.total) == (4, 4)
-    assert new == progress.failed == ["[sig-storage] External Storage subPath"]
+    assert reported == progress.failed == ["[sig-storage] External Storage subPath"]
 
 
 def test_the_images_have_every_name_that_the_tests_use() -> None:
-    """Those of other registries are for tests that need the internet; a name that is gone is told."""
+    """Images of other registries are for tests that need the internet; a missing name is an error."""
     assert [name.rpartition("/")[2] for name in images.names(LISTING)] == [
         "agnhost:2.66.1",
         "busybox:1.37.0-2",
@@ -158,8 +158,8 @@ def test_the_images_have_every_name_that_the_tests_use() -> None:
 
 
 @pytest.mark.needs("root")
-def test_the_images_hold_agnhost_and_a_dd_that_knows_nocache(tmp_path: Path) -> None:
-    """A shell in the image finds GNU dd, and counts with `let`; agnhost is what its image starts."""
+def test_the_images_have_agnhost_and_a_dd_with_nocache(tmp_path: Path) -> None:
+    """The shell of an image has GNU dd and `let`; the entry point of agnhost's image is agnhost."""
     agnhost = tmp_path / "agnhost-program"
     agnhost.write_bytes(b"#!/bin/sh\n")
     images.write(tmp_path / "images.tar", images.names(LISTING), agnhost)
