@@ -82,11 +82,11 @@ def test_an_object_that_is_being_deleted_is_neither_ready_nor_bound(mooring: Moo
 def test_wait_reports_why_a_claim_is_not_bound(mooring: Mooring, tmp_path: Path, claim: dict[str, Any]) -> None:
     """The reason is that of `explain`, also without an Event; an invalid annotation of a user is ignored."""
     assert "a new volume of 1Mi is being provisioned" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
-    _apply(mooring, tmp_path, _event(claim["metadata"]["uid"], "no pool has room", name="b"))
-    assert "no pool has room" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
+    _apply(mooring, tmp_path, _event(claim["metadata"]["uid"], "no pool has free capacity", name="b"))
+    assert "no pool has free capacity" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
     annotated = {"metadata": {"name": "c", "annotations": {LAST_REFUSAL: "{["}}, "spec": claim["spec"]}
     _apply(mooring, tmp_path, {"kind": "PersistentVolumeClaim", "apiVersion": "v1", **annotated})
-    assert "no pool has room" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
+    assert "no pool has free capacity" in mooring("wait", "pvc/c", "--for=bound", "--timeout", "0").err
 
 
 def test_explain_reports_that_the_namespace_is_being_deleted(mooring: Mooring, tmp_path: Path) -> None:
