@@ -100,7 +100,9 @@ def _node(nodes: Sequence[str], requested: str | None) -> str:
     """Return the node to import on. Raises CommandError when it is unknown, or not given and not the only one."""
     shown = ", ".join(nodes) or "none"
     if requested is not None and requested not in nodes:
-        raise CommandError(f"the driver of node {requested} cannot be reached; nodes with a reachable driver: {shown}")
+        raise CommandError(
+            f"node {requested} has no driver that can be reached; nodes with a reachable driver: {shown}"
+        )
     if requested is None and len(nodes) != 1:
         raise CommandError(
             f"choose the node with the data, with --node; nodes with a reachable driver: {shown}", code=USAGE
