@@ -144,7 +144,7 @@ def _facts(target: Target, obj: Json, namespace: Json) -> Facts:
         storage_class=classes.get,
         attributes_class=attributes.get,
     )
-    return observed.facts(claim, held=former_manifests(target, claim.namespace))
+    return observed.facts(claim, manifests=former_manifests(target, claim.namespace))
 
 
 def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]:

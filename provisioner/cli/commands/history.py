@@ -29,7 +29,7 @@ class Line:
     PersistentVolume, trash for a deleted one, else "".
     """
 
-    owner: Held
+    owner: Owner
     volume: str
     until: str
     state: str = ""
@@ -98,17 +98,17 @@ def _of(volume: Json, *, name: str, namespace: str) -> list[Line]:
 
 def _of_stored(stored: Stored, *, name: str, namespace: str) -> list[Line]:
     """Return the lines of a volume without a PersistentVolume for that ordinal or claim."""
-    from provisioner.actions.adopt import holders_of  # noqa: PLC0415 # needed only after a driver answered
+    from provisioner.actions.adopt import owners_of  # noqa: PLC0415 # needed only after a driver answered
 
     state = "trash" if stored.in_trash else "orphan"
     owners = [
         replace(each, since=each.since.partition(".")[0].removesuffix("Z") + "Z")  # to the second, as in annotations
-        for each in holders_of(stored.manifest)
+        for each in owners_of(stored.manifest)
     ]
     return _lines(owners, stored.manifest.csi_name, name=name, namespace=namespace, state=state)
 
 
-def _lines(owners: Sequence[Held], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
+def _lines(owners: Sequence[Owner], volume: str, *, name: str, namespace: str, state: str = "") -> list[Line]:
     ends = [each.since for each in owners[1:]] + [""]
     return [
         Line(each, volume, until, state)

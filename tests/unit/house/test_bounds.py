@@ -73,7 +73,7 @@ GROWS = {
     "import time\ndef f():\n    while True:\n        time.sleep(1)\n": "a retry",
     "def f(ask):\n    token = ''\n    while True:\n        token = ask(token).next_page_token\n": "a list that is followed",
     "from collections import deque\n# limit: no-such-entry\nfound = deque()\n": "does not have",
-    "from collections import deque\n# unbounded: because\nfound = deque()\n": "says not why",
+    "from collections import deque\n# unbounded: because\nfound = deque()\n": "does not say why",
 }
 
 BOUNDED = (

@@ -19,7 +19,7 @@ POOL = "11111111-1111-1111-1111-111111111111"
 def former(mooring: Mooring, tmp_path: Path) -> str:
     """Create an unbound claim and its former volume, and return the volume's name."""
     owners = [
-        Held("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
+        Owner("default", "www-web-0", uid, "web", "0", f"2026-01-0{day}T00:00:00Z") for day, uid in ((1, "a"), (2, "b"))
     ]
     claim = {
         "apiVersion": "v1",
