@@ -32,7 +32,7 @@ class ExpandResult:
 
     capacity: Quantity
     annotations: Mapping[str, str]
-    node_too: bool
+    node_expansion_required: bool
 
 
 async def expand(drivers: Expands, volume: Object, *, size: Quantity, before: str) -> ExpandResult:
@@ -50,9 +50,9 @@ async def expand(drivers: Expands, volume: Object, *, size: Quantity, before: st
         capability=volume_capability(volume),
     )
     annotations = dict(volume["metadata"].get("annotations") or {})
-    if answer.node_too:
+    if answer.node_expansion_required:
         annotations.setdefault(PRE_RESIZE_CAPACITY, before)
-    return ExpandResult(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_too)
+    return Grown(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_expansion_required)
 
 
 async def write_expanded(transport: Transport, volume: Json, result: ExpandResult) -> None:

@@ -17,7 +17,7 @@ from provisioner.actions.reschedule import reschedule
 from provisioner.binding.decision import Decision
 from provisioner.binding.facts import Facts
 from provisioner.binding.refused import asked, in_force
-from provisioner.drivers.client import DriverUnavailable, FormerVolume, RpcError, State
+from provisioner.drivers.client import DriverUnavailable, FormerVolumeError, RpcError, State
 from provisioner.kube.control import Done, RequeueAfter
 from provisioner.kube.errors import Forbidden, Invalid, NotFound
 from provisioner.kube.events import Recorder, without_amounts
@@ -103,7 +103,7 @@ class Refusals:
         if error.state is State.BACKGROUND:
             return await self.unanswered(claim, facts, error, seconds=BACKGROUND_SECONDS)
         refusal = _refusal(facts, error.code.name, error.message)
-        about_former = isinstance(error, FormerVolume | FormerRefusedError)
+        about_former = isinstance(error, FormerVolumeError | FormerRefused)
         reason = "FormerVolumeBlocked" if about_former else "ProvisioningFailed"
         is_new = await self.report(claim, warning=True, reason=reason, message=refusal.message)
         name = "/".join(claim_key(claim))

@@ -22,7 +22,7 @@ RENEW_BEFORE = dt.timedelta(days=90)
 CERTIFICATE_LIFETIME = dt.timedelta(hours=24)
 CLOCK_SKEW = dt.timedelta(minutes=10)
 """By how much a node's clock may be behind."""
-SPREAD = dt.timedelta(minutes=15)
+DISTRIBUTION = dt.timedelta(minutes=15)
 """After so long every driver has the new authority: kubelet brings a changed ConfigMap to its pods within minutes."""
 
 
@@ -34,12 +34,12 @@ class Authority:
     key: ec.EllipticCurvePrivateKey
 
     @property
-    def made(self) -> dt.datetime:
+    def created(self) -> dt.datetime:
         """When it was made."""
         return self.certificate.not_valid_before_utc + CLOCK_SKEW
 
     @property
-    def until(self) -> dt.datetime:
+    def expires(self) -> dt.datetime:
         """When it ends."""
         return self.certificate.not_valid_after_utc
 
@@ -53,7 +53,7 @@ class ClientCertificate:
     renew_at: dt.datetime
 
 
-def make_authority(now: dt.datetime) -> Authority:
+def create_authority(now: dt.datetime) -> Authority:
     """A new one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mooring controller authority")])
@@ -83,7 +83,7 @@ def sign_client(authority: Authority, now: dt.datetime) -> ClientCertificate:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(min(now + CERTIFICATE_LIFETIME, authority.until))
+        .not_valid_after(min(now + CERTIFICATE_LIFETIME, authority.expires))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(sign_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
@@ -98,18 +98,18 @@ def sign_client(authority: Authority, now: dt.datetime) -> ClientCertificate:
     )
 
 
-def kept_up(authorities: Sequence[Authority], now: dt.datetime) -> list[Authority]:
+def renewed(authorities: Sequence[Authority], now: dt.datetime) -> list[Authority]:
     """Without those that ended; with a new one when the newest is close to its end, or none is left."""
-    living = sorted((each for each in authorities if each.until > now), key=lambda each: each.until)
-    if not living or living[-1].until - now < RENEW_BEFORE:
-        living.append(make_authority(now))
-    return living
+    valid = sorted((each for each in authorities if each.expires > now), key=lambda each: each.expires)
+    if not valid or valid[-1].expires - now < RENEW_BEFORE:
+        valid.append(create_authority(now))
+    return valid
 
 
 def signer(authorities: Sequence[Authority], now: dt.datetime) -> Authority:
     """The newest that every driver has heard of; the oldest when that is true of none."""
-    known = [each for each in authorities if each.made + SPREAD <= now]
-    return max(known, key=lambda each: each.until) if known else min(authorities, key=lambda each: each.until)
+    distributed = [each for each in authorities if each.created + DISTRIBUTION <= now]
+    return max(distributed, key=lambda each: each.expires) if distributed else min(authorities, key=lambda each: each.expires)
 
 
 def bundle(authorities: Sequence[Authority]) -> str:

@@ -12,7 +12,7 @@ LEASE_NAME = DRIVER.replace(".", "-")
 STALE = dt.timedelta(minutes=2)
 
 
-async def rival(transport: Transport, *, now: dt.datetime) -> str:
+async def conflicting_provisioner(transport: Transport, *, now: dt.datetime) -> str:
     """The sentence about it, with what to do; "" when there is none. Raises ApiError."""
     leases = await transport.list(LEASE, field_selector=f"metadata.name={LEASE_NAME}")
     for each in leases.items:

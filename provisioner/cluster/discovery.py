@@ -11,7 +11,7 @@ import structlog
 
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.cluster.authority import ClientCertificate
-from provisioner.cluster.key_pins import SERVER_NAME, KeyChanged, Pins, Unreachable, shown_by
+from provisioner.cluster.key_pins import SERVER_NAME, KeyChangedError, Pins, UnreachableError, fetch_certificate
 from provisioner.cluster.trust import Trust
 from provisioner.drivers.client import DriverClient, RpcError
 from provisioner.drivers.registry import DriverRegistry
@@ -22,7 +22,7 @@ from provisioner.model.kinds import ENDPOINT_SLICE, NODE, Json
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 PORT = "csi"
 SERVICE_LABEL = "kubernetes.io/service-name"
 
@@ -45,18 +45,18 @@ class Contact:
     """A connection as it was made; when any part of it changes, it is made anew."""
 
     address: Address
-    theirs: bytes
-    ours: ClientCertificate
+    driver_certificate: bytes
+    client_certificate: ClientCertificate
 
 
-class Drivers:
+class DriverDiscovery:
     """Keeps the fleet in step with the EndpointSlices."""
 
     def __init__(
         self,
         transport: Transport,
         registry: DriverRegistry,
-        announcer: EventDeduplicator,
+        events: EventDeduplicator,
         *,
         trust: Trust,
         namespace: str,
@@ -64,7 +64,7 @@ class Drivers:
     ) -> None:
         self._transport = transport
         self._registry = registry
-        self._announcer = announcer
+        self._events = events
         self._trust = trust
         self._pins = Pins(transport, namespace=namespace)
         self._namespace = namespace
@@ -77,45 +77,45 @@ class Drivers:
 
     async def _turn(self) -> None:
         try:
-            await self.look()
+            await self.refresh()
         except ApiError as error:
             log.warning("drivers.unknown", error=error.message)
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+        await asyncio.sleep(REFRESH_SECONDS)
 
-    async def look(self) -> None:
+    async def refresh(self) -> None:
         """Connect to drivers that came or moved, and let go of those that went. Raises ApiError."""
-        ours = await self._trust.certificate()
+        client_certificate = await self._trust.certificate()
         selector = f"{SERVICE_LABEL}={self._service}"
         slices = await self._transport.list(ENDPOINT_SLICE, namespace=self._namespace, label_selector=selector)
-        there = addresses(slices.items)
-        for node in set(self._contacts) - set(there):
-            await self._let_go(node)
-        await asyncio.gather(*(self._keep(node, address, ours) for node, address in there.items()))
+        found = addresses(slices.items)
+        for node in set(self._contacts) - set(found):
+            await self._disconnect(node)
+        await asyncio.gather(*(self._ensure_connected(node, address, client_certificate) for node, address in found.items()))
 
-    async def _keep(self, node: str, address: Address, ours: ClientCertificate) -> None:
+    async def _ensure_connected(self, node: str, address: Address, client_certificate: ClientCertificate) -> None:
         """One driver. A connection that works and is not about to change is left alone."""
         known = self._contacts.get(node)
-        if known is not None and (known.address, known.ours) == (address, ours) and self._registry.answers(node):
+        if known is not None and (known.address, known.client_certificate) == (address, client_certificate) and self._registry.answers(node):
             return
         try:
-            theirs = await shown_by(address.host, address.port)
-            await self._pins.check(node, theirs)
-        except Unreachable as error:
+            driver_certificate = await fetch_certificate(address.host, address.port)
+            await self._pins.check(node, driver_certificate)
+        except UnreachableError as error:
             log.debug("driver.unreachable", node=node, error=str(error))
             return  # if it is known, gRPC keeps trying too
-        except KeyChanged as error:
-            await self._let_go(node)
-            await self._tell(node, str(error))
+        except KeyChangedError as error:
+            await self._disconnect(node)
+            await self._report(node, str(error))
             return
-        contact = Contact(address, theirs, ours)
+        contact = Contact(address, driver_certificate, client_certificate)
         if contact != known:
             await self._connect(node, contact)
 
     async def _connect(self, node: str, contact: Contact) -> None:
         credentials = grpc.ssl_channel_credentials(
-            root_certificates=ssl.DER_cert_to_PEM_cert(contact.theirs).encode(),
-            private_key=contact.ours.key,
-            certificate_chain=contact.ours.chain,
+            root_certificates=ssl.DER_cert_to_PEM_cert(contact.driver_certificate).encode(),
+            private_key=contact.client_certificate.key,
+            certificate_chain=contact.client_certificate.chain,
         )
         options = [("grpc.ssl_target_name_override", SERVER_NAME)]
         former = self._registry.join(
@@ -128,19 +128,19 @@ class Drivers:
         with contextlib.suppress(RpcError):
             await self._registry.pools_on(node)
 
-    async def _let_go(self, node: str) -> None:
+    async def _disconnect(self, node: str) -> None:
         self._contacts.pop(node, None)
         if former := self._registry.leave(node):
             log.info("driver.gone", node=node)
             await former.close()
 
-    async def _tell(self, node: str, message: str) -> None:
+    async def _report(self, node: str, message: str) -> None:
         """Once for each key: on the Node, where an admin looks, and in the log."""
         try:
             found = await self._transport.get(NODE, node)
         except ApiError:
             return
-        if await self._announcer.report(found, warning=True, reason="DriverKeyChanged", message=message):
+        if await self._events.say(found, warning=True, reason="DriverKeyChanged", message=message):
             log.error("driver.refused", node=node, error=message)
 
 

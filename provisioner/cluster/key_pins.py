@@ -23,11 +23,11 @@ SERVER_NAME = "driver.csi.mooring.dev"
 HANDSHAKE_SECONDS = 5.0
 
 
-class KeyChanged(Exception):
+class KeyChangedError(Exception):
     """A driver shows another key than the pinned one; says what to do."""
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No driver answers there, or none that speaks TLS."""
 
 
@@ -40,33 +40,33 @@ class Pins:
 
     async def check(self, node: str, certificate: bytes) -> None:
         """Accept the driver's certificate (DER) by its key, pinned on first contact. Raises KeyChanged, ApiError."""
-        shown = fingerprint(certificate)
+        presented = fingerprint(certificate)
         while True:
             try:
-                pinned = await self._pinned(node, shown)
+                pinned = await self._pinned(node, presented)
                 break
             except (AlreadyExists, Conflict):
                 continue  # the other replica was faster: read what it wrote
-        if pinned != shown:
-            raise KeyChanged(
+        if pinned != presented:
+            raise KeyChangedError(
                 f"the driver of node {node} shows another key than the one it had, and is not spoken to. If the node "
                 f"was set up anew, accept its key: kubectl -n {self._namespace} patch configmap {NAME} --type=json "
                 f"""-p '[{{"op": "remove", "path": "/data/{node}"}}]'"""
             )
 
-    async def _pinned(self, node: str, shown: str) -> str:
+    async def _pinned(self, node: str, presented: str) -> str:
         try:
             found = await self._transport.get(CONFIG_MAP, NAME, self._namespace)
         except NotFound:
             metadata = {"name": NAME, "namespace": self._namespace, "labels": LABELS}
-            await self._transport.create(CONFIG_MAP, {"metadata": metadata, "data": {node: shown}})
-            return shown
+            await self._transport.create(CONFIG_MAP, {"metadata": metadata, "data": {node: presented}})
+            return presented
         if pinned := (found.get("data") or {}).get(node):
             return str(pinned)
         guard = {"resourceVersion": found["metadata"]["resourceVersion"]}
-        patch = {"metadata": guard, "data": {node: shown}}
+        patch = {"metadata": guard, "data": {node: presented}}
         await self._transport.patch(CONFIG_MAP, NAME, patch, namespace=self._namespace)
-        return shown
+        return presented
 
 
 def fingerprint(certificate: bytes) -> str:
@@ -76,7 +76,7 @@ def fingerprint(certificate: bytes) -> str:
     return f"sha256:{hashlib.sha256(public).hexdigest()}"
 
 
-async def shown_by(host: str, port: int) -> bytes:
+async def fetch_certificate(host: str, port: int) -> bytes:
     """
     The certificate (DER) that the driver there shows. Raises Unreachable.
 
@@ -91,11 +91,11 @@ async def shown_by(host: str, port: int) -> bytes:
         async with asyncio.timeout(HANDSHAKE_SECONDS):
             _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=SERVER_NAME)
     except (OSError, TimeoutError) as error:
-        raise Unreachable(f"no driver answers at {host}:{port}: {error or 'no answer in time'}") from None
+        raise UnreachableError(f"no driver answers at {host}:{port}: {error or 'no answer in time'}") from None
     try:
         found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.transport.abort()
     if not found:
-        raise Unreachable(f"what answers at {host}:{port} shows no certificate")
+        raise UnreachableError(f"what answers at {host}:{port} shows no certificate")
     return found

@@ -10,8 +10,8 @@ import structlog
 
 from provisioner import logs
 from provisioner.actions.event_dedup import EventDeduplicator
-from provisioner.cluster.conflicts import rival
-from provisioner.cluster.discovery import Drivers
+from provisioner.cluster.conflicts import conflicting_provisioner
+from provisioner.cluster.discovery import DriverDiscovery
 from provisioner.cluster.settings import ControllerSettings
 from provisioner.cluster.trust import Trust
 from provisioner.controllers.bind_race import BindRace
@@ -27,9 +27,9 @@ from provisioner.controllers.reclaim import Reclaim
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
-from provisioner.kube.errors import ApiError, BadKubeconfig
+from provisioner.kube.errors import ApiError, KubeconfigError
 from provisioner.kube.events import Recorder
-from provisioner.kube.health import CannotListen, serving
+from provisioner.kube.health import ListenError, serving
 from provisioner.kube.lease import Lease
 from provisioner.kube.loops import forever
 from provisioner.kube.transport import KubeTransport
@@ -44,8 +44,8 @@ FAILED = 1
 BAD_ENVIRONMENT = 78
 COMPONENT = "mooring-controller"
 LEASE_NAME = "mooring-controller"
-LOOK_AROUND_SECONDS = 30.0
-RIVAL_SECONDS = 10.0
+INVENTORY_REFRESH_SECONDS = 30.0
+CONFLICT_CHECK_SECONDS = 10.0
 
 
 def run(settings: ControllerSettings) -> int:
@@ -57,7 +57,7 @@ def run(settings: ControllerSettings) -> int:
     """
     try:
         return asyncio.run(_run(settings))
-    except (BadKubeconfig, CannotListen) as error:
+    except (KubeconfigError, ListenError) as error:
         logs.show(f"mooring: {error}")
         return BAD_ENVIRONMENT
 
@@ -87,7 +87,7 @@ class Replica:
     def __init__(self, settings: ControllerSettings, transport: KubeTransport) -> None:
         self._settings = settings
         self._transport = transport
-        self._caches = Caches(keep={POD: kept})
+        self._caches = Caches(transform={POD: kept})
         self._recorder = Recorder(transport, COMPONENT)
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._problem = "it has not spoken to the API server yet"
@@ -107,7 +107,7 @@ class Replica:
     async def run(self, stop: asyncio.Event) -> int:
         """Until `stop` is set, or the Lease is lost; the exit code."""
         parts: set[asyncio.Task[Any]] = {
-            asyncio.create_task(self._drivers().run(), name="drivers"),
+            asyncio.create_task(self._discovery().run(), name="drivers"),
             asyncio.create_task(self._refresh(), name="inventory"),
             asyncio.create_task(self._lead(), name="controllers"),
         }
@@ -127,15 +127,15 @@ class Replica:
 
     async def _lead(self) -> str:
         """Wait for the Lease, then act until it is lost; why that was."""
-        await self._without_rival()
+        await self._wait_for_no_conflict()
         self._problem = ""
         log.info("controller.waiting", lease=LEASE_NAME, identity=self._settings.identity)
-        await self._lease.acquired()
+        await self._lease.acquire()
         log.info("controller.leading", identity=self._settings.identity)
         acting: set[asyncio.Task[Any]] = {
             asyncio.create_task(ControlPlane(self._transport, self._controllers(), self._caches).run()),
-            asyncio.create_task(self._lease.lost()),
-            asyncio.create_task(self._until_rival()),
+            asyncio.create_task(self._lease.renew_until_lost()),
+            asyncio.create_task(self._wait_for_conflict()),
         }
         try:
             done, _ = await asyncio.wait(acting, return_when=asyncio.FIRST_COMPLETED)
@@ -170,9 +170,9 @@ class Replica:
             template_bytes=settings.template_bytes,
         )
 
-    def _drivers(self) -> Drivers:
+    def _discovery(self) -> DriverDiscovery:
         trust = Trust(self._transport, namespace=self._settings.namespace)
-        return Drivers(
+        return DriverDiscovery(
             self._transport,
             self.registry,
             EventDeduplicator(self._recorder),
@@ -186,15 +186,15 @@ class Replica:
 
         async def turn() -> None:
             await self.registry.refresh()
-            await asyncio.sleep(LOOK_AROUND_SECONDS)
+            await asyncio.sleep(INVENTORY_REFRESH_SECONDS)
 
         await forever("inventory", turn)
 
-    async def _without_rival(self) -> None:
+    async def _wait_for_no_conflict(self) -> None:
         # unbounded: a look every few seconds, until no other provisioner is there
         while True:
             try:
-                self._problem = await rival(self._transport, now=dt.datetime.now(dt.UTC))
+                self._problem = await conflicting_provisioner(self._transport, now=dt.datetime.now(dt.UTC))
             except ApiError as error:
                 self._problem = f"the API server does not answer: {error.message}"
             except Exception as error:  # one odd object ends no controller
@@ -203,15 +203,15 @@ class Replica:
             if not self._problem:
                 return
             log.warning("controller.refuses", why=self._problem)
-            await asyncio.sleep(RIVAL_SECONDS)
+            await asyncio.sleep(CONFLICT_CHECK_SECONDS)
 
-    async def _until_rival(self) -> str:
+    async def _wait_for_conflict(self) -> str:
         found = ""
         # unbounded: a look every few seconds, as long as the controller runs
         while not found:
-            await asyncio.sleep(RIVAL_SECONDS)
+            await asyncio.sleep(CONFLICT_CHECK_SECONDS)
             try:
-                found = await rival(self._transport, now=dt.datetime.now(dt.UTC))
+                found = await conflicting_provisioner(self._transport, now=dt.datetime.now(dt.UTC))
             except ApiError as error:
                 log.info("rival.unknown", error=error.message)
             except Exception as error:  # one odd object ends no controller

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from provisioner.actions.event_dedup import EventDeduplicator
-from provisioner.cluster.discovery import Drivers
+from provisioner.cluster.discovery import DriverDiscovery
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
-from provisioner.drivers.registry import DriverRegistry
+from provisioner.discovery.registry import DriverRegistry
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 
@@ -17,7 +17,7 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 @contextlib.asynccontextmanager
-async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
+async def open_session(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """Connected to every driver that can be reached. Raises BadKubeconfig and ApiError."""
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.in_cluster()
@@ -26,7 +26,7 @@ async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[
         open_.push_async_callback(registry.close)
         # unbounded: a file that kubelet writes, one name
         namespace = OWN_NAMESPACE.read_text(encoding="utf-8").strip()
-        drivers = Drivers(
+        discovery = DriverDiscovery(
             transport,
             registry,
             EventDeduplicator(Recorder(transport, COMPONENT)),
@@ -34,5 +34,5 @@ async def visit(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[
             namespace=namespace,
             service=driver_service,
         )
-        await drivers.look()
+        await discovery.refresh()
         yield transport, registry

@@ -14,7 +14,7 @@ from provisioner.cluster.authority import (
     Authority,
     ClientCertificate,
     bundle,
-    kept_up,
+    renewed,
     read,
     sign_client,
     signer,
@@ -62,11 +62,11 @@ class Trust:
                 continue  # the other replica was faster: read what it wrote
         now = self._clock()
         by = signer(authorities, now)
-        kept = self._certificate
-        if kept is None or kept[0].certificate != by.certificate or kept[1].renew_at <= now:
-            kept = self._certificate = (by, sign_client(by, now))
-            log.info("certificate.signed", authority_until=by.until.isoformat(), renew_at=kept[1].renew_at.isoformat())
-        return kept[1]
+        cached = self._certificate
+        if cached is None or cached[0].certificate != by.certificate or cached[1].renew_at <= now:
+            cached = self._certificate = (by, sign_client(by, now))
+            log.info("certificate.signed", authority_until=by.expires.isoformat(), renew_at=cached[1].renew_at.isoformat())
+        return cached[1]
 
     async def _authorities(self) -> list[Authority]:
         secret = await self._found(SECRET)
@@ -76,7 +76,7 @@ class Trust:
                 before = read(base64.b64decode((secret.get("data") or {}).get(SECRET_KEY, ""), validate=True))
             except ValueError as error:
                 log.warning("authority.unreadable", secret=f"{self._namespace}/{NAME}", error=str(error))
-        after = kept_up(before, self._clock())
+        after = renewed(before, self._clock())
         if [each.certificate for each in after] != [each.certificate for each in before]:
             await self._write(SECRET, secret, {"data": {SECRET_KEY: base64.b64encode(write(after)).decode()}})
             log.info("authority.written", secret=f"{self._namespace}/{NAME}", authorities=len(after))

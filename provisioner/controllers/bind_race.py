@@ -15,8 +15,8 @@ import structlog
 
 from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
-from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, lost_race, meant_for
-from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover, meant_for
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeNotFoundError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import NotFound
@@ -116,7 +116,7 @@ class BindRace:
         """Delete the volume. The manifest records first that it is no former volume, so that no claim restores it."""
         metadata, handle = volume["metadata"], volume["spec"]["csi"]["volumeHandle"]
         try:
-            with contextlib.suppress(VolumeMissing):
+            with contextlib.suppress(VolumeNotFoundError):
                 await self._drivers.record_holder(handle, labels_of(volume, cluster_uid=cluster_uid(self._caches)))
             await self._drivers.delete_volume(handle)
         except DriverUnavailable as error:

@@ -87,11 +87,11 @@ class RpcError(Exception):
         return self.code in _INFEASIBLE
 
 
-class VolumeMissing(RpcError):
+class VolumeNotFoundError(RpcError):
     """NOT_FOUND: no such volume, pool or trash entry."""
 
 
-class FormerVolume(RpcError):
+class FormerVolumeError(RpcError):
     """FAILED_PRECONDITION of the fence: the claim had a volume, so it gets no empty one. Nothing was made."""
 
     def __init__(self, handle: str, *, in_trash: bool) -> None:
@@ -126,7 +126,7 @@ class Expanded:
     """What ControllerExpandVolume answered; `node_too`: the filesystem has to grow on the node as well."""
 
     capacity_bytes: int
-    node_too: bool
+    node_expansion_required: bool
 
 
 class DriverClient:
@@ -174,14 +174,14 @@ class DriverClient:
         `parameters` carry the holder's labels; `segments` is the topology that the scheduler chose, {} for none.
         """
         topology = csi_pb2.Topology(segments=dict(segments))
-        wanted = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
+        topology_requirement = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
         request = csi_pb2.CreateVolumeRequest(
             name=name,
             capacity_range=_at_least(required_bytes),
             volume_capabilities=list(capabilities),
             parameters=dict(parameters),
             mutable_parameters=dict(mutable_parameters),
-            accessibility_requirements=wanted,
+            accessibility_requirements=topology_requirement,
         )
         answer = await call(self._controller.CreateVolume, request, seconds=SLOW_SECONDS, node_selected=bool(segments))
         volume = answer.volume
@@ -299,7 +299,7 @@ async def call(
         return await method(request, timeout=seconds)
     except grpc.aio.AioRpcError as error:
         code = error.code()
-        kind = {grpc.StatusCode.NOT_FOUND: VolumeMissing, grpc.StatusCode.UNAVAILABLE: DriverUnavailable}.get(
+        kind = {grpc.StatusCode.NOT_FOUND: VolumeNotFoundError, grpc.StatusCode.UNAVAILABLE: DriverUnavailable}.get(
             code, RpcError
         )
         message = error.details() or f"the driver answered {code.name}"

@@ -17,7 +17,7 @@ import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.matching.place import place
-from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, Expanded, FormerVolume, RpcError
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, Expanded, FormerVolumeError, RpcError
 from provisioner.model.inventory import Pool
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
 from provisioner.model.quantity import Quantity
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 Answer = TypeVar("Answer")
 
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
+_UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _RESERVED = "mooring.dev/"
 """Prefix of the parameters that say who holds a volume."""
 
@@ -48,7 +48,7 @@ class Member:
         return self.manifests is not None and self.trash is not None
 
     @property
-    def has(self) -> frozenset[str]:
+    def pool_uuids(self) -> frozenset[str]:
         """UUIDs of the pools whose disk is there."""
         return frozenset(pool.uuid for pool in self.pools if not pool.problem)
 
@@ -116,7 +116,7 @@ class DriverRegistry:
 
     async def _reported(self, node: str) -> "list[inventory_pb2.Pool]":
         """The node's pools as its driver says. What it said before counts until it fails to answer. Raises RpcError."""
-        member, client = self._living(node)
+        member, client = self._connected(node)
         try:
             member.pools = await client.list_pools()
         except RpcError:
@@ -127,28 +127,28 @@ class DriverRegistry:
 
     async def _all_pools(self) -> "dict[str, list[inventory_pb2.Pool]]":
         """By node; judged when all have answered, or else the first of two copies would pass."""
-        found = await self._each(self._reported)
+        found = await self._ask_all(self._reported)
         return {node: [self._evaluated(pool) for pool in pools] for node, pools in found.items()}
 
     def _evaluated(self, pool: "inventory_pb2.Pool") -> "inventory_pb2.Pool":
         nodes = self._nodes_of(pool.uuid)
         if pool.problem or len(nodes) < 2:
             return pool
-        judged = inventory_pb2.Pool()
-        judged.CopyFrom(pool)
-        judged.problem = f"pool {pool.uuid} is on {' and '.join(nodes)}: one disk is a copy of the other"
-        return judged
+        duplicate = inventory_pb2.Pool()
+        duplicate.CopyFrom(pool)
+        duplicate.problem = f"pool {pool.uuid} is on {' and '.join(nodes)}: one disk is a copy of the other"
+        return duplicate
 
     def moved_from(self, node: str) -> frozenset[str]:
         """UUIDs of the pools that this node, which does not answer, had, and that another has by now."""
         member = self._members.get(node)
         if member is None or member.answers:
             return frozenset()
-        return frozenset(uuid for each in self._answering() for uuid in each.has)
+        return frozenset(uuid for each in self._answering() for uuid in each.pool_uuids)
 
     def reporting(self, pool: str) -> Sequence[str]:
         """The nodes whose drivers answer and have the pool's disk: more than one for a copied disk."""
-        return sorted(node for node, each in self._members.items() if each.answers and pool in each.has)
+        return sorted(node for node, each in self._members.items() if each.answers and pool in each.pool_uuids)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """All pools of all drivers that answer."""
@@ -160,7 +160,7 @@ class DriverRegistry:
 
     async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
         """Bytes that volumes of these parameters may still promise there. Raises RpcError."""
-        return await self._living(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
+        return await self._connected(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
 
     async def create_volume(
         self,
@@ -183,13 +183,13 @@ class DriverRegistry:
         if may_have_former:
             await self._fence(name, parameters)
         node = segments.get(NODE_TOPOLOGY, "")
-        begun = await self._begun(name, parameters) if len(self._members) > 1 else None
-        if begun is not None:
-            home = await self._home(begun.pool_uuid)
-            if node not in {"", home}:
-                await self.delete_volume(begun.volume_id)  # the scheduler chose anew, and nobody was given that one
-            node = node or home
-        client = self._living(node or await self._place(required_bytes, parameters, candidates))[1]
+        started = await self._started(name, parameters) if len(self._members) > 1 else None
+        if started is not None:
+            pool_node = await self._node_with_pool(started.pool_uuid)
+            if node not in {"", pool_node}:
+                await self.delete_volume(started.volume_id)  # the scheduler chose anew, and nobody was given that one
+            node = node or pool_node
+        client = self._connected(node or await self._choose_node(required_bytes, parameters, candidates))[1]
         return await client.create_volume(
             name=name,
             required_bytes=required_bytes,
@@ -209,19 +209,19 @@ class DriverRegistry:
             )
         for manifest in await self.list_manifests(labels):
             if _is_former(manifest, name):
-                raise FormerVolume(manifest.volume_id, in_trash=False)
+                raise FormerVolumeError(manifest.volume_id, in_trash=False)
         for entry in await self.list_trash(labels):
             if _is_former(entry.manifest, name):
-                raise FormerVolume(entry.manifest.volume_id, in_trash=True)
+                raise FormerVolumeError(entry.manifest.volume_id, in_trash=True)
 
-    async def _begun(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
+    async def _started(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
         """What an earlier try left, on whatever node that was."""
         if HOLDER_CLAIM_UID not in parameters:
             return None
         found = await self.list_manifests({HOLDER_CLAIM_UID: parameters[HOLDER_CLAIM_UID]})
         return next((manifest for manifest in found if manifest.csi_name == name), None)
 
-    async def _place(
+    async def _choose_node(
         self, required_bytes: int, parameters: Mapping[str, str], candidates: Container[str] | None
     ) -> str:
         """The node of the pool with the most room. Raises RpcError."""
@@ -240,40 +240,40 @@ class DriverRegistry:
 
     async def delete_volume(self, handle: str) -> None:
         """See Router."""
-        await (await self._holder(handle)).delete_volume(handle)
+        await (await self._driver_of(handle)).delete_volume(handle)
 
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
         """See Router."""
-        client = await self._holder(handle)
+        client = await self._driver_of(handle)
         return await client.expand_volume(handle, required_bytes=required_bytes, capability=capability)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
         """See Router."""
-        await (await self._holder(handle)).modify_volume(handle, parameters)
+        await (await self._driver_of(handle)).modify_volume(handle, parameters)
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         """See Router."""
-        await (await self._holder(handle)).record_holder(handle, labels)
+        await (await self._driver_of(handle)).record_holder(handle, labels)
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
         """See Router."""
-        return await (await self._holder(handle)).undelete(handle)
+        return await (await self._driver_of(handle)).undelete(handle)
 
     async def used_at(self, handle: str) -> str:
         """See Router."""
-        return await (await self._holder(handle)).used_at(handle)
+        return await (await self._driver_of(handle)).used_at(handle)
 
     async def purge(self, handle: str, *, deleted_before: int) -> int:
         """See Router; of one handle."""
-        return await (await self._holder(handle)).purge(handle, deleted_before=deleted_before)
+        return await (await self._driver_of(handle)).purge(handle, deleted_before=deleted_before)
 
     async def import_volume(
         self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
     ) -> "inventory_pb2.Manifest":
         """See Router; on this node."""
-        client = self._living(node)[1]
+        client = self._connected(node)[1]
         return await client.import_volume(
             name=name, item=item, pool=pool, required_bytes=required_bytes, raw=raw, labels=labels
         )
@@ -286,42 +286,42 @@ class DriverRegistry:
         """
 
         async def ask(node: str) -> "list[inventory_pb2.Manifest]":
-            member, client = self._living(node)
+            member, client = self._connected(node)
             found = await client.list_manifests(labels)
             if not labels:
                 member.manifests = found
             return found
 
-        found = await self._each(ask)
-        for node, member in self._silent(found):
-            kept = (each for each in member.manifests or () if not self._is_elsewhere(each))
-            found[node] = [each for each in kept if _has(each, labels)]
+        found = await self._ask_all(ask)
+        for node, member in self._unavailable(found):
+            cached = (each for each in member.manifests or () if not self._is_elsewhere(each))
+            found[node] = [each for each in cached if _has(each, labels)]
         return [each for manifests in found.values() for each in manifests]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
         """As above."""
 
         async def ask(node: str) -> "list[inventory_pb2.TrashEntry]":
-            member, client = self._living(node)
+            member, client = self._connected(node)
             found = await client.list_trash(labels)
             if not labels:
                 member.trash = found
             return found
 
-        found = await self._each(ask)
-        for node, member in self._silent(found):
-            kept = (each for each in member.trash or () if not self._is_elsewhere(each.manifest))
-            found[node] = [each for each in kept if _has(each.manifest, labels)]
+        found = await self._ask_all(ask)
+        for node, member in self._unavailable(found):
+            cached = (each for each in member.trash or () if not self._is_elsewhere(each.manifest))
+            found[node] = [each for each in cached if _has(each.manifest, labels)]
         return [each for entries in found.values() for each in entries]
 
     def _is_elsewhere(self, manifest: "inventory_pb2.Manifest") -> bool:
         """Whether the disk was moved to a node that answers, and tells of it itself."""
-        return any(manifest.pool_uuid in each.has for each in self._answering())
+        return any(manifest.pool_uuid in each.pool_uuids for each in self._answering())
 
     def _answering(self) -> list[Member]:
         return [each for each in self._members.values() if each.answers]
 
-    def _silent(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
+    def _unavailable(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
         """Those that did not answer now. Raises DriverUnavailable for one that has pools and never told all."""
         for node in self._expected():
             if node not in found and not (node in self._members and self._members[node].synced):
@@ -330,10 +330,10 @@ class DriverRegistry:
                     "Start the driver there, or delete the Node object when the node is gone for good"
                 )
                 raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
-        silent = ((node, member) for node, member in self._members.items() if node not in found)
-        return [(node, member) for node, member in silent if not self._gone(node)]
+        unavailable = ((node, member) for node, member in self._members.items() if node not in found)
+        return [(node, member) for node, member in unavailable if not self._gone(node)]
 
-    async def _each(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
+    async def _ask_all(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
         """Ask all at once; one that is away is left out. Raises RpcError when nobody else could know."""
         nodes = self.nodes()
         answers = await asyncio.gather(*(ask(node) for node in nodes), return_exceptions=True)
@@ -341,29 +341,29 @@ class DriverRegistry:
         for node, answer in zip(nodes, answers, strict=True):
             if not isinstance(answer, BaseException):
                 found[node] = answer
-            elif not isinstance(answer, RpcError) or answer.code not in _AWAY or len(self._members) == 1:
+            elif not isinstance(answer, RpcError) or answer.code not in _UNAVAILABLE or len(self._members) == 1:
                 raise answer
             elif node in self._members:
                 self._members[node].answers = False
         return found
 
-    async def _holder(self, handle: str) -> DriverClient:
+    async def _driver_of(self, handle: str) -> DriverClient:
         """The driver that has the volume's pool. Raises DriverUnavailable."""
-        return self._living(await self._home(handle.partition(".")[0]))[1]
+        return self._connected(await self._node_with_pool(handle.partition(".")[0]))[1]
 
-    async def _home(self, uuid: str) -> str:
+    async def _node_with_pool(self, uuid: str) -> str:
         """The node that has the pool. Raises DriverUnavailable."""
         if len(self._members) == 1:
             return next(iter(self._members))
         with contextlib.suppress(DriverUnavailable):
             return self._node_of(uuid)
-        await self._each(self._reported)
+        await self._ask_all(self._reported)
         return self._node_of(uuid)
 
     def _nodes_of(self, uuid: str) -> list[str]:
         """Who has the pool: of those that answer, or else of those that once did."""
-        having = {node: each for node, each in self._members.items() if uuid in each.has}
-        return sorted(node for node, each in having.items() if each.answers) or sorted(having)
+        reporting = {node: each for node, each in self._members.items() if uuid in each.pool_uuids}
+        return sorted(node for node, each in reporting.items() if each.answers) or sorted(reporting)
 
     def _node_of(self, uuid: str) -> str:
         nodes = self._nodes_of(uuid)
@@ -375,7 +375,7 @@ class DriverRegistry:
             message = f"no node reports pool {uuid}: its node or its disk is away"
         raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
 
-    def _living(self, node: str) -> tuple[Member, DriverClient]:
+    def _connected(self, node: str) -> tuple[Member, DriverClient]:
         member = self._members.get(node)
         if member is None or member.client is None:
             message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"

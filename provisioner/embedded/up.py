@@ -15,7 +15,7 @@ from provisioner.embedded import rootless
 from provisioner.embedded.apiserver.http.connections import raise_descriptor_limit
 from provisioner.embedded.engine import Engine
 from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare, speak_to_this_machine_alone
-from provisioner.kube.errors import BadKubeconfig
+from provisioner.kube.errors import KubeconfigError
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ def run(settings: UpSettings) -> int:
         prepare(settings.paths)
         with _locked(settings.paths):
             return asyncio.run(_until_told(settings))
-    except (BadEnvironment, BadKubeconfig) as error:
+    except (BadEnvironment, KubeconfigError) as error:
         tell(f"mooring: {error}")
         return BAD_ENVIRONMENT
 

@@ -1,1 +1,1 @@
-"""The only door to an API server."""
+"""Clients of an API server: requests, caches, reflectors, queues, leader election. Nothing else speaks HTTP to one."""

@@ -1,8 +1,8 @@
 """
-Controllers and what runs them.
+Controllers, and the loop that runs them.
 
-Reconciling is level-based: `reconcile` gets a key and never an event. It looks at the caches, decides and acts; run
-twice it does nothing the second time. Caches lag behind, so AlreadyExists, Conflict and NotFound are ordinary answers.
+Reconciling is level-based: `reconcile` gets a key and never an event. It reads the caches, decides and acts, and is
+idempotent. Caches lag behind, so AlreadyExists, Conflict and NotFound are ordinary responses.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ Key = tuple[str, str]
 """(namespace, name); the namespace is "" for a cluster-scoped object."""
 
 CONFLICT_SECONDS = 0.05
-"""Long enough for the watch to bring what was missed."""
+"""Pause in seconds after a Conflict, long enough for the watch to deliver the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """Nothing is left to do until something changes."""
+    """Reconciled: nothing to do until an object changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequeueAfter:
-    """Come back after so many seconds, because of `why`, whether something changed or not."""
+    """Reconcile again after so many seconds, because of `why`, whether an object changed or not."""
 
     seconds: float
     why: str
@@ -49,29 +49,34 @@ Result = Done | RequeueAfter
 
 
 def namespace_of(key: Key) -> str:
-    """By what the keys of a controller take turns: a namespace with many objects does not hold up the others."""
+    """Return the key's namespace: queues serve namespaces in turn, so that a large one does not delay the others."""
     return key[0]
 
 
 class TerminalError(Exception):
-    """Trying again is of no use until the object changes."""
+    """Retrying is of no use until the object changes."""
 
 
 class Controller(Protocol):
-    """One reconciler. `workers` keys are worked on at a time, and never the same key twice at once."""
+    """One reconciler. `workers` keys are reconciled concurrently, never the same key twice at once."""
 
     name: str
     workers: int
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """
-        For each kind it looks at, which keys an object wakes.
+        Return, for each kind to watch, the function from an object to the keys to enqueue.
 
-        Asked of every object that changed or went, as it was and as it is; a key that comes twice is worked on once.
+        It is called for the old and the new version of every object that was created, changed or deleted; a key that
+        is enqueued twice is reconciled once.
         """
 
     async def reconcile(self, key: Key) -> Result:
-        """Bring the world nearer to what it should be. An exception means: try again, later and later."""
+        """
+        Reconcile one key.
+
+        Raise to retry with exponential backoff; raise TerminalError to give up until the object changes.
+        """
 
 
 class ControlPlane:
@@ -83,45 +88,46 @@ class ControlPlane:
         self._queues: list[tuple[Controller, WorkQueue[Key]]] = [
             (each, WorkQueue(group=namespace_of)) for each in controllers
         ]
-        self._wakes: dict[Kind, list[tuple[Callable[[Json], Iterable[Key]], WorkQueue[Key], str]]] = {}
+        self._handlers: dict[Kind, list[tuple[Callable[[Json], Iterable[Key]], WorkQueue[Key], str]]] = {}
         for controller, queue in self._queues:
             for kind, keys in controller.watches().items():
-                self._wakes.setdefault(kind, []).append((keys, queue, controller.name))
+                self._handlers.setdefault(kind, []).append((keys, queue, controller.name))
 
     async def run(self) -> None:
-        """Until cancelled. Workers start once every kind has been listed: nobody decides on half of the facts."""
+        """Run until cancelled. Workers start once every kind is listed, so no decision is based on partial facts."""
         async with asyncio.TaskGroup() as group:
             reflectors = [
-                Reflector(self._transport, kind, self._caches[kind], changed=self._waker(kind)) for kind in self._wakes
+                Reflector(self._transport, kind, self._caches[kind], changed=self._enqueue_for(kind))
+                for kind in self._handlers
             ]
             for reflector in reflectors:
                 group.create_task(reflector.run())
             for reflector in reflectors:
                 await reflector.synced.wait()
             for controller, queue in self._queues:
-                said = Repeats()
+                repeats = Repeats()
                 for _ in range(controller.workers):
-                    group.create_task(_work(controller, queue, said))
+                    group.create_task(_work(controller, queue, repeats))
 
-    def _waker(self, kind: Kind) -> Callable[[Json], None]:
-        def wake(obj: Json) -> None:
-            for keys, queue, name in self._wakes[kind]:
+    def _enqueue_for(self, kind: Kind) -> Callable[[Json], None]:
+        def enqueue(obj: Json) -> None:
+            for keys, queue, name in self._handlers[kind]:
                 try:
                     for key in keys(obj):
                         queue.add(key)
-                except Exception as error:  # noqa: BLE001 # one bad object never stops the rest
+                except Exception as error:  # noqa: BLE001 # an unreadable object must not stop the others
                     log.warning("object.unreadable", controller=name, kind=kind.plural, error=repr(error))
 
-        return wake
+        return enqueue
 
 
-async def _work(controller: Controller, queue: WorkQueue[Key], said: Repeats) -> None:
-    """One worker of a controller, for ever: whatever a key does, the others are served."""
-    await forever(f"worker of {controller.name}", lambda: _work_once(controller, queue, said))
+async def _work(controller: Controller, queue: WorkQueue[Key], repeats: Repeats) -> None:
+    """Run one worker of a controller for ever: no error of one key stops the others."""
+    await forever(f"worker of {controller.name}", lambda: _work_once(controller, queue, repeats))
 
 
-async def _work_once(controller: Controller, queue: WorkQueue[Key], said: Repeats) -> None:
-    """Reconcile one key. An error is logged once, and at debug level as long as the key fails in the same way."""
+async def _work_once(controller: Controller, queue: WorkQueue[Key], repeats: Repeats) -> None:
+    """Reconcile one key. Log an error once, and at debug level as long as the key fails with the same error."""
     key = await queue.get()
     try:
         result = await controller.reconcile(key)
@@ -129,11 +135,11 @@ async def _work_once(controller: Controller, queue: WorkQueue[Key], said: Repeat
         queue.add_after(key, CONFLICT_SECONDS)
     except TerminalError as error:
         queue.forget(key)
-        level = logging.WARNING if said.is_new(key, repr(error)) else logging.DEBUG
+        level = logging.WARNING if repeats.is_new(key, repr(error)) else logging.DEBUG
         log.log(level, "reconcile.refused", controller=controller.name, key="/".join(key), error=str(error))
-    except Exception as error:  # one bad object never stops the rest
+    except Exception as error:  # an error of one key must not stop the others
         delay = queue.retry(key)
-        is_new = said.is_new(key, repr(error))
+        is_new = repeats.is_new(key, repr(error))
         level = logging.INFO if isinstance(error, NotFound) else logging.WARNING
         is_expected = isinstance(error, ApiError | InvalidObject)
         log.log(
@@ -147,7 +153,7 @@ async def _work_once(controller: Controller, queue: WorkQueue[Key], said: Repeat
         )
     else:
         queue.forget(key)
-        said.forget(key)
+        repeats.forget(key)
         if isinstance(result, RequeueAfter):
             queue.add_after(key, result.seconds)
     finally:

@@ -1,23 +1,23 @@
 """
-What an API server refuses, as our own tree: nobody outside this package sees the client library's exceptions.
+Errors of an API server. The client library's exceptions never leave this package.
 
 ApiError
     NotFound         404
     AlreadyExists    409, reason AlreadyExists
-    Conflict         409: read again, decide again
+    Conflict         409: read the object and decide again
     Gone             410: list again
-    Invalid          400 and 422: the object is wrong, trying again is of no use
+    Invalid          400 and 422: the object is invalid, retrying is of no use
     Forbidden        401 and 403
-    Unavailable      no answer, 429 and 5xx: try again later
+    Unavailable      no response, 429 and 5xx: retry later
 
-BadKubeconfig stands apart: no server was asked yet.
+KubeconfigError is not an ApiError: no request was sent.
 """
 
 from typing import Final
 
 
 class ApiError(Exception):
-    """A request that failed: `status` and `reason` as Kubernetes has them, `message` for people."""
+    """A request that failed: `status` and `reason` as in Kubernetes' Status, `message` for people."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
@@ -26,36 +26,36 @@ class ApiError(Exception):
         self.message = message
 
 
-class NotFound(ApiError):
-    """The object, its namespace or its kind is not there."""
+class NotFound(ApiError):  # noqa: N818 # Kubernetes' reason
+    """The object, its namespace or its kind does not exist."""
 
 
-class AlreadyExists(ApiError):
-    """An object of this name is there already."""
+class AlreadyExists(ApiError):  # noqa: N818 # as above
+    """An object of this name exists already."""
 
 
-class Conflict(ApiError):
-    """The object changed since it was read, or a precondition does not hold."""
+class Conflict(ApiError):  # noqa: N818 # as above
+    """The object changed since it was read, or a precondition failed."""
 
 
-class Gone(ApiError):
+class Gone(ApiError):  # noqa: N818 # as above
     """The resourceVersion is too old to watch or list from."""
 
 
-class Invalid(ApiError):
-    """The server understood the request and refuses its content."""
+class Invalid(ApiError):  # noqa: N818 # as above
+    """The server rejected the content of the request."""
 
 
-class Forbidden(ApiError):
-    """Not allowed, or not known."""
+class Forbidden(ApiError):  # noqa: N818 # as above
+    """The client is not authenticated, or not authorized."""
 
 
-class Unavailable(ApiError):
-    """The server cannot answer now, or cannot be reached."""
+class Unavailable(ApiError):  # noqa: N818 # as above
+    """The server cannot respond now, or cannot be reached."""
 
 
-class BadKubeconfig(Exception):
-    """The kubeconfig cannot be read or names no server: says which file, and what is wrong with it."""
+class KubeconfigError(Exception):
+    """The kubeconfig cannot be read or names no server. The message has the file and the reason."""
 
 
 _BY_STATUS: Final[dict[int, type[ApiError]]] = {
@@ -71,7 +71,7 @@ _BY_STATUS: Final[dict[int, type[ApiError]]] = {
 
 
 def error_of(status: int, *, reason: str, message: str) -> ApiError:
-    """The error that stands for an HTTP answer."""
+    """Return the error for the status and reason of an HTTP response."""
     if status == 409 and reason == "AlreadyExists":
         return AlreadyExists(status, reason, message)
     kind = _BY_STATUS.get(status, Unavailable if status >= 500 else ApiError)

@@ -1,4 +1,4 @@
-"""Events: what happened to an object, for the people who look at it. The same thing again is counted, not repeated."""
+"""A recorder of Events. An Event that is equal to an earlier one increases its count."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from provisioner.model.kinds import EVENT, Json
 log = structlog.get_logger()
 
 LONGEST = limits.EVENT_CHARACTERS
-"""Upstream cuts a message there."""
+"""Characters after which a message is truncated, as upstream does."""
 
 
 _TIME = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?"
@@ -25,35 +25,35 @@ _VARYING = re.compile(rf"(?<![\w.-])(?:{_TIME}|{_DURATION}|{_SIZE})(?![\w-])|(?<
 
 def without_amounts(message: str) -> str:
     """
-    Return the message with a placeholder for all that is another one each time: numbers, sizes, durations and times.
+    Return the message with a placeholder for what varies: numbers, sizes, durations and times.
 
-    Only where they stand alone, such as ``10Gi`` or ``4096``, and the number of a loop device: two messages that differ
-    in those report the same thing, one Event, and not one for each byte count.
+    Only whole words are replaced, such as ``10Gi`` or ``4096``, and the number of a loop device. Two messages that
+    differ only in those are one Event.
     """
     return _VARYING.sub("#", message)
 
 
 class Recorder:
-    """Writes Events as `component`. An Event that cannot be written is logged and never stops the work."""
+    """Writer of Events as `component`. An Event that cannot be written is logged; no error is raised."""
 
     def __init__(self, transport: Transport, component: str) -> None:
         self._transport = transport
         self._component = component
 
     async def record(self, obj: Json, *, type: str, reason: str, message: str) -> None:  # noqa: A002 # Kubernetes' word
-        """Tell about `obj`: `type` is Normal or Warning, `reason` one word in CamelCase."""
+        """Record an Event of `obj`: `type` is Normal or Warning, `reason` one word in CamelCase."""
         metadata = obj["metadata"]
         namespace = metadata.get("namespace") or "default"
-        told = "\0".join((self._component, metadata.get("uid", ""), type, reason, without_amounts(message)))
-        name = f"{metadata['name'][:200]}.{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+        content = "\0".join((self._component, metadata.get("uid", ""), type, reason, without_amounts(message)))
+        name = f"{metadata['name'][:200]}.{hashlib.sha256(content.encode()).hexdigest()[:16]}"
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             try:
-                seen = await self._transport.get(EVENT, name, namespace)
+                found = await self._transport.get(EVENT, name, namespace)
             except NotFound:
                 await self._transport.create(EVENT, self._event(obj, name, namespace, now, type, reason, message))
             else:
-                change = {"count": seen.get("count", 1) + 1, "lastTimestamp": now, "message": message[:LONGEST]}
+                change = {"count": found.get("count", 1) + 1, "lastTimestamp": now, "message": message[:LONGEST]}
                 await self._transport.patch(EVENT, name, change, namespace=namespace)
         except ApiError as error:
             log.warning("event.lost", reason=reason, object=metadata["name"], error=error.message)

@@ -1,22 +1,22 @@
-"""Two pages over HTTP by which kubelet judges a process: /healthz and /readyz."""
+"""HTTP endpoints for kubelet's liveness and readiness probes: /healthz and /readyz."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-Judge = Callable[[], str]
-"""What is wrong, in a sentence; "" for nothing."""
+Check = Callable[[], str]
+"""A function that returns the problem in one sentence; "" for none."""
 
 
-class CannotListen(Exception):
-    """The address cannot be listened on: says which, and why."""
+class ListenError(Exception):
+    """The address cannot be listened on. The message has the address and the reason."""
 
 
 @contextlib.asynccontextmanager
-async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> AsyncIterator[int]:
-    """Serve both pages: 200 and `ok`, or 503 and the sentence. Yields the port. Raises CannotListen."""
-    # unbounded: two pages without a body, for kubelet's probes
+async def serving(host: str, port: int, *, healthy: Check, ready: Check) -> AsyncIterator[int]:
+    """Serve both endpoints: 200 and `ok`, or 503 and the problem. Yield the port. Raise ListenError."""
+    # unbounded: two endpoints without a body, for kubelet's probes
     app = web.Application()
     app.router.add_get("/healthz", _page(healthy))
     app.router.add_get("/readyz", _page(ready))
@@ -26,7 +26,7 @@ async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> Asyn
         try:
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
-            raise CannotListen(
+            raise ListenError(
                 f"cannot listen on {host}:{port}: {error.strerror or error}; choose another address"
             ) from None
         yield runner.addresses[0][1]
@@ -34,7 +34,7 @@ async def serving(host: str, port: int, *, healthy: Judge, ready: Judge) -> Asyn
         await runner.cleanup()
 
 
-def _page(evaluate: Judge) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def _page(evaluate: Check) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def answer(request: web.Request) -> web.StreamResponse:
         del request
         problem = evaluate()

@@ -1,12 +1,12 @@
 """
-Leader election on a Lease, after client-go's rules, so that one replica acts and another takes over.
+Leader election on a Lease, by client-go's rules: one replica acts, and another takes over when it ends.
 
-Whether the holder is alive is judged by when *we* last saw the Lease change, never by its timestamps: clocks of two
-machines need not agree. A leader that could not renew in time stops before anybody else may begin.
+A candidate counts the duration of a Lease from when it last observed a change of it, never by its timestamps: clocks of
+two machines need not agree. A leader that cannot renew in time stops before another replica may acquire the Lease.
 
-One rule is stricter than client-go's: a Lease that was there and is gone may have a leader that does not know it yet,
-so the others leave it alone as long as one whose leader ended. Who starts just then knows of none, and makes it.
-Source: client-go, tools/leaderelection.
+One rule is stricter than client-go's: the leader of a deleted Lease may not have observed the deletion yet, so other
+candidates wait for the whole duration before they create it again. A replica that never observed a Lease creates it at
+once. Source: client-go, tools/leaderelection.
 """
 
 import asyncio
@@ -26,21 +26,22 @@ from provisioner.model.kinds import LEASE, Json
 log = structlog.get_logger()
 
 DURATION_SECONDS = 15.0
-"""So long after it last saw the Lease change, another replica takes it."""
+"""How long after the last observed change of the Lease another replica acquires it."""
 RENEW_DEADLINE_SECONDS = 10.0
-"""So long a leader tries to renew before it gives up."""
+"""How long a leader tries to renew before it gives up."""
 RETRY_SECONDS = 2.0
 RELEASE_SECONDS = 2.0
 
-GONE: Final[Json] = {"spec": {"holderIdentity": ""}}
-"""What is seen where a Lease has been before."""
+DELETED: Final[Json] = {"spec": {"holderIdentity": ""}}
+"""The state that a candidate stores for a Lease that was deleted."""
 
 
 class Lease:
     """
     One candidate. `clock` is monotonic, in seconds.
 
-    `acquired` returns once we hold the Lease, `lost` once we no longer do; `release` lets another take over at once.
+    `acquire` returns once this candidate holds the Lease, `renew_until_lost` once it no longer does; `release` lets
+    another replica acquire it at once.
     """
 
     def __init__(
@@ -67,97 +68,98 @@ class Lease:
 
     @property
     def holder(self) -> str:
-        """Who holds it, as last seen; "" for nobody."""
+        """The identity of the holder, as last observed; "" for none."""
         return str((self._seen.get("spec") or {}).get("holderIdentity") or "")
 
     @property
-    def held(self) -> bool:
-        """Whether we hold it for certain: the last renewal is not older than the deadline."""
+    def is_holder(self) -> bool:
+        """Whether this candidate certainly holds the Lease: its last renewal is not older than the deadline."""
         return self.holder == self._identity and self._clock() - self._renewed_at < self._deadline
 
-    async def acquired(self) -> None:
-        """Wait until we hold the Lease."""
+    async def acquire(self) -> None:
+        """Wait until this candidate holds the Lease."""
         # unbounded: a try every few seconds, as long as another replica leads
         while True:
-            if await self._try() and self.held:  # not so when the answer took too long, or this process was suspended
+            # is_holder is False when the response was late, or this process was suspended
+            if await self._try_to_acquire() and self.is_holder:
                 return
             await asyncio.sleep(self._retry * (1 + 0.2 * random.random()))  # noqa: S311 # spreads tries, keeps no secret
 
-    async def lost(self) -> str:
-        """Renew until that fails for too long, or somebody else holds the Lease; what happened."""
+    async def renew_until_lost(self) -> str:
+        """Renew until that fails for too long, or another replica holds the Lease; return the reason."""
         # unbounded: a renewal every few seconds, until the deadline
         while True:
             await asyncio.sleep(self._retry)
             left = self._renewed_at + self._deadline - self._clock()
-            if left > 0:  # not so after a long sleep of this process: another may have come and gone
+            if left > 0:  # False after this process was suspended: another replica may have led
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(left):
-                        await self._try()
+                        await self._try_to_acquire()
             if self.holder not in {"", self._identity}:
                 return f"{self.holder} has taken the Lease {self._namespace}/{self._name}"
-            if not self.held:
+            if not self.is_holder:
                 return f"the Lease {self._namespace}/{self._name} could not be renewed for {self._deadline:g} s"
 
     async def release(self) -> None:
-        """Let go of it, if we hold it. When that fails, it runs out by itself."""
+        """Release the Lease, if this candidate holds it. When that fails, the Lease expires."""
         if self.holder != self._identity:
             return
-        self._renewed_at = float("-inf")  # another may take it before the answer is here
+        self._renewed_at = float("-inf")  # another replica may acquire it before the response arrives
         with contextlib.suppress(ApiError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                # a renewal that was cut short may have changed it
-                self._look(await self._transport.get(LEASE, self._name, self._namespace))
+                # a cancelled renewal may have changed it
+                self._observe(await self._transport.get(LEASE, self._name, self._namespace))
                 if self.holder != self._identity:
                     return
                 self._seen = await self._write({"holderIdentity": "", "leaseDurationSeconds": 1})
                 log.info("lease.released", lease=self._name)
 
-    async def _try(self) -> bool:
-        """Take or renew the Lease; whether we hold it now."""
+    async def _try_to_acquire(self) -> bool:
+        """Acquire or renew the Lease; return whether this candidate holds it now."""
         try:
-            return await self._take()
+            return await self._acquire_or_renew()
         except (AlreadyExists, Conflict):
-            return False  # another one wrote; the next look shows who
+            return False  # another replica wrote it; the next request shows which
         except ApiError as error:
             log.warning("lease.unreachable", lease=self._name, error=error.message)
             return False
-        except Exception as error:  # an answer that cannot be read is no reason to end: the Lease runs out by itself
+        except Exception as error:  # a response that cannot be read must not end the process
             log.exception("lease.unreadable", lease=self._name, error=repr(error))
             return False
 
-    async def _take(self) -> bool:
-        asked_at = self._clock()
+    async def _acquire_or_renew(self) -> bool:
+        requested_at = self._clock()
         try:
-            self._look(await self._transport.get(LEASE, self._name, self._namespace))
+            self._observe(await self._transport.get(LEASE, self._name, self._namespace))
         except NotFound:
-            if not self._may_make():
+            if not self._may_create():
                 return False
             metadata = {"name": self._name, "namespace": self._namespace}
-            made = await self._transport.create(LEASE, {"metadata": metadata, "spec": self._spec(taken=True)})
-            self._keep(made, asked_at)
+            created = await self._transport.create(LEASE, {"metadata": metadata, "spec": self._spec(taken=True)})
+            self._store_written(created, requested_at)
             return True
-        mine = self.holder == self._identity
-        if self.holder and not mine and self._clock() < self._seen_at + self._duration:
+        is_renewal = self.holder == self._identity
+        if self.holder and not is_renewal and self._clock() < self._seen_at + self._duration:
             return False
-        self._keep(await self._write(self._spec(taken=not mine)), asked_at)
+        self._store_written(await self._write(self._spec(taken=not is_renewal)), requested_at)
         return True
 
-    def _may_make(self) -> bool:
-        """Whether nobody else can believe to hold a Lease that is not there."""
-        if self.held or not self._seen:
+    def _may_create(self) -> bool:
+        """Report whether no other replica can still count as holder of a Lease that does not exist."""
+        if self.is_holder or not self._seen:
             return True
-        self._look(GONE)
+        self._observe(DELETED)
         return self._clock() >= self._seen_at + self._duration
 
-    def _look(self, found: Json) -> None:
-        """What counts is that the Lease changed, and when we saw that."""
+    def _observe(self, found: Json) -> None:
+        """Store the Lease, and when a change of it was first observed."""
         if found.get("spec") != self._seen.get("spec"):
             self._seen_at = self._clock()
         self._seen = found
 
-    def _keep(self, written: Json, asked_at: float) -> None:
+    def _store_written(self, written: Json, requested_at: float) -> None:
         self._seen, self._seen_at = written, self._clock()
-        self._renewed_at = asked_at  # the earliest moment from which others may count
+        self._renewed_at = requested_at  # the earliest moment from which other replicas may count
 
     async def _write(self, spec: Json) -> Json:
         guard = {"resourceVersion": self._seen["metadata"]["resourceVersion"]}

@@ -1,7 +1,7 @@
 """
-The one rule for loops that run as long as the process: no exception ends one, and none is swallowed in silence.
+Loops that run as long as the process: no exception ends one, and every exception is logged.
 
-An object, a key or a bug that makes one turn fail is logged and the loop goes on, after a pause that grows to a limit.
+After a failed turn the loop continues, after a pause that grows to a limit.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ LONGEST_PAUSE = limits.LOOP_PAUSE_SECONDS
 """Seconds."""
 
 _MOST_DOUBLINGS = 32
-"""More doublings than any pause needs to reach its limit; a float overflows after some thousand."""
+"""More doublings than any pause needs to reach its limit; a float overflows after about a thousand."""
 
 
 def backoff(failures: int, *, first: float, longest: float) -> float:
@@ -27,7 +27,7 @@ def backoff(failures: int, *, first: float, longest: float) -> float:
 
 
 async def forever(name: str, turn: Callable[[], Awaitable[None]]) -> None:
-    """Await `turn` again and again until cancelled. `name` says in the log which loop it is."""
+    """Await `turn` repeatedly until cancelled. `name` identifies the loop in the log."""
     failures = 0
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Keeps one cache equal to the API server: list, watch, and list again when the watch can go no further."""
+"""A reflector keeps one cache in step with the API server: list, watch, and list again when the watch cannot resume."""
 
 import asyncio
 import random
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from provisioner import limits
-from provisioner.kube.cache import Cache, place_of
+from provisioner.kube.cache import Cache, namespaced_name
 from provisioner.kube.errors import ApiError, Gone
 from provisioner.kube.loops import backoff
 from provisioner.kube.transport import Transport, WatchEvent
@@ -17,19 +17,20 @@ log = structlog.get_logger()
 
 Changed = Callable[[Json], None]
 """
-Told of every object that changed or went, as it was and as it is.
+A callback for the old and the new version of every object that was created, changed or deleted.
 
-As it was, because what it pointed at then (an owner, a volume) may have to be looked at when it no longer does.
+The old version, because an object that it referred to (an owner, a volume) may have to be reconciled when it no longer
+does.
 """
 
 SHORTEST_BACKOFF = 0.2
 LONGEST_BACKOFF = limits.WATCH_PAUSE_SECONDS
 SHORT_LIFE = 5.0
-"""A watch that ended sooner than this, in seconds, counts as a failure."""
+"""A watch that ends sooner than this, in seconds, counts as a failure."""
 
 
 class Reflector:
-    """One kind's list and watch, for ever. `synced` is set once the first list is in."""
+    """The list and watch of one kind. `synced` is set once the first list is in the cache."""
 
     def __init__(self, transport: Transport, kind: Kind, cache: Cache, *, changed: Changed) -> None:
         self._transport = transport
@@ -41,7 +42,7 @@ class Reflector:
         self.synced = asyncio.Event()
 
     async def run(self) -> None:
-        """Until cancelled: no answer of a server ends it."""
+        """Run until cancelled: no response of the server ends it."""
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
@@ -54,9 +55,9 @@ class Reflector:
                 log.info("watch.expired", kind=self._kind.plural)
             except ApiError as error:
                 log.warning("watch.failed", kind=self._kind.plural, status=error.status, error=error.message)
-                if error.status:  # without an answer nothing is known to be wrong with the place we had reached
+                if error.status:  # without a response the resourceVersion is still good
                     self._version = ""
-            except Exception as error:  # no bug and no answer ends the watch of a kind: start again from a list
+            except Exception as error:  # nothing ends the watch of a kind: start again from a list
                 log.exception("watch.failed", kind=self._kind.plural, error=repr(error))
                 self._version = ""
             self._failures = self._failures + 1 if loop.time() - started < SHORT_LIFE else 0
@@ -66,48 +67,48 @@ class Reflector:
 
     async def _list(self) -> None:
         listing = await self._transport.list(self._kind)
-        found = {place: obj for obj in listing.items if (place := self._place(obj))}
-        for place in self._cache.places() - found.keys():
-            if before := self._cache.remove(place):
+        found = {key: obj for obj in listing.items if (key := self._key_of(obj))}
+        for key in self._cache.names() - found.keys():
+            if before := self._cache.remove(key):
                 self._changed(before)
         for obj in found.values():
             before = self._cache.put(obj)
             if before is None or before["metadata"].get("resourceVersion") != obj["metadata"].get("resourceVersion"):
-                self._tell(before, obj)
+                self._notify(before, obj)
         self._version = listing.resource_version
         self.synced.set()
 
-    def _place(self, obj: Json) -> tuple[str, str] | None:
-        """Where it belongs; None for an object that cannot be kept, which shall not keep the others out."""
+    def _key_of(self, obj: Json) -> tuple[str, str] | None:
+        """Return the object's name; None, and a log entry, for an object that has none. The others are cached."""
         try:
-            return place_of(obj)
+            return namespaced_name(obj)
         except (KeyError, TypeError, AttributeError) as error:
             log.warning("object.unreadable", kind=self._kind.plural, error=repr(error))
             return None
 
     async def _watch(self) -> None:
         """
-        Follow the stream to its end.
+        Apply the events of the stream until it ends.
 
-        The place reached is kept with every event: a stream that breaks is taken up there, and not so far back that
-        the cache would show what is over. An event that makes no sense means that something was missed: list again.
+        The resourceVersion is stored with every event, so that a broken stream resumes there and the cache never goes
+        back to an earlier state. An event that cannot be read raises ApiError, after which the kind is listed again.
         """
         async for event in self._transport.watch(self._kind, resource_version=self._version):
             try:
-                self._take(event)
+                self._apply(event)
             except (KeyError, TypeError, AttributeError) as error:
                 raise ApiError(500, "InvalidAnswer", f"a watch event cannot be read: {error!r}") from None
 
-    def _take(self, event: WatchEvent) -> None:
+    def _apply(self, event: WatchEvent) -> None:
         obj = event.object
         version: str = obj["metadata"]["resourceVersion"]
         if event.type == "DELETED":
-            self._tell(self._cache.remove(place_of(obj)), obj)
+            self._notify(self._cache.remove(namespaced_name(obj)), obj)
         elif event.type != "BOOKMARK":
-            self._tell(self._cache.put(obj), obj)
+            self._notify(self._cache.put(obj), obj)
         self._version = version
 
-    def _tell(self, before: Json | None, obj: Json) -> None:
+    def _notify(self, before: Json | None, obj: Json) -> None:
         if before is not None:
             self._changed(before)
         self._changed(obj)

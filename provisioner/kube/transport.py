@@ -1,8 +1,8 @@
 """
-The one seam to an API server: six verbs over raw objects.
+The interface to an API server: six verbs on raw objects.
 
-`KubeTransport` speaks through the `kubernetes` package's HTTP client (its configuration, credentials and TLS) and
-leaves its generated models alone: they drop fields they do not know, and one odd object fails a whole list.
+`KubeTransport` uses the HTTP client of the `kubernetes` package (its configuration, credentials and TLS), but not its
+generated models: they drop unknown fields, and one invalid object fails a whole list.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, new_client_from_config
 
 from provisioner import limits
-from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable, error_of
+from provisioner.kube.errors import ApiError, KubeconfigError, Unavailable, error_of
 from provisioner.model.kinds import Json, Kind
 
 Patch = Json | list[Json]
@@ -30,13 +30,13 @@ PAGE = 500
 CONNECT_SECONDS = 3.0
 REQUEST_SECONDS = 15.0
 SILENCE_SECONDS = 90.0
-"""A watch without even a bookmark for so long is taken for dead; servers send one about every minute."""
+"""A watch without any event for so long counts as broken; servers send a bookmark about every minute."""
 LARGEST_LINE = limits.WATCH_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All objects asked for, and the resourceVersion to watch on from."""
+    """The objects of a list request, and the resourceVersion to watch from."""
 
     items: list[Json]
     resource_version: str
@@ -52,27 +52,31 @@ class WatchEvent:
 
 class Transport(Protocol):
     """
-    What reconcilers may ask of an API server.
+    The requests that reconcilers send to an API server.
 
-    Every method raises ApiError or one of its kinds. An empty namespace means all of them, or a cluster-scoped kind.
+    Every method raises ApiError or a subclass. An empty namespace means all namespaces, or a cluster-scoped kind.
     """
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
-        """One object, live."""
+        """Return one object, read from the server. Raise NotFound."""
 
     async def list(
         self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> Listing:
-        """All objects that the selectors choose, however many pages that takes."""
+        """Return all objects that match the selectors, from all pages."""
 
     def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """Changes after `resource_version`, until the server closes the stream; raises Gone when it is too old."""
+        """Yield changes after `resource_version` until the server closes the stream. Raise Gone when it is too old."""
 
     async def create(self, kind: Kind, obj: Json) -> Json:
-        """Make an object, in the namespace it names."""
+        """Create an object in the namespace of its metadata; return it as created."""
 
     async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
-        """A dict is a merge patch, a list a JSON patch. A resourceVersion in it makes it compare-and-swap."""
+        """
+        Patch an object and return it: a dict is a merge patch, a list a JSON patch.
+
+        A patch with a resourceVersion raises Conflict when the object has another one.
+        """
 
     async def delete(
         self,
@@ -85,15 +89,15 @@ class Transport(Protocol):
         grace_seconds: int | None = None,
         propagation: str = "",
     ) -> None:
-        """Delete an object, if it still has that UID and resourceVersion."""
+        """Delete an object. Raise Conflict when it no longer has that UID and resourceVersion."""
 
 
 USER_AGENT = "mooring/1"
-"""What comes before the slash is who `metadata.managedFields` names."""
+"""The part before the slash is the manager in `metadata.managedFields`."""
 
 
 class KubeTransport:
-    """A Transport over HTTP. Make it inside a running loop, and close it."""
+    """A Transport over HTTP. Create it inside a running event loop, and close it."""
 
     def __init__(self, client: ApiClient) -> None:
         client.user_agent = USER_AGENT
@@ -101,26 +105,26 @@ class KubeTransport:
 
     @classmethod
     async def from_kubeconfig(cls, path: Path) -> "KubeTransport":
-        """As the kubeconfig's current context says; raises BadKubeconfig."""
+        """Connect as the kubeconfig's current context specifies. Raise KubeconfigError."""
         try:
             return cls(await new_client_from_config(config_file=str(path)))
-        except (TypeError, AttributeError, LookupError) as error:  # what the library does with another kind of file
-            raise BadKubeconfig(
-                f"cannot use the kubeconfig {path}: it has not the form of one; name another"
+        except (TypeError, AttributeError, LookupError) as error:  # raised by the library for a file of another form
+            raise KubeconfigError(
+                f"cannot use the kubeconfig {path}: it does not have the form of a kubeconfig; use another file"
             ) from error
         except (ConfigException, OSError, ValueError, yaml.YAMLError) as error:
-            raise BadKubeconfig(f"cannot use the kubeconfig {path}: {error}; name another one, or mend it") from error
+            raise KubeconfigError(f"cannot use the kubeconfig {path}: {error}; correct it, or use another") from error
 
     @classmethod
     async def in_cluster(cls) -> "KubeTransport":
-        """As the pod's ServiceAccount, whose token is read again as kubelet renews it; raises BadKubeconfig."""
+        """Connect as the pod's ServiceAccount; its token is read again as kubelet renews it. Raise KubeconfigError."""
         configuration = Configuration()
         try:
             load_incluster_config(client_configuration=configuration)
-            client = ApiClient(configuration)  # reads the authority's file
+            client = ApiClient(configuration)  # reads the file of the certificate authority
         except (ConfigException, OSError, ValueError) as error:
-            raise BadKubeconfig(
-                f"this is no pod that may speak to a cluster ({error}); outside of one, name a kubeconfig"
+            raise KubeconfigError(
+                f"this process has no credentials of a pod ({error}); outside of a cluster, pass a kubeconfig"
             ) from error
         return cls(client)
 
@@ -138,7 +142,7 @@ class KubeTransport:
         """See Transport."""
         query = {"limit": str(PAGE), "labelSelector": label_selector, "fieldSelector": field_selector}
         items: list[Json] = []
-        # unbounded: all objects of a kind, as the API server has them
+        # unbounded: all objects of a kind in the API server
         while True:
             page = await self._send("GET", kind.path(namespace), query=query)
             identity = {"apiVersion": kind.api_version, "kind": kind.name}
@@ -157,12 +161,12 @@ class KubeTransport:
             "timeoutSeconds": str(random.randint(240, 300)),  # noqa: S311 # spreads reconnects, keeps no secret
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-        answer = await self._open("GET", kind.path(), query=query, timeout=timeout)
+        response = await self._open("GET", kind.path(), query=query, timeout=timeout)
         try:
-            async for line in _lines(answer):
+            async for line in _lines(response):
                 yield _event(line)
         finally:
-            answer.close()
+            response.close()
 
     async def create(self, kind: Kind, obj: Json) -> Json:
         """See Transport."""
@@ -187,9 +191,9 @@ class KubeTransport:
         propagation: str = "",
     ) -> None:
         """See Transport."""
-        wanted = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
         options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if preconditions := {key: value for key, value in wanted.items() if value}:
+        if preconditions := {key: value for key, value in preconditions.items() if value}:
             options["preconditions"] = preconditions
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
@@ -207,15 +211,15 @@ class KubeTransport:
         content_type: str = "application/json",
     ) -> Json:
         timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS, sock_connect=CONNECT_SECONDS)
-        answer = await self._open(method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+        response = await self._open(method, path, query=query, body=body, content_type=content_type, timeout=timeout)
         try:
-            decoded: Json = json.loads(await _whole(answer))
+            decoded: Json = json.loads(await _read_body(response))
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Unavailable(0, "Unavailable", f"{method} {path}: the answer broke off: {error!r}") from None
+            raise Unavailable(0, "Unavailable", f"{method} {path}: the response was cut off: {error!r}") from None
         except ValueError:
-            raise ApiError(answer.status, "InvalidAnswer", f"{method} {path}: the answer is not JSON") from None
+            raise ApiError(response.status, "InvalidAnswer", f"{method} {path}: the response is not JSON") from None
         finally:
-            answer.release()
+            response.release()
         return decoded
 
     async def _open(
@@ -228,8 +232,8 @@ class KubeTransport:
         content_type: str = "application/json",
         timeout: aiohttp.ClientTimeout,
     ) -> aiohttp.ClientResponse:
-        """Send the request with the configured credentials; an answer that is no success becomes an ApiError."""
-        asked = {key: value for key, value in (query or {}).items() if value}
+        """Send the request with the configured credentials. Raise ApiError for a response of 400 and above."""
+        parameters = {key: value for key, value in (query or {}).items() if value}
         try:
             _, url, headers, _, _ = await self._client.param_serialize(
                 method,
@@ -237,47 +241,47 @@ class KubeTransport:
                 header_params={"Accept": "application/json", "Content-Type": content_type},
                 auth_settings=["BearerToken"],
             )
-        except (ConfigException, OSError) as error:  # a token is read again here once it is due
-            raise Unavailable(0, "Unavailable", f"{method} {path}: no credentials now: {error}") from None
-        full = f"{url}?{urlencode(asked)}" if asked else url
+        except (ConfigException, OSError) as error:  # the token is read again here when it is due
+            raise Unavailable(0, "Unavailable", f"{method} {path}: no valid credentials: {error}") from None
+        full = f"{url}?{urlencode(parameters)}" if parameters else url
         try:
             wrapped = await self._client.call_api(method, full, headers, body, _request_timeout=timeout)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Unavailable(0, "Unavailable", f"{method} {path}: no answer: {error!r}") from None
-        answer: aiohttp.ClientResponse = wrapped.response
-        if answer.status < 400:
-            return answer
+            raise Unavailable(0, "Unavailable", f"{method} {path}: no response: {error!r}") from None
+        response: aiohttp.ClientResponse = wrapped.response
+        if response.status < 400:
+            return response
         try:
-            text = (await _whole(answer)).decode(errors="replace")
+            text = (await _read_body(response)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError):
             text = ""
-        raise _refusal(answer.status, text, f"{method} {path}")
+        raise _error_from(response.status, text, f"{method} {path}")
 
 
-async def _whole(answer: aiohttp.ClientResponse) -> bytes:
-    """Read the body of an answer. Raises ApiError for one that is longer than any may be."""
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body of a response. Raise ApiError when it exceeds the limit."""
     content = bytearray()
     # limit: api-answer-bytes
-    async for chunk in answer.content.iter_any():
+    async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > limits.API_ANSWER_BYTES:
-            raise ApiError(answer.status, "InvalidAnswer", f"the answer has over {limits.API_ANSWER_BYTES} bytes")
+            raise ApiError(response.status, "InvalidAnswer", f"the response has over {limits.API_ANSWER_BYTES} bytes")
     return bytes(content)
 
 
-def _refusal(status: int, text: str, request: str) -> ApiError:
-    """Only a body of kind Status is quoted: anything else may hold what nobody should see."""
+def _error_from(status: int, text: str, request: str) -> ApiError:
+    """Return the error for a response. Only a body of kind Status is quoted: any other may contain secrets."""
     try:
         decoded = json.loads(text)
     except ValueError:
         decoded = {}
     if isinstance(decoded, dict) and decoded.get("kind") == "Status":
         return error_of(status, reason=str(decoded.get("reason", "")), message=str(decoded.get("message", "")))
-    return error_of(status, reason="", message=f"{request}: the server answered {status}")
+    return error_of(status, reason="", message=f"{request}: the server responded with {status}")
 
 
 def _event(line: bytes) -> WatchEvent:
-    """One line of a watch; raises what an ERROR says, and ApiError for a line that is no event."""
+    """Decode one line of a watch. Raise the error of an ERROR event, and ApiError for a line that is no event."""
     try:
         event = json.loads(line)
         kind, obj = str(event["type"]), event["object"]
@@ -289,21 +293,21 @@ def _event(line: bytes) -> WatchEvent:
         status = code if isinstance(code, int) else 500
         raise error_of(status, reason=str(obj.get("reason", "")), message=str(obj.get("message", "")))
     if not isinstance(metadata, dict):
-        raise ApiError(500, "InvalidAnswer", "the server sent a watch event about nothing")
+        raise ApiError(500, "InvalidAnswer", "the server sent a watch event without metadata")
     return WatchEvent(kind, obj)
 
 
-async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """The stream cut at newlines, however long a line is; a stream that breaks just ends."""
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of a stream; a stream that breaks ends without an error. Raise ApiError for a line too long."""
     rest = b""
     try:
         # limit: watch-line-bytes
-        async for chunk in answer.content.iter_any():
+        async for chunk in response.content.iter_any():
             *whole, rest = (rest + chunk).split(b"\n")
             for line in whole:
                 if line.strip():
                     yield line
             if len(rest) > LARGEST_LINE:
-                raise ApiError(500, "InvalidAnswer", "a watch event is larger than any object may be")
+                raise ApiError(500, "InvalidAnswer", "a watch event is larger than the limit")
     except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError):
         return

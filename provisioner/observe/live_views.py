@@ -11,7 +11,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
-from provisioner.kube.cache import Caches, Place, place_of
+from provisioner.kube.cache import Caches, NamespacedName, namespaced_name
 from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, Json, Kind, Object
@@ -30,21 +30,21 @@ class LiveViews(Generic[View]):
     def __init__(self, read: Callable[[Object], View]) -> None:
         self._read = read
         self._objects: dict[str, dict[str, Json]] = {}
-        self._views: dict[Place, View | None] = {}
+        self._views: dict[NamespacedName, View | None] = {}
 
     def put(self, obj: Json) -> None:
-        """Add or update an object; its view is built when it is needed."""
-        namespace, name = key = place_of(obj)
-        self._views.pop(key, None)
+        """Take in an object that is new, or changed; it is read when it is asked for."""
+        namespace, name = place = namespaced_name(obj)
+        self._views.pop(place, None)
         self._objects.setdefault(namespace, {})[name] = obj
 
-    def remove(self, key: Place) -> None:
-        """Remove a deleted object."""
-        namespace, name = key
-        self._views.pop(key, None)
-        objects = self._objects.get(namespace, {})
-        objects.pop(name, None)
-        if not objects:
+    def remove(self, place: NamespacedName) -> None:
+        """Forget an object that is gone."""
+        namespace, name = place
+        self._views.pop(place, None)
+        there = self._objects.get(namespace, {})
+        there.pop(name, None)
+        if not there:
             self._objects.pop(namespace, None)
 
     def get(self, name: str, namespace: str = "") -> View | None:

@@ -3,7 +3,7 @@
 import structlog
 
 from provisioner.binding.matching.index import Index
-from provisioner.kube.cache import Caches, Place, place_of
+from provisioner.kube.cache import Caches, NamespacedName, namespaced_name
 from provisioner.model.errors import InvalidObject
 from provisioner.model.kinds import VOLUME, Json
 from provisioner.model.volume import Volume
@@ -27,9 +27,9 @@ class VolumeIndex:
         try:
             self.index.put(Volume.of(obj))
         except InvalidObject as error:
-            self.index.drop(place_of(obj)[1])
-            log.warning("object.unreadable", error=str(error))
+            self.index.drop(namespaced_name(obj)[1])
+            log.warning("object.unreadable", problem=str(error))
 
-    def remove(self, key: Place) -> None:
-        """Remove a deleted volume."""
-        self.index.drop(key[1])
+    def remove(self, place: NamespacedName) -> None:
+        """It is gone."""
+        self.index.drop(place[1])

@@ -88,10 +88,10 @@ class Growing(RuleBasedStateMachine):
         self.controller = Expand(api, api.caches, api.recorder, drivers=self.driver)
         self.node = NodeExpander(api, api.caches, api.recorder, calls=self.driver)
 
-    @initialize(node_too=st.booleans(), gib=st.integers(2, 12))
-    def begin(self, node_too: bool, gib: int) -> None:
+    @initialize(node_expansion_required=st.booleans(), gib=st.integers(2, 12))
+    def begin(self, node_expansion_required: bool, gib: int) -> None:
         """Whether the filesystem has to follow depends on the volume; the first wish is there."""
-        self.driver.node_too = node_too
+        self.driver.node_expansion_required = node_expansion_required
         self.ask(gib)
 
     @rule(gib=st.integers(1, 12))
@@ -162,7 +162,7 @@ class Growing(RuleBasedStateMachine):
     @invariant()
     def a_claim_has_no_more_than_its_filesystem(self) -> None:
         """Where the filesystem has to follow."""
-        if self.driver.node_too:
+        if self.driver.node_expansion_required:
             assert self._capacity(self.api.all(CLAIM)[0]).ceil_bytes <= self.driver.filesystem
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing, capability
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeNotFoundError, capability
 from provisioner.embedded.kubelet import pod_status
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
@@ -314,7 +314,7 @@ async def _unless_unknown(undoing: Coroutine[Any, Any, None], path: Path) -> Non
     """Ignore NOT_FOUND for a volume that the driver does not have, as long as nothing is mounted at the path."""
     try:
         await undoing
-    except VolumeMissing:
+    except VolumeNotFoundError:
         if str(path) in _mount_points():
             raise
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
-from provisioner.cluster.authority import Authority, ClientCertificate, make_authority, sign_client
+from provisioner.cluster.authority import Authority, ClientCertificate, create_authority, sign_client
 
 NOW = dt.datetime.now(dt.UTC)
 SECONDS = 20.0
@@ -58,8 +58,8 @@ def with_role(authority: Authority, *uris: str) -> KeyPair:
 
 
 def authority() -> Authority:
-    """A new certificate authority."""
-    return make_authority(NOW)
+    """A new one."""
+    return create_authority(NOW)
 
 
 def free_port() -> int:

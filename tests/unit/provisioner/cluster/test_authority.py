@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.cluster import authority
-from provisioner.cluster.authority import Authority, bundle, kept_up, make_authority, read, sign_client, signer, write
+from provisioner.cluster.authority import Authority, bundle, renewed, create_authority, read, sign_client, signer, write
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)
@@ -26,7 +26,7 @@ def _signed_by(certificate: x509.Certificate, one: Authority) -> bool:
 
 def test_a_client_certificate_names_its_role_and_nothing_more() -> None:
     """The URI is what drivers look for; it may not sign others, nor serve."""
-    one = make_authority(START)
+    one = create_authority(START)
     certificate = x509.load_pem_x509_certificate(sign_client(one, START).chain)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert ["mooring:controller"] == names.get_values_for_type(x509.UniformResourceIdentifier)
@@ -38,7 +38,7 @@ def test_a_client_certificate_names_its_role_and_nothing_more() -> None:
 
 def test_what_was_written_is_read() -> None:
     """Certificates and keys keep together."""
-    both = [make_authority(START), make_authority(START + DAY)]
+    both = [create_authority(START), create_authority(START + DAY)]
     found = read(write(both))
     assert [each.certificate for each in both] == [each.certificate for each in found]
     assert all(each.key.public_key() == each.certificate.public_key() for each in found)
@@ -46,7 +46,7 @@ def test_what_was_written_is_read() -> None:
 
 def test_keys_that_do_not_belong_together_are_refused() -> None:
     """A Secret that somebody edited is no authority."""
-    one, other = make_authority(START), make_authority(START)
+    one, other = create_authority(START), create_authority(START)
     with pytest.raises(ValueError, match="does not belong"):
         read(write([Authority(one.certificate, other.key)]))
     with pytest.raises(ValueError, match=r"."):
@@ -57,22 +57,22 @@ def test_keys_that_do_not_belong_together_are_refused() -> None:
 def test_a_driver_that_reads_the_news_late_never_refuses(days: list[int]) -> None:
     """Whatever signs was in the bundle for as long as the news takes to spread, if anything was at all."""
     now = START
-    authorities = kept_up([], now)
+    authorities = renewed([], now)
     for step in days:
         synced = bundle(authorities)
         now += dt.timedelta(days=step)
-        authorities = kept_up(authorities, now)
+        authorities = renewed(authorities, now)
         by = signer(authorities, now)
-        assert by.until > now
+        assert by.expires > now
         trusted = x509.load_pem_x509_certificates(synced.encode())
         if any(each.not_valid_after_utc > now for each in trusted):
             assert by.certificate in trusted
-        assert authorities[-1].until - now >= authority.RENEW_BEFORE
+        assert authorities[-1].expires - now >= authority.RENEW_BEFORE
 
 
 def test_a_certificate_ends_before_its_authority() -> None:
     """However close to the end it is signed."""
-    one = make_authority(START)
-    late = sign_client(one, one.until - dt.timedelta(hours=1))
-    assert x509.load_pem_x509_certificate(late.chain).not_valid_after_utc <= one.until
+    one = create_authority(START)
+    late = sign_client(one, one.expires - dt.timedelta(hours=1))
+    assert x509.load_pem_x509_certificate(late.chain).not_valid_after_utc <= one.expires
     assert isinstance(one.key, ec.EllipticCurvePrivateKey)

@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from provisioner.cluster.authority import make_authority
-from provisioner.cluster.key_pins import KeyChanged, Pins
+from provisioner.cluster.authority import create_authority
+from provisioner.cluster.key_pins import KeyChangedError, Pins
 from provisioner.cluster.trust import NAME, SECRET_KEY, Trust
 from provisioner.kube.errors import Conflict
 from provisioner.model.kinds import CONFIG_MAP, SECRET, Json, Kind
@@ -103,7 +103,7 @@ class _BusyApi(FakeApi):
 
 def _certificate() -> bytes:
     """Any certificate will do: only its key is looked at."""
-    return make_authority(NOW).certificate.public_bytes(Encoding.DER)
+    return create_authority(NOW).certificate.public_bytes(Encoding.DER)
 
 
 async def test_a_key_is_pinned_on_first_contact_and_then_the_only_one() -> None:
@@ -114,7 +114,7 @@ async def test_a_key_is_pinned_on_first_contact_and_then_the_only_one() -> None:
     await pins.check("a", first)
     await pins.check("b", other)
     await pins.check("a", first)
-    with pytest.raises(KeyChanged, match=r"kubectl -n m patch configmap mooring-driver-keys .*/data/a"):
+    with pytest.raises(KeyChangedError, match=r"kubectl -n m patch configmap mooring-driver-keys .*/data/a"):
         await pins.check("a", other)
     await api.patch(CONFIG_MAP, "mooring-driver-keys", [{"op": "remove", "path": "/data/a"}], namespace="m")
     await pins.check("a", other)

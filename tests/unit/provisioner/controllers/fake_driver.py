@@ -6,7 +6,7 @@ from collections.abc import Container, Mapping, Sequence
 import grpc
 
 from csi.v1 import csi_pb2, inventory_pb2
-from provisioner.drivers.client import Created, Expanded, FormerVolume, RpcError, VolumeMissing
+from provisioner.drivers.client import Created, Expanded, FormerVolumeError, RpcError, VolumeNotFoundError
 from provisioner.model.names import RELEASED
 from tests.unit.provisioner.controllers.objects import POOL
 
@@ -28,7 +28,7 @@ class FakeDriver:
         self.live: dict[str, inventory_pb2.Manifest] = {}
         self.trash: dict[str, inventory_pb2.Manifest] = {}
         self.error: RpcError | None = None
-        self.node_too = False
+        self.node_expansion_required = False
         self.mutable: dict[str, dict[str, str]] = {}
         self.candidates: Container[str] | None = None
         self.idle = asyncio.Event()
@@ -62,8 +62,8 @@ class FakeDriver:
             owner = {key: labels[key] for key in OWNER}
             for each in await self.list_manifests(owner):
                 if each.csi_name != name and RELEASED not in each.holder.labels:
-                    raise FormerVolume(each.volume_id, in_trash=False)
-        self.creating.add(name)
+                    raise FormerVolumeError(each.volume_id, in_trash=False)
+        self.making.add(name)
         await self.idle.wait()
         handle = f"{self.pool}.{name}"
         self.mutable.setdefault(handle, dict(mutable_parameters))
@@ -87,11 +87,11 @@ class FakeDriver:
         if self.error:
             error, self.error = self.error, None
             raise error
-        if handle not in self.live:
-            raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        manifest = self.live[handle]
+        if handle not in self.living:
+            raise VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
+        manifest = self.living[handle]
         manifest.capacity_bytes = max(manifest.capacity_bytes, required_bytes)
-        return Expanded(manifest.capacity_bytes, node_too=self.node_too)
+        return Expanded(manifest.capacity_bytes, node_expansion_required=self.node_expansion_required)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
         """See DriverClient."""
@@ -143,9 +143,9 @@ class FakeDriver:
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         """See DriverClient."""
-        if handle not in self.live:
-            raise VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        self._record_owner(handle, labels)
+        if handle not in self.living:
+            raise VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
+        self._hold(handle, labels)
 
     async def undelete(self, handle: str) -> inventory_pb2.Manifest:
         """See DriverClient."""

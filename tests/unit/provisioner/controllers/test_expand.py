@@ -20,10 +20,10 @@ GIB = 1 << 30
 BEFORE = "volume.alpha.kubernetes.io/pre-resize-capacity"
 
 
-def _driver(*, node_too: bool = False) -> FakeDriver:
+def _driver(*, node_expansion_required: bool = False) -> FakeDriver:
     driver = FakeDriver()
-    driver.live[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
-    driver.node_too = node_too
+    driver.living[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
+    driver.node_expansion_required = node_expansion_required
     return driver
 
 
@@ -72,9 +72,9 @@ async def test_a_volume_without_a_node_expand_is_finished_at_once() -> None:
     assert ["Resizing", "VolumeResizeSuccessful"] == [reason for _, reason, _ in api.events]
 
 
-async def test_a_filesystem_is_expanded_by_the_node() -> None:
-    """The claim keeps its capacity until then, which is in an annotation of the volume for a later claim."""
-    api, driver = _api(), _driver(node_too=True)
+async def test_a_filesystem_that_has_to_follow_is_left_to_the_node() -> None:
+    """The claim keeps its capacity until then, and the volume remembers it for whoever is bound to it meanwhile."""
+    api, driver = _api(), _driver(node_expansion_required=True)
     controller = _expand(api, driver)
     for _ in range(2):
         assert Done() == await controller.reconcile(KEY)
@@ -86,9 +86,9 @@ async def test_a_filesystem_is_expanded_by_the_node() -> None:
     assert 3 == len(api.writes)
 
 
-async def test_the_annotation_of_the_former_size_is_removed_after_the_node_expand() -> None:
-    """Otherwise a later claim would report less than the volume has."""
-    api, driver = _api(), _driver(node_too=True)
+async def test_the_note_of_the_former_size_goes_when_the_node_is_done() -> None:
+    """Else a later claim would be told that the volume has less than it has."""
+    api, driver = _api(), _driver(node_expansion_required=True)
     controller = _expand(api, driver)
     await controller.reconcile(KEY)
     done = api.all(CLAIM)[0]
@@ -167,7 +167,7 @@ async def test_after_the_refusal_of_a_node_the_controller_starts_again(monkeypat
         "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"},
         "allocatedResources": {"storage": "2Gi"},
     }
-    api, driver = _api(**state), _driver(node_too=True)
+    api, driver = _api(**state), _driver(node_expansion_required=True)
     assert Done() == await _expand(api, driver).reconcile(KEY)
     assert {"storage": "NodeResizePending"} == _status(api)["allocatedResourceStatuses"]
     monkeypatch.setattr(backoff, "LAST_SECONDS", 60.0)

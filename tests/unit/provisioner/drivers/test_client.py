@@ -16,7 +16,7 @@ from provisioner.drivers.client import (
     Expanded,
     RpcError,
     State,
-    VolumeMissing,
+    VolumeNotFoundError,
     capability,
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
@@ -164,7 +164,7 @@ async def test_codes_mean_what_external_provisioner_takes_them_for(
 async def test_a_missing_volume_has_its_own_kind(driver: _Driver, client: DriverClient) -> None:
     """NOT_FOUND can be told from other refusals by its type."""
     driver.controller.code = grpc.StatusCode.NOT_FOUND
-    with pytest.raises(VolumeMissing, match=r"^no p\.x$"):
+    with pytest.raises(VolumeNotFoundError, match=r"^no p\.x$"):
         await client.delete_volume("p.x")
 
 
@@ -191,7 +191,7 @@ async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client:
 
 async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, client: DriverClient) -> None:
     """Size and capability for growing, the mutable parameters for the rest; a driver that says no size means the asked."""
-    assert Expanded(8192, node_too=True) == await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+    assert Expanded(8192, node_expansion_required=True) == await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
     await client.modify_volume("p.v", {"trashRetention": "2h"})
     grown, modified = driver.controller.changes
     assert (8192, MOUNT) == (grown.capacity_range.required_bytes, grown.volume_capability)

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, FormerVolume, RpcError, capability
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, FormerVolumeError, RpcError, capability
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
 
@@ -173,7 +173,7 @@ async def test_a_claim_with_a_former_volume_gets_no_empty_one(in_trash: bool) ->
     """I2: the last fence; nothing is made, whoever asks, and wherever the former volume is."""
     a, b = _Driver("p1"), _Driver("p2")
     (a.trash if in_trash else a.manifests).append(_manifest("p1"))
-    with pytest.raises(FormerVolume) as refused:
+    with pytest.raises(FormerVolumeError) as refused:
         await _create(_registry(a=a, b=b), "b")
     assert (grpc.StatusCode.FAILED_PRECONDITION, "p1.pvc-c1") == (refused.value.code, refused.value.handle)
     assert [] == a.made + b.made
@@ -186,10 +186,10 @@ async def test_an_absent_driver_is_remembered() -> None:
     registry = _registry(a=a, b=b)
     await registry.refresh()
     a.away = True
-    with pytest.raises(FormerVolume):
+    with pytest.raises(FormerVolumeError):
         await _create(registry, "b")
     registry.leave("a")
-    with pytest.raises(FormerVolume):
+    with pytest.raises(FormerVolumeError):
         await _create(registry, "b")
     registry.forget("a")
     assert "p2.pvc-c2" == await _create(registry, "b")
@@ -203,7 +203,7 @@ async def test_what_a_node_that_is_gone_said_counts_no_longer() -> None:
     registry = DriverRegistry({"a": cast(DriverClient, a), "b": cast(DriverClient, b)}, gone=gone.__contains__)
     await registry.refresh()
     a.away = True
-    with pytest.raises(FormerVolume):
+    with pytest.raises(FormerVolumeError):
         await _create(registry, "b")
     gone.add("a")
     assert "p2.pvc-c2" == await _create(registry, "b")
@@ -288,7 +288,7 @@ async def test_what_half_a_driver_told_counts() -> None:
     registry = _registry(a=a, b=b)
     await registry.list_manifests()
     a.away = True
-    with pytest.raises(FormerVolume):
+    with pytest.raises(FormerVolumeError):
         await _create(registry, "b")
 
 

@@ -7,10 +7,10 @@ import pytest
 from provisioner import logs
 from provisioner.embedded import up
 from provisioner.embedded.settings import BadEnvironment, UpSettings
-from provisioner.kube.errors import BadKubeconfig
+from provisioner.kube.errors import KubeconfigError
 
 
-@pytest.mark.parametrize("error", [BadEnvironment("port 1 is taken"), BadKubeconfig("cannot use the kubeconfig /k")])
+@pytest.mark.parametrize("error", [BadEnvironment("port 1 is taken"), KubeconfigError("cannot use the kubeconfig /k")])
 def test_what_the_machine_lacks_is_one_sentence_and_exit_code_78(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from asyncio import to_thread
 import pytest
 from aiohttp import web
 
-from provisioner.kube.health import CannotListen, serving
+from provisioner.kube.health import ListenError, serving
 
 
 def _get(port: int, path: str) -> tuple[int, str]:
@@ -33,14 +33,14 @@ async def test_a_page_says_ok_or_what_is_wrong() -> None:
 async def test_an_address_in_use_is_told() -> None:
     """In one sentence."""
     async with serving("127.0.0.1", 0, healthy=str, ready=str) as port:
-        with pytest.raises(CannotListen, match=f"cannot listen on 127.0.0.1:{port}"):
+        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with serving("127.0.0.1", port, healthy=str, ready=str):
                 pass
 
 
 async def test_an_address_of_another_machine_is_told() -> None:
     """With the way out."""
-    with pytest.raises(CannotListen, match=r"^cannot listen on 192\.0\.2\.1:0: .+; choose another address$"):
+    with pytest.raises(ListenError, match=r"^cannot listen on 192\.0\.2\.1:0: .+; choose another address$"):
         async with serving("192.0.2.1", 0, healthy=str, ready=str):
             pass
 
@@ -53,6 +53,6 @@ async def test_an_error_without_a_system_error_is_told(monkeypatch: pytest.Monke
         raise OSError("could not bind on any address out of []")
 
     monkeypatch.setattr(web.TCPSite, "start", refuse)
-    with pytest.raises(CannotListen, match="could not bind on any address"):
+    with pytest.raises(ListenError, match="could not bind on any address"):
         async with serving("127.0.0.1", 0, healthy=str, ready=str):
             pass

@@ -12,7 +12,7 @@ from kubernetes.aio.config import incluster_config
 
 from provisioner.embedded.credentials import ensure
 from provisioner.embedded.settings import StatePaths
-from provisioner.kube.errors import BadKubeconfig, Unavailable
+from provisioner.kube.errors import KubeconfigError, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import VOLUME
 
@@ -107,7 +107,7 @@ async def test_outside_of_a_cluster_that_is_said(pod: Pod, monkeypatch: pytest.M
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
     if missing != "token":
         pod.token.write_text("one", encoding="ascii")
-    with pytest.raises(BadKubeconfig, match=r"^this is no pod .*; outside of one, name a kubeconfig$"):
+    with pytest.raises(KubeconfigError, match=r"^this is no pod .*; outside of one, name a kubeconfig$"):
         await KubeTransport.in_cluster()
 
 
@@ -115,5 +115,5 @@ async def test_an_authority_that_is_none_is_said(pod: Pod) -> None:
     """The file is there, and holds no certificate."""
     pod.token.write_text("one", encoding="ascii")
     pod.authority.write_text("no certificate", encoding="ascii")
-    with pytest.raises(BadKubeconfig, match=r"^this is no pod "):
+    with pytest.raises(KubeconfigError, match=r"^this is no pod "):
         await KubeTransport.in_cluster()

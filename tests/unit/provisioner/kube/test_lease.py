@@ -45,7 +45,7 @@ async def _tried(lease: Lease) -> bool:
     """One try, without the sleep after it."""
     try:
         async with asyncio.timeout(0.02):
-            await lease.acquired()
+            await lease.acquire()
     except TimeoutError:
         return False
     return True
@@ -84,7 +84,7 @@ async def test_a_released_lease_is_taken_at_once() -> None:
     assert await _tried(a)
     assert not await _tried(b)
     await a.release()
-    assert not a.held
+    assert not a.is_holder
     assert await _tried(b)
     await a.release()
     assert "b" == _spec(api)["holderIdentity"]
@@ -98,7 +98,7 @@ async def test_a_leader_notices_that_another_took_over() -> None:
     taken = api.all(LEASE, "m")[0]
     taken["spec"]["holderIdentity"] = "b"
     api.put(LEASE, taken)
-    assert "b has taken the Lease m/mooring" == await a.lost()
+    assert "b has taken the Lease m/mooring" == await a.renew_until_lost()
 
 
 async def test_a_leader_without_an_api_server_gives_up_in_time() -> None:
@@ -106,14 +106,14 @@ async def test_a_leader_without_an_api_server_gives_up_in_time() -> None:
     api, clock = _Api(), _Clock()
     a = _lease(api, "a", clock, retry_seconds=0.01)
     assert await _tried(a)
-    losing = asyncio.create_task(a.lost())
+    losing = asyncio.create_task(a.renew_until_lost())
     api.away = True
     clock.now += 9.9
     await asyncio.sleep(0.05)
     assert not losing.done()
     clock.now += 0.2
     assert "could not be renewed for 10 s" in await losing
-    assert not a.held
+    assert not a.is_holder
 
 
 async def test_a_process_that_was_suspended_believes_nothing() -> None:
@@ -122,8 +122,8 @@ async def test_a_process_that_was_suspended_believes_nothing() -> None:
     a = _lease(api, "a", clock, retry_seconds=0.01)
     assert await _tried(a)
     clock.now += 60
-    assert not a.held
-    assert "could not be renewed" in await a.lost()
+    assert not a.is_holder
+    assert "could not be renewed" in await a.renew_until_lost()
 
 
 async def test_a_deleted_lease_is_made_again() -> None:
@@ -132,7 +132,7 @@ async def test_a_deleted_lease_is_made_again() -> None:
     a = _lease(api, "a", clock, retry_seconds=0.01)
     assert await _tried(a)
     await api.delete(LEASE, "mooring", namespace="m")
-    losing = asyncio.create_task(a.lost())
+    losing = asyncio.create_task(a.renew_until_lost())
     await asyncio.sleep(0.1)
     losing.cancel()
     assert "a" == _spec(api)["holderIdentity"]
@@ -162,9 +162,9 @@ def test_two_never_hold_it_at_once(steps: list[tuple[str, str, float]]) -> None:
             if deed == "release":
                 await leases[name].release()
             else:
-                await leases[name]._try()
-            assert sum(each.held for each in leases.values()) <= 1
+                await leases[name]._try_to_acquire()
+            assert sum(each.is_holder for each in leases.values()) <= 1
             clock.now += pause
-            assert sum(each.held for each in leases.values()) <= 1
+            assert sum(each.is_holder for each in leases.values()) <= 1
 
     asyncio.run(story())

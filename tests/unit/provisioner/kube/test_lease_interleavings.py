@@ -76,7 +76,7 @@ async def test_an_answer_that_comes_too_late_makes_no_leader() -> None:
     line = _Line(FakeApi())
     line.open = False
     lease = _lease(line, "a", clock, retry_seconds=0.01)
-    acquiring = asyncio.create_task(lease.acquired())
+    acquiring = asyncio.create_task(lease.acquire())
     for _ in range(3):  # the question, its answer, the creation: only the answer to that is still out
         await _settled()
         line.gate.set()
@@ -85,11 +85,11 @@ async def test_an_answer_that_comes_too_late_makes_no_leader() -> None:
     line.gate.set()
     await _settled()
     assert not acquiring.done()
-    assert not lease.held
+    assert not lease.is_holder
     line.open = True
     line.gate.set()
     await acquiring
-    assert lease.held
+    assert lease.is_holder
 
 
 async def test_who_lets_go_holds_nothing_while_the_answer_is_out() -> None:
@@ -97,15 +97,15 @@ async def test_who_lets_go_holds_nothing_while_the_answer_is_out() -> None:
     api, clock = FakeApi(), _Clock()
     line = _Line(api)
     a, b = _lease(line, "a", clock), _lease(api, "b", clock)
-    assert await a._try()
+    assert await a._try_to_acquire()
     line.open = False
     releasing = asyncio.create_task(a.release())
     for _ in range(3):
         await _settled()
         line.gate.set()
     await _settled()
-    assert await b._try()
-    assert (False, True) == (a.held, b.held)
+    assert await b._try_to_acquire()
+    assert (False, True) == (a.is_holder, b.is_holder)
     line.open = True
     line.gate.set()
     await releasing
@@ -116,9 +116,9 @@ async def test_a_renewal_cut_short_does_not_keep_others_waiting() -> None:
     api, clock = FakeApi(), _Clock()
     line = _Line(api)
     a, b = _lease(line, "a", clock), _lease(api, "b", clock)
-    assert await a._try()
+    assert await a._try_to_acquire()
     line.open = False
-    renewing = asyncio.create_task(a._try())
+    renewing = asyncio.create_task(a._try_to_acquire())
     for _ in range(3):
         await _settled()
         line.gate.set()
@@ -127,7 +127,7 @@ async def test_a_renewal_cut_short_does_not_keep_others_waiting() -> None:
     await asyncio.wait([renewing])
     line.open = True
     await a.release()
-    assert await b._try()
+    assert await b._try_to_acquire()
     assert "b" == b.holder
 
 
@@ -135,19 +135,19 @@ async def test_a_deleted_lease_is_left_to_its_holder() -> None:
     """Others wait as for a holder that ended: it may not have noticed yet."""
     api, clock = FakeApi(), _Clock()
     a, b = _lease(api, "a", clock), _lease(api, "b", clock)
-    assert await a._try()
-    assert not await b._try()
+    assert await a._try_to_acquire()
+    assert not await b._try_to_acquire()
     clock.now += 14
-    assert await a._try()
+    assert await a._try_to_acquire()
     await api.delete(LEASE, "mooring", namespace="m")
     clock.now += 2
-    assert not await b._try()
-    assert a.held
+    assert not await b._try_to_acquire()
+    assert a.is_holder
     clock.now += 14.9
-    assert not await b._try()
+    assert not await b._try_to_acquire()
     clock.now += 0.2
-    assert await b._try()
-    assert not a.held
+    assert await b._try_to_acquire()
+    assert not a.is_holder
 
 
 STEPS = st.lists(
@@ -171,7 +171,7 @@ def test_two_never_hold_it_whatever_is_on_its_way(steps: list[tuple[str, str, fl
         leases = {name: _lease(lines[name], name, clock) for name in "abc"}
         tasks: dict[str, asyncio.Task[Any]] = {}
         for name in "abc":
-            await leases[name]._try()
+            await leases[name]._try_to_acquire()
             lines[name].open = False
         deleted = False
         for name, deed, pause in steps:
@@ -183,13 +183,13 @@ def test_two_never_hold_it_whatever_is_on_its_way(steps: list[tuple[str, str, fl
             elif deed == "release" and idle:
                 tasks[name] = asyncio.create_task(leases[name].release())
             elif deed in {"try", "finish"} and idle:
-                tasks[name] = asyncio.create_task(leases[name]._try())
+                tasks[name] = asyncio.create_task(leases[name]._try_to_acquire())
             elif deed in {"pass", "finish"}:
                 lines[name].gate.set()
             await _settled()
-            assert sum(each.held for each in leases.values()) <= 1
+            assert sum(each.is_holder for each in leases.values()) <= 1
             clock.now += pause
-            assert sum(each.held for each in leases.values()) <= 1
+            assert sum(each.is_holder for each in leases.values()) <= 1
         for task in tasks.values():
             task.cancel()
         if tasks:
@@ -208,18 +208,18 @@ async def test_the_embedded_server_keeps_two_apart(tmp_path: Path) -> None:
             try:
                 await transport.create(NAMESPACE, {"metadata": {"name": "m"}})
                 a, b = _lease(transport, "a", clock), _lease(transport, "b", clock)
-                assert sorted(await asyncio.gather(a._try(), b._try())) == [False, True]
-                leader, other = (a, b) if a.held else (b, a)
-                assert not await other._try()
-                assert await leader._try()
+                assert sorted(await asyncio.gather(a._try_to_acquire(), b._try_to_acquire())) == [False, True]
+                leader, other = (a, b) if a.is_holder else (b, a)
+                assert not await other._try_to_acquire()
+                assert await leader._try_to_acquire()
                 clock.now += 16
-                assert not await other._try()  # it saw the renewal only now
+                assert not await other._try_to_acquire()  # it saw the renewal only now
                 clock.now += 16
-                assert await other._try()
-                assert (False, True) == (leader.held, other.held)
-                assert not await leader._try()
+                assert await other._try_to_acquire()
+                assert (False, True) == (leader.is_holder, other.is_holder)
+                assert not await leader._try_to_acquire()
                 await other.release()
-                assert await leader._try()
+                assert await leader._try_to_acquire()
                 spec = (await transport.get(LEASE, "mooring", "m"))["spec"]
                 assert (leader.holder, 2) == (spec["holderIdentity"], spec["leaseTransitions"])
             finally:

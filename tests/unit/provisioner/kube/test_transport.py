@@ -9,7 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from provisioner.kube.errors import ApiError, BadKubeconfig, Forbidden, Gone, Unavailable
+from provisioner.kube.errors import ApiError, KubeconfigError, Forbidden, Gone, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 
@@ -231,5 +231,5 @@ async def test_a_kubeconfig_that_cannot_be_used_is_named(tmp_path: Path, content
     if content is not None:
         path.write_text(content, encoding="utf-8")
 
-    with pytest.raises(BadKubeconfig, match=f"cannot use the kubeconfig {path}: "):
+    with pytest.raises(KubeconfigError, match=f"cannot use the kubeconfig {path}: "):
         await KubeTransport.from_kubeconfig(path)

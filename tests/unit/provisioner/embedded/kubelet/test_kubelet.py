@@ -6,7 +6,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeMissing
+from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeNotFoundError
 from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.kubelet import Kubelet
 from provisioner.embedded.settings import StatePaths, prepare
@@ -149,7 +149,7 @@ async def test_a_volume_that_the_driver_forgot_keeps_no_pod(paths: StatePaths) -
     agent = _agent(api, calls, paths)
     await agent.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
-    calls.error = VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message="unknown")
+    calls.error = VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message="unknown")
     await agent.reconcile(KEY)
     assert not api.all(POD)
 
