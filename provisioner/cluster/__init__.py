@@ -1,1 +1,1 @@
-"""The controller of a real cluster: elected by a Lease, it reaches the drivers over mutual TLS."""
+"""The controller of a Kubernetes cluster: elected by a Lease, it connects to the drivers over mutual TLS."""

@@ -1,8 +1,8 @@
 """
-The controller's own authority, which every driver trusts, and the short-lived certificate that it signs for itself.
+The controller's certificate authority, which every driver trusts, and the short-lived client certificate it signs.
 
-An authority that comes to its end is joined by the next one: the drivers are told of both, and only once they must have
-heard of the new one does it sign. So nothing is ever refused because somebody has not read the news yet.
+Before an authority expires, the next one is added to the bundle that drivers trust. It signs only once every driver has
+the new bundle, so that a rotation never rejects a connection.
 """
 
 import datetime as dt
@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 ROLE = "mooring:controller"
-"""The URI in the controller's certificate by which drivers know it."""
+"""The URI in the controller's certificate by which drivers recognize it."""
 
 LIFETIME = dt.timedelta(days=365)
 RENEW_BEFORE = dt.timedelta(days=90)
 CERTIFICATE_LIFETIME = dt.timedelta(hours=24)
 CLOCK_SKEW = dt.timedelta(minutes=10)
-"""By how much a node's clock may be behind."""
+"""How much a node's clock may be behind."""
 DISTRIBUTION = dt.timedelta(minutes=15)
-"""After so long every driver has the new authority: kubelet brings a changed ConfigMap to its pods within minutes."""
+"""After so long every driver has the new authority: kubelet updates a mounted ConfigMap within minutes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,18 @@ class Authority:
 
     @property
     def created(self) -> dt.datetime:
-        """When it was made."""
+        """When the authority was created."""
         return self.certificate.not_valid_before_utc + CLOCK_SKEW
 
     @property
     def expires(self) -> dt.datetime:
-        """When it ends."""
+        """When the certificate of the authority expires."""
         return self.certificate.not_valid_after_utc
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """What the controller shows to drivers, as PEM; from `renew_at` on it should be signed anew."""
+    """The certificate that the controller presents to drivers, and its key, as PEM; to be renewed at `renew_at`."""
 
     chain: bytes
     key: bytes
@@ -54,7 +54,7 @@ class ClientCertificate:
 
 
 def create_authority(now: dt.datetime) -> Authority:
-    """A new one."""
+    """Return a new authority, valid from `now`."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mooring controller authority")])
     certificate = (
@@ -74,7 +74,7 @@ def create_authority(now: dt.datetime) -> Authority:
 
 
 def sign_client(authority: Authority, now: dt.datetime) -> ClientCertificate:
-    """A certificate for the controller, and a key that nobody else ever sees."""
+    """Return a certificate for the controller, signed by the authority, and its new key."""
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = (
         x509.CertificateBuilder()
@@ -99,7 +99,7 @@ def sign_client(authority: Authority, now: dt.datetime) -> ClientCertificate:
 
 
 def renewed(authorities: Sequence[Authority], now: dt.datetime) -> list[Authority]:
-    """Without those that ended; with a new one when the newest is close to its end, or none is left."""
+    """Return the authorities without expired ones, and with a new one when the newest expires soon or none is left."""
     valid = sorted((each for each in authorities if each.expires > now), key=lambda each: each.expires)
     if not valid or valid[-1].expires - now < RENEW_BEFORE:
         valid.append(create_authority(now))
@@ -107,25 +107,29 @@ def renewed(authorities: Sequence[Authority], now: dt.datetime) -> list[Authorit
 
 
 def signer(authorities: Sequence[Authority], now: dt.datetime) -> Authority:
-    """The newest that every driver has heard of; the oldest when that is true of none."""
+    """Return the authority to sign with: the newest that every driver has, or else the oldest."""
     distributed = [each for each in authorities if each.created + DISTRIBUTION <= now]
-    return max(distributed, key=lambda each: each.expires) if distributed else min(authorities, key=lambda each: each.expires)
+    return (
+        max(distributed, key=lambda each: each.expires)
+        if distributed
+        else min(authorities, key=lambda each: each.expires)
+    )
 
 
 def bundle(authorities: Sequence[Authority]) -> str:
-    """What drivers trust, as PEM."""
+    """Return the certificates that drivers trust, as PEM."""
     return b"".join(each.certificate.public_bytes(serialization.Encoding.PEM) for each in authorities).decode()
 
 
 def write(authorities: Sequence[Authority]) -> bytes:
-    """Certificates and keys as PEM, each key after its certificate."""
+    """Return certificates and keys as PEM, each key after its certificate."""
     return b"".join(
         each.certificate.public_bytes(serialization.Encoding.PEM) + _private(each.key) for each in authorities
     )
 
 
 def read(pem: bytes) -> list[Authority]:
-    """What `write` wrote; raises ValueError for anything else."""
+    """Return the authorities that `write` encoded. Raise ValueError for anything else."""
     certificates = x509.load_pem_x509_certificates(pem)
     keys = [
         serialization.load_pem_private_key(b"-----BEGIN PRIVATE KEY-----" + part, password=None)

@@ -1,4 +1,4 @@
-"""Whether an external-provisioner serves our driver, too: then two would each make a volume for every claim."""
+"""Detection of an external-provisioner for Mooring's driver: both would create a volume for every claim."""
 
 import datetime as dt
 
@@ -13,14 +13,14 @@ STALE = dt.timedelta(minutes=2)
 
 
 async def conflicting_provisioner(transport: Transport, *, now: dt.datetime) -> str:
-    """The sentence about it, with what to do; "" when there is none. Raises ApiError."""
+    """Return a message about a conflicting provisioner, with what to do; "" when there is none. Raise ApiError."""
     leases = await transport.list(LEASE, field_selector=f"metadata.name={LEASE_NAME}")
     for each in leases.items:
         if _is_held(each, now):
             where = f"{each['metadata']['namespace']}/{LEASE_NAME}"
             return (
-                f"an external-provisioner serves the driver {DRIVER} too (it holds the Lease {where}): "
-                "two of them would each make a volume for every claim. Remove it"
+                f"an external-provisioner also serves the driver {DRIVER} (it holds the Lease {where}): "
+                "both would create a volume for every claim. Remove the external-provisioner"
             )
     capacities = await transport.list(CSI_STORAGE_CAPACITY, label_selector=f"{DRIVER_LABEL}={DRIVER}")
     return foreign(capacities.items)

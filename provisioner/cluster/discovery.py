@@ -1,4 +1,4 @@
-"""The drivers of the cluster, found by the EndpointSlices of their headless Service, and kept in the fleet."""
+"""Discovery of the cluster's drivers by the EndpointSlices of their headless Service, for the driver registry."""
 
 import asyncio
 import contextlib
@@ -29,20 +29,20 @@ SERVICE_LABEL = "kubernetes.io/service-name"
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a driver listens."""
+    """The address at which a driver listens."""
 
     host: str
     port: int
 
     @property
     def target(self) -> str:
-        """As gRPC writes it."""
+        """The address as a gRPC target."""
         return f"ipv6:[{self.host}]:{self.port}" if ":" in self.host else f"ipv4:{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A connection as it was made; when any part of it changes, it is made anew."""
+    """The parameters of a connection; when one of them changes, the driver is connected again."""
 
     address: Address
     driver_certificate: bytes
@@ -50,7 +50,7 @@ class Contact:
 
 
 class DriverDiscovery:
-    """Keeps the fleet in step with the EndpointSlices."""
+    """Updates the driver registry from the EndpointSlices."""
 
     def __init__(
         self,
@@ -72,37 +72,43 @@ class DriverDiscovery:
         self._contacts: dict[str, Contact] = {}
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Refresh every second until cancelled."""
         await forever("drivers", self._turn)
 
     async def _turn(self) -> None:
         try:
             await self.refresh()
         except ApiError as error:
-            log.warning("drivers.unknown", error=error.message)
+            log.warning("drivers.refresh_failed", error=error.message)
         await asyncio.sleep(REFRESH_SECONDS)
 
     async def refresh(self) -> None:
-        """Connect to drivers that came or moved, and let go of those that went. Raises ApiError."""
+        """Connect to drivers that are new or moved, and disconnect those that are gone. Raise ApiError."""
         client_certificate = await self._trust.certificate()
         selector = f"{SERVICE_LABEL}={self._service}"
         slices = await self._transport.list(ENDPOINT_SLICE, namespace=self._namespace, label_selector=selector)
         found = addresses(slices.items)
         for node in set(self._contacts) - set(found):
             await self._disconnect(node)
-        await asyncio.gather(*(self._ensure_connected(node, address, client_certificate) for node, address in found.items()))
+        await asyncio.gather(
+            *(self._ensure_connected(node, address, client_certificate) for node, address in found.items())
+        )
 
     async def _ensure_connected(self, node: str, address: Address, client_certificate: ClientCertificate) -> None:
-        """One driver. A connection that works and is not about to change is left alone."""
+        """Connect to one driver, unless its connection works and has the same address and certificate."""
         known = self._contacts.get(node)
-        if known is not None and (known.address, known.client_certificate) == (address, client_certificate) and self._registry.answers(node):
+        if (
+            known is not None
+            and (known.address, known.client_certificate) == (address, client_certificate)
+            and self._registry.answers(node)
+        ):
             return
         try:
             driver_certificate = await fetch_certificate(address.host, address.port)
             await self._pins.check(node, driver_certificate)
         except UnreachableError as error:
             log.debug("driver.unreachable", node=node, error=str(error))
-            return  # if it is known, gRPC keeps trying too
+            return  # for a known driver, gRPC keeps trying
         except KeyChangedError as error:
             await self._disconnect(node)
             await self._report(node, str(error))
@@ -135,7 +141,7 @@ class DriverDiscovery:
             await former.close()
 
     async def _report(self, node: str, message: str) -> None:
-        """Once for each key: on the Node, where an admin looks, and in the log."""
+        """Record an Event on the Node, where an admin looks, and log it; once for each key."""
         try:
             found = await self._transport.get(NODE, node)
         except ApiError:
@@ -145,7 +151,7 @@ class DriverDiscovery:
 
 
 def addresses(slices: list[Json]) -> Mapping[str, Address]:
-    """Node → where its driver listens; of two on one node, as during an update, the one that is not ending."""
+    """Return node → address of its driver; of two on one node, as during an update, the one that is not terminating."""
     found: dict[str, tuple[bool, Address]] = {}
     for each in slices:
         port = next((one["port"] for one in each.get("ports") or () if one.get("name") == PORT and one.get("port")), 0)

@@ -1,8 +1,8 @@
 """
-Which key each node's driver has: pinned on first contact in a ConfigMap, and from then on the only one accepted.
+The key of each node's driver: pinned in a ConfigMap on first contact, and from then on the only accepted key.
 
-The key lives on the node and outlives the driver's pod. One that changed may be a machine set up anew, or somebody in
-its place: an admin says which, by removing the node's line from the ConfigMap.
+The key is stored on the node and outlives the driver's pod. A changed key means that the node was reinstalled, or that
+another machine impersonates it. An admin who knows that it was reinstalled removes its entry from the ConfigMap.
 """
 
 import asyncio
@@ -19,38 +19,38 @@ from provisioner.model.kinds import CONFIG_MAP
 
 NAME = "mooring-driver-keys"
 SERVER_NAME = "driver.csi.mooring.dev"
-"""The name that every driver's certificate carries; nodes are told apart by their keys."""
+"""The name in every driver's certificate; nodes are distinguished by their keys."""
 HANDSHAKE_SECONDS = 5.0
 
 
 class KeyChangedError(Exception):
-    """A driver shows another key than the pinned one; says what to do."""
+    """A driver presents another key than the pinned one. The message has the command that accepts it."""
 
 
 class UnreachableError(Exception):
-    """No driver answers there, or none that speaks TLS."""
+    """No driver responds at the address, or none with TLS."""
 
 
 class Pins:
-    """The keys of the drivers."""
+    """The pinned keys of the drivers."""
 
     def __init__(self, transport: Transport, *, namespace: str) -> None:
         self._transport = transport
         self._namespace = namespace
 
     async def check(self, node: str, certificate: bytes) -> None:
-        """Accept the driver's certificate (DER) by its key, pinned on first contact. Raises KeyChanged, ApiError."""
+        """Check the key of a driver's certificate (DER); pin it on first contact. Raise KeyChangedError, ApiError."""
         presented = fingerprint(certificate)
         while True:
             try:
                 pinned = await self._pinned(node, presented)
                 break
             except (AlreadyExists, Conflict):
-                continue  # the other replica was faster: read what it wrote
+                continue  # another replica wrote first: read the ConfigMap again
         if pinned != presented:
             raise KeyChangedError(
-                f"the driver of node {node} shows another key than the one it had, and is not spoken to. If the node "
-                f"was set up anew, accept its key: kubectl -n {self._namespace} patch configmap {NAME} --type=json "
+                f"the driver of node {node} presents another key than before, so its calls are refused. If the node "
+                f"was reinstalled, accept its key: kubectl -n {self._namespace} patch configmap {NAME} --type=json "
                 f"""-p '[{{"op": "remove", "path": "/data/{node}"}}]'"""
             )
 
@@ -70,7 +70,7 @@ class Pins:
 
 
 def fingerprint(certificate: bytes) -> str:
-    """SHA-256 of the public key in a certificate (DER): it stays when the certificate is made anew."""
+    """Return the SHA-256 of the public key of a certificate (DER); a renewed certificate has the same."""
     key = x509.load_der_x509_certificate(certificate).public_key()
     public = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return f"sha256:{hashlib.sha256(public).hexdigest()}"
@@ -78,24 +78,24 @@ def fingerprint(certificate: bytes) -> str:
 
 async def fetch_certificate(host: str, port: int) -> bytes:
     """
-    The certificate (DER) that the driver there shows. Raises Unreachable.
+    Return the certificate (DER) that the driver at the address presents. Raise UnreachableError.
 
-    Nothing is believed yet: gRPC's own handshake, with this certificate as the only one trusted, proves the key.
+    It is not trusted yet: gRPC's handshake, with this certificate as the only trusted one, proves the key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    context.minimum_version = ssl.TLSVersion.TLSv1_3  # there the server shows itself before it asks who we are
+    context.minimum_version = ssl.TLSVersion.TLSv1_3  # here the server's certificate precedes the client's
     context.set_alpn_protocols(["h2"])
     try:
         async with asyncio.timeout(HANDSHAKE_SECONDS):
             _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=SERVER_NAME)
     except (OSError, TimeoutError) as error:
-        raise UnreachableError(f"no driver answers at {host}:{port}: {error or 'no answer in time'}") from None
+        raise UnreachableError(f"no driver responds at {host}:{port}: {error or 'timed out'}") from None
     try:
         found: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.transport.abort()
     if not found:
-        raise UnreachableError(f"what answers at {host}:{port} shows no certificate")
+        raise UnreachableError(f"the server at {host}:{port} presents no certificate")
     return found

@@ -1,4 +1,4 @@
-"""`mooring controller`: the parts of one replica. All of them know the drivers; the one that has the Lease acts."""
+"""`mooring controller`: the tasks of one replica. All replicas connect to the drivers; the holder of the Lease acts."""
 
 import asyncio
 import contextlib
@@ -50,10 +50,10 @@ CONFLICT_CHECK_SECONDS = 10.0
 
 def run(settings: ControllerSettings) -> int:
     """
-    Run until SIGINT or SIGTERM; the exit code.
+    Run until SIGINT or SIGTERM; return the exit code.
 
-    0 after an orderly stop, 1 when the Lease was lost or a part failed (start it again), 78 when there is no cluster to
-    speak to.
+    0 after an orderly stop, 1 when the Lease was lost or a task failed (restart it), 78 when there is no usable
+    kubeconfig or ServiceAccount, or the address of the health endpoint cannot be listened on.
     """
     try:
         return asyncio.run(_run(settings))
@@ -82,7 +82,7 @@ async def _run(settings: ControllerSettings) -> int:
 
 
 class Replica:
-    """One of the controller's processes."""
+    """One replica of the controller."""
 
     def __init__(self, settings: ControllerSettings, transport: KubeTransport) -> None:
         self._settings = settings
@@ -90,22 +90,22 @@ class Replica:
         self._caches = Caches(transform={POD: kept})
         self._recorder = Recorder(transport, COMPONENT)
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
-        self._problem = "it has not spoken to the API server yet"
+        self._problem = "it has not reached the API server yet"
         self._failed = ""
         self.registry = DriverRegistry(
             expected=self._nodes_with_pools, gone=lambda node: self._caches[NODE].get(node) is None
         )
 
     def healthy(self) -> str:
-        """Why this process should be started again; "" when it need not."""
+        """Return why this process should be restarted; "" when it is healthy."""
         return self._failed
 
     def ready(self) -> str:
-        """Why it could not take over now; "" when it could."""
+        """Return why this replica cannot lead now; "" when it is ready."""
         return self._problem
 
     async def run(self, stop: asyncio.Event) -> int:
-        """Until `stop` is set, or the Lease is lost; the exit code."""
+        """Run until `stop` is set, the Lease is lost or a task fails; return the exit code."""
         parts: set[asyncio.Task[Any]] = {
             asyncio.create_task(self._discovery().run(), name="drivers"),
             asyncio.create_task(self._refresh(), name="inventory"),
@@ -121,12 +121,12 @@ class Replica:
         for part in done & parts:
             error = part.exception()
             self._failed = f"{part.get_name()}: {error or part.result()}"
-            log.error("part.ended", part=part.get_name(), why=self._failed, exc_info=error)
+            log.error("part.ended", part=part.get_name(), error=self._failed, exc_info=error)
         log.info("controller.stopped")
         return FAILED if done & parts else OK
 
     async def _lead(self) -> str:
-        """Wait for the Lease, then act until it is lost; why that was."""
+        """Wait for the Lease, then run the controllers until it is lost; return the reason."""
         await self._wait_for_no_conflict()
         self._problem = ""
         log.info("controller.waiting", lease=LEASE_NAME, identity=self._settings.identity)
@@ -182,7 +182,7 @@ class Replica:
         )
 
     async def _refresh(self) -> None:
-        """Every replica keeps in mind what each driver has: a leader may end together with the node that it knew."""
+        """Cache every driver's inventory in every replica: a leader may end together with a node that it knew."""
 
         async def turn() -> None:
             await self.registry.refresh()
@@ -191,35 +191,35 @@ class Replica:
         await forever("inventory", turn)
 
     async def _wait_for_no_conflict(self) -> None:
-        # unbounded: a look every few seconds, until no other provisioner is there
+        # unbounded: a check every few seconds, until there is no conflicting provisioner
         while True:
             try:
                 self._problem = await conflicting_provisioner(self._transport, now=dt.datetime.now(dt.UTC))
             except ApiError as error:
-                self._problem = f"the API server does not answer: {error.message}"
-            except Exception as error:  # one odd object ends no controller
-                self._problem = f"whether another provisioner is there cannot be told: {error!r}"
-                log.exception("rival.unreadable", error=repr(error))
+                self._problem = f"the API server does not respond: {error.message}"
+            except Exception as error:  # an unreadable object must not end the controller
+                self._problem = f"cannot check for a conflicting provisioner: {error!r}"
+                log.exception("conflict.check_failed", error=repr(error))
             if not self._problem:
                 return
-            log.warning("controller.refuses", why=self._problem)
+            log.warning("controller.blocked", error=self._problem)
             await asyncio.sleep(CONFLICT_CHECK_SECONDS)
 
     async def _wait_for_conflict(self) -> str:
         found = ""
-        # unbounded: a look every few seconds, as long as the controller runs
+        # unbounded: a check every few seconds, as long as the controller runs
         while not found:
             await asyncio.sleep(CONFLICT_CHECK_SECONDS)
             try:
                 found = await conflicting_provisioner(self._transport, now=dt.datetime.now(dt.UTC))
             except ApiError as error:
-                log.info("rival.unknown", error=error.message)
-            except Exception as error:  # one odd object ends no controller
-                log.exception("rival.unreadable", error=repr(error))
+                log.info("conflict.check_failed", error=error.message)
+            except Exception as error:  # an unreadable object must not end the controller
+                log.exception("conflict.check_failed", error=repr(error))
         return found
 
     def _nodes_with_pools(self) -> list[str]:
-        """The nodes whose drivers said that they have a pool, as far as is known here."""
+        """Return the nodes whose labels name a pool, from the cache."""
         return [
             node["metadata"]["name"]
             for node in self._caches[NODE].all()

@@ -1,4 +1,4 @@
-"""For one command in the controller's pod: the API server and all drivers, as the controller itself reaches them."""
+"""Connections of one command in the controller's pod: to the API server and all drivers, as the controller's own."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -18,13 +18,13 @@ OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @contextlib.asynccontextmanager
 async def open_session(*, driver_service: str = DRIVER_SERVICE) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
-    """Connected to every driver that can be reached. Raises BadKubeconfig and ApiError."""
+    """Connect to the API server and to every driver that can be reached. Raise KubeconfigError and ApiError."""
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.in_cluster()
         open_.push_async_callback(transport.close)
         registry = DriverRegistry()
         open_.push_async_callback(registry.close)
-        # unbounded: a file that kubelet writes, one name
+        # unbounded: a file that kubelet writes, with one name
         namespace = OWN_NAMESPACE.read_text(encoding="utf-8").strip()
         discovery = DriverDiscovery(
             transport,

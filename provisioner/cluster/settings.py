@@ -1,4 +1,4 @@
-"""What `mooring controller` was told."""
+"""The settings of `mooring controller`, from its flags."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +7,10 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class ControllerSettings:
     """
-    `kubeconfig` None means: as the pod's ServiceAccount. `http_host` "" means: no health endpoint.
+    Settings of one replica. `kubeconfig` None: the pod's ServiceAccount. `http_host` "": no health endpoint.
 
     `template_bytes`: free capacity of the pool that a new node of cluster-autoscaler is expected to have; 0 for none.
-    `node_loss_grace`: seconds that a Node is gone before claims of classes that say `onNodeLoss: Release` are let go.
+    `node_loss_grace`: seconds after a Node is gone before claims of classes with `onNodeLoss: Release` are deleted.
     """
 
     namespace: str

@@ -1,7 +1,8 @@
 """
-The authority, kept in a Secret of our namespace, and what drivers trust of it, in a ConfigMap that their pods mount.
+The certificate authority, stored in a Secret, and its bundle in a ConfigMap that the drivers' pods mount.
 
-Every replica does this, the leader or not: the writes are guarded, and whoever is late finds it done.
+Every replica maintains both, not only the leader: the writes are guarded by resourceVersion, and a replica that is late
+finds them done.
 """
 
 import base64
@@ -14,8 +15,8 @@ from provisioner.cluster.authority import (
     Authority,
     ClientCertificate,
     bundle,
-    renewed,
     read,
+    renewed,
     sign_client,
     signer,
     write,
@@ -49,9 +50,9 @@ class Trust:
 
     async def certificate(self) -> ClientCertificate:
         """
-        What to show to drivers now; another object as soon as it was signed anew.
+        Return the certificate to present to drivers; a new object after each renewal.
 
-        The Secret and the ConfigMap are made or mended on the way. Raises ApiError.
+        The Secret and the ConfigMap are created or repaired as needed. Raise ApiError.
         """
         while True:
             try:
@@ -59,13 +60,15 @@ class Trust:
                 await self._publish(bundle(authorities))
                 break
             except (AlreadyExists, Conflict):
-                continue  # the other replica was faster: read what it wrote
+                continue  # another replica wrote first: read both again
         now = self._clock()
         by = signer(authorities, now)
         cached = self._certificate
         if cached is None or cached[0].certificate != by.certificate or cached[1].renew_at <= now:
             cached = self._certificate = (by, sign_client(by, now))
-            log.info("certificate.signed", authority_until=by.expires.isoformat(), renew_at=cached[1].renew_at.isoformat())
+            log.info(
+                "certificate.signed", authority_until=by.expires.isoformat(), renew_at=cached[1].renew_at.isoformat()
+            )
         return cached[1]
 
     async def _authorities(self) -> list[Authority]:
@@ -94,7 +97,7 @@ class Trust:
             return None
 
     async def _write(self, kind: Kind, before: Json | None, content: Json) -> None:
-        """Make it, or change it as it was read. Raises AlreadyExists and Conflict."""
+        """Create the object, or change it as it was read. Raise AlreadyExists and Conflict."""
         if before is None:
             metadata = {"name": NAME, "namespace": self._namespace, "labels": LABELS}
             await self._transport.create(kind, {"metadata": metadata, **content})

@@ -1,4 +1,4 @@
-"""Calls to one driver, CSI's Controller service and our Inventory, with typed errors. All drivers: `registry`."""
+"""The client of one driver: CSI's Controller service and Mooring's Inventory, with typed errors."""
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ QUICK_SECONDS = 15.0
 SLOW_SECONDS = 60.0
 PAGE = limits.DRIVER_PAGE_ENTRIES
 LARGEST = (1 << 63) - 1
-"""Bytes that fit into a field of CSI."""
+"""The largest size in bytes that a field of CSI can hold."""
 
 CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -32,16 +32,16 @@ Answer = TypeVar("Answer")
 
 
 class State(enum.Enum):
-    """What a failed CreateVolume means for what may exist now (the table of external-provisioner's code)."""
+    """The state of a CreateVolume call after an error. Source: external-provisioner, pkg/controller (checkError)."""
 
     FINISHED = "finished"
-    """Nothing is left or in progress; try again with backoff."""
+    """No volume was created and no call is in progress; retry with backoff."""
     BACKGROUND = "background"
-    """It may still be going on: ask again under the same name until a final answer comes."""
+    """The call may still be in progress: repeat it with the same name until a final response."""
     RESCHEDULE = "reschedule"
-    """This node has no room: let another one be chosen."""
+    """The node has no free capacity: let the scheduler choose another one."""
     INFEASIBLE = "infeasible"
-    """It will never work as asked; try again only slowly."""
+    """The request cannot succeed as it is; retry with a long delay."""
 
 
 _BACKGROUND = frozenset(
@@ -60,7 +60,7 @@ _INFEASIBLE = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_O
 
 
 class RpcError(Exception):
-    """The driver's refusal; `message` is its own sentence."""
+    """An error status of a driver's RPC; `message` is the driver's."""
 
     def __init__(self, *, code: grpc.StatusCode, message: str, node_selected: bool = False) -> None:
         super().__init__(message)
@@ -71,7 +71,7 @@ class RpcError(Exception):
     @property
     def final(self) -> bool:
         """
-        Whether a change of a volume is over: nothing of it goes on, and another may begin.
+        Whether a change of a volume has ended: it is not in progress any more, and another one may begin.
 
         Source: external-resizer, pkg/util (IsFinalError).
         """
@@ -80,7 +80,7 @@ class RpcError(Exception):
     @property
     def infeasible(self) -> bool:
         """
-        Whether a change of a volume will be refused again as long as the same is asked for.
+        Whether a change of a volume would be refused again with the same parameters.
 
         Source: external-resizer, pkg/util (IsInfeasibleError); kubelet has the same.
         """
@@ -88,28 +88,28 @@ class RpcError(Exception):
 
 
 class VolumeNotFoundError(RpcError):
-    """NOT_FOUND: no such volume, pool or trash entry."""
+    """NOT_FOUND: the volume, pool or trash entry does not exist."""
 
 
 class FormerVolumeError(RpcError):
-    """FAILED_PRECONDITION of the fence: the claim had a volume, so it gets no empty one. Nothing was made."""
+    """FAILED_PRECONDITION of the fence: the claim has a former volume, so no volume was created for it."""
 
     def __init__(self, handle: str, *, in_trash: bool) -> None:
-        where = "in the trash" if in_trash else "kept"
+        where = "in the trash" if in_trash else "retained"
         super().__init__(
             code=grpc.StatusCode.FAILED_PRECONDITION,
-            message=f"this claim had volume {handle} before, which is {where}; no empty volume is made",
+            message=f"this claim has a former volume, {handle}, which is {where}; no empty volume is created",
         )
         self.handle = handle
 
 
-class DriverUnavailable(RpcError):
-    """UNAVAILABLE: the driver does not answer now; it is started again on its own."""
+class DriverUnavailable(RpcError):  # noqa: N818 # gRPC's name
+    """UNAVAILABLE: the driver does not respond now; it is restarted without an admin's help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """What CreateVolume answered."""
+    """The response of CreateVolume."""
 
     handle: str
     capacity_bytes: int
@@ -117,13 +117,13 @@ class Created:
 
     @property
     def pool_uuid(self) -> str:
-        """The pool's identity, the first part of the handle."""
+        """The UUID of the volume's pool, the first part of the handle."""
         return self.handle.partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Expanded:
-    """What ControllerExpandVolume answered; `node_too`: the filesystem has to grow on the node as well."""
+    """The response of ControllerExpandVolume; `node_expansion_required`: NodeExpandVolume has to follow."""
 
     capacity_bytes: int
     node_expansion_required: bool
@@ -131,9 +131,9 @@ class Expanded:
 
 class DriverClient:
     """
-    Calls to the driver behind `endpoint`; make it inside a running event loop, and close it.
+    The client of the driver at `endpoint`. Create it inside a running event loop, and close it.
 
-    On a unix socket it needs no credentials. `options` are gRPC's, beside those that all channels have.
+    A unix socket needs no credentials. `options` are gRPC channel options, in addition to CHANNEL_OPTIONS.
     """
 
     def __init__(
@@ -169,12 +169,15 @@ class DriverClient:
         segments: Mapping[str, str],
     ) -> Created:
         """
-        Make the volume `name`, or find the one already made under it. Raises RpcError.
+        Create the volume `name`, or return the existing one of that name. Raise RpcError.
 
-        `parameters` carry the holder's labels; `segments` is the topology that the scheduler chose, {} for none.
+        `parameters` include the labels of the owner record; `segments` is the topology that the scheduler chose, {} for
+        none.
         """
         topology = csi_pb2.Topology(segments=dict(segments))
-        topology_requirement = csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
+        topology_requirement = (
+            csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
+        )
         request = csi_pb2.CreateVolumeRequest(
             name=name,
             capacity_range=_at_least(required_bytes),
@@ -192,14 +195,14 @@ class DriverClient:
         )
 
     async def delete_volume(self, handle: str) -> None:
-        """Move the volume to the trash; a volume that is gone already counts as deleted."""
+        """Move the volume to the trash; succeed for a volume that does not exist. Raise RpcError."""
         request = csi_pb2.DeleteVolumeRequest(volume_id=handle)
         await call(self._controller.DeleteVolume, request, seconds=SLOW_SECONDS)
 
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
-        """Make the volume that large, or find it so; raises RpcError."""
+        """Expand the volume to at least `required_bytes`, which may be its size already. Raise RpcError."""
         request = csi_pb2.ControllerExpandVolumeRequest(
             volume_id=handle,
             capacity_range=_at_least(required_bytes),
@@ -209,12 +212,12 @@ class DriverClient:
         return Expanded(answer.capacity_bytes or required_bytes, answer.node_expansion_required)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
-        """Change what the volume's mutable parameters say; the same again changes nothing. Raises RpcError."""
+        """Set the volume's mutable parameters; idempotent. Raise RpcError."""
         request = csi_pb2.ControllerModifyVolumeRequest(volume_id=handle, mutable_parameters=dict(parameters))
         await call(self._controller.ControllerModifyVolume, request, seconds=SLOW_SECONDS)
 
     async def capacity(self, *, parameters: Mapping[str, str], segments: Mapping[str, str]) -> int:
-        """Bytes that volumes of these parameters may still promise."""
+        """Return the bytes that can still be allocated to volumes of these parameters. Raise RpcError."""
         request = csi_pb2.GetCapacityRequest(
             parameters=dict(parameters), accessible_topology=csi_pb2.Topology(segments=dict(segments))
         )
@@ -222,28 +225,28 @@ class DriverClient:
         return int(answer.available_capacity)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
-        """The driver's pools, healthy or not."""
+        """Return the driver's pools, healthy or not. Raise RpcError."""
         answer = await call(self._inventory.ListPools, inventory_pb2.ListPoolsRequest(), seconds=QUICK_SECONDS)
         return list(answer.pools)
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
-        """The manifests whose holder has all of these labels."""
+        """Return the manifests whose holder has all of these labels. Raise RpcError."""
         request = inventory_pb2.ListManifestsRequest(labels=dict(labels or {}), page_size=PAGE)
         return [each async for page in self._pages(self._inventory.ListManifests, request) for each in page.manifests]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
-        """The deleted volumes, not yet purged, whose last holder has all of these labels."""
+        """Return the trashed volumes whose last holder has all of these labels. Raise RpcError."""
         request = inventory_pb2.ListTrashRequest(labels=dict(labels or {}), page_size=PAGE)
         return [each async for page in self._pages(self._inventory.ListTrash, request) for each in page.entries]
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        """Write into the manifest who holds the volume now; the same holder again changes nothing."""
+        """Write the current holder into the volume's manifest; idempotent. Raise RpcError."""
         holder = inventory_pb2.Holder(labels=dict(labels))
         request = inventory_pb2.RecordHolderRequest(volume_id=handle, holder=holder)
         await call(self._inventory.RecordHolder, request, seconds=QUICK_SECONDS)
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
-        """Take the newest trash entry of that handle back; RpcError ALREADY_EXISTS when the volume lives."""
+        """Restore the newest trash entry of that handle. Raise RpcError, ALREADY_EXISTS when the volume exists."""
         request = inventory_pb2.UndeleteRequest(volume_id=handle)
         answer = await call(self._inventory.Undelete, request, seconds=SLOW_SECONDS)
         return answer.manifest
@@ -251,7 +254,7 @@ class DriverClient:
     async def import_volume(
         self, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
     ) -> "inventory_pb2.Manifest":
-        """Make a volume of what lies in a pool's folder ``import``; the same again is the same. Raises RpcError."""
+        """Create a volume from an item in a pool's folder ``import``; idempotent. Raise RpcError."""
         request = inventory_pb2.ImportRequest(
             name=name,
             item=item,
@@ -264,16 +267,16 @@ class DriverClient:
         return answer.manifest
 
     async def used_at(self, handle: str) -> str:
-        """Return a path at which the volume's node uses it, "" for none. Raises RpcError."""
+        """Return a path at which the volume is in use on its node, "" for none. Raise RpcError."""
         request = inventory_pb2.GetUseRequest(volume_id=handle)
         answer = await call(self._inventory.GetUse, request, seconds=QUICK_SECONDS)
         return str(answer.path)
 
     async def purge(self, handle: str = "", *, deleted_before: int | None = None) -> int:
         """
-        Remove one trashed volume for good, or all of them; the number removed.
+        Purge one trashed volume, or all of them; return the number purged. Raise RpcError.
 
-        `deleted_before`, in unix seconds: only what was deleted before that moment, or in that second.
+        `deleted_before`, in unix seconds: only volumes that were deleted before that moment, or in that second.
         """
         moment = timestamp_pb2.Timestamp(seconds=deleted_before) if deleted_before is not None else None
         request = inventory_pb2.PurgeRequest(volume_id=handle, all=not handle, deleted_before=moment)
@@ -287,14 +290,14 @@ class DriverClient:
             if not answer.next_page_token:
                 return
             request.page_token = answer.next_page_token
-        message = f"the driver's list does not end within {limits.DRIVER_PAGES} pages; look at its log"
+        message = f"the driver's list does not end within {limits.DRIVER_PAGES} pages; check the driver's log"
         raise RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message=message)
 
 
 async def call(
     method: Callable[..., Awaitable[Answer]], request: Any, *, seconds: float, node_selected: bool = False
 ) -> Answer:
-    """One unary call with a deadline; raises RpcError or one of its kinds."""
+    """Make one unary call with a deadline in seconds. Raise RpcError or a subclass."""
     try:
         return await method(request, timeout=seconds)
     except grpc.aio.AioRpcError as error:
@@ -302,16 +305,16 @@ async def call(
         kind = {grpc.StatusCode.NOT_FOUND: VolumeNotFoundError, grpc.StatusCode.UNAVAILABLE: DriverUnavailable}.get(
             code, RpcError
         )
-        message = error.details() or f"the driver answered {code.name}"
+        message = error.details() or f"the driver responded with {code.name}"
         raise kind(code=code, message=message, node_selected=node_selected) from None
 
 
 def _at_least(size: int) -> csi_pb2.CapacityRange:
-    """The size as CSI writes it; a quantity may be larger than that. Raises RpcError."""
+    """Return the size as a CSI capacity range. Raise RpcError, OUT_OF_RANGE for a size that CSI cannot hold."""
     if size > LARGEST:
         raise RpcError(
             code=grpc.StatusCode.OUT_OF_RANGE,
-            message=f"{Quantity.of_bytes(size).readable()} are more than any volume can have; ask for less",
+            message=f"{Quantity.of_bytes(size).readable()} is larger than any volume can be; request less",
         )
     return csi_pb2.CapacityRange(required_bytes=size)
 
@@ -325,7 +328,7 @@ def _state(code: grpc.StatusCode, *, node_selected: bool) -> State:
 
 
 _ACCESS = {
-    # As Kubernetes maps them for a driver that tells the two SINGLE_NODE modes apart.
+    # Kubernetes' mapping for a driver that distinguishes the two SINGLE_NODE modes.
     "ReadWriteOnce": "SINGLE_NODE_MULTI_WRITER",
     "ReadOnlyMany": "MULTI_NODE_READER_ONLY",
     "ReadWriteMany": "MULTI_NODE_MULTI_WRITER",
@@ -336,7 +339,7 @@ _ACCESS = {
 def capability(
     *, modes: Sequence[str], volume_mode: str, fs_type: str, mount_flags: Sequence[str]
 ) -> csi_pb2.VolumeCapability:
-    """The CSI capability of a claim: its first access mode, as kubelet sends it, and its volume mode."""
+    """Return the CSI capability of a claim: its first access mode, as kubelet sends it, and its volume mode."""
     first = _ACCESS.get(modes[0], "UNKNOWN") if modes else "UNKNOWN"
     mode = csi_pb2.VolumeCapability.AccessMode(mode=csi_pb2.VolumeCapability.AccessMode.Mode.Value(first))
     if volume_mode == "Block":

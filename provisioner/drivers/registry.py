@@ -1,9 +1,9 @@
 """
-All drivers as one: each call goes to the node that has the pool, and questions about everything to all of them.
+The registry of all drivers: a call for a volume goes to the node that has its pool, a list request to every driver.
 
-A volume's handle begins with its pool's UUID, so the disk is followed and not the node's name. A UUID that two nodes
-report is a cloned disk, and is used on neither. The fleet is also the last fence: it makes no volume for a claim that
-already had one, wherever that is.
+A volume's handle begins with its pool's UUID, so that calls follow the disk and not the node's name. A UUID that two
+nodes report is a duplicate pool, which is used on neither. The registry is also the fence: it creates no volume for a
+claim that has a former volume on any node.
 """
 
 import asyncio
@@ -29,12 +29,12 @@ Answer = TypeVar("Answer")
 
 _UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
 _RESERVED = "mooring.dev/"
-"""Prefix of the parameters that say who holds a volume."""
+"""Prefix of the parameters with the labels of a volume's holder."""
 
 
 @dataclass(slots=True)
 class Member:
-    """One node's driver, and what it said last: None what it never told. Without a router it is away."""
+    """One node's driver and its last inventory; None where it has reported none. Without a client it is unavailable."""
 
     client: DriverClient | None
     answers: bool = False
@@ -44,22 +44,22 @@ class Member:
 
     @property
     def synced(self) -> bool:
-        """Whether all is known that may be a claim's former volume."""
+        """Whether the driver has reported both manifests and trash, where a former volume may be."""
         return self.manifests is not None and self.trash is not None
 
     @property
     def pool_uuids(self) -> frozenset[str]:
-        """UUIDs of the pools whose disk is there."""
+        """UUIDs of the pools without a problem."""
         return frozenset(pool.uuid for pool in self.pools if not pool.problem)
 
 
 class DriverRegistry:
     """
-    Drivers by node. They may come and go at any time; make it inside a running event loop, and close it.
+    Drivers by node, which may join and leave at any time. Create it inside a running event loop, and close it.
 
-    What a driver said is remembered when it goes away. `expected` names the nodes that have pools as far as the API
-    knows: while one of them was never heard, nobody can say that a claim had no volume before. What the driver of a
-    node that is `gone` said counts no longer.
+    The last inventory of a driver is cached while it is unavailable. `expected` returns the nodes that have pools by
+    their labels: until each of them has synced, a claim may have a former volume that is not known yet. The inventory
+    of a node for which `gone` is true is ignored.
     """
 
     def __init__(
@@ -74,21 +74,21 @@ class DriverRegistry:
         self._gone = gone
 
     def nodes(self) -> Sequence[str]:
-        """The nodes that have a driver."""
+        """Return the nodes that have a driver."""
         return sorted(node for node, member in self._members.items() if member.client is not None)
 
     def answers(self, node: str) -> bool:
-        """Whether the node's driver answered when it was last asked."""
+        """Report whether the node's driver responded to the last request for its pools."""
         return node in self._members and self._members[node].answers
 
     def join(self, node: str, client: DriverClient) -> "DriverClient | None":
-        """Take a driver in; the one that was there before on that node, which the caller closes."""
+        """Add the driver of a node; return the client that it replaces, which the caller closes."""
         member = self._members.setdefault(node, Member(None))
         before, member.client = member.client, client
         return before
 
     def leave(self, node: str) -> "DriverClient | None":
-        """The driver is gone, and the caller closes it; what it said is remembered."""
+        """Remove the driver of a node but keep its inventory; return the client, which the caller closes."""
         member = self._members.get(node)
         if member is None:
             return None
@@ -96,7 +96,7 @@ class DriverRegistry:
         return before
 
     def forget(self, node: str) -> None:
-        """The node is no more, and nothing that its driver said counts any longer."""
+        """Remove the inventory of a node that no longer exists."""
         if (member := self._members.get(node)) is not None and member.client is None:
             del self._members[node]
 
@@ -105,28 +105,28 @@ class DriverRegistry:
         await asyncio.gather(*(each.client.close() for each in self._members.values() if each.client is not None))
 
     async def refresh(self) -> None:
-        """Ask every driver for everything, so that it is still known when one of them is away."""
+        """Request and cache the inventory of every driver, for when a driver is unavailable."""
         for ask in (self.list_pools, self.list_manifests, self.list_trash):
             with contextlib.suppress(RpcError):
                 await ask()
 
     async def pools_on(self, node: str) -> "list[inventory_pb2.Pool]":
-        """The node's pools; one that another node reports, too, has a problem on both. Raises RpcError."""
+        """Return the node's pools; a duplicate pool has a problem. Raise RpcError."""
         return [self._evaluated(pool) for pool in await self._reported(node)]
 
     async def _reported(self, node: str) -> "list[inventory_pb2.Pool]":
-        """The node's pools as its driver says. What it said before counts until it fails to answer. Raises RpcError."""
+        """Request the node's pools; the earlier response counts until a request fails. Raise RpcError."""
         member, client = self._connected(node)
         try:
             member.pools = await client.list_pools()
         except RpcError:
             member.answers = False
             raise
-        member.answers = member.client is client  # it may have left meanwhile
+        member.answers = member.client is client  # the driver may have left meanwhile
         return member.pools
 
     async def _all_pools(self) -> "dict[str, list[inventory_pb2.Pool]]":
-        """By node; judged when all have answered, or else the first of two copies would pass."""
+        """Return the pools by node, evaluated after all responses: else the first of two duplicates would pass."""
         found = await self._ask_all(self._reported)
         return {node: [self._evaluated(pool) for pool in pools] for node, pools in found.items()}
 
@@ -140,26 +140,26 @@ class DriverRegistry:
         return duplicate
 
     def moved_from(self, node: str) -> frozenset[str]:
-        """UUIDs of the pools that this node, which does not answer, had, and that another has by now."""
+        """Return the UUIDs of pools that drivers which respond report, if this node's driver does not respond."""
         member = self._members.get(node)
         if member is None or member.answers:
             return frozenset()
         return frozenset(uuid for each in self._answering() for uuid in each.pool_uuids)
 
     def reporting(self, pool: str) -> Sequence[str]:
-        """The nodes whose drivers answer and have the pool's disk: more than one for a copied disk."""
+        """Return the nodes whose drivers respond and have the pool: more than one for a duplicate pool."""
         return sorted(node for node, each in self._members.items() if each.answers and pool in each.pool_uuids)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
-        """All pools of all drivers that answer."""
+        """Return the pools of all drivers that respond."""
         return [pool for pools in (await self._all_pools()).values() for pool in pools]
 
     async def pools_by_node(self) -> "dict[str, list[inventory_pb2.Pool]]":
-        """The pools of every node whose driver answers. Raises RpcError when there is only one, and it does not."""
+        """Return the pools of every node whose driver responds. Raise RpcError when the only driver does not."""
         return await self._all_pools()
 
     async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
-        """Bytes that volumes of these parameters may still promise there. Raises RpcError."""
+        """Return the bytes that can still be allocated to such volumes on the node. Raise RpcError."""
         return await self._connected(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
 
     async def create_volume(
@@ -175,10 +175,10 @@ class DriverRegistry:
         candidates: Container[str] | None = None,
     ) -> Created:
         """
-        Make the volume `name`, or find it: on the node of the segments, or else on the candidate with the most room.
+        Create or find the volume `name`: on the node in `segments`, or else on the candidate with most free capacity.
 
-        When `may_have_former` (the class adopts) and the same claim holds another volume or has one in the trash,
-        raises FormerVolume and makes nothing. Raises RpcError otherwise.
+        With `may_have_former` (the class adopts), raise FormerVolumeError and create nothing when the claim has a
+        former volume, also in the trash. Raise RpcError for any other error.
         """
         if may_have_former:
             await self._fence(name, parameters)
@@ -187,7 +187,7 @@ class DriverRegistry:
         if started is not None:
             pool_node = await self._node_with_pool(started.pool_uuid)
             if node not in {"", pool_node}:
-                await self.delete_volume(started.volume_id)  # the scheduler chose anew, and nobody was given that one
+                await self.delete_volume(started.volume_id)  # rescheduled; no claim has that volume
             node = node or pool_node
         client = self._connected(node or await self._choose_node(required_bytes, parameters, candidates))[1]
         return await client.create_volume(
@@ -200,12 +200,12 @@ class DriverRegistry:
         )
 
     async def _fence(self, name: str, parameters: Mapping[str, str]) -> None:
-        """Refuse an empty volume to a claim that has a former one."""
+        """Raise FormerVolumeError for a claim that has a former volume."""
         labels = {key: parameters[key] for key in (HOLDER_NAMESPACE_UID, HOLDER_CLAIM) if key in parameters}
         if len(labels) < 2:
             raise RpcError(
                 code=grpc.StatusCode.FAILED_PRECONDITION,
-                message=f"volume {name} was asked for without saying whose it will be; nothing is made",
+                message=f"the request for volume {name} has no labels of its claim; no volume is created",
             )
         for manifest in await self.list_manifests(labels):
             if _is_former(manifest, name):
@@ -215,7 +215,7 @@ class DriverRegistry:
                 raise FormerVolumeError(entry.manifest.volume_id, in_trash=True)
 
     async def _started(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
-        """What an earlier try left, on whatever node that was."""
+        """Return the manifest of an earlier attempt to create the volume, on any node."""
         if HOLDER_CLAIM_UID not in parameters:
             return None
         found = await self.list_manifests({HOLDER_CLAIM_UID: parameters[HOLDER_CLAIM_UID]})
@@ -224,7 +224,7 @@ class DriverRegistry:
     async def _choose_node(
         self, required_bytes: int, parameters: Mapping[str, str], candidates: Container[str] | None
     ) -> str:
-        """The node of the pool with the most room. Raises RpcError."""
+        """Return the node of the pool with most free capacity. Raise RpcError."""
         found = await self._all_pools()
         own = {key: value for key, value in parameters.items() if not key.startswith(_RESERVED)}
         pools = [
@@ -239,40 +239,40 @@ class DriverRegistry:
         return chosen.node
 
     async def delete_volume(self, handle: str) -> None:
-        """See Router."""
+        """See DriverClient."""
         await (await self._driver_of(handle)).delete_volume(handle)
 
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability
     ) -> Expanded:
-        """See Router."""
+        """See DriverClient."""
         client = await self._driver_of(handle)
         return await client.expand_volume(handle, required_bytes=required_bytes, capability=capability)
 
     async def modify_volume(self, handle: str, parameters: Mapping[str, str]) -> None:
-        """See Router."""
+        """See DriverClient."""
         await (await self._driver_of(handle)).modify_volume(handle, parameters)
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
-        """See Router."""
+        """See DriverClient."""
         await (await self._driver_of(handle)).record_holder(handle, labels)
 
     async def undelete(self, handle: str) -> "inventory_pb2.Manifest":
-        """See Router."""
+        """See DriverClient."""
         return await (await self._driver_of(handle)).undelete(handle)
 
     async def used_at(self, handle: str) -> str:
-        """See Router."""
+        """See DriverClient."""
         return await (await self._driver_of(handle)).used_at(handle)
 
     async def purge(self, handle: str, *, deleted_before: int) -> int:
-        """See Router; of one handle."""
+        """Purge one handle; see DriverClient."""
         return await (await self._driver_of(handle)).purge(handle, deleted_before=deleted_before)
 
     async def import_volume(
         self, node: str, *, name: str, item: str, pool: str, required_bytes: int, raw: bool, labels: Mapping[str, str]
     ) -> "inventory_pb2.Manifest":
-        """See Router; on this node."""
+        """Import on this node; see DriverClient."""
         client = self._connected(node)[1]
         return await client.import_volume(
             name=name, item=item, pool=pool, required_bytes=required_bytes, raw=raw, labels=labels
@@ -280,9 +280,9 @@ class DriverRegistry:
 
     async def list_manifests(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.Manifest]":
         """
-        List the manifests of all drivers; for one that is unavailable, those of its last answer.
+        List the manifests of all drivers; for one that is unavailable, those of its last response.
 
-        Raises DriverUnavailable while one has not synced yet.
+        Raise DriverUnavailable until every expected driver has synced.
         """
 
         async def ask(node: str) -> "list[inventory_pb2.Manifest]":
@@ -299,7 +299,7 @@ class DriverRegistry:
         return [each for manifests in found.values() for each in manifests]
 
     async def list_trash(self, labels: Mapping[str, str] | None = None) -> "list[inventory_pb2.TrashEntry]":
-        """As above."""
+        """List the trash of all drivers, by the same rules as `list_manifests`."""
 
         async def ask(node: str) -> "list[inventory_pb2.TrashEntry]":
             member, client = self._connected(node)
@@ -315,26 +315,26 @@ class DriverRegistry:
         return [each for entries in found.values() for each in entries]
 
     def _is_elsewhere(self, manifest: "inventory_pb2.Manifest") -> bool:
-        """Whether the disk was moved to a node that answers, and tells of it itself."""
+        """Report whether the disk was moved to a node whose driver responds, and which reports the manifest itself."""
         return any(manifest.pool_uuid in each.pool_uuids for each in self._answering())
 
     def _answering(self) -> list[Member]:
         return [each for each in self._members.values() if each.answers]
 
     def _unavailable(self, found: Mapping[str, object]) -> list[tuple[str, Member]]:
-        """Those that did not answer now. Raises DriverUnavailable for one that has pools and never told all."""
+        """Return the members without a response. Raise DriverUnavailable for an expected node that never synced."""
         for node in self._expected():
             if node not in found and not (node in self._members and self._members[node].synced):
                 message = (
-                    f"node {node} has a pool, and its driver has not been heard: it may have the claim's volume. "
-                    "Start the driver there, or delete the Node object when the node is gone for good"
+                    f"node {node} has a pool, and its driver has not reported its volumes: it may have the claim's. "
+                    "Start the driver on that node, or delete the Node object when the node will not come back"
                 )
                 raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
         unavailable = ((node, member) for node, member in self._members.items() if node not in found)
         return [(node, member) for node, member in unavailable if not self._gone(node)]
 
     async def _ask_all(self, ask: Callable[[str], Awaitable[Answer]]) -> dict[str, Answer]:
-        """Ask all at once; one that is away is left out. Raises RpcError when nobody else could know."""
+        """Call `ask` for all nodes concurrently; leave out unavailable drivers. Raise RpcError for any other error."""
         nodes = self.nodes()
         answers = await asyncio.gather(*(ask(node) for node in nodes), return_exceptions=True)
         found: dict[str, Answer] = {}
@@ -348,11 +348,11 @@ class DriverRegistry:
         return found
 
     async def _driver_of(self, handle: str) -> DriverClient:
-        """The driver that has the volume's pool. Raises DriverUnavailable."""
+        """Return the client of the driver that has the volume's pool. Raise DriverUnavailable."""
         return self._connected(await self._node_with_pool(handle.partition(".")[0]))[1]
 
     async def _node_with_pool(self, uuid: str) -> str:
-        """The node that has the pool. Raises DriverUnavailable."""
+        """Return the node that has the pool; ask all drivers if needed. Raise DriverUnavailable."""
         if len(self._members) == 1:
             return next(iter(self._members))
         with contextlib.suppress(DriverUnavailable):
@@ -361,30 +361,30 @@ class DriverRegistry:
         return self._node_of(uuid)
 
     def _nodes_of(self, uuid: str) -> list[str]:
-        """Who has the pool: of those that answer, or else of those that once did."""
-        reporting = {node: each for node, each in self._members.items() if uuid in each.pool_uuids}
-        return sorted(node for node, each in reporting.items() if each.answers) or sorted(reporting)
+        """Return the nodes that have the pool: of drivers that respond, or else by their last response."""
+        reporters = {node: each for node, each in self._members.items() if uuid in each.pool_uuids}
+        return sorted(node for node, each in reporters.items() if each.answers) or sorted(reporters)
 
     def _node_of(self, uuid: str) -> str:
         nodes = self._nodes_of(uuid)
         if len(nodes) == 1:
             return nodes[0]
         if nodes:
-            message = f"pool {uuid} is on {' and '.join(nodes)}: one disk is a copy of the other; take one away"
+            message = f"pool {uuid} is on {' and '.join(nodes)}: one disk is a copy of the other; remove one of them"
         else:
-            message = f"no node reports pool {uuid}: its node or its disk is away"
+            message = f"no node reports pool {uuid}: its node or its disk is unavailable"
         raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
 
     def _connected(self, node: str) -> tuple[Member, DriverClient]:
         member = self._members.get(node)
         if member is None or member.client is None:
-            message = f"node {node} has no driver that can be reached; look at the pod of mooring-driver there"
+            message = f"node {node} has no driver that can be reached; check the pod of mooring-driver on that node"
             raise DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message=message)
         return member, member.client
 
 
 def _is_former(manifest: "inventory_pb2.Manifest", name: str) -> bool:
-    """Whether it keeps the volume `name` from being made: somebody had it, and nobody let it go for good."""
+    """Report whether the manifest is a former volume, other than `name` itself: finished, and not released for good."""
     return bool(manifest.csi_name != name and manifest.state != "creating" and RELEASED not in manifest.holder.labels)
 
 
@@ -393,7 +393,7 @@ def _has(manifest: "inventory_pb2.Manifest", labels: Mapping[str, str] | None) -
 
 
 def pool_view(pool: "inventory_pb2.Pool", *, node: str) -> Pool:
-    """The driver's message as the brain's plain value."""
+    """Return a driver's pool message as the plain value of the decision layer."""
     return Pool(
         uuid=pool.uuid,
         name=pool.name,
