@@ -32,7 +32,7 @@ Answer = TypeVar("Answer")
 
 
 class State(enum.Enum):
-    """The state of a CreateVolume call after an error. Source: external-provisioner, pkg/controller (checkError)."""
+    """The state of a CreateVolume call after an error. Source: external-provisioner's code."""
 
     FINISHED = "finished"
     """No volume was created and no call is in progress; retry with backoff."""

@@ -1,4 +1,4 @@
-"""The authority in the API: made once, shared by the replicas, signed anew in time."""
+"""The certificate authority in the API: created once, shared by the replicas, replaced in time."""
 
 import asyncio
 import base64
@@ -35,7 +35,7 @@ def _bundle(api: FakeApi) -> list[x509.Certificate]:
 
 
 async def test_two_replicas_share_one_authority() -> None:
-    """Both may begin at once; what drivers trust signs for both."""
+    """Both may start at once; the authority that drivers trust signs for both."""
     api = FakeApi()
     one, other = await asyncio.gather(_trust(api).certificate(), _trust(api).certificate())
     [trusted] = _bundle(api)
@@ -45,7 +45,7 @@ async def test_two_replicas_share_one_authority() -> None:
 
 
 async def test_nothing_is_written_or_signed_without_need() -> None:
-    """It is asked every second."""
+    """The certificate is requested every second."""
     api, clock = FakeApi(), _Clock()
     trust = _trust(api, clock)
     first = await trust.certificate()
@@ -58,8 +58,8 @@ async def test_nothing_is_written_or_signed_without_need() -> None:
     assert len(api.writes) == writes
 
 
-async def test_a_new_authority_is_told_before_it_signs() -> None:
-    """Close to the end there are two, and the former one signs until the news has spread."""
+async def test_a_new_authority_is_published_before_it_signs() -> None:
+    """Before the first one expires there are two, and the first one signs until every driver has the second."""
     api, clock = FakeApi(), _Clock()
     trust = _trust(api, clock)
     await trust.certificate()
@@ -73,8 +73,8 @@ async def test_a_new_authority_is_told_before_it_signs() -> None:
     x509.load_pem_x509_certificate(later.chain).verify_directly_issued_by(_bundle(api)[1])
 
 
-async def test_a_lost_or_damaged_authority_is_made_anew() -> None:
-    """An admin who deletes the Secret has a new authority made; one that cannot be read counts as lost."""
+async def test_a_lost_or_damaged_authority_is_replaced() -> None:
+    """A new authority is created when an admin deletes the Secret, or when the Secret cannot be read."""
     api = FakeApi()
     await _trust(api).certificate()
     [former] = _bundle(api)
@@ -90,7 +90,7 @@ async def test_a_lost_or_damaged_authority_is_made_anew() -> None:
 
 
 class _BusyApi(FakeApi):
-    """Somebody else writes between every read and the first write."""
+    """An API server where another client writes between the reads and the first write."""
 
     busy = True
 
@@ -102,12 +102,12 @@ class _BusyApi(FakeApi):
 
 
 def _certificate() -> bytes:
-    """Any certificate will do: only its key is looked at."""
+    """Any certificate: only its key is used."""
     return create_authority(NOW).certificate.public_bytes(Encoding.DER)
 
 
-async def test_a_key_is_pinned_on_first_contact_and_then_the_only_one() -> None:
-    """A changed key is refused until an admin removes the pin, and the sentence says how."""
+async def test_a_key_is_pinned_on_first_contact_and_then_the_only_accepted_one() -> None:
+    """A changed key is refused until an admin removes the pin; the error has the command."""
     api = _BusyApi()
     pins = Pins(api, namespace="m")
     first, other = _certificate(), _certificate()

@@ -1,4 +1,4 @@
-"""An API server of one kind, whose watches break as a seed says: a fake at our own seam, the Transport."""
+"""A fake Transport to an API server of one kind, whose requests fail at random, from a seed."""
 
 import asyncio
 import random
@@ -10,7 +10,7 @@ from provisioner.model.kinds import Json, Kind
 
 
 class Scripted:
-    """Objects by name, a log of their changes, and trouble."""
+    """Objects by name and the log of their changes. While `faulty`, requests fail at random."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)  # noqa: S311 # the seed is the point
@@ -18,58 +18,58 @@ class Scripted:
         self.log: list[WatchEvent] = []
         self.version = 0
         self.compacted = 0
-        self.trouble = True
+        self.faulty = True
         self.requests = 0
         self._changed = asyncio.Event()
 
     def put(self, name: str, value: int) -> None:
-        """Make or change an object."""
+        """Create or change an object."""
         self.version += 1
         kind = "MODIFIED" if name in self.objects else "ADDED"
         self.objects[name] = {"metadata": {"name": name, "resourceVersion": str(self.version)}, "value": value}
-        self._tell(WatchEvent(kind, self.objects[name]))
+        self._append(WatchEvent(kind, self.objects[name]))
 
     def remove(self, name: str) -> None:
-        """Delete one."""
+        """Delete an object, if it exists."""
         if name in self.objects:
             self.version += 1
-            gone = self.objects.pop(name)
-            metadata = {**gone["metadata"], "resourceVersion": str(self.version)}
-            self._tell(WatchEvent("DELETED", {**gone, "metadata": metadata}))
+            deleted = self.objects.pop(name)
+            metadata = {**deleted["metadata"], "resourceVersion": str(self.version)}
+            self._append(WatchEvent("DELETED", {**deleted, "metadata": metadata}))
 
     def compact(self) -> None:
-        """Forget the history: whoever watches from before has to list again."""
+        """Compact the log: a watch from an earlier version gets Gone."""
         self.compacted = self.version
 
-    def _tell(self, event: WatchEvent) -> None:
+    def _append(self, event: WatchEvent) -> None:
         self.log.append(event)
         self._changed.set()
 
     async def list(
         self, kind: Kind, *, namespace: str = "", label_selector: str = "", field_selector: str = ""
     ) -> Listing:
-        """All, or an error."""
+        """List all objects, or fail."""
         assert (namespace, label_selector, field_selector) == ("", "", "")
         self.requests += 1
-        if self.trouble and self.random.random() < 0.3:
+        if self.faulty and self.random.random() < 0.3:
             raise Unavailable(500, "InternalError", f"no {kind.plural} now")
         return Listing(list(self.objects.values()), str(self.version))
 
     async def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
-        """The log from there on; the stream may end, repeat itself, break or be too old."""
+        """Yield the log after a version; the stream may end, repeat an event, break or be too old."""
         self.requests += 1
         if int(resource_version) < self.compacted:
             raise Gone(410, "Expired", f"{kind.plural} from {resource_version} are gone")
         sent = int(resource_version)
         while True:
             for event in [each for each in self.log if int(each.object["metadata"]["resourceVersion"]) > sent]:
-                chance = self.random.random() if self.trouble else 1.0
+                chance = self.random.random() if self.faulty else 1.0
                 if chance < 0.1:
                     return
                 if chance < 0.2:
                     raise Unavailable(0, "Unavailable", "the stream broke")
                 if chance < 0.25:
-                    raise ApiError(500, "InternalError", "the server stumbled")
+                    raise ApiError(500, "InternalError", "an internal error")
                 if chance < 0.3:
                     yield WatchEvent("MODIFIED", {"metadata": None})
                 yield event

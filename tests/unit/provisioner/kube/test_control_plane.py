@@ -1,4 +1,4 @@
-"""Controllers are woken by what they watch, retried when they fail, and never stopped by one bad object."""
+"""Controllers reconcile the objects that they watch, retry failures, and are never stopped by one invalid object."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -24,10 +24,10 @@ from provisioner.model.kinds import VOLUME, Json, Kind
 from tests.unit.provisioner.kube.scripted import Scripted
 
 
-class Noting:
-    """A controller that notes what it is called for, and does what the test says."""
+class RecordingController:
+    """A controller that records the keys it reconciles, with a behaviour that the test defines."""
 
-    name = "noting"
+    name = "recording"
     workers = 2
 
     def __init__(self, behave: Callable[[Key, int], Done | RequeueAfter]) -> None:
@@ -35,17 +35,17 @@ class Noting:
         self._behave = behave
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Fails on objects without a value."""
+        """Raise KeyError for objects with a negative value."""
         return {VOLUME: lambda obj: [("", obj["metadata"]["name"])] if obj["value"] >= 0 else [("", obj["missing"])]}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Note, then behave."""
+        """Record the key, then call the test's function."""
         self.calls.append(key[1])
         return self._behave(key, self.calls.count(key[1]))
 
 
-async def _run(controller: Noting, server: Scripted, *, until: Callable[[], bool]) -> None:
-    server.trouble = False
+async def _run(controller: RecordingController, server: Scripted, *, until: Callable[[], bool]) -> None:
+    server.faulty = False
     plane = asyncio.create_task(ControlPlane(cast("Transport", server), [controller], Caches()).run())
     try:
         async with asyncio.timeout(10):
@@ -56,18 +56,18 @@ async def _run(controller: Noting, server: Scripted, *, until: Callable[[], bool
         await asyncio.wait([plane])
 
 
-async def test_what_exists_at_the_start_is_reconciled() -> None:
-    """A controller that was down has missed events; the list makes up for them."""
+async def test_objects_that_exist_at_start_are_reconciled() -> None:
+    """A controller that was down has missed events; the initial list replaces them."""
     server = Scripted(0)
     server.put("a", 1)
     server.put("b", 1)
-    controller = Noting(lambda _key, _times: Done())
+    controller = RecordingController(lambda _key, _times: Done())
 
     await _run(controller, server, until=lambda: set(controller.calls) == {"a", "b"})
 
 
-async def test_failures_and_conflicts_are_tried_again_and_terminal_errors_are_not() -> None:
-    """Each key goes its own way; one that fails for ever holds up no other."""
+async def test_failures_and_conflicts_are_retried_and_terminal_errors_are_not() -> None:
+    """Each key is retried on its own; one that always fails does not delay the others."""
     server = Scripted(0)
     for name in ("conflict", "broken", "refused", "later", "well"):
         server.put(name, 1)
@@ -81,24 +81,24 @@ async def test_failures_and_conflicts_are_tried_again_and_terminal_errors_are_no
             raise TerminalError("never")
         return RequeueAfter(0.01, "again") if key[1] == "later" and times < 3 else Done()
 
-    controller = Noting(behave)
-    wanted = {"conflict": 3, "broken": 3, "refused": 1, "later": 3, "well": 1}
+    controller = RecordingController(behave)
+    expected = {"conflict": 3, "broken": 3, "refused": 1, "later": 3, "well": 1}
 
-    await _run(controller, server, until=lambda: {name: controller.calls.count(name) for name in wanted} == wanted)
+    await _run(controller, server, until=lambda: {name: controller.calls.count(name) for name in expected} == expected)
 
 
-async def test_an_object_that_cannot_be_understood_stops_nobody() -> None:
-    """It is logged; the others are reconciled."""
+async def test_an_unreadable_object_does_not_stop_the_others() -> None:
+    """The object is logged; the others are reconciled."""
     server = Scripted(0)
     server.put("odd", -1)
     server.put("fine", 1)
-    controller = Noting(lambda _key, _times: Done())
+    controller = RecordingController(lambda _key, _times: Done())
 
     await _run(controller, server, until=lambda: controller.calls == ["fine"])
 
 
-def test_every_answer_of_the_server_has_one_kind_of_error() -> None:
-    """The table is complete for what Kubernetes sends."""
+def test_every_http_status_maps_to_one_error_class() -> None:
+    """The table covers every status that Kubernetes sends."""
     rows: list[tuple[int, str, type[ApiError]]] = [
         (400, "BadRequest", Invalid),
         (401, "Unauthorized", Forbidden),
@@ -117,8 +117,8 @@ def test_every_answer_of_the_server_has_one_kind_of_error() -> None:
         assert type(error_of(status, reason=reason, message="m")) is kind
 
 
-async def test_a_key_that_fails_in_the_same_way_is_logged_once() -> None:
-    """With its traceback the first time, and again after it went well or failed otherwise; the rest is for debugging."""
+async def test_a_repeated_error_of_a_key_is_logged_once() -> None:
+    """The first error is a warning with a traceback, also after a success or another error; repeats are debug entries."""
     server = Scripted(0)
     server.put("a", 1)
     outcomes = ["1 of 2", "3 of 4", "other", "other", "", "other"]
@@ -129,18 +129,18 @@ async def test_a_key_that_fails_in_the_same_way_is_logged_once() -> None:
             raise ZeroDivisionError(outcome)
         return RequeueAfter(0.01, "again")
 
-    controller = Noting(behave)
+    controller = RecordingController(behave)
     with structlog.testing.capture_logs() as logged:
         await _run(controller, server, until=lambda: len(controller.calls) > len(outcomes))
 
     failed = [each for each in logged if each["event"] == "reconcile.failed"]
-    told = [each["error"] for each in failed if each["log_level"] == "warning"]
-    assert told == ["1 of 2", "other", "other"]
+    warned = [each["error"] for each in failed if each["log_level"] == "warning"]
+    assert warned == ["1 of 2", "other", "other"]
     assert all((each["exc_info"] is not None) == (each["log_level"] == "warning") for each in failed)
 
 
-async def test_a_refused_key_that_is_woken_is_logged_once() -> None:
-    """An object that cannot be read is not reported at each of its changes."""
+async def test_a_refused_key_that_is_enqueued_again_is_logged_once() -> None:
+    """An object that cannot be read is not reported again at each of its changes."""
     server = Scripted(0)
     server.put("a", 1)
 
@@ -149,7 +149,7 @@ async def test_a_refused_key_that_is_woken_is_logged_once() -> None:
             server.put("a", times + 1)
         raise TerminalError("the size is not a quantity")
 
-    controller = Noting(behave)
+    controller = RecordingController(behave)
     with structlog.testing.capture_logs() as logged:
         await _run(controller, server, until=lambda: len(controller.calls) >= 5)
 

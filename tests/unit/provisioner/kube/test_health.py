@@ -1,4 +1,4 @@
-"""The two pages by which kubelet judges."""
+"""The endpoints for kubelet's liveness and readiness probes."""
 
 import urllib.error
 import urllib.request
@@ -12,15 +12,15 @@ from provisioner.kube.health import ListenError, serving
 
 def _get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
 
 
-async def test_a_page_says_ok_or_what_is_wrong() -> None:
-    """200 or 503; each page has its own judge."""
+async def test_an_endpoint_returns_ok_or_the_problem() -> None:
+    """The status is 200 or 503; each endpoint has its own check."""
     problem = ""
     async with serving("127.0.0.1", 0, healthy=lambda: "", ready=lambda: problem) as port:
         assert (200, "ok\n") == await to_thread(_get, port, "/readyz")
@@ -30,23 +30,23 @@ async def test_a_page_says_ok_or_what_is_wrong() -> None:
         assert 404 == (await to_thread(_get, port, "/"))[0]
 
 
-async def test_an_address_in_use_is_told() -> None:
-    """In one sentence."""
+async def test_an_address_in_use_is_reported() -> None:
+    """The error names the address."""
     async with serving("127.0.0.1", 0, healthy=str, ready=str) as port:
         with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}"):
             async with serving("127.0.0.1", port, healthy=str, ready=str):
                 pass
 
 
-async def test_an_address_of_another_machine_is_told() -> None:
-    """With the way out."""
+async def test_an_address_of_another_machine_is_reported() -> None:
+    """The error says what to do: choose another address."""
     with pytest.raises(ListenError, match=r"^cannot listen on 192\.0\.2\.1:0: .+; choose another address$"):
         async with serving("192.0.2.1", 0, healthy=str, ready=str):
             pass
 
 
-async def test_an_error_without_a_system_error_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An OSError that Python made itself has a message alone."""
+async def test_an_error_without_an_errno_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An OSError that Python raises without an errno has only a message."""
 
     async def refuse(site: web.TCPSite) -> None:
         del site

@@ -1,4 +1,4 @@
-"""The credentials of a pod: where they come from, and that a renewed token is used."""
+"""The credentials of a pod's ServiceAccount: where they are read from, and that a renewed token is used."""
 
 import datetime as dt
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ from provisioner.model.kinds import VOLUME
 
 
 class Pod:
-    """What kubelet puts into a pod, and the library's wall clock."""
+    """The files that kubelet puts into a pod, and the client library's wall clock."""
 
     def __init__(self, directory: Path) -> None:
         self.token, self.authority = directory / "token", directory / "ca.crt"
@@ -27,7 +27,7 @@ class Pod:
 
 @pytest.fixture
 def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pod:
-    """Inside of a cluster whose server does not listen, without the files yet."""
+    """A pod of a cluster whose API server does not listen, without the ServiceAccount's files."""
     pod = Pod(tmp_path)
     clock = SimpleNamespace(datetime=SimpleNamespace(now=lambda: pod.now), timedelta=dt.timedelta)
     monkeypatch.setattr(incluster_config, "datetime", clock)
@@ -40,15 +40,15 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pod:
 
 @asynccontextmanager
 async def _server(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
-    """A server with the pod's authority; yields the Authorization of each request."""
-    seen: list[str] = []
+    """Run a server with the pod's certificate authority; yield the Authorization header of each request."""
+    authorizations: list[str] = []
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        seen.append(request.headers.get("Authorization", ""))
+    async def response(request: web.Request) -> web.StreamResponse:
+        authorizations.append(request.headers.get("Authorization", ""))
         return web.json_response({"metadata": {"name": "v"}})
 
     app = web.Application()
-    app.router.add_route("*", "/{rest:.*}", answer)
+    app.router.add_route("*", "/{rest:.*}", response)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     paths = StatePaths(pod.token.parent / "server")
@@ -58,15 +58,15 @@ async def _server(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[li
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=credentials.server_context()).start()
     monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(runner.addresses[0][1]))
     try:
-        yield seen
+        yield authorizations
     finally:
         await runner.cleanup()
 
 
 async def test_a_renewed_token_is_read_again(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kubelet replaces the file long before the token ends; within a minute the new one is sent."""
+    """Kubelet replaces the file long before the token expires; within a minute the new token is sent."""
     pod.token.write_text("one", encoding="ascii")
-    async with _server(pod, monkeypatch) as seen:
+    async with _server(pod, monkeypatch) as authorizations:
         transport = await KubeTransport.in_cluster()
         try:
             await transport.get(VOLUME, "v")
@@ -75,45 +75,49 @@ async def test_a_renewed_token_is_read_again(pod: Pod, monkeypatch: pytest.Monke
             await transport.get(VOLUME, "v")
         finally:
             await transport.close()
-    assert ["bearer one", "bearer two"] == seen
+    assert ["bearer one", "bearer two"] == authorizations
 
 
 @pytest.mark.parametrize("content", [None, ""])
-async def test_a_token_that_cannot_be_read_again_is_no_answer(
+async def test_a_token_that_cannot_be_read_raises_unavailable(
     pod: Pod, monkeypatch: pytest.MonkeyPatch, content: str | None
 ) -> None:
-    """It ends no controller: whoever asks tries again, and by then the file is whole."""
+    """The caller retries, and the next request uses the complete file."""
     pod.token.write_text("one", encoding="ascii")
-    async with _server(pod, monkeypatch) as seen:
+    async with _server(pod, monkeypatch) as authorizations:
         transport = await KubeTransport.in_cluster()
         try:
             pod.token.unlink()
             if content is not None:
                 pod.token.write_text(content, encoding="ascii")
             pod.now += dt.timedelta(minutes=1)
-            with pytest.raises(Unavailable, match="no credentials now"):
+            with pytest.raises(Unavailable, match="no valid credentials"):
                 await transport.get(VOLUME, "v")
             pod.token.write_text("two", encoding="ascii")
             await transport.get(VOLUME, "v")
         finally:
             await transport.close()
-    assert ["bearer two"] == seen
+    assert ["bearer two"] == authorizations
 
 
 @pytest.mark.parametrize("missing", ["host", "token", "authority"])
-async def test_outside_of_a_cluster_that_is_said(pod: Pod, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
-    """In one sentence, with what to do instead."""
+async def test_outside_of_a_cluster_the_error_says_what_to_do(
+    pod: Pod, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    """The error tells to pass a kubeconfig."""
     if missing == "host":
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
     if missing != "token":
         pod.token.write_text("one", encoding="ascii")
-    with pytest.raises(KubeconfigError, match=r"^this is no pod .*; outside of one, name a kubeconfig$"):
+    with pytest.raises(
+        KubeconfigError, match=r"^this process has no credentials of a pod .*; outside of a cluster, pass a kubeconfig$"
+    ):
         await KubeTransport.in_cluster()
 
 
-async def test_an_authority_that_is_none_is_said(pod: Pod) -> None:
-    """The file is there, and holds no certificate."""
+async def test_an_invalid_authority_file_is_reported(pod: Pod) -> None:
+    """The file exists but contains no certificate."""
     pod.token.write_text("one", encoding="ascii")
     pod.authority.write_text("no certificate", encoding="ascii")
-    with pytest.raises(KubeconfigError, match=r"^this is no pod "):
+    with pytest.raises(KubeconfigError, match=r"^this process has no credentials of a pod "):
         await KubeTransport.in_cluster()

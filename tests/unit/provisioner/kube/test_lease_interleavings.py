@@ -1,4 +1,4 @@
-"""Leader election while requests are on their way: what a candidate believes between asking and being told."""
+"""Leader election with requests in flight: the state of a candidate between a request and its response."""
 
 import asyncio
 from pathlib import Path
@@ -25,39 +25,39 @@ class _Clock:
         return self.now
 
 
-class _Line:
-    """One candidate's way to the API server: a request and its answer each wait until they may pass."""
+class _GatedApi:
+    """One candidate's connection to the API server: each request and each response waits for a gate to open."""
 
     def __init__(self, api: FakeApi) -> None:
         self._api = api
         self.open = True
         self.gate = asyncio.Event()
 
-    async def _pass(self) -> None:
+    async def _wait_for_gate(self) -> None:
         if not self.open:
             self.gate.clear()
             await self.gate.wait()
 
     async def get(self, kind: Kind, name: str, namespace: str = "") -> Json:
-        await self._pass()
+        await self._wait_for_gate()
         try:
             return await self._api.get(kind, name, namespace)
         finally:
-            await self._pass()
+            await self._wait_for_gate()
 
     async def create(self, kind: Kind, obj: Json) -> Json:
-        await self._pass()
+        await self._wait_for_gate()
         try:
             return await self._api.create(kind, obj)
         finally:
-            await self._pass()
+            await self._wait_for_gate()
 
     async def patch(self, kind: Kind, name: str, patch: Patch, *, namespace: str = "", subresource: str = "") -> Json:
-        await self._pass()
+        await self._wait_for_gate()
         try:
             return await self._api.patch(kind, name, patch, namespace=namespace, subresource=subresource)
         finally:
-            await self._pass()
+            await self._wait_for_gate()
 
 
 def _lease(transport: Any, identity: str, clock: _Clock, **more: Any) -> Lease:
@@ -65,74 +65,74 @@ def _lease(transport: Any, identity: str, clock: _Clock, **more: Any) -> Lease:
 
 
 async def _settled() -> None:
-    """Everything that can run without a gate has run."""
+    """Run everything that does not wait for a gate."""
     for _ in range(20):
         await asyncio.sleep(0)
 
 
-async def test_an_answer_that_comes_too_late_makes_no_leader() -> None:
-    """A process that was suspended while it asked holds nothing when it wakes up, until it has renewed."""
+async def test_a_late_response_makes_no_leader() -> None:
+    """A process that was suspended during a request holds nothing when it continues, until it has renewed."""
     clock = _Clock()
-    line = _Line(FakeApi())
-    line.open = False
-    lease = _lease(line, "a", clock, retry_seconds=0.01)
+    gated = _GatedApi(FakeApi())
+    gated.open = False
+    lease = _lease(gated, "a", clock, retry_seconds=0.01)
     acquiring = asyncio.create_task(lease.acquire())
-    for _ in range(3):  # the question, its answer, the creation: only the answer to that is still out
+    for _ in range(3):  # get, its response, create: only the response of create is pending
         await _settled()
-        line.gate.set()
+        gated.gate.set()
     await _settled()
     clock.now += 60
-    line.gate.set()
+    gated.gate.set()
     await _settled()
     assert not acquiring.done()
     assert not lease.is_holder
-    line.open = True
-    line.gate.set()
+    gated.open = True
+    gated.gate.set()
     await acquiring
     assert lease.is_holder
 
 
-async def test_who_lets_go_holds_nothing_while_the_answer_is_out() -> None:
-    """The server may have done it already, and another may have taken over."""
+async def test_a_candidate_that_releases_holds_nothing_before_the_response() -> None:
+    """The server may have applied the release already, and another candidate may have acquired the Lease."""
     api, clock = FakeApi(), _Clock()
-    line = _Line(api)
-    a, b = _lease(line, "a", clock), _lease(api, "b", clock)
+    gated = _GatedApi(api)
+    a, b = _lease(gated, "a", clock), _lease(api, "b", clock)
     assert await a._try_to_acquire()
-    line.open = False
+    gated.open = False
     releasing = asyncio.create_task(a.release())
     for _ in range(3):
         await _settled()
-        line.gate.set()
+        gated.gate.set()
     await _settled()
     assert await b._try_to_acquire()
     assert (False, True) == (a.is_holder, b.is_holder)
-    line.open = True
-    line.gate.set()
+    gated.open = True
+    gated.gate.set()
     await releasing
 
 
-async def test_a_renewal_cut_short_does_not_keep_others_waiting() -> None:
-    """A stop may come while a renewal is on its way; what it wrote is no reason not to let go."""
+async def test_a_cancelled_renewal_does_not_delay_the_release() -> None:
+    """A process may be stopped while a renewal is in flight; its write does not prevent the release."""
     api, clock = FakeApi(), _Clock()
-    line = _Line(api)
-    a, b = _lease(line, "a", clock), _lease(api, "b", clock)
+    gated = _GatedApi(api)
+    a, b = _lease(gated, "a", clock), _lease(api, "b", clock)
     assert await a._try_to_acquire()
-    line.open = False
+    gated.open = False
     renewing = asyncio.create_task(a._try_to_acquire())
     for _ in range(3):
         await _settled()
-        line.gate.set()
+        gated.gate.set()
     await _settled()
     renewing.cancel()
     await asyncio.wait([renewing])
-    line.open = True
+    gated.open = True
     await a.release()
     assert await b._try_to_acquire()
     assert "b" == b.holder
 
 
-async def test_a_deleted_lease_is_left_to_its_holder() -> None:
-    """Others wait as for a holder that ended: it may not have noticed yet."""
+async def test_other_candidates_leave_a_deleted_lease_to_its_holder() -> None:
+    """Others wait as for a holder that ended: it may not have observed the deletion yet."""
     api, clock = FakeApi(), _Clock()
     a, b = _lease(api, "a", clock), _lease(api, "b", clock)
     assert await a._try_to_acquire()
@@ -162,30 +162,30 @@ STEPS = st.lists(
 
 @given(STEPS)
 @settings(deadline=None, max_examples=times(300))
-def test_two_never_hold_it_whatever_is_on_its_way(steps: list[tuple[str, str, float]]) -> None:
-    """Requests pass in any order, candidates are suspended at any point, and once somebody deletes the Lease."""
+def test_two_candidates_never_hold_it_with_requests_in_flight(steps: list[tuple[str, str, float]]) -> None:
+    """The rule holds for requests in any order, candidates suspended at any point, and one deletion of the Lease."""
 
-    async def story() -> None:
+    async def run_steps() -> None:
         api, clock = FakeApi(), _Clock()
-        lines = {name: _Line(api) for name in "abc"}
-        leases = {name: _lease(lines[name], name, clock) for name in "abc"}
+        gates = {name: _GatedApi(api) for name in "abc"}
+        leases = {name: _lease(gates[name], name, clock) for name in "abc"}
         tasks: dict[str, asyncio.Task[Any]] = {}
         for name in "abc":
             await leases[name]._try_to_acquire()
-            lines[name].open = False
+            gates[name].open = False
         deleted = False
-        for name, deed, pause in steps:
+        for name, action, pause in steps:
             idle = name not in tasks or tasks[name].done()
-            lines[name].open = deed == "finish"
-            if deed == "delete" and not deleted and api.all(LEASE, "m"):
+            gates[name].open = action == "finish"
+            if action == "delete" and not deleted and api.all(LEASE, "m"):
                 deleted = True
                 await api.delete(LEASE, "mooring", namespace="m")
-            elif deed == "release" and idle:
+            elif action == "release" and idle:
                 tasks[name] = asyncio.create_task(leases[name].release())
-            elif deed in {"try", "finish"} and idle:
+            elif action in {"try", "finish"} and idle:
                 tasks[name] = asyncio.create_task(leases[name]._try_to_acquire())
-            elif deed in {"pass", "finish"}:
-                lines[name].gate.set()
+            elif action in {"pass", "finish"}:
+                gates[name].gate.set()
             await _settled()
             assert sum(each.is_holder for each in leases.values()) <= 1
             clock.now += pause
@@ -195,11 +195,11 @@ def test_two_never_hold_it_whatever_is_on_its_way(steps: list[tuple[str, str, fl
         if tasks:
             await asyncio.wait(tasks.values())
 
-    asyncio.run(story())
+    asyncio.run(run_steps())
 
 
-async def test_the_embedded_server_keeps_two_apart(tmp_path: Path) -> None:
-    """The guard is the server's: a write from what is no longer so is refused, and the times are such as it takes."""
+async def test_the_embedded_server_allows_one_holder(tmp_path: Path) -> None:
+    """The server refuses a write with an old resourceVersion, and accepts the format of the timestamps."""
     clock = _Clock()
     store = Store(tmp_path / "engine.db")
     try:
@@ -213,7 +213,7 @@ async def test_the_embedded_server_keeps_two_apart(tmp_path: Path) -> None:
                 assert not await other._try_to_acquire()
                 assert await leader._try_to_acquire()
                 clock.now += 16
-                assert not await other._try_to_acquire()  # it saw the renewal only now
+                assert not await other._try_to_acquire()  # it has only now observed the renewal
                 clock.now += 16
                 assert await other._try_to_acquire()
                 assert (False, True) == (leader.is_holder, other.is_holder)

@@ -1,4 +1,4 @@
-"""No exception ends a loop that runs as long as the process, and no count of failures breaks its pauses."""
+"""No exception ends a loop that runs as long as the process, and its pauses are valid for any number of failures."""
 
 import asyncio
 
@@ -17,8 +17,8 @@ from tests.unit.provisioner.kube.scripted import Scripted
 
 
 @given(failures=st.integers(min_value=0, max_value=10**9))
-def test_a_pause_never_overflows_and_never_shrinks(failures: int) -> None:
-    """At any count of failures it is between the first and the longest, and no shorter than the one before."""
+def test_a_pause_never_overflows_and_never_decreases(failures: int) -> None:
+    """For any number of failures it is between the first and the longest, and no shorter than the one before."""
     pause = backoff(failures, first=0.05, longest=30.0)
 
     assert 0.05 <= pause <= 30.0
@@ -27,7 +27,7 @@ def test_a_pause_never_overflows_and_never_shrinks(failures: int) -> None:
 
 @pytest.mark.bound("retry-seconds")
 async def test_a_key_may_fail_more_often_than_a_float_can_double() -> None:
-    """The queue goes on with the longest delay; other keys are not concerned."""
+    """The queue continues with the longest delay; other keys are not affected."""
     queue: WorkQueue[str] = WorkQueue()
     delays = [queue.retry("bad") for _ in range(3000)]
 
@@ -35,8 +35,8 @@ async def test_a_key_may_fail_more_often_than_a_float_can_double() -> None:
     assert queue.retry("good") < 1
 
 
-async def test_a_loop_goes_on_after_any_exception_and_logs_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also after a bug; a turn that went well starts the pauses anew."""
+async def test_a_loop_continues_after_any_exception_and_logs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This includes programming errors; a turn that succeeds resets the pauses."""
     monkeypatch.setattr(loops, "FIRST_PAUSE", 0.001)
     errors = [OverflowError("big"), KeyError("x"), RuntimeError("bug"), RecursionError(), MemoryError()]
     turns = 0
@@ -62,11 +62,11 @@ async def test_a_loop_goes_on_after_any_exception_and_logs_it(monkeypatch: pytes
     assert {each["loop"] for each in logged} == {"a test"}
 
 
-async def test_a_watch_goes_on_after_a_bug_in_what_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not only after answers of the server: it lists again, and its cache becomes right."""
+async def test_a_watch_continues_after_an_exception_of_its_callback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reflector lists again, and its cache becomes correct."""
     monkeypatch.setattr("provisioner.kube.reflector.SHORTEST_BACKOFF", 0.001)
     server = Scripted(0)
-    server.trouble = False
+    server.faulty = False
     server.put("a", 1)
     caches = Caches()
     calls = 0

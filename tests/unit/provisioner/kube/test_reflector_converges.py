@@ -1,4 +1,4 @@
-"""Whatever the server and the network do, the cache comes to say what the server says."""
+"""The cache converges to the state of the server, whatever the server and the network do."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -21,14 +21,14 @@ T = TypeVar("T")
 async def test_the_cache_converges_through_broken_streams_errors_and_compaction(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lost, doubled and unreadable events, 410 and 500: after the trouble ends nothing is missing and nothing is left."""
+    """After lost, repeated and unreadable events, 410 and 500, no object is missing and no deleted one remains."""
     monkeypatch.setattr(reflector, "SHORTEST_BACKOFF", 0.001)
     monkeypatch.setattr(reflector, "LONGEST_BACKOFF", 0.005)
     server, cache = Scripted(seed), Cache()
-    woken: set[str] = set()
+    changed: set[str] = set()
     task = asyncio.create_task(
         Reflector(
-            cast("Transport", server), VOLUME, cache, changed=lambda obj: woken.add(obj["metadata"]["name"])
+            cast("Transport", server), VOLUME, cache, changed=lambda obj: changed.add(obj["metadata"]["name"])
         ).run()
     )
     try:
@@ -38,21 +38,21 @@ async def test_the_cache_converges_through_broken_streams_errors_and_compaction(
             if number % 20 == 19:
                 server.compact()
             await asyncio.sleep(0.001)
-        server.trouble = False
+        server.faulty = False
         async with asyncio.timeout(10):
             while {each["metadata"]["name"]: each["value"] for each in cache.all()} != {
                 name: each["value"] for name, each in server.objects.items()
             }:
-                server.put("last", 1)  # a live server speaks up now and then
+                server.put("last", 1)  # a real server sends an event now and then
                 await asyncio.sleep(0.01)
     finally:
         task.cancel()
         await asyncio.wait([task])
-    assert woken >= set(server.objects)
+    assert changed >= set(server.objects)
 
 
-async def test_a_server_that_closes_every_watch_at_once_is_not_hammered() -> None:
-    """Each short-lived watch makes the next one come later."""
+async def test_a_server_that_closes_every_watch_at_once_gets_few_requests() -> None:
+    """Each short watch increases the pause before the next one."""
 
     class Closing(Scripted):
         async def watch(self, kind, *, resource_version):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202, ARG002
@@ -61,7 +61,7 @@ async def test_a_server_that_closes_every_watch_at_once_is_not_hammered() -> Non
             yield
 
     server = Closing(0)
-    server.trouble = False
+    server.faulty = False
     task = asyncio.create_task(Reflector(cast("Transport", server), VOLUME, Cache(), changed=lambda _: None).run())
     await asyncio.sleep(1.0)
     task.cancel()
@@ -70,71 +70,71 @@ async def test_a_server_that_closes_every_watch_at_once_is_not_hammered() -> Non
     assert 2 <= server.requests <= 8
 
 
-async def test_a_broken_stream_is_taken_up_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Going further back would show, for a while, objects that are gone: somebody might act on them."""
+async def test_a_broken_stream_is_resumed_where_it_broke(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier version would show deleted objects for a while, and a controller might act on them."""
     monkeypatch.setattr(reflector, "SHORTEST_BACKOFF", 0.001)
     monkeypatch.setattr(reflector, "LONGEST_BACKOFF", 0.005)
 
     class Breaking(Scripted):
-        asked: ClassVar[list[str]] = []
+        requested: ClassVar[list[str]] = []
 
         async def watch(self, kind: Kind, *, resource_version: str) -> AsyncIterator[WatchEvent]:
-            self.asked.append(resource_version)
+            self.requested.append(resource_version)
             for event in self.log:
                 if int(event.object["metadata"]["resourceVersion"]) > int(resource_version):
                     yield event
             raise Unavailable(0, "Unavailable", f"the stream of {kind.plural} broke")
 
     server, cache = Breaking(0), Cache()
-    server.trouble = False
+    server.faulty = False
     server.put("a", 1)
-    woken: list[int] = []
-    task = _follow(server, cache, woken, word=lambda obj: obj["value"])
+    changed: list[int] = []
+    task = _follow(server, cache, changed, value_of=lambda obj: obj["value"])
     try:
-        await _until(lambda: len(server.asked) > 1)
+        await _until(lambda: len(server.requested) > 1)
         server.put("a", 2)
         server.remove("a")
-        await _until(lambda: not cache.all() and len(server.asked) > 6)
+        await _until(lambda: not cache.all() and len(server.requested) > 6)
     finally:
         await _end(task)
 
-    assert sorted(server.asked, key=int) == server.asked
-    assert woken == [1, 1, 2, 2, 2]  # came, changed from 1 to 2, went as 2
+    assert sorted(server.requested, key=int) == server.requested
+    assert changed == [1, 1, 2, 2, 2]  # created, changed from 1 to 2, deleted as 2
 
 
-async def test_an_object_replaced_while_nobody_looked_wakes_both() -> None:
-    """What the former one owned is found only by its UID."""
+async def test_an_object_replaced_between_two_lists_reports_both_versions() -> None:
+    """Objects that the old one owned are found only by its UID."""
     server, cache = Scripted(0), Cache()
-    server.trouble = False
+    server.faulty = False
     server.put("a", 1)
     server.objects["a"]["metadata"]["uid"] = "new"
     cache.put({"metadata": {"name": "a", "uid": "old", "resourceVersion": "0"}})
-    woken: list[str] = []
-    task = _follow(server, cache, woken, word=lambda obj: obj["metadata"]["uid"])
+    changed: list[str] = []
+    task = _follow(server, cache, changed, value_of=lambda obj: obj["metadata"]["uid"])
     try:
-        await _until(lambda: len(woken) == 2)
+        await _until(lambda: len(changed) == 2)
     finally:
         await _end(task)
 
-    assert woken == ["old", "new"]
+    assert changed == ["old", "new"]
 
 
-async def test_a_listed_object_without_a_name_keeps_no_other_out() -> None:
-    """One bad object is logged and left out."""
+async def test_a_listed_object_without_a_name_does_not_affect_others() -> None:
+    """The invalid object is logged and left out."""
     server, cache = Scripted(0), Cache()
-    server.trouble = False
+    server.faulty = False
     server.objects["odd"] = {"metadata": None}
     server.put("fine", 1)
-    task = _follow(server, cache, [], word=lambda obj: obj["metadata"]["name"])
+    task = _follow(server, cache, [], value_of=lambda obj: obj["metadata"]["name"])
     try:
         await _until(lambda: [each["metadata"]["name"] for each in cache.all()] == ["fine"])
     finally:
         await _end(task)
 
 
-def _follow(server: Scripted, cache: Cache, woken: list[T], *, word: Callable[[Json], T]) -> "asyncio.Task[None]":
+def _follow(server: Scripted, cache: Cache, changed: list[T], *, value_of: Callable[[Json], T]) -> "asyncio.Task[None]":
     return asyncio.create_task(
-        Reflector(cast("Transport", server), VOLUME, cache, changed=lambda obj: woken.append(word(obj))).run()
+        Reflector(cast("Transport", server), VOLUME, cache, changed=lambda obj: changed.append(value_of(obj))).run()
     )
 
 
@@ -150,8 +150,8 @@ async def _end(task: "asyncio.Task[None]") -> None:
     assert task.cancelled()
 
 
-def test_an_index_can_come_later_and_may_not_make_out_an_object() -> None:
-    """Such an object is in the cache, and found under no value."""
+def test_an_index_can_be_added_later_and_skips_objects_it_cannot_read() -> None:
+    """An object that the index cannot read is in the cache, and found under no value."""
     cache = Cache()
     cache.put({"metadata": {"name": "a"}, "class": "x"})
     cache.put({"metadata": {"name": "odd"}})
@@ -165,7 +165,7 @@ def test_an_index_can_come_later_and_may_not_make_out_an_object() -> None:
 
 
 def test_indexes_follow_their_objects() -> None:
-    """What is found under a value is what has that value now."""
+    """An index finds the objects that have the value now."""
 
     def by_class(obj: Json) -> list[str]:
         return [obj["class"]]

@@ -1,4 +1,4 @@
-"""Keys are worked on one at a time each, and none is lost."""
+"""A key is never processed twice at once, and none is lost."""
 
 import asyncio
 import random
@@ -12,8 +12,8 @@ from provisioner.kube.queue import FIRST_RETRY, WorkQueue
 
 
 @pytest.mark.parametrize("seed", range(8))
-async def test_no_key_is_worked_on_twice_at_once_and_every_change_is_seen(seed: int) -> None:
-    """However adds and workers interleave, the last state of each key has been worked on at the end."""
+async def test_no_key_is_processed_twice_at_once_and_no_change_is_missed(seed: int) -> None:
+    """For any interleaving of adds and workers, the last state of each key is processed in the end."""
     chance = random.Random(seed)  # noqa: S311 # the seed is the point
     queue: WorkQueue[str] = WorkQueue()
     state = dict.fromkeys("abcd", 0)
@@ -46,8 +46,8 @@ async def test_no_key_is_worked_on_twice_at_once_and_every_change_is_seen(seed: 
     assert all(isinstance(each, asyncio.CancelledError) for each in results)
 
 
-async def test_failures_come_back_later_and_later_until_one_goes_well() -> None:
-    """The delay doubles with each failure of the key, and starts again after a success."""
+async def test_retry_delays_double_until_a_success() -> None:
+    """The delay doubles with each failure of the key, and is reset by a success."""
     queue: WorkQueue[str] = WorkQueue()
 
     delays = [queue.retry("a") for _ in range(4)]
@@ -58,7 +58,7 @@ async def test_failures_come_back_later_and_later_until_one_goes_well() -> None:
 
 
 async def test_of_two_delays_the_shorter_counts() -> None:
-    """A key that is wanted soon does not wait for an older, longer wish."""
+    """A short delay is not extended by an earlier, longer one."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add_after("a", 60)
     queue.add_after("a", 0.01)
@@ -68,15 +68,15 @@ async def test_of_two_delays_the_shorter_counts() -> None:
     assert len(queue) == 0
 
 
-@pytest.mark.parametrize("turns", range(4))
-async def test_a_worker_that_is_told_to_end_ends_even_when_a_key_comes_at_that_moment(turns: int) -> None:
-    """Whatever turn of the loop it is told in; the key stays for another worker."""
+@pytest.mark.parametrize("iterations", range(4))
+async def test_a_cancelled_worker_ends_even_when_a_key_arrives_at_that_moment(iterations: int) -> None:
+    """This holds for any iteration of the event loop; the key stays for another worker."""
     queue: WorkQueue[str] = WorkQueue()
     queue.add_after("later", 60)
     worker = asyncio.create_task(queue.get())
     await asyncio.sleep(0.01)
     queue.add("a")
-    for _ in range(turns):
+    for _ in range(iterations):
         await asyncio.sleep(0)
     ended = worker.cancel()
 
@@ -85,8 +85,8 @@ async def test_a_worker_that_is_told_to_end_ends_even_when_a_key_comes_at_that_m
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30)), unique=True, max_size=30))
-def test_groups_take_turns(keys: list[tuple[str, int]]) -> None:
-    """Of those that have a key, each has one before another has its second; within a group the order is kept."""
+def test_groups_are_served_in_turn(keys: list[tuple[str, int]]) -> None:
+    """Each group with keys is served once before any is served again; the order within a group is preserved."""
 
     async def drain() -> list[tuple[str, int]]:
         queue: WorkQueue[tuple[str, int]] = WorkQueue(group=lambda key: key[0])
@@ -101,8 +101,8 @@ def test_groups_take_turns(keys: list[tuple[str, int]]) -> None:
     assert rounds == sorted(rounds)
 
 
-async def test_one_namespace_does_not_hold_up_another() -> None:
-    """The claim of a small namespace comes second, whatever was there before it."""
+async def test_one_namespace_does_not_delay_another() -> None:
+    """The claim of a small namespace is second, however many keys of another were added before."""
     queue: WorkQueue[tuple[str, str]] = WorkQueue(group=namespace_of)
     for number in range(1000):
         queue.add(("large", str(number)))
