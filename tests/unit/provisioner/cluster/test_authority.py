@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.cluster import authority
-from provisioner.cluster.authority import Authority, bundle, renewed, create_authority, read, sign_client, signer, write
+from provisioner.cluster.authority import Authority, bundle, create_authority, read, renewed, sign_client, signer, write
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 DAY = dt.timedelta(days=1)

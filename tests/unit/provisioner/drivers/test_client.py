@@ -1,4 +1,4 @@
-"""Calls to a driver over a real socket: errors by kind, pages, a driver that was started again."""
+"""Calls to a driver over a real socket: error classes, pages, a driver that is restarted."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,37 +26,37 @@ MOUNT = capability(modes=["ReadWriteOnce"], volume_mode="Filesystem", fs_type=""
 
 
 class _Controller(csi_pb2_grpc.ControllerServicer):
-    """Makes every volume, or answers with `code`."""
+    """A Controller service that creates every volume, or responds with `code`."""
 
     def __init__(self) -> None:
         self.code: grpc.StatusCode | None = None
-        self.made: list[str] = []
-        self.changes: list[Any] = []
+        self.created: list[str] = []
+        self.requests: list[Any] = []
 
     async def CreateVolume(  # noqa: N802
         self, request: csi_pb2.CreateVolumeRequest, context: Any
     ) -> csi_pb2.CreateVolumeResponse:
-        """Make it, or refuse."""
+        """Create the volume, or refuse with `code`."""
         if self.code:
             await context.abort(self.code, "no")
-        self.made.append(request.name)
+        self.created.append(request.name)
         return csi_pb2.CreateVolumeResponse(volume=csi_pb2.Volume(volume_id=f"p.{request.name}", capacity_bytes=4096))
 
     async def ControllerExpandVolume(  # noqa: N802
         self, request: csi_pb2.ControllerExpandVolumeRequest, context: Any
     ) -> csi_pb2.ControllerExpandVolumeResponse:
-        """Keep the request; refuse with `code`."""
+        """Record the request, or refuse with `code`."""
         if self.code:
             await context.abort(self.code, "no")
-        self.changes.append(request)
+        self.requests.append(request)
         return csi_pb2.ControllerExpandVolumeResponse(node_expansion_required=True)
 
     async def ControllerModifyVolume(  # noqa: N802
         self, request: csi_pb2.ControllerModifyVolumeRequest, context: Any
     ) -> csi_pb2.ControllerModifyVolumeResponse:
-        """Keep the request."""
+        """Record the request."""
         assert context
-        self.changes.append(request)
+        self.requests.append(request)
         return csi_pb2.ControllerModifyVolumeResponse()
 
     async def DeleteVolume(  # noqa: N802
@@ -69,7 +69,7 @@ class _Controller(csi_pb2_grpc.ControllerServicer):
 
 
 class _Inventory(inventory_pb2_grpc.InventoryServicer):
-    """Lists what it is given, two a page."""
+    """An Inventory service that lists its manifests, two per page."""
 
     def __init__(self) -> None:
         self.manifests: list[inventory_pb2.Manifest] = []
@@ -77,15 +77,17 @@ class _Inventory(inventory_pb2_grpc.InventoryServicer):
     async def ListManifests(  # noqa: N802
         self, request: inventory_pb2.ListManifestsRequest, context: Any
     ) -> inventory_pb2.ListManifestsResponse:
-        """Two a page."""
+        """List two manifests per page."""
         assert context
         start = int(request.page_token or 0)
-        more = str(start + 2) if start + 2 < len(self.manifests) else ""
-        return inventory_pb2.ListManifestsResponse(manifests=self.manifests[start : start + 2], next_page_token=more)
+        next_page = str(start + 2) if start + 2 < len(self.manifests) else ""
+        return inventory_pb2.ListManifestsResponse(
+            manifests=self.manifests[start : start + 2], next_page_token=next_page
+        )
 
 
 class _Driver:
-    """Both services on one socket, to be stopped and started."""
+    """A driver with both services on one socket, which can be stopped and started."""
 
     def __init__(self, socket: Path) -> None:
         self.endpoint = f"unix://{socket}"
@@ -93,7 +95,7 @@ class _Driver:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> None:
-        """Listen."""
+        """Start the server."""
         self._server = grpc.aio.server()
         csi_pb2_grpc.add_ControllerServicer_to_server(self.controller, self._server)
         inventory_pb2_grpc.add_InventoryServicer_to_server(self.inventory, self._server)
@@ -101,14 +103,14 @@ class _Driver:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Hang up."""
+        """Stop the server and close its connections."""
         if self._server:
             await self._server.stop(grace=None)
 
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[_Driver]:
-    """A driver that serves."""
+    """A running driver."""
     found = _Driver(tmp_path / "s")
     await found.start()
     yield found
@@ -117,14 +119,14 @@ async def driver(tmp_path: Path) -> AsyncIterator[_Driver]:
 
 @pytest.fixture
 async def client(driver: _Driver) -> AsyncIterator[DriverClient]:
-    """A router to it."""
+    """A client of the driver."""
     found = DriverClient(driver.endpoint)
     yield found
     await found.close()
 
 
 async def _create(client: DriverClient, *, segments: dict[str, str] | None = None) -> str:
-    made = await client.create_volume(
+    created = await client.create_volume(
         name="pvc-c2",
         required_bytes=4096,
         capabilities=[MOUNT],
@@ -132,7 +134,7 @@ async def _create(client: DriverClient, *, segments: dict[str, str] | None = Non
         mutable_parameters={"trashRetention": "1h"},
         segments=segments or {},
     )
-    return made.handle
+    return created.handle
 
 
 def _manifest(name: str) -> inventory_pb2.Manifest:
@@ -151,31 +153,31 @@ def _manifest(name: str) -> inventory_pb2.Manifest:
         (grpc.StatusCode.ALREADY_EXISTS, {}, State.FINISHED),
     ],
 )
-async def test_codes_mean_what_external_provisioner_takes_them_for(
+async def test_codes_have_the_meaning_of_external_provisioner(
     driver: _Driver, client: DriverClient, code: grpc.StatusCode, segments: dict[str, str], state: State
 ) -> None:
-    """Each code says whether something may be left or go on (csi.md 4.2)."""
+    """Each code determines whether a volume may exist or a call may be in progress."""
     driver.controller.code = code
     with pytest.raises(RpcError) as caught:
         await _create(client, segments=segments)
     assert (code, state, "no") == (caught.value.code, caught.value.state, caught.value.message)
 
 
-async def test_a_missing_volume_has_its_own_kind(driver: _Driver, client: DriverClient) -> None:
-    """NOT_FOUND can be told from other refusals by its type."""
+async def test_a_missing_volume_has_its_own_error_class(driver: _Driver, client: DriverClient) -> None:
+    """NOT_FOUND is distinguished from other errors by its class."""
     driver.controller.code = grpc.StatusCode.NOT_FOUND
     with pytest.raises(VolumeNotFoundError, match=r"^no p\.x$"):
         await client.delete_volume("p.x")
 
 
 async def test_all_pages_are_read(driver: _Driver, client: DriverClient) -> None:
-    """A list is whole, however many pages it takes."""
+    """A list is complete for any number of pages."""
     driver.inventory.manifests = [_manifest(f"v{number}") for number in range(5)]
     assert [f"v{number}" for number in range(5)] == [each.csi_name for each in await client.list_manifests()]
 
 
-async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client: DriverClient) -> None:
-    """While it is away calls fail with DriverUnavailable; afterwards they work on the same router."""
+async def test_a_driver_that_was_restarted_is_reconnected(driver: _Driver, client: DriverClient) -> None:
+    """While the driver is down, calls fail with DriverUnavailable; afterwards they succeed on the same client."""
     await driver.stop()
     with pytest.raises(DriverUnavailable):
         await client.list_manifests()
@@ -189,12 +191,14 @@ async def test_a_driver_that_was_started_again_is_found(driver: _Driver, client:
                 await asyncio.sleep(0.05)
 
 
-async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, client: DriverClient) -> None:
-    """Size and capability for growing, the mutable parameters for the rest; a driver that says no size means the asked."""
-    assert Expanded(8192, node_expansion_required=True) == await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
+async def test_changes_of_a_volume_carry_the_requested_values(driver: _Driver, client: DriverClient) -> None:
+    """Expansion sends size and capability, modification the parameters; a response without a size means the requested."""
+    assert Expanded(8192, node_expansion_required=True) == await client.expand_volume(
+        "p.v", required_bytes=8192, capability=MOUNT
+    )
     await client.modify_volume("p.v", {"trashRetention": "2h"})
-    grown, modified = driver.controller.changes
-    assert (8192, MOUNT) == (grown.capacity_range.required_bytes, grown.volume_capability)
+    expanded, modified = driver.controller.requests
+    assert (8192, MOUNT) == (expanded.capacity_range.required_bytes, expanded.volume_capability)
     assert {"trashRetention": "2h"} == dict(modified.mutable_parameters)
 
 
@@ -210,18 +214,18 @@ async def test_changes_of_a_volume_carry_what_was_asked_for(driver: _Driver, cli
         (grpc.StatusCode.DEADLINE_EXCEEDED, False, False),
     ],
 )
-async def test_a_refused_change_tells_whether_it_may_be_going_on(
+async def test_a_refused_change_shows_whether_it_may_be_in_progress(
     driver: _Driver, client: DriverClient, code: grpc.StatusCode, final: bool, infeasible: bool
 ) -> None:
-    """As external-resizer reads the codes: only after a final answer may something else be asked for."""
+    """The codes have external-resizer's meaning: only after a final error may another change be requested."""
     driver.controller.code = code
-    with pytest.raises(RpcError) as refused:
+    with pytest.raises(RpcError) as caught:
         await client.expand_volume("p.v", required_bytes=8192, capability=MOUNT)
-    assert (final, infeasible) == (refused.value.final, refused.value.infeasible)
+    assert (final, infeasible) == (caught.value.final, caught.value.infeasible)
 
 
-async def test_a_size_that_csi_cannot_write_is_out_of_range(client: DriverClient) -> None:
-    """A quantity may be of any size; it is refused in words, and not by a traceback again and again."""
-    with pytest.raises(RpcError, match="more than any volume can have; ask for less") as refused:
+async def test_a_size_that_csi_cannot_hold_is_out_of_range(client: DriverClient) -> None:
+    """A quantity may have any size; one that is too large is an infeasible RpcError with a message."""
+    with pytest.raises(RpcError, match="is larger than any volume can be; request less") as caught:
         await client.expand_volume("p.v", required_bytes=10**30, capability=MOUNT)
-    assert refused.value.infeasible
+    assert caught.value.infeasible

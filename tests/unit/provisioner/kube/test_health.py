@@ -39,7 +39,7 @@ async def test_an_address_in_use_is_reported() -> None:
 
 
 async def test_an_address_of_another_machine_is_reported() -> None:
-    """The error says what to do: choose another address."""
+    """The error has the remedy: choose another address."""
     with pytest.raises(ListenError, match=r"^cannot listen on 192\.0\.2\.1:0: .+; choose another address$"):
         async with serving("192.0.2.1", 0, healthy=str, ready=str):
             pass

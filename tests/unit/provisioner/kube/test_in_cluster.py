@@ -101,10 +101,10 @@ async def test_a_token_that_cannot_be_read_raises_unavailable(
 
 
 @pytest.mark.parametrize("missing", ["host", "token", "authority"])
-async def test_outside_of_a_cluster_the_error_says_what_to_do(
+async def test_outside_of_a_cluster_the_error_names_the_alternative(
     pod: Pod, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
-    """The error tells to pass a kubeconfig."""
+    """The alternative is to pass a kubeconfig."""
     if missing == "host":
         monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
     if missing != "token":

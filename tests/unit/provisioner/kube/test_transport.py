@@ -9,7 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from provisioner.kube.errors import ApiError, KubeconfigError, Forbidden, Gone, Unavailable
+from provisioner.kube.errors import ApiError, Forbidden, Gone, KubeconfigError, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 
