@@ -1,8 +1,8 @@
 """
-Rules for every test: what it needs of the machine, and what it must leave behind, which is nothing.
+Rules for every test: the capabilities of the machine that it needs, and that it leaves nothing behind.
 
-A test says ``@pytest.mark.needs("root", "loop")``; a machine without one of them skips it and says which and why.
-Under CI (``CI=true``) a skip for any other reason fails the run, and so does one whose capability the machine has.
+A test with ``@pytest.mark.needs("root", "loop")`` is skipped on a machine without one of them, with the reason. In CI
+(``CI=true``) a skip for any other reason fails the run, and so does a skip for a capability that the machine has.
 """
 
 import contextlib
@@ -31,22 +31,22 @@ MARK = "MOORING_TEST_RUN"
 """Environment variable that every process of one test run inherits."""
 
 TESTS = "t"
-"""Directory of this run that pytest makes and clears."""
+"""The directory of this run that pytest creates and clears."""
 
 LONG = {("tests", each) for each in ("machine", "oracle", "property", "sanity")}
-"""Folders with tests that take many seconds each."""
+"""Directories with tests that take many seconds each."""
 
 PARENT = pytest.StashKey[str]()
 REPORT_LINES = pytest.StashKey[list[str]]()
 
 settings.register_profile(
-    "tests",  # how long an example takes says how busy the machine is, and nothing of the code
+    "tests",  # the duration of an example depends on the load of the machine
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tests")
 settings.register_profile(
-    "mutants",  # of `make mutants`: the same examples each time, however slow the machine, and the first failure is enough
+    "mutants",  # for `make mutants`: the same examples each time, without a deadline, and no shrinking of a failure
     derandomize=True,
     deadline=None,
     database=None,
@@ -57,16 +57,14 @@ settings.register_profile(
 
 def pytest_configure(config: pytest.Config) -> None:
     """
-    Give this run a mark of its own and a directory of its own, with a short path, for everything temporary.
+    Give this run a unique mark and a temporary directory with a short path.
 
-    With pytest-xdist each worker is a run of its own in this respect: what a test leaves behind is looked for among
-    what its own worker started, so that tests side by side do not see each other's.
+    With pytest-xdist each worker has its own: a test is checked for what its own worker left behind, so that concurrent
+    tests do not affect each other.
     """
     worker = _worker(config)
     if not worker:
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # whoever ends a run ends its clusters and mounts, too
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends a run's clusters and mounts, too
     os.environ[MARK] = uuid.uuid4().hex
     config.stash[PARENT] = worker["parent"] if worker else tempfile.gettempdir()
     private = tempfile.mkdtemp(prefix="mooring-", dir=config.stash[PARENT])
@@ -74,55 +72,55 @@ def pytest_configure(config: pytest.Config) -> None:
     patch = pytest.MonkeyPatch()
     patch.setenv("TMPDIR", private)
     patch.setattr(tempfile, "tempdir", private)
-    config.add_cleanup(patch.undo)  # another run in this process makes a directory of its own
+    config.add_cleanup(patch.undo)  # another run in this process gets its own directory
     if config.option.basetemp is None or worker:
-        config.option.basetemp = f"{private}/{TESTS}"  # a unix socket's path has room for 107 bytes only
+        config.option.basetemp = f"{private}/{TESTS}"  # the path of a unix socket has at most 107 bytes
     config.stash[REPORT_LINES] = []
     if config.option.hypothesis_seed is None:
         config.option.hypothesis_seed = str(sweeps.SEED)
 
 
 def _worker(config: pytest.Config) -> dict[str, str] | None:
-    """What the process that started the workers told this one; None outside of a worker."""
+    """Return the input of this worker from the process that started it; None outside of a worker."""
     found: dict[str, str] | None = getattr(config, "workerinput", None)
     return found
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker where the temporary directory of its run belongs: beside this process's, not in it."""
+    """Pass a worker the parent of its temporary directory: beside this process's directory, not in it."""
     node.workerinput["parent"] = node.config.stash[PARENT]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand a worker's report lines to the process that prints them."""
+    """Send a worker's report lines to the process that prints them."""
     if _worker(session.config):
         session.config.workeroutput["report_lines"] = session.config.stash[REPORT_LINES]  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take a worker's report lines; one that crashed has none."""
+    """Add a worker's report lines; a worker that crashed has none."""
     node.config.stash[REPORT_LINES] += getattr(node, "workeroutput", {}).get("report_lines", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what tests measured and counted."""
+    """Print the report lines of the tests."""
     for line in (*config.stash[REPORT_LINES], sweeps.described()):
         terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def report_lines(pytestconfig: pytest.Config) -> list[str]:
-    """Lines with figures, counts and seeds, which are printed at the end of the run."""
+    """Lines with measurements, counts and seeds, which are printed at the end of the run."""
     return pytestconfig.stash[REPORT_LINES]
 
 
 def pytest_unconfigure() -> None:
-    """Remove the run's directory when it holds nothing but what pytest made; else say where it is."""
+    """Remove the run's directory when it has only pytest's files; else print its path."""
     private = Path(tempfile.gettempdir())
     if _files() or _mounts():
-        sys.stderr.write(f"left for a look: {private}\n")
+        sys.stderr.write(f"not empty, retained for inspection: {private}\n")
     else:
         shutil.rmtree(private)
 
@@ -139,7 +137,7 @@ def _capabilities() -> ModuleType:
 
 @cache
 def _lacking(capability: str) -> str:
-    """Why the machine does not have the capability; "" when it has it."""
+    """Return why the machine does not have the capability; "" when it has it."""
     found: dict[str, str] = _capabilities().missing([capability])
     return found.get(capability, "")
 
@@ -150,8 +148,10 @@ def _takes_long(item: pytest.Item) -> bool:
 
 @pytest.hookimpl(trylast=True)  # after the random order
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Turn what a test needs and the machine lacks into a skip that says so; put what takes long first."""
-    items.sort(key=lambda item: not _takes_long(item))  # else a worker starts a long test when the others are done
+    """Skip tests that need a capability the machine lacks, with the reason; put long tests first."""
+    items.sort(
+        key=lambda item: not _takes_long(item)
+    )  # else a worker may start a long test when the others have finished
     for item in items:
         for marker in item.iter_markers("needs"):
             for capability in marker.args:
@@ -161,7 +161,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Under CI, turn a skip that names no missing capability into a failure."""
+    """In CI, turn a skip that names no missing capability into a failure."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
     if not report.skipped or os.environ.get("CI") != "true" or hasattr(report, "wasxfail"):
@@ -180,7 +180,7 @@ def _mounts() -> set[str]:
 
 
 def _loop_devices() -> set[str]:
-    """Loop devices over files of this run; one that is detached while we look is none."""
+    """Return the loop devices of files of this run; a device that is detached meanwhile is left out."""
     found = set()
     for device in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
@@ -191,7 +191,7 @@ def _loop_devices() -> set[str]:
 
 
 def _processes() -> set[str]:
-    """Living processes of this run, orphans included: they carry its mark in their environment."""
+    """Return the running processes of this run, orphans included: its mark is in their environment."""
     mark = f"{MARK}={os.environ[MARK]}".encode()
     found = set()
     for entry in Path("/proc").iterdir():
@@ -202,7 +202,7 @@ def _processes() -> set[str]:
                 words = (entry / "cmdline").read_text(encoding="utf-8").replace("\0", " ")[:120]
                 found.add(f"{entry.name} {words}")
         except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it ended while we looked, or is not ours
+            continue  # it ended meanwhile, or belongs to another user
     return found
 
 
@@ -212,7 +212,7 @@ def _files() -> set[str]:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing() -> Iterator[None]:
-    """Fail the test that leaves a mount, a loop device, a process or a file behind, whether it passed or not."""
+    """Fail a test that leaves a mount, a loop device, a process or a file behind, whether it passed or failed."""
     before = (_mounts(), _loop_devices(), _processes(), _files())
     yield
     after = (_mounts(), _loop_devices(), _processes(), _files())
@@ -223,6 +223,6 @@ def leaves_nothing() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def logs_as_before() -> Iterator[None]:
-    """Undo what a test, or a command that it called, set for the log: it writes to a stream that ends with the test."""
+    """Reset the logging configuration of a test or a command that it called: its stream is closed after the test."""
     yield
     structlog.reset_defaults()

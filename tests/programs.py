@@ -1,4 +1,4 @@
-"""Programs that tests run and the machine need not have: hack/go-tool builds them once, outside the checkout."""
+"""Programs that tests run, and that hack/go-tool builds once, outside the checkout."""
 
 import subprocess
 from functools import cache
@@ -8,16 +8,16 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 
 BUILD_SECONDS: Final = 1200
-"""How long a test may take that is the first to need a program, on two slow cores."""
+"""Time limit in seconds of a test that may be the first to build a program, on two slow cores."""
 
 
 def kubectl() -> str:
-    """The path of the ordinary kubectl."""
+    """Return the path of the upstream kubectl."""
     return _built("kubectl")
 
 
 def helm() -> str:
-    """The path of the ordinary helm."""
+    """Return the path of the upstream helm."""
     return _built("helm")
 
 

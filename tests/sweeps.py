@@ -1,7 +1,7 @@
 """
-How much of a long sweep is run: a slice of it in every run, all of it in `make nightly`.
+The size of long sweeps: a slice of each in every run, all of it in `make nightly`.
 
-MOORING_SWEEP=full asks for all. MOORING_TEST_SEED chooses which cases; each run prints it, so that they can be run again.
+MOORING_SWEEP=full runs all. MOORING_TEST_SEED chooses the cases; each run prints it, so that a run can be repeated.
 """
 
 import os
@@ -10,17 +10,17 @@ from typing import Final
 
 FULL: Final = os.environ.get("MOORING_SWEEP") == "full"
 SLICE: Final = 0.2
-"""The part of a sweep that a run has which is not asked for all."""
+"""The part of a sweep that a run has by default."""
 
 SEED: Final = int(os.environ.setdefault("MOORING_TEST_SEED", str(secrets.randbelow(1 << 31) + 1)))
-"""Of all random tests of a run: the workers of pytest-xdist inherit it."""
+"""The seed of all random tests of a run; the workers of pytest-xdist inherit it."""
 
 
 def times(full: int) -> int:
-    """Return how often to repeat what a full sweep repeats that often: at least once."""
+    """Return the number of repetitions for one of `full` in a full sweep: at least 1."""
     return full if FULL else max(1, round(full * SLICE))
 
 
 def described() -> str:
-    """Return the seed and the size of the slice, for the end of a run."""
+    """Return the seed and the size of the slice, for the summary of a run."""
     return f"sweeps: {'all' if FULL else f'{SLICE:.0%}'} of each, MOORING_TEST_SEED={SEED}"

@@ -1,4 +1,4 @@
-"""Entries of docs/limits.md about the driver, each shown."""
+"""The limitations of the driver in docs/limits.md, each demonstrated."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ Mode = Capability.AccessMode.Mode
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[grpc.Channel]:
-    """A real driver with a fresh pool."""
+    """A running driver with an empty pool."""
     (tmp_path / "pool").mkdir()
     socket = tmp_path / "csi.sock"
     argv = [sys.executable, "-m", "csi", f"--endpoint=unix://{socket}", "--node-id=n", f"--pool={tmp_path}/pool"]
@@ -40,11 +40,11 @@ def driver(tmp_path: Path) -> Iterator[grpc.Channel]:
         assert process.wait(30) == 0
 
 
-def _refusal(driver: grpc.Channel, capability: csi_pb2.VolumeCapability, **parameters: str) -> tuple[str, str]:
+def _refused(driver: grpc.Channel, capability: csi_pb2.VolumeCapability, **parameters: str) -> tuple[str, str]:
     request = csi_pb2.CreateVolumeRequest(name="v", volume_capabilities=[capability], parameters=parameters)
-    with pytest.raises(grpc.RpcError) as refused:
+    with pytest.raises(grpc.RpcError) as caught:
         csi_pb2_grpc.ControllerStub(driver).CreateVolume(request, timeout=20)
-    return refused.value.code().name, refused.value.details() or ""
+    return caught.value.code().name, caught.value.details() or ""
 
 
 def _mounted(fs_type: str = "", mode: "Mode.ValueType" = Mode.SINGLE_NODE_WRITER) -> csi_pb2.VolumeCapability:
@@ -53,18 +53,18 @@ def _mounted(fs_type: str = "", mode: "Mode.ValueType" = Mode.SINGLE_NODE_WRITER
 
 @pytest.mark.limit("directory-size")
 @pytest.mark.needs("root")
-def test_a_directory_takes_more_than_its_size(tmp_path: Path) -> None:
-    """And says afterwards that nothing is left of it."""
-    home, staging = tmp_path / "home", tmp_path / "staging"
-    home.mkdir()
+def test_a_directory_accepts_more_than_its_size(tmp_path: Path) -> None:
+    """Afterwards the volume reports no available bytes."""
+    volume_dir, staging = tmp_path / "volume", tmp_path / "staging"
+    volume_dir.mkdir()
     staging.mkdir()
     shape = Shape(f"{POOL}.v", MIB, "mount", "", "", "thin", False)
     directory = backends()["directory"]
-    directory.create(home, shape)
-    directory.stage(home, shape, staging=staging, mount_flags=[])
+    directory.create(volume_dir, shape)
+    directory.stage(volume_dir, shape, staging=staging, mount_flags=[])
     try:
         (staging / "big").write_bytes(b"x" * 2 * MIB)
-        usage = directory.usage(home, shape, path=staging).filled(trees.disk_bytes(home / "data"))
+        usage = directory.usage(volume_dir, shape, path=staging).filled(trees.disk_bytes(volume_dir / "data"))
     finally:
         mounts.unmount(staging)
 
@@ -74,39 +74,39 @@ def test_a_directory_takes_more_than_its_size(tmp_path: Path) -> None:
 
 @pytest.mark.limit("thin-disk-full")
 @pytest.mark.needs("root", "loop")
-def test_a_thin_volume_on_a_disk_that_others_filled_fails_on_sync(tmp_path: Path) -> None:
-    """The promise was kept by us, and broken by whoever shares the disk."""
+def test_a_thin_volume_on_a_disk_that_other_files_filled_fails_on_sync(tmp_path: Path) -> None:
+    """The ledger reserved the bytes, but other files on the disk used them."""
     disk, image = tmp_path / "disk", tmp_path / "disk.img"
     disk.mkdir()
     with image.open("wb") as file:
         file.truncate(48 * MIB)
-    with locked(image) as held:
-        filesystems.create(held, fs_type="ext4", uuid=str(uuid.uuid4()))
+    with locked(image) as image_lock:
+        filesystems.make(image_lock, fs_type="ext4", uuid=str(uuid.uuid4()))
     shape = Shape(f"{POOL}.v", 32 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
     loop, staging = backends()["loop"], tmp_path / "staging"
     staging.mkdir()
     with loopdev.attached(image, tag="mooring:limits") as device:
         mounts.mount(str(device.path), disk, fs_type="ext4", options=[])
     try:
-        home = disk / "home"
-        home.mkdir()
-        loop.create(home, shape)
-        loop.stage(home, shape, staging=staging, mount_flags=[])
+        volume_dir = disk / "volume"
+        volume_dir.mkdir()
+        loop.create(volume_dir, shape)
+        loop.stage(volume_dir, shape, staging=staging, mount_flags=[])
         try:
             with pytest.raises(OSError, match="No space left"):
-                _fill(disk / "stranger")
+                _fill(disk / "other")
             with pytest.raises(OSError, match=r"Input/output error|No space left"):
                 _fill(staging / "data")
         finally:
-            (disk / "stranger").unlink(missing_ok=True)
+            (disk / "other").unlink(missing_ok=True)
             mounts.unmount(staging)
-            loop.detach(home, shape)
+            loop.detach(volume_dir, shape)
     finally:
         mounts.unmount(disk)
 
 
 def _fill(path: Path) -> None:
-    """Write and sync until the disk is full, or for more than any disk here has."""
+    """Write and sync 64 MiB, more than the disks of these tests have."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
         for _ in range(64):
@@ -118,24 +118,24 @@ def _fill(path: Path) -> None:
 
 @pytest.mark.limit("no-snapshots")
 def test_snapshots_are_not_implemented_and_sources_are_refused(driver: grpc.Channel) -> None:
-    """Nothing pretends to have copied anything."""
+    """No call succeeds without copying the data."""
     controller = csi_pb2_grpc.ControllerStub(driver)
-    with pytest.raises(grpc.RpcError) as unknown:
+    with pytest.raises(grpc.RpcError) as unimplemented:
         controller.CreateSnapshot(csi_pb2.CreateSnapshotRequest(name="s", source_volume_id="v"), timeout=20)
     source = csi_pb2.VolumeContentSource(volume=csi_pb2.VolumeContentSource.VolumeSource(volume_id="v"))
     request = csi_pb2.CreateVolumeRequest(name="v", volume_capabilities=[_mounted()], volume_content_source=source)
-    with pytest.raises(grpc.RpcError) as refused:
+    with pytest.raises(grpc.RpcError) as caught:
         controller.CreateVolume(request, timeout=20)
 
-    assert unknown.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert unimplemented.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.limit("no-raw-directory")
 def test_raw_block_volumes_are_refused_by_directories(driver: grpc.Channel) -> None:
-    """With the backend that offers them."""
+    """The error names the backend that supports them."""
     access = Capability.AccessMode(mode=Mode.SINGLE_NODE_WRITER)
-    code, message = _refusal(driver, Capability(block=Capability.BlockVolume(), access_mode=access))
+    code, message = _refused(driver, Capability(block=Capability.BlockVolume(), access_mode=access))
 
     assert code == "INVALID_ARGUMENT"
     assert "use backend loop" in message
@@ -146,8 +146,8 @@ def test_raw_block_volumes_are_refused_by_directories(driver: grpc.Channel) -> N
     "mode", [Mode.MULTI_NODE_READER_ONLY, Mode.MULTI_NODE_SINGLE_WRITER, Mode.MULTI_NODE_MULTI_WRITER]
 )
 def test_modes_of_several_nodes_are_refused(driver: grpc.Channel, mode: "Mode.ValueType") -> None:
-    """The volume is on one node's disk."""
-    code, message = _refusal(driver, _mounted(mode=mode))
+    """A volume is on the disk of one node."""
+    code, message = _refused(driver, _mounted(mode=mode))
 
     assert code == "INVALID_ARGUMENT"
     assert "one node's disk" in message
@@ -155,8 +155,8 @@ def test_modes_of_several_nodes_are_refused(driver: grpc.Channel, mode: "Mode.Va
 
 @pytest.mark.limit("loop-needs-root")
 @pytest.mark.needs("userns")
-def test_in_a_user_namespace_the_loop_backend_says_that_it_cannot() -> None:
-    """Root inside of a namespace is not root of the machine."""
+def test_the_loop_backend_reports_that_it_cannot_work_in_a_user_namespace() -> None:
+    """Root in a user namespace is not root on the machine."""
     code = "from csi.backends import backends; print(backends()['loop'].problem())"
     argv = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True)

@@ -1,8 +1,8 @@
 """
-What must be true after any sequence of calls: which volumes there are, where each is mounted, and what is in it.
+The expected state after any sequence of calls: the volumes, where each is mounted, and its data.
 
-The model changes by answers alone: a call that was answered with OK has done what CSI says, any other has done nothing.
-The driver runs in a mount namespace of its own, so its mount table holds nothing but what it mounted.
+Only responses change the model: a call with OK has the effect that CSI specifies, any other call has none. The driver
+runs in its own mount namespace, so its mount table has only its own mounts.
 """
 
 import os
@@ -21,67 +21,67 @@ SIZE = 512
 
 @dataclass
 class Volume:
-    """A volume that exists. `targets` are where it is published; `kept` is what its data must hold."""
+    """A volume that exists. `targets` are the paths where it is published; `data` is its expected content."""
 
     handle: str
-    home: Path
+    volume_dir: Path
     backend: str
     access_type: str
     staged: str = ""
     read_only: bool = False
     targets: set[str] = field(default_factory=set)
-    kept: dict[str, bytes] = field(default_factory=dict)
+    data: dict[str, bytes] = field(default_factory=dict)
 
     @property
     def in_use(self) -> bool:
-        """Whether it is staged or published."""
+        """Whether the volume is staged or published."""
         return bool(self.staged or self.targets)
 
 
 def canonical(path: str) -> str:
-    """The path as the mount table has it: without links above its last name."""
+    """Return the path as in the mount table: without symbolic links above its last name."""
     found = Path(os.path.normpath(f"/{path.lstrip('/')}"))
     try:
         return str(found.parent.resolve() / found.name)
-    except (OSError, RuntimeError):  # a link to itself, or a path that no call can have
+    except (OSError, RuntimeError):  # a link to itself, or an invalid path
         return str(found)
 
 
 class Model:
     """All volumes, and the checks against the disks and the mount table."""
 
-    def __init__(self, pools: dict[str, Path], pid: int, home: Path) -> None:
-        """`pools` are their directories by UUID; all that calls may name is below `home`."""
+    def __init__(self, pools: dict[str, Path], pid: int, base_dir: Path) -> None:
+        """`pools` are directories by UUID; all paths that calls may use are below `base_dir`."""
         self.volumes: dict[str, Volume] = {}
         self.trash: list[Volume] = []
-        """Deleted volumes, oldest first; several may have had one handle."""
+        """Deleted volumes, oldest first; several may have the same handle."""
         self.named: set[str] = set()
-        """Canonical paths that a staging or publishing named, whatever its answer."""
+        """Canonical paths in stage and publish requests, whatever their responses."""
         self._pools = pools
         self._pid = pid
-        self._home = home
+        self._base_dir = base_dir
         self._before = Counter(self._mounts())
 
     def _mounts(self) -> Iterator[str]:
         for line in Path(f"/proc/{self._pid}/mountinfo").read_text(encoding="utf-8").splitlines():
             yield line.split(" ")[4].encode().decode("unicode_escape").encode("latin-1").decode()
 
-    def through(self, path: str) -> Path:
-        """The path as the driver sees it."""
+    def in_namespace(self, path: str) -> Path:
+        """Return a path that leads to the driver's view of `path`, in its mount namespace."""
         return Path(f"/proc/{self._pid}/root{path}")
 
-    def asked(self, rpc: str, request: Any) -> None:
-        """Note where a call may leave a mount point."""
+    def record_request(self, rpc: str, request: Any) -> None:
+        """Record the path where a call may leave a mount point."""
         for name in {"NodeStageVolume": ("staging_target_path",), "NodePublishVolume": ("target_path",)}.get(rpc, ()):
             path = getattr(request, name)
             if path.startswith("/") and "\0" not in path:
                 self.named.add(canonical(path))
 
-    def answered(self, rpc: str, request: Any, answer: Any) -> None:
-        """Do in the model what a call did that was answered with OK."""
-        act = getattr(self, f"_{rpc}", None)
-        if act is not None:
-            act(request, answer)
+    def apply(self, rpc: str, request: Any, answer: Any) -> None:
+        """Apply the effect of a call with response OK to the model."""
+        apply_call = getattr(self, f"_{rpc}", None)
+        if apply_call is not None:
+            apply_call(request, answer)
 
     def _CreateVolume(self, request: csi_pb2.CreateVolumeRequest, answer: csi_pb2.CreateVolumeResponse) -> None:  # noqa: N802 # as the RPC
         volume = answer.volume
@@ -103,12 +103,12 @@ class Model:
         self.volumes[handle] = volume
         canary = handle.encode().ljust(SIZE, b".")
         if backend == "directory":
-            (volume.home / "data" / CANARY).write_bytes(canary)
-            volume.kept = self._data(volume)
+            (volume.volume_dir / "data" / CANARY).write_bytes(canary)
+            volume.data = self._data(volume)
         elif access_type == "block":
-            with (volume.home / "image").open("rb+") as image:
+            with (volume.volume_dir / "image").open("rb+") as image:
                 image.write(canary)
-            volume.kept = {CANARY: canary}
+            volume.data = {CANARY: canary}
 
     def _DeleteVolume(self, request: csi_pb2.DeleteVolumeRequest, _: Any) -> None:  # noqa: N802 # as above
         volume = self.volumes.pop(request.volume_id, None)
@@ -122,17 +122,17 @@ class Model:
         self.volumes[request.volume_id] = newest
 
     def _Purge(self, request: inventory_pb2.PurgeRequest, _: Any) -> None:  # noqa: N802 # as above
-        if not request.HasField("deleted_before"):  # else some may stay: what is here is what may be in the trash
+        if not request.HasField("deleted_before"):  # else some may stay: `trash` is what may be in the trash
             self.trash = [each for each in self.trash if request.volume_id not in {"", each.handle}]
 
     def _NodeStageVolume(self, request: csi_pb2.NodeStageVolumeRequest, _: Any) -> None:  # noqa: N802 # as above
         volume = self.volumes[request.volume_id]
         volume.staged = canonical(request.staging_target_path)
         flags = [part for flag in request.volume_capability.mount.mount_flags for part in flag.split(",")]
-        if volume.backend == "loop" and volume.access_type == "mount" and not volume.kept and "ro" not in flags:
+        if volume.backend == "loop" and volume.access_type == "mount" and not volume.data and "ro" not in flags:
             canary = volume.handle.encode().ljust(SIZE, b".")
-            self.through(f"{volume.staged}/{CANARY}").write_bytes(canary)
-            volume.kept = {CANARY: canary}
+            self.in_namespace(f"{volume.staged}/{CANARY}").write_bytes(canary)
+            volume.data = {CANARY: canary}
 
     def _NodeUnstageVolume(self, request: csi_pb2.NodeUnstageVolumeRequest, _: Any) -> None:  # noqa: N802 # as above
         volume = self.volumes.get(request.volume_id)
@@ -150,9 +150,9 @@ class Model:
 
     def check_mounts(self) -> None:
         """
-        Assert that exactly what is staged or published is mounted, each once.
+        Assert that exactly the staged and published volumes are mounted, each once.
 
-        Elsewhere nothing may have come; what went there went with its mount point, as other processes removed that.
+        A mount outside the base directory may be missing, when another process removed its mount point.
         """
         expected = Counter(self._before)
         for volume in self.volumes.values():
@@ -160,26 +160,30 @@ class Model:
             expected.update([volume.staged] if volume.staged and volume.access_type == "mount" else [])
         found = Counter(self._mounts())
         for target in set(expected - found):
-            if not Path(target).is_relative_to(self._home):
+            if not Path(target).is_relative_to(self._base_dir):
                 del expected[target]
-        assert found == expected, f"mounted beside the model: {found - expected}; not mounted: {expected - found}"
+        assert found == expected, f"unexpected mounts: {found - expected}; missing mounts: {expected - found}"
 
     def check_bytes(self) -> None:
-        """Assert that the pools hold the volumes of the model and no other, and that each has its own bytes."""
+        """Assert that the pools have exactly the model's volumes, and that each volume has its expected content."""
         for pool in self._pools.values():
-            homes = {volume.home for volume in self.volumes.values() if volume.home.parent.parent == pool}
-            there = set((pool / "volumes").iterdir())
-            assert homes == there, f"on the disk beside the model: {there - homes}; not on it: {homes - there}"
+            volume_dirs = {
+                volume.volume_dir for volume in self.volumes.values() if volume.volume_dir.parent.parent == pool
+            }
+            found_dirs = set((pool / "volumes").iterdir())
+            assert volume_dirs == found_dirs, (
+                f"unexpected: {found_dirs - volume_dirs}; missing: {volume_dirs - found_dirs}"
+            )
         for volume in self.volumes.values():
-            if volume.kept and (volume.backend == "directory" or volume.staged or volume.access_type == "block"):
-                assert volume.kept == self._data(volume), volume
+            if volume.data and (volume.backend == "directory" or volume.staged or volume.access_type == "block"):
+                assert volume.data == self._data(volume), volume
 
     def _data(self, volume: Volume) -> dict[str, bytes]:
-        """Every file of the volume with its content; of a raw volume, what it begins with."""
+        """Return every file of the volume with its content; of a raw volume, its first bytes."""
         if volume.access_type == "block":
-            with (volume.home / "image").open("rb") as image:
+            with (volume.volume_dir / "image").open("rb") as image:
                 return {CANARY: image.read(SIZE)}
-        top = volume.home / "data" if volume.backend == "directory" else self.through(volume.staged)
+        top = volume.volume_dir / "data" if volume.backend == "directory" else self.in_namespace(volume.staged)
         return {
             str(path.relative_to(top)): path.read_bytes() if path.is_file() else b""
             for path in top.rglob("*")
@@ -188,7 +192,7 @@ class Model:
 
 
 def snapshot(top: Path) -> dict[str, tuple[int, str]]:
-    """Everything below a directory: type and mode, and a file's content or where a link leads."""
+    """Return everything below a directory: type and mode, and a file's content or a link's target."""
     found = {}
     for path in sorted(top.rglob("*")):
         status = path.lstat()
@@ -202,7 +206,7 @@ def snapshot(top: Path) -> dict[str, tuple[int, str]]:
 
 
 def changes(before: dict[str, tuple[int, str]], after: dict[str, tuple[int, str]], named: set[str]) -> list[str]:
-    """What differs, but for empty mount points that came or went at paths that calls named."""
+    """Return the paths that differ, except empty mount points at paths that calls named."""
     differing = [path for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
     return [path for path in sorted(differing) if not _mount_point(path, before, after, named)]
 
@@ -210,7 +214,7 @@ def changes(before: dict[str, tuple[int, str]], after: dict[str, tuple[int, str]
 def _mount_point(
     path: str, before: dict[str, tuple[int, str]], after: dict[str, tuple[int, str]], named: set[str]
 ) -> bool:
-    """Whether it is there on one side only, is empty there, and was named."""
+    """Report whether the path exists in one snapshot only, is empty there, and was named by a call."""
     if path in before and path in after:
         return False
     side = before if path in before else after

@@ -1,8 +1,8 @@
 """
-Requests that no careful caller sends: valid ones with some fields missing, odd, or another object's.
+Invalid requests: valid ones with some fields missing, odd, or of another object.
 
-Fields are found through the descriptors, so an RPC or a field that is added to the protocol is fuzzed from then on.
-What a text field may hold is chosen by its name; `Material` brings the volumes and paths that are there now.
+Fields are found through the descriptors, so an RPC or a field that is added to the protocol is fuzzed automatically.
+The values of a text field are chosen by its name; `Material` has the volumes and paths that exist now.
 """
 
 import base64
@@ -24,7 +24,7 @@ SERVICES: Final = (
 METHODS: Final[dict[str, MethodDescriptor]] = {
     f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods
 }
-"""Every RPC of the driver's socket by its path, also those that it does not serve."""
+"""Every RPC of the protocols by its path, including those that the driver does not serve."""
 
 UUID: Final = "11111111-2222-3333-4444-555555555555"
 TEXTS: Final = (
@@ -66,16 +66,16 @@ TOKENS: Final = (
     "after:",
     *(base64.urlsafe_b64encode(each).decode() for each in (b"after:", b"after:v", b"x", b"\xff")),
 )
-AIMS: Final = {
+FOCUS_FIELDS: Final = {
     "staging_target_path", "target_path", "volume_path", "volume_capability", "parameters",
 }  # fmt: skip
-MOST_OF_ONE_FIELD: Final = 3000
-MOST_COPIED_BYTES: Final = 1 << 18
+MAX_VALUES_OF_A_FIELD: Final = 3000
+MAX_COPIED_BYTES: Final = 1 << 18
 
 
 @dataclass
 class Material:
-    """What requests are made of: handles and names of volumes, and paths."""
+    """Values for requests: handles and names of volumes, and paths."""
 
     handles: Sequence[str]
     names: Sequence[str]
@@ -83,27 +83,27 @@ class Material:
 
 
 def new_request(path: str) -> Message:
-    """An empty request of the RPC."""
+    """Return an empty request of the RPC."""
     return GetMessageClass(METHODS[path].input_type)()
 
 
 class Mutator:
-    """Changes requests, each choice by one random generator."""
+    """A mutator of requests that makes its choices with one random generator."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def mutate(self, request: Message, material: Material) -> None:
-        """Change one of the fields that the most can go wrong with, or from one to four of all."""
-        if self._rng.random() < 0.4 and self._aim(request, material):
+        """Change one of FOCUS_FIELDS, or one to four of all fields."""
+        if self._rng.random() < 0.4 and self._change_focus_field(request, material):
             return
         for _ in range(self._rng.choice((1, 1, 1, 2, 3, 4))):
             self._change(request, material)
 
-    def _aim(self, request: Any, material: Material) -> bool:
-        """Set a path, mount options or parameters, and leave the rest as valid as it is; whether there was one."""
+    def _change_focus_field(self, request: Any, material: Material) -> bool:
+        """Set a path, mount options or parameters, and nothing else; return whether the request has such a field."""
         fields = set(request.DESCRIPTOR.fields_by_name)
-        chosen = self._rng.choice(sorted(fields & AIMS) or [""])
+        chosen = self._rng.choice(sorted(fields & FOCUS_FIELDS) or [""])
         if chosen == "parameters":
             request.parameters["backend"] = self._rng.choice(("loop", "directory"))
             key = self._rng.choice(list(PARAMETERS))
@@ -119,40 +119,40 @@ class Mutator:
     def _change(self, message: Message, material: Material) -> None:
         fields: list[Any] = list(message.DESCRIPTOR.fields)
         if not fields or self._rng.random() < 0.03:
-            message.MergeFromString(b"\xfa\x3f\x03odd")  # field 1023, which nothing knows
+            message.MergeFromString(b"\xfa\x3f\x03odd")  # field 1023, which no message defines
             return
         field = self._rng.choice(fields)
         if self._rng.random() < 0.15:
             message.ClearField(field.name)
         elif field.is_repeated:
-            self._change_many(message, field, material)
+            self._change_repeated(message, field, material)
         elif field.message_type is not None:
             self._change(getattr(message, field.name), material)
             getattr(message, field.name).SetInParent()
         else:
             setattr(message, field.name, self._value(field, material))
 
-    def _change_many(self, message: Message, field: FieldDescriptor, material: Material) -> None:
-        held: Any = getattr(message, field.name)
-        many = self._rng.choice((1, 1, 1, 2, 5, MOST_OF_ONE_FIELD))
+    def _change_repeated(self, message: Message, field: FieldDescriptor, material: Material) -> None:
+        values: Any = getattr(message, field.name)
+        count = self._rng.choice((1, 1, 1, 2, 5, MAX_VALUES_OF_A_FIELD))
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
-            for number in range(many):
-                key, value = self._entry(many, number)
-                held[key] = value
+            for number in range(count):
+                key, value = self._entry(count, number)
+                values[key] = value
         elif field.message_type is not None:
-            if held and self._rng.random() < 0.6:
-                self._change(self._rng.choice(held), material)
+            if values and self._rng.random() < 0.6:
+                self._change(self._rng.choice(values), material)
                 return
-            added = held.add()
+            added = values.add()
             for _ in range(3):
                 self._change(added, material)
-            for _ in range(min(many, MOST_COPIED_BYTES // (added.ByteSize() + 1)) - 1):
-                held.add().CopyFrom(added)
+            for _ in range(min(count, MAX_COPIED_BYTES // (added.ByteSize() + 1)) - 1):
+                values.add().CopyFrom(added)
         else:
-            held.extend(self._value(field, material) for _ in range(many))
+            values.extend(self._value(field, material) for _ in range(count))
 
-    def _entry(self, many: int, number: int) -> tuple[str, str]:
-        if many == MOST_OF_ONE_FIELD:
+    def _entry(self, count: int, number: int) -> tuple[str, str]:
+        if count == MAX_VALUES_OF_A_FIELD:
             return f"mooring.dev/{number}", ""
         if self._rng.random() < 0.7:
             key = self._rng.choice(list(PARAMETERS))
@@ -172,11 +172,11 @@ class Mutator:
             case FieldDescriptor.CPPTYPE_INT64:
                 return self._rng.choice(NUMBERS)
             case _:
-                raise NotImplementedError(f"{field.full_name}: give it values here")
+                raise NotImplementedError(f"{field.full_name}: add values for it here")
 
     def _text(self, field: FieldDescriptor, material: Material) -> str:
         if field.type == FieldDescriptor.TYPE_BYTES:
-            raise NotImplementedError(f"{field.full_name}: give it values here")
+            raise NotImplementedError(f"{field.full_name}: add values for it here")
         by_name: Sequence[str] = ()
         if field.name.endswith("path"):
             by_name = material.paths
@@ -204,7 +204,7 @@ ODD_HANDLES: Final[tuple[Callable[[str], str], ...]] = (
 
 
 def broken_bytes(rng: random.Random, request: Message) -> bytes:
-    """Bytes in place of a request: cut off, with a bit flipped, no UTF-8, or from nowhere."""
+    """Return bytes in place of a request: truncated, with a bit flipped, not UTF-8, or random."""
     content = bytearray(request.SerializeToString())
     match rng.randrange(4):
         case 0 if content:
@@ -219,7 +219,7 @@ def broken_bytes(rng: random.Random, request: Message) -> bytes:
 
 
 def is_request(descriptor: Descriptor, content: bytes) -> bool:
-    """Whether the bytes are a message of this type."""
+    """Report whether the bytes are a message of this type."""
     try:
         GetMessageClass(descriptor)().MergeFromString(content)
     except Exception:  # noqa: BLE001 # protobuf's DecodeError has no one place that it is imported from

@@ -1,4 +1,4 @@
-"""Requests that are valid now, as far as the model knows: the steps of volumes' lives, and questions about them."""
+"""Requests that are valid in the model's state: changes of volumes, and queries."""
 
 import random
 from pathlib import Path
@@ -12,22 +12,22 @@ from tests.unit.csi.services.driver import capability, raw
 
 C: Final = csi_pb2
 MIB: Final = 1 << 20
-MOST_VOLUMES: Final = 8
+MAX_VOLUMES: Final = 8
 IMPORTS: Final = ("files", "disk.img", "odd.img")
-"""What the first pool has to import."""
+"""The items to import in the first pool."""
 
 
-class Valid:
-    """Builds requests from a model, each choice by one random generator. Without `loop` all volumes are directories."""
+class ValidRequests:
+    """A builder of requests from a model, with one random generator. Without `loop` all volumes are directories."""
 
-    def __init__(self, model: Model, rng: random.Random, home: Path, *, loop: bool) -> None:
+    def __init__(self, model: Model, rng: random.Random, base_dir: Path, *, loop: bool) -> None:
         self._model = model
         self._rng = rng
-        self._home = home
+        self._base_dir = base_dir
         self._loop = loop
 
     def build(self, name: str) -> Message | None:
-        """A request that is valid now, as far as the model knows; None where there is nothing to call it for."""
+        """Return a request of the RPC `name` that is valid in the model's state; None when there is none."""
         build = getattr(self, f"_{name}", None)
         found: Message | None = build() if build is not None else None
         return found
@@ -42,7 +42,7 @@ class Valid:
         return self._rng.choice(fitting) if fitting else None
 
     def _CreateVolume(self) -> Message:  # noqa: N802 # as the RPC
-        number = self._rng.randrange(MOST_VOLUMES)
+        number = self._rng.randrange(MAX_VOLUMES)
         kind = number % 4 if self._loop else 0
         request = C.CreateVolumeRequest(
             name=f"v{number}",
@@ -65,8 +65,8 @@ class Valid:
         volume = self._some()
         if volume is None:
             return None
-        staging = volume.staged or str(self._home / "staging" / volume.home.name)
-        Path(staging).mkdir(exist_ok=True, parents=True) if staging.startswith(f"{self._home}/staging") else None
+        staging = volume.staged or str(self._base_dir / "staging" / volume.volume_dir.name)
+        Path(staging).mkdir(exist_ok=True, parents=True) if staging.startswith(f"{self._base_dir}/staging") else None
         return C.NodeStageVolumeRequest(
             volume_id=volume.handle, staging_target_path=staging, volume_capability=self._use(volume)
         )
@@ -81,7 +81,7 @@ class Valid:
         volume = self._some(staged=True)
         if volume is None:
             return None
-        target = self._home / "targets" / f"{volume.home.name}-{self._rng.randrange(2)}"
+        target = self._base_dir / "targets" / f"{volume.volume_dir.name}-{self._rng.randrange(2)}"
         target.parent.mkdir(exist_ok=True)
         return C.NodePublishVolumeRequest(
             volume_id=volume.handle,
@@ -109,8 +109,8 @@ class Valid:
 
     def _ControllerExpandVolume(self) -> Message | None:  # noqa: N802 # as above
         volume = self._some()
-        wanted = C.CapacityRange(required_bytes=self._rng.choice((16, 17, 24)) * MIB)
-        return C.ControllerExpandVolumeRequest(volume_id=volume.handle, capacity_range=wanted) if volume else None
+        size = C.CapacityRange(required_bytes=self._rng.choice((16, 17, 24)) * MIB)
+        return C.ControllerExpandVolumeRequest(volume_id=volume.handle, capacity_range=size) if volume else None
 
     def _ControllerModifyVolume(self) -> Message | None:  # noqa: N802 # as above
         volume = self._some()

@@ -1,9 +1,9 @@
 """
-Whatever happens in whatever order, no volume has two claims, no ordinal meets a stranger's data or an empty disk.
+For any order of events, no volume has two claims, and no ordinal reads another claim's data or loses its own.
 
-A small world is driven by the brain's own decisions alone, and one rule at a time: claims, the set and the namespace come
-and go, admins make and delete volume objects and throw volumes into the trash, a making is interrupted, controllers act on
-what they see now. Every ordinal writes its name, and its namespace's UID, into its volume.
+A small model is driven by the functions of the decision layer, one rule at a time: claims, the StatefulSet and the
+namespace are created and deleted, admins create and delete volume objects and trash volumes, a creation is interrupted,
+controllers act on the current state. Every ordinal writes its name, and its namespace's UID, into its volume.
 """
 
 import dataclasses
@@ -37,23 +37,23 @@ from tests.sweeps import times
 from tests.unit.provisioner.binding.objects import POOL, claim, node, storage_class, volume, web
 
 NAMES = ("www-web-0", "www-web-1")
-KEEP, SCRATCH = storage_class("keep", expands=True), storage_class("scratch", adopt="Never", policy="Delete")
-AT_ONCE = storage_class("at-once", waits=False)
-CLASSES = {"keep": KEEP, "scratch": SCRATCH, "at-once": AT_ONCE}
+ADOPTING, SCRATCH = storage_class("keep", expands=True), storage_class("scratch", adopt="Never", policy="Delete")
+IMMEDIATE = storage_class("at-once", waits=False)
+CLASSES = {"keep": ADOPTING, "scratch": SCRATCH, "at-once": IMMEDIATE}
 MODES = [("ReadWriteOnce",), ("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany")]
 
 
 @dataclasses.dataclass
 class Disk:
-    """The bytes of one volume in its pool, and who held it last."""
+    """The data of one volume in its pool, and its manifest with the last holder."""
 
     manifest: Manifest | None
-    """None for a volume that is not ours."""
+    """None for a volume of another driver."""
     token: tuple[str, str] = ("", "")
-    """Who wrote into it: claim's name and namespace's UID."""
+    """The writer of the data: the claim's name and the namespace's UID."""
 
 
-class World(RuleBasedStateMachine):
+class BindingMachine(RuleBasedStateMachine):
     """Claims, volume objects and disks."""
 
     def __init__(self) -> None:
@@ -61,16 +61,16 @@ class World(RuleBasedStateMachine):
         self.claims: dict[str, Claim] = {}
         self.volumes: dict[str, Volume] = {}
         self.disks: dict[str, Disk] = {}
-        self.promised: dict[tuple[str, str], str] = {}
-        """(claim's name, class) → the volume its ordinal wrote into, in this namespace."""
-        self.set_is_there = True
+        self.written: dict[tuple[str, str], str] = {}
+        """(claim's name, class) → the volume that its ordinal wrote to, in this namespace."""
+        self.set_exists = True
         self.namespaces = 1
         self.uids = 0
         self.clock = 0
 
     @property
     def namespace(self) -> str:
-        """The UID of the namespace as it is now."""
+        """The UID of the current namespace."""
         return f"ns{self.namespaces}"
 
     @rule(
@@ -80,14 +80,14 @@ class World(RuleBasedStateMachine):
         modes=st.sampled_from(MODES),
     )
     def create_claim(self, name: str, cls: str, size: str, modes: tuple[str, ...]) -> None:
-        """The StatefulSet, or a hand, makes a claim that is missing; its UID is new."""
+        """Create a missing claim with a new UID, as the StatefulSet controller or a user does."""
         if name not in self.claims:
             self.uids += 1
             self.claims[name] = claim(name, uid=f"uid{self.uids}", cls=cls, size=size, modes=modes)
 
     @rule(writes=st.booleans())
     def settle(self, writes: bool) -> None:
-        """All controllers get their turn until nothing changes, and the pods write."""
+        """Reconcile everything until nothing changes; then the pods may write."""
         for _ in range(4):
             for name in sorted(self.claims):
                 self.schedule(name)
@@ -100,7 +100,7 @@ class World(RuleBasedStateMachine):
 
     @initialize(cls=st.sampled_from(["keep", "at-once"]), settled=st.booleans())
     def apply(self, cls: str, settled: bool) -> None:
-        """The set is applied, and mostly comes up at once."""
+        """Apply the StatefulSet; its pods may start at once."""
         for name in NAMES:
             self.create_claim(name, cls, "1Gi", MODES[0])
         if settled:
@@ -117,50 +117,50 @@ class World(RuleBasedStateMachine):
     def delete_and_apply_again(
         self, names: tuple[str, ...], size: str, modes: tuple[str, ...], between: str, settled: bool
     ) -> None:
-        """The main job: set and claims go, and come back as they were or nearly so, sooner or later."""
-        gone = {name: self.claims.pop(name) for name in names if name in self.claims}
+        """Delete StatefulSet and claims, and create them again, equal or with small changes: the main use case."""
+        deleted = {name: self.claims.pop(name) for name in names if name in self.claims}
         if between != "nothing":
             self.settle(writes=False)
         if between in {"object lost", "thrown away"}:
             for name in self._released():
                 del self.volumes[name]
         if between == "thrown away":
-            for name in self._loose():
+            for name in self._without_object():
                 self._trash(name, in_trash=True)
-        for name, had in gone.items():
-            self.create_claim(name, had.class_name, size or str(had.request), modes or had.modes)
-        self.set_is_there = True
+        for name, before in deleted.items():
+            self.create_claim(name, before.class_name, size or str(before.request), modes or before.modes)
+        self.set_exists = True
         if settled:
             self.settle(writes=True)
 
-    @precondition(lambda self: self.set_is_there)
+    @precondition(lambda self: self.set_exists)
     @rule()
     def delete_set(self) -> None:
-        """The StatefulSet is deleted, its claims stay."""
-        self.set_is_there = False
+        """Delete the StatefulSet; its claims stay."""
+        self.set_exists = False
 
-    @precondition(lambda self: not self.set_is_there)
+    @precondition(lambda self: not self.set_exists)
     @rule()
     def create_set(self) -> None:
-        """It is made again."""
-        self.set_is_there = True
+        """Create the StatefulSet again."""
+        self.set_exists = True
 
-    @precondition(lambda self: self.promised)
+    @precondition(lambda self: self.written)
     @rule(settled=st.booleans())
-    def renew_namespace(self, settled: bool) -> None:
-        """The namespace goes with its claims; another tenant makes one of the same name, and applies the same."""
+    def recreate_namespace(self, settled: bool) -> None:
+        """Delete the namespace and its claims; another tenant creates one of the same name, with the same claims."""
         self.namespaces += 1
-        gone, self.claims = self.claims, {}
-        self.promised.clear()
-        for name, had in gone.items():
-            self.create_claim(name, had.class_name, str(had.request), had.modes)
+        deleted, self.claims = self.claims, {}
+        self.written.clear()
+        for name, before in deleted.items():
+            self.create_claim(name, before.class_name, str(before.request), before.modes)
         if settled:
             self.settle(writes=False)
 
     @precondition(lambda self: sum(name.startswith("hand") for name in self.volumes) < 2)
     @rule(cls=st.sampled_from(["keep", "at-once"]))
-    def make_volume_by_hand(self, cls: str) -> None:
-        """An admin adds an empty volume of another driver."""
+    def create_volume_by_hand(self, cls: str) -> None:
+        """Create an empty PersistentVolume of another driver, as an admin does."""
         self.uids += 1
         name = f"hand{self.uids}"
         self.volumes[name] = volume(name, cls=cls, size="4Gi", driver="other", phase="Pending", namespace_uid="")
@@ -168,150 +168,151 @@ class World(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def delete_claim(self, name: str) -> None:
-        """Somebody deletes it."""
+        """Delete the claim, as a user does."""
         self.claims.pop(name, None)
 
     @rule(name=st.sampled_from(NAMES))
     def schedule(self, name: str) -> None:
-        """The scheduler selects the node."""
+        """Select the node, as the scheduler does."""
         if name in self.claims:
             self._annotate(name, SELECTED_NODE, "n1")
 
     @precondition(lambda self: self._released())
     @rule(data=st.data())
     def delete_volume_object(self, data: st.DataObject) -> None:
-        """An admin deletes a released PersistentVolume; the bytes stay in the pool."""
+        """Delete a released PersistentVolume, as an admin does; the data stays in the pool."""
         del self.volumes[data.draw(st.sampled_from(self._released()))]
 
-    @precondition(lambda self: self._loose())
+    @precondition(lambda self: self._without_object())
     @rule(data=st.data())
-    def throw_away(self, data: st.DataObject) -> None:
-        """An admin has the driver delete a volume that has no object any more: it goes to the trash."""
-        self._trash(data.draw(st.sampled_from(self._loose())), in_trash=True)
+    def trash_volume(self, data: st.DataObject) -> None:
+        """Move a volume without a PersistentVolume to the trash, as an admin does."""
+        self._trash(data.draw(st.sampled_from(self._without_object())), in_trash=True)
 
     @precondition(lambda self: self.volumes)
     @rule(data=st.data())
     def sync_volume(self, data: st.DataObject) -> None:
-        """The volume half of the binder."""
+        """Run the volume part of the binder."""
         self._sync_volume(data.draw(st.sampled_from(sorted(self.volumes))))
 
     def _sync_volume(self, name: str) -> None:
-        had = self.volumes[name]
-        live = self.claims.get(had.claim_ref.name) if had.claim_ref else None
-        step = volume_step(had, claim=live)
-        ref = had.claim_ref
+        before = self.volumes[name]
+        live = self.claims.get(before.claim_ref.name) if before.claim_ref else None
+        step = volume_step(before, claim=live)
+        ref = before.claim_ref
         if step.claim_ref is ClaimRefChange.CLEAR:
             ref = None
         elif step.claim_ref is ClaimRefChange.KEEP_NAME and ref is not None:
             ref = ClaimRef(ref.namespace, ref.name)
-        self.volumes[name] = dataclasses.replace(had, phase=step.phase or had.phase, claim_ref=ref)
-        if step.reclaim and had.reclaim_policy == "Delete":
-            assert live is None or had.claim_ref is None or live.uid != had.claim_ref.uid or live.volume_name != name, (
-                "I3"
-            )
+        self.volumes[name] = dataclasses.replace(before, phase=step.phase or before.phase, claim_ref=ref)
+        if step.reclaim and before.reclaim_policy == "Delete":
+            assert (
+                live is None or before.claim_ref is None or live.uid != before.claim_ref.uid or live.volume_name != name
+            ), "I3"
             del self.volumes[name]
             del self.disks[name]
 
     @rule(name=st.sampled_from(NAMES))
     def sync_claim(self, name: str) -> None:
-        """The claim half of the binder, and the provisioner when it is asked."""
+        """Run the claim part of the binder, and the scheduler's choice of a volume."""
         if name not in self.claims:
             return
-        wanted = self.claims[name]
+        pvc = self.claims[name]
         step = claim_step(
-            wanted, volumes=Index(self.volumes.values()), storage_class=CLASSES[wanted.class_name], default_class=None
+            pvc, volumes=Index(self.volumes.values()), storage_class=CLASSES[pvc.class_name], default_class=None
         )
-        free = step.bind_to is None or not step.bind_to.belongs_to(wanted)
-        if free and step.rule in {"U1", "U3", "U4"} and adopt(self._facts(wanted)) is not None:
-            return  # as the embedded binder does: a former volume goes before all others
+        free = step.bind_to is None or not step.bind_to.belongs_to(pvc)
+        if free and step.rule in {"U1", "U3", "U4"} and adopt(self._facts(pvc)) is not None:
+            return  # like the embedded binder: a former volume has priority
         bound = step.bind_to
-        if step.provisioner and wanted.selected_node:
-            bound = Index(self.volumes.values()).match(wanted, node=node())  # the scheduler's part
+        if step.provisioner and pvc.selected_node:
+            bound = Index(self.volumes.values()).match(pvc, node=node())  # the scheduler's part
         if bound is not None:
             self.volumes[bound.name] = dataclasses.replace(
-                bound, phase="Bound", claim_ref=ClaimRef("default", name, wanted.uid)
+                bound, phase="Bound", claim_ref=ClaimRef("default", name, pvc.uid)
             )
-            self.claims[name] = dataclasses.replace(wanted, volume_name=bound.name, phase="Bound")
+            self.claims[name] = dataclasses.replace(pvc, volume_name=bound.name, phase="Bound")
             self._annotate(name, BIND_COMPLETED, "yes")
         elif step.phase:
-            self.claims[name] = dataclasses.replace(wanted, phase=step.phase)
+            self.claims[name] = dataclasses.replace(pvc, phase=step.phase)
 
     @rule(name=st.sampled_from(NAMES), interrupted=st.sampled_from([False, False, True]))
     def decide_claim(self, name: str, interrupted: bool) -> None:
-        """Mooring's own controller: adopt, rebuild or provision."""
+        """Run Mooring's controller: adopt, rebuild or provision."""
         if name not in self.claims:
             return
-        wanted = self.claims[name]
-        decision = decide(self._facts(wanted))
+        pvc = self.claims[name]
+        decision = decide(self._facts(pvc))
         if decision.action is Action.ADOPT:
-            had = self.volumes[decision.volume]
-            self.volumes[had.name] = dataclasses.replace(had, claim_ref=ClaimRef("default", name, wanted.uid))
-            self._hold(had.name, wanted)
+            before = self.volumes[decision.volume]
+            self.volumes[before.name] = dataclasses.replace(before, claim_ref=ClaimRef("default", name, pvc.uid))
+            self._record_holder(before.name, pvc)
         elif decision.action is Action.UNDELETE and interrupted:
             self._trash(decision.volume, in_trash=False)
         elif decision.action is Action.EXPAND:
-            had = self.volumes[decision.volume]
-            self.volumes[had.name] = dataclasses.replace(had, capacity=wanted.request)
-            self._grow(had.name, wanted)
+            before = self.volumes[decision.volume]
+            self.volumes[before.name] = dataclasses.replace(before, capacity=pvc.request)
+            self._expand(before.name, pvc)
         elif decision.action in {Action.REBUILD, Action.UNDELETE}:
             manifest = self.disks[decision.volume].manifest
             assert manifest is not None
-            small = manifest.capacity_bytes < wanted.request.ceil_bytes
+            small = manifest.capacity_bytes < pvc.request.ceil_bytes
             self.volumes[decision.volume] = volume(
                 decision.volume,
-                ref=(name, manifest.holder[HOLDER_CLAIM_UID] if small else wanted.uid),
-                cls=wanted.class_name,
+                ref=(name, manifest.holder[HOLDER_CLAIM_UID] if small else pvc.uid),
+                cls=pvc.class_name,
                 size=str(manifest.capacity_bytes),
-                modes=wanted.modes,
+                modes=pvc.modes,
                 phase="Pending",
                 namespace_uid=self.namespace,
                 ordinal=self._ordinal(name),
             )
             self._trash(decision.volume, in_trash=False)
             if not small:
-                self._hold(decision.volume, wanted)
+                self._record_holder(decision.volume, pvc)
         elif decision.action is Action.PROVISION and interrupted:
-            self._hold(f"pvc-{wanted.uid}", wanted, ready=False)
+            self._record_holder(f"pvc-{pvc.uid}", pvc, ready=False)
         elif decision.action is Action.PROVISION:
-            made = f"pvc-{wanted.uid}"
-            if made not in self.volumes:
-                cls = CLASSES[wanted.class_name]
-                self.volumes[made] = volume(
-                    made,
-                    ref=(name, wanted.uid),
+            created = f"pvc-{pvc.uid}"
+            if created not in self.volumes:
+                cls = CLASSES[pvc.class_name]
+                self.volumes[created] = volume(
+                    created,
+                    ref=(name, pvc.uid),
                     cls=cls.name,
                     policy=cls.reclaim_policy,
-                    size=str(wanted.request),
-                    modes=wanted.modes,
+                    size=str(pvc.request),
+                    modes=pvc.modes,
                     phase="Pending",
                     provisioned_by="csi.mooring.dev",
                     namespace_uid=self.namespace,
                     ordinal=self._ordinal(name),
                 )
-                self._hold(made, wanted)
+                self._record_holder(created, pvc)
 
     @rule(name=st.sampled_from(NAMES))
     def write(self, name: str) -> None:
         """
-        A pod writes the claim's name into what it has mounted.
+        Write the claim's name into its bound volume, as a pod does.
 
-        While the set is there it is the ordinal's pod: the volume is noted as that ordinal's, and its data promised.
+        While the StatefulSet exists it is the ordinal's pod: the volume is recorded as that ordinal's, and its data must
+        be found again.
         """
-        wanted = self.claims.get(name)
-        if wanted is not None and wanted.bind_completed and wanted.volume_name in self.volumes:
-            disk = self.disks[wanted.volume_name]
+        pvc = self.claims.get(name)
+        if pvc is not None and pvc.bind_completed and pvc.volume_name in self.volumes:
+            disk = self.disks[pvc.volume_name]
             disk.token = (name, self.namespace)
-            if wanted.class_name != "scratch" and disk.manifest is not None and self.set_is_there:
-                self.promised[(name, wanted.class_name)] = wanted.volume_name
-                self._note_ordinal(wanted)
+            if pvc.class_name != "scratch" and disk.manifest is not None and self.set_exists:
+                self.written[(name, pvc.class_name)] = pvc.volume_name
+                self._note_ordinal(pvc)
 
-    def _facts(self, wanted: Claim) -> Facts:
+    def _facts(self, pvc: Claim) -> Facts:
         return Facts(
-            claim=wanted,
+            claim=pvc,
             volumes=Index(self.volumes.values()),
-            storage_class=CLASSES[wanted.class_name],
+            storage_class=CLASSES[pvc.class_name],
             namespace_uid=self.namespace,
-            stateful_sets=(web(),) if self.set_is_there else (),
+            stateful_sets=(web(),) if self.set_exists else (),
             manifests=tuple(disk.manifest for disk in self.disks.values() if disk.manifest is not None),
             nodes=(node(),),
         )
@@ -321,8 +322,8 @@ class World(RuleBasedStateMachine):
             each.name for each in self.volumes.values() if (each.phase, each.reclaim_policy) == ("Released", "Retain")
         )
 
-    def _loose(self) -> list[str]:
-        """Volumes in the pool, not in the trash, without an object."""
+    def _without_object(self) -> list[str]:
+        """Return the volumes in the pool, not in the trash, without a PersistentVolume."""
         return sorted(
             name
             for name, disk in self.disks.items()
@@ -330,79 +331,79 @@ class World(RuleBasedStateMachine):
         )
 
     def _ordinal(self, name: str) -> str:
-        """What the controller notes on the volume; only a set that is there can tell."""
-        return name.removeprefix("www-") if self.set_is_there else ""
+        """Return the pod's name that the controller records on the volume; "" without the StatefulSet."""
+        return name.removeprefix("www-") if self.set_exists else ""
 
-    def _note_ordinal(self, wanted: Claim) -> None:
-        """What the holders' controller does for a bound volume: annotations first, then the manifest."""
-        had = self.volumes[wanted.volume_name]
-        stateful_set, _, number = self._ordinal(wanted.name).rpartition("-")
-        noted = {**had.annotations, STATEFUL_SET: stateful_set, ORDINAL: number}
-        self.volumes[had.name] = dataclasses.replace(had, annotations=noted)
-        self._hold(had.name, wanted)
+    def _note_ordinal(self, pvc: Claim) -> None:
+        """Record the ordinal, as the ownership controller does for a bound volume: first annotations, then manifest."""
+        before = self.volumes[pvc.volume_name]
+        stateful_set, _, number = self._ordinal(pvc.name).rpartition("-")
+        noted = {**before.annotations, STATEFUL_SET: stateful_set, ORDINAL: number}
+        self.volumes[before.name] = dataclasses.replace(before, annotations=noted)
+        self._record_holder(before.name, pvc)
 
     def _trash(self, name: str, *, in_trash: bool) -> None:
         disk = self.disks[name]
         if disk.manifest is not None:
             disk.manifest = dataclasses.replace(disk.manifest, in_trash=in_trash)
 
-    def _grow(self, name: str, wanted: Claim) -> None:
+    def _expand(self, name: str, pvc: Claim) -> None:
         disk = self.disks[name]
         if disk.manifest is not None:
-            disk.manifest = dataclasses.replace(disk.manifest, capacity_bytes=wanted.request.ceil_bytes)
+            disk.manifest = dataclasses.replace(disk.manifest, capacity_bytes=pvc.request.ceil_bytes)
 
-    def _hold(self, name: str, wanted: Claim, *, ready: bool = True) -> None:
+    def _record_holder(self, name: str, pvc: Claim, *, ready: bool = True) -> None:
         self.clock += 1
         holder = {
             HOLDER_NAMESPACE: "default",
             HOLDER_NAMESPACE_UID: self.namespace,
-            HOLDER_CLAIM: wanted.name,
-            HOLDER_CLAIM_UID: wanted.uid,
+            HOLDER_CLAIM: pvc.name,
+            HOLDER_CLAIM_UID: pvc.uid,
         }
-        if stem := self._ordinal(wanted.name):
+        if stem := self._ordinal(pvc.name):
             holder[HOLDER_STATEFUL_SET], _, holder[HOLDER_ORDINAL] = stem.rpartition("-")
         before = self.disks.get(name)
-        size = before.manifest.capacity_bytes if before and before.manifest else wanted.request.ceil_bytes
-        made = Manifest(
+        size = before.manifest.capacity_bytes if before and before.manifest else pvc.request.ceil_bytes
+        created = Manifest(
             f"{POOL}.{name}", name, size, "directory", "mount", holder, f"{self.clock:09}", in_trash=False, ready=ready
         )
-        self.disks[name] = Disk(made, before.token if before else ("", ""))
+        self.disks[name] = Disk(created, before.token if before else ("", ""))
 
     def _annotate(self, name: str, key: str, value: str) -> None:
-        had = self.claims[name]
-        self.claims[name] = dataclasses.replace(had, annotations={**had.annotations, key: value})
+        before = self.claims[name]
+        self.claims[name] = dataclasses.replace(before, annotations={**before.annotations, key: value})
 
     @invariant()
     def no_volume_has_two_claims(self) -> None:
-        """I1: the claims that are bound name different volumes, and each is named back."""
+        """I1: bound claims have different volumes, and the claimRef of each volume is its claim."""
         bound = {
             each.name: each.volume_name
             for each in self.claims.values()
             if each.bind_completed and each.phase == "Bound"
         }
         assert len(set(bound.values())) == len(bound)
-        for name, had in bound.items():
-            ref = self.volumes[had].claim_ref if had in self.volumes else None
+        for name, volume_name in bound.items():
+            ref = self.volumes[volume_name].claim_ref if volume_name in self.volumes else None
             assert ref is None or (ref.name, ref.uid) == (name, self.claims[name].uid)
 
     @invariant()
-    def an_ordinal_reads_its_own_data_or_none(self) -> None:
-        """I2: what is in a bound volume was written by a claim of this name; what was promised is there."""
+    def an_ordinal_never_reads_foreign_data_or_loses_its_own(self) -> None:
+        """I2: the data in a bound volume was written by a claim of this name; data that was written is found again."""
         for each in self.claims.values():
             if not each.bind_completed or each.volume_name not in self.disks:
                 continue
             assert self.disks[each.volume_name].token in {("", ""), (each.name, self.namespace)}
-            promised = self.promised.get((each.name, each.class_name))
-            if promised is not None:
-                assert self.disks[promised].token == (each.name, self.namespace)
-                assert each.volume_name == promised, "an empty disk instead of its own"
+            written = self.written.get((each.name, each.class_name))
+            if written is not None:
+                assert self.disks[written].token == (each.name, self.namespace)
+                assert each.volume_name == written, "an empty volume instead of its own"
 
     @invariant()
-    def data_stays(self) -> None:
-        """I3: a volume with data is deleted only by a policy that says so."""
-        for had in self.promised.values():
-            assert had in self.disks
+    def volumes_with_data_are_never_deleted(self) -> None:
+        """I3: a volume with data is deleted only with reclaim policy Delete."""
+        for name in self.written.values():
+            assert name in self.disks
 
 
-World.TestCase.settings = settings(max_examples=times(200), stateful_step_count=25, deadline=None)
-TestWorld = World.TestCase
+BindingMachine.TestCase.settings = settings(max_examples=times(200), stateful_step_count=25, deadline=None)
+TestBindingMachine = BindingMachine.TestCase

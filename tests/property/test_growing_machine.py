@@ -1,9 +1,9 @@
 """
-Whatever fails in whatever order, a volume never shrinks, and a claim ends with what it asks for.
+With failures in any order, a volume never shrinks, and a claim ends with the requested size.
 
-The real reconcilers of both sides run on an API server and a driver in memory. Calls are refused, cut off before or after
-they took effect; writes are lost the same way; controllers start again and forget; the user asks for more, or for less
-after a refusal.
+The reconcilers of controller and node run on an API server and a driver in memory. Calls are refused, or cut off before
+or after they take effect; writes are lost the same way; controllers restart without their state; the user requests more,
+or less after a refusal.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from tests.unit.provisioner.controllers.objects import HANDLE, claim, storage_cl
 
 KEY = ("default", "www-web-0")
 GIB = 1 << 30
-MOST = 8 * GIB
+POOL_BYTES = 8 * GIB
 FAILURES = st.sampled_from(["", "", "INTERNAL", "OUT_OF_RANGE", "DEADLINE_EXCEEDED", "cut off"])
 
 
 class _Driver(FakeDriver):
-    """A pool that has 8Gi, and a filesystem beside each volume."""
+    """A driver with a pool of 8Gi, and one filesystem."""
 
     failure = ""
     filesystem = GIB
@@ -55,7 +55,7 @@ class _Driver(FakeDriver):
     ) -> Expanded:
         if self.failure != "cut off":
             self._fail()
-        if required_bytes > MOST:
+        if required_bytes > POOL_BYTES:
             raise RpcError(code=grpc.StatusCode.OUT_OF_RANGE, message="the pool has 8Gi")
         answer = await super().expand_volume(handle, required_bytes=required_bytes, capability=capability)
         self._fail()
@@ -63,19 +63,19 @@ class _Driver(FakeDriver):
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
         self._fail()
-        assert required_bytes <= self.live[mounting.handle].capacity_bytes, "a filesystem larger than its volume"
+        assert required_bytes <= self.living[mounting.handle].capacity_bytes, "the filesystem is larger than its volume"
         self.filesystem = max(self.filesystem, required_bytes)
 
 
-class Growing(RuleBasedStateMachine):
-    """One bound claim, its volume, both sides of its growing."""
+class Expanding(RuleBasedStateMachine):
+    """One bound claim, its volume, and the reconcilers of controller and node that expand it."""
 
     def __init__(self) -> None:
         super().__init__()
-        asked = claim(phase="Bound", volumeName="pvc-c1")
-        asked["status"] |= {"capacity": {"storage": "1Gi"}}
-        grows = storage_class() | {"allowVolumeExpansion": True}
-        self.api = FlakyApi((CLAIM, asked), (VOLUME, volume()), (STORAGE_CLASS, grows))
+        bound = claim(phase="Bound", volumeName="pvc-c1")
+        bound["status"] |= {"capacity": {"storage": "1Gi"}}
+        expandable = storage_class() | {"allowVolumeExpansion": True}
+        self.api = FlakyApi((CLAIM, bound), (VOLUME, volume()), (STORAGE_CLASS, expandable))
         self.driver = _Driver()
         self.driver.live[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
         self.largest = Quantity.parse("1Gi")
@@ -83,49 +83,49 @@ class Growing(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        """Controllers forget all that is not written."""
+        """Restart the controllers: they lose all state that is not in the API."""
         api = self.api
         self.controller = Expand(api, api.caches, api.recorder, drivers=self.driver)
         self.node = NodeExpander(api, api.caches, api.recorder, calls=self.driver)
 
     @initialize(node_expansion_required=st.booleans(), gib=st.integers(2, 12))
     def begin(self, node_expansion_required: bool, gib: int) -> None:
-        """Whether the filesystem has to follow depends on the volume; the first wish is there."""
+        """Choose whether the filesystem has to be expanded, and the first requested size."""
         self.driver.node_expansion_required = node_expansion_required
-        self.ask(gib)
+        self.request(gib)
 
     @rule(gib=st.integers(1, 12))
-    def ask(self, gib: int) -> None:
-        """The user asks for more, or for less: anything above what the claim has is accepted."""
-        asked = self.api.all(CLAIM)[0]
-        if gib * GIB > Quantity.parse(asked["status"]["capacity"]["storage"]).ceil_bytes:
-            asked["spec"]["resources"]["requests"]["storage"] = f"{gib}Gi"
-            self.api.put(CLAIM, asked)
+    def request(self, gib: int) -> None:
+        """Request another size: any size above the claim's capacity is accepted."""
+        bound = self.api.all(CLAIM)[0]
+        if gib * GIB > Quantity.parse(bound["status"]["capacity"]["storage"]).ceil_bytes:
+            bound["spec"]["resources"]["requests"]["storage"] = f"{gib}Gi"
+            self.api.put(CLAIM, bound)
 
     @rule(failure=FAILURES, countdown=st.sampled_from([-1, -1, 0, 1, 2]), after=st.booleans())
     def controller_acts(self, failure: str, countdown: int, after: bool) -> None:
-        """The controller's turn, with what may go wrong in it."""
+        """Reconcile in the controller, with a possible failure."""
         self._act(self._reconcile(), failure, countdown, after=after)
 
     @rule(failure=FAILURES, countdown=st.sampled_from([-1, -1, 0, 1]), after=st.booleans())
     def node_acts(self, failure: str, countdown: int, after: bool) -> None:
-        """The node's turn."""
-        self._act(self._let_grow(), failure, countdown, after=after)
+        """Reconcile on the node, with a possible failure."""
+        self._act(self._expand_on_node(), failure, countdown, after=after)
 
     @rule()
     def settle(self) -> None:
-        """Nothing fails any more: a wish that can be met is met, one that cannot says so."""
+        """Reconcile without failures: a feasible size is reached, an infeasible one is reported."""
         self.restart()
         for _ in range(6):
             self._act(self._reconcile(), "", -1, after=False)
-            self._act(self._let_grow(), "", -1, after=False)
-        asked = self.api.all(CLAIM)[0]
-        has, wants = self._capacity(asked), Quantity.parse(asked["spec"]["resources"]["requests"]["storage"])
-        states = asked["status"].get("allocatedResourceStatuses") or {}
-        conditions = [each["type"] for each in asked["status"].get("conditions") or []]
-        if wants.ceil_bytes <= MOST and states != {"storage": "ControllerResizeInfeasible"}:
+            self._act(self._expand_on_node(), "", -1, after=False)
+        bound = self.api.all(CLAIM)[0]
+        actual, requested = self._capacity(bound), Quantity.parse(bound["spec"]["resources"]["requests"]["storage"])
+        states = bound["status"].get("allocatedResourceStatuses") or {}
+        conditions = [each["type"] for each in bound["status"].get("conditions") or []]
+        if requested.ceil_bytes <= POOL_BYTES and states != {"storage": "ControllerResizeInfeasible"}:
             assert (states, conditions) == ({}, [])
-            assert has >= wants
+            assert actual >= requested
             annotations = self.api.all(VOLUME)[0]["metadata"]["annotations"]
             assert "volume.alpha.kubernetes.io/pre-resize-capacity" not in annotations
         elif states:
@@ -140,28 +140,28 @@ class Growing(RuleBasedStateMachine):
     async def _reconcile(self) -> None:
         await self.controller.reconcile(KEY)
 
-    async def _let_grow(self) -> None:
-        held = capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=())
+    async def _expand_on_node(self) -> None:
+        access = capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=())
         mounting = Mounting(
-            handle=HANDLE, staging=Path("s"), target=Path("t"), capability=held, context={}, read_only=False
+            handle=HANDLE, staging=Path("s"), target=Path("t"), capability=access, context={}, read_only=False
         )
         await self.node.let_grow("pvc-c1", mounting)
 
-    def _capacity(self, asked: Json) -> Quantity:
-        return Quantity.parse(asked["status"]["capacity"]["storage"])
+    def _capacity(self, bound: Json) -> Quantity:
+        return Quantity.parse(bound["status"]["capacity"]["storage"])
 
     @invariant()
-    def nothing_shrinks_and_nothing_is_promised_that_is_not_there(self) -> None:
-        """The claim has at most what the volume's object says, and that at most what the driver has."""
-        has = self._capacity(self.api.all(CLAIM)[0])
-        says = Quantity.parse(self.api.all(VOLUME)[0]["spec"]["capacity"]["storage"])
-        assert self.largest <= says
-        self.largest = says
-        assert has.ceil_bytes <= says.ceil_bytes <= self.driver.live[HANDLE].capacity_bytes
+    def volumes_never_shrink_and_capacities_are_backed_by_the_driver(self) -> None:
+        """The claim's capacity is at most the PersistentVolume's, which is at most the driver's."""
+        actual = self._capacity(self.api.all(CLAIM)[0])
+        recorded = Quantity.parse(self.api.all(VOLUME)[0]["spec"]["capacity"]["storage"])
+        assert self.largest <= recorded
+        self.largest = recorded
+        assert actual.ceil_bytes <= recorded.ceil_bytes <= self.driver.living[HANDLE].capacity_bytes
 
     @invariant()
     def a_claim_has_no_more_than_its_filesystem(self) -> None:
-        """Where the filesystem has to follow."""
+        """This applies where the filesystem has to be expanded."""
         if self.driver.node_expansion_required:
             assert self._capacity(self.api.all(CLAIM)[0]).ceil_bytes <= self.driver.filesystem
 
@@ -171,5 +171,5 @@ async def _surviving(work: "Awaitable[Any]") -> None:
         await work
 
 
-Growing.TestCase.settings = settings(max_examples=times(100), stateful_step_count=30, deadline=None)
-TestGrowing = Growing.TestCase
+Expanding.TestCase.settings = settings(max_examples=times(100), stateful_step_count=30, deadline=None)
+TestExpanding = Expanding.TestCase

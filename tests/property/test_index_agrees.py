@@ -1,4 +1,4 @@
-"""The index gives the answers of the plain loop, whatever was put, changed and dropped before."""
+"""The index returns the result of the plain loop, after any sequence of puts, changes and drops."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ EVENTS = st.lists(st.one_of(st.sampled_from(NAMES), *(volumes(name) for name in 
 
 @given(EVENTS, claims(), LABELS, st.sets(st.sampled_from(NAMES), max_size=3))
 @settings(max_examples=times(400), deadline=None)
-def test_an_index_answers_as_the_plain_loop_does(
-    events: list[str | Json], asked: Json, labels: dict[str, str], excluded: set[str]
+def test_an_index_returns_the_result_of_the_plain_loop(
+    events: list[str | Json], claim_object: Json, labels: dict[str, str], excluded: set[str]
 ) -> None:
-    """Reserved and free volumes, with a node and without, waiting or not; a name alone is a volume that went away."""
+    """Reserved and free volumes, with and without a node, delayed or not; a name is the deletion of a volume."""
     index = Index()
     known: dict[str, Volume] = {}
     for event in events:
@@ -35,7 +35,7 @@ def test_an_index_answers_as_the_plain_loop_does(
             known[volume.name] = volume
             index.put(volume)
     try:
-        claim = Claim.of(asked)
+        claim = Claim.of(claim_object)
     except InvalidObject:
         return
     node, without = Node.of({"metadata": {"name": "n", "labels": labels}}), frozenset(excluded)
@@ -50,8 +50,8 @@ def test_an_index_answers_as_the_plain_loop_does(
 
 @given(EVENTS)
 @settings(max_examples=times(100), deadline=None)
-def test_an_index_that_was_emptied_keeps_nothing(events: list[str | Json]) -> None:
-    """No list, no key: it does not grow with what has come and gone."""
+def test_an_emptied_index_has_no_entries(events: list[str | Json]) -> None:
+    """The index keeps no list and no key of volumes that were dropped."""
     index = Index()
     for event in events:
         if not isinstance(event, str):
@@ -62,7 +62,7 @@ def test_an_index_that_was_emptied_keeps_nothing(events: list[str | Json]) -> No
     assert (len(index), index._buckets, index._named, index._handles) == (0, {}, {}, {})
 
 
-HERE, THERE = (
+IN_ZONE_A, IN_ZONE_B = (
     {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]}
     for zone in ("a", "b")
 )
@@ -71,7 +71,7 @@ LIKELY = st.lists(
         {
             "size": st.sampled_from(["1Gi", "2Gi", "3Gi"]),
             "modes": st.sampled_from([("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany"), ("ReadWriteMany",)]),
-            "affinity": st.sampled_from([None, HERE, HERE, THERE]),
+            "affinity": st.sampled_from([None, IN_ZONE_A, IN_ZONE_A, IN_ZONE_B]),
             "labels": st.dictionaries(st.sampled_from(["disk", "rack"]), st.sampled_from(["a", "b"])),
         },
         optional={"ref": st.sampled_from(["www-web-0", "other"])},
@@ -98,11 +98,11 @@ SELECTORS = st.lists(
     LIKELY, st.one_of(st.none(), SELECTORS), st.sets(st.integers(0, 11), max_size=4), st.sampled_from(["1Gi", "2Gi"])
 )
 @settings(max_examples=times(400), deadline=None)
-def test_among_many_that_fit_it_takes_the_one_that_the_plain_loop_takes(
-    likely: list[dict[str, Any]], expressions: list[Json] | None, without: set[int], size: str
+def test_among_many_matches_it_chooses_the_one_of_the_plain_loop(
+    fields_of_volumes: list[dict[str, Any]], expressions: list[Json] | None, without: set[int], size: str
 ) -> None:
-    """Most volumes are of the claim's own kind here, so that selector, node and exclusions are what decides."""
-    known = [objects.volume(f"v{number:02}", **facts) for number, facts in enumerate(likely)]
+    """Most volumes here have the claim's class and size, so that selector, node and exclusions decide."""
+    known = [objects.volume(f"v{number:02}", **facts) for number, facts in enumerate(fields_of_volumes)]
     selector = None if expressions is None else {"matchExpressions": expressions}
     claim, index = objects.claim(size=size, selector=selector), Index(known)
     excluded = frozenset(f"v{number:02}" for number in without)

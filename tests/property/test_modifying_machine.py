@@ -1,8 +1,8 @@
 """
-Whatever fails in whatever order, a claim never says to have attributes that its volume does not have.
+With failures in any order, a claim never reports attributes that its volume does not have.
 
-The real reconciler runs on an API server and a driver in memory: calls are refused, or cut off before or after they took
-effect; writes are lost; classes come and go; the user changes their mind in the middle.
+The reconciler runs on an API server and a driver in memory: calls are refused, or cut off before or after they take
+effect; writes are lost; classes are created late; the user requests another class during a change.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ FAILURES = st.sampled_from(["", "", "INTERNAL", "DEADLINE_EXCEEDED", "cut off"])
 
 
 class _Driver(FakeDriver):
-    """Knows the attributes of every volume, and refuses the class `wrong`."""
+    """A driver that stores the attributes of every volume, and refuses the class `wrong`."""
 
     failure = ""
 
@@ -47,7 +47,7 @@ class _Driver(FakeDriver):
 
 
 class Modifying(RuleBasedStateMachine):
-    """One bound claim and its volume; a class's parameters carry its name."""
+    """One bound claim and its volume; the parameters of a class contain its name."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,35 +56,35 @@ class Modifying(RuleBasedStateMachine):
         self.driver = _Driver()
         self.restart()
 
-    @initialize(there=st.sampled_from([NAMES, NAMES, NAMES[:1], ()]), wish=st.sampled_from(NAMES))
-    def begin(self, there: tuple[str, ...], wish: str) -> None:
-        """Some classes are there, and the first wish."""
-        for name in there:
-            self.make_class(name)
-        self.ask(wish, "")
+    @initialize(existing=st.sampled_from([NAMES, NAMES, NAMES[:1], ()]), requested=st.sampled_from(NAMES))
+    def begin(self, existing: tuple[str, ...], requested: str) -> None:
+        """Create some classes, and request the first one."""
+        for name in existing:
+            self.create_class(name)
+        self.request(requested, "")
 
     @rule(name=st.sampled_from(NAMES))
-    def make_class(self, name: str) -> None:
-        """An admin makes a class; one that is there does not change."""
+    def create_class(self, name: str) -> None:
+        """Create a class; an existing one does not change."""
         found: Json = {"metadata": {"name": name}, "driverName": "csi.mooring.dev", "parameters": {"name": name}}
         self.api.put(ATTRIBUTES_CLASS, found)
 
     @rule()
     def restart(self) -> None:
-        """The controller forgets all that is not written."""
+        """Restart the controller: it loses all state that is not in the API."""
         self.controller = Modify(self.api, self.api.caches, self.api.recorder, drivers=self.driver)
 
     @rule(name=st.sampled_from(NAMES), failure=FAILURES)
-    def ask(self, name: str, failure: str) -> None:
-        """The user names a class, whether the last wish has come true or not; the controller has a look."""
-        asked = self.api.all(CLAIM)[0]
-        asked["spec"]["volumeAttributesClassName"] = name
-        self.api.put(CLAIM, asked)
+    def request(self, name: str, failure: str) -> None:
+        """Request a class, also during a change to another one, and reconcile."""
+        bound = self.api.all(CLAIM)[0]
+        bound["spec"]["volumeAttributesClassName"] = name
+        self.api.put(CLAIM, bound)
         self.act(failure, -1, after=False)
 
     @rule(failure=FAILURES, countdown=st.sampled_from([-1, -1, 0, 1, 2]), after=st.booleans())
     def act(self, failure: str, countdown: int, after: bool) -> None:
-        """The controller's turn, with what may go wrong in it."""
+        """Reconcile, with a possible failure."""
         self.driver.failure, self.api.countdown, self.api.after = failure, countdown, after
         with replaced.multiple(backoff, FIRST_SECONDS=0.0, LAST_SECONDS=0.0):
             asyncio.run(self._reconcile())
@@ -92,27 +92,27 @@ class Modifying(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Nothing fails any more: a wish that can come true has, and another says why not."""
+        """Reconcile without failures: a feasible change is complete, any other has the reason in the claim's status."""
         self.restart()
         for _ in range(3):
             self.act("", -1, after=False)
-        asked = self.api.all(CLAIM)[0]
-        wish, status = asked["spec"]["volumeAttributesClassName"], asked["status"]
-        there = {each["metadata"]["name"] for each in self.api.all(ATTRIBUTES_CLASS)}
-        if wish == status.get("currentVolumeAttributesClassName"):
+        bound = self.api.all(CLAIM)[0]
+        requested, status = bound["spec"]["volumeAttributesClassName"], bound["status"]
+        existing = {each["metadata"]["name"] for each in self.api.all(ATTRIBUTES_CLASS)}
+        if requested == status.get("currentVolumeAttributesClassName"):
             assert ("modifyVolumeStatus" in status, status.get("conditions") or []) == (False, [])
-        elif wish in there:
-            assert (wish, "Infeasible") == ("wrong", status["modifyVolumeStatus"]["status"])
+        elif requested in existing:
+            assert (requested, "Infeasible") == ("wrong", status["modifyVolumeStatus"]["status"])
         else:
-            assert {"status": "Pending", "targetVolumeAttributesClassName": wish} == status["modifyVolumeStatus"]
+            assert {"status": "Pending", "targetVolumeAttributesClassName": requested} == status["modifyVolumeStatus"]
 
     async def _reconcile(self) -> None:
         with contextlib.suppress(ApiError, RpcError):
             await self.controller.reconcile(KEY)
 
     @invariant()
-    def at_peace_claim_volume_and_driver_agree(self) -> None:
-        """While there is no note of a change, all three say the same class."""
+    def claim_volume_and_driver_agree_between_changes(self) -> None:
+        """While the claim's status has no change in progress, all three have the same class."""
         status = self.api.all(CLAIM)[0]["status"]
         current = status.get("currentVolumeAttributesClassName")
         if "modifyVolumeStatus" not in status and current:

@@ -1,8 +1,8 @@
 """
-Whatever is sent to the driver: every answer has a code that its RPC may have, and nothing happens that was not asked for.
+Every response of the driver to any request has a code that its RPC may return, and has only the requested effect.
 
-Valid calls on a few volumes are mixed with requests that have fields missing, odd or of another object. Each example
-prints MOORING_TEST_SEED at the end of the run; the number of calls is a slice of the whole sweep (see docs/testing.md).
+Valid calls on a few volumes are mixed with requests that have fields missing, odd or of another object. Each run prints
+MOORING_TEST_SEED at its end; the number of calls is a slice of the whole sweep (see docs/testing.md).
 """
 
 import contextlib
@@ -27,26 +27,26 @@ from csi.volumes.pools import make_pool
 from tests import sweeps
 from tests.property.rpc_model import Model, changes, snapshot
 from tests.property.rpc_requests import METHODS, TEXTS, Material, Mutator, broken_bytes, is_request, new_request
-from tests.property.rpc_valid import IMPORTS, MIB, MOST_VOLUMES, Valid
+from tests.property.rpc_valid import IMPORTS, MAX_VOLUMES, MIB, ValidRequests
 from tests.unit.csi.services.driver import Driver, running
 from tests.unit.csi.services.kubelet import Kubelet
 
 C: Final = csi_pb2
 SECONDS: Final = 60.0
-"""How long one call may take, on a busy machine."""
+"""The time limit of one call, on a busy machine."""
 
 CALLS: Final = 10_000
-"""Of a whole sweep."""
+"""The number of calls of a whole sweep."""
 
 CHECK_EACH: Final = 25
-MOST_SHOWN: Final = 20_000
+MAX_PRINTED_BYTES: Final = 20_000
 POOL_BYTES: Final = 1 << 30
 
 AS_ROOT: Final = ("unshare", "--mount", "--propagation", "private", "--")
 IN_A_USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--mount", "--")
 
 DECOY: Final = ("sh", "-c", 'mount -t tmpfs decoy "$0" && exec "$@"')
-"""Mounts something that is nobody's business, and goes on as the driver."""
+"""A command that mounts a filesystem the driver must not touch, and then becomes the driver."""
 
 _ALWAYS: Final = {"OK", "INVALID_ARGUMENT"}
 _ONE_VOLUME: Final = _ALWAYS | {"NOT_FOUND", "ABORTED"}
@@ -87,18 +87,18 @@ CODES: Final[dict[str, set[str]]] = {
     | {"ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED", "UNAVAILABLE"},
     "Purge": _ALWAYS | {"ABORTED"},
 }
-"""What the CSI specification and docs allow, by RPC; any other RPC is not served and answers UNIMPLEMENTED."""
+"""The codes that the CSI specification and docs allow, by RPC; any other RPC returns UNIMPLEMENTED."""
 
-_FULL_OF_CHOICES: Final = {
+_HIGH_WEIGHT: Final = {
     "CreateVolume", "NodeStageVolume", "NodeUnstageVolume", "NodePublishVolume", "NodeUnpublishVolume", "NodeExpandVolume",
     "NodeGetVolumeStats",
 }  # fmt: skip
 
 
 def _weight(path: str) -> int:
-    """How often to change a request of an RPC: most often where the most can go wrong."""
+    """Return the weight of an RPC among the changed requests: higher for RPCs with more possible errors."""
     name = path.rpartition("/")[2]
-    if name in _FULL_OF_CHOICES:
+    if name in _HIGH_WEIGHT:
         return 12
     return 4 if name in CODES and METHODS[path].input_type.fields else 1
 
@@ -106,7 +106,7 @@ def _weight(path: str) -> int:
 WEIGHTS: Final = {path: _weight(path) for path in METHODS}
 
 UNKNOWN_BYTES: Final = {"UNKNOWN"}
-"""What bytes get that are no protobuf: gRPC itself refuses them."""
+"""The code of bytes that are no protobuf: gRPC itself refuses them."""
 
 
 class Fuzz:
@@ -124,12 +124,12 @@ class Fuzz:
         self._outside = driver.home / "outside"
         self._decoys = devices(driver.home)
         self._before = snapshot(self._outside)
-        self.valid = Valid(self.model, rng, driver.home, loop=loop)
+        self.valid = ValidRequests(self.model, rng, driver.home, loop=loop)
         self._slowest = ("", 0.0)
         self._recent: deque[str] = deque(maxlen=2 * CHECK_EACH)
 
     def step(self) -> None:
-        """One call: a valid one, one that has been changed, or bytes that are none."""
+        """Make one call: a valid one, a changed one, or invalid bytes."""
         chance = self._rng.random()
         if chance < 0.35:
             self._valid()
@@ -142,7 +142,7 @@ class Fuzz:
             self._bytes()
 
     def _valid(self) -> None:
-        """A step in a volume's life, or a question, answered alike the second time."""
+        """Make one valid call; a repeated call must succeed as well."""
         name = self._rng.choice(
             ["CreateVolume"] * 2
             + ["NodeStageVolume", "NodePublishVolume"] * 4
@@ -161,67 +161,67 @@ class Fuzz:
             assert again in allowed, f"again: {self._recent[-1]}"
 
     def _material(self) -> Material:
-        """Also of volumes that are gone, and places that are none of a caller's."""
-        home, volumes = self._driver.home, list(self.model.volumes.values())
+        """Return values for requests, including deleted volumes and paths that no caller may use."""
+        directory, volumes = self._driver.home, list(self.model.volumes.values())
         in_use = [path for each in volumes for path in (each.staged, *sorted(each.targets)) if path]
-        homes = [str(each.home) for each in volumes[:3]]
+        volume_dirs = [str(each.volume_dir) for each in volumes[:3]]
         pools = [str(each) for each in self._pools.values()]
         odd = [
             *(str(path) for path in sorted(self._outside.rglob("*"))[:40]),
             *(f"{self._outside}/{name}" for name in ("new", "new\nline", "new \\040", "a" * 255, "a" * 256, "é", ".")),
-            *(f"{home}/staging/v{number}" for number in range(MOST_VOLUMES)),
+            *(f"{directory}/staging/v{number}" for number in range(MAX_VOLUMES)),
             *pools, *(f"{each}/{name}" for each in pools for name in ("pool.json", "volumes", "volumes/new", "trash", "x/y", "import")),
-            *homes, *(f"{each}/{name}" for each in homes for name in ("data", "data/x", "data/canary", "image", "manifest.json")),
+            *volume_dirs, *(f"{each}/{name}" for each in volume_dirs for name in ("data", "data/x", "data/canary", "image", "manifest.json")),
             *in_use, *(f"{path}/{name}" for path in in_use for name in ("below", "canary", ".", "/")),
             *(f"/{path}" for path in in_use), *(path.replace("/", "//") for path in in_use), f"{self._outside}/./empty",
-            f"{home}", f"{home}/csi.sock", f"{home}/node-records", f"{home}/node-records/x", f"{home}/../x", "relative/path", "..", "",
+            f"{directory}", f"{directory}/csi.sock", f"{directory}/node-records", f"{directory}/node-records/x", f"{directory}/../x", "relative/path", "..", "",
             f"/proc/{os.getpid()}/fd/0", "/proc/self/mooring", "/proc/mooring", "/proc/self/fd/0", "/proc/self/root",
-            "/proc/self/ns/mnt", "/proc/self/attr/x", "/sys/mooring", "/dev/null", "/dev/zero", "/dev/fd/0", f"/proc/{self._driver.pid}/root{home}/outside/new",
-            f"{home}/" + "/".join(["a" * 200] * 20), f"{home}/" + "/".join(["a" * 200] * 30), f"{self._outside}/x\0y", "\0", f"unix://{home}", f"{home}/\u202e",
+            "/proc/self/ns/mnt", "/proc/self/attr/x", "/sys/mooring", "/dev/null", "/dev/zero", "/dev/fd/0", f"/proc/{self._driver.pid}/root{directory}/outside/new",
+            f"{directory}/" + "/".join(["a" * 200] * 20), f"{directory}/" + "/".join(["a" * 200] * 30), f"{self._outside}/x\0y", "\0", f"unix://{directory}", f"{directory}/\u202e",
         ]  # fmt: skip
         handles = [
             *self.model.volumes,
             *(each.handle for each in self.model.trash),
             *(f"{uuid}.v{self._rng.randrange(9)}" for uuid in self._pools),
         ]
-        names = [*(f"v{number}" for number in range(MOST_VOLUMES)), *IMPORTS, "..", "link", "fifo", "local", "second"]
+        names = [*(f"v{number}" for number in range(MAX_VOLUMES)), *IMPORTS, "..", "link", "fifo", "local", "second"]
         return Material(handles, names, odd)
 
     def call(self, path: str, request: Message) -> str:
-        """One call, and what every answer must be like; its code."""
+        """Make one call, check its response, and return its code."""
         rpc, method = path.rpartition("/")[2], METHODS[path]
-        answers = GetMessageClass(method.output_type)
+        response_class = GetMessageClass(method.output_type)
         make: Any = self._channel.unary_stream if method.server_streaming else self._channel.unary_unary
-        called = make(
-            path, request_serializer=type(request).SerializeToString, response_deserializer=answers.FromString
+        method_call = make(
+            path, request_serializer=type(request).SerializeToString, response_deserializer=response_class.FromString
         )
-        self.model.asked(rpc, request)
+        self.model.record_request(rpc, request)
         size = request.ByteSize()
-        shown = f"{rpc}({str(request)[:600]!r})" if size < MOST_SHOWN else f"{rpc}({size} bytes)"
+        description = f"{rpc}({str(request)[:600]!r})" if size < MAX_PRINTED_BYTES else f"{rpc}({size} bytes)"
         started = time.monotonic()
-        code, said, answer = "OK", "", None
+        code, message, answer = "OK", "", None
         try:
-            answer = called(request, timeout=SECONDS)
+            answer = method_call(request, timeout=SECONDS)
             answer = list(answer) if method.server_streaming else answer
         except grpc.RpcError as error:
-            code, said = error.code().name, error.details() or ""
-        self._slowest = max(self._slowest, (shown, time.monotonic() - started), key=lambda each: each[1])
+            code, message = error.code().name, error.details() or ""
+        self._slowest = max(self._slowest, (description, time.monotonic() - started), key=lambda each: each[1])
         self.counts[f"{rpc} {code}"] += 1
-        self._recent.append(f"{shown[:400]}: {code} {said[:200]}")
-        assert code in CODES.get(rpc, {"UNIMPLEMENTED"}), f"{shown}: {code}: {said}"
-        assert code == "OK" or (said and sent_bytes(said) <= limits.MESSAGE_BYTES and said.isprintable()), (
-            f"{shown}: {code}: {said!r}"
+        self._recent.append(f"{description[:400]}: {code} {message[:200]}")
+        assert code in CODES.get(rpc, {"UNIMPLEMENTED"}), f"{description}: {code}: {message}"
+        assert code == "OK" or (message and sent_bytes(message) <= limits.MESSAGE_BYTES and message.isprintable()), (
+            f"{description}: {code}: {message!r}"
         )
-        assert "Traceback" not in said, shown
+        assert "Traceback" not in message, description
         if code == "OK":
             try:
                 self.model.answered(rpc, request, answer)
             except Exception as error:
-                raise AssertionError(f"{shown} was answered with OK: {error!r}") from error
+                raise AssertionError(f"{description} was answered with OK: {error!r}") from error
         return code
 
     def _bytes(self) -> None:
-        """Bytes in place of a request."""
+        """Send bytes in place of a request, and check the code."""
         path = self._rng.choice(list(METHODS))
         name = path.rpartition("/")[2]
         content = broken_bytes(self._rng, self.valid.build(name) or new_request(path))
@@ -242,7 +242,7 @@ class Fuzz:
         )
 
     def check(self) -> None:
-        """Assert what must be true between any two calls; a failure names the last ones."""
+        """Check the invariants; a failure lists the last calls."""
         try:
             self._check()
         except AssertionError as error:
@@ -257,8 +257,8 @@ class Fuzz:
         assert {each.manifest.volume_id for each in trash} <= {each.handle for each in self.model.trash}
         assert changes(self._before, snapshot(self._outside), self.model.named) == []
 
-    def take_all_away(self) -> None:
-        """Every volume can be unpublished, unstaged, deleted and purged, and then nothing of it is left."""
+    def delete_all(self) -> None:
+        """Unpublish, unstage, delete and purge every volume, and check that nothing is left of it."""
         for volume in list(self.model.volumes.values()):
             for target in sorted(volume.targets):
                 request = C.NodeUnpublishVolumeRequest(volume_id=volume.handle, target_path=target)
@@ -275,7 +275,7 @@ class Fuzz:
         assert devices(self._driver.home) == self._decoys
 
     def close(self) -> None:
-        """Of the channel."""
+        """Close the channel."""
         self._channel.close()
 
     @property
@@ -284,20 +284,20 @@ class Fuzz:
         return f"{self._slowest[0].partition('(')[0]} {self._slowest[1]:.2f} s"
 
 
-def devices(home: Path) -> dict[str, Path]:
-    """Loop devices over images below the directory, and those images, also ones that are removed."""
+def devices(directory: Path) -> dict[str, Path]:
+    """Return the loop devices of images below the directory, with their images, including removed ones."""
     found = {}
     for file in Path("/sys/block").glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             path = Path(file.read_text(encoding="utf-8").strip())
-            if path.is_relative_to(home):
+            if path.is_relative_to(directory):
                 found[f"/dev/{file.parent.parent.name}"] = path
     return found
 
 
-def furnish(home: Path) -> None:
-    """A tree that is nobody's business, things to import, and two pools."""
-    outside = home / "outside"
+def create_files(directory: Path) -> None:
+    """Create a tree that the driver must not touch, items to import, and two pools."""
+    outside = directory / "outside"
     for name in ("empty", "empty2", "full/deep", "odd name\n", "mounted"):
         (outside / name).mkdir(parents=True)
     (outside / "full" / "file").write_text("precious", encoding="utf-8")
@@ -306,13 +306,13 @@ def furnish(home: Path) -> None:
     (outside / "to-file").symlink_to("file")
     (outside / "to-empty").symlink_to("empty")
     (outside / "to-full").symlink_to(outside / "full")
-    (outside / "to-pool").symlink_to(home / "pool")
+    (outside / "to-pool").symlink_to(directory / "pool")
     (outside / "dangling").symlink_to("gone")
     (outside / "circle").symlink_to("circle")
     os.mkfifo(outside / "fifo")
     for name in ("pool", "second"):
-        make_pool(home / name, name="local" if name == "pool" else name, capacity_bytes=POOL_BYTES, known={})
-    folder = home / "pool" / "import"
+        make_pool(directory / name, name="local" if name == "pool" else name, capacity_bytes=POOL_BYTES, known={})
+    folder = directory / "pool" / "import"
     (folder / "files").mkdir(parents=True)
     (folder / "files" / "theirs").write_text("imported", encoding="utf-8")
     for name, size in (("disk.img", 16 * MIB), ("odd.img", 4097)):
@@ -325,7 +325,7 @@ def furnish(home: Path) -> None:
 
 @contextlib.contextmanager
 def decoy(image: Path, *, loop: bool) -> Iterator[None]:
-    """An image that is nobody's business, with a loop device over it; at the end no device of the test is left."""
+    """Create an image with a loop device that the driver must not touch; detach all devices of the test at the end."""
     image.write_bytes(b"precious" * 8192)
     if loop:
         subprocess.run(["losetup", "--find", str(image)], check=True)
@@ -337,12 +337,12 @@ def decoy(image: Path, *, loop: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def fuzzing(home: Path, wrapper: tuple[str, ...], *, loop: bool) -> Iterator[Fuzz]:
-    """A driver in a mount namespace of its own, on a furnished directory."""
-    furnish(home)
-    flags = (f"--pool={home}/second", "--purge-interval=3600")
-    wrapper = (*wrapper, *DECOY, f"{home}/outside/mounted")
-    with decoy(home / "outside" / "decoy.img", loop=loop), running(home, *flags, wrapper=wrapper) as driver:
+def fuzzing(directory: Path, wrapper: tuple[str, ...], *, loop: bool) -> Iterator[Fuzz]:
+    """Run a driver in its own mount namespace, with the files of `create_files`."""
+    create_files(directory)
+    flags = (f"--pool={directory}/second", "--purge-interval=3600")
+    wrapper = (*wrapper, *DECOY, f"{directory}/outside/mounted")
+    with decoy(directory / "outside" / "decoy.img", loop=loop), running(directory, *flags, wrapper=wrapper) as driver:
         fuzz = Fuzz(driver, random.Random(sweeps.SEED), loop=loop)  # noqa: S311 # cases, no secrets
         try:
             yield fuzz
@@ -358,7 +358,7 @@ def _run(fuzz: Fuzz, calls: int) -> None:
         if number % CHECK_EACH == 0:
             fuzz.check()
     fuzz.check()
-    fuzz.take_all_away()
+    fuzz.delete_all()
 
 
 @pytest.mark.process
@@ -370,10 +370,10 @@ def _run(fuzz: Fuzz, calls: int) -> None:
         pytest.param(IN_A_USER_NAMESPACE, CALLS // 4, marks=pytest.mark.needs("userns"), id="user-namespace"),
     ],
 )
-def test_no_request_is_answered_or_acted_upon_as_none_may_be(
+def test_every_request_gets_an_allowed_code_and_no_other_effect(
     tmp_path: Path, wrapper: tuple[str, ...], calls: int, report_lines: list[str]
 ) -> None:
-    """Codes by RPC, messages, bytes of all volumes, the mount table, files outside; and all can be taken away."""
+    """Checked are codes, messages, the data of all volumes, the mount table and files outside; all can be deleted."""
     with fuzzing(tmp_path, wrapper, loop=wrapper == AS_ROOT) as fuzz:
         _run(fuzz, sweeps.times(calls))
         answered = Counter(each.rpartition(" ")[2] for each in fuzz.counts.elements())
@@ -382,8 +382,8 @@ def test_no_request_is_answered_or_acted_upon_as_none_may_be(
 
 
 @pytest.mark.process
-def test_no_word_of_kubelet_ends_the_registration(tmp_path: Path) -> None:
-    """Whatever kubelet says of the driver, and how often: it serves, is offered again, and logs what can be read."""
+def test_no_registration_status_ends_the_registration(tmp_path: Path) -> None:
+    """After any status, however often, the driver serves, registers again, and logs printable lines of limited length."""
     kubelet, rng = Kubelet(tmp_path), random.Random(sweeps.SEED)  # noqa: S311 # as above
     with running(tmp_path, *kubelet.flags) as driver:
         kubelet.until_served()
@@ -397,6 +397,6 @@ def test_no_word_of_kubelet_ends_the_registration(tmp_path: Path) -> None:
     assert max(len(line) for line in lines) < 4 * limits.MESSAGE_BYTES
 
 
-def test_every_rpc_has_its_codes() -> None:
-    """The table names no RPC that is not in the protocol."""
+def test_the_table_of_codes_names_only_existing_rpcs() -> None:
+    """Every RPC in the table is in the protocol."""
     assert {path.rpartition("/")[2] for path in METHODS} >= set(CODES)

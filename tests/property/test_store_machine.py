@@ -1,8 +1,8 @@
 """
-The store against a plain dictionary, through every order of writes, watches and restarts that chance finds.
+The store compared with a dictionary, in random orders of writes, watches and restarts.
 
-The dictionary knows what Kubernetes promises: versions rise with every write, a write with an old version conflicts, a
-finalizer keeps an object, and a watch from any moment leads to what stands.
+The dictionary follows Kubernetes' rules: resource versions increase with every write, a write with an old version
+conflicts, a finalizer retains an object, and a watch from any version leads to the current state.
 """
 
 import contextlib
@@ -28,23 +28,23 @@ Key = tuple[Kind, str, str]
 NAMES = st.sampled_from(["a", "b", "c"])
 KINDS = st.sampled_from([LEASE, ATTRIBUTES_CLASS])
 FINALIZER = "example.dev/hold"
-KEEP = 24
-"""So few changes are kept that some replays must fail."""
+KEEP_CHANGES = 24
+"""Few enough retained changes that some replays must fail."""
 
 
 def body(kind: Kind, name: str) -> Json:
-    """A valid object of the kind."""
+    """Return a valid object of the kind."""
     extra: Json = {} if kind is LEASE else {"driverName": "example.dev", "parameters": {"a": "b"}}
     return {"metadata": {"name": name}, **extra}
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The store under test beside a dictionary of what must be in it."""
+    """The store under test, and a dictionary of its expected content."""
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = Path(tempfile.mkdtemp(prefix="store-"))
-        self.store = Store(self.directory / "engine.db", keep_changes=KEEP)
+        self.store = Store(self.directory / "engine.db", keep_changes=KEEP_CHANGES)
         self.model: dict[Key, Json] = {}
         self.moments: list[tuple[int, dict[Key, Json]]] = []
         self.stale: dict[Key, str] = {}
@@ -52,7 +52,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def at_the_start(self) -> None:
-        """Remember the first moment."""
+        """Record the first state."""
         self._remember()
 
     def _key(self, kind: Kind, name: str) -> Key:
@@ -64,33 +64,33 @@ class StoreMachine(RuleBasedStateMachine):
     def _wrote(self, obj: Json) -> None:
         written = int(obj["metadata"]["resourceVersion"])
         assert written == self.store.version
-        assert written > self.version, "versions rise strictly"
+        assert written > self.version, "versions increase strictly"
         self.version = written
         self._remember()
 
-    @rule(kind=KINDS, name=NAMES, held=st.booleans())
-    def create(self, kind: Kind, name: str, held: bool) -> None:
-        """A name is free or taken, never both."""
+    @rule(kind=KINDS, name=NAMES, protected=st.booleans())
+    def create(self, kind: Kind, name: str, protected: bool) -> None:
+        """Create an object: it fails exactly when the name exists."""
         key = self._key(kind, name)
         new = body(kind, name)
-        if held:
+        if protected:
             new["metadata"]["finalizers"] = [FINALIZER]
         try:
-            made = self.store.create(kind, key[1], new).object
-        except StatusError as refused:
-            assert refused.reason == "AlreadyExists"
+            created = self.store.create(kind, key[1], new).object
+        except Refused as caught:
+            assert caught.reason == "AlreadyExists"
             assert key in self.model
             return
         assert key not in self.model
-        self.model[key] = made
+        self.model[key] = created
         self.stale.pop(key, None)
-        self._wrote(made)
+        self._wrote(created)
 
     @rule(
         kind=KINDS, name=NAMES, value=st.sampled_from(["1", "2", None]), guard=st.sampled_from(["", "fresh", "stale"])
     )
     def label(self, kind: Kind, name: str, value: str | None, guard: str) -> None:
-        """A patch conflicts exactly when it carries another version than the object's."""
+        """Patch a label: it conflicts exactly when the patch has another version than the object."""
         key = self._key(kind, name)
         before = self.model.get(key)
         metadata: Json = {"labels": {"x": value}}
@@ -104,15 +104,15 @@ class StoreMachine(RuleBasedStateMachine):
                 name,
                 lambda old: patches.merge(old, {"metadata": metadata}),
             ).object
-        except StatusError as refused:
+        except Refused as caught:
             expected = "NotFound" if before is None else "Conflict"
-            assert refused.reason == expected
+            assert caught.reason == expected
             assert before is None or metadata.get("resourceVersion", current) != current
             return
         assert before is not None
         assert metadata.get("resourceVersion", current) == current
         if before["metadata"].get("labels", {}).get("x") == value:
-            assert result == before, "a change of nothing writes nothing"
+            assert result == before, "a patch without effect writes nothing"
             return
         self.stale[key] = current
         self.model[key] = result
@@ -120,24 +120,24 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(kind=KINDS, name=NAMES, wrong_uid=st.booleans())
     def delete(self, kind: Kind, name: str, wrong_uid: bool) -> None:
-        """A deletion removes what nothing holds, marks the rest, and spares another uid."""
+        """Delete an object: one with finalizers is only marked, and one with another UID stays."""
         key = self._key(kind, name)
         before = self.model.get(key)
         options = DeleteOptions(uid="someone-else" if wrong_uid else "")
         try:
             written = self.store.delete(kind, key[1], name, options)
-        except StatusError as refused:
-            assert refused.reason == ("NotFound" if before is None else "Conflict")
+        except Refused as caught:
+            assert caught.reason == ("NotFound" if before is None else "Conflict")
             assert before is None or wrong_uid
             return
         assert before is not None
         assert not wrong_uid
-        held = bool(before["metadata"].get("finalizers"))
-        assert written.deleted is not held
+        protected = bool(before["metadata"].get("finalizers"))
+        assert written.gone is not protected
         if "deletionTimestamp" in before["metadata"]:
             assert written.object == before
             return
-        if held:
+        if protected:
             self.stale[key] = before["metadata"]["resourceVersion"]
             self.model[key] = written.object
         else:
@@ -146,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(kind=KINDS, name=NAMES)
     def release(self, kind: Kind, name: str) -> None:
-        """The last finalizer of a deleted object takes it along; of a living one it does not."""
+        """Remove the finalizers: that deletes the object exactly when its deletion was requested."""
         key = self._key(kind, name)
         before = self.model.get(key)
         with contextlib.suppress(StatusError):
@@ -172,15 +172,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(pick=st.randoms(use_true_random=False))
     def replay(self, pick: Any) -> None:
-        """From any remembered moment the changes lead to what stands now, or are said to be too old."""
-        version, then = pick.choice(self.moments)
+        """Replay changes from an earlier version: they lead to the current state, or the version is too old."""
+        version, earlier = pick.choice(self.moments)
         for kind in (LEASE, ATTRIBUTES_CLASS):
-            state = {key: obj for key, obj in then.items() if key[0] is kind}
+            state = {key: obj for key, obj in earlier.items() if key[0] is kind}
             try:
                 changes = self.store.since(kind, version)
-            except StatusError as refused:
-                assert refused.code == 410
-                assert self.store.version - version > KEEP // 2, "recent changes are kept"
+            except Refused as caught:
+                assert caught.code == 410
+                assert self.store.version - version > KEEP_CHANGES // 2, "recent changes are retained"
                 continue
             for change in changes:
                 key = (kind, *change.key)
@@ -196,9 +196,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model)
     @rule(kind=KINDS)
-    def pages(self, kind: Kind) -> None:
-        """Page by page one gets the same as at once."""
-        whole = self.store.page(kind)
+    def paging_returns_all_objects(self, kind: Kind) -> None:
+        """List page by page: the result is that of one request."""
+        all_objects = self.store.page(kind)
         found: list[Json] = []
         token = ""
         while True:
@@ -207,18 +207,18 @@ class StoreMachine(RuleBasedStateMachine):
             token = part.token
             if not token:
                 break
-        assert found == list(whole.items)
+        assert found == list(all_objects.items)
 
     @rule()
     def restart(self) -> None:
-        """Opening the file again loses nothing and forgets no version."""
+        """Open the file again: no object and no version is lost."""
         self.store.close()
-        self.store = Store(self.directory / "engine.db", keep_changes=KEEP)
+        self.store = Store(self.directory / "engine.db", keep_changes=KEEP_CHANGES)
         assert self.store.version == self.version
 
     @invariant()
     def agrees(self) -> None:
-        """What can be read is what was written."""
+        """The objects in the store are the ones that were written."""
         for kind in (LEASE, ATTRIBUTES_CLASS):
             objects, version = self.store.snapshot(kind)
             assert version == self.version

@@ -1,4 +1,4 @@
-"""Whatever a client sends, the store keeps a valid object or refuses with a reason; it never breaks."""
+"""For any request of a client, the store keeps a valid object or refuses with a reason; it never fails otherwise."""
 
 import shutil
 import tempfile
@@ -49,7 +49,7 @@ SPECS: dict[Kind, Json] = {
 }
 
 
-RIGHT: dict[str, st.SearchStrategy[Any]] = {
+VALID: dict[str, st.SearchStrategy[Any]] = {
     "string": st.sampled_from(["x", "", "Retain", "ReadWriteOnce", "None", "default"]),
     "integer": st.integers(-1, 3),
     "boolean": st.booleans(),
@@ -59,29 +59,29 @@ RIGHT: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-def shaped(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
-    """Values that look like what belongs there, down to some depth, with odd ones among them."""
-    right: st.SearchStrategy[Any] = RIGHT.get(shape.type_name, ODD)
+def values_of(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
+    """Return values that fit the shape, down to `depth`, with odd ones among them."""
+    valid: st.SearchStrategy[Any] = VALID.get(shape.word, ODD)
     inner = shape.inner
     if shape.model is not None and depth:
         known = schema.fields(shape.model)
         some = st.lists(st.sampled_from(sorted(known.keys() - {"apiVersion", "kind"})), max_size=3, unique=True)
-        right = some.flatmap(lambda names: st.fixed_dictionaries({n: shaped(known[n], depth - 1) for n in names}))
-    elif shape.type_name == "list" and inner is not None and depth:
-        right = st.lists(shaped(inner, depth - 1), max_size=2)
-    elif shape.type_name == "map" and inner is not None and depth:
-        right = st.dictionaries(st.sampled_from(["a", "b.c/d", "storage"]), shaped(inner, depth - 1), max_size=2)
-    return st.integers(0, 9).flatmap(lambda chance: right if chance else ODD)
+        valid = some.flatmap(lambda names: st.fixed_dictionaries({n: values_of(known[n], depth - 1) for n in names}))
+    elif shape.word == "list" and inner is not None and depth:
+        valid = st.lists(values_of(inner, depth - 1), max_size=2)
+    elif shape.word == "map" and inner is not None and depth:
+        valid = st.dictionaries(st.sampled_from(["a", "b.c/d", "storage"]), values_of(inner, depth - 1), max_size=2)
+    return st.integers(0, 9).flatmap(lambda chance: valid if chance else ODD)
 
 
 def changes(kind: Kind) -> st.SearchStrategy[Json]:
-    """Merge patches for a kind."""
-    return shaped(schema.root(kind), 4).filter(lambda value: isinstance(value, dict))
+    """Return merge patches for a kind."""
+    return values_of(schema.root(kind), 4).filter(lambda value: isinstance(value, dict))
 
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Store]:
-    """One store for all examples: none of them may spoil it."""
+    """One store for all examples: no example may damage it."""
     directory = Path(tempfile.mkdtemp(prefix="requests-"))
     store = Store(directory / "engine.db", keep_changes=64)
     yield store
@@ -92,21 +92,21 @@ def store() -> Iterator[Store]:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
 @settings(max_examples=times(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_odd_requests_are_refused_or_kept_whole(store: Store, kind: Kind, data: st.DataObject) -> None:
-    """A patch with odd fields is refused with a 4xx, or gives an object that can be shown and written again."""
+def test_odd_requests_are_refused_or_stored_completely(store: Store, kind: Kind, data: st.DataObject) -> None:
+    """A patch with odd fields is refused with a 4xx, or results in an object that can be printed and written again."""
     namespace = "default" if kind.namespaced else ""
     base: Json = {"metadata": {"name": "odd"}, **SPECS.get(kind, {})}
     patch = data.draw(changes(kind))
     part: Part = data.draw(st.sampled_from(PARTS))
     try:
         store.create(kind, namespace, base)
-    except StatusError as refused:
-        assert refused.reason == "AlreadyExists"
+    except Refused as caught:
+        assert caught.reason == "AlreadyExists"
     try:
         written = store.change(kind, namespace, "odd", lambda old: patches.merge(old, patch), part=part)
-    except StatusError as refused:
-        assert 400 <= refused.code < 500, refused.message
-        assert refused.message
+    except Refused as caught:
+        assert 400 <= caught.code < 500, caught.message
+        assert caught.message
         return
     assert table(kind, [written.object], "1", Include.OBJECT)["rows"]
     again = store.change(kind, namespace, "odd", dict, part=part)
@@ -114,7 +114,7 @@ def test_odd_requests_are_refused_or_kept_whole(store: Store, kind: Kind, data: 
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
-def test_every_kind_can_be_made(store: Store, kind: Kind) -> None:
+def test_every_kind_can_be_created(store: Store, kind: Kind) -> None:
     """The smallest valid object of each kind is accepted under Strict."""
     namespace = "default" if kind.namespaced else ""
     base: Json = {"metadata": {"generateName": "small-"}, **SPECS.get(kind, {})}

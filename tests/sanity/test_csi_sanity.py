@@ -1,4 +1,4 @@
-"""The real csi-sanity against the real driver: every spec passes, or waits for a capability that is told."""
+"""csi-sanity against the driver: every spec passes, or is skipped for a capability that hack/sanity names."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ CONFIGURATIONS = {
 )
 @pytest.mark.timeout(600)
 def test_no_spec_fails_and_each_skipped_one_is_explained(configuration: str) -> None:
-    """hack/sanity ends with 0 only when that is so; its summary stands in the output."""
+    """The exit code of hack/sanity is 0 only in this case; its summary is in the output."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "hack" / "sanity"), configuration], capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Each limit of provisioner/limits.py, driven over where no other test does: what the table says of it happens."""
+"""Each limit of provisioner/limits.py that no other test exceeds: beyond it, the behaviour is the table's."""
 
 import asyncio
 import io
@@ -38,7 +38,7 @@ from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from tests.unit.provisioner.kube.test_transport import served
 
-SPACES = "/api/v1/namespaces"
+NAMESPACES = "/api/v1/namespaces"
 
 
 def _claim(uid: str) -> Json:
@@ -46,8 +46,8 @@ def _claim(uid: str) -> Json:
 
 
 @pytest.mark.bound("event-characters")
-async def test_a_long_message_of_an_event_is_cut_off() -> None:
-    """As upstream cuts it."""
+async def test_a_long_message_of_an_event_is_truncated() -> None:
+    """The message is truncated to the length that upstream allows."""
     written: list[Json] = []
 
     class Api:
@@ -64,45 +64,45 @@ async def test_a_long_message_of_an_event_is_cut_off() -> None:
 
 
 @pytest.mark.bound("events-remembered")
-async def test_what_was_said_of_too_many_objects_is_forgotten() -> None:
-    """Then it is recorded again, which the API counts."""
-    told: list[str] = []
+async def test_the_oldest_of_too_many_recorded_events_is_forgotten() -> None:
+    """It is recorded again, which increases the count of the Event."""
+    recorded: list[str] = []
 
     async def record(obj: Json, **_: Any) -> None:
-        told.append(obj["metadata"]["uid"])
+        recorded.append(obj["metadata"]["uid"])
 
-    announcer = EventDeduplicator(cast(Any, SimpleNamespace(record=record)))
+    deduplicator = EventDeduplicator(cast(Any, SimpleNamespace(record=record)))
     for number in [*range(limits.EVENTS_REMEMBERED + 1), 0]:
-        await announcer.report(_claim(f"{number}"), warning=True, reason="R", message="m")
+        await deduplicator.say(_claim(f"{number}"), warning=True, reason="R", message="m")
 
-    assert limits.EVENTS_REMEMBERED + 2 == len(told)
-    assert len(announcer._recorded) <= limits.EVENTS_REMEMBERED
-    assert len(announcer._repeats._last) <= limits.EVENTS_REMEMBERED
+    assert limits.EVENTS_REMEMBERED + 2 == len(recorded)
+    assert len(deduplicator._recorded) <= limits.EVENTS_REMEMBERED
+    assert len(deduplicator._repeats._last) <= limits.EVENTS_REMEMBERED
 
 
 @pytest.mark.bound("failures-remembered")
-async def test_the_failure_of_long_ago_is_forgotten_first() -> None:
-    """It is tried again at once, and the others are not."""
-    retries = Backoff()
+async def test_the_oldest_failure_is_forgotten_first() -> None:
+    """Its object is retried at once, and the others are not."""
+    backoff = Backoff()
     for number in range(limits.FAILURES_REMEMBERED + 1):
-        retries.failed(f"{number}", "wish", slowly=True)
+        backoff.failed(f"{number}", "request", slowly=True)
 
-    assert (retries.left("0", "wish"), retries.left("1", "wish") > 0) == (0.0, True)
+    assert (backoff.left("0", "request"), backoff.left("1", "request") > 0) == (0.0, True)
 
 
 @pytest.mark.bound("history-claims")
-def test_the_history_of_a_volume_keeps_its_latest_claims() -> None:
-    """The annotation has a bounded length."""
-    many = [Owner("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
+def test_the_history_of_a_volume_contains_its_latest_claims() -> None:
+    """The annotation contains a limited number of claims."""
+    many = [Held("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
 
     assert tuple(many[1:]) == history.read(history.write(many))
 
 
 @pytest.mark.bound("loop-pause-seconds", "watch-pause-seconds", "driver-restart-seconds")
-async def test_pauses_grow_to_a_longest_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of a loop, of a watch and of a driver that ends at once."""
+async def test_pauses_increase_to_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The pauses are those of a loop, of a watch and of a driver that exits at once."""
     pauses: list[float] = []
-    spreads: list[float] = []
+    ceilings: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
@@ -119,15 +119,15 @@ async def test_pauses_grow_to_a_longest_one(monkeypatch: pytest.MonkeyPatch, tmp
 
     pauses.clear()
 
-    def spread(_: float, ceiling: float) -> float:
-        spreads.append(ceiling)
+    def use_ceiling(_: float, ceiling: float) -> float:
+        ceilings.append(ceiling)
         return ceiling
 
-    monkeypatch.setattr(random, "uniform", spread)
+    monkeypatch.setattr(random, "uniform", use_ceiling)
     broken = SimpleNamespace(list=lambda *_: fails())
     with pytest.raises(asyncio.CancelledError):
         await Reflector(cast(Any, broken), VOLUME, Cache(), changed=lambda _: None).run()
-    assert (spreads[-1], max(spreads)) == (limits.WATCH_PAUSE_SECONDS, limits.WATCH_PAUSE_SECONDS)
+    assert (ceilings[-1], max(ceilings)) == (limits.WATCH_PAUSE_SECONDS, limits.WATCH_PAUSE_SECONDS)
 
     pauses.clear()
     driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path)), tell=lambda _: None)
@@ -147,8 +147,8 @@ async def test_pauses_grow_to_a_longest_one(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.bound("driver-lines", "driver-line-bytes")
-async def test_a_long_line_of_the_drivers_log_stops_nobody(tmp_path: Path) -> None:
-    """It is cut, the next ones are read, and the last ones are kept."""
+async def test_a_long_line_of_the_drivers_log_does_not_stop_the_relay(tmp_path: Path) -> None:
+    """The line is truncated, the next lines are read, and the last lines are retained."""
     stream = asyncio.StreamReader(limit=limits.DRIVER_LINE_BYTES)
     lines = [f"{number}\n".encode() for number in range(limits.DRIVER_LINES + 1)]
     stream.feed_data(b"".join([lines[0], b"x" * 3 * limits.DRIVER_LINE_BYTES, b"\n", *lines[1:]]))
@@ -162,21 +162,21 @@ async def test_a_long_line_of_the_drivers_log_stops_nobody(tmp_path: Path) -> No
 
 
 @pytest.mark.bound("watch-line-bytes", "api-answer-bytes")
-async def test_an_answer_without_an_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of whatever server, a line of a watch as a whole answer."""
+async def test_an_endless_response_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds for a line of a watch as well as for a whole response."""
     monkeypatch.setattr("provisioner.kube.transport.LARGEST_LINE", 1000)
     monkeypatch.setattr(limits, "API_ANSWER_BYTES", 1000)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         for _ in range(200):
             await response.write(b'"' + b"x" * 100)
         return response
 
-    async with served(answer, tmp_path) as transport:
+    async with served(respond, tmp_path) as transport:
         for call in (_watched(transport), transport.get(VOLUME, "v"), transport.list(CLAIM)):
-            with pytest.raises(ApiError, match=r"larger than any|has over 1000 bytes"):
+            with pytest.raises(ApiError, match=r"larger than the limit|has over 1000 bytes"):
                 await call
 
 
@@ -186,63 +186,63 @@ async def _watched(transport: KubeTransport) -> None:
 
 
 class _Endless(inventory_pb2_grpc.InventoryServicer):
-    """Lists that never end, and a pool that says too much."""
+    """An Inventory service whose lists never end, and whose pools exceed the size of a response."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.page_sizes: list[int] = []
 
     async def ListManifests(  # noqa: N802 # the protocol's name
         self, request: inventory_pb2.ListManifestsRequest, context: Any
     ) -> inventory_pb2.ListManifestsResponse:
-        """One more page."""
+        """Return an empty page that has a next one."""
         assert context
-        self.asked.append(request.page_size)
+        self.page_sizes.append(request.page_size)
         return inventory_pb2.ListManifestsResponse(next_page_token="more")
 
     async def ListPools(  # noqa: N802 # as above
         self, request: inventory_pb2.ListPoolsRequest, context: Any
     ) -> inventory_pb2.ListPoolsResponse:
-        """One that is too large for an answer."""
+        """Return a pool that is too large for a response."""
         del request, context
         return inventory_pb2.ListPoolsResponse(pools=[inventory_pb2.Pool(problem="x" * limits.DRIVER_ANSWER_BYTES)])
 
 
 @pytest.mark.bound("driver-answer-bytes", "driver-pages", "driver-page-entries")
-async def test_a_driver_that_comes_to_no_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A node that was broken into costs the controller a bounded answer, and bounded pages."""
+async def test_an_endless_list_of_a_driver_is_aborted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compromised node costs the controller a limited number of pages of a limited size."""
     monkeypatch.setattr(limits, "DRIVER_PAGES", 3)
     endless = _Endless()  # type: ignore[abstract] # the rest is not called
     server = grpc.aio.server()
     inventory_pb2_grpc.add_InventoryServicer_to_server(endless, server)
     server.add_insecure_port(f"unix://{tmp_path}/s")
     await server.start()
-    router = DriverClient(f"unix://{tmp_path}/s")
+    client = DriverClient(f"unix://{tmp_path}/s")
     try:
-        for call in (router.list_manifests, router.list_pools):
-            with pytest.raises(RpcError) as given_up:
+        for call in (client.list_manifests, client.list_pools):
+            with pytest.raises(RpcError) as caught:
                 await call()
-            assert given_up.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     finally:
-        await router.close()
+        await client.close()
         await server.stop(None)
 
-    assert [limits.DRIVER_PAGE_ENTRIES] * 3 == endless.asked
+    assert [limits.DRIVER_PAGE_ENTRIES] * 3 == endless.page_sizes
 
 
 @pytest.mark.bound("rejected-shown")
-def test_explain_counts_what_it_does_not_show(capsys: pytest.CaptureFixture[str]) -> None:
-    """The nearest volumes are named."""
+def test_explain_counts_the_volumes_it_omits(capsys: pytest.CaptureFixture[str]) -> None:
+    """The volumes that nearly match are named."""
     rejected = tuple(Reason("capacity", f"v{number}", "2Gi", "1Gi") for number in range(limits.REJECTED_SHOWN + 2))
     explain._print(Explanation("claim a/b", "Pending", healthy=False, message="s", rejected=rejected), [])
 
-    said = capsys.readouterr().out
-    assert "and 2 more" in said
-    assert limits.REJECTED_SHOWN == sum(line.startswith("  ") for line in said.splitlines()) - 2
+    output = capsys.readouterr().out
+    assert "and 2 more" in output
+    assert limits.REJECTED_SHOWN == sum(line.startswith("  ") for line in output.splitlines()) - 2
 
 
 @pytest.mark.bound("yaml-file-nodes", "yaml-file-characters")
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By its text and by its values, before anything is built of it."""
+    """The text and the number of values are checked before objects are built."""
     file = tmp_path / "a.yaml"
     file.write_text("[" + "1," * (limits.YAML_FILE_NODES + 1) + "]", encoding="utf-8")
     with pytest.raises(CommandError, match=f"{limits.YAML_FILE_NODES} values"):
@@ -256,28 +256,31 @@ def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.bound("body-bytes", "annotation-bytes", "manager-bytes")
-async def test_what_is_too_large_for_the_engine_is_refused(tmp_path: Path) -> None:
-    """A body by 413, a value of an object by 422; what a program says of itself is cut off."""
+async def test_a_request_that_is_too_large_for_the_engine_is_refused(tmp_path: Path) -> None:
+    """A body gets 413, a value of an object 422; a User-Agent is truncated."""
     store = Store(tmp_path / "engine.db")
-    long = "m" * (limits.MANAGER_BYTES + 1)
-    headers = {"Authorization": "Bearer t", "User-Agent": long}
+    long_text = "m" * (limits.MANAGER_BYTES + 1)
+    headers = {"Authorization": "Bearer t", "User-Agent": long_text}
     async with (
         serve(store, port=0, tls=None, token="t") as port,
         aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as session,
     ):
         sent: dict[str, tuple[str, Json]] = {
-            "body": (SPACES, {"metadata": {"name": "a", "labels": {"x": "y" * limits.BODY_BYTES}}}),
-            "annotations": (SPACES, {"metadata": {"name": "a", "annotations": {"x": "y" * limits.ANNOTATION_BYTES}}}),
-            "manager": (f"{SPACES}?fieldManager={long}", {"metadata": {"name": "a"}}),
-            "user agent": (SPACES, {"metadata": {"name": "a", "labels": {"x": "y"}}}),
+            "body": (NAMESPACES, {"metadata": {"name": "a", "labels": {"x": "y" * limits.BODY_BYTES}}}),
+            "annotations": (
+                NAMESPACES,
+                {"metadata": {"name": "a", "annotations": {"x": "y" * limits.ANNOTATION_BYTES}}},
+            ),
+            "manager": (f"{NAMESPACES}?fieldManager={long_text}", {"metadata": {"name": "a"}}),
+            "user agent": (NAMESPACES, {"metadata": {"name": "a", "labels": {"x": "y"}}}),
         }
-        answers = {}
+        statuses = {}
         for what, (path, body) in sent.items():
             sent_body = io.BytesIO(json.dumps(body).encode())
-            async with session.post(path, data=sent_body, headers={"Content-Type": "application/json"}) as answer:
-                answers[what] = answer.status
-                said = json.loads(await answer.text())
+            async with session.post(path, data=sent_body, headers={"Content-Type": "application/json"}) as response:
+                statuses[what] = response.status
+                output = json.loads(await response.text())
     store.close()
 
-    assert {"body": 413, "annotations": 422, "manager": 422, "user agent": 201} == answers
-    assert ["m" * limits.MANAGER_BYTES] == [each["manager"] for each in said["metadata"]["managedFields"]]
+    assert {"body": 413, "annotations": 422, "manager": 422, "user agent": 201} == statuses
+    assert ["m" * limits.MANAGER_BYTES] == [each["manager"] for each in output["metadata"]["managedFields"]]

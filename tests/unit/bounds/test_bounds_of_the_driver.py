@@ -1,4 +1,4 @@
-"""Each limit of csi/limits.py, driven over: what the table says of it happens."""
+"""Each limit of csi/limits.py: beyond it, the behaviour is the table's."""
 
 import asyncio
 import os
@@ -56,17 +56,17 @@ def _manifest(**changes: Any) -> Manifest:
     return Manifest(**{**facts, **changes})
 
 
-def _refuses(check: Any, fits: Any, over: Any) -> None:
-    """The largest value is taken, and one more is refused."""
-    check(fits)
+def _refuses(check: Any, accepted: Any, refused: Any) -> None:
+    """Assert that the largest value is accepted, and a larger one refused."""
+    check(accepted)
     with pytest.raises(InvalidArgument):
-        check(over)
+        check(refused)
 
 
 @pytest.mark.bound("name-bytes", "path-bytes", "file-name-bytes", "map-bytes", "flag-bytes")
-def test_text_in_a_request_has_a_length() -> None:
-    """In bytes, whatever the characters: the largest is taken, one byte more is refused."""
-    name, path, one, entries, flags = (
+def test_text_in_a_request_has_a_maximum_length() -> None:
+    """The length counts in bytes, not characters: the largest text is accepted, one byte more is refused."""
+    name, path, file_name, entries, flags = (
         limits.NAME_BYTES,
         limits.PATH_BYTES,
         limits.FILE_NAME_BYTES,
@@ -76,32 +76,30 @@ def test_text_in_a_request_has_a_length() -> None:
     long = "/a" * (path // 2)
     _refuses(lambda text: checks.text(text, "name"), "é" * (name // 2), "é" * (name // 2 + 1))
     _refuses(lambda text: checks.path(text, "path"), long + "/" * (path - len(long)), long + "/b")
-    _refuses(lambda text: checks.path(text, "path"), "/" + "x" * one, "/" + "x" * (one + 1))
+    _refuses(lambda text: checks.path(text, "path"), "/" + "x" * file_name, "/" + "x" * (file_name + 1))
     _refuses(lambda found: checks.mapping(found, "map"), {"k": "v" * (entries - 1)}, {"k": "v" * entries})
     _refuses(lambda text: checks.capability(capability(flags=[text])), "x" * flags, "x" * (flags + 1))
 
 
 @pytest.mark.bound("duration-digits", "retention-seconds")
-def test_a_duration_has_an_end() -> None:
-    """As a number of digits, and as a time."""
+def test_a_duration_has_a_maximum() -> None:
+    """Both the number of digits and the time are limited."""
     hours = limits.RETENTION_SECONDS // 3600
     _refuses(seconds, f"{hours}h", f"{hours + 1}h")
     _refuses(seconds, f"{'0' * limits.DURATION_DIGITS}s", f"{'0' * (limits.DURATION_DIGITS + 1)}s")
 
 
 @pytest.mark.bound("volume-bytes")
-def test_a_volume_has_a_largest_size() -> None:
-    """No disk has more."""
+def test_a_volume_has_a_maximum_size() -> None:
+    """The maximum is beyond the size of any disk."""
     assert limits.VOLUME_BYTES == exact_size(required=limits.VOLUME_BYTES, limit=0, minimum=1)
     with pytest.raises(OutOfRange):
         exact_size(required=limits.VOLUME_BYTES + 1, limit=0, minimum=1)
 
 
 @pytest.mark.bound("request-bytes", "calls")
-async def test_a_socket_takes_so_many_calls_and_such_large_ones(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One more is refused at once, as is one that is larger; those that wait are answered."""
+async def test_a_socket_limits_the_number_and_size_of_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call more, or a larger one, is refused at once; the waiting calls are answered."""
     monkeypatch.setattr(limits, "CALLS", 2)
     released, waiting = asyncio.Event(), 0
 
@@ -118,14 +116,14 @@ async def test_a_socket_takes_so_many_calls_and_such_large_ones(
         calls = [asyncio.ensure_future(_code(stub.DeleteVolume(request, timeout=20))) for _ in range(2)]
         while waiting < 2:
             await asyncio.sleep(0.005)
-        over = await _code(stub.DeleteVolume(request, timeout=20))
+        refused = await _code(stub.DeleteVolume(request, timeout=20))
         released.set()
         answers = await asyncio.gather(*calls)
         large = csi_pb2.CreateVolumeRequest(parameters={"x": "y" * limits.REQUEST_BYTES})
         too_large = await _code(stub.CreateVolume(large, timeout=20))
     await serving.stop(0)
 
-    assert ("RESOURCE_EXHAUSTED", ["OK", "OK"], "RESOURCE_EXHAUSTED") == (over, answers, too_large)
+    assert ("RESOURCE_EXHAUSTED", ["OK", "OK"], "RESOURCE_EXHAUSTED") == (refused, answers, too_large)
 
 
 async def _code(call: Any) -> str:
@@ -137,8 +135,8 @@ async def _code(call: Any) -> str:
 
 
 @pytest.mark.bound("operations")
-async def test_so_many_volumes_are_worked_on_at_a_time() -> None:
-    """One more is told to come back, and joins nothing."""
+async def test_the_number_of_concurrent_operations_is_limited() -> None:
+    """One more operation gets Unavailable, and joins no running one."""
     flight, released = SingleFlight(), asyncio.Event()
     running = [
         asyncio.ensure_future(flight.run(f"v{number}", "x", released.wait)) for number in range(limits.OPERATIONS)
@@ -153,21 +151,21 @@ async def test_so_many_volumes_are_worked_on_at_a_time() -> None:
 
 
 @pytest.mark.bound("page-entries", "page-bytes", "left-out-reports")
-def test_a_page_has_an_end_and_the_next_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By entries or by bytes; an entry that fits in no page is left out, and logged once as long as that is known."""
-    many = [f"{number:05}" for number in range(limits.PAGE_ENTRIES + 1)]
-    shown, token = paging.page(many, key=str, size=0, token="", render=_value)
-    rest, end = paging.page(many, key=str, size=0, token=token, render=_value)
-    assert (limits.PAGE_ENTRIES, 1, "") == (len(shown), len(rest), end)
+def test_a_page_has_a_maximum_size_and_a_next_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries and bytes are limited; an entry that fits in no page is omitted, and logged once while it is remembered."""
+    names = [f"{number:05}" for number in range(limits.PAGE_ENTRIES + 1)]
+    entries, token = paging.page(names, key=str, size=0, token="", render=_value)
+    rest, end = paging.page(names, key=str, size=0, token=token, render=_value)
+    assert (limits.PAGE_ENTRIES, 1, "") == (len(entries), len(rest), end)
 
     half = "x" * (limits.PAGE_BYTES // 2)
-    shown, token = paging.page(["a", "b"], key=str, size=0, token="", render=lambda _: _value(half))
-    assert (1, True) == (len(shown), bool(token))
+    entries, token = paging.page(["a", "b"], key=str, size=0, token="", render=lambda _: _value(half))
+    assert (1, True) == (len(entries), bool(token))
 
     monkeypatch.setattr(paging, "_left_out", deque(maxlen=limits.LEFT_OUT_REPORTS))
     with structlog.testing.capture_logs() as logged:
         for _ in range(2):
-            paging.page([*many, "large"], key=str, size=0, token="", render=lambda _: _value(2 * half + "x" * 9))
+            paging.page([*names, "large"], key=str, size=0, token="", render=lambda _: _value(2 * half + "x" * 9))
     assert len(logged) == 2 * (limits.LEFT_OUT_REPORTS + 2)
     assert len(paging._left_out) == limits.LEFT_OUT_REPORTS
 
@@ -178,7 +176,7 @@ def _value(text: str) -> StringValue:
 
 @pytest.mark.bound("manifest-bytes", "manifest-text-bytes")
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda path: path.write_bytes(path.read_bytes().ljust(limits.MANIFEST_BYTES + 1)),
         lambda path: manifests.write(path.parent, _manifest(parameters={"x": "y" * limits.MANIFEST_TEXT_BYTES})),
@@ -187,21 +185,21 @@ def _value(text: str) -> StringValue:
         ),
     ],
 )
-def test_a_manifest_that_is_too_large_is_damaged(tmp_path: Path, spoil: Any) -> None:
-    """As a file, or in what it says; one of the largest size is read."""
+def test_a_manifest_that_is_too_large_is_damaged(tmp_path: Path, damage: Any) -> None:
+    """Both the file and its texts are limited; a manifest of the maximum size is read."""
     manifests.write(tmp_path, _manifest())
     path = tmp_path / manifests.FILE
     path.write_bytes(path.read_bytes().ljust(limits.MANIFEST_BYTES))
     assert _manifest() == manifests.read(tmp_path)
 
-    spoil(path)
+    damage(path)
     with pytest.raises(Damaged):
         manifests.read(tmp_path)
 
 
 @pytest.mark.bound("manifest-holders")
-def test_a_manifest_keeps_its_latest_holders() -> None:
-    """The oldest goes when one more comes."""
+def test_a_manifest_contains_its_latest_holders() -> None:
+    """The oldest holder is removed when one more is added."""
     manifest = _manifest()
     for number in range(limits.MANIFEST_HOLDERS + 2):
         manifest = manifest.held_by({"who": f"{number}"}, now=MOMENT)
@@ -213,8 +211,8 @@ def test_a_manifest_keeps_its_latest_holders() -> None:
 
 
 @pytest.mark.bound("node-record-bytes", "known-pools-bytes")
-def test_records_that_are_too_large_count_as_none(tmp_path: Path) -> None:
-    """No record is needed to take a volume away; the list of pools of the node is needed, so there the driver says so."""
+def test_records_that_are_too_large_are_ignored(tmp_path: Path) -> None:
+    """A volume can be unstaged without its record; the node's list of pools is needed, so the driver reports an error."""
     (tmp_path / f"{UUID}.v.json").write_bytes(b'{"staging":"/s"}'.ljust(limits.NODE_RECORD_BYTES))
     (tmp_path / f"{UUID}.w.json").write_bytes(b'{"staging":"/s"}'.ljust(limits.NODE_RECORD_BYTES + 1))
     (tmp_path / POOLS).write_bytes(UUID.encode().ljust(limits.KNOWN_POOLS_BYTES + 1))
@@ -231,26 +229,26 @@ def test_records_that_are_too_large_count_as_none(tmp_path: Path) -> None:
 
 @pytest.mark.bound("pool-file-bytes", "pool-name-characters")
 @pytest.mark.parametrize(
-    "spoil",
+    "damage",
     [
         lambda text: text.ljust(limits.POOL_FILE_BYTES + 1),
         lambda text: text.replace('"p"', f'"{"p" * (limits.POOL_NAME_CHARACTERS + 1)}"'),
     ],
 )
-def test_a_pool_that_says_too_much_of_itself_is_not_served(tmp_path: Path, spoil: Any) -> None:
-    """With its path in the message."""
+def test_a_pool_with_a_pool_file_that_is_too_large_is_not_served(tmp_path: Path, damage: Any) -> None:
+    """The error has the path of the pool."""
     pool = make_pool(tmp_path / "a", name="p", capacity_bytes=None, known={})
     path = pool.path / "pool.json"
     assert pool == open_pool(pool.path, {})
 
-    path.write_text(spoil(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(damage(path.read_text(encoding="utf-8")), encoding="utf-8")
     with pytest.raises(BadEnvironment, match="/a"):
         open_pool(pool.path, {})
 
 
 @pytest.mark.bound("pem-bytes")
-def test_a_file_in_pem_has_a_largest_size(tmp_path: Path) -> None:
-    """Also through a link, as a ConfigMap is mounted."""
+def test_a_pem_file_has_a_maximum_size(tmp_path: Path) -> None:
+    """The limit also applies through a symbolic link, as in a mounted ConfigMap."""
     (tmp_path / "ca").write_bytes(b"x" * limits.PEM_BYTES)
     (tmp_path / "link").symlink_to("ca")
     assert limits.PEM_BYTES == len(files.read_through_links(tmp_path / "link", most=limits.PEM_BYTES))
@@ -261,8 +259,8 @@ def test_a_file_in_pem_has_a_largest_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.bound("program-characters")
-def test_the_end_of_what_a_program_says_is_kept() -> None:
-    """Its last line tells most."""
+def test_the_end_of_a_programs_output_is_retained() -> None:
+    """The last line is the most useful one."""
     with pytest.raises(CommandError) as failed:
         commands.run(
             ["bash", "-c", f"head -c {2 * limits.PROGRAM_CHARACTERS} /dev/zero | tr '\\0' x >&2; echo why >&2; exit 3"],
@@ -274,8 +272,8 @@ def test_the_end_of_what_a_program_says_is_kept() -> None:
 
 
 @pytest.mark.bound("open-directories", "walk-names")
-def test_a_walk_skips_what_is_beyond_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deeper than what it keeps open it remembers names, and not more than so many."""
+def test_a_walk_skips_names_beyond_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the directories that are kept open, a limited number of names is remembered."""
     monkeypatch.setattr(trees, "MOST_OPEN", 2)
     monkeypatch.setattr(trees, "MOST_NAMES", 10)
     deep = tmp_path / "a" / "b" / "c"
@@ -285,15 +283,15 @@ def test_a_walk_skips_what_is_beyond_its_memory(tmp_path: Path, monkeypatch: pyt
     for number in range(100):
         (shallow / f"{number:03}").mkdir(parents=True)
     directory = os.open(tmp_path, os.O_RDONLY)
-    met = sum(1 for _ in trees.walk(directory))
+    found = sum(1 for _ in trees.walk(directory))
     os.close(directory)
 
-    assert 106 <= met < 206
+    assert 106 <= found < 206
 
 
 @pytest.mark.bound("removal-batch")
-def test_a_removal_goes_on_after_its_first_names(tmp_path: Path) -> None:
-    """Nothing of the tree stays."""
+def test_a_removal_continues_after_its_first_batch(tmp_path: Path) -> None:
+    """The whole tree is removed."""
     for number in range(limits.REMOVAL_BATCH + 1):
         (tmp_path / "tree" / "in").mkdir(parents=True, exist_ok=True)
         (tmp_path / "tree" / "in" / f"{number}").touch()
@@ -303,47 +301,47 @@ def test_a_removal_goes_on_after_its_first_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.bound("lookers")
-async def test_a_look_waits_for_one_of_those_that_go_on() -> None:
-    """And comes when one of them is done."""
+async def test_a_read_only_call_waits_for_a_free_thread() -> None:
+    """It runs when another one ends."""
     workers, gate = Workers(1), threading.Semaphore(0)
-    held = [asyncio.ensure_future(workers.look(lambda: gate.acquire(timeout=20))) for _ in range(limits.LOOKERS)]
-    over = asyncio.ensure_future(workers.look(lambda: True))
-    done, _ = await asyncio.wait([over], timeout=0.1)
+    calls = [asyncio.ensure_future(workers.look(lambda: gate.acquire(timeout=20))) for _ in range(limits.LOOKERS)]
+    waiting = asyncio.ensure_future(workers.look(lambda: True))
+    done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
     gate.release()
-    assert await over
+    assert await waiting
     gate.release(limits.LOOKERS)
-    await asyncio.gather(*held)
+    await asyncio.gather(*calls)
     workers.close()
 
 
 @pytest.mark.bound("lane-waiting")
-async def test_a_call_too_many_for_one_disk_is_refused_and_waits_for_nothing() -> None:
-    """The disk of another pool is not concerned."""
+async def test_a_call_beyond_the_queue_of_a_disk_is_refused_at_once() -> None:
+    """The disk of another pool is not affected."""
     workers, gate = Workers(1), threading.Semaphore(0)
-    held = [asyncio.ensure_future(workers.run(lambda: gate.acquire(timeout=20), lane="p"))]
+    calls = [asyncio.ensure_future(workers.run(lambda: gate.acquire(timeout=20), lane="p"))]
     await asyncio.sleep(0)
-    held += [asyncio.ensure_future(workers.run(lambda: True, lane="p")) for _ in range(limits.LANE_WAITING)]
+    calls += [asyncio.ensure_future(workers.run(lambda: True, lane="p")) for _ in range(limits.LANE_WAITING)]
     await asyncio.sleep(0)
     with pytest.raises(Unavailable, match="try again"):
         await workers.run(lambda: True, lane="p")
     assert await workers.run(lambda: True, lane="other")
     gate.release()
-    assert all(await asyncio.gather(*held))
+    assert all(await asyncio.gather(*calls))
     workers.close()
 
 
 @pytest.mark.bound("registration-doublings")
-async def test_a_driver_that_is_refused_for_ever_comes_back_after_a_bounded_pause(tmp_path: Path) -> None:
-    """However often kubelet refused it."""
+async def test_a_refused_registration_is_retried_after_a_bounded_pause(tmp_path: Path) -> None:
+    """The pause is limited for any number of refusals."""
     registration = Registration(Kubelet(tmp_path, tmp_path / "csi.sock", 2.0))
     registration._refusals = 10_000
 
     assert registration._pause() == 2.0 * 2**limits.REGISTRATION_DOUBLINGS
 
 
-def test_a_limit_in_the_table_is_the_one_that_is_kept() -> None:
-    """The constants of the modules are those of the table."""
+def test_the_limits_in_the_table_are_the_ones_in_use() -> None:
+    """The constants of the modules are the values of the table."""
     assert (checks.MAP_LIMIT, manifests.MOST_BYTES, trees.MOST_NAMES) == (
         limits.TABLE["map-bytes"].value,
         limits.TABLE["manifest-bytes"].value,

@@ -1,4 +1,4 @@
-"""The services that are ours alone, or that kubelet dials, keep their names and numbers."""
+"""The names and numbers of Mooring's own service, and of the one that kubelet calls, do not change."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from csi.v1 import inventory_pb2, registration_pb2, registration_pb2_grpc
 from tests.unit.proto import wire_facts
 
 Call = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-"""A method that is called with the message as it stands on the wire."""
+"""A method that takes and returns serialized messages."""
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
     [("inventory", inventory_pb2.DESCRIPTOR), ("registration", registration_pb2.DESCRIPTOR)],
 )
 def test_the_interface_is_the_recorded_one(name: str, descriptor: FileDescriptor) -> None:
-    """Either end may be of another version: what was once published stays; what is added is recorded with intent."""
+    """Client and server may have different versions: published elements stay, and additions are recorded on purpose."""
     file = descriptor_pb2.FileDescriptorProto()
     descriptor.CopyToProto(file)
 
@@ -29,17 +29,17 @@ def test_the_interface_is_the_recorded_one(name: str, descriptor: FileDescriptor
 
 
 class Registration(registration_pb2_grpc.RegistrationServicer):
-    """A plugin as kubelet expects it, which notes the verdict."""
+    """A plugin as kubelet expects it, which records the errors of NotifyRegistrationStatus."""
 
     def __init__(self) -> None:
-        self.verdicts: list[str] = []
+        self.errors: list[str] = []
 
     async def GetInfo(  # noqa: N802 -- the protocol's name
         self,
         request: registration_pb2.InfoRequest,  # noqa: ARG002 -- it is empty
         context: grpc.aio.ServicerContext[registration_pb2.InfoRequest, registration_pb2.PluginInfo],  # noqa: ARG002
     ) -> registration_pb2.PluginInfo:
-        """Who we are."""
+        """Return the plugin's type, name and endpoint."""
         return registration_pb2.PluginInfo(
             type="CSIPlugin", name="csi.mooring.dev", endpoint="/csi.sock", supported_versions=["1.0.0"]
         )
@@ -51,13 +51,13 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
             registration_pb2.RegistrationStatus, registration_pb2.RegistrationStatusResponse
         ],
     ) -> registration_pb2.RegistrationStatusResponse:
-        """Kubelet's verdict."""
-        self.verdicts.append(request.error)
+        """Record the error that kubelet reports."""
+        self.errors.append(request.error)
         return registration_pb2.RegistrationStatusResponse()
 
 
 async def test_kubelet_reaches_the_registration_service_by_the_paths_and_bytes_it_uses(tmp_path: Path) -> None:
-    """Kubelet calls /pluginregistration.Registration/…: written out by hand here, down to the bytes of the messages."""
+    """Kubelet calls /pluginregistration.Registration/…; the paths and the bytes of the messages are literals here."""
     plugin, server = Registration(), grpc.aio.server()
     registration_pb2_grpc.add_RegistrationServicer_to_server(plugin, server)
     server.add_insecure_port(f"unix://{tmp_path}/reg.sock")
@@ -74,4 +74,4 @@ async def test_kubelet_reaches_the_registration_service_by_the_paths_and_bytes_i
     finally:
         await server.stop(grace=None)
 
-    assert plugin.verdicts == ["busy"]
+    assert plugin.errors == ["busy"]

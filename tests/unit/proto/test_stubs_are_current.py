@@ -1,4 +1,4 @@
-"""The committed stubs are what the generator makes of proto/ today."""
+"""The committed stubs are equal to the generator's output for proto/."""
 
 import filecmp
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 
 
 def generate(out: Path, *, root: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    """Make the stubs of a checkout in a directory, with the generators of the Python that runs the tests."""
+    """Generate the stubs of a checkout into a directory, with the generators of the Python that runs the tests."""
     return subprocess.run(
         [str(root / "hack" / "gen-proto.sh"), str(out)],
         capture_output=True,
@@ -26,24 +26,24 @@ def generate(out: Path, *, root: Path = ROOT) -> subprocess.CompletedProcess[str
 
 
 def test_generating_again_changes_nothing(tmp_path: Path) -> None:
-    """Nobody edits a stub by hand, and nobody edits a proto file without making the stubs anew."""
+    """Stubs are not edited by hand, and are generated again after each change of a proto file."""
     done = generate(tmp_path)
     assert done.returncode == 0, done.stderr
 
-    made = {path.name for path in (tmp_path / "csi" / "v1").iterdir()}
+    generated = {path.name for path in (tmp_path / "csi" / "v1").iterdir()}
     committed = {path.name for path in (ROOT / "csi" / "v1").iterdir() if path.suffix in {".py", ".pyi"}}
-    assert committed - {"__init__.py"} == made
+    assert committed - {"__init__.py"} == generated
     different = [
         name
-        for name in sorted(made)
+        for name in sorted(generated)
         if not filecmp.cmp(tmp_path / "csi/v1" / name, ROOT / "csi/v1" / name, shallow=False)
     ]
-    assert different == [], "run hack/gen-proto.sh and commit what it makes"
+    assert different == [], "run hack/gen-proto.sh and commit its output"
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A checkout of which a test may change everything that the generators read."""
+    """A copy of the generators' inputs, which a test may change."""
     copy = tmp_path / "checkout"
     shutil.copytree(ROOT / "proto", copy / "proto")
     (copy / "hack").mkdir()
@@ -53,10 +53,10 @@ def checkout(tmp_path: Path) -> Path:
     return copy
 
 
-def test_the_comparison_sees_a_changed_proto_file(checkout: Path) -> None:
-    """A comment alone makes other stubs, so a proto file cannot change without them."""
+def test_the_comparison_detects_a_changed_proto_file(checkout: Path) -> None:
+    """Even a changed comment changes the stubs, so a proto file cannot change without them."""
     proto = checkout / "proto" / "csi" / "v1" / "registration.proto"
-    proto.write_text(proto.read_text(encoding="utf-8").replace("// Kubelet's verdict", "// What kubelet says"))
+    proto.write_text(proto.read_text(encoding="utf-8").replace("// Kubelet's verdict", "// Another comment"))
 
     assert generate(checkout / "out", root=checkout).returncode == 0
     name = "csi/v1/registration_pb2_grpc.pyi"
@@ -64,8 +64,8 @@ def test_the_comparison_sees_a_changed_proto_file(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("package", ["grpcio-tools", "mypy-protobuf"])
-def test_another_generator_is_refused_with_both_versions_named(checkout: Path, package: str) -> None:
-    """Another version writes other bytes, which would look like a drift of the proto files."""
+def test_another_generator_version_is_refused_with_both_versions_named(checkout: Path, package: str) -> None:
+    """Another version generates different bytes, which would look like a change of the proto files."""
     constraints = checkout / "hack" / "constraints.txt"
     lines = constraints.read_text(encoding="utf-8").splitlines()
     installed = next(line.removeprefix(f"{package}==") for line in lines if line.startswith(f"{package}=="))

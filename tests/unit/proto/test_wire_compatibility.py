@@ -1,4 +1,4 @@
-"""Our csi.proto and the published CSI 1.13 are one interface: every name, number, type, label, option and method."""
+"""Mooring's csi.proto is equal to the published CSI 1.13: every name, number, type, label, option and method."""
 
 import hashlib
 import subprocess
@@ -12,56 +12,56 @@ from tests.conftest import ROOT
 from tests.unit.proto import wire_facts
 
 PUBLISHED = "964b3f8ce56bc72e59803c8ba83a3e131108ed22970921ff67d1177f0c8de322"
-"""SHA-256 of the facts of spec v1.13.0, so that a change is seen where there is no Go to fetch the real thing."""
+"""SHA-256 of the facts of spec v1.13.0, to detect a change on a machine without Go to fetch the published one."""
 
 
-def ours() -> wire_facts.Facts:
-    """The facts of our own file, as the committed stubs hold them."""
+def committed() -> wire_facts.Facts:
+    """Return the facts of Mooring's file, from the committed stubs."""
     file = descriptor_pb2.FileDescriptorProto()
     csi_pb2.DESCRIPTOR.CopyToProto(file)
     return wire_facts.of(file)
 
 
 def digest(facts: wire_facts.Facts) -> str:
-    """Of all facts."""
+    """Return the SHA-256 of all facts."""
     return hashlib.sha256(wire_facts.render(facts).encode()).hexdigest()
 
 
 @pytest.fixture(scope="session")
 def published() -> wire_facts.Facts:
-    """The facts of the interface that the Go module of CSI was generated from."""
+    """The facts of the interface from which the Go module of CSI was generated."""
     built = subprocess.run([str(ROOT / "hack" / "go-tool"), "descriptor"], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    shown = subprocess.run([built.stdout.strip()], capture_output=True, check=False)
-    assert shown.returncode == 0, shown.stderr
-    return wire_facts.of(descriptor_pb2.FileDescriptorProto.FromString(shown.stdout))
+    printed = subprocess.run([built.stdout.strip()], capture_output=True, check=False)
+    assert printed.returncode == 0, printed.stderr
+    return wire_facts.of(descriptor_pb2.FileDescriptorProto.FromString(printed.stdout))
 
 
 @pytest.mark.needs("go")
 def test_every_element_is_the_one_of_the_published_interface(published: wire_facts.Facts) -> None:
-    """Nothing is missing, nothing is added, nothing differs."""
+    """No element is missing, additional or different."""
     services = {name for name in published if name.startswith("service ")}
 
     assert services == {
         f"service {name}" for name in ("Identity", "Controller", "GroupController", "SnapshotMetadata", "Node")
     }
     assert len(published) > 500
-    assert wire_facts.differences(published, ours()) == {}
+    assert wire_facts.differences(published, committed()) == {}
 
 
 @pytest.mark.needs("go")
 def test_the_recorded_digest_is_the_published_one(published: wire_facts.Facts) -> None:
-    """The digest below which a machine without Go checks our file was taken from the published interface."""
+    """The digest that a machine without Go compares with is the published interface's."""
     assert digest(published) == PUBLISHED
 
 
 def test_our_file_has_the_recorded_digest() -> None:
-    """A machine without Go sees as well that our file is no longer the published interface."""
-    assert digest(ours()) == PUBLISHED, "csi.proto changed; on a machine with go the test above names the element"
+    """A machine without Go also detects that Mooring's file differs from the published interface."""
+    assert digest(committed()) == PUBLISHED, "csi.proto changed; on a machine with go the test above names the element"
 
 
 def test_every_field_of_credentials_is_marked_secret() -> None:
-    """What strips secrets from logs goes by the option csi_secret, so every field named secrets has it, and no other."""
+    """Secrets are removed from logs by the option csi_secret, which every field named secrets has, and no other."""
     marked: dict[str, Any] = {}
     for message in csi_pb2.DESCRIPTOR.message_types_by_name.values():
         for field in message.fields:

@@ -1,4 +1,4 @@
-"""The comparison of two proto files sees every change: one that cannot fail would prove nothing."""
+"""The comparison of two proto files detects every change."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,8 +13,8 @@ from tests.unit.proto import wire_facts
 Change = Callable[[Any], None]
 
 
-def a_copy() -> descriptor_pb2.FileDescriptorProto:
-    """A descriptor to spoil."""
+def copy_of_descriptor() -> descriptor_pb2.FileDescriptorProto:
+    """Return a descriptor that a test may change."""
     file = descriptor_pb2.FileDescriptorProto()
     csi_pb2.DESCRIPTOR.CopyToProto(file)
     return file
@@ -32,7 +32,7 @@ def _deprecate(element: Any) -> None:
 
 
 def _drop_options(element: Any) -> None:
-    """Where there is none, an option comes instead: this is a change, too."""
+    """Remove the options of an element, or add one where there is none, which is a change too."""
     if element.options.ByteSize():
         element.ClearField("options")
     else:
@@ -65,7 +65,7 @@ METHOD_CHANGES: dict[str, Change] = {
 
 
 def elements(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, Any, dict[str, Change]]]:
-    """Every field, enum value and method with its name among the facts, and what can be done to it."""
+    """Yield every field, enum value and method, with its name in the facts and its possible changes."""
 
     def values(enum: Any, prefix: str) -> Iterator[tuple[str, Any, dict[str, Change]]]:
         for value in enum.value:
@@ -88,15 +88,15 @@ def elements(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, An
             yield f"{service.name}.{method.name}()", method, METHOD_CHANGES
 
 
-ORIGINAL = wire_facts.of(a_copy())
-COUNT = len(list(elements(a_copy())))
+ORIGINAL = wire_facts.of(copy_of_descriptor())
+COUNT = len(list(elements(copy_of_descriptor())))
 
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_change_of_any_element_is_told_by_its_name(data: st.DataObject) -> None:
-    """Whatever changes in whichever field, enum value or method: the difference is seen, and says where."""
-    file = a_copy()
+def test_a_change_of_any_element_is_reported_by_its_name(data: st.DataObject) -> None:
+    """Any change of any field, enum value or method is detected, with the element's name."""
+    file = copy_of_descriptor()
     name, element, changes = list(elements(file))[data.draw(st.integers(0, COUNT - 1), label="element")]
     changes[data.draw(st.sampled_from(sorted(changes)), label=f"change of {name}")](element)
 
@@ -105,8 +105,8 @@ def test_a_change_of_any_element_is_told_by_its_name(data: st.DataObject) -> Non
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_a_missing_and_an_added_element_are_both_told(data: st.DataObject) -> None:
-    """A file with less than the published one differs as much as one with more."""
+def test_a_missing_and_an_added_element_are_both_reported(data: st.DataObject) -> None:
+    """A file with fewer elements than the published one differs, and so does one with more."""
     name = data.draw(st.sampled_from(sorted(ORIGINAL)))
     less = {key: fact for key, fact in ORIGINAL.items() if key != name}
 
@@ -114,9 +114,9 @@ def test_a_missing_and_an_added_element_are_both_told(data: st.DataObject) -> No
     assert wire_facts.differences(less, ORIGINAL) == {name: (None, ORIGINAL[name])}
 
 
-def test_a_reserved_number_that_is_given_free_is_told() -> None:
-    """CSI 1.13 reserved the numbers of what it removed; taking one again would be read as the old field."""
-    file = a_copy()
+def test_a_reserved_number_that_is_released_is_reported() -> None:
+    """CSI 1.13 reserves the numbers of removed fields; a new field with such a number would be read as the old one."""
+    file = copy_of_descriptor()
     stats = next(each for each in file.message_type if each.name == "NodeGetVolumeStatsResponse")
     assert [(each.start, each.end) for each in stats.reserved_range] == [(2, 3)]
     del stats.reserved_range[:]
@@ -125,10 +125,10 @@ def test_a_reserved_number_that_is_given_free_is_told() -> None:
 
 
 def test_the_order_of_declarations_does_not_count() -> None:
-    """Two files that declare the same in another order are one interface."""
-    file = a_copy()
-    turned = list(reversed(file.message_type))
+    """Two files with the same declarations in a different order are equal."""
+    file = copy_of_descriptor()
+    reversed_types = list(reversed(file.message_type))
     del file.message_type[:]
-    file.message_type.extend(turned)
+    file.message_type.extend(reversed_types)
 
     assert wire_facts.differences(ORIGINAL, wire_facts.of(file)) == {}

@@ -1,4 +1,4 @@
-"""What a proto file promises to those who speak it, as a flat map that can be compared and shown."""
+"""The interface that a proto file defines, as a flat map that can be compared and printed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from google.protobuf import descriptor_pb2
 
 Facts = dict[str, Any]
-"""From the name of an element (``Volume.volume_id``, ``Node.NodeGetInfo()``) to everything that matters about it."""
+"""From the name of an element (``Volume.volume_id``, ``Node.NodeGetInfo()``) to its properties."""
 
 
 def of(file: descriptor_pb2.FileDescriptorProto) -> Facts:
-    """Everything that matters on the wire or to a caller. The order of declarations does not, nor do comments."""
+    """Return the properties that matter on the wire or to a caller: not the order of declarations, nor comments."""
     facts: Facts = {
         "file": (file.package, file.syntax, file.edition, tuple(sorted(file.dependency)), _options(file.options))
     }
@@ -33,17 +33,17 @@ def of(file: descriptor_pb2.FileDescriptorProto) -> Facts:
     return facts
 
 
-def differences(published: Facts, ours: Facts) -> dict[str, tuple[Any, Any]]:
-    """Each element on which the two do not agree, with what either says of it; None: it does not have it."""
+def differences(published: Facts, committed: Facts) -> dict[str, tuple[Any, Any]]:
+    """Return each element that differs, with its properties in both files; None where a file does not have it."""
     return {
-        name: (published.get(name), ours.get(name))
-        for name in sorted(published.keys() | ours.keys())
-        if published.get(name) != ours.get(name)
+        name: (published.get(name), committed.get(name))
+        for name in sorted(published.keys() | committed.keys())
+        if published.get(name) != committed.get(name)
     }
 
 
 def render(facts: Facts) -> str:
-    """One line an element, in the order of their names."""
+    """Return one line for each element, sorted by name."""
     return "".join(f"{name} = {fact!r}\n" for name, fact in sorted(facts.items()))
 
 
@@ -76,7 +76,7 @@ def _field(field: descriptor_pb2.FieldDescriptorProto, oneof: str) -> tuple[Any,
 
 
 def _json_name(name: str) -> str:
-    """The name of a field in JSON when the file does not say another: a generator may leave it out."""
+    """Return the default JSON name of a field, which a generator may omit."""
     first, *rest = name.split("_")
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
@@ -89,6 +89,6 @@ def _enum(enum: descriptor_pb2.EnumDescriptorProto, name: str) -> Iterator[tuple
 
 
 def _options(options: Any) -> str:
-    """Options as bytes in hexadecimal: an extension counts, whether this process knows it or not."""
+    """Return options as hexadecimal bytes: an extension counts, even if this process does not know it."""
     serialized: bytes = options.SerializeToString(deterministic=True)
     return serialized.hex()

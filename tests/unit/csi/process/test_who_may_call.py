@@ -14,7 +14,7 @@ import pytest
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from provisioner.cluster.authority import Authority, bundle
-from provisioner.cluster.key_pins import fingerprint, fetch_certificate
+from provisioner.cluster.key_pins import fetch_certificate, fingerprint
 from tests.conftest import ROOT
 from tests.unit.csi.process.certificates import (
     NOW,

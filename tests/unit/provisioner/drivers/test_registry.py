@@ -228,7 +228,7 @@ async def test_a_pending_request_makes_no_driver_unavailable() -> None:
     registry = _registry(a=a, b=b)
     await registry.refresh()
     a.pools_gate = asyncio.Event()
-    manifests_time_out = asyncio.create_task(registry.pools_on("a"))
+    pending = asyncio.create_task(registry.pools_on("a"))
     await asyncio.sleep(0)
     assert ["a", "b"] == registry.reporting("p1")
     [duplicate] = await registry.pools_on("b")
@@ -236,7 +236,7 @@ async def test_a_pending_request_makes_no_driver_unavailable() -> None:
     a.unavailable = True
     a.pools_gate.set()
     with pytest.raises(DriverUnavailable):
-        await manifests_time_out
+        await pending
     assert ["b"] == registry.reporting("p1")
 
 
