@@ -8,7 +8,7 @@ from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.cluster.discovery import DriverDiscovery
 from provisioner.cluster.run import COMPONENT
 from provisioner.cluster.trust import Trust
-from provisioner.discovery.registry import DriverRegistry
+from provisioner.drivers.registry import DriverRegistry
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 

@@ -222,6 +222,6 @@ def is_request(descriptor: Descriptor, content: bytes) -> bool:
     """Report whether the bytes are a message of this type."""
     try:
         GetMessageClass(descriptor)().MergeFromString(content)
-    except Exception:  # noqa: BLE001 # protobuf's DecodeError has no one place that it is imported from
+    except Exception:  # noqa: BLE001 # protobuf has no stable import path for DecodeError
         return False
     return True

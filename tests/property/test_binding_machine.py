@@ -295,8 +295,7 @@ class BindingMachine(RuleBasedStateMachine):
         """
         Write the claim's name into its bound volume, as a pod does.
 
-        While the StatefulSet exists it is the ordinal's pod: the volume is recorded as that ordinal's, and its data must
-        be found again.
+        While the StatefulSet exists it is the ordinal's pod: volume and data are recorded as that ordinal's.
         """
         pvc = self.claims.get(name)
         if pvc is not None and pvc.bind_completed and pvc.volume_name in self.volumes:

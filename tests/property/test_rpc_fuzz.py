@@ -215,7 +215,7 @@ class Fuzz:
         assert "Traceback" not in message, description
         if code == "OK":
             try:
-                self.model.answered(rpc, request, answer)
+                self.model.apply(rpc, request, answer)
             except Exception as error:
                 raise AssertionError(f"{description} was answered with OK: {error!r}") from error
         return code
@@ -314,7 +314,7 @@ def create_files(directory: Path) -> None:
         make_pool(directory / name, name="local" if name == "pool" else name, capacity_bytes=POOL_BYTES, known={})
     folder = directory / "pool" / "import"
     (folder / "files").mkdir(parents=True)
-    (folder / "files" / "theirs").write_text("imported", encoding="utf-8")
+    (folder / "files" / "file").write_text("imported", encoding="utf-8")
     for name, size in (("disk.img", 16 * MIB), ("odd.img", 4097)):
         with (folder / name).open("wb") as file:
             file.truncate(size)

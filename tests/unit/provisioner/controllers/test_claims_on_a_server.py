@@ -138,7 +138,9 @@ async def test_a_claim_bound_to_a_volume_that_is_still_growing_has_what_that_had
 
 @pytest.mark.parametrize("where", ["retained", "without its object", "in the trash"])
 @pytest.mark.parametrize("node_too", [False, True])
-async def test_a_former_volume_grows_before_it_comes_back(world: World, where: str, node_expansion_required: bool) -> None:
+async def test_a_former_volume_grows_before_it_comes_back(
+    world: World, where: str, node_expansion_required: bool
+) -> None:
     """A set that comes back with a larger template keeps its data: expand, then adopt."""
     world.driver.node_expansion_required = node_expansion_required
     await world.make_set()
