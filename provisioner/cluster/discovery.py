@@ -151,7 +151,7 @@ class DriverDiscovery:
 
 
 def addresses(slices: list[Json]) -> Mapping[str, Address]:
-    """Return node → address of its driver; of two on one node, as during an update, the one that is not terminating."""
+    """Return node → driver's address; of two on one node, as during an update, the one that is not terminating."""
     found: dict[str, tuple[bool, Address]] = {}
     for each in slices:
         port = next((one["port"] for one in each.get("ports") or () if one.get("name") == PORT and one.get("port")), 0)

@@ -140,14 +140,14 @@ class DriverRegistry:
         return duplicate
 
     def moved_from(self, node: str) -> frozenset[str]:
-        """Return the UUIDs of pools that drivers which respond report, if this node's driver does not respond."""
+        """Return the UUIDs of pools that other drivers report, for a node whose own driver does not respond."""
         member = self._members.get(node)
         if member is None or member.answers:
             return frozenset()
         return frozenset(uuid for each in self._answering() for uuid in each.pool_uuids)
 
     def reporting(self, pool: str) -> Sequence[str]:
-        """Return the nodes whose drivers respond and have the pool: more than one for a duplicate pool."""
+        """Return the nodes whose drivers respond and report the pool: more than one for a duplicate pool."""
         return sorted(node for node, each in self._members.items() if each.answers and pool in each.pool_uuids)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":

@@ -83,7 +83,7 @@ class Lease:
             # is_holder is False when the response was late, or this process was suspended
             if await self._try_to_acquire() and self.is_holder:
                 return
-            await asyncio.sleep(self._retry * (1 + 0.2 * random.random()))  # noqa: S311 # spreads tries, keeps no secret
+            await asyncio.sleep(self._retry * (1 + 0.2 * random.random()))  # noqa: S311 # jitter, no secret
 
     async def renew_until_lost(self) -> str:
         """Renew until that fails for too long, or another replica holds the Lease; return the reason."""

@@ -158,7 +158,7 @@ class KubeTransport:
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": resource_version,
-            "timeoutSeconds": str(random.randint(240, 300)),  # noqa: S311 # spreads reconnects, keeps no secret
+            "timeoutSeconds": str(random.randint(240, 300)),  # noqa: S311 # jitter, no secret
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         response = await self._open("GET", kind.path(), query=query, timeout=timeout)

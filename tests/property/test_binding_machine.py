@@ -111,7 +111,7 @@ class BindingMachine(RuleBasedStateMachine):
         names=st.sampled_from([NAMES, NAMES[:1], NAMES[1:]]),
         size=st.sampled_from(["", "", "2Gi"]),
         modes=st.sampled_from([(), (), *MODES]),
-        between=st.sampled_from(["nothing", "binder", "object lost", "thrown away"]),
+        between=st.sampled_from(["nothing", "binder", "object lost", "trashed"]),
         settled=st.booleans(),
     )
     def delete_and_apply_again(
@@ -121,10 +121,10 @@ class BindingMachine(RuleBasedStateMachine):
         deleted = {name: self.claims.pop(name) for name in names if name in self.claims}
         if between != "nothing":
             self.settle(writes=False)
-        if between in {"object lost", "thrown away"}:
+        if between in {"object lost", "trashed"}:
             for name in self._released():
                 del self.volumes[name]
-        if between == "thrown away":
+        if between == "trashed":
             for name in self._without_object():
                 self._trash(name, in_trash=True)
         for name, before in deleted.items():

@@ -2,8 +2,8 @@
 With failures in any order, a volume never shrinks, and a claim ends with the requested size.
 
 The reconcilers of controller and node run on an API server and a driver in memory. Calls are refused, or cut off before
-or after they take effect; writes are lost the same way; controllers restart without their state; the user requests more,
-or less after a refusal.
+or after they take effect; writes are lost the same way; controllers restart without their state; the user requests
+more, or less after a refusal.
 """
 
 import asyncio

@@ -383,7 +383,7 @@ def test_every_request_gets_an_allowed_code_and_no_other_effect(
 
 @pytest.mark.process
 def test_no_registration_status_ends_the_registration(tmp_path: Path) -> None:
-    """After any status, however often, the driver serves, registers again, and logs printable lines of limited length."""
+    """After any status, however often, the driver serves, registers again, and logs lines of limited length."""
     kubelet, rng = Kubelet(tmp_path), random.Random(sweeps.SEED)  # noqa: S311 # as above
     with running(tmp_path, *kubelet.flags) as driver:
         kubelet.until_served()

@@ -152,7 +152,7 @@ async def test_the_number_of_concurrent_operations_is_limited() -> None:
 
 @pytest.mark.bound("page-entries", "page-bytes", "left-out-reports")
 def test_a_page_has_a_maximum_size_and_a_next_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Entries and bytes are limited; an entry that fits in no page is omitted, and logged once while it is remembered."""
+    """Entries and bytes are limited; an entry too large for a page is omitted, and logged once while remembered."""
     names = [f"{number:05}" for number in range(limits.PAGE_ENTRIES + 1)]
     entries, token = paging.page(names, key=str, size=0, token="", render=_value)
     rest, end = paging.page(names, key=str, size=0, token=token, render=_value)
@@ -212,7 +212,7 @@ def test_a_manifest_contains_its_latest_holders() -> None:
 
 @pytest.mark.bound("node-record-bytes", "known-pools-bytes")
 def test_records_that_are_too_large_are_ignored(tmp_path: Path) -> None:
-    """A volume can be unstaged without its record; the node's list of pools is needed, so the driver reports an error."""
+    """A volume can be unstaged without its record; the driver needs the node's list of pools, and reports an error."""
     (tmp_path / f"{UUID}.v.json").write_bytes(b'{"staging":"/s"}'.ljust(limits.NODE_RECORD_BYTES))
     (tmp_path / f"{UUID}.w.json").write_bytes(b'{"staging":"/s"}'.ljust(limits.NODE_RECORD_BYTES + 1))
     (tmp_path / POOLS).write_bytes(UUID.encode().ljust(limits.KNOWN_POOLS_BYTES + 1))

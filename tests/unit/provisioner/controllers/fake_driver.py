@@ -18,9 +18,9 @@ class FakeDriver:
     """
     Stores manifests by handle.
 
-    `error`, when set, is raised by the next change; `node_too` means that filesystems have to be expanded on the node.
-    While `idle` is not set, CreateVolume does not finish; `creating` has the requested names. `used` is handle → path
-    of volumes in use, which are not deleted; `deleted` has the deletion times of those in the trash, in unix seconds.
+    `error`, when set, is what the next change answers; `node_expansion_required`, that filesystems have to grow on the node. While
+    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for. `used` is
+    handle → path of volumes in use, which are not deleted; `deleted` when those in the trash were, in unix seconds.
     """
 
     def __init__(self, pool: str = POOL) -> None:

@@ -136,8 +136,8 @@ async def test_a_claim_bound_to_a_volume_that_is_still_growing_has_what_that_had
     assert "2Gi" == volume["spec"]["capacity"]["storage"]
 
 
-@pytest.mark.parametrize("where", ["retained", "without its object", "in the trash"])
-@pytest.mark.parametrize("node_too", [False, True])
+@pytest.mark.parametrize("where", ["kept", "without its object", "in the trash"])
+@pytest.mark.parametrize("node_expansion_required", [False, True])
 async def test_a_former_volume_grows_before_it_comes_back(
     world: World, where: str, node_expansion_required: bool
 ) -> None:

@@ -19,7 +19,7 @@ GI = 1 << 30
 
 
 class _Driver:
-    """A fake driver that may be unavailable, time out for its manifests, or wait for a gate before it lists its pools."""
+    """A fake driver that may be unavailable, time out for its manifests, or wait for a gate before it lists pools."""
 
     def __init__(self, *pools: str, available_bytes: int = GI) -> None:
         self.pools = list(pools)

@@ -118,7 +118,7 @@ def test_every_http_status_maps_to_one_error_class() -> None:
 
 
 async def test_a_repeated_error_of_a_key_is_logged_once() -> None:
-    """The first error is a warning with a traceback, also after a success or another error; repeats are debug entries."""
+    """A new error, or one after a success, is a warning with a traceback; repeats are debug entries."""
     server = Scripted(0)
     server.put("a", 1)
     outcomes = ["1 of 2", "3 of 4", "other", "other", "", "other"]
