@@ -49,8 +49,9 @@ class Pins:
                 continue  # another replica wrote first: read the ConfigMap again
         if pinned != presented:
             raise KeyChangedError(
-                f"the driver of node {node} presents another key than before, so its calls are refused. If the node "
-                f"was reinstalled, accept its key: kubectl -n {self._namespace} patch configmap {NAME} --type=json "
+                f"the driver of node {node} presents another key than before; the controller does not connect to it. "
+                "If the node was reinstalled, accept its key: "
+                f"kubectl -n {self._namespace} patch configmap {NAME} --type=json "
                 f"""-p '[{{"op": "remove", "path": "/data/{node}"}}]'"""
             )
 

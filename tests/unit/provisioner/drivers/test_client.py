@@ -192,7 +192,7 @@ async def test_a_driver_that_was_restarted_is_reconnected(driver: _Driver, clien
 
 
 async def test_changes_of_a_volume_carry_the_requested_values(driver: _Driver, client: DriverClient) -> None:
-    """Expansion sends size and capability, modification the parameters; a missing size in the response means the requested."""
+    """Expansion sends size and capability, modification the parameters; the default size is the requested one."""
     assert Expanded(8192, node_expansion_required=True) == await client.expand_volume(
         "p.v", required_bytes=8192, capability=MOUNT
     )
