@@ -52,7 +52,7 @@ async def expand(drivers: Expands, volume: Object, *, size: Quantity, before: st
     annotations = dict(volume["metadata"].get("annotations") or {})
     if answer.node_expansion_required:
         annotations.setdefault(PRE_RESIZE_CAPACITY, before)
-    return Grown(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_expansion_required)
+    return ExpandResult(Quantity.of_bytes(answer.capacity_bytes), annotations, answer.node_expansion_required)
 
 
 async def write_expanded(transport: Transport, volume: Json, result: ExpandResult) -> None:

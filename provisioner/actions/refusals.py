@@ -103,7 +103,7 @@ class Refusals:
         if error.state is State.BACKGROUND:
             return await self.unanswered(claim, facts, error, seconds=BACKGROUND_SECONDS)
         refusal = _refusal(facts, error.code.name, error.message)
-        about_former = isinstance(error, FormerVolumeError | FormerRefused)
+        about_former = isinstance(error, FormerVolumeError | FormerRefusedError)
         reason = "FormerVolumeBlocked" if about_former else "ProvisioningFailed"
         is_new = await self.report(claim, warning=True, reason=reason, message=refusal.message)
         name = "/".join(claim_key(claim))

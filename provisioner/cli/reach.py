@@ -10,10 +10,10 @@ from pathlib import Path
 from provisioner.admin.on_disk import Disks, observe
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, UNREACHABLE, CommandError
 from provisioner.cli.options import is_plugin
-from provisioner.cluster.session import open_session as visit_cluster
+from provisioner.cluster.session import open_session as cluster_session
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.drivers.registry import DriverRegistry
-from provisioner.embedded.session import open_session as visit_engine
+from provisioner.embedded.session import open_session as engine_session
 from provisioner.embedded.settings import BadEnvironment, StatePaths, default_state
 from provisioner.kube.errors import ApiError, KubeconfigError, Unavailable
 from provisioner.kube.transport import KubeTransport
@@ -43,7 +43,7 @@ async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Driver
             code=BAD_ENVIRONMENT,
         ) from None
     except KubeconfigError as error:
-        raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
+        raise CommandError(str(error), code=BAD_ENVIRONMENT) from None
     except (Unavailable, DriverUnavailable) as error:
         raise CommandError(error.message, code=UNREACHABLE) from None
     except (ApiError, RpcError) as error:

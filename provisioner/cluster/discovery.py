@@ -146,7 +146,7 @@ class DriverDiscovery:
             found = await self._transport.get(NODE, node)
         except ApiError:
             return
-        if await self._events.say(found, warning=True, reason="DriverKeyChanged", message=message):
+        if await self._events.report(found, warning=True, reason="DriverKeyChanged", message=message):
             log.error("driver.refused", node=node, error=message)
 
 

@@ -15,7 +15,7 @@ import structlog
 
 from provisioner.actions.ownership_labels import labels_of
 from provisioner.actions.persistent_volume import rewritten, volume_name
-from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, leftover, meant_for
+from provisioner.binding.lifecycle.bind_race import Outcome, RaceLoser, is_collected, lost_race, meant_for
 from provisioner.drivers.client import DriverUnavailable, RpcError, VolumeNotFoundError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError

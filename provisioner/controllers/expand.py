@@ -125,8 +125,8 @@ class Expand:
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)
 
-    async def _grown(self, found: Json, name: str, grown: Grown) -> None:
-        if grown.node_expansion_required:
+    async def _report_expanded(self, found: Json, name: str, expanded: ExpandResult) -> None:
+        if expanded.node_expansion_required:
             await write_status(self._transport, found, resize_status.waits_for_node(found))
             message = f"volume {name} is expanded to {expanded.capacity}; the node expands its filesystem"
             await self._events.report(found, warning=False, reason="FileSystemResizeRequired", message=message)

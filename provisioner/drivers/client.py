@@ -103,7 +103,7 @@ class FormerVolumeError(RpcError):
         self.handle = handle
 
 
-class DriverUnavailable(RpcError):  # noqa: N818 # gRPC's name
+class DriverUnavailable(RpcError):  # gRPC's name
     """UNAVAILABLE: the driver does not respond now; it is restarted without an admin's help."""
 
 

@@ -15,7 +15,7 @@ DEFAULT_NODE = "local"
 
 @contextlib.asynccontextmanager
 async def open_session(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
-    """Connected to both. Raises BadEnvironment, KubeconfigError and ApiError."""
+    """Connect to both, and close the connections. Raises BadEnvironment, BadKubeconfig and ApiError."""
     if not paths.socket.exists():
         raise BadEnvironment(
             f"no engine runs on {paths.state}; start it with `mooring up`, or name another with --state"

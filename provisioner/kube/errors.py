@@ -26,31 +26,31 @@ class ApiError(Exception):
         self.message = message
 
 
-class NotFound(ApiError):  # noqa: N818 # Kubernetes' reason
+class NotFound(ApiError):  # Kubernetes' reason
     """The object, its namespace or its kind does not exist."""
 
 
-class AlreadyExists(ApiError):  # noqa: N818 # as above
+class AlreadyExists(ApiError):  # as above
     """An object of this name exists already."""
 
 
-class Conflict(ApiError):  # noqa: N818 # as above
+class Conflict(ApiError):  # as above
     """The object changed since it was read, or a precondition failed."""
 
 
-class Gone(ApiError):  # noqa: N818 # as above
+class Gone(ApiError):  # as above
     """The resourceVersion is too old to watch or list from."""
 
 
-class Invalid(ApiError):  # noqa: N818 # as above
+class Invalid(ApiError):  # as above
     """The server rejected the content of the request."""
 
 
-class Forbidden(ApiError):  # noqa: N818 # as above
+class Forbidden(ApiError):  # as above
     """The client is not authenticated, or not authorized."""
 
 
-class Unavailable(ApiError):  # noqa: N818 # as above
+class Unavailable(ApiError):  # as above
     """The server cannot respond now, or cannot be reached."""
 
 

@@ -33,18 +33,18 @@ class LiveViews(Generic[View]):
         self._views: dict[NamespacedName, View | None] = {}
 
     def put(self, obj: Json) -> None:
-        """Take in an object that is new, or changed; it is read when it is asked for."""
-        namespace, name = place = namespaced_name(obj)
-        self._views.pop(place, None)
+        """Add or update an object; its view is built when it is needed."""
+        namespace, name = key = namespaced_name(obj)
+        self._views.pop(key, None)
         self._objects.setdefault(namespace, {})[name] = obj
 
-    def remove(self, place: NamespacedName) -> None:
-        """Forget an object that is gone."""
-        namespace, name = place
-        self._views.pop(place, None)
-        there = self._objects.get(namespace, {})
-        there.pop(name, None)
-        if not there:
+    def remove(self, key: NamespacedName) -> None:
+        """Remove a deleted object."""
+        namespace, name = key
+        self._views.pop(key, None)
+        objects = self._objects.get(namespace, {})
+        objects.pop(name, None)
+        if not objects:
             self._objects.pop(namespace, None)
 
     def get(self, name: str, namespace: str = "") -> View | None:

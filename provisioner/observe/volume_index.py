@@ -28,8 +28,8 @@ class VolumeIndex:
             self.index.put(Volume.of(obj))
         except InvalidObject as error:
             self.index.drop(namespaced_name(obj)[1])
-            log.warning("object.unreadable", problem=str(error))
+            log.warning("object.unreadable", error=str(error))
 
-    def remove(self, place: NamespacedName) -> None:
-        """It is gone."""
-        self.index.drop(place[1])
+    def remove(self, key: NamespacedName) -> None:
+        """Remove a deleted volume."""
+        self.index.drop(key[1])

@@ -81,7 +81,7 @@ def test_a_thin_volume_on_a_disk_that_other_files_filled_fails_on_sync(tmp_path:
     with image.open("wb") as file:
         file.truncate(48 * MIB)
     with locked(image) as image_lock:
-        filesystems.make(image_lock, fs_type="ext4", uuid=str(uuid.uuid4()))
+        filesystems.create(image_lock, fs_type="ext4", uuid=str(uuid.uuid4()))
     shape = Shape(f"{POOL}.v", 32 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
     loop, staging = backends()["loop"], tmp_path / "staging"
     staging.mkdir()

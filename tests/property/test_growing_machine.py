@@ -63,7 +63,7 @@ class _Driver(FakeDriver):
 
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
         self._fail()
-        assert required_bytes <= self.living[mounting.handle].capacity_bytes, "the filesystem is larger than its volume"
+        assert required_bytes <= self.live[mounting.handle].capacity_bytes, "the filesystem is larger than its volume"
         self.filesystem = max(self.filesystem, required_bytes)
 
 
@@ -157,7 +157,7 @@ class Expanding(RuleBasedStateMachine):
         recorded = Quantity.parse(self.api.all(VOLUME)[0]["spec"]["capacity"]["storage"])
         assert self.largest <= recorded
         self.largest = recorded
-        assert actual.ceil_bytes <= recorded.ceil_bytes <= self.driver.living[HANDLE].capacity_bytes
+        assert actual.ceil_bytes <= recorded.ceil_bytes <= self.driver.live[HANDLE].capacity_bytes
 
     @invariant()
     def a_claim_has_no_more_than_its_filesystem(self) -> None:

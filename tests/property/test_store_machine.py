@@ -77,7 +77,7 @@ class StoreMachine(RuleBasedStateMachine):
             new["metadata"]["finalizers"] = [FINALIZER]
         try:
             created = self.store.create(kind, key[1], new).object
-        except Refused as caught:
+        except StatusError as caught:
             assert caught.reason == "AlreadyExists"
             assert key in self.model
             return
@@ -104,7 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
                 name,
                 lambda old: patches.merge(old, {"metadata": metadata}),
             ).object
-        except Refused as caught:
+        except StatusError as caught:
             expected = "NotFound" if before is None else "Conflict"
             assert caught.reason == expected
             assert before is None or metadata.get("resourceVersion", current) != current
@@ -126,14 +126,14 @@ class StoreMachine(RuleBasedStateMachine):
         options = DeleteOptions(uid="someone-else" if wrong_uid else "")
         try:
             written = self.store.delete(kind, key[1], name, options)
-        except Refused as caught:
+        except StatusError as caught:
             assert caught.reason == ("NotFound" if before is None else "Conflict")
             assert before is None or wrong_uid
             return
         assert before is not None
         assert not wrong_uid
         protected = bool(before["metadata"].get("finalizers"))
-        assert written.gone is not protected
+        assert written.deleted is not protected
         if "deletionTimestamp" in before["metadata"]:
             assert written.object == before
             return
@@ -178,7 +178,7 @@ class StoreMachine(RuleBasedStateMachine):
             state = {key: obj for key, obj in earlier.items() if key[0] is kind}
             try:
                 changes = self.store.since(kind, version)
-            except Refused as caught:
+            except StatusError as caught:
                 assert caught.code == 410
                 assert self.store.version - version > KEEP_CHANGES // 2, "recent changes are retained"
                 continue

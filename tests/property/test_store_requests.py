@@ -61,15 +61,15 @@ VALID: dict[str, st.SearchStrategy[Any]] = {
 
 def values_of(shape: Shape, depth: int) -> st.SearchStrategy[Any]:
     """Return values that fit the shape, down to `depth`, with odd ones among them."""
-    valid: st.SearchStrategy[Any] = VALID.get(shape.word, ODD)
+    valid: st.SearchStrategy[Any] = VALID.get(shape.type_name, ODD)
     inner = shape.inner
     if shape.model is not None and depth:
         known = schema.fields(shape.model)
         some = st.lists(st.sampled_from(sorted(known.keys() - {"apiVersion", "kind"})), max_size=3, unique=True)
         valid = some.flatmap(lambda names: st.fixed_dictionaries({n: values_of(known[n], depth - 1) for n in names}))
-    elif shape.word == "list" and inner is not None and depth:
+    elif shape.type_name == "list" and inner is not None and depth:
         valid = st.lists(values_of(inner, depth - 1), max_size=2)
-    elif shape.word == "map" and inner is not None and depth:
+    elif shape.type_name == "map" and inner is not None and depth:
         valid = st.dictionaries(st.sampled_from(["a", "b.c/d", "storage"]), values_of(inner, depth - 1), max_size=2)
     return st.integers(0, 9).flatmap(lambda chance: valid if chance else ODD)
 
@@ -100,11 +100,11 @@ def test_odd_requests_are_refused_or_stored_completely(store: Store, kind: Kind,
     part: Part = data.draw(st.sampled_from(PARTS))
     try:
         store.create(kind, namespace, base)
-    except Refused as caught:
+    except StatusError as caught:
         assert caught.reason == "AlreadyExists"
     try:
         written = store.change(kind, namespace, "odd", lambda old: patches.merge(old, patch), part=part)
-    except Refused as caught:
+    except StatusError as caught:
         assert 400 <= caught.code < 500, caught.message
         assert caught.message
         return

@@ -88,7 +88,7 @@ def _row(found: Json, *, wide: bool) -> tuple[str, ...]:
 
 def _remarks(disks: "Disks", found: list[Json]) -> None:
     """Print to stderr the issues of pools, unreachable nodes, and space reserved for orphans."""
-    for node in disks.silent:
+    for node in disks.unavailable:
         sys.stderr.write(
             f"mooring: node {node} has a pool, and its driver does not answer: the pool is missing in this list\n"
         )

@@ -191,7 +191,7 @@ def _data(volume: StoredVolume) -> Json:
 
 def _remarks(disks: "Disks", listed: Sequence[StoredVolume], *, orphans: bool) -> None:
     """Print to stderr which nodes are missing in the list, and how to restore or erase orphans."""
-    for node in disks.silent:
+    for node in disks.unavailable:
         sys.stderr.write(
             f"mooring: node {node} has a pool, and its driver does not answer: its volumes are missing in this list\n"
         )

@@ -73,7 +73,7 @@ async def test_the_oldest_of_too_many_recorded_events_is_forgotten() -> None:
 
     deduplicator = EventDeduplicator(cast(Any, SimpleNamespace(record=record)))
     for number in [*range(limits.EVENTS_REMEMBERED + 1), 0]:
-        await deduplicator.say(_claim(f"{number}"), warning=True, reason="R", message="m")
+        await deduplicator.report(_claim(f"{number}"), warning=True, reason="R", message="m")
 
     assert limits.EVENTS_REMEMBERED + 2 == len(recorded)
     assert len(deduplicator._recorded) <= limits.EVENTS_REMEMBERED
@@ -93,7 +93,7 @@ async def test_the_oldest_failure_is_forgotten_first() -> None:
 @pytest.mark.bound("history-claims")
 def test_the_history_of_a_volume_contains_its_latest_claims() -> None:
     """The annotation contains a limited number of claims."""
-    many = [Held("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
+    many = [Owner("n", f"c{number}", f"{number}", "", "", "") for number in range(limits.HISTORY_CLAIMS + 1)]
 
     assert tuple(many[1:]) == history.read(history.write(many))
 

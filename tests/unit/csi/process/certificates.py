@@ -58,7 +58,7 @@ def with_role(authority: Authority, *uris: str) -> KeyPair:
 
 
 def authority() -> Authority:
-    """A new one."""
+    """A new certificate authority."""
     return create_authority(NOW)
 
 

@@ -38,7 +38,7 @@ def test_orphans_lists_only_volumes_without_a_persistent_volume(disks: Disks) ->
         ("pvc-far", "other-cluster"),
     ]
 
-    disks.driver.living.clear()
+    disks.driver.live.clear()
     result = disks.mooring("volumes", "--orphans")
     assert (result.code, result.out) == (0, "")
     assert "no volume without a PersistentVolume" in result.err
@@ -46,7 +46,7 @@ def test_orphans_lists_only_volumes_without_a_persistent_volume(disks: Disks) ->
 
 def test_a_node_that_does_not_answer_is_named_and_its_volumes_are_listed(disks: Disks) -> None:
     """Its PersistentVolumes have the state unavailable."""
-    disks.driver.living.clear()
+    disks.driver.live.clear()
     disks.api.put(NODE, {"metadata": {"name": "far", "labels": {f"pool.mooring.dev/{POOL}": "present"}}})
     result = disks.mooring("volumes", "-o", "json")
 
@@ -61,7 +61,7 @@ def test_an_orphan_is_erased_after_a_confirmation(disks: Disks) -> None:
     assert "--yes" in unconfirmed.err
     dry = disks.mooring("volumes", "erase", "pvc-left", "--dry-run")
     assert (dry.code, dry.out) == (0, "volume pvc-left (80Mi) would be moved to the trash (dry run)\n")
-    assert LEFT in disks.driver.living
+    assert LEFT in disks.driver.live
 
     done = disks.mooring("volumes", "--state", "s", "erase", "pvc-left", "--yes", "-o", "json")
     (outcome,) = json.loads(done.out)
@@ -97,8 +97,8 @@ def test_unknown_and_ambiguous_names_are_refused(disks: Disks) -> None:
     missing = disks.mooring("volumes", "erase", "nothing", "--yes")
     assert (missing.code, missing.out, missing.err.count("\n")) == (1, "", 1)
     assert "volume nothing" in missing.err
-    other = disks.driver.living[LEFT]
-    disks.driver.living["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
+    other = disks.driver.live[LEFT]
+    disks.driver.live["f0000000-0000-0000-0000-000000000000.pvc-left"] = type(other)(
         volume_id="f0000000-0000-0000-0000-000000000000.pvc-left", csi_name="pvc-left", state="ready"
     )
     several = disks.mooring("volumes", "erase", "pvc-left", "--yes")

@@ -17,7 +17,7 @@ __all__ = ["disks"]
 @pytest.fixture
 def stored(disks: Disks, monkeypatch: pytest.MonkeyPatch) -> list[Stored]:
     """Return two volumes of the claim default/www-web-0, one in a pool and one in the trash, as the driver's answer."""
-    active = disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-left"]
+    active = disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-left"]
     active.pool_name = "small"
     active.holder.labels.update({"mooring.dev/stateful-set": "web", "mooring.dev/ordinal": "0"})
     active.holder.since.FromJsonString("2026-01-02T03:04:05.678Z")
@@ -98,15 +98,15 @@ def test_if_the_drivers_are_unreachable_the_error_names_where_to_run_the_command
 
 def test_recover_lists_orphans_and_how_to_restore_or_erase_them(disks: Disks) -> None:
     """Without options nothing is changed; if nothing can be restored, the message points to the trash."""
-    del disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-far"]
+    del disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-far"]
     result = disks.mooring("recover", "-o", "json")
     assert [(each["volume"], each["reason"]) for each in json.loads(result.out)] == [("pvc-left", "recover-several")]
-    disks.driver.living[f"{HANDLE.partition('.')[0]}.pvc-left"].holder.labels["mooring.dev/claim"] = "other"
+    disks.driver.live[f"{HANDLE.partition('.')[0]}.pvc-left"].holder.labels["mooring.dev/claim"] = "other"
     result = disks.mooring("recover")
     assert result.code == 0
     assert "pvc-left" in result.out
     assert "mooring recover --volume pvc-left\n  mooring volumes erase pvc-left\n" in result.err
-    assert len(disks.driver.living) == 2
+    assert len(disks.driver.live) == 2
 
     assert disks.mooring("volumes", "erase", "pvc-left", "--yes").code == 0
     nothing = disks.mooring("recover")

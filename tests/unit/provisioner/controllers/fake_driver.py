@@ -18,9 +18,9 @@ class FakeDriver:
     """
     Stores manifests by handle.
 
-    `error`, when set, is what the next change answers; `node_expansion_required`, that filesystems have to grow on the node. While
-    `idle` is not set, making a volume takes its time; `making` has the names of those that are asked for. `used` is
-    handle → path of volumes in use, which are not deleted; `deleted` when those in the trash were, in unix seconds.
+    `error`, when set, is raised by the next change; `node_too` means that filesystems have to be expanded on the node.
+    While `idle` is not set, CreateVolume does not finish; `creating` has the requested names. `used` is handle → path
+    of volumes in use, which are not deleted; `deleted` has the deletion times of those in the trash, in unix seconds.
     """
 
     def __init__(self, pool: str = POOL) -> None:
@@ -63,7 +63,7 @@ class FakeDriver:
             for each in await self.list_manifests(owner):
                 if each.csi_name != name and RELEASED not in each.holder.labels:
                     raise FormerVolumeError(each.volume_id, in_trash=False)
-        self.making.add(name)
+        self.creating.add(name)
         await self.idle.wait()
         handle = f"{self.pool}.{name}"
         self.mutable.setdefault(handle, dict(mutable_parameters))
@@ -87,9 +87,9 @@ class FakeDriver:
         if self.error:
             error, self.error = self.error, None
             raise error
-        if handle not in self.living:
+        if handle not in self.live:
             raise VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        manifest = self.living[handle]
+        manifest = self.live[handle]
         manifest.capacity_bytes = max(manifest.capacity_bytes, required_bytes)
         return Expanded(manifest.capacity_bytes, node_expansion_required=self.node_expansion_required)
 
@@ -143,9 +143,9 @@ class FakeDriver:
 
     async def record_holder(self, handle: str, labels: Mapping[str, str]) -> None:
         """See DriverClient."""
-        if handle not in self.living:
+        if handle not in self.live:
             raise VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message=f"no volume {handle}")
-        self._hold(handle, labels)
+        self._record_owner(handle, labels)
 
     async def undelete(self, handle: str) -> inventory_pb2.Manifest:
         """See DriverClient."""

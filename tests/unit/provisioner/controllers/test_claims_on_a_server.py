@@ -122,35 +122,35 @@ async def test_a_bound_claim_is_expanded_when_its_request_is(harness: Harness) -
     assert 2 << 30 == next(iter(harness.driver.live.values())).capacity_bytes
 
 
-async def test_a_claim_bound_to_a_volume_that_is_still_growing_has_what_that_had(world: World) -> None:
-    """As upstream's binder: the note of the former size counts until the filesystem has followed."""
-    world.driver.node_expansion_required = True
-    await world.make_set()
-    await world.make_claim()
-    await world.bound()
-    await world.ask("2Gi")
-    await world.said("FileSystemResizeRequired")
-    await world.drop_claim()
-    await world.make_claim(size="1536Mi")
-    volume = await world.capacity("1Gi")
+async def test_a_claim_bound_during_a_node_expand_has_the_former_capacity(harness: Harness) -> None:
+    """As with upstream's binder, the annotated former size counts until the filesystem is expanded."""
+    harness.driver.node_expansion_required = True
+    await harness.create_set()
+    await harness.create_claim()
+    await harness.bound()
+    await harness.request("2Gi")
+    await harness.event("FileSystemResizeRequired")
+    await harness.delete_claim()
+    await harness.create_claim(size="1536Mi")
+    volume = await harness.capacity("1Gi")
     assert "2Gi" == volume["spec"]["capacity"]["storage"]
 
 
-@pytest.mark.parametrize("where", ["kept", "without its object", "in the trash"])
+@pytest.mark.parametrize("where", ["retained", "without its object", "in the trash"])
 @pytest.mark.parametrize("node_expansion_required", [False, True])
-async def test_a_former_volume_grows_before_it_comes_back(
-    world: World, where: str, node_expansion_required: bool
+async def test_a_former_volume_is_expanded_before_it_is_adopted(
+    harness: Harness, where: str, node_expansion_required: bool
 ) -> None:
-    """A set that comes back with a larger template keeps its data: expand, then adopt."""
-    world.driver.node_expansion_required = node_expansion_required
-    await world.make_set()
-    await world.make_claim()
-    volume = (await world.bound())["spec"]["volumeName"]
-    await world.drop_claim()
-    await world.phase(volume, "Released")
-    if where != "kept":
-        await world.api.delete(VOLUME, volume)
-        await world.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
+    """A StatefulSet that is recreated with a larger template keeps its data: expand, then adopt."""
+    harness.driver.node_expansion_required = node_expansion_required
+    await harness.create_set()
+    await harness.create_claim()
+    volume = (await harness.bound())["spec"]["volumeName"]
+    await harness.delete_claim()
+    await harness.phase(volume, "Released")
+    if where != "retained":
+        await harness.api.delete(VOLUME, volume)
+        await harness.api.patch(VOLUME, volume, {"metadata": {"finalizers": None}})
     if where == "in the trash":
         await harness.driver.delete_volume(f"{POOL}.{volume}")
     await harness.create_claim(size="2Gi")
@@ -158,9 +158,9 @@ async def test_a_former_volume_grows_before_it_comes_back(
     found = await harness.api.get(VOLUME, volume)
     assert (volume, "2Gi") == (claim["spec"]["volumeName"], found["spec"]["capacity"]["storage"])
     assert {"storage": "1Gi" if node_expansion_required else "2Gi"} == claim["status"]["capacity"]
-    assert (1, {}) == (len(world.driver.living), world.driver.trash)
+    assert (1, {}) == (len(harness.driver.live), harness.driver.trash)
     if node_expansion_required:
-        assert "grows on the node" in await world.said("FileSystemResizeRequired")
+        assert "the node expands its filesystem" in await harness.event("FileSystemResizeRequired")
 
 
 async def test_a_former_volume_that_cannot_be_expanded_blocks_its_claim(harness: Harness) -> None:

@@ -22,7 +22,7 @@ BEFORE = "volume.alpha.kubernetes.io/pre-resize-capacity"
 
 def _driver(*, node_expansion_required: bool = False) -> FakeDriver:
     driver = FakeDriver()
-    driver.living[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
+    driver.live[HANDLE] = inventory_pb2.Manifest(volume_id=HANDLE, csi_name="pvc-c1", capacity_bytes=GIB)
     driver.node_expansion_required = node_expansion_required
     return driver
 
@@ -72,8 +72,8 @@ async def test_a_volume_without_a_node_expand_is_finished_at_once() -> None:
     assert ["Resizing", "VolumeResizeSuccessful"] == [reason for _, reason, _ in api.events]
 
 
-async def test_a_filesystem_that_has_to_follow_is_left_to_the_node() -> None:
-    """The claim keeps its capacity until then, and the volume remembers it for whoever is bound to it meanwhile."""
+async def test_a_filesystem_is_expanded_by_the_node() -> None:
+    """The claim keeps its capacity until then, which is in an annotation of the volume for a later claim."""
     api, driver = _api(), _driver(node_expansion_required=True)
     controller = _expand(api, driver)
     for _ in range(2):
@@ -86,8 +86,8 @@ async def test_a_filesystem_that_has_to_follow_is_left_to_the_node() -> None:
     assert 3 == len(api.writes)
 
 
-async def test_the_note_of_the_former_size_goes_when_the_node_is_done() -> None:
-    """Else a later claim would be told that the volume has less than it has."""
+async def test_the_annotation_of_the_former_size_is_removed_after_the_node_expand() -> None:
+    """Otherwise a later claim would report less than the volume has."""
     api, driver = _api(), _driver(node_expansion_required=True)
     controller = _expand(api, driver)
     await controller.reconcile(KEY)
