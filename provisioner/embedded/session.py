@@ -14,7 +14,7 @@ DEFAULT_NODE = "local"
 
 
 @contextlib.asynccontextmanager
-async def open_session(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
+async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """Connect to both, and close the connections. Raises BadEnvironment, BadKubeconfig and ApiError."""
     if not paths.socket.exists():
         raise BadEnvironment(
