@@ -22,8 +22,12 @@ def shipped_classes() -> list[Json]:
     return [dict(document) for document in yaml.safe_load_all(text)]
 
 
-async def seed(transport: Transport, *, node_name: str) -> None:
-    """Create missing objects; change no existing one, except that this machine's Node of a former name is deleted."""
+async def bootstrap(transport: Transport, *, node_name: str) -> None:
+    """
+    Create the missing objects, and delete this machine's Node of a former name.
+
+    Other existing objects are not changed.
+    """
     await _remove_former_nodes(transport, node_name)
     for each in (*node_objects(node_name), *shipped_classes()):
         kind = kind_of(each["apiVersion"], each["kind"])
@@ -36,9 +40,9 @@ async def seed(transport: Transport, *, node_name: str) -> None:
 
 async def _remove_former_nodes(transport: Transport, node_name: str) -> None:
     """
-    Delete the Node and CSINode objects of this machine under another name.
+    Delete the Node and CSINode objects that the engine created for this machine under another name.
 
-    The engine has one node. Its kubelet ends the pods of the former Node, which does not exist any more.
+    The engine has one node. Its kubelet deletes the pods of the former Node, which does not exist any more.
     """
     for each in (await transport.list(NODE)).items:
         metadata = each["metadata"]

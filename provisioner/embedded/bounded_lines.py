@@ -1,4 +1,4 @@
-"""Read lines of bounded length from a stream, however long they are."""
+"""Read lines from a stream, each cut to a maximum length."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,27 +15,27 @@ async def lines(stream: asyncio.StreamReader, *, longest: int = LONGEST) -> Asyn
     """
     Yield each line of the stream without its line end, also an unterminated last one.
 
-    A line of more than `longest` bytes is cut, and its end says how many bytes are missing; no more than that and one
-    chunk is in memory.
+    A line of more than `longest` bytes is cut, and the number of missing bytes is appended. At most `longest` bytes and
+    one chunk are in memory.
     """
-    kept, missing = bytearray(), 0
+    line, missing = bytearray(), 0
     while chunk := await stream.read(CHUNK):
         *ends, rest = chunk.split(b"\n")
         for part in ends:
-            missing += _append(kept, part, longest)
-            yield _cut(kept, missing)
-            kept, missing = bytearray(), 0
-        missing += _append(kept, rest, longest)
-    if kept or missing:
-        yield _cut(kept, missing)
+            missing += _append(line, part, longest)
+            yield _cut(line, missing)
+            line, missing = bytearray(), 0
+        missing += _append(line, rest, longest)
+    if line or missing:
+        yield _cut(line, missing)
 
 
-def _append(kept: bytearray, part: bytes, longest: int) -> int:
+def _append(line: bytearray, part: bytes, longest: int) -> int:
     """Append up to the limit; return the number of bytes left out."""
-    taken = part[: longest - len(kept)]
-    kept += taken
+    taken = part[: longest - len(line)]
+    line += taken
     return len(part) - len(taken)
 
 
-def _cut(kept: bytearray, missing: int) -> bytes:
-    return bytes(kept) + (b"... (%d bytes more)" % missing if missing else b"")
+def _cut(line: bytearray, missing: int) -> bytes:
+    return bytes(line) + (b"... (%d bytes more)" % missing if missing else b"")

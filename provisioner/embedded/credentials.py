@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from provisioner.embedded.settings import BadEnvironment, StatePaths
+from provisioner.embedded.settings import BadEnvironmentError, StatePaths
 
 LIFETIME = dt.timedelta(days=3650)
 RENEW_BEFORE = dt.timedelta(days=30)
@@ -47,10 +47,10 @@ class Credentials:
 
 def ensure(paths: StatePaths) -> Credentials:
     """
-    Return the credentials of this state directory, which are created on the first start.
+    Return the credentials of this state directory; create them on the first start.
 
-    A certificate that expires soon is renewed, with its authority. Raises BadEnvironment when the files cannot be read
-    or written.
+    A certificate that expires within RENEW_BEFORE is renewed, with its authority. Raises BadEnvironmentError when the
+    files cannot be read or written.
     """
     found = Credentials(
         certificate=paths.tls / "server.crt", key=paths.tls / "server.key", authority=paths.tls / "ca.crt", token=""
@@ -58,18 +58,18 @@ def ensure(paths: StatePaths) -> Credentials:
     token = paths.tls / "token"
     try:
         if not _usable(found):
-            _make(found)
+            _create(found)
         if not token.exists():
             write_private(token, secrets.token_urlsafe(32).encode())
         # unbounded: a file of the engine's own state
         text = token.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadEnvironment(
+        raise BadEnvironmentError(
             f"cannot read or write the engine's credentials in {paths.tls}: {error}; "
-            "remove that directory to have them made anew"
+            "remove that directory to create them again"
         ) from error
     if not text:
-        raise BadEnvironment(f"{token} is empty; remove it to have a new token made")
+        raise BadEnvironmentError(f"{token} is empty; remove it to create a new token")
     return Credentials(certificate=found.certificate, key=found.key, authority=found.authority, token=text)
 
 
@@ -77,16 +77,16 @@ def write_kubeconfig(paths: StatePaths, credentials: Credentials, *, port: int) 
     """
     Write the kubeconfigs for the engine on `port`, each atomically.
 
-    The one for users embeds the authority, so that it can be copied. The engine's own refers to the file: the client
-    library would unpack an embedded one into a temporary file, which stays after SIGKILL.
+    The one for users embeds the authority, so that it can be copied. The engine's own refers to the authority's file:
+    the client library writes an embedded one to a temporary file, which remains after SIGKILL.
     """
     # unbounded: a file of the engine's own state
     authority = base64.b64encode(credentials.authority.read_bytes()).decode()
     server = f"https://127.0.0.1:{port}"
-    inside = {"server": server, "certificate-authority-data": authority}
-    beside = {"server": server, "certificate-authority": str(credentials.authority)}
-    write_private(paths.kubeconfig, _kubeconfig(inside, credentials.token))
-    write_private(paths.own_kubeconfig, _kubeconfig(beside, credentials.token))
+    embedded = {"server": server, "certificate-authority-data": authority}
+    referring = {"server": server, "certificate-authority": str(credentials.authority)}
+    write_private(paths.kubeconfig, _kubeconfig(embedded, credentials.token))
+    write_private(paths.own_kubeconfig, _kubeconfig(referring, credentials.token))
 
 
 def _kubeconfig(cluster: dict[str, str], token: str) -> bytes:
@@ -102,14 +102,14 @@ def _kubeconfig(cluster: dict[str, str], token: str) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replace `path` by `content`, with mode 0600, durably."""
-    beside = path.with_name(f".{path.name}.new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Replace the content of the file `path`, atomically and durably (fsync), with mode 0600."""
+    temporary = path.with_name(f".{path.name}.new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    beside.replace(path)
+    temporary.replace(path)
     directory = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
@@ -118,7 +118,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def _usable(found: Credentials) -> bool:
-    """Report whether certificate and key exist, belong together and are valid long enough."""
+    """Report whether certificate, key and authority exist and match, and do not expire within RENEW_BEFORE."""
     if not all(path.exists() for path in (found.certificate, found.key, found.authority)):
         return False
     try:
@@ -141,7 +141,7 @@ def _public(key: object) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _make(files: Credentials) -> None:
+def _create(files: Credentials) -> None:
     """Create an authority and a server certificate signed by it; the authority's key is discarded."""
     now = dt.datetime.now(dt.UTC)
     authority_key = ec.generate_private_key(ec.SECP256R1())

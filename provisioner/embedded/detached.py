@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings
+from provisioner.embedded.settings import BadEnvironmentError, StatePaths, UpSettings
 
 STOP_SECONDS = 30.0
-"""The seconds that an aborted start has for unmounting volumes."""
+"""The timeout in seconds for an engine whose start is aborted; it unmounts its volumes first."""
 
 
-class StartFailed(Exception):
-    """The engine ended before it was ready; the text is its output, `code` its exit code."""
+class StartError(Exception):
+    """The engine ended before it was ready; the message is the last line of its log, `code` its exit code."""
 
     def __init__(self, text: str, *, code: int) -> None:
         super().__init__(text)
@@ -25,20 +25,20 @@ class StartFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Background:
-    """An engine in a session of its own; its log begins at `offset` of the log file."""
+    """An engine in a new session (setsid); its log begins at byte `offset` of the log file."""
 
     process: "subprocess.Popen[bytes]"
     paths: StatePaths
     offset: int
 
     def missing(self) -> str:
-        """Return what is still missing, "" when the API is ready. Raises StartFailed."""
+        """Return what the start waits for, "" when the API is ready. Raises StartError."""
         code = self.process.poll()
         if code is not None:
-            raise StartFailed(self._written() or "the engine ended without a word", code=code or 1)
+            raise StartError(self._last_log_line() or "the engine ended without output", code=code or 1)
         return "" if _ready_engine(self.paths) == self.process.pid else "the engine is starting"
 
-    def give_up(self) -> None:
+    def stop(self) -> None:
         """Stop an engine that did not become ready."""
         self.process.terminate()
         try:
@@ -47,8 +47,8 @@ class Background:
             self.process.kill()
             self.process.wait()
 
-    def _written(self) -> str:
-        """Return the last log line of this start, without the command's name at its beginning."""
+    def _last_log_line(self) -> str:
+        """Return the last log line of this start, without the prefix `mooring: `."""
         with self.paths.log.open("rb") as log:
             log.seek(self.offset)
             # unbounded: what one start of the engine wrote into its log
@@ -57,13 +57,15 @@ class Background:
 
 
 def start(settings: UpSettings) -> Background:
-    """Start the engine in a session of its own, writing to its log file. Raises BadEnvironment."""
+    """Start the engine in a new session (setsid), writing to its log file. Raises BadEnvironmentError."""
     paths = settings.paths
     try:
         paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = os.open(paths.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     except OSError as error:
-        raise BadEnvironment(f"cannot make {paths.log}: {error.strerror}; choose another place with --state") from error
+        raise BadEnvironmentError(
+            f"cannot create {paths.log}: {error.strerror}; choose another directory with --state"
+        ) from error
     argv = [sys.executable, "-m", "provisioner.embedded", msgspec.json.encode(settings).decode()]
     try:
         offset = os.fstat(descriptor).st_size
@@ -79,29 +81,30 @@ def run(settings: UpSettings, wait: Callable[[Callable[[], str]], None]) -> str:
     """
     Start the engine and wait until its API is ready; return the message for the user.
 
-    `wait` polls what is missing until it is ""; when it raises, the engine is stopped. Raises BadEnvironment and
-    StartFailed.
+    Raises BadEnvironmentError and StartError.
+
+    :param wait: polls its argument until that returns ""; when it raises, the engine is stopped
     """
     background = start(settings)
     try:
         wait(background.missing)
     except BaseException:
-        background.give_up()
+        background.stop()
         raise
     paths = settings.paths
     # unbounded: a file of the engine's own state
     port = paths.port_file.read_text(encoding="ascii").strip()
     return (
         f"ready: the API listens on https://127.0.0.1:{port}; KUBECONFIG={paths.kubeconfig}; its log is {paths.log}; "
-        f"`kill {background.process.pid}` ends it"
+        f"`kill {background.process.pid}` stops it"
     )
 
 
 def _ready_engine(paths: StatePaths) -> int:
-    """Return the process id of the ready engine, 0 for none; it is written after everything has started."""
+    """Return the process id of the ready engine, 0 for none; its file is written after all parts have started."""
     try:
         # unbounded: a file of the engine's own state
-        holder = msgspec.json.decode(Path(paths.holder).read_bytes())
-        return int(holder["pid"])
+        content = msgspec.json.decode(Path(paths.process_file).read_bytes())
+        return int(content["pid"])
     except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
         return 0

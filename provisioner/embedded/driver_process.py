@@ -13,7 +13,7 @@ import structlog
 
 from provisioner import limits, logs
 from provisioner.embedded.bounded_lines import lines
-from provisioner.embedded.settings import BadEnvironment, UpSettings
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings
 
 log = structlog.get_logger()
 
@@ -22,35 +22,35 @@ BAD_ENVIRONMENT = 78
 FIRST_DELAY = 0.1
 LAST_DELAY = limits.DRIVER_RESTART_SECONDS
 STEADY_SECONDS = 30.0
-"""After this many seconds of running, the restart delay is reset."""
+"""The seconds that a driver has to run for the restart delay to be reset."""
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
-KEPT_LINES = limits.DRIVER_LINES
+RETAINED_LINES = limits.DRIVER_LINES
 
-SENTENCE = "mooring driver: "
+MESSAGE_PREFIX = "mooring driver: "
 """The prefix of the driver's message when it cannot run."""
 
 
 class DriverProcess:
     """
-    Keeps one driver running.
+    The process of one driver, restarted whenever it ends.
 
-    The driver has the reading end of a pipe (its lifeline) whose writing end only this process has: when this process
-    ends in any way, the driver reads the end of the file and stops.
+    The driver has the read end of a pipe, its lifeline, whose write end only this process has. When this process ends
+    in any way, the driver reads end-of-file and stops.
     """
 
-    def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: UpSettings, *, report: Callable[[str], None]) -> None:
         self._settings = settings
-        self._tell = tell
+        self._report = report
         self._process: asyncio.subprocess.Process | None = None
-        self._obstacle = ""  # the error of the last start
+        self._start_error = ""  # of the last start
         self._stopping = False
         self._served = False
-        self._last_words: deque[str] = deque(maxlen=KEPT_LINES)
+        self._last_lines: deque[str] = deque(maxlen=RETAINED_LINES)
         self._relays: set[asyncio.Task[None]] = set()
         self._lifeline_reads, self._lifeline = os.pipe()
-        self._holds_lifeline = True
+        self._lifeline_is_open = True
 
     @property
     def pid(self) -> int | None:
@@ -61,25 +61,26 @@ class DriverProcess:
         """
         Start the driver and wait until it listens on its socket.
 
-        Raises BadEnvironment with the driver's message when it refuses to run, or does not listen in time.
+        Raises BadEnvironmentError when the driver cannot be started, does not listen within START_SECONDS, or refuses
+        to run; then with the driver's message.
         """
         socket = self._settings.paths.socket
         try:
             await asyncio.to_thread(socket.unlink, missing_ok=True)
             process = await self._spawn()
         except OSError as error:
-            raise BadEnvironment(f"the driver cannot be started: {error}") from None
+            raise BadEnvironmentError(f"the driver cannot be started: {error}") from None
         ended = asyncio.create_task(process.wait())
         try:
             async with asyncio.timeout(START_SECONDS):
                 # unbounded: until the timeout of START_SECONDS
-                while not await _answers(str(socket)):
+                while not await _accepts_connections(str(socket)):
                     if ended.done():
                         break
                     await asyncio.sleep(0.02)
         except TimeoutError:
             await self.stop()
-            raise BadEnvironment(
+            raise BadEnvironmentError(
                 f"the driver did not open its socket {socket} within {START_SECONDS:.0f} s; see its messages above"
             ) from None
         finally:
@@ -87,31 +88,31 @@ class DriverProcess:
                 ended.cancel()
         if process.returncode is not None:
             await self._drain()
-            raise BadEnvironment(self._why(process.returncode))
+            raise BadEnvironmentError(self._why(process.returncode))
         self._served = True
 
     async def watch(self) -> None:
         """
-        Restart the driver whenever it ends, with increasing delay; runs until cancelled.
+        Restart the driver whenever it ends, with exponential backoff, until cancelled.
 
         A failed start is retried in the same way: the machine may lack processes or file descriptors for a while.
         """
         delay = FIRST_DELAY
         while not self._stopping:
-            lived = await self._ended()
+            ran_seconds = await self._ended()
             if self._stopping:
                 return
-            if lived > STEADY_SECONDS:
+            if ran_seconds > STEADY_SECONDS:
                 delay = FIRST_DELAY
             code = self._process.returncode if self._process else None
-            why = f"cannot be started ({self._obstacle})" if code is None else f"ended ({_ending(code)})"
-            self._tell(f"the driver {why}; starting it again in {delay:.1f} s")
-            log.info("driver.ended", code=code, obstacle=self._obstacle, restart_in_seconds=round(delay, 1))
+            why = f"cannot be started ({self._start_error})" if code is None else f"ended ({_ending(code)})"
+            self._report(f"the driver {why}; restarting it in {delay:.1f} s")
+            log.info("driver.ended", code=code, error=self._start_error, restart_in_seconds=round(delay, 1))
             await self._spawn_after(delay)
             delay = min(delay * 2, LAST_DELAY)
 
     async def _ended(self) -> float:
-        """Wait until the driver has ended; return the seconds that it ran."""
+        """Wait until the driver has ended; return the seconds that this took."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         if self._process is not None:
@@ -119,18 +120,18 @@ class DriverProcess:
         return loop.time() - started
 
     async def _spawn_after(self, delay: float) -> None:
-        """Wait, and restart the driver unless this is stopping; after a failed start there is no process."""
+        """Wait `delay` seconds and start the driver, unless it is being stopped; record the error of a failed start."""
         await asyncio.sleep(delay)
         if self._stopping:
             return
-        self._process, self._obstacle = None, ""
+        self._process, self._start_error = None, ""
         try:
             await self._spawn()
-        except Exception as error:  # noqa: BLE001 # after any error the API keeps running, and the start is retried
-            self._obstacle = str(error) or repr(error)
+        except Exception as error:  # noqa: BLE001 # the API must keep running; the start is retried
+            self._start_error = str(error) or repr(error)
 
     async def stop(self, *, force: bool = False) -> None:
-        """Stop the driver with SIGTERM, and with SIGKILL after a timeout or when forced."""
+        """Stop the driver with SIGTERM, and with SIGKILL after STOP_SECONDS or when forced."""
         self._stopping = True
         process = self._process
         if process is not None and process.returncode is None:
@@ -148,9 +149,9 @@ class DriverProcess:
         self.close_lifeline()
 
     def close_lifeline(self) -> None:
-        """Close the lifeline, so that a running driver stops."""
-        if self._holds_lifeline:
-            self._holds_lifeline = False
+        """Close the lifeline, which stops a running driver."""
+        if self._lifeline_is_open:
+            self._lifeline_is_open = False
             os.close(self._lifeline)
             os.close(self._lifeline_reads)
 
@@ -182,34 +183,34 @@ class DriverProcess:
 
     async def _relay(self, process: asyncio.subprocess.Process) -> None:
         """
-        Pass the driver's messages on, and store the last ones to explain an early end.
+        Write the driver's messages to the engine's stderr, and retain the last ones to explain an early end.
 
-        It reads on after any error: a driver whose output is not read would block.
+        Reading continues even where writing fails: a driver whose stderr is not read would block.
         """
         assert process.stderr is not None  # noqa: S101 - it was created as a pipe
         as_json = self._settings.log_format == "json"
         async for line in lines(process.stderr):
             text = line.decode("utf-8", errors="replace").rstrip()
-            self._last_words.append(text)
-            if not self._served and text.startswith(SENTENCE):
-                continue  # start() raises it as its error
-            if shown := text if as_json else for_people(text):
-                logs.show(shown)
+            self._last_lines.append(text)
+            if not self._served and text.startswith(MESSAGE_PREFIX):
+                continue  # start() raises it
+            if output := text if as_json else for_users(text):
+                logs.show(output)
 
     async def _drain(self) -> None:
         if self._relays:
             await asyncio.wait(self._relays, timeout=1.0)
 
     def _why(self, code: int) -> str:
-        """Return the driver's message, or else how it ended."""
-        said = [line for line in self._last_words if line.startswith(SENTENCE)]
-        if said and code in (BAD_FLAGS, BAD_ENVIRONMENT):
-            return said[-1].removeprefix(SENTENCE)
-        return f"the driver ended at once ({_ending(code)}); its messages stand above"
+        """Return the driver's message on why it does not run, or else how it ended."""
+        messages = [line for line in self._last_lines if line.startswith(MESSAGE_PREFIX)]
+        if messages and code in (BAD_FLAGS, BAD_ENVIRONMENT):
+            return messages[-1].removeprefix(MESSAGE_PREFIX)
+        return f"the driver ended at once ({_ending(code)}); see its messages above"
 
 
-def for_people(line: str) -> str:
-    """Return a line of the driver's log as text for the user; "" for ordinary lines."""
+def for_users(line: str) -> str:
+    """Return a line of the driver's log as text for users, "" for one of level info or debug."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -220,7 +221,7 @@ def for_people(line: str) -> str:
     return f"driver: {entry.get('event', '')} {rest}".rstrip()
 
 
-async def _answers(path: str) -> bool:
+async def _accepts_connections(path: str) -> bool:
     """Report whether the socket accepts connections."""
     try:
         _, writer = await asyncio.open_unix_connection(path)

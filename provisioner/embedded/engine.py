@@ -23,7 +23,7 @@ from provisioner.embedded import credentials
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.database import UnreadableStoreError
 from provisioner.embedded.apiserver.store.store import Store
-from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.bootstrap import bootstrap
 from provisioner.embedded.controlplane import workload_controllers
 from provisioner.embedded.controlplane.claim_binder import ClaimBinder
 from provisioner.embedded.controlplane.volume_binder import VolumeBinder
@@ -31,7 +31,7 @@ from provisioner.embedded.driver_process import DriverProcess
 from provisioner.embedded.kubelet import node_object
 from provisioner.embedded.kubelet.csi_calls import NodeCalls
 from provisioner.embedded.kubelet.kubelet import Kubelet
-from provisioner.embedded.settings import BadEnvironment, UpSettings
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Controller, ControlPlane
 from provisioner.kube.errors import ApiError
@@ -46,13 +46,13 @@ COMPONENT = "mooring"
 class Engine:
     """The driver, API server and control plane of one state directory."""
 
-    def __init__(self, settings: UpSettings, *, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: UpSettings, *, report: Callable[[str], None]) -> None:
         self._settings = settings
-        self._tell = tell
-        self._driver = DriverProcess(settings, tell=tell)
+        self._report = report
+        self._driver = DriverProcess(settings, report=report)
         self._open = contextlib.AsyncExitStack()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._agent: Kubelet | None = None
+        self._kubelet: Kubelet | None = None
         self._transport: KubeTransport | None = None
         self._port = 0
 
@@ -62,9 +62,9 @@ class Engine:
         return f"https://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
-        """Start all parts; return when pods can be served. Raises BadEnvironment."""
+        """Start all parts; return when pods can be served. Raises BadEnvironmentError."""
         settings, paths = self._settings, self._settings.paths
-        self._tell(f"starting on {paths.state}")
+        self._report(f"starting on {paths.state}")
         await self._driver.start()
         self._run("driver", self._driver.watch())
         drivers, calls = DriverRegistry({settings.node_name: DriverClient(paths.endpoint)}), NodeCalls(paths.endpoint)
@@ -73,11 +73,11 @@ class Engine:
         await self._serve_api()
         self._transport = transport = await KubeTransport.from_kubeconfig(paths.own_kubeconfig)
         self._open.push_async_callback(transport.close)
-        await seed(transport, node_name=settings.node_name)
+        await bootstrap(transport, node_name=settings.node_name)
         caches = Caches()
         recorder = Recorder(transport, COMPONENT)
-        self._agent = Kubelet(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
-        await self._agent.prepare()
+        self._kubelet = Kubelet(transport, caches, recorder, calls=calls, paths=paths, node=settings.node_name)
+        await self._kubelet.prepare()
         controllers: list[Controller] = [
             Pools(transport, caches, drivers=drivers),
             Claims(transport, caches, recorder, drivers=drivers),
@@ -89,7 +89,7 @@ class Engine:
             Reclaim(transport, caches, recorder, drivers=drivers),
             ClaimBinder(transport, caches, recorder, drivers=drivers),
             VolumeBinder(transport, caches, recorder),
-            self._agent,
+            self._kubelet,
             *workload_controllers(transport, caches, recorder),
         ]
         self._run("controllers", ControlPlane(transport, controllers, caches).run())
@@ -98,26 +98,26 @@ class Engine:
     async def _serve_api(self) -> None:
         """Open the store, serve it, and write the kubeconfig."""
         paths = self._settings.paths
-        shown = credentials.ensure(paths)
-        wanted = self._settings.port or _kept_port(paths.port_file)
+        issued = credentials.ensure(paths)
+        requested = self._settings.port or _stored_port(paths.port_file)
         try:
             store = Store(paths.database)
         except UnreadableStoreError as error:
-            raise BadEnvironment(str(error)) from error
+            raise BadEnvironmentError(str(error)) from error
         self._open.callback(store.close)
-        serving = serve(store, port=wanted, tls=shown.server_context(), token=shown.token)
+        serving = serve(store, port=requested, tls=issued.server_context(), token=issued.token)
         try:
             self._port = await self._open.enter_async_context(serving)
         except OSError as error:
-            raise BadEnvironment(
-                f"cannot listen on 127.0.0.1:{wanted} ({os.strerror(error.errno or 0)}); free that port, "
-                f"or remove {paths.port_file} to have another one chosen"
+            raise BadEnvironmentError(
+                f"cannot listen on 127.0.0.1:{requested} ({os.strerror(error.errno or 0)}); free that port, "
+                f"or remove {paths.port_file} to choose another one"
             ) from error
         credentials.write_private(paths.port_file, f"{self._port}\n".encode())
-        credentials.write_kubeconfig(paths, shown, port=self._port)
+        credentials.write_kubeconfig(paths, issued, port=self._port)
 
     async def failed(self) -> str:
-        """Wait until a part ends unexpectedly; return how."""
+        """Wait until a part ends unexpectedly; return its name and error."""
         done, _ = await asyncio.wait(self._tasks.values(), return_when=asyncio.FIRST_COMPLETED)
         first = done.pop()
         error = None if first.cancelled() else first.exception()
@@ -125,18 +125,22 @@ class Engine:
         return f"{first.get_name()}: {error!r}" if error else f"{first.get_name()} ended"
 
     async def stop(self, force: asyncio.Event) -> list[str]:
-        """Stop all parts, after unmounting volumes; `force` cuts that short. Return messages on what failed."""
+        """
+        Unmount all volumes and stop all parts; return messages on what failed.
+
+        :param force: when set, unmounting is cancelled and the driver is killed
+        """
         await self._end("controllers")
         problems: list[str] = []
-        if self._agent is not None:
-            unmounting = asyncio.create_task(self._agent.shut_down())
+        if self._kubelet is not None:
+            unmounting = asyncio.create_task(self._kubelet.shut_down())
             forced = asyncio.create_task(force.wait())
             await asyncio.wait([unmounting, forced], return_when=asyncio.FIRST_COMPLETED)
             if unmounting.done():
                 problems = unmounting.result()
             else:
                 unmounting.cancel()
-                problems = ["stopped by force: volumes may still be mounted; the next `mooring up` uses them again"]
+                problems = ["stopped by force: volumes may still be mounted; the next `mooring up` uses these mounts"]
             forced.cancel()
             await asyncio.wait([unmounting, forced])
         if self._transport is not None:
@@ -158,7 +162,7 @@ class Engine:
             await asyncio.wait([task])
 
 
-def _kept_port(path: Path) -> int:
+def _stored_port(path: Path) -> int:
     """Return the port of the last start; 0 when there is none or it is invalid."""
     try:
         # unbounded: a file of the engine's own state

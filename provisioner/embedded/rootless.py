@@ -1,5 +1,5 @@
 """
-Run the engine without root in a user and mount namespace of its own, where it may bind-mount directories.
+Run the engine without root in a new user and mount namespace, where it may bind-mount directories.
 
 Mounts in the namespace are visible from outside only through ``/proc/<pid>/root``.
 """
@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 
-from provisioner.embedded.settings import BadEnvironment, UpSettings
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings
 from provisioner.logs import LossyStream
 
 PROBE_SECONDS = 10.0
@@ -20,7 +20,7 @@ UNSHARE = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "
 
 
 def missing() -> str:
-    """Return why an ordinary user cannot create a user and mount namespace on this machine; "" when it can."""
+    """Return why this user cannot create a user and mount namespace on this machine, "" when it can."""
     if shutil.which(UNSHARE[0]) is None:
         return "the program unshare is missing (Debian and Ubuntu have it in the package util-linux)"
     try:
@@ -31,25 +31,25 @@ def missing() -> str:
         return f"unshare did not run: {error}"
     if probe.returncode == 0:
         return ""
-    said = probe.stderr.strip().splitlines()
+    lines = probe.stderr.strip().splitlines()
     return (
-        f"user namespaces are not available to this user ({said[-1] if said else 'unshare failed'}; see the sysctls "
+        f"user namespaces are not available to this user ({lines[-1] if lines else 'unshare failed'}; see the sysctls "
         "user.max_user_namespaces, kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns)"
     )
 
 
 def enter(settings: UpSettings) -> None:
     """
-    Execute this program again with the same process id, inside a user and mount namespace; does not return.
+    Execute this program again with the same process id inside a user and mount namespace; do not return.
 
-    Raises BadEnvironment with a message on what is missing.
+    Raises BadEnvironmentError when such a namespace cannot be created.
     """
     if reason := missing():
-        raise BadEnvironment(f"without root the engine needs a user namespace, and {reason}; or start it as root")
+        raise BadEnvironmentError(f"without root the engine needs a user namespace: {reason}; or start it as root")
     inside = msgspec.structs.replace(settings, rootless=True)
     argv = [*UNSHARE, sys.executable, "-m", "provisioner.embedded", msgspec.json.encode(inside).decode()]
     LossyStream(sys.stderr).flush()
-    os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
+    os.execvp(argv[0], argv)  # noqa: S606 - without a shell
 
 
 def _plain() -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from provisioner.drivers.client import DriverClient
 from provisioner.drivers.registry import DriverRegistry
-from provisioner.embedded.settings import BadEnvironment, StatePaths, speak_to_this_machine_alone
+from provisioner.embedded.settings import BadEnvironmentError, StatePaths, disable_proxies
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import NODE
 
@@ -15,12 +15,16 @@ DEFAULT_NODE = "local"
 
 @contextlib.asynccontextmanager
 async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
-    """Connect to both, and close the connections. Raises BadEnvironment, BadKubeconfig and ApiError."""
+    """
+    Connect to the API server and the driver, and close the connections at the end.
+
+    Raises BadEnvironmentError, KubeconfigError and ApiError.
+    """
     if not paths.socket.exists():
-        raise BadEnvironment(
+        raise BadEnvironmentError(
             f"no engine runs on {paths.state}; start it with `mooring up`, or name another with --state"
         )
-    speak_to_this_machine_alone(os.environ)
+    disable_proxies(os.environ)
     async with contextlib.AsyncExitStack() as open_:
         transport = await KubeTransport.from_kubeconfig(paths.kubeconfig)
         open_.push_async_callback(transport.close)

@@ -8,16 +8,16 @@ from pathlib import Path
 import msgspec
 
 DEFAULT_POOL = "local"
-"""Name of the pool that lives inside the state directory."""
+"""The name of the pool in the state directory."""
 
 PRIVATE = 0o700
-"""The mode of files in the state directory: only the engine's user reads volumes."""
+"""The mode of directories in the state directory: other users cannot read volumes."""
 
 MAX_SOCKET_PATH = 107
 """The longest path of a unix socket in bytes (``sun_path`` of unix(7), without the terminating zero)."""
 
 
-class BadEnvironment(Exception):
+class BadEnvironmentError(Exception):
     """The machine or the state directory cannot be used; the message has the next step (exit code 78)."""
 
 
@@ -82,7 +82,7 @@ class StatePaths:
         return self.state / "port"
 
     @property
-    def holder(self) -> Path:
+    def process_file(self) -> Path:
         """The process id of the engine, by which its mount namespace is found."""
         return self.state / "holder.json"
 
@@ -123,16 +123,16 @@ class StatePaths:
 
     @property
     def records(self) -> Path:
-        """The mount records of the engine's kubelet, one file per pod, written before it mounts."""
+        """The mount records of the engine's kubelet, one file per pod, written before its volumes are mounted."""
         return self.state / "agent"
 
 
-def speak_to_this_machine_alone(environ: MutableMapping[str, str]) -> None:
+def disable_proxies(environ: MutableMapping[str, str]) -> None:
     """
-    Remove proxy settings from the environment.
+    Remove proxy settings from the environment, and set NETRC to the null device.
 
-    The engine connects only to this machine, which no proxy reaches; and HTTP clients that use proxies also take
-    passwords from ~/.netrc.
+    The engine connects only to this machine, which no proxy reaches. HTTP clients that take proxies from the
+    environment also take passwords from ~/.netrc.
     """
     for name in [each for each in environ if each.lower().endswith("_proxy")]:
         del environ[name]
@@ -140,7 +140,7 @@ def speak_to_this_machine_alone(environ: MutableMapping[str, str]) -> None:
 
 
 def default_state(environ: Mapping[str, str], *, uid: int) -> Path:
-    """Return the default state directory: the system's for root, the user's own for others."""
+    """Return MOORING_STATE, or else the default state directory: the system's for root, the user's for others."""
     if named := environ.get("MOORING_STATE"):
         return Path(os.path.abspath(named))  # noqa: PTH100 - resolve() would follow links
     if uid == 0:
@@ -151,18 +151,18 @@ def default_state(environ: Mapping[str, str], *, uid: int) -> Path:
 
 
 def prepare(paths: StatePaths) -> None:
-    """Create the state directory and its subdirectories. Raises BadEnvironment."""
+    """Create the state directory and its subdirectories. Raises BadEnvironmentError."""
     if len(os.fsencode(paths.socket)) > MAX_SOCKET_PATH:
-        raise BadEnvironment(
-            f"the state directory {paths.state} has too long a path: the driver's socket inside it may have "
-            f"{MAX_SOCKET_PATH} bytes; choose a shorter one with --state"
+        raise BadEnvironmentError(
+            f"the path of the state directory {paths.state} is too long: the path of the driver's socket in it may "
+            f"have {MAX_SOCKET_PATH} bytes; choose a shorter one with --state"
         )
     try:
         paths.state.mkdir(mode=0o755, parents=True, exist_ok=True)
         for private in (paths.tls, paths.driver, paths.staging, paths.records, paths.pool, paths.pods):
             private.mkdir(mode=PRIVATE, exist_ok=True)
-            private.chmod(PRIVATE)  # in an earlier version some of them were readable by all users
+            private.chmod(PRIVATE)  # earlier versions created some of them readable by all users
     except OSError as error:
-        raise BadEnvironment(
-            f"cannot make {error.filename or paths.state}: {error.strerror}; choose another place with --state"
+        raise BadEnvironmentError(
+            f"cannot create {error.filename or paths.state}: {error.strerror}; choose another directory with --state"
         ) from error

@@ -1,4 +1,4 @@
-"""`mooring up`: start the driver, the API server and the control plane, and stop them in the opposite order."""
+"""Run `mooring up`: start the driver, API server and control plane, and stop them in reverse order."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,8 @@ from provisioner import logs
 from provisioner.embedded import rootless
 from provisioner.embedded.apiserver.http.connections import raise_descriptor_limit
 from provisioner.embedded.engine import Engine
-from provisioner.embedded.settings import BadEnvironment, StatePaths, UpSettings, prepare, speak_to_this_machine_alone
-from provisioner.kube.errors import KubeconfigError
+from provisioner.embedded.settings import BadEnvironmentError, StatePaths, UpSettings, disable_proxies, prepare
+from provisioner.kube.errors import BadKubeconfig
 
 log = structlog.get_logger()
 
@@ -25,32 +25,32 @@ BAD_ENVIRONMENT = 78
 UMASK = 0o022
 """The umask of the engine, so that files have the intended modes whatever the user's umask is."""
 SAME_SIGNAL_SECONDS = 1.0
-"""The seconds in which a second signal is ignored: some shells and supervisors send the first one twice."""
+"""The seconds in which a further signal is ignored: some shells and supervisors send the first one twice."""
 
 
 def run(settings: UpSettings) -> int:
     """
     Run the engine in the foreground until SIGINT or SIGTERM; return the exit code.
 
-    0 after an orderly stop, 1 when a part of the engine failed, 78 when the machine or the state directory cannot be
-    used. Without root the engine restarts itself inside a user namespace, with the same process id.
+    The exit code is 0 after an orderly stop, 1 when a part of the engine failed, 78 when the machine or the state
+    directory cannot be used. Without root the engine restarts itself in a user namespace, with the same process id.
     """
     logs.configure(settings.log_format)
     os.umask(UMASK)
     raise_descriptor_limit()
-    speak_to_this_machine_alone(os.environ)
+    disable_proxies(os.environ)
     try:
         if os.geteuid() != 0 and not settings.rootless:
             rootless.enter(settings)
         prepare(settings.paths)
         with _locked(settings.paths):
-            return asyncio.run(_until_told(settings))
-    except (BadEnvironment, KubeconfigError) as error:
-        tell(f"mooring: {error}")
+            return asyncio.run(_run_until_signal(settings))
+    except (BadEnvironmentError, BadKubeconfig) as error:
+        report(f"mooring: {error}")
         return BAD_ENVIRONMENT
 
 
-def tell(text: str) -> None:
+def report(text: str) -> None:
     """Print one line for the user."""
     logs.show(text)
 
@@ -63,7 +63,7 @@ def _locked(paths: StatePaths) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BadEnvironment(
+            raise BadEnvironmentError(
                 f"another engine already runs on {paths.state}; stop it, or choose another directory with --state"
             ) from None
         yield
@@ -71,9 +71,9 @@ def _locked(paths: StatePaths) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _until_told(settings: UpSettings) -> int:
-    """Start, wait for a signal or a failure, stop."""
-    told = asyncio.Event()
+async def _run_until_signal(settings: UpSettings) -> int:
+    """Run the engine until a signal or a failure, and stop it; return the exit code."""
+    stop_requested = asyncio.Event()
     force = asyncio.Event()
 
     loop = asyncio.get_running_loop()
@@ -81,29 +81,29 @@ async def _until_told(settings: UpSettings) -> int:
 
     def on_signal() -> None:
         nonlocal first
-        if not told.is_set():
+        if not stop_requested.is_set():
             first = loop.time()
-            told.set()
+            stop_requested.set()
         elif loop.time() - first > SAME_SIGNAL_SECONDS:
-            tell("stopping at once")
+            report("stopping by force")
             force.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    engine = Engine(settings, tell=tell)
+    engine = Engine(settings, report=report)
     code = OK
     try:
         starting = asyncio.create_task(engine.start())
-        await _first_of(starting, told)
+        await _first_of(starting, stop_requested)
         if starting.done():
             starting.result()
-            _write_holder(settings)
-            if not told.is_set():
-                tell(f"ready: the API listens on {engine.address}; KUBECONFIG={settings.paths.kubeconfig}")
+            _write_process_file(settings)
+            if not stop_requested.is_set():
+                report(f"ready: the API listens on {engine.address}; KUBECONFIG={settings.paths.kubeconfig}")
             failed = asyncio.create_task(engine.failed())
-            await _first_of(failed, told)
+            await _first_of(failed, stop_requested)
             if failed.done():
-                tell(f"mooring: a part of the engine failed ({failed.result()}); stopping")
+                report(f"mooring: a part of the engine failed ({failed.result()}); stopping")
                 code = FAILED
             failed.cancel()
         else:
@@ -112,9 +112,9 @@ async def _until_told(settings: UpSettings) -> int:
     finally:
         stopping = asyncio.create_task(engine.stop(force))
         await asyncio.wait([stopping])
-        settings.paths.holder.unlink(missing_ok=True)
+        settings.paths.process_file.unlink(missing_ok=True)
         for problem in stopping.result():
-            tell(f"mooring: {problem}")
+            report(f"mooring: {problem}")
             code = code or FAILED
     return code
 
@@ -128,8 +128,8 @@ async def _first_of(task: "asyncio.Task[object]", event: asyncio.Event) -> None:
         waiting.cancel()
 
 
-def _write_holder(settings: UpSettings) -> None:
-    """Write the process id, through whose mount namespace the volumes are visible."""
-    beside = settings.paths.holder.with_suffix(".new")
-    beside.write_bytes(msgspec.json.encode({"pid": os.getpid(), "rootless": settings.rootless}))
-    beside.replace(settings.paths.holder)
+def _write_process_file(settings: UpSettings) -> None:
+    """Write the process id, by which the mount namespace with the volumes is found."""
+    temporary = settings.paths.process_file.with_suffix(".new")
+    temporary.write_bytes(msgspec.json.encode({"pid": os.getpid(), "rootless": settings.rootless}))
+    temporary.replace(settings.paths.process_file)

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.living import Living
+from tests.machine.engine_process import EngineProcess
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Living]:
+def engine(tmp_path: Path) -> Iterator[EngineProcess]:
     """An engine that runs on an empty state directory."""
-    living = Living(tmp_path / "s")
+    running = EngineProcess(tmp_path / "s")
     try:
-        living.start()
-        yield living
+        running.start()
+        yield running
     finally:
-        living.clean_up()
+        running.clean_up()

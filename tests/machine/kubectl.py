@@ -11,7 +11,7 @@ from tests import programs
 
 
 @dataclass(frozen=True)
-class Said:
+class CommandResult:
     """What a command printed, and how it ended."""
 
     code: int
@@ -28,13 +28,13 @@ class Kubectl:
     def _environment(self, **more: str) -> dict[str, str]:
         return os.environ | {"KUBECONFIG": str(self.state / "kubeconfig"), "HOME": str(self.state.parent)} | more
 
-    def run(self, *arguments: str, text: str = "", **environment: str) -> Said:
+    def run(self, *arguments: str, text: str = "", **environment: str) -> CommandResult:
         """One command, however it ends."""
         done = subprocess.run(
             [programs.kubectl(), *arguments],
             input=text, text=True, capture_output=True, env=self._environment(**environment), timeout=120, check=False,
         )  # fmt: skip
-        return Said(done.returncode, done.stdout, done.stderr)
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str, text: str = "", **environment: str) -> str:
         """One command that must go well; what it printed."""

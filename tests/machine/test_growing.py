@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Json, Living, stateful_set
+from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, Json, EngineProcess, stateful_set
 
 pytestmark = pytest.mark.needs("root")
 
@@ -16,23 +16,23 @@ ATTRIBUTES = "/apis/storage.k8s.io/v1/volumeattributesclasses"
 CLAIM = f"{CLAIMS}/www-web-0"
 
 
-def _bring_up(engine: Living, *, storage_class: str, size: str) -> None:
+def _bring_up(engine: EngineProcess, *, storage_class: str, size: str) -> None:
     engine.create(SETS, stateful_set(replicas=1, storage_class=storage_class, size=size))
     engine.ready_pods("web-0")
 
 
-def _take_down(engine: Living) -> None:
+def _take_down(engine: EngineProcess) -> None:
     engine.delete(f"{SETS}/web")
     engine.until(lambda: not engine.names(PODS), "the pod is gone")
     engine.delete(CLAIM)
     engine.until(lambda: not engine.names(CLAIMS), "the claim is gone")
 
 
-def _ask(engine: Living, size: str) -> None:
+def _ask(engine: EngineProcess, size: str) -> None:
     engine.patch(CLAIM, {"spec": {"resources": {"requests": {"storage": size}}}})
 
 
-def _has(engine: Living, size: str) -> Json:
+def _has(engine: EngineProcess, size: str) -> Json:
     """Wait until the claim has the size, and nothing is left of the way there; its volume."""
 
     def grown() -> bool:
@@ -53,12 +53,12 @@ def _bytes(path: Path) -> int:
     return found.f_blocks * found.f_frsize
 
 
-def _warned(engine: Living) -> list[str]:
+def _warned(engine: EngineProcess) -> list[str]:
     events = engine.get("/api/v1/namespaces/default/events")["items"]
     return [each["message"] for each in events if each["type"] == "Warning" and "www" in each["involvedObject"]["name"]]
 
 
-def test_a_directory_volume_grows_at_once(engine: Living) -> None:
+def test_a_directory_volume_grows_at_once(engine: EngineProcess) -> None:
     """Its size is a promise of the pool: nothing is mounted anew, and the file is still there."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_directory_volume_grows_at_once(engine: Living) -> None:
 
 
 @pytest.mark.needs("loop", "xfs")
-def test_a_filesystem_grows_while_its_pod_uses_it(engine: Living) -> None:
+def test_a_filesystem_grows_while_its_pod_uses_it(engine: EngineProcess) -> None:
     """Image, loop device and filesystem, all under a file that is open all the time."""
     xfs = {"backend": "loop", "csi.storage.k8s.io/fstype": "xfs", "adopt": "Ordinal"}
     engine.create(
@@ -100,7 +100,7 @@ def test_a_filesystem_grows_while_its_pod_uses_it(engine: Living) -> None:
 
 
 @pytest.mark.needs("loop")
-def test_a_raw_volume_grows_under_its_pod(engine: Living) -> None:
+def test_a_raw_volume_grows_under_its_pod(engine: EngineProcess) -> None:
     """There is no filesystem to grow, and the device at the pod's path has the new size all the same."""
     raw = stateful_set(replicas=1, storage_class="mooring-loop", size="16Mi")
     raw["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Block"
@@ -119,7 +119,7 @@ def test_a_raw_volume_grows_under_its_pod(engine: Living) -> None:
 
 
 @pytest.mark.needs("loop", "ext4")
-def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(engine: Living) -> None:
+def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(engine: EngineProcess) -> None:
     """Without CAP_SYS_RESOURCE ext4 has to wait for its next pod; with it, it may be done before."""
     _bring_up(engine, storage_class="mooring-loop", size="64Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -146,7 +146,7 @@ def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(eng
 @pytest.mark.parametrize(
     "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop", "ext4"))]
 )
-def test_a_set_that_comes_back_with_a_larger_template_keeps_its_data(engine: Living, storage_class: str) -> None:
+def test_a_set_that_comes_back_with_a_larger_template_keeps_its_data(engine: EngineProcess, storage_class: str) -> None:
     """Expand, then adopt: the same volume, larger, with its file; the filesystem has all of it before the pod is done."""
     _bring_up(engine, storage_class=storage_class, size="64Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -161,7 +161,7 @@ def test_a_set_that_comes_back_with_a_larger_template_keeps_its_data(engine: Liv
         assert _bytes(engine.file("web-0").parent) >= size + 50 * MIB
 
 
-def test_a_size_that_no_pool_has_is_refused_with_its_reason(engine: Living) -> None:
+def test_a_size_that_no_pool_has_is_refused_with_its_reason(engine: EngineProcess) -> None:
     """I7: the driver's sentence is Event, condition and explanation; the pod goes on with what there is."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     _ask(engine, "1Ei")
@@ -173,7 +173,7 @@ def test_a_size_that_no_pool_has_is_refused_with_its_reason(engine: Living) -> N
     engine.ready_pods("web-0")
 
 
-def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: Living) -> None:
+def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: EngineProcess) -> None:
     """I2, I7: no empty volume instead; the claim says what the driver said."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     volume = engine.get(CLAIM)["spec"]["volumeName"]
@@ -185,7 +185,7 @@ def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: Liv
     assert [volume] == engine.names(VOLUMES)
 
 
-def test_attributes_of_a_volume_change_with_its_claim(engine: Living) -> None:
+def test_attributes_of_a_volume_change_with_its_claim(engine: EngineProcess) -> None:
     """The class's parameters reach the manifest, and the claim says that it has them."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     kept = {"driverName": "csi.mooring.dev", "parameters": {"trashRetention": "90h"}}

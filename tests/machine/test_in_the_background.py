@@ -14,24 +14,24 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.machine.living import Living
+from tests.machine.engine_process import EngineProcess
 
 pytestmark = pytest.mark.needs("root")
 
 
 @pytest.fixture
-def pasted(tmp_path: Path) -> Iterator[tuple[Living, dict[str, str]]]:
+def pasted(tmp_path: Path) -> Iterator[tuple[EngineProcess, dict[str, str]]]:
     """An engine that only the pasted lines start, and their environment."""
-    living = Living(tmp_path / "s")
+    engine = EngineProcess(tmp_path / "s")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     try:
-        yield living, os.environ | {"MOORING_STATE": str(living.state), "KUBECONFIG": "/none", "PATH": path}
+        yield engine, os.environ | {"MOORING_STATE": str(engine.state), "KUBECONFIG": "/none", "PATH": path}
     finally:
         with contextlib.suppress(FileNotFoundError):
-            pid = json.loads((living.state / "holder.json").read_bytes())["pid"]
+            pid = json.loads((engine.state / "holder.json").read_bytes())["pid"]
             os.kill(pid, signal.SIGTERM)
-            living.until(lambda: not _runs(pid), "the engine in the background has ended")
-        for mount in reversed(living.remains()["mounts"]):
+            engine.until(lambda: not _runs(pid), "the engine in the background has ended")
+        for mount in reversed(engine.remains()["mounts"]):
             subprocess.run(["umount", "--lazy", mount], check=False)
 
 
@@ -47,9 +47,9 @@ def _run(environment: dict[str, str], *argv: str) -> "subprocess.CompletedProces
     return subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
 
 
-def test_the_lines_of_the_readme_can_be_pasted_at_once(pasted: tuple[Living, dict[str, str]]) -> None:
+def test_the_lines_of_the_readme_can_be_pasted_at_once(pasted: tuple[EngineProcess, dict[str, str]]) -> None:
     """Each of them ends with 0 without waiting for a person, and all reach the engine that the first one started."""
-    living, environment = pasted
+    engine, environment = pasted
     block = re.search(r"```\n(mooring up.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None
     assert shutil.which("mooring", path=environment["PATH"])
@@ -57,7 +57,7 @@ def test_the_lines_of_the_readme_can_be_pasted_at_once(pasted: tuple[Living, dic
     done = _run(environment, "bash", "-e", "-c", block[1])
 
     assert done.returncode == 0, done.stderr
-    assert f"KUBECONFIG={living.state}/kubeconfig" in done.stderr
-    assert f"{living.state}/pods/default/web-0/www" in done.stdout.splitlines()
+    assert f"KUBECONFIG={engine.state}/kubeconfig" in done.stderr
+    assert f"{engine.state}/pods/default/web-0/www" in done.stdout.splitlines()
     again = _run(environment, "mooring", "up", "--detach")
     assert (again.returncode, again.stderr.count("another engine already runs")) == (78, 1)

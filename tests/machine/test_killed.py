@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Living, Refused, stateful_set
+from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, EngineProcess, RequestError, stateful_set
 from tests.sweeps import FULL, SEED
 
 pytestmark = [pytest.mark.needs("root"), pytest.mark.timeout(600)]
@@ -19,7 +19,7 @@ FIRST = {("engine",): 0, ("driver",): 3, ("engine", "driver"): 4}
 class _Work:
     """The demo's work in small steps that may each be repeated."""
 
-    def __init__(self, engine: Living, *, storage_class: str) -> None:
+    def __init__(self, engine: EngineProcess, *, storage_class: str) -> None:
         self._engine = engine
         self._class = storage_class
         self._size = 32
@@ -68,13 +68,13 @@ class _Work:
         engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
 
 
-def _again(engine: Living, step: Callable[[], None]) -> None:
+def _again(engine: EngineProcess, step: Callable[[], None]) -> None:
     """Repeat a step over the holes that a kill makes."""
 
     def once() -> bool:
         try:
             step()
-        except (OSError, Refused, AssertionError):
+        except (OSError, RequestError, AssertionError):
             if engine.process is not None and engine.process.poll() is not None:
                 return False
             raise
@@ -91,7 +91,7 @@ def _again(engine: Living, step: Callable[[], None]) -> None:
         pytest.param(("engine", "driver"), "mooring-loop", marks=pytest.mark.needs("loop")),
     ],
 )
-def test_kills_at_random_moments(engine: Living, victims: tuple[str, ...], storage_class: str) -> None:
+def test_kills_at_random_moments(engine: EngineProcess, victims: tuple[str, ...], storage_class: str) -> None:
     """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, volumes grow, nothing is left."""
     chance = random.Random(f"{SEED} {victims}")  # noqa: S311
     work = _Work(engine, storage_class=storage_class)
@@ -125,18 +125,18 @@ def _quietly(step: Callable[[], None], stop: threading.Event) -> None:
     """Do the step; that it fails when its server is killed is the point."""
     try:
         step()
-    except (OSError, Refused, AssertionError):
+    except (OSError, RequestError, AssertionError):
         stop.set()
 
 
-def _everything_goes(engine: Living) -> None:
+def _everything_goes(engine: EngineProcess) -> None:
     """I6: volumes set to Delete and purged leave no object, mount, manifest or file."""
     for name in engine.names(VOLUMES):
         engine.patch(f"{VOLUMES}/{name}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
     engine.until(lambda: not engine.names(VOLUMES), "the volumes are gone")
     assert [] == list((engine.state / "pool" / "volumes").iterdir())
     assert {"mounts": [], "loops": []} == engine.remains()
-    assert 0 == engine.stop(), engine.words()
+    assert 0 == engine.stop(), engine.log_tail()
     assert [] == list((engine.state / "agent").iterdir())
     assert [] == list((engine.state / "staging").iterdir())
     assert [] == list((engine.state / "pods").iterdir())

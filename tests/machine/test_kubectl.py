@@ -9,7 +9,7 @@ import pytest
 
 from tests import programs
 from tests.machine.kubectl import Kubectl
-from tests.machine.living import Living
+from tests.machine.engine_process import EngineProcess
 from tests.machine.test_rootless import AS_NOBODY
 
 pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
@@ -21,23 +21,23 @@ SECONDS = "--timeout=60s"
 
 
 @pytest.fixture(params=[AS_ROOT])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Living]:
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineProcess]:
     """An engine on an empty state directory, of root unless a test asks for others, too."""
-    living = Living(tmp_path / "s", prefix=request.param)
+    running = EngineProcess(tmp_path / "s", prefix=request.param)
     try:
-        living.start()
-        yield living
+        running.start()
+        yield running
     finally:
-        living.clean_up()
+        running.clean_up()
 
 
 @pytest.fixture
-def kubectl(engine: Living) -> Kubectl:
+def kubectl(engine: EngineProcess) -> Kubectl:
     """A kubectl for the test's engine."""
     return Kubectl(engine.state)
 
 
-def _path(engine: Living, pod: str) -> Path:
+def _path(engine: EngineProcess, pod: str) -> Path:
     """What `mooring path` prints for a pod."""
     command = [sys.executable, "-m", "provisioner.cli.main", "path", pod, "--state", str(engine.state)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -76,7 +76,7 @@ def test_claims_are_bound_in_order(kubectl: Kubectl) -> None:
     assert sorted(row[1] for row in kubectl.rows("get", "pv", "-o", "wide")) == ["1Gi", "1Gi"]
 
 
-def test_files_outlive_pods(engine: Living, kubectl: Kubectl) -> None:
+def test_files_outlive_pods(engine: EngineProcess, kubectl: Kubectl) -> None:
     """What was written where `mooring path` says is there again when deleted pods are back."""
     _bring_up(kubectl)
     for pod in ("web-0", "web-1"):
@@ -91,7 +91,7 @@ def test_files_outlive_pods(engine: Living, kubectl: Kubectl) -> None:
         assert (_path(engine, pod) / "index.html").read_text(encoding="utf-8") == pod
 
 
-def test_scaling_keeps_volumes(engine: Living, kubectl: Kubectl) -> None:
+def test_scaling_keeps_volumes(engine: EngineProcess, kubectl: Kubectl) -> None:
     """Up to three, down to one: claims stay, and the third pod finds its own files when it comes back."""
     _bring_up(kubectl)
     kubectl("scale", "statefulset/web", "--replicas=3", "--current-replicas=2")
@@ -109,7 +109,7 @@ def test_scaling_keeps_volumes(engine: Living, kubectl: Kubectl) -> None:
 
 @pytest.mark.parametrize("engine", [AS_ROOT, AS_USER], indirect=True)
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
-def test_each_ordinal_adopts_its_own_volume(engine: Living, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
+def test_each_ordinal_adopts_its_own_volume(engine: EngineProcess, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
     """I2: set and claims deleted and applied again; each claim has a new UID, the old volume and its bytes."""
     _bring_up(kubectl, *flags)
     before = _volumes(kubectl)
@@ -130,7 +130,7 @@ def test_each_ordinal_adopts_its_own_volume(engine: Living, kubectl: Kubectl, fl
         assert (_path(engine, pod) / "index.html").read_text(encoding="utf-8") == pod
 
 
-def test_a_claim_that_cannot_bind_says_why(engine: Living, kubectl: Kubectl) -> None:
+def test_a_claim_that_cannot_bind_says_why(engine: EngineProcess, kubectl: Kubectl) -> None:
     """I7: `describe` shows the Event with the reason, `wait` gives up, and deleting the claim is enough."""
     claim = """
 apiVersion: v1

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.machine.living import CLAIMS, SETS, Living
+from tests.machine.engine_process import CLAIMS, SETS, EngineProcess
 
 pytestmark = pytest.mark.needs("root", "loop", "xfs")
 NAMES = ("raw-disk-0", "files-disk-0")
 
 
-def _apply(engine: Living) -> None:
+def _apply(engine: EngineProcess) -> None:
     subprocess.run(
         [sys.executable, "-m", "provisioner.cli.main", "apply", "-f", str(ROOT / "examples/raw-block.yaml")],
         env=os.environ | {"MOORING_STATE": str(engine.state)},
@@ -24,13 +24,13 @@ def _apply(engine: Living) -> None:
     engine.ready_pods("disk-0")
 
 
-def _path(engine: Living, volume: str) -> Path:
+def _path(engine: EngineProcess, volume: str) -> Path:
     """What `mooring path` prints."""
     argv = [sys.executable, "-m", "provisioner.cli.main", "path", "disk-0", volume, "--state", str(engine.state)]
     return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
 
 
-def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: Living) -> None:
+def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: EngineProcess) -> None:
     """Both grow while they are in use, and both are there again after set and claims were deleted and applied anew."""
     _apply(engine)
     places = engine.state / "pods/default/disk-0"

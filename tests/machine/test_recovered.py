@@ -8,18 +8,18 @@ from typing import cast
 
 import pytest
 
-from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Json, Living, stateful_set
+from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, Json, EngineProcess, stateful_set
 
 pytestmark = pytest.mark.needs("root")
 
 
-def _mooring(engine: Living, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _mooring(engine: EngineProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "provisioner.cli.main", *arguments, "--state", str(engine.state)]
     environment = {key: value for key, value in os.environ.items() if key != "KUBERNETES_SERVICE_HOST"}
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
-def test_disks_alone_give_every_ordinal_its_file_again(engine: Living) -> None:
+def test_disks_alone_give_every_ordinal_its_file_again(engine: EngineProcess) -> None:
     """The claims made anew wait instead of getting empty volumes, and have their own after one command."""
     engine.create(SETS, stateful_set())
     engine.ready_pods("web-0", "web-1")
@@ -59,7 +59,7 @@ def test_disks_alone_give_every_ordinal_its_file_again(engine: Living) -> None:
 
 
 @pytest.mark.parametrize("first", ["import", "claim"])
-def test_what_was_there_before_becomes_an_ordinals_volume(engine: Living, first: str) -> None:
+def test_what_was_there_before_becomes_an_ordinals_volume(engine: EngineProcess, first: str) -> None:
     """A directory in the pool's folder is the claim's, and never an empty one; whether the claim is there or comes later."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_what_was_there_before_becomes_an_ordinals_volume(engine: Living, first:
     assert (again.returncode, "bound to volume" in again.stderr) == (1, True), again.stderr
 
 
-def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: Living) -> None:
+def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: EngineProcess) -> None:
     """The admin said so, and the class adopts ordinals only: an empty volume would be made otherwise."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: 
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(
-    engine: Living, words: tuple[str, ...], code: int, said: str
+    engine: EngineProcess, words: tuple[str, ...], code: int, said: str
 ) -> None:
     """An exit code, the reason, the next step; no traceback."""
     done = _mooring(engine, *words)
@@ -135,7 +135,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
-def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: Living) -> None:
+def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: EngineProcess) -> None:
     """What was reserved for them is free at once; the trash keeps them until it is emptied, or gives them back."""
     engine.create(SETS, stateful_set(replicas=1))
     engine.ready_pods("web-0")
@@ -170,6 +170,6 @@ def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: Livin
     assert not any((engine.state / "pool" / "volumes").iterdir())
 
 
-def _pool(engine: Living) -> Json:
+def _pool(engine: EngineProcess) -> Json:
     (found,) = json.loads(_mooring(engine, "pools", "-o", "json").stdout)
     return cast("Json", found)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.machine.living import PODS, SETS, Living, stateful_set
+from tests.machine.engine_process import PODS, SETS, EngineProcess, stateful_set
 
 pytestmark = pytest.mark.needs("userns")
 
@@ -15,17 +15,17 @@ AS_NOBODY = ("unshare", "--user", "--map-user=65534", "--map-group=65534", "--")
 
 
 @pytest.fixture
-def rootless(tmp_path: Path) -> Iterator[Living]:
+def rootless(tmp_path: Path) -> Iterator[EngineProcess]:
     """An engine of an ordinary user."""
-    living = Living(tmp_path / "s", prefix=AS_NOBODY)
+    running = EngineProcess(tmp_path / "s", prefix=AS_NOBODY)
     try:
-        living.start()
-        yield living
+        running.start()
+        yield running
     finally:
-        living.clean_up()
+        running.clean_up()
 
 
-def test_an_ordinary_user_gets_volumes(rootless: Living) -> None:
+def test_an_ordinary_user_gets_volumes(rootless: EngineProcess) -> None:
     """Without root a set's volumes are mounted, seen through the engine's namespace, and survive their pods."""
     rootless.create(SETS, stateful_set())
     rootless.ready_pods("web-0", "web-1")
@@ -40,7 +40,7 @@ def test_an_ordinary_user_gets_volumes(rootless: Living) -> None:
 
 
 @pytest.mark.limit("rootless-paths")
-def test_outside_there_are_only_stubs(rootless: Living) -> None:
+def test_outside_there_are_only_stubs(rootless: EngineProcess) -> None:
     """Outside the namespace nothing is mounted, and the directory in its place refuses writes by its mode."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
@@ -49,18 +49,18 @@ def test_outside_there_are_only_stubs(rootless: Living) -> None:
     assert 0o555 == stat.S_IMODE(stub.stat().st_mode)
 
 
-def test_a_stopped_engine_comes_back(rootless: Living) -> None:
+def test_a_stopped_engine_comes_back(rootless: EngineProcess) -> None:
     """After an orderly stop the next engine publishes the same volumes in a namespace of its own."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
     rootless.file("web-0").write_text("kept", encoding="utf-8")
-    assert 0 == rootless.stop(), rootless.words()
+    assert 0 == rootless.stop(), rootless.log_tail()
     rootless.start()
     rootless.ready_pods("web-0")
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
-def test_a_killed_engine_comes_back(rootless: Living) -> None:
+def test_a_killed_engine_comes_back(rootless: EngineProcess) -> None:
     """I5: kill -9 takes the namespace and its mounts along; the next engine publishes the same bytes again."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
@@ -71,7 +71,7 @@ def test_a_killed_engine_comes_back(rootless: Living) -> None:
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
-def test_loop_volumes_are_refused_with_a_sentence(rootless: Living) -> None:
+def test_loop_volumes_are_refused_with_a_sentence(rootless: EngineProcess) -> None:
     """I7: a claim of a class that needs root says so in an Event, and the pod waits."""
     rootless.create(SETS, stateful_set(replicas=1, storage_class="mooring-loop"))
 

@@ -2,17 +2,17 @@
 
 import pytest
 
-from tests.machine.living import CLAIMS, PODS, SETS, VOLUMES, Living, stateful_set
+from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, EngineProcess, stateful_set
 
 pytestmark = pytest.mark.needs("root")
 
 
-def _bring_up(engine: Living, **options: object) -> None:
+def _bring_up(engine: EngineProcess, **options: object) -> None:
     engine.create(SETS, stateful_set(**options))  # type: ignore[arg-type]
     engine.ready_pods("web-0", "web-1")
 
 
-def _take_down(engine: Living) -> None:
+def _take_down(engine: EngineProcess) -> None:
     """Delete the set and its claims, and wait until both and the pods are gone."""
     engine.delete(f"{SETS}/web")
     engine.until(lambda: not engine.names(PODS), "the pods are gone")
@@ -21,7 +21,7 @@ def _take_down(engine: Living) -> None:
     engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
 
 
-def test_claims_are_bound_and_mounted(engine: Living) -> None:
+def test_claims_are_bound_and_mounted(engine: EngineProcess) -> None:
     """A StatefulSet's claims are bound to volumes named after them, and mounted where the pods are told to look."""
     _bring_up(engine)
     for ordinal in (0, 1):
@@ -32,7 +32,7 @@ def test_claims_are_bound_and_mounted(engine: Living) -> None:
         assert str(engine.file(f"web-{ordinal}").parent) in engine.remains()["mounts"]
 
 
-def test_a_file_survives_its_pod(engine: Living) -> None:
+def test_a_file_survives_its_pod(engine: EngineProcess) -> None:
     """A pod made anew finds the bytes that its predecessor wrote."""
     _bring_up(engine)
     before = {name: engine.get(f"{PODS}/{name}")["metadata"]["uid"] for name in ("web-0", "web-1")}
@@ -51,7 +51,7 @@ def test_a_file_survives_its_pod(engine: Living) -> None:
 @pytest.mark.parametrize(
     "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop"))]
 )
-def test_each_ordinal_finds_its_own_volume_again(engine: Living, storage_class: str) -> None:
+def test_each_ordinal_finds_its_own_volume_again(engine: EngineProcess, storage_class: str) -> None:
     """I2: after set and claims were deleted and applied again, each new claim has the old volume, under a new UID."""
     _bring_up(engine, storage_class=storage_class, size="64Mi")
     before = {}
@@ -71,7 +71,7 @@ def test_each_ordinal_finds_its_own_volume_again(engine: Living, storage_class: 
     assert 2 == len(engine.names(VOLUMES))
 
 
-def test_a_volume_whose_object_was_deleted_comes_back(engine: Living) -> None:
+def test_a_volume_whose_object_was_deleted_comes_back(engine: EngineProcess) -> None:
     """The pool alone is enough: a PersistentVolume that somebody deleted is written anew from the manifest."""
     _bring_up(engine)
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -83,7 +83,7 @@ def test_a_volume_whose_object_was_deleted_comes_back(engine: Living) -> None:
     assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
 
 
-def test_scratch_volumes_are_deleted_with_their_claims(engine: Living) -> None:
+def test_scratch_volumes_are_deleted_with_their_claims(engine: EngineProcess) -> None:
     """I6: with policy Delete and adopt Never nothing of the volume stays in the API, and the bytes go to the trash."""
     _bring_up(engine, storage_class="mooring-scratch")
     engine.file("web-0").write_text("gone", encoding="utf-8")
@@ -95,11 +95,11 @@ def test_scratch_volumes_are_deleted_with_their_claims(engine: Living) -> None:
     assert not engine.file("web-0").exists()
 
 
-def test_a_stopped_engine_leaves_nothing_mounted_and_forgets_nothing(engine: Living) -> None:
+def test_a_stopped_engine_leaves_nothing_mounted_and_forgets_nothing(engine: EngineProcess) -> None:
     """SIGTERM unpublishes and unstages everything; the next start publishes what the store says."""
     _bring_up(engine)
     engine.file("web-1").write_text("kept", encoding="utf-8")
-    assert 0 == engine.stop(), engine.words()
+    assert 0 == engine.stop(), engine.log_tail()
     assert {"mounts": [], "loops": []} == engine.remains()
     assert engine.driver_pid() is None
     engine.start()
@@ -107,7 +107,7 @@ def test_a_stopped_engine_leaves_nothing_mounted_and_forgets_nothing(engine: Liv
     assert "kept" == engine.file("web-1").read_text(encoding="utf-8")
 
 
-def test_a_second_engine_on_one_state_is_refused(engine: Living) -> None:
+def test_a_second_engine_on_one_state_is_refused(engine: EngineProcess) -> None:
     """Two engines on one state directory would fight; the second gets one sentence and exit code 78."""
-    assert 78 == Living(engine.state).spawn().wait(60)
-    assert "another engine already runs on" in engine.words()
+    assert 78 == EngineProcess(engine.state).spawn().wait(60)
+    assert "another engine already runs on" in engine.log_tail()

@@ -145,7 +145,7 @@ class Expanding(RuleBasedStateMachine):
         mounting = Mounting(
             handle=HANDLE, staging=Path("s"), target=Path("t"), capability=access, context={}, read_only=False
         )
-        await self.node.let_grow("pvc-c1", mounting)
+        await self.node.expand("pvc-c1", mounting)
 
     def _capacity(self, bound: Json) -> Quantity:
         return Quantity.parse(bound["status"]["capacity"]["storage"])

@@ -8,7 +8,7 @@ import click
 
 from provisioner.cli.exits import BAD_ENVIRONMENT, FAILED, MEANINGS, OK, CommandError
 from provisioner.cli.waiting import until
-from provisioner.embedded.settings import BadEnvironment, UpSettings, default_state
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings, default_state
 
 LONGEST_NODE_NAME = 63
 """The limit of a label's value: the node affinity of volumes refers to the Node by a label with its name."""
@@ -88,9 +88,9 @@ def _detached(settings: UpSettings) -> int:
 
     try:
         message = detached.run(settings, lambda missing: until(missing, seconds=START_SECONDS))
-    except BadEnvironment as error:
-        raise CommandError(str(error), code=BAD_ENVIRONMENT) from None
-    except detached.StartFailed as error:
-        raise CommandError(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
+    except BadEnvironmentError as error:
+        raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
+    except detached.StartError as error:
+        raise CommandFailed(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
     sys.stderr.write(f"{message}\n")
     return OK

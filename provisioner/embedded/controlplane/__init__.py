@@ -1,4 +1,4 @@
-"""The controllers that a cluster has and the engine needs as its own: one reconciler a file."""
+"""Controllers that kube-controller-manager and kube-scheduler provide in a cluster: one reconciler per file."""
 
 from provisioner.embedded.controlplane.ephemeral_volumes import EphemeralVolumes
 from provisioner.embedded.controlplane.garbage import Garbage
@@ -13,7 +13,7 @@ from provisioner.kube.transport import Transport
 
 
 def workload_controllers(transport: Transport, caches: Caches, recorder: Recorder) -> list[Controller]:
-    """Return all of them, on shared caches."""
+    """Return all of them, with shared caches."""
     return [
         StatefulSets(transport, caches, recorder),
         EphemeralVolumes(transport, caches, recorder),

@@ -7,7 +7,11 @@ from provisioner.model.names import BOUND_BY_CONTROLLER
 
 
 async def reserve(transport: Transport, volume: Json, claim: Json, *, reserved: bool) -> Json:
-    """Write the claimRef with its UID (W1), annotated as bound by the controller unless the user reserved it."""
+    """
+    Write the claimRef with the claim's UID (W1), and return the volume.
+
+    :param reserved: the user reserved the volume for the claim; otherwise it is annotated as bound by the controller
+    """
     ref = volume["spec"].get("claimRef") or {}
     if ref.get("uid") == claim["metadata"]["uid"]:
         return volume
@@ -21,7 +25,7 @@ async def reserve(transport: Transport, volume: Json, claim: Json, *, reserved: 
 
 
 async def set_phase(transport: Transport, volume: Json, phase: str) -> None:
-    """Write the phase (W2), unless it is there already."""
+    """Write the phase (W2), unless the volume has it already."""
     if volume.get("status", {}).get("phase") == phase:
         return
     metadata = volume["metadata"]

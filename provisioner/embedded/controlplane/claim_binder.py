@@ -1,8 +1,8 @@
 """
-The claim part of the engine's binder: runs the persistentvolume controller's state machine of claims.
+The claim part of the engine's binder: it runs the persistentvolume controller's state machine of claims.
 
 In a cluster kube-controller-manager does this. `binding.matching.pv_controller` decides the writes; they are executed
-here: volume before claim, each guarded by the resourceVersion of the decision.
+here: the volume before the claim, each guarded by the resourceVersion that the decision was based on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ FORMER_SECONDS = 15.0
 
 
 class Driver(Inventory, Protocol):
-    """The calls to the driver that the binder needs: whether a claim had a volume before."""
+    """The driver calls that the binder needs to find a claim's former volume."""
 
 
 class ClaimBinder:
@@ -62,7 +62,7 @@ class ClaimBinder:
         self._drivers = drivers
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the claim itself, its volume, and every free volume for all pending claims."""
+        """Return the triggers: a claim, its volume, and for all pending claims free volumes, classes and lost nodes."""
         return {
             CLAIM: lambda claim: [claim_key(claim)],
             VOLUME: self._of_volume,
@@ -88,7 +88,7 @@ class ClaimBinder:
             claim = Claim.of(found)
         except InvalidObject as error:
             raise TerminalError(str(error)) from error
-        if self._node_is_gone(claim):
+        if self._selected_node_missing(claim):
             await self._reschedule(found, claim)
             return Done()
         volumes = volumes_in(self._caches)
@@ -99,13 +99,15 @@ class ClaimBinder:
         if _comes_after_former(step, claim) and storage_class is not None and storage_class.is_managed:
             try:
                 if former_volume(await gather(claim, self._caches, self._drivers)) is not None:
-                    return RequeueAfter(FORMER_SECONDS, "the claim has a former volume, which goes before all others")
+                    return RequeueAfter(
+                        FORMER_SECONDS, "the claim has a former volume, which is preferred to all others"
+                    )
             except DriverUnavailable as error:
                 return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, error.message)
         await self._write(found, claim, step)
         return Done()
 
-    def _node_is_gone(self, claim: Claim) -> bool:
+    def _selected_node_missing(self, claim: Claim) -> bool:
         """Report whether the claim waits for a volume on a node that does not exist."""
         waits = not claim.volume_name and not claim.deleting
         return bool(claim.selected_node) and waits and self._caches[NODE].get(claim.selected_node) is None
@@ -140,8 +142,8 @@ class ClaimBinder:
         if step.set_class:
             await self._patch_claim(found, {"spec": {"storageClassName": step.set_class}})
         elif step.provisioner and claim.storage_provisioner != step.provisioner:
-            asked = dict.fromkeys((STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA), step.provisioner)
-            await self._patch_claim(found, {"metadata": {"annotations": asked}})
+            annotations = dict.fromkeys((STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA), step.provisioner)
+            await self._patch_claim(found, {"metadata": {"annotations": annotations}})
         elif step.phase and step.phase != claim.phase:
             status = {
                 "phase": step.phase,
@@ -155,7 +157,7 @@ class ClaimBinder:
         """Execute the four writes of a bind, skipping those that would change nothing; the first failure ends it."""
         current = self._caches[VOLUME].get(volume.name)
         if current is None or current["metadata"]["resourceVersion"] != volume.resource_version:
-            raise Conflict(409, "Conflict", f"volume {volume.name} changed while it was judged")
+            raise Conflict(409, "Conflict", f"volume {volume.name} changed after the decision to bind it")
         current = await reserve(self._transport, current, found, reserved=volume.belongs_to(claim))
         await set_phase(self._transport, current, "Bound")
         annotations = {BIND_COMPLETED: "yes"}
@@ -172,7 +174,7 @@ class ClaimBinder:
                 "currentVolumeAttributesClassName": current["spec"].get("volumeAttributesClassName"),
             }
             await self._patch_claim(found, {"status": status}, subresource="status")
-            log.info("claim.bound", namespace=claim.namespace, claim=claim.name, volume=volume.name)
+            log.info("claim.bound", claim=f"{claim.namespace}/{claim.name}", volume=volume.name)
 
     async def _patch_claim(self, found: Json, patch: Json, *, subresource: str = "") -> Json:
         metadata = found["metadata"]
@@ -184,7 +186,7 @@ class ClaimBinder:
 
 def usable_capacity(volume: Json) -> str:
     """
-    Return the capacity of a claim bound to the volume: the former one while the filesystem is not expanded yet.
+    Return the capacity of a claim bound to the volume: the previous one until the filesystem is expanded.
 
     Source: kubernetes, pkg/controller/volume/persistentvolume, updateClaimStatus.
     """

@@ -35,7 +35,7 @@ class EphemeralVolumes:
         self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the pod itself, and claims of the names of its ephemeral volumes."""
+        """Return the triggers: the pod itself, and the claims of its ephemeral volumes."""
         return {POD: lambda pod: [(pod["metadata"]["namespace"], pod["metadata"]["name"])], CLAIM: self._of_claim}
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
@@ -73,7 +73,7 @@ class EphemeralVolumes:
 
     async def _create(self, pod: Json, mount: ClaimVolume) -> None:
         try:
-            with contextlib.suppress(AlreadyExists):  # it is evaluated when the cache has it
+            with contextlib.suppress(AlreadyExists):  # the existing claim is checked when the cache has it
                 await self._transport.create(CLAIM, claim_for(pod, mount))
                 log.info("claim.created", claim=f"{pod['metadata']['namespace']}/{mount.claim}")
         except Invalid as error:
@@ -90,13 +90,13 @@ def claim_for(pod: Object, mount: ClaimVolume) -> Json:
     source = next(each["ephemeral"] for each in pod["spec"]["volumes"] if each["name"] == mount.name)
     template = source.get("volumeClaimTemplate") or {}
     metadata = template.get("metadata") or {}
-    kept = {key: dict(metadata[key]) for key in ("labels", "annotations") if metadata.get(key)}
+    copied = {key: dict(metadata[key]) for key in ("labels", "annotations") if metadata.get(key)}
     return {
         "metadata": {
             "name": mount.claim,
             "namespace": pod["metadata"]["namespace"],
             "ownerReferences": [owner_reference(POD, pod)],
-            **kept,
+            **copied,
         },
         "spec": copy.deepcopy(template.get("spec") or {}),
     }

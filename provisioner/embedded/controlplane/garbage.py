@@ -40,10 +40,10 @@ class Garbage:
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """Return the triggers: the object itself, its dependents and its owners."""
-        return {kind: self._waker(kind) for kind in OWNED}
+        return {kind: self._keys_for(kind) for kind in OWNED}
 
-    def _waker(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
-        def wake(obj: Json) -> Iterable[Key]:
+    def _keys_for(self, kind: Kind) -> Callable[[Json], Iterable[Key]]:
+        def keys(obj: Json) -> Iterable[Key]:
             namespace = obj["metadata"]["namespace"]
             yield namespace, f"{kind.plural}/{obj['metadata']['name']}"
             for other, dependent in self._dependents(obj):
@@ -53,16 +53,16 @@ class Garbage:
                 if owner in OWNED:
                     yield namespace, f"{owner.plural}/{reference['name']}"
 
-        return wake
+        return keys
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
         """
         Delete the object if all its owners were deleted; finish its own deletion if that waits for its dependents.
 
-        While one owner exists the object stays, and its references to other deleted owners are removed.
+        While one owner exists the object stays, and its references to deleted owners are removed.
         """
-        namespace, word = key
-        plural, _, name = word.partition("/")
+        namespace, resource = key
+        plural, _, name = resource.partition("/")
         kind = next(each for each in OWNED if each.plural == plural)
         obj = self._caches[kind].get(name, namespace)
         if obj is None:
@@ -73,33 +73,36 @@ class Garbage:
         if not references:
             return Done()
         owners = [await self._owner(reference, namespace) for reference in references]
-        kept = [one for one, owner in zip(references, owners, strict=True) if owner and not _in_foreground(owner)]
+        remaining = [
+            reference
+            for reference, owner in zip(references, owners, strict=True)
+            if owner and not _in_foreground(owner)
+        ]
         if not any(owners):
             await self._delete(kind, obj, propagation="Background")
-        elif not kept:
+        elif not remaining:
             await self._delete(kind, obj, propagation="Foreground" if self._dependents(obj) else "Background")
-        elif len(kept) < len(references):
-            await self._patch(
-                kind, obj, {"ownerReferences": kept}
-            )  # an owner that is being deleted does not wait for an object that stays
+        elif len(remaining) < len(references):
+            # An owner in foreground deletion must not wait for an object that has another owner.
+            await self._patch(kind, obj, {"ownerReferences": remaining})
         return Done()
 
     async def _owner(self, reference: Json, namespace: str) -> Json | None:
         """Return the owner, from the API server where the cache does not have it; None when it does not exist."""
         kind = kind_of(reference["apiVersion"], reference["kind"])
         if kind is None:
-            return {"metadata": {}}  # an owner of an unknown kind may exist
+            return {"metadata": {}}  # an owner of an unknown kind is assumed to exist
         where = namespace if kind.namespaced else ""
-        seen = self._caches[kind].get(reference["name"], where) if kind in OWNED else None
-        if seen is None or seen["metadata"]["uid"] != reference["uid"]:
+        found = self._caches[kind].get(reference["name"], where) if kind in OWNED else None
+        if found is None or found["metadata"]["uid"] != reference["uid"]:
             try:
-                seen = await self._transport.get(kind, reference["name"], where)
+                found = await self._transport.get(kind, reference["name"], where)
             except NotFound:
                 return None
-        return seen if seen["metadata"]["uid"] == reference["uid"] else None
+        return found if found["metadata"]["uid"] == reference["uid"] else None
 
     async def _delete(self, kind: Kind, obj: Json, *, propagation: str) -> None:
-        """Delete the object, unless it has changed since the decision, such as by a new owner."""
+        """Delete the object, unless it has changed since the decision, for example by a new owner reference."""
         metadata = obj["metadata"]
         try:
             await self._transport.delete(
@@ -121,23 +124,23 @@ class Garbage:
         if ORPHAN in finalizers:
             for other, each in dependents:
                 references = each["metadata"].get("ownerReferences") or []
-                kept = [one for one in references if one["uid"] != obj["metadata"]["uid"]]
-                await self._patch(other, each, {"ownerReferences": kept or None})
-            await self._drop(kind, obj, ORPHAN)
+                remaining = [reference for reference in references if reference["uid"] != obj["metadata"]["uid"]]
+                await self._patch(other, each, {"ownerReferences": remaining or None})
+            await self._remove_finalizer(kind, obj, ORPHAN)
         elif FOREGROUND in finalizers:
             blocking = [
                 each
                 for _, each in dependents
-                for one in each["metadata"]["ownerReferences"]
-                if one["uid"] == obj["metadata"]["uid"] and one.get("blockOwnerDeletion")
+                for reference in each["metadata"]["ownerReferences"]
+                if reference["uid"] == obj["metadata"]["uid"] and reference.get("blockOwnerDeletion")
             ]
             if not blocking:
-                await self._drop(kind, obj, FOREGROUND)
+                await self._remove_finalizer(kind, obj, FOREGROUND)
         return Done()
 
-    async def _drop(self, kind: Kind, obj: Json, finalizer: str) -> None:
-        kept = [each for each in obj["metadata"]["finalizers"] if each != finalizer]
-        await self._patch(kind, obj, {"finalizers": kept or None})
+    async def _remove_finalizer(self, kind: Kind, obj: Json, finalizer: str) -> None:
+        remaining = [each for each in obj["metadata"]["finalizers"] if each != finalizer]
+        await self._patch(kind, obj, {"finalizers": remaining or None})
 
     async def _patch(self, kind: Kind, obj: Json, change: Json) -> None:
         metadata = obj["metadata"]

@@ -46,12 +46,12 @@ def revision_of(stateful_set: Object) -> str:
 
 
 def templates_of(stateful_set: Object) -> list[Json]:
-    """Return its volumeClaimTemplates."""
+    """Return the set's volumeClaimTemplates."""
     return list(stateful_set["spec"].get("volumeClaimTemplates") or [])
 
 
 def claim_names(stateful_set: Object, ordinal: int) -> dict[str, str]:
-    """Return template → claim name ``<template>-<set>-<ordinal>``."""
+    """Return the claim name ``<template>-<set>-<ordinal>`` of each template, by the template's name."""
     name = pod_name(stateful_set, ordinal)
     return {each["metadata"]["name"]: f"{each['metadata']['name']}-{name}" for each in templates_of(stateful_set)}
 
@@ -73,10 +73,9 @@ def new_claim(stateful_set: Object, template: Object, ordinal: int) -> Json:
     }
     if metadata.get("annotations"):
         claim["metadata"]["annotations"] = dict(metadata["annotations"])
-    if owners := claim_owners(stateful_set, claim, pod=None, condemned=False):
-        claim["metadata"]["ownerReferences"] = (
-            owners  # set at creation: the set may be deleted before it is reconciled again
-        )
+    if owners := claim_owners(stateful_set, claim, pod=None, scaled_down=False):
+        # Set at creation: the set may be deleted before it is reconciled again.
+        claim["metadata"]["ownerReferences"] = owners
     return claim
 
 
@@ -113,44 +112,46 @@ def new_pod(stateful_set: Object, ordinal: int) -> Json:
     return pod
 
 
-def claim_owners(stateful_set: Object, claim: Object, *, pod: Object | None, condemned: bool) -> list[Json] | None:
+def claim_owners(stateful_set: Object, claim: Object, *, pod: Object | None, scaled_down: bool) -> list[Json] | None:
     """
     Return the claim's owner references for the retention policy; None when there is nothing to change.
 
-    `pod` is the ordinal's pod, if there is one. Other owner references stay. A claim of an earlier set of this name is
-    not changed: the garbage collector deletes it according to that set's policy.
-    Source: kubernetes, updateClaimOwnerRefForSetAndPod.
+    Owner references to other objects stay. A claim of an earlier set of this name is not changed: the garbage collector
+    deletes it according to that set's policy. Source: kubernetes, updateClaimOwnerRefForSetAndPod.
+
+    :param pod: the ordinal's pod, if it exists
+    :param scaled_down: the ordinal is outside the set's range, so its pod is deleted
     """
     before = claim["metadata"].get("ownerReferences") or []
-    if any(_names(each, STATEFUL_SET, stateful_set["metadata"]["name"]) for each in before) and not any(
+    if any(_refers_to(each, STATEFUL_SET, stateful_set["metadata"]["name"]) for each in before) and not any(
         each["uid"] == stateful_set["metadata"]["uid"] for each in before
     ):
         return None
     when_scaled, when_deleted = retention_of(stateful_set)
     ordinals_pod = _pod_name_of(stateful_set, claim)
-    kept = [
+    owners = [
         each
         for each in before
-        if not _names(each, STATEFUL_SET, stateful_set["metadata"]["name"]) and not _names(each, POD, ordinals_pod)
+        if not _refers_to(each, STATEFUL_SET, stateful_set["metadata"]["name"])
+        and not _refers_to(each, POD, ordinals_pod)
     ]
-    if when_scaled == "Delete" and condemned and pod is not None:
-        kept.append(owner_reference(POD, pod))
-    elif when_deleted == "Delete" and not (when_scaled == "Delete" and condemned):
-        kept.append(owner_reference(STATEFUL_SET, stateful_set))
-    return None if {each["uid"] for each in kept} == {each["uid"] for each in before} else kept
+    if when_scaled == "Delete" and scaled_down and pod is not None:
+        owners.append(owner_reference(POD, pod))
+    elif when_deleted == "Delete" and not (when_scaled == "Delete" and scaled_down):
+        owners.append(owner_reference(STATEFUL_SET, stateful_set))
+    return None if {each["uid"] for each in owners} == {each["uid"] for each in before} else owners
 
 
-def is_condemned(stateful_set: Object, claim: Object) -> bool:
+def claim_is_stale(stateful_set: Object, claim: Object) -> bool:
     """
-    Report whether the claim still belongs to a pod of its ordinal that was deleted by scaling down.
+    Report whether the claim is still owned by a pod of its ordinal that was deleted by scaling down.
 
-    It is called when the ordinal has no pod: the garbage collector is about to delete the claim, so a new pod must not
-    use it.
-    Source: kubernetes, PodClaimIsStale.
+    Call this when the ordinal has no pod: the garbage collector is about to delete the claim, so a new pod must not
+    use it. Source: kubernetes, PodClaimIsStale.
     """
     ordinals_pod = _pod_name_of(stateful_set, claim)
     references = claim["metadata"].get("ownerReferences") or []
-    return retention_of(stateful_set)[0] == "Delete" and any(_names(each, POD, ordinals_pod) for each in references)
+    return retention_of(stateful_set)[0] == "Delete" and any(_refers_to(each, POD, ordinals_pod) for each in references)
 
 
 def retention_of(stateful_set: Object) -> tuple[str, str]:
@@ -159,13 +160,15 @@ def retention_of(stateful_set: Object) -> tuple[str, str]:
     return policy.get("whenScaled") or "Retain", policy.get("whenDeleted") or "Retain"
 
 
-def _names(reference: Object, kind: Kind, name: str) -> bool:
+def _refers_to(reference: Object, kind: Kind, name: str) -> bool:
     return bool(reference["kind"] == kind.name and reference["name"] == name)
 
 
 def _pod_name_of(stateful_set: Object, claim: Object) -> str:
-    """Return the name of the claim's pod; names may contain dashes, so the templates' names are compared."""
+    """Return the name of the claim's pod, "" for none; names may contain dashes, so each template's prefix is tried."""
     name = str(claim["metadata"]["name"])
-    stems = [f"{each['metadata']['name']}-{stateful_set['metadata']['name']}-" for each in templates_of(stateful_set)]
-    stem = next((each for each in stems if name.startswith(each) and name[len(each) :].isdecimal()), None)
-    return f"{stateful_set['metadata']['name']}-{name[len(stem) :]}" if stem else ""
+    prefixes = [
+        f"{each['metadata']['name']}-{stateful_set['metadata']['name']}-" for each in templates_of(stateful_set)
+    ]
+    prefix = next((each for each in prefixes if name.startswith(each) and name[len(each) :].isdecimal()), None)
+    return f"{stateful_set['metadata']['name']}-{name[len(prefix) :]}" if prefix else ""

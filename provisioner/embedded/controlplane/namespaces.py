@@ -1,4 +1,4 @@
-"""Reconcile namespaces that are being deleted: delete their objects first."""
+"""Reconcile namespaces that are being deleted: delete their objects, then finalize the namespace."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,7 +8,7 @@ from provisioner.kube.errors import NotFound
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import KINDS, NAMESPACE, Json, Kind
 
-LOOK_AGAIN_SECONDS = 0.3
+POLL_SECONDS = 0.3
 
 
 class Namespaces:
@@ -26,22 +26,22 @@ class Namespaces:
         return {NAMESPACE: lambda namespace: [("", namespace["metadata"]["name"])]}
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Delete the objects of a namespace that is being deleted, until there are none; then finish its deletion."""
+        """Delete the objects of a namespace that is being deleted; when there are none, finalize the namespace."""
         name = key[1]
         namespace = self._caches[NAMESPACE].get(name)
         if namespace is None or "deletionTimestamp" not in namespace["metadata"]:
             return Done()
-        left = 0
+        remaining = 0
         for kind in (each for each in KINDS if each.namespaced):
             for obj in (await self._transport.list(kind, namespace=name)).items:
-                left += 1
+                remaining += 1
                 if "deletionTimestamp" not in obj["metadata"]:
                     try:
                         await self._transport.delete(kind, obj["metadata"]["name"], namespace=name)
                     except NotFound:
-                        left -= 1
-        if left:
-            return RequeueAfter(LOOK_AGAIN_SECONDS, f"{left} objects are still in it")
+                        remaining -= 1
+        if remaining:
+            return RequeueAfter(POLL_SECONDS, f"the namespace still has {remaining} objects")
         try:
             await self._transport.patch(NAMESPACE, name, {"spec": {"finalizers": None}}, subresource="finalize")
         except NotFound:

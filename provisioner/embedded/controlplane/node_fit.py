@@ -27,17 +27,17 @@ _NAME_FIELD: Final = "metadata.name"
 
 
 def misfit(pod: Object, node: Object) -> str:
-    """Return why the pod cannot be scheduled to the node, as upstream's scheduler reports it; "" when it can."""
-    wanted, there = Fields("pod", pod), Fields("node", node)
-    if wanted.objects("spec.schedulingGates"):
+    """Return why the pod cannot be scheduled to the node, worded as by kube-scheduler; "" when it can."""
+    pod_fields, node_fields = Fields("pod", pod), Fields("node", node)
+    if pod_fields.objects("spec.schedulingGates"):
         return GATED
-    tolerations = wanted.objects("spec.tolerations")
-    if there.flag("spec.unschedulable") and not _tolerated(_CORDON, tolerations):
+    tolerations = pod_fields.objects("spec.tolerations")
+    if node_fields.flag("spec.unschedulable") and not _tolerated(_CORDON, tolerations):
         return _none_available(UNSCHEDULABLE)
-    repelling = [each for each in there.objects("spec.taints") if each.get("effect") in _REPELLING]
+    repelling = [each for each in node_fields.objects("spec.taints") if each.get("effect") in _REPELLING]
     if not all(_tolerated(taint, tolerations) for taint in repelling):
         return _none_available(TAINTED)
-    if not _selected(wanted, there):
+    if not _selected(pod_fields, node_fields):
         return _none_available(NOT_SELECTED)
     return ""
 
@@ -71,10 +71,10 @@ def _selected(pod: Fields, node: Fields) -> bool:
     if pod.raw(required) is None:
         return True
     name = {_NAME_FIELD: node.text(_NAME_FIELD)}
-    return any(_holds(term, labels, name) for term in pod.objects(f"{required}.nodeSelectorTerms"))
+    return any(_matches(term, labels, name) for term in pod.objects(f"{required}.nodeSelectorTerms"))
 
 
-def _holds(term: Object, labels: Mapping[str, str], name: Mapping[str, str]) -> bool:
+def _matches(term: Object, labels: Mapping[str, str], name: Mapping[str, str]) -> bool:
     """Report whether a term matches; an empty or invalid one matches no node."""
     expressions, fields = term.get("matchExpressions") or [], term.get("matchFields") or []
     try:

@@ -16,7 +16,7 @@ from provisioner.model.pod import Pod
 
 
 class Protection:
-    """The reconciler of both; a key without a namespace is a volume's."""
+    """The reconciler of claims and volumes; a key without a namespace names a volume."""
 
     name = "protection"
     workers = 2
@@ -34,7 +34,7 @@ class Protection:
         }
 
     async def reconcile(self, key: Key) -> Done:
-        """Remove the finalizer when the object is not in use."""
+        """Remove the finalizer of an object that is being deleted and is not in use."""
         namespace, name = key
         kind, finalizer = (CLAIM, CLAIM_PROTECTION) if namespace else (VOLUME, VOLUME_PROTECTION)
         obj = self._caches[kind].get(name, namespace)
@@ -42,8 +42,8 @@ class Protection:
             return Done()
         finalizers = obj["metadata"].get("finalizers") or []
         if finalizer in finalizers and not await self._in_use(kind, obj):
-            kept = [each for each in finalizers if each != finalizer]
-            change = {"resourceVersion": obj["metadata"]["resourceVersion"], "finalizers": kept or None}
+            remaining = [each for each in finalizers if each != finalizer]
+            change = {"resourceVersion": obj["metadata"]["resourceVersion"], "finalizers": remaining or None}
             try:
                 await self._transport.patch(kind, name, {"metadata": change}, namespace=namespace)
             except NotFound:
@@ -51,7 +51,11 @@ class Protection:
         return Done()
 
     async def _in_use(self, kind: Kind, obj: Json) -> bool:
-        """Report whether a pod uses the claim, read from the API server, since the cache may not have a new pod yet."""
+        """
+        Report whether the volume is bound, or a pod uses the claim.
+
+        Pods are also read from the API server, since the cache may not have a new pod yet.
+        """
         if kind is VOLUME:
             return bool(obj.get("status", {}).get("phase") == "Bound")
         namespace, name = obj["metadata"]["namespace"], obj["metadata"]["name"]
@@ -62,6 +66,6 @@ class Protection:
 
 
 def _uses(pod: Json, claim: str) -> bool:
-    """Report whether the pod may have mounted the claim: it was scheduled, whether it has ended or not."""
+    """Report whether the pod may have the claim mounted: it was scheduled, and may have ended since."""
     view = Pod.of(pod)
     return bool(view.node_name) and claim in view.claims.values()

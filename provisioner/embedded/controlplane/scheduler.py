@@ -1,5 +1,5 @@
 """
-The scheduler of the one node: a pod is scheduled when its claims are bound; waiting claims get the selected node.
+The scheduler for the engine's one node: it selects the node for waiting claims, and schedules a pod when all are bound.
 
 Source of the rules: kubernetes, pkg/scheduler/framework/plugins/volumebinding.
 """
@@ -26,8 +26,8 @@ log = structlog.get_logger()
 
 
 UNSCHEDULABLE = "Unschedulable"
-QUIET_SECONDS = 5.0
-"""The seconds after which a pod that still waits for its volumes reports it."""
+REPORT_AFTER_SECONDS = 5.0
+"""The age in seconds from which a pod that waits for its volumes gets a condition and an Event."""
 
 
 class Scheduler:
@@ -57,7 +57,7 @@ class Scheduler:
                 yield pod["metadata"]["namespace"], pod["metadata"]["name"]
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:
-        """Schedule the pod, or report why not."""
+        """Schedule the pod, or report why it cannot be scheduled."""
         namespace, name = key
         obj = self._caches[POD].get(name, namespace)
         if obj is None or obj["spec"].get("nodeName") or "deletionTimestamp" in obj["metadata"]:
@@ -65,20 +65,22 @@ class Scheduler:
         mounts = claims_of(obj)
         ready = next((each for each in self._caches[NODE].all() if Node.of(each).ready), None)
         if ready is None:
-            await self._refuse(obj, "0/1 nodes are available: the node is not ready.")
+            await self._report_unschedulable(obj, "0/1 nodes are available: the node is not ready.")
             return Done()
-        there = {each.claim: self._caches[CLAIM].get(each.claim, namespace) for each in mounts}
-        if refusals := [refusal for each in mounts if (refusal := each.refusal(obj, there[each.claim]))]:
-            await self._refuse(obj, refusals[0])
+        found = {each.claim: self._caches[CLAIM].get(each.claim, namespace) for each in mounts}
+        if refusals := [refusal for each in mounts if (refusal := each.refusal(obj, found[each.claim]))]:
+            await self._report_unschedulable(obj, refusals[0])
             return Done()
         if problem := misfit(obj, ready):
-            await self._refuse(obj, problem, reason="SchedulingGated" if problem == GATED else UNSCHEDULABLE)
+            await self._report_unschedulable(
+                obj, problem, reason="SchedulingGated" if problem == GATED else UNSCHEDULABLE
+            )
             return Done()
         node = Node.of(ready)
-        claims = [Claim.of(each) for each in there.values() if each is not None]
-        problem = await self._settle(claims, node)
+        claims = [Claim.of(each) for each in found.values() if each is not None]
+        problem = await self._select_nodes(claims, node)
         if problem:
-            await self._refuse(obj, problem)
+            await self._report_unschedulable(obj, problem)
         elif all(claim.bind_completed for claim in claims):
             await self._transport.patch(
                 POD, name, {"target": {"kind": "Node", "name": node.name}}, namespace=namespace, subresource="binding"
@@ -87,19 +89,21 @@ class Scheduler:
             await self._recorder.record(obj, type="Normal", reason="Scheduled", message=message)
             log.info("pod.scheduled", namespace=namespace, pod=name, node=node.name)
         else:
-            return await self._waits_for(obj, [claim.name for claim in claims if not claim.bind_completed])
+            return await self._report_waiting(obj, [claim.name for claim in claims if not claim.bind_completed])
         return Done()
 
-    async def _waits_for(self, pod: Json, claims: list[str]) -> Done | RequeueAfter:
-        """Report why the pod is not scheduled when its volumes take longer than usual."""
+    async def _report_waiting(self, pod: Json, claims: list[str]) -> Done | RequeueAfter:
+        """Report that the pod waits for the volumes of these claims, once it is older than REPORT_AFTER_SECONDS."""
         created = dt.datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
-        left = QUIET_SECONDS - (dt.datetime.now(dt.UTC) - created).total_seconds()
+        left = REPORT_AFTER_SECONDS - (dt.datetime.now(dt.UTC) - created).total_seconds()
         if left > 0:
             return RequeueAfter(left, "its volumes are being created")
-        await self._refuse(pod, f"0/1 nodes are available: waiting for the volume of {', '.join(map(repr, claims))}.")
+        await self._report_unschedulable(
+            pod, f"0/1 nodes are available: waiting for the volume of {', '.join(map(repr, claims))}."
+        )
         return Done()
 
-    async def _settle(self, claims: list[Claim], node: Node) -> str:
+    async def _select_nodes(self, claims: list[Claim], node: Node) -> str:
         """Write the selected node to waiting claims; return why the pod cannot be scheduled, or ""."""
         for claim in claims:
             if claim.deleting:
@@ -114,14 +118,14 @@ class Scheduler:
                     return f'pv "{claim.volume_name}" not found'
                 if not Volume.of(volume).reaches(node.labels):
                     return "0/1 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity."
-            elif not self._waits(claim) or claim.volume_name:
+            elif not self._waits_for_consumer(claim) or claim.volume_name:
                 return "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."
         for claim in claims:
             if not claim.bind_completed and not claim.selected_node:
                 await self._select(claim, node)
         return ""
 
-    def _waits(self, claim: Claim) -> bool:
+    def _waits_for_consumer(self, claim: Claim) -> bool:
         found = self._caches[STORAGE_CLASS].get(claim.class_name)
         return found is not None and StorageClass.of(found).waits_for_consumer
 
@@ -129,13 +133,13 @@ class Scheduler:
         """Write the selected node, guarded by the resourceVersion."""
         metadata = {"resourceVersion": claim.resource_version, "annotations": {SELECTED_NODE: node.name}}
         await self._transport.patch(CLAIM, claim.name, {"metadata": metadata}, namespace=claim.namespace)
-        log.info("claim.placed", namespace=claim.namespace, claim=claim.name, node=node.name)
+        log.info("claim.node_selected", claim=f"{claim.namespace}/{claim.name}", node=node.name)
 
-    async def _refuse(self, pod: Json, message: str, *, reason: str = UNSCHEDULABLE) -> None:
-        """Write the reason to the pod's condition and an Event, once for each reason."""
+    async def _report_unschedulable(self, pod: Json, message: str, *, reason: str = UNSCHEDULABLE) -> None:
+        """Write the message to the pod's condition and record an Event, once per message."""
         conditions = pod.get("status", {}).get("conditions") or []
-        now: Json = next((each for each in conditions if each["type"] == "PodScheduled"), {})
-        if now.get("message") == message:
+        current: Json = next((each for each in conditions if each["type"] == "PodScheduled"), {})
+        if current.get("message") == message:
             return
         others = [each for each in conditions if each["type"] != "PodScheduled"]
         condition = {"type": "PodScheduled", "status": "False", "reason": reason, "message": message}

@@ -29,14 +29,14 @@ from provisioner.model.pod import controller_uid
 log = structlog.get_logger()
 
 BLOCKED_SECONDS = 5.0
-"""The resync interval of a blocked set, in case the trigger of the blocking object was missed."""
+"""The resync interval of a blocked set. The deletion of the blocking pod or claim triggers it; this is a fallback."""
 
-BEHIND_SECONDS = 0.5
+STALE_CACHE_SECONDS = 0.5
 """The retry interval when the cache is stale; the watch usually updates it before."""
 
 
 class StatefulSets:
-    """The reconciler of StatefulSets: plan, act, update the status."""
+    """The reconciler of StatefulSets: it plans steps, executes them, and updates the status."""
 
     name = "statefulset"
     workers = 4
@@ -45,7 +45,7 @@ class StatefulSets:
         self._transport = transport
         self._caches = caches
         self._recorder = recorder
-        self._told: dict[Key, tuple[str, ...]] = {}
+        self._reported: dict[Key, tuple[str, ...]] = {}
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
         """Return the triggers: the set itself, its pods and its claims."""
@@ -66,7 +66,7 @@ class StatefulSets:
         namespace, name = key
         stateful_set = self._caches[STATEFUL_SET].get(name, namespace)
         if stateful_set is None:
-            self._told.pop(key, None)
+            self._reported.pop(key, None)
             return Done()
         pods = [
             each for each in self._caches[POD].all(namespace) if identity.ordinal_of(stateful_set, each) is not None
@@ -74,29 +74,29 @@ class StatefulSets:
         claims = {each["metadata"]["name"]: each for each in self._caches[CLAIM].all(namespace)}
         ready, ages = _available(stateful_set, pods)
         steps = plan(stateful_set, pods=pods, claims=claims, available=ready)
-        behind = False
+        stale = False
         for step in steps:
-            behind = await self._take(stateful_set, step) or behind
+            stale = await self._execute(stateful_set, step) or stale
         blocked = tuple(each.message for each in steps if isinstance(each, Blocked))
-        await self._tell_blocked(key, stateful_set, blocked)
-        await self._report(stateful_set, pods, ready)
+        await self._report_blocked(key, stateful_set, blocked)
+        await self._write_status(stateful_set, pods, ready)
         waits = [
-            (BEHIND_SECONDS, "what was made or taken shows up in the cache", behind),
-            (BLOCKED_SECONDS, "something has to go first", bool(blocked)),
-            (ages, "a pod has to be ready for longer", ages > 0),
+            (STALE_CACHE_SECONDS, "the cache does not have the latest objects yet", stale),
+            (BLOCKED_SECONDS, "another object has to be deleted first", bool(blocked)),
+            (ages, "a pod is not ready for minReadySeconds yet", ages > 0),
         ]
-        if due := [(seconds, why) for seconds, why, wanted in waits if wanted]:
+        if due := [(seconds, why) for seconds, why, needed in waits if needed]:
             return RequeueAfter(*min(due))
         return Done()
 
-    async def _tell_blocked(self, key: Key, stateful_set: Json, blocked: tuple[str, ...]) -> None:
-        """Record an Event, once for each reason."""
-        told, self._told[key] = self._told.get(key, ()), blocked
+    async def _report_blocked(self, key: Key, stateful_set: Json, blocked: tuple[str, ...]) -> None:
+        """Record an Event for each message that was not reported before."""
+        reported, self._reported[key] = self._reported.get(key, ()), blocked
         for message in blocked:
-            if message not in told:
+            if message not in reported:
                 await self._recorder.record(stateful_set, type="Warning", reason="FailedCreate", message=message)
 
-    async def _take(self, stateful_set: Json, step: Step) -> bool:
+    async def _execute(self, stateful_set: Json, step: Step) -> bool:
         """Execute one step; report whether the cache was stale."""
         try:
             await self._act(stateful_set, step)
@@ -112,7 +112,7 @@ class StatefulSets:
         if isinstance(step, CreateClaim):
             with contextlib.suppress(AlreadyExists):
                 await self._transport.create(CLAIM, step.claim)
-                log.info("claim.created", namespace=step.claim["metadata"]["namespace"], claim=_name(step.claim))
+                log.info("claim.created", claim=f"{step.claim['metadata']['namespace']}/{_name(step.claim)}")
         elif isinstance(step, CreatePod):
             await self._transport.create(POD, step.pod)
             message = f"create Pod {_name(step.pod)} in StatefulSet {_name(stateful_set)} successful"
@@ -133,22 +133,22 @@ class StatefulSets:
         change = {"resourceVersion": metadata["resourceVersion"], "ownerReferences": owners or None}
         await self._transport.patch(kind, metadata["name"], {"metadata": change}, namespace=metadata["namespace"])
 
-    async def _report(self, stateful_set: Json, pods: list[Json], ready: frozenset[str]) -> None:
+    async def _write_status(self, stateful_set: Json, pods: list[Json], ready: frozenset[str]) -> None:
         """Write the status when it changed."""
         metadata, before = stateful_set["metadata"], stateful_set.get("status") or {}
-        mine = [pod for pod in pods if controller_uid(pod) == metadata["uid"]]
+        owned = [pod for pod in pods if controller_uid(pod) == metadata["uid"]]
         revision = identity.revision_of(stateful_set)
-        updated = [pod for pod in mine if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == revision]
+        updated = [pod for pod in owned if (pod["metadata"].get("labels") or {}).get(REVISION_LABEL) == revision]
         current = before.get("currentRevision") or revision
-        if len(updated) == len(mine):
+        if len(updated) == len(owned):
             current = revision
-        now_ready = len([pod for pod in mine if _ready_since(pod)])
+        now_ready = len([pod for pod in owned if _ready_since(pod)])
         status = {
             "observedGeneration": metadata.get("generation", 1),
-            "replicas": len(mine),
+            "replicas": len(owned),
             "readyReplicas": now_ready,
-            "availableReplicas": len([pod for pod in mine if _name(pod) in ready]),
-            "currentReplicas": len(mine) if current == revision else len(mine) - len(updated),
+            "availableReplicas": len([pod for pod in owned if _name(pod) in ready]),
+            "currentReplicas": len(owned) if current == revision else len(owned) - len(updated),
             "updatedReplicas": len(updated),
             "currentRevision": current,
             "updateRevision": revision,
@@ -179,7 +179,7 @@ def _ready_since(pod: Object) -> str:
 
 
 def _available(stateful_set: Object, pods: list[Json]) -> tuple[frozenset[str], float]:
-    """Return the pods that have been ready for minReadySeconds, and the seconds until the next one is (0: none)."""
+    """Return the names of pods ready for minReadySeconds, and the seconds until the next one is (0: none)."""
     least = stateful_set["spec"].get("minReadySeconds") or 0
     now = datetime.now(UTC)
     found: set[str] = set()

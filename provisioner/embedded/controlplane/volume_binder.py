@@ -1,5 +1,5 @@
 """
-The volume part of the engine's binder: runs the persistentvolume controller's state machine of volumes.
+The volume part of the engine's binder: it runs the persistentvolume controller's state machine of volumes.
 
 Released volumes are deleted by the provisioner, `provisioner.controllers.reclaim`.
 """
@@ -40,7 +40,7 @@ class VolumeBinder:
         self._announcer = EventDeduplicator(recorder)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the volume itself, the claims that it names, and the claims that name it."""
+        """Return the triggers: the volume itself, the claim of its claimRef, and claims with its name in volumeName."""
         return {VOLUME: lambda volume: [("", volume["metadata"]["name"])], CLAIM: self._of_claim}
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:
@@ -71,7 +71,11 @@ class VolumeBinder:
         return Done()
 
     async def _claim_of(self, volume: Volume) -> Claim | None:
-        """Return the claim of the claimRef, from the API server when the cached one would release the volume (V3)."""
+        """
+        Return the claim of the claimRef, or None when it does not exist.
+
+        It is read from the API server where the cache lacks it, since a missing claim releases the volume (V3).
+        """
         ref = volume.claim_ref
         if ref is None or not ref.uid:
             return None
@@ -86,8 +90,8 @@ class VolumeBinder:
     async def _write(self, found: Json, volume: Volume, step: VolumeStep) -> None:
         metadata = found["metadata"]
         if step.claim_ref is not ClaimRefChange.KEEP:
-            kept = step.claim_ref is ClaimRefChange.KEEP_NAME
-            reference = {"uid": None, "resourceVersion": None} if kept else None
+            keeps_name = step.claim_ref is ClaimRefChange.KEEP_NAME
+            reference = {"uid": None, "resourceVersion": None} if keeps_name else None
             patch: Json = {
                 "metadata": {
                     "resourceVersion": metadata["resourceVersion"],

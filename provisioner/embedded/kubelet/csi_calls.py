@@ -10,7 +10,7 @@ from csi.v1 import csi_pb2, csi_pb2_grpc
 from provisioner.drivers.client import CHANNEL_OPTIONS, call
 
 SECONDS = 120.0
-"""The timeout of each of these calls, which is kubelet's."""
+"""The timeout of each of these calls, the same as kubelet's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,11 @@ class Mounting:
 
 
 class NodeCalls:
-    """Calls of the Node service; create it inside a running event loop, and close it. All raise RpcError."""
+    """
+    The client of the Node service. Create it inside a running event loop, and close it.
+
+    All calls raise RpcError.
+    """
 
     def __init__(self, endpoint: str) -> None:
         self._channel = grpc.aio.insecure_channel(endpoint, options=CHANNEL_OPTIONS)

@@ -19,7 +19,7 @@ from provisioner.embedded.kubelet.csi_calls import Mounting
 from provisioner.embedded.kubelet.mount_records import MountRecord, PodRecord, Records
 from provisioner.embedded.kubelet.node_expand import NodeExpander
 from provisioner.embedded.kubelet.node_object import timestamp
-from provisioner.embedded.kubelet.pod_volumes import Missing, Wanted, wanted_volumes
+from provisioner.embedded.kubelet.pod_volumes import DesiredVolume, Missing, desired_volumes
 from provisioner.embedded.settings import StatePaths
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
@@ -32,8 +32,8 @@ from provisioner.model.pod import claims_of
 log = structlog.get_logger()
 
 DRIVER_UNAVAILABLE_SECONDS = 0.3
-PATIENCE_SECONDS = 10.0
-"""The seconds that the stop of the engine waits for an unavailable driver."""
+DRIVER_WAIT_SECONDS = 10.0
+"""The seconds for which a stopping engine retries calls of an unavailable driver, for each pod."""
 
 
 class Calls(Protocol):
@@ -70,13 +70,13 @@ class Kubelet:
         self._calls = calls
         self._paths = paths
         self._node = node
-        self._growth = NodeExpander(transport, caches, recorder, calls=calls)
+        self._expander = NodeExpander(transport, caches, recorder, calls=calls)
         self._records = Records(paths.records)
         self._mounted: set[str] = set()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: the pod itself, claims for the pods that name them, the Node for all recorded pods."""
+        """Return the triggers: a pod, its claims, their volumes, this Node for recorded pods, other Nodes for their pods."""
         return {POD: self._of_pod, CLAIM: self._of_claim, VOLUME: self._of_volume, NODE: self._of_node}
 
     def _of_pod(self, pod: Json) -> Iterable[Key]:
@@ -106,55 +106,55 @@ class Kubelet:
         """
         Mount and unmount until the mounts of this name match the pod of this name.
 
-        A pod whose node does not exist is ended, as by the pod garbage collector of a cluster: the engine's one node
-        may have had another name.
+        A pod whose node does not exist is deleted, as by the pod garbage collector of a cluster: the engine's node may
+        have had another name.
         """
         namespace, name = key
         pod = self._caches[POD].get(name, namespace)
         uid = pod["metadata"]["uid"] if pod else ""
         node = pod["spec"].get("nodeName") or "" if pod else ""
-        lost = node not in ("", self._node) and self._caches[NODE].get(node) is None
-        going = pod is not None and (lost or "deletionTimestamp" in pod["metadata"])
+        node_missing = node not in ("", self._node) and self._caches[NODE].get(node) is None
+        ending = pod is not None and (node_missing or "deletionTimestamp" in pod["metadata"])
         try:
             for record in self._records.of_pod(namespace, name):
-                if record.uid != uid or going:
+                if record.uid != uid or ending:
                     await self._end(record)
-            if pod is None or (node != self._node and not going):
+            if pod is None or (node != self._node and not ending):
                 return Done()
-            if going:
-                await self._let_go(pod)
+            if ending:
+                await self._complete_deletion(pod)
                 return Done()
             return await self._set_up(pod)
         except DriverUnavailable:
-            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver does not answer")
+            return RequeueAfter(DRIVER_UNAVAILABLE_SECONDS, "the driver is unavailable")
 
     async def _set_up(self, pod: Json) -> Done | RequeueAfter:
         namespace, uid = pod["metadata"]["namespace"], pod["metadata"]["uid"]
-        wanted = wanted_volumes(
+        desired = desired_volumes(
             pod, claim=lambda name: self._caches[CLAIM].get(name, namespace), volume=self._caches[VOLUME].get
         )
         if uid not in self._mounted:
-            if isinstance(wanted, Missing):
-                if wanted.final:
-                    await self._warn(pod, f"{wanted.why}; the pod stays without volumes")
+            if isinstance(desired, Missing):
+                if desired.final:
+                    await self._warn(pod, f"{desired.why}; no volume of the pod is mounted")
                 return Done()
-            await self._mount_all(pod, wanted)
+            await self._mount_all(pod, desired)
             self._mounted.add(uid)
-            log.info("pod.mounted", namespace=namespace, pod=pod["metadata"]["name"], volumes=len(wanted))
+            log.info("pod.mounted", namespace=namespace, pod=pod["metadata"]["name"], volumes=len(desired))
         if not pod_status.is_ready(pod):
             await self._write_status(pod, pod_status.mounted(pod, now=timestamp()))
-        return Done() if isinstance(wanted, Missing) else await self._let_grow(pod, wanted)
+        return Done() if isinstance(desired, Missing) else await self._expand(pod, desired)
 
-    async def _let_grow(self, pod: Json, wanted: list[Wanted]) -> Done | RequeueAfter:
-        """Expand filesystems of volumes that were expanded while mounted, or before."""
+    async def _expand(self, pod: Json, desired: list[DesiredVolume]) -> Done | RequeueAfter:
+        """Expand the filesystems of volumes that were expanded while or before they were mounted."""
         pauses = []
-        for each in wanted:
+        for each in desired:
             async with self._locks[each.volume_object]:
-                pauses.append(await self._growth.let_grow(each.volume_object, self._mounting(pod, each)))
-        again = min((pause for pause in pauses if pause), default=0.0)
-        return RequeueAfter(again, "a filesystem could not grow") if again else Done()
+                pauses.append(await self._expander.expand(each.volume_object, self._mounting(pod, each)))
+        next_pause = min((pause for pause in pauses if pause), default=0.0)
+        return RequeueAfter(next_pause, "a filesystem could not be expanded") if next_pause else Done()
 
-    def _mounting(self, pod: Json, each: Wanted) -> Mounting:
+    def _mounting(self, pod: Json, each: DesiredVolume) -> Mounting:
         metadata = pod["metadata"]
         return Mounting(
             handle=each.handle,
@@ -170,25 +170,26 @@ class Kubelet:
             read_only=each.read_only,
         )
 
-    async def _mount_all(self, pod: Json, wanted: list[Wanted]) -> None:
+    async def _mount_all(self, pod: Json, desired: list[DesiredVolume]) -> None:
         metadata = pod["metadata"]
         record = PodRecord(
             namespace=metadata["namespace"],
             pod=metadata["name"],
             uid=metadata["uid"],
             mounts=tuple(
-                MountRecord(volume=each.volume, volume_object=each.volume_object, handle=each.handle) for each in wanted
+                MountRecord(volume=each.volume, volume_object=each.volume_object, handle=each.handle)
+                for each in desired
             ),
         )
-        if wanted:
+        if desired:
             await asyncio.to_thread(self._records.put, record)
-        for each in wanted:
+        for each in desired:
             mounting = self._mounting(pod, each)
             async with self._locks[each.volume_object]:
                 try:
-                    _make_room(mounting, mount_point=each.volume_mode == "Filesystem")
+                    _create_directories(mounting, mount_point=each.volume_mode == "Filesystem")
                     await self._calls.stage(mounting)
-                    self._growth.mounted_anew(each.volume_object)
+                    self._expander.reset_backoff(each.volume_object)
                     await self._calls.publish(mounting)
                 except DriverUnavailable:
                     raise
@@ -200,26 +201,26 @@ class Kubelet:
         """
         Unmount everything of one pod; each step may be repeated, and the record is removed last.
 
-        A volume is unstaged when it is not published any more: a pod may mount one claim as several volumes.
+        A volume is unstaged after it was unpublished from all paths: a pod may mount one claim as several volumes.
         """
         self._mounted.discard(record.uid)
         for mount in record.mounts:
             async with self._locks[mount.volume_object]:
                 target = self._target(record, mount.volume)
-                await _unless_unknown(self._calls.unpublish(handle=mount.handle, target=target), target)
+                await _ignore_not_found(self._calls.unpublish(handle=mount.handle, target=target), target)
                 _remove_empty(target, target.parent, target.parent.parent)
         for volume_object, handle in {mount.volume_object: mount.handle for mount in record.mounts}.items():
             async with self._locks[volume_object]:
                 users = [each.uid for each in self._records.of_volume(volume_object)]
                 if users == [record.uid]:
                     staging = self._paths.staging / volume_object
-                    await _unless_unknown(self._calls.unstage(handle=handle, staging=staging), staging)
+                    await _ignore_not_found(self._calls.unstage(handle=handle, staging=staging), staging)
                     _remove_empty(staging)
         await asyncio.to_thread(self._records.forget, record.uid)
         log.info("pod.unmounted", namespace=record.namespace, pod=record.pod, volumes=len(record.mounts))
 
     async def _end(self, record: PodRecord) -> None:
-        """Unmount everything of one pod; a failure is recorded as an Event of the pod, like a failed mount."""
+        """Unmount everything of one pod; record a failure as an Event of the pod, like a failed mount."""
         try:
             await self._tear_down(record)
         except DriverUnavailable:
@@ -227,33 +228,33 @@ class Kubelet:
         except RpcError as error:
             metadata = {"namespace": record.namespace, "name": record.pod, "uid": record.uid}
             pod = {"apiVersion": POD.api_version, "kind": POD.name, "metadata": metadata}
-            message = f"a volume could not be unmounted, so the pod cannot end yet: {error.message}"
+            message = f"a volume could not be unmounted, so the pod is not deleted yet: {error.message}"
             await self._recorder.record(pod, type="Warning", reason="FailedUnMount", message=message)
             raise
 
-    async def _let_go(self, pod: Json) -> None:
-        """Delete the pod from the API server after its volumes are unmounted, if it is still the same one."""
+    async def _complete_deletion(self, pod: Json) -> None:
+        """Delete the pod from the API server after its volumes are unmounted, unless its UID has changed."""
         metadata = pod["metadata"]
         if metadata.get("deletionGracePeriodSeconds") == 0 and "deletionTimestamp" in metadata:
-            return  # done before; a finalizer keeps the pod
+            return  # already requested; a finalizer delays the deletion
         with contextlib.suppress(NotFound, Conflict):
             await self._transport.delete(
                 POD, metadata["name"], namespace=metadata["namespace"], uid=metadata["uid"], grace_seconds=0
             )
 
     async def prepare(self) -> None:
-        """Mark pods not Ready at the start of the engine when a volume is not mounted, as after a reboot."""
+        """Set pods with unmounted volumes to not Ready when the engine starts, for example after a reboot."""
         mounts = _mount_points()
         listing = await self._transport.list(POD, field_selector=f"spec.nodeName={self._node}")
         for pod in listing.items:
             metadata = pod["metadata"]
             directory = self._paths.pods / metadata["namespace"] / metadata["name"]
-            gone = [each.name for each in claims_of(pod) if str(directory / each.name) not in mounts]
-            if gone and pod_status.is_ready(pod):
+            not_mounted = [each.name for each in claims_of(pod) if str(directory / each.name) not in mounts]
+            if not_mounted and pod_status.is_ready(pod):
                 await self._write_status(pod, pod_status.unmounted(pod, reason="VolumesNotMounted", now=timestamp()))
 
     async def shut_down(self) -> list[str]:
-        """Unmount everything, and keep the pods in the store; return messages on what could not be unmounted."""
+        """Unmount the volumes of all pods without deleting the pods; return messages on failures."""
         problems: list[str] = []
         for record in self._records:
             pod = self._caches[POD].get(record.pod, record.namespace)
@@ -261,14 +262,14 @@ class Kubelet:
                 status = pod_status.unmounted(pod, reason="EngineStopped", now=timestamp())
                 with contextlib.suppress(ApiError, OSError):
                     await self._write_status(pod, status)
-            if problem := await self._tear_down_at_last(record):
-                problems.append(f"pod {record.namespace}/{record.pod} keeps its volumes mounted: {problem}")
+            if problem := await self._tear_down_with_retries(record):
+                problems.append(f"the volumes of pod {record.namespace}/{record.pod} could not be unmounted: {problem}")
         return problems
 
-    async def _tear_down_at_last(self, record: PodRecord) -> str:
-        """Unmount, and retry while the driver is being restarted; return the last failure."""
+    async def _tear_down_with_retries(self, record: PodRecord) -> str:
+        """Unmount, and retry while the driver is being restarted; return the last error, or ""."""
         loop = asyncio.get_running_loop()
-        limit = loop.time() + PATIENCE_SECONDS
+        limit = loop.time() + DRIVER_WAIT_SECONDS
         # unbounded: until the limit of PATIENCE_SECONDS
         while True:
             try:
@@ -297,11 +298,11 @@ class Kubelet:
         await self._recorder.record(pod, type="Warning", reason="FailedMount", message=message)
 
 
-def _make_room(mounting: Mounting, *, mount_point: bool) -> None:
+def _create_directories(mounting: Mounting, *, mount_point: bool) -> None:
     """
-    Create the directories that a CO creates for a driver.
+    Create the directories that CSI expects the CO to create.
 
-    The mount point may be read-only, so that users outside the mount namespace cannot write below it.
+    The mode of a mount point is read-only, so that users outside the mount namespace cannot write below it.
     """
     mounting.staging.mkdir(mode=0o700, parents=True, exist_ok=True)
     pod = mounting.target.parent
@@ -310,11 +311,11 @@ def _make_room(mounting: Mounting, *, mount_point: bool) -> None:
         mounting.target.mkdir(mode=0o555)
 
 
-async def _unless_unknown(undoing: Coroutine[Any, Any, None], path: Path) -> None:
-    """Ignore NOT_FOUND for a volume that the driver does not have, as long as nothing is mounted at the path."""
+async def _ignore_not_found(call: Coroutine[Any, Any, None], path: Path) -> None:
+    """Await the call, and ignore NOT_FOUND for the volume unless a filesystem is mounted at the path."""
     try:
-        await undoing
-    except VolumeNotFoundError:
+        await call
+    except VolumeMissing:
         if str(path) in _mount_points():
             raise
 

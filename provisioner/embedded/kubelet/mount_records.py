@@ -1,8 +1,8 @@
 """
 Records of mounted volumes: one file per pod.
 
-A record is written before anything is mounted and removed after everything is unmounted, so that mounts are known after
-a kill or a forced deletion.
+A record is written before a pod's volumes are mounted and removed after they are unmounted, so that mounts are known
+after a kill of the engine or a forced deletion of the pod.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 
 class MountRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One volume of one pod, with all that unmounting it needs without the API server."""
+    """One volume of one pod, with all that is needed to unmount it without the API server."""
 
     volume: str
     volume_object: str
@@ -57,7 +57,7 @@ class Records:
         return [each for each in self if (each.namespace, each.pod) == (namespace, pod)]
 
     def of_volume(self, volume_object: str) -> list[PodRecord]:
-        """Return the pods that use a PersistentVolume."""
+        """Return the records of the pods that use a PersistentVolume."""
         return [each for each in self if any(mount.volume_object == volume_object for mount in each.mounts)]
 
     def put(self, record: PodRecord) -> None:

@@ -43,22 +43,22 @@ class NodeExpander:
         self._calls = calls
         self._retries = Backoff()
 
-    def mounted_anew(self, volume_name: str) -> None:
-        """Forget refusals of a volume that is mounted again, since the expansion may be possible now."""
+    def reset_backoff(self, volume_name: str) -> None:
+        """Reset the backoff of a volume that was mounted again, since its expansion may succeed now."""
         self._retries.forget(volume_name)
 
-    async def let_grow(self, volume_name: str, mounting: Mounting) -> float:
+    async def expand(self, volume_name: str, mounting: Mounting) -> float:
         """
         Expand the filesystem of a mounted volume if needed; return the seconds until the next retry, or 0.
 
-        A failure is reported and keeps no pod from its data: the volume is as large as it was.
+        A failure is reported and does not affect the pod: the volume keeps its size.
 
         Raises DriverUnavailable, ApiError.
         """
-        held = self._caches[VOLUME].get(volume_name)
-        ref = (held["spec"].get("claimRef") or {}) if held else {}
+        volume = self._caches[VOLUME].get(volume_name)
+        ref = (volume["spec"].get("claimRef") or {}) if volume else {}
         found = self._caches[CLAIM].get(ref["name"], ref["namespace"]) if ref.get("name") else None
-        size = node_part(Claim.of(found), Volume.of(held)) if found and held else None
+        size = node_part(Claim.of(found), Volume.of(volume)) if found and volume else None
         if found is None or size is None:
             return 0.0
         if pause := self._retries.left(volume_name, size):
@@ -73,16 +73,18 @@ class NodeExpander:
             return await self._failed(found, volume_name, size, error)
         self._retries.forget(volume_name)
         await write_status(self._transport, found, resize_status.finished(found, size=size))
-        message = f"the filesystem of volume {volume_name} has grown to {size.readable()}"
-        await self._announcer.report(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
-        log.info("filesystem.grown", volume=volume_name, size=str(size))
+        message = f"the filesystem of volume {volume_name} was expanded to {size.readable()}"
+        await self._announcer.say(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
+        log.info("filesystem.expanded", volume=volume_name, size=str(size))
         return 0.0
 
     async def _failed(self, found: Json, volume_name: str, size: Quantity, error: RpcError) -> float:
-        """Record a failure; a final one is retried by the controller, any other one here."""
+        """Report a failure; return the seconds until the retry, or 0 if it is infeasible: the controller retries that."""
         pause = self._retries.failed(volume_name, size, slowly=error.infeasible)
         status = resize_status.failed_on_node(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
-        message = f"the filesystem of volume {volume_name} cannot grow to {size.readable(up=True)}: {error.message}"
-        await self._announcer.report(found, warning=True, reason="FileSystemResizeFailed", message=message)
+        message = (
+            f"the filesystem of volume {volume_name} cannot be expanded to {size.readable(up=True)}: {error.message}"
+        )
+        await self._announcer.say(found, warning=True, reason="FileSystemResizeFailed", message=message)
         return 0.0 if error.infeasible else pause

@@ -10,7 +10,7 @@ from provisioner.model.names import DRIVER, HOSTNAME_LABEL, NODE_TOPOLOGY
 
 MOST_PODS = "110"
 """The maximum number of pods, which is kubelet's default."""
-READY_MESSAGE = "the engine runs; pods here are mounted volumes, no containers are started"
+READY_MESSAGE = "the engine runs; it mounts the volumes of pods and starts no containers"
 
 
 def objects(name: str) -> list[Json]:
@@ -75,7 +75,7 @@ async def report(transport: Transport, name: str, *, ready: bool, why: str = REA
 
 
 def resources() -> Json:
-    """Return the machine's resources, which `kubectl describe node` needs, though nothing here is limited by them."""
+    """Return the machine's resources, which `kubectl describe node` shows; the engine does not limit pods by them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory >> 10}Ki", "pods": MOST_PODS}
 

@@ -24,7 +24,7 @@ def mounted(pod: Object, *, now: str) -> Json:
 
 
 def unmounted(pod: Object, *, reason: str, now: str) -> Json:
-    """Return the status not Ready; the phase stays, as for a pod whose node is lost."""
+    """Return the status not Ready; the phase does not change, as for a pod on a lost node."""
     return {
         "conditions": _conditions(pod, value="False", reason=reason, now=now),
         "containerStatuses": [_container(each, ready=False, since=now) for each in _containers(pod)],
@@ -50,15 +50,15 @@ def _container(container: Json, *, ready: bool, since: str) -> Json:
 
 def _conditions(pod: Object, *, value: str, reason: str | None, now: str) -> list[Json]:
     """Return all conditions of the pod, with kubelet's replaced; an unchanged condition keeps its time."""
-    before = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
-    ours = ("Ready", "ContainersReady", "PodReadyToStartContainers")
+    conditions = {each["type"]: each for each in pod.get("status", {}).get("conditions") or []}
+    kubelets = ("Ready", "ContainersReady", "PodReadyToStartContainers")
     always = ("Initialized",)
-    for kind in (*ours, *always):
-        wanted = "True" if kind in always else value
-        old = before.get(kind, {})
-        new: Json = {"type": kind, "status": wanted, "lastProbeTime": None}
-        new["lastTransitionTime"] = old["lastTransitionTime"] if old.get("status") == wanted else now
-        if reason and wanted == "False":
+    for kind in (*kubelets, *always):
+        expected = "True" if kind in always else value
+        previous = conditions.get(kind, {})
+        new: Json = {"type": kind, "status": expected, "lastProbeTime": None}
+        new["lastTransitionTime"] = previous["lastTransitionTime"] if previous.get("status") == expected else now
+        if reason and expected == "False":
             new["reason"] = reason
-        before[kind] = new
-    return list(before.values())
+        conditions[kind] = new
+    return list(conditions.values())

@@ -13,7 +13,7 @@ NAME = re.compile(r"[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DesiredVolume:
     """One volume of the pod, with the parameters for the Node service."""
 
     volume: str
@@ -29,17 +29,17 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Why the pod's volumes cannot be mounted yet; `final` when waiting does not help."""
+    """The reason why the pod's volumes cannot be mounted; `final` when it will not change."""
 
     why: str
     final: bool = False
 
 
-def wanted_volumes(
+def desired_volumes(
     pod: Object, *, claim: Callable[[str], Json | None], volume: Callable[[str], Json | None]
-) -> list[Wanted] | Missing:
-    """Return the pod's volumes when each claim is bound to a volume of Mooring's driver, or else what is missing."""
-    wanted: list[Wanted] = []
+) -> list[DesiredVolume] | Missing:
+    """Return the pod's volumes if all its claims are bound to volumes of Mooring's driver, or else what is missing."""
+    desired: list[DesiredVolume] = []
     metadata = pod["metadata"]
     if not all(NAME.fullmatch(part) for part in (metadata["namespace"], metadata["name"])):
         return Missing("the pod's name cannot be used as a directory name", final=True)
@@ -47,15 +47,15 @@ def wanted_volumes(
         found = claim(each.claim)
         if refusal := each.refusal(pod, found):
             return Missing(refusal)
-        assert found is not None  # noqa: S101 # a claim that is not there is refused
-        one = _wanted(each, found, volume)
-        if isinstance(one, Missing):
-            return one
-        wanted.append(one)
-    return wanted
+        assert found is not None  # noqa: S101 # a missing claim is refused above
+        result = _desired(each, found, volume)
+        if isinstance(result, Missing):
+            return result
+        desired.append(result)
+    return desired
 
 
-def _wanted(mount: ClaimVolume, claim: Object, volume_of: Callable[[str], Json | None]) -> Wanted | Missing:
+def _desired(mount: ClaimVolume, claim: Object, volume_of: Callable[[str], Json | None]) -> DesiredVolume | Missing:
     name, claim_name = mount.name, mount.claim
     if not NAME.fullmatch(name):
         return Missing(f"the volume name {name!r} cannot be used as a directory name", final=True)
@@ -71,10 +71,10 @@ def _wanted(mount: ClaimVolume, claim: Object, volume_of: Callable[[str], Json |
     source = spec.get("csi") or {}
     if source.get("driver") != DRIVER:
         return Missing(
-            f"volume {volume_name} of claim {claim_name} belongs to no driver of this engine; only {DRIVER} is served",
+            f"volume {volume_name} of claim {claim_name} is not of this engine's driver; only {DRIVER} is served",
             final=True,
         )
-    return Wanted(
+    return DesiredVolume(
         volume=name,
         volume_object=volume_name,
         handle=source["volumeHandle"],

@@ -130,7 +130,7 @@ async def test_pauses_increase_to_a_limit(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert (ceilings[-1], max(ceilings)) == (limits.WATCH_PAUSE_SECONDS, limits.WATCH_PAUSE_SECONDS)
 
     pauses.clear()
-    driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path)), tell=lambda _: None)
+    driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path)), report=lambda _: None)
 
     async def ended() -> int:
         return 1
@@ -153,12 +153,12 @@ async def test_a_long_line_of_the_drivers_log_does_not_stop_the_relay(tmp_path: 
     lines = [f"{number}\n".encode() for number in range(limits.DRIVER_LINES + 1)]
     stream.feed_data(b"".join([lines[0], b"x" * 3 * limits.DRIVER_LINE_BYTES, b"\n", *lines[1:]]))
     stream.feed_eof()
-    driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path, log_format="text")), tell=lambda _: None)
+    driver = DriverProcess(cast(Any, SimpleNamespace(paths=tmp_path, log_format="text")), report=lambda _: None)
     await driver._relay(cast(Any, SimpleNamespace(stderr=stream)))
     driver.close_lifeline()
 
-    assert [f"{number}" for number in range(1, limits.DRIVER_LINES + 1)] == list(driver._last_words)
-    assert driver_process.KEPT_LINES == limits.DRIVER_LINES
+    assert [f"{number}" for number in range(1, limits.DRIVER_LINES + 1)] == list(driver._last_lines)
+    assert driver_process.RETAINED_LINES == limits.DRIVER_LINES
 
 
 @pytest.mark.bound("watch-line-bytes", "api-answer-bytes")

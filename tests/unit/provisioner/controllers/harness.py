@@ -21,7 +21,7 @@ from provisioner.drivers.client import DriverClient
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
-from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.bootstrap import bootstrap
 from provisioner.embedded.controlplane.claim_binder import ClaimBinder
 from provisioner.embedded.controlplane.volume_binder import VolumeBinder
 from provisioner.kube.cache import Caches
@@ -230,7 +230,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Harness]:
         }
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
         transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
-        await seed(transport, node_name="n")
+        await bootstrap(transport, node_name="n")
         caches = Caches()
         recorder = Recorder(transport, "mooring")
         plane = ControlPlane(

@@ -37,10 +37,10 @@ def test_a_clusters_classes_are_the_engines_with_no_default() -> None:
 def test_a_clusters_csidriver_is_the_engines_but_for_capacity_and_groups() -> None:
     """Only a cluster has capacity objects to look at, and containers whose group may need the files."""
     cluster = yaml.safe_load((ROOT / "deploy" / "base" / "csidriver.yaml").read_text(encoding="utf-8"))
-    (ours,) = [each for each in objects("n") if each["kind"] == "CSIDriver"]
+    (engines,) = [each for each in objects("n") if each["kind"] == "CSIDriver"]
 
-    assert ours["metadata"] == cluster["metadata"]
-    differ = {key for key in ours["spec"] if ours["spec"][key] != cluster["spec"].get(key)}
+    assert engines["metadata"] == cluster["metadata"]
+    differ = {key for key in engines["spec"] if engines["spec"][key] != cluster["spec"].get(key)}
     assert differ == {"storageCapacity", "fsGroupPolicy"}
 
 

@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.bootstrap import bootstrap
 from provisioner.embedded.controlplane.claim_binder import ClaimBinder, Driver
 from provisioner.embedded.kubelet.node_object import objects
 from provisioner.kube.transport import Transport
@@ -17,7 +17,7 @@ async def test_the_node_of_a_former_name_goes_and_those_of_others_stay() -> None
     before, csi_node, _ = objects("before")
     api = FakeApi((NODE, before), (CSI_NODE, csi_node), (NODE, {"metadata": {"name": "by-hand"}}))
 
-    await seed(cast(Transport, api), node_name="after")
+    await bootstrap(cast(Transport, api), node_name="after")
 
     assert [each["metadata"]["name"] for each in api.all(NODE)] == ["after", "by-hand"]
     assert [each["metadata"]["name"] for each in api.all(CSI_NODE)] == ["after"]

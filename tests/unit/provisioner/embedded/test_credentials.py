@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from provisioner.embedded import credentials
-from provisioner.embedded.settings import BadEnvironment, StatePaths, prepare
+from provisioner.embedded.settings import BadEnvironmentError, StatePaths, prepare
 
 
 @pytest.fixture
@@ -29,32 +29,32 @@ def test_credentials_are_kept(paths: StatePaths) -> None:
 
 def test_secrets_are_private(paths: StatePaths) -> None:
     """Key, token and kubeconfig can be read by their owner only."""
-    made = credentials.ensure(paths)
-    credentials.write_kubeconfig(paths, made, port=6443)
-    for path in (made.key, paths.tls / "token", paths.kubeconfig):
+    created = credentials.ensure(paths)
+    credentials.write_kubeconfig(paths, created, port=6443)
+    for path in (created.key, paths.tls / "token", paths.kubeconfig):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
 def test_a_certificate_of_another_authority_is_made_anew(paths: StatePaths, tmp_path: Path) -> None:
     """A certificate that its authority did not sign is replaced, since no client would trust it."""
-    made = credentials.ensure(paths)
+    created = credentials.ensure(paths)
     other = StatePaths(tmp_path / "other")
     prepare(other)
-    made.authority.write_bytes(credentials.ensure(other).authority.read_bytes())
-    before = made.certificate.read_bytes()
+    created.authority.write_bytes(credentials.ensure(other).authority.read_bytes())
+    before = created.certificate.read_bytes()
     assert before != credentials.ensure(paths).certificate.read_bytes()
 
 
 def test_a_client_with_the_kubeconfig_trusts_the_server(paths: StatePaths) -> None:
     """The handshake succeeds with the authority of the kubeconfig and the name that its address has."""
-    made = credentials.ensure(paths)
-    credentials.write_kubeconfig(paths, made, port=6443)
+    created = credentials.ensure(paths)
+    credentials.write_kubeconfig(paths, created, port=6443)
     cluster = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
     assert "https://127.0.0.1:6443" == cluster["server"]
-    client_context = ssl.create_default_context(cafile=str(made.authority))
+    client_context = ssl.create_default_context(cafile=str(created.authority))
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_context.wrap_bio(to_client, to_server, server_hostname="127.0.0.1")
-    server = made.server_context().wrap_bio(to_server, to_client, server_side=True)
+    server = created.server_context().wrap_bio(to_server, to_client, server_side=True)
     for _ in range(4):
         for side in (client, server):
             try:
@@ -68,5 +68,5 @@ def test_an_empty_token_is_refused(paths: StatePaths) -> None:
     """An empty token file would let everybody in, so the engine does not start with one."""
     credentials.ensure(paths)
     (paths.tls / "token").write_text("\n", encoding="ascii")
-    with pytest.raises(BadEnvironment, match="is empty; remove it"):
+    with pytest.raises(BadEnvironmentError, match="is empty; remove it"):
         credentials.ensure(paths)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from provisioner.embedded import driver_process
 from provisioner.embedded.bounded_lines import lines
-from provisioner.embedded.driver_process import DriverProcess, for_people
-from provisioner.embedded.settings import BadEnvironment, UpSettings, prepare
+from provisioner.embedded.driver_process import DriverProcess, for_users
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings, prepare
 
 SERVES = """
 import os, signal, socket, sys, threading
@@ -48,29 +48,29 @@ TALKS = SERVES.replace(
 """Serves, and says first what is longer than any reader expects, then what no parser of JSON can nest."""
 
 
-class _Stand(DriverProcess):
+class _FakeDriver(DriverProcess):
     script = SERVES
 
     def _argv(self) -> list[str]:
         return [sys.executable, "-c", self.script, str(self._settings.paths.socket), str(self._lifeline_reads)]
 
 
-class _Refusing(_Stand):
+class _RefusingDriver(_FakeDriver):
     script = REFUSES
 
 
-class _Gone(io.StringIO):
+class _ClosedStream(io.StringIO):
     """A stderr that nobody reads any more."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError(text)
 
 
-class _Talking(_Stand):
+class _VerboseDriver(_FakeDriver):
     script = TALKS
 
 
-class _Scarce(_Stand):
+class _FailingSpawn(_FakeDriver):
     """On a machine that has no process left for it, as many times as `failures` says."""
 
     failures = 0
@@ -83,11 +83,11 @@ class _Scarce(_Stand):
 
 
 @pytest.fixture
-async def driver(tmp_path: Path) -> AsyncIterator[_Stand]:
+async def driver(tmp_path: Path) -> AsyncIterator[_FakeDriver]:
     """A driver that serves."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
-    found = _Stand(settings, tell=lambda _: None)
+    found = _FakeDriver(settings, report=lambda _: None)
     try:
         await found.start()
         yield found
@@ -105,10 +105,10 @@ async def driver(tmp_path: Path) -> AsyncIterator[_Stand]:
 )
 def test_people_see_what_is_not_ordinary(line: str, shown: str) -> None:
     """The terminal of `mooring up` shows the driver's warnings and refusals, not each of its calls."""
-    assert shown == for_people(line)
+    assert shown == for_users(line)
 
 
-async def test_it_serves_and_stops(driver: _Stand) -> None:
+async def test_it_serves_and_stops(driver: _FakeDriver) -> None:
     """After start() the socket answers; after stop() the process is gone."""
     pid = driver.pid
     assert pid
@@ -118,7 +118,7 @@ async def test_it_serves_and_stops(driver: _Stand) -> None:
         os.kill(pid, 0)
 
 
-async def test_it_comes_back_when_killed(driver: _Stand) -> None:
+async def test_it_comes_back_when_killed(driver: _FakeDriver) -> None:
     """A driver that is killed is started again, under another process id."""
     watching = asyncio.create_task(driver.watch())
     before = driver.pid
@@ -130,7 +130,7 @@ async def test_it_comes_back_when_killed(driver: _Stand) -> None:
     watching.cancel()
 
 
-async def test_it_ends_with_its_parent(driver: _Stand) -> None:
+async def test_it_ends_with_its_parent(driver: _FakeDriver) -> None:
     """When the writing end of the lifeline closes, as it does with its owner's death, the driver ends."""
     process = driver._process
     assert process
@@ -143,9 +143,9 @@ async def test_its_refusal_is_passed_on(tmp_path: Path) -> None:
     """The driver's own sentence is what the person reads."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
-    driver = _Refusing(settings, tell=lambda _: None)
+    driver = _RefusingDriver(settings, report=lambda _: None)
     try:
-        with pytest.raises(BadEnvironment, match=r"^the pool /p is not mounted; mount it$"):
+        with pytest.raises(BadEnvironmentError, match=r"^the pool /p is not mounted; mount it$"):
             await driver.start()
     finally:
         await driver.stop()
@@ -159,8 +159,8 @@ async def test_it_comes_back_when_it_cannot_be_started_for_a_while(
     monkeypatch.setattr(driver_process, "FIRST_DELAY", 0.01)
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
-    told: list[str] = []
-    driver = _Scarce(settings, tell=told.append)
+    messages: list[str] = []
+    driver = _FailingSpawn(settings, report=messages.append)
     try:
         await driver.start()
         before = driver.pid
@@ -176,7 +176,7 @@ async def test_it_comes_back_when_it_cannot_be_started_for_a_while(
     finally:
         await driver.stop()
     assert ["ended (killed by SIGKILL)", *["cannot be started"] * 3] == [
-        next(each for each in ("ended (killed by SIGKILL)", "cannot be started") if each in line) for line in told
+        next(each for each in ("ended (killed by SIGKILL)", "cannot be started") if each in line) for line in messages
     ]
 
 
@@ -184,10 +184,10 @@ async def test_a_driver_that_cannot_be_started_at_first_is_a_sentence(tmp_path: 
     """Not a traceback."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
-    driver = _Scarce(settings, tell=lambda _: None)
+    driver = _FailingSpawn(settings, report=lambda _: None)
     driver.failures = 1
     try:
-        with pytest.raises(BadEnvironment, match="cannot be started"):
+        with pytest.raises(BadEnvironmentError, match="cannot be started"):
             await driver.start()
     finally:
         await driver.stop()
@@ -200,20 +200,20 @@ async def test_its_messages_are_passed_on_however_long_they_are(
     """Also when nobody can read them: the driver would wait for its reader, and serve nobody."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
-    driver = _Talking(settings, tell=lambda _: None)
+    driver = _VerboseDriver(settings, report=lambda _: None)
     if not shown:
-        monkeypatch.setattr("sys.stderr", _Gone())
+        monkeypatch.setattr("sys.stderr", _ClosedStream())
     try:
         await driver.start()
         async with asyncio.timeout(30):
-            while "last words" not in driver._last_words:
+            while "last words" not in driver._last_lines:
                 await asyncio.sleep(0.01)
     finally:
         await driver.stop()
         monkeypatch.undo()
-    said = capfd.readouterr().err
-    assert len(said) < 200_000
-    assert ("last words" in said) is shown
+    output = capfd.readouterr().err
+    assert len(output) < 200_000
+    assert ("last words" in output) is shown
 
 
 @pytest.mark.parametrize("number", [9, 63])

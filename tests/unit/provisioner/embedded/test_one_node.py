@@ -2,7 +2,7 @@
 
 import pytest
 
-from provisioner.embedded.bootstrap import seed
+from provisioner.embedded.bootstrap import bootstrap
 from provisioner.embedded.kubelet import node_object
 from provisioner.model.kinds import NODE
 from tests.unit.provisioner.controllers.fake_api import FakeApi
@@ -12,15 +12,15 @@ from tests.unit.provisioner.controllers.fake_api import FakeApi
 async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
     """Under the same name it is the same node again."""
     api = FakeApi()
-    await seed(api, node_name="n")
-    await seed(api, node_name="n")
+    await bootstrap(api, node_name="n")
+    await bootstrap(api, node_name="n")
 
     assert [each["metadata"]["name"] for each in api.all(NODE)] == ["n"]
 
 
 def test_the_node_says_what_the_machine_has() -> None:
     """`kubectl describe node` divides by it."""
-    has = node_object.resources()
+    resources = node_object.resources()
 
-    assert int(has["cpu"]) > 0
-    assert int(has["memory"].removesuffix("Ki")) > 1 << 10
+    assert int(resources["cpu"]) > 0
+    assert int(resources["memory"].removesuffix("Ki")) > 1 << 10

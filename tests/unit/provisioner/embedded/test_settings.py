@@ -7,11 +7,11 @@ import pytest
 from aiohttp import web
 
 from provisioner.embedded.settings import (
-    BadEnvironment,
+    BadEnvironmentError,
     StatePaths,
     default_state,
     prepare,
-    speak_to_this_machine_alone,
+    disable_proxies,
 )
 from provisioner.model.kinds import NODE
 from tests.unit.provisioner.kube.test_transport import served
@@ -27,21 +27,21 @@ from tests.unit.provisioner.kube.test_transport import served
         ({"MOORING_STATE": "/srv/state", "XDG_DATA_HOME": "/data"}, 1000, "/srv/state"),
     ],
 )
-def test_default_state(environ: dict[str, str], uid: int, wanted: str) -> None:
+def test_default_state(environ: dict[str, str], uid: int, expected: str) -> None:
     """MOORING_STATE wins; root has the system's directory, others their own data directory."""
-    assert Path(wanted) == default_state(environ, uid=uid)
+    assert Path(expected) == default_state(environ, uid=uid)
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
     """A unix socket's path has 107 bytes; the sentence says so before the driver stumbles over it."""
-    with pytest.raises(BadEnvironment, match="107 bytes; choose a shorter one"):
+    with pytest.raises(BadEnvironmentError, match="107 bytes; choose a shorter one"):
         prepare(StatePaths(tmp_path / ("x" * 100)))
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     """A state directory that cannot be made is one sentence with the next step."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BadEnvironment, match=r"cannot make .*/file.*--state"):
+    with pytest.raises(BadEnvironmentError, match=r"cannot make .*/file.*--state"):
         prepare(StatePaths(tmp_path / "file"))
 
 
@@ -68,7 +68,7 @@ async def test_no_proxy_and_no_password_file_comes_between_the_engine_and_its_ap
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n", encoding="utf-8")
     monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
-    speak_to_this_machine_alone(os.environ)
+    disable_proxies(os.environ)
 
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({"metadata": {"name": request.headers["Authorization"]}})

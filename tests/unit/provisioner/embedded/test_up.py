@@ -6,11 +6,11 @@ import pytest
 
 from provisioner import logs
 from provisioner.embedded import up
-from provisioner.embedded.settings import BadEnvironment, UpSettings
-from provisioner.kube.errors import KubeconfigError
+from provisioner.embedded.settings import BadEnvironmentError, UpSettings
+from provisioner.kube.errors import BadKubeconfig
 
 
-@pytest.mark.parametrize("error", [BadEnvironment("port 1 is taken"), KubeconfigError("cannot use the kubeconfig /k")])
+@pytest.mark.parametrize("error", [BadEnvironmentError("port 1 is taken"), BadKubeconfig("cannot use the kubeconfig /k")])
 def test_what_the_machine_lacks_is_one_sentence_and_exit_code_78(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

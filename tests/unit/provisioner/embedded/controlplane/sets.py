@@ -40,15 +40,15 @@ def stateful_set(replicas: int = 2, **spec: Any) -> Json:
     }
 
 
-class World:
+class Scenario:
     """Pods and claims of one namespace; pods become available, or go, when the test says so."""
 
-    def __init__(self, wanted: Json) -> None:
-        self.set = wanted
+    def __init__(self, desired: Json) -> None:
+        self.set = desired
         self.pods: dict[str, Json] = {}
         self.claims: dict[str, Json] = {}
         self.available: set[str] = set()
-        self.made: list[str] = []
+        self.created: list[str] = []
         self.uids = 0
 
     def plan(self) -> list[Step]:
@@ -60,14 +60,14 @@ class World:
         steps = self.plan()
         for each in steps:
             if isinstance(each, CreateClaim):
-                self.claims[each.claim["metadata"]["name"]] = self._born(each.claim)
+                self.claims[each.claim["metadata"]["name"]] = self._stored(each.claim)
             elif isinstance(each, OwnClaim):
                 self.claims[each.claim["metadata"]["name"]]["metadata"]["ownerReferences"] = each.owners
             elif isinstance(each, CreatePod):
                 name = each.pod["metadata"]["name"]
                 assert all(claim in self.claims for claim in _claims_of(each.pod)), "claims come before their pod"
-                self.pods[name] = self._born(each.pod)
-                self.made.append(name)
+                self.pods[name] = self._stored(each.pod)
+                self.created.append(name)
             elif isinstance(each, AdoptPod):
                 owner = identity.owner_reference(STATEFUL_SET, self.set)
                 self.pods[each.pod["metadata"]["name"]]["metadata"]["ownerReferences"] = [owner]
@@ -94,11 +94,11 @@ class World:
                 return
         raise AssertionError("it never comes to rest")
 
-    def _born(self, obj: Json) -> Json:
+    def _stored(self, obj: Json) -> Json:
         self.uids += 1
-        born = copy.deepcopy(obj)
-        born["metadata"] |= {"uid": f"uid{self.uids}", "resourceVersion": str(self.uids)}
-        return born
+        stored = copy.deepcopy(obj)
+        stored["metadata"] |= {"uid": f"uid{self.uids}", "resourceVersion": str(self.uids)}
+        return stored
 
 
 def _claims_of(pod: Json) -> list[str]:

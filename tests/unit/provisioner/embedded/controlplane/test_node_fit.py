@@ -99,9 +99,9 @@ CASES: list[tuple[str, Json, Json, str]] = [
 
 
 @pytest.mark.parametrize(("pod", "node", "said"), [pytest.param(*rest, id=name) for name, *rest in CASES])
-def test_where_a_pod_may_be_placed(pod: Json, node: Json, said: str) -> None:
+def test_where_a_pod_may_be_placed(pod: Json, node: Json, expected: str) -> None:
     """In upstream's words, the first reason in its order."""
-    assert misfit(pod, node) == said
+    assert misfit(pod, node) == expected
 
 
 @pytest.mark.limit("placement")

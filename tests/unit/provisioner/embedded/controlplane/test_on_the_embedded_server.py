@@ -31,7 +31,7 @@ from provisioner.model.kinds import (
 from tests.unit.provisioner.embedded.controlplane.sets import stateful_set
 
 
-class World:
+class Harness:
     """A server with the workload controllers, and nobody who binds claims or mounts volumes."""
 
     def __init__(self, transport: KubeTransport) -> None:
@@ -46,7 +46,7 @@ class World:
         except TimeoutError:
             raise AssertionError(f"waited in vain until {what}") from None
 
-    async def gone(self, kind: Kind, name: str, namespace: str = "default") -> bool:
+    async def deleted(self, kind: Kind, name: str, namespace: str = "default") -> bool:
         """Whether it is not there."""
         try:
             await self.api.get(kind, name, namespace if kind.namespaced else "")
@@ -54,7 +54,7 @@ class World:
             return True
         return False
 
-    async def make_set(self, replicas: int = 2, **spec: object) -> Json:
+    async def create_set(self, replicas: int = 2, **spec: object) -> Json:
         """The set `web`, without UIDs of its own."""
         wanted = stateful_set(replicas, podManagementPolicy="Parallel", **spec)
         del wanted["metadata"]["uid"]
@@ -64,11 +64,11 @@ class World:
     async def bind(self, claim: str) -> None:
         """What a binder would do for a claim."""
         volume = f"pv-{claim}"
-        made = await self.api.get(CLAIM, claim, "default")
+        created = await self.api.get(CLAIM, claim, "default")
         spec: Json = {
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "1Gi"},
-            "claimRef": {"namespace": "default", "name": claim, "uid": made["metadata"]["uid"]},
+            "claimRef": {"namespace": "default", "name": claim, "uid": created["metadata"]["uid"]},
             "csi": {"driver": "d", "volumeHandle": volume},
         }
         await self.api.create(VOLUME, {"metadata": {"name": volume}, "spec": spec})
@@ -79,7 +79,7 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     """Started, with one ready node and a class that waits; stopped at the end."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t") as port:
@@ -104,7 +104,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         controllers = workload_controllers(transport, caches, Recorder(transport, "test"))
         plane = asyncio.create_task(ControlPlane(transport, controllers, caches).run())
         try:
-            yield World(transport)
+            yield Harness(transport)
         finally:
             plane.cancel()
             await asyncio.wait([plane])
@@ -112,23 +112,23 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     store.close()
 
 
-async def test_a_pod_is_placed_once_its_claims_are_bound(world: World) -> None:
+async def test_a_pod_is_placed_once_its_claims_are_bound(harness: Harness) -> None:
     """Until then the claims have the node's name, and the pod says that it waits."""
-    await world.make_set(1)
+    await harness.create_set(1)
 
     async def selected() -> bool:
-        claim = await world.api.get(CLAIM, "www-web-0", "default")
+        claim = await harness.api.get(CLAIM, "www-web-0", "default")
         return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
 
-    await world.until(lambda: world.api.list(POD), "the pod is made")
-    await world.until(lambda: _true(selected), "the claim is given the node")
-    assert "nodeName" not in (await world.api.get(POD, "web-0", "default"))["spec"]
-    await world.bind("www-web-0")
+    await harness.until(lambda: harness.api.list(POD), "the pod is made")
+    await harness.until(lambda: _true(selected), "the claim is given the node")
+    assert "nodeName" not in (await harness.api.get(POD, "web-0", "default"))["spec"]
+    await harness.bind("www-web-0")
 
-    async def placed() -> bool:
-        return bool((await world.api.get(POD, "web-0", "default"))["spec"].get("nodeName") == "n")
+    async def scheduled() -> bool:
+        return bool((await harness.api.get(POD, "web-0", "default"))["spec"].get("nodeName") == "n")
 
-    await world.until(placed, "the pod is placed")
+    await harness.until(scheduled, "the pod is placed")
 
 
 async def _true(check: Callable[[], Awaitable[bool]]) -> bool:
@@ -138,150 +138,150 @@ async def _true(check: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
-async def test_a_pod_without_its_claim_says_so(world: World) -> None:
+async def test_a_pod_without_its_claim_says_so(harness: Harness) -> None:
     """In its condition, in upstream's words."""
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "missing"}}]
     spec: Json = {"containers": [{"name": "c", "image": "i"}], "volumes": volumes}
-    await world.api.create(POD, {"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
+    await harness.api.create(POD, {"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
 
-    async def said() -> bool:
-        conditions = (await world.api.get(POD, "p", "default"))["status"].get("conditions") or []
+    async def reported() -> bool:
+        conditions = (await harness.api.get(POD, "p", "default"))["status"].get("conditions") or []
         return any(each.get("message") == 'persistentvolumeclaim "missing" not found' for each in conditions)
 
-    await world.until(said, "the condition is there")
+    await harness.until(reported, "the condition is there")
 
 
-async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(world: World) -> None:
+async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(harness: Harness) -> None:
     """The pod says why, in condition and Event; its claim is given no node meanwhile."""
-    await world.api.patch(NODE, "n", {"spec": {"unschedulable": True}})
-    await world.make_set(1)
+    await harness.api.patch(NODE, "n", {"spec": {"unschedulable": True}})
+    await harness.create_set(1)
     message = "0/1 nodes are available: 1 node(s) were unschedulable."
 
-    async def said() -> bool:
-        events = (await world.api.list(EVENT)).items
+    async def reported() -> bool:
+        events = (await harness.api.list(EVENT)).items
         return any(each["reason"] == "FailedScheduling" and each["message"] == message for each in events)
 
-    await world.until(said, "the Event is there")
-    conditions = (await world.api.get(POD, "web-0", "default"))["status"]["conditions"]
+    await harness.until(reported, "the Event is there")
+    conditions = (await harness.api.get(POD, "web-0", "default"))["status"]["conditions"]
     assert [(each["status"], each["reason"]) for each in conditions if each["type"] == "PodScheduled"] == [
         ("False", "Unschedulable")
     ]
-    annotations = (await world.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("annotations", {})
+    annotations = (await harness.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("annotations", {})
     assert "volume.kubernetes.io/selected-node" not in annotations
-    await world.api.patch(NODE, "n", {"spec": {"unschedulable": None}})
+    await harness.api.patch(NODE, "n", {"spec": {"unschedulable": None}})
 
     async def selected() -> bool:
-        claim = await world.api.get(CLAIM, "www-web-0", "default")
+        claim = await harness.api.get(CLAIM, "www-web-0", "default")
         return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
 
-    await world.until(selected, "the claim is given the node")
+    await harness.until(selected, "the claim is given the node")
 
 
-async def test_the_pods_of_a_deleted_set_go_and_its_claims_stay(world: World) -> None:
+async def test_the_pods_of_a_deleted_set_go_and_its_claims_stay(harness: Harness) -> None:
     """Background deletion; claims have no owner by default."""
-    await world.make_set(2)
+    await harness.create_set(2)
 
     async def both() -> bool:
-        return len((await world.api.list(POD)).items) == 2
+        return len((await harness.api.list(POD)).items) == 2
 
-    await world.until(both, "both pods are made")
-    await world.api.delete(STATEFUL_SET, "web", namespace="default")
-    await world.until(lambda: world.gone(POD, "web-1"), "the pods are collected")
-    assert not await world.gone(CLAIM, "www-web-1")
+    await harness.until(both, "both pods are made")
+    await harness.api.delete(STATEFUL_SET, "web", namespace="default")
+    await harness.until(lambda: harness.deleted(POD, "web-1"), "the pods are collected")
+    assert not await harness.deleted(CLAIM, "www-web-1")
 
 
-async def test_orphaned_pods_stay_and_a_new_set_adopts_them(world: World) -> None:
+async def test_orphaned_pods_stay_and_a_new_set_adopts_them(harness: Harness) -> None:
     """--cascade=orphan, then the set applied again."""
-    await world.make_set(1)
-    await world.until(lambda: _there(world, "web-0"), "the pod is made")
-    before = (await world.api.get(POD, "web-0", "default"))["metadata"]["uid"]
-    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
-    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
-    again = await world.make_set(1)
+    await harness.create_set(1)
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    before = (await harness.api.get(POD, "web-0", "default"))["metadata"]["uid"]
+    await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
+    again = await harness.create_set(1)
 
     async def adopted() -> bool:
-        metadata = (await world.api.get(POD, "web-0", "default"))["metadata"]
+        metadata = (await harness.api.get(POD, "web-0", "default"))["metadata"]
         owners = [each["uid"] for each in metadata.get("ownerReferences") or []]
         return owners == [again["metadata"]["uid"]] and metadata["uid"] == before
 
-    await world.until(adopted, "the new set has adopted the pod")
+    await harness.until(adopted, "the new set has adopted the pod")
 
 
-async def test_a_foreground_deletion_waits_for_what_it_owns(world: World) -> None:
+async def test_a_foreground_deletion_waits_for_what_it_owns(harness: Harness) -> None:
     """The set is there until its pods are gone."""
-    await world.make_set(1)
-    await world.until(lambda: _there(world, "web-0"), "the pod is made")
+    await harness.create_set(1)
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
     hold = {"metadata": {"finalizers": ["test/hold"]}}
-    await world.api.patch(POD, "web-0", hold, namespace="default")
-    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Foreground")
+    await harness.api.patch(POD, "web-0", hold, namespace="default")
+    await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Foreground")
 
-    async def going() -> bool:
-        return "deletionTimestamp" in (await world.api.get(POD, "web-0", "default"))["metadata"]
+    async def deleting() -> bool:
+        return "deletionTimestamp" in (await harness.api.get(POD, "web-0", "default"))["metadata"]
 
-    await world.until(going, "the pod is being deleted")
-    assert not await world.gone(STATEFUL_SET, "web")
-    await world.api.patch(POD, "web-0", {"metadata": {"finalizers": None}}, namespace="default")
-    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
+    await harness.until(deleting, "the pod is being deleted")
+    assert not await harness.deleted(STATEFUL_SET, "web")
+    await harness.api.patch(POD, "web-0", {"metadata": {"finalizers": None}}, namespace="default")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
 
 
-async def test_what_has_another_owner_stays_and_forgets_the_one_that_went(world: World) -> None:
+async def test_what_has_another_owner_stays_and_forgets_the_one_that_went(harness: Harness) -> None:
     """Also when that one waits in the foreground: it need not wait for what stays."""
-    first, second = [await world.api.create(SERVICE, _service(name)) for name in ("first", "second")]
+    first, second = [await harness.api.create(SERVICE, _service(name)) for name in ("first", "second")]
     owned = _service("owned")
     owned["metadata"]["ownerReferences"] = [_owner(first), _owner(second)]
-    await world.api.create(SERVICE, owned)
-    await world.api.delete(SERVICE, "first", namespace="default", propagation="Foreground")
-    await world.until(lambda: world.gone(SERVICE, "first"), "the first owner is gone")
+    await harness.api.create(SERVICE, owned)
+    await harness.api.delete(SERVICE, "first", namespace="default", propagation="Foreground")
+    await harness.until(lambda: harness.deleted(SERVICE, "first"), "the first owner is gone")
 
     async def forgotten() -> bool:
-        metadata = (await world.api.get(SERVICE, "owned", "default"))["metadata"]
+        metadata = (await harness.api.get(SERVICE, "owned", "default"))["metadata"]
         return [each["uid"] for each in metadata["ownerReferences"]] == [second["metadata"]["uid"]]
 
-    await world.until(forgotten, "the reference is gone")
-    await world.api.delete(SERVICE, "second", namespace="default")
-    await world.until(lambda: world.gone(SERVICE, "owned"), "it went with its last owner")
+    await harness.until(forgotten, "the reference is gone")
+    await harness.api.delete(SERVICE, "second", namespace="default")
+    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "it went with its last owner")
 
 
-async def test_an_owner_that_never_was_owns_nothing_for_long(world: World) -> None:
+async def test_an_owner_that_never_was_owns_nothing_for_long(harness: Harness) -> None:
     """A reference with the right name and another UID counts for nothing."""
-    other = await world.api.create(SERVICE, _service("other"))
+    other = await harness.api.create(SERVICE, _service("other"))
     owned = _service("owned")
     owned["metadata"]["ownerReferences"] = [{**_owner(other), "uid": "11111111-2222-3333-4444-555555555555"}]
-    await world.api.create(SERVICE, owned)
+    await harness.api.create(SERVICE, owned)
 
-    await world.until(lambda: world.gone(SERVICE, "owned"), "it is collected")
-    assert not await world.gone(SERVICE, "other")
+    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "it is collected")
+    assert not await harness.deleted(SERVICE, "other")
 
 
-async def test_a_blocked_ordinal_is_told_once(world: World) -> None:
+async def test_a_blocked_ordinal_is_told_once(harness: Harness) -> None:
     """However often it is looked at: an Event for each look would be noise, and load."""
     pod: Json = {
         "metadata": {"name": "web-0", "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
     }
-    await world.api.create(POD, pod)
-    await world.make_set(1)
+    await harness.api.create(POD, pod)
+    await harness.create_set(1)
 
-    async def told() -> list[Json]:
-        events = (await world.api.list(EVENT)).items
+    async def reported() -> list[Json]:
+        events = (await harness.api.list(EVENT)).items
         return [each for each in events if each["reason"] == "FailedCreate"]
 
-    await world.until(told, "it is told")
+    await harness.until(reported, "it is told")
     for number in range(5):
         note = {"metadata": {"annotations": {"look": f"again-{number}"}}}
-        await world.api.patch(STATEFUL_SET, "web", note, namespace="default")
+        await harness.api.patch(STATEFUL_SET, "web", note, namespace="default")
         await asyncio.sleep(0.02)
-    (event,) = await told()
+    (event,) = await reported()
     assert "web-0 exists and belongs to somebody else" in event["message"]
     assert event["count"] == 1
-    await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    await harness.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
 
-    async def made() -> bool:
-        if await world.gone(POD, "web-0"):
+    async def created() -> bool:
+        if await harness.deleted(POD, "web-0"):
             return False
-        return bool((await world.api.get(POD, "web-0", "default"))["metadata"].get("ownerReferences"))
+        return bool((await harness.api.get(POD, "web-0", "default"))["metadata"].get("ownerReferences"))
 
-    await world.until(made, "the set's own pod is made")
+    await harness.until(created, "the set's own pod is made")
 
 
 def _service(name: str) -> Json:
@@ -299,63 +299,63 @@ def _owner(service: Json) -> Json:
     }
 
 
-async def test_claims_go_with_their_set_where_the_policy_says_so(world: World) -> None:
+async def test_claims_go_with_their_set_where_the_policy_says_so(harness: Harness) -> None:
     """whenDeleted: Delete."""
-    await world.make_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
+    await harness.create_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
 
     async def owned() -> bool:
-        if await world.gone(CLAIM, "www-web-0"):
+        if await harness.deleted(CLAIM, "www-web-0"):
             return False
-        return bool((await world.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("ownerReferences"))
+        return bool((await harness.api.get(CLAIM, "www-web-0", "default"))["metadata"].get("ownerReferences"))
 
-    await world.until(owned, "the claim has its owner")
-    await world.api.delete(STATEFUL_SET, "web", namespace="default")
-    await world.until(lambda: world.gone(CLAIM, "www-web-0"), "the claim is collected")
+    await harness.until(owned, "the claim has its owner")
+    await harness.api.delete(STATEFUL_SET, "web", namespace="default")
+    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is collected")
 
 
-async def test_a_claim_in_use_is_protected_until_its_pod_is_gone(world: World) -> None:
+async def test_a_claim_in_use_is_protected_until_its_pod_is_gone(harness: Harness) -> None:
     """kubernetes.io/pvc-protection."""
-    await world.make_set(1)
-    await world.until(lambda: _there(world, "web-0"), "the pod is made")
-    await world.bind("www-web-0")
+    await harness.create_set(1)
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.bind("www-web-0")
 
-    async def placed() -> bool:
-        return bool((await world.api.get(POD, "web-0", "default"))["spec"].get("nodeName"))
+    async def scheduled() -> bool:
+        return bool((await harness.api.get(POD, "web-0", "default"))["spec"].get("nodeName"))
 
-    await world.until(placed, "the pod is placed")
-    await world.api.delete(CLAIM, "www-web-0", namespace="default")
+    await harness.until(scheduled, "the pod is placed")
+    await harness.api.delete(CLAIM, "www-web-0", namespace="default")
     await asyncio.sleep(0.2)
-    assert not await world.gone(CLAIM, "www-web-0")
-    await world.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
-    await world.until(lambda: world.gone(STATEFUL_SET, "web"), "the set is gone")
-    await world.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
-    await world.until(lambda: world.gone(CLAIM, "www-web-0"), "the claim is gone")
+    assert not await harness.deleted(CLAIM, "www-web-0")
+    await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
+    await harness.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
+    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is gone")
 
 
-async def test_a_bound_volume_is_protected(world: World) -> None:
+async def test_a_bound_volume_is_protected(harness: Harness) -> None:
     """kubernetes.io/pv-protection."""
-    await world.make_set(1)
-    await world.until(lambda: _there(world, "web-0"), "the pod is made")
-    await world.bind("www-web-0")
-    await world.api.delete(VOLUME, "pv-www-web-0")
+    await harness.create_set(1)
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.bind("www-web-0")
+    await harness.api.delete(VOLUME, "pv-www-web-0")
     await asyncio.sleep(0.2)
-    assert not await world.gone(VOLUME, "pv-www-web-0")
-    await world.api.patch(VOLUME, "pv-www-web-0", {"status": {"phase": "Released"}}, subresource="status")
-    await world.until(lambda: world.gone(VOLUME, "pv-www-web-0"), "the volume is gone")
+    assert not await harness.deleted(VOLUME, "pv-www-web-0")
+    await harness.api.patch(VOLUME, "pv-www-web-0", {"status": {"phase": "Released"}}, subresource="status")
+    await harness.until(lambda: harness.deleted(VOLUME, "pv-www-web-0"), "the volume is gone")
 
 
-async def test_a_deleted_namespace_takes_everything_along(world: World) -> None:
+async def test_a_deleted_namespace_takes_everything_along(harness: Harness) -> None:
     """And goes last."""
-    await world.api.create(NAMESPACE, {"metadata": {"name": "shop"}})
+    await harness.api.create(NAMESPACE, {"metadata": {"name": "shop"}})
     service: Json = {"metadata": {"name": "s", "namespace": "shop"}, "spec": {"clusterIP": "None"}}
-    await world.api.create(SERVICE, service)
-    await world.api.delete(NAMESPACE, "shop")
-    await world.until(lambda: world.gone(NAMESPACE, "shop"), "the namespace is gone")
-    assert await world.gone(SERVICE, "s", "shop")
+    await harness.api.create(SERVICE, service)
+    await harness.api.delete(NAMESPACE, "shop")
+    await harness.until(lambda: harness.deleted(NAMESPACE, "shop"), "the namespace is gone")
+    assert await harness.deleted(SERVICE, "s", "shop")
 
 
-async def _there(world: World, pod: str) -> bool:
-    return not await world.gone(POD, pod)
+async def _exists(harness: Harness, pod: str) -> bool:
+    return not await harness.deleted(POD, pod)
 
 
 EPHEMERAL: Json = {
@@ -381,76 +381,76 @@ EPHEMERAL: Json = {
 }
 
 
-async def test_the_claim_of_an_ephemeral_volume_comes_and_goes_with_its_pod(world: World) -> None:
+async def test_the_claim_of_an_ephemeral_volume_comes_and_goes_with_its_pod(harness: Harness) -> None:
     """It has the labels of its template and the pod as its controller."""
-    pod = await world.api.create(POD, EPHEMERAL)
+    pod = await harness.api.create(POD, EPHEMERAL)
 
-    async def made() -> bool:
-        return not await world.gone(CLAIM, "db-data")
+    async def created() -> bool:
+        return not await harness.deleted(CLAIM, "db-data")
 
-    await world.until(made, "the claim is created")
-    metadata = (await world.api.get(CLAIM, "db-data", "default"))["metadata"]
+    await harness.until(created, "the claim is created")
+    metadata = (await harness.api.get(CLAIM, "db-data", "default"))["metadata"]
     assert metadata["labels"] == {"a": "b"}
     assert [(each["uid"], each["controller"]) for each in metadata["ownerReferences"]] == [
         (pod["metadata"]["uid"], True)
     ]
-    await world.bind("db-data")
+    await harness.bind("db-data")
 
-    async def placed() -> bool:
-        return bool((await world.api.get(POD, "db", "default"))["spec"].get("nodeName"))
+    async def scheduled() -> bool:
+        return bool((await harness.api.get(POD, "db", "default"))["spec"].get("nodeName"))
 
-    await world.until(placed, "the pod is placed")
-    await world.api.delete(POD, "db", namespace="default", grace_seconds=0)
-    await world.until(lambda: world.gone(CLAIM, "db-data"), "the claim is gone")
+    await harness.until(scheduled, "the pod is placed")
+    await harness.api.delete(POD, "db", namespace="default", grace_seconds=0)
+    await harness.until(lambda: harness.deleted(CLAIM, "db-data"), "the claim is gone")
 
 
-async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_another_ones(world: World) -> None:
+async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_another_ones(harness: Harness) -> None:
     """It is not placed, its condition and an Event say so, and it goes on when that claim is gone."""
     template = EPHEMERAL["spec"]["volumes"][0]["ephemeral"]["volumeClaimTemplate"]
-    await world.api.create(CLAIM, {"metadata": {"name": "db-data", "namespace": "default"}, "spec": template["spec"]})
-    await world.bind("db-data")
-    await world.api.create(POD, EPHEMERAL)
+    await harness.api.create(CLAIM, {"metadata": {"name": "db-data", "namespace": "default"}, "spec": template["spec"]})
+    await harness.bind("db-data")
+    await harness.api.create(POD, EPHEMERAL)
 
-    async def told() -> bool:
-        events = (await world.api.list(EVENT)).items
+    async def reported() -> bool:
+        events = (await harness.api.list(EVENT)).items
         words = [each["message"] for each in events if each["reason"] in ("FailedBinding", "FailedScheduling")]
         return len([each for each in words if "was not created for this pod" in each]) == 2
 
-    await world.until(told, "the pod says what it waits for")
-    assert "nodeName" not in (await world.api.get(POD, "db", "default"))["spec"]
-    await world.api.delete(CLAIM, "db-data", namespace="default")
+    await harness.until(reported, "the pod says what it waits for")
+    assert "nodeName" not in (await harness.api.get(POD, "db", "default"))["spec"]
+    await harness.api.delete(CLAIM, "db-data", namespace="default")
 
     async def owned() -> bool:
-        return bool((await world.api.get(CLAIM, "db-data", "default"))["metadata"].get("ownerReferences"))
+        return bool((await harness.api.get(CLAIM, "db-data", "default"))["metadata"].get("ownerReferences"))
 
-    await world.until(lambda: _true(owned), "a claim of its own is created")
+    await harness.until(lambda: _true(owned), "a claim of its own is created")
 
 
-async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_start(world: World) -> None:
+async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_start(harness: Harness) -> None:
     """A set that is deleted right after it was made takes its claims along."""
-    made = await world.make_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
+    created = await harness.create_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
 
-    async def there() -> bool:
-        return not await world.gone(CLAIM, "www-web-0")
+    async def exists() -> bool:
+        return not await harness.deleted(CLAIM, "www-web-0")
 
-    await world.until(there, "the claim is created")
-    metadata = (await world.api.get(CLAIM, "www-web-0", "default"))["metadata"]
-    assert [each["uid"] for each in metadata["ownerReferences"]] == [made["metadata"]["uid"]]
+    await harness.until(exists, "the claim is created")
+    metadata = (await harness.api.get(CLAIM, "www-web-0", "default"))["metadata"]
+    assert [each["uid"] for each in metadata["ownerReferences"]] == [created["metadata"]["uid"]]
     assert [each["operation"] for each in metadata["managedFields"] if "f:ownerReferences" in str(each)] != []
 
 
-async def test_a_pod_that_waits_long_for_its_volumes_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pod_that_waits_long_for_its_volumes_says_so(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """In its condition and an Event, with the claims by name."""
     monkeypatch.setattr(scheduler, "QUIET_SECONDS", 0.0)
-    await world.make_set(1)
+    await harness.create_set(1)
 
-    async def told() -> bool:
-        conditions = (await world.api.get(POD, "web-0", "default")).get("status", {}).get("conditions") or []
+    async def reported() -> bool:
+        conditions = (await harness.api.get(POD, "web-0", "default")).get("status", {}).get("conditions") or []
         events = [
-            each["message"] for each in (await world.api.list(EVENT)).items if each["reason"] == "FailedScheduling"
+            each["message"] for each in (await harness.api.list(EVENT)).items if each["reason"] == "FailedScheduling"
         ]
         return any("waiting for the volume of 'www-web-0'" in each for each in events) and any(
             each["type"] == "PodScheduled" and "'www-web-0'" in each["message"] for each in conditions
         )
 
-    await world.until(lambda: _true(told), "the pod says what it waits for")
+    await harness.until(lambda: _true(reported), "the pod says what it waits for")

@@ -25,7 +25,7 @@ class _Calls:
         self.staged: set[str] = set()
         self.published: set[str] = set()
         self.error: RpcError | None = None
-        self.grown: dict[str, int] = {}
+        self.expanded: dict[str, int] = {}
 
     def _check(self) -> None:
         if self.error:
@@ -43,7 +43,7 @@ class _Calls:
     async def expand(self, mounting: Mounting, *, required_bytes: int) -> None:
         self._check()
         assert str(mounting.target) in self.published
-        self.grown[mounting.handle] = required_bytes
+        self.expanded[mounting.handle] = required_bytes
 
     async def unpublish(self, *, handle: str, target: Path) -> None:
         self._check()
@@ -83,14 +83,14 @@ def paths(tmp_path: Path) -> StatePaths:
     return found
 
 
-def _agent(api: FakeApi, calls: _Calls, paths: StatePaths) -> Kubelet:
+def _kubelet(api: FakeApi, calls: _Calls, paths: StatePaths) -> Kubelet:
     return Kubelet(api, api.caches, api.recorder, calls=calls, paths=paths, node="n")
 
 
 async def test_a_pod_becomes_ready_when_its_volumes_are_mounted(paths: StatePaths) -> None:
     """The volume is staged, published at the pod's path, and only then is the pod Ready."""
     api, calls = _api(_pod()), _Calls()
-    assert Done() == await _agent(api, calls, paths).reconcile(KEY)
+    assert Done() == await _kubelet(api, calls, paths).reconcile(KEY)
     assert {str(paths.pods / "default" / "web-0" / "www")} == calls.published
     assert "Running" == api.all(POD)[0]["status"]["phase"]
 
@@ -100,7 +100,7 @@ async def test_the_intent_is_on_disk_before_the_first_call(paths: StatePaths) ->
     api, calls = _api(_pod()), _Calls()
     calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the device is busy")
     with pytest.raises(RpcError):
-        await _agent(api, calls, paths).reconcile(KEY)
+        await _kubelet(api, calls, paths).reconcile(KEY)
     assert 1 == len(list(paths.records.iterdir()))
     assert [("Warning", "FailedMount")] == [event[:2] for event in api.events]
     assert "Pending" == api.all(POD)[0]["status"]["phase"]
@@ -109,10 +109,10 @@ async def test_the_intent_is_on_disk_before_the_first_call(paths: StatePaths) ->
 async def test_a_pod_on_its_way_out_goes_after_its_volumes(paths: StatePaths) -> None:
     """Unpublish, unstage, then delete with grace 0: the StatefulSet's next pod never meets the old mount."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
     api.put(POD, {**api.all(POD)[0], "metadata": {**_pod(deletionTimestamp="t")["metadata"]}})
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert (set(), set()) == (calls.published, calls.staged)
     assert ("delete 0", "pods", "web-0") == api.writes[-1]
     assert [] == [*paths.records.iterdir(), *paths.pods.iterdir(), *paths.staging.iterdir()]
@@ -121,23 +121,23 @@ async def test_a_pod_on_its_way_out_goes_after_its_volumes(paths: StatePaths) ->
 async def test_a_pod_stays_while_its_volumes_cannot_be_unmounted(paths: StatePaths) -> None:
     """Nothing is deleted and nothing forgotten until the driver has unmounted."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
     calls.error = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
-    assert isinstance(await agent.reconcile(KEY), RequeueAfter)
+    assert isinstance(await kubelet.reconcile(KEY), RequeueAfter)
     assert api.all(POD)
     calls.error = None
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert not api.all(POD)
 
 
 async def test_a_force_deleted_pod_is_unmounted_after_a_restart(paths: StatePaths) -> None:
     """The record outlives both the pod and the agent; the node's own event wakes it."""
     api, calls = _api(_pod()), _Calls()
-    await _agent(api, calls, paths).reconcile(KEY)
+    await _kubelet(api, calls, paths).reconcile(KEY)
     await api.delete(POD, "web-0", namespace="default", grace_seconds=0)
-    after = _agent(api, calls, paths)
+    after = _kubelet(api, calls, paths)
     assert [KEY] == list(after.watches()[NODE](node()))
     await after.reconcile(KEY)
     assert (set(), set()) == (calls.published, calls.staged)
@@ -146,21 +146,21 @@ async def test_a_force_deleted_pod_is_unmounted_after_a_restart(paths: StatePath
 async def test_a_volume_that_the_driver_forgot_keeps_no_pod(paths: StatePaths) -> None:
     """When the pool is gone and nothing is mounted, there is nothing to undo, and the pod may go."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
-    calls.error = VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message="unknown")
-    await agent.reconcile(KEY)
+    calls.error = VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message="unknown")
+    await kubelet.reconcile(KEY)
     assert not api.all(POD)
 
 
 async def test_a_pod_made_anew_is_mounted_anew(paths: StatePaths) -> None:
     """The old pod's mounts go before the new pod of the same name gets its own."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
     api.put(POD, _pod(uid="p2"))
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert 1 == len(calls.published)
     assert ["p2.json"] == [path.name for path in paths.records.iterdir()]
 
@@ -168,23 +168,23 @@ async def test_a_pod_made_anew_is_mounted_anew(paths: StatePaths) -> None:
 async def test_a_volume_is_unstaged_with_its_last_pod(paths: StatePaths) -> None:
     """Two pods may share a claim on one node; the first to go leaves the volume staged."""
     api, calls = _api(_pod(), _pod(name="other", uid="p2")), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
-    await agent.reconcile(("default", "other"))
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
+    await kubelet.reconcile(("default", "other"))
     await api.delete(POD, "web-0", namespace="default", grace_seconds=0)
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert {HANDLE} == calls.staged
     await api.delete(POD, "other", namespace="default", grace_seconds=0)
-    await agent.reconcile(("default", "other"))
+    await kubelet.reconcile(("default", "other"))
     assert set() == calls.staged
 
 
 async def test_shutting_down_unmounts_and_keeps_the_pods(paths: StatePaths) -> None:
     """After SIGTERM nothing is mounted and the pod is there, but not Ready."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
-    assert [] == await agent.shut_down()
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
+    assert [] == await kubelet.shut_down()
     assert set() == calls.staged
     ready = [each for each in api.all(POD)[0]["status"]["conditions"] if each["type"] == "Ready"]
     assert "False" == ready[0]["status"]
@@ -193,8 +193,8 @@ async def test_shutting_down_unmounts_and_keeps_the_pods(paths: StatePaths) -> N
 async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -> None:
     """After a reboot the store still says Ready while nothing is mounted; the start corrects that first."""
     api, calls = _api(_pod()), _Calls()
-    await _agent(api, calls, paths).reconcile(KEY)
-    await _agent(api, calls, paths).prepare()
+    await _kubelet(api, calls, paths).reconcile(KEY)
+    await _kubelet(api, calls, paths).prepare()
     ready = [each for each in api.all(POD)[0]["status"]["conditions"] if each["type"] == "Ready"]
     assert "False" == ready[0]["status"]
 
@@ -203,14 +203,14 @@ async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -
 async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths: StatePaths) -> None:
     """A mounted pod is not looked at again: what somebody takes away meanwhile is not noticed."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
     calls.published.clear()
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert set() == calls.published
 
 
-def _outgrow(api: FakeApi, *, state: str = "NodeResizePending") -> None:
+def _expand_volume_object(api: FakeApi, *, state: str = "NodeResizePending") -> None:
     """The volume has grown to 2Gi, its filesystem has not."""
     asked, held = api.all(CLAIM)[0], api.all(VOLUME)[0]
     asked["spec"]["resources"]["requests"]["storage"] = held["spec"]["capacity"]["storage"] = "2Gi"
@@ -223,11 +223,11 @@ def _outgrow(api: FakeApi, *, state: str = "NodeResizePending") -> None:
 async def test_the_filesystem_of_a_mounted_volume_grows_while_the_pod_runs(paths: StatePaths) -> None:
     """As kubelet does it: the node's part is done online, and only then the claim has its new capacity."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
-    _outgrow(api)
-    assert Done() == await agent.reconcile(KEY)
-    assert {HANDLE: 2 << 30} == calls.grown
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
+    _expand_volume_object(api)
+    assert Done() == await kubelet.reconcile(KEY)
+    assert {HANDLE: 2 << 30} == calls.expanded
     status = api.all(CLAIM)[0]["status"]
     assert ({"storage": "2Gi"}, [], False) == (
         status["capacity"],
@@ -242,20 +242,20 @@ async def test_the_filesystem_of_a_volume_that_grew_while_nobody_used_it_grows_w
 ) -> None:
     """Nothing is done before a pod uses it; the pod that comes finds all the room."""
     api, calls = _api(_pod()), _Calls()
-    _outgrow(api)
-    await _agent(api, calls, paths).reconcile(KEY)
-    assert ({HANDLE: 2 << 30}, "Running") == (calls.grown, api.all(POD)[0]["status"]["phase"])
+    _expand_volume_object(api)
+    await _kubelet(api, calls, paths).reconcile(KEY)
+    assert ({HANDLE: 2 << 30}, "Running") == (calls.expanded, api.all(POD)[0]["status"]["phase"])
 
 
 async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: StatePaths) -> None:
     """The pod is Ready on what it has; the claim says why, and it is tried again, or begun anew by the controller."""
     for code, state in (("INTERNAL", "NodeResizeInProgress"), ("OUT_OF_RANGE", "NodeResizeInfeasible")):
         api, calls = _api(_pod()), _Calls()
-        agent = _agent(api, calls, paths)
-        await agent.reconcile(KEY)
-        _outgrow(api)
+        kubelet = _kubelet(api, calls, paths)
+        await kubelet.reconcile(KEY)
+        _expand_volume_object(api)
         calls.error = RpcError(code=grpc.StatusCode[code], message="no room for more inodes")
-        again = await agent.reconcile(KEY)
+        again = await kubelet.reconcile(KEY)
         assert isinstance(again, RequeueAfter) == (code == "INTERNAL")
         status = api.all(CLAIM)[0]["status"]
         assert {"storage": state} == status["allocatedResourceStatuses"]
@@ -266,17 +266,17 @@ async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: S
 async def test_a_filesystem_that_cannot_grow_in_use_is_tried_at_once_when_mounted_anew(paths: StatePaths) -> None:
     """The pause after a failure is about the mount that was; the next pod need not wait for its end."""
     api, calls = _api(_pod()), _Calls()
-    agent = _agent(api, calls, paths)
-    await agent.reconcile(KEY)
-    _outgrow(api)
+    kubelet = _kubelet(api, calls, paths)
+    await kubelet.reconcile(KEY)
+    _expand_volume_object(api)
     calls.error = RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message="not while it is in use")
-    assert isinstance(await agent.reconcile(KEY), RequeueAfter)
+    assert isinstance(await kubelet.reconcile(KEY), RequeueAfter)
     calls.error = None
-    await agent.reconcile(KEY)
-    assert {} == calls.grown
+    await kubelet.reconcile(KEY)
+    assert {} == calls.expanded
     api.put(POD, _pod(uid="p2"))
-    assert Done() == await agent.reconcile(KEY)
-    assert {HANDLE: 2 << 30} == calls.grown
+    assert Done() == await kubelet.reconcile(KEY)
+    assert {HANDLE: 2 << 30} == calls.expanded
 
 
 async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
@@ -284,7 +284,7 @@ async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
     elsewhere = _pod()
     elsewhere["spec"]["nodeName"] = ""
     api, calls = _api(elsewhere), _Calls()
-    assert Done() == await _agent(api, calls, paths).reconcile(KEY)
+    assert Done() == await _kubelet(api, calls, paths).reconcile(KEY)
     assert (set(), []) == (calls.staged, api.writes)
 
 
@@ -294,15 +294,15 @@ async def test_one_claim_in_two_volumes_of_a_pod_is_mounted_twice_and_ends(paths
     pod["spec"]["volumes"].append(
         {"name": "again", "persistentVolumeClaim": {"claimName": "www-web-0", "readOnly": True}}
     )
-    going, calls = copy.deepcopy(pod), _Calls()
+    deleting, calls = copy.deepcopy(pod), _Calls()
     del pod["metadata"]["deletionTimestamp"]
     api = _api(pod)
-    agent = _agent(api, calls, paths)
+    kubelet = _kubelet(api, calls, paths)
 
-    await agent.reconcile(KEY)
+    await kubelet.reconcile(KEY)
     assert {Path(each).name for each in calls.published} == {"www", "again"}
-    api.put(POD, going)
-    await agent.reconcile(KEY)
+    api.put(POD, deleting)
+    await kubelet.reconcile(KEY)
 
     assert (calls.published, calls.staged) == (set(), set())
     assert not api.all(POD)
@@ -312,17 +312,17 @@ async def test_a_volume_that_cannot_be_unmounted_is_an_event_of_its_pod(paths: S
     """As one that cannot be mounted is; also when the pod itself is gone already."""
     for there in (True, False):
         api, calls = _api(_pod()), _Calls()
-        agent = _agent(api, calls, paths)
-        await agent.reconcile(KEY)
+        kubelet = _kubelet(api, calls, paths)
+        await kubelet.reconcile(KEY)
         if there:
             api.put(POD, _pod(deletionTimestamp="2026-01-01T00:00:00Z"))
         else:
             api = _api()
-            agent = _agent(api, calls, paths)
+            kubelet = _kubelet(api, calls, paths)
         calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the disk is gone")
 
         with pytest.raises(RpcError):
-            await agent.reconcile(KEY)
+            await kubelet.reconcile(KEY)
 
         assert api.events[-1][:2] == ("Warning", "FailedUnMount")
         assert "the disk is gone" in api.events[-1][2]
@@ -331,7 +331,7 @@ async def test_a_volume_that_cannot_be_unmounted_is_an_event_of_its_pod(paths: S
 async def test_the_pods_of_a_node_that_does_not_exist_end(paths: StatePaths) -> None:
     """This machine had another name when they were placed: they are unmounted and deleted, so that new ones come."""
     api, calls = _api(_pod()), _Calls()
-    await _agent(api, calls, paths).reconcile(KEY)
+    await _kubelet(api, calls, paths).reconcile(KEY)
     renamed = Kubelet(api, api.caches, api.recorder, calls=calls, paths=paths, node="after")
     del api.objects[NODE.plural, "", "n"]
     api.put(NODE, {"metadata": {"name": "after"}, "spec": {}})

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from provisioner.embedded.kubelet.pod_volumes import Missing, Wanted, wanted_volumes
+from provisioner.embedded.kubelet.pod_volumes import Missing, DesiredVolume, desired_volumes
 from provisioner.model.kinds import Json
 
 
@@ -35,27 +35,27 @@ def _volume(*, claim_uid: str = "c1", driver: str = "csi.mooring.dev") -> Json:
     }
 
 
-def _wanted(pod: Json, claim: Json | None, volume: Json | None) -> list[Wanted] | Missing:
-    return wanted_volumes(pod, claim=lambda _: claim, volume=lambda _: volume)
+def _desired(pod: Json, claim: Json | None, volume: Json | None) -> list[DesiredVolume] | Missing:
+    return desired_volumes(pod, claim=lambda _: claim, volume=lambda _: volume)
 
 
 def test_a_bound_claim_is_mounted() -> None:
     """A claim and a volume that name each other are what the pod gets."""
-    found = _wanted(_pod(_by_claim()), _claim(), _volume())
+    found = _desired(_pod(_by_claim()), _claim(), _volume())
     assert isinstance(found, list)
     assert [("www", "pv", "pool.pv", False)] == [(w.volume, w.volume_object, w.handle, w.read_only) for w in found]
 
 
 def test_read_only_comes_from_the_pod() -> None:
     """A pod may ask for its claim read-only."""
-    found = _wanted(_pod(_by_claim(readOnly=True)), _claim(), _volume())
+    found = _desired(_pod(_by_claim(readOnly=True)), _claim(), _volume())
     assert isinstance(found, list)
     assert found[0].read_only
 
 
 def test_volumes_that_are_no_claims_are_not_ours() -> None:
     """A pod with an emptyDir only needs nothing of us."""
-    assert [] == _wanted(_pod({"name": "tmp", "emptyDir": {}}), None, None)
+    assert [] == _desired(_pod({"name": "tmp", "emptyDir": {}}), None, None)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_volumes_that_are_no_claims_are_not_ours() -> None:
 )
 def test_a_pod_waits_for_a_claim_that_is_not_truly_bound(claim: Json | None, volume: Json | None, why: str) -> None:
     """I2: a volume is mounted only when it is bound to this very claim, by UID."""
-    found = _wanted(_pod(_by_claim()), claim, volume)
+    found = _desired(_pod(_by_claim()), claim, volume)
     assert isinstance(found, Missing)
     assert why in found.why
 
@@ -79,15 +79,15 @@ def test_one_missing_claim_holds_all() -> None:
     """A pod gets all of its volumes or none."""
     pod = _pod(_by_claim("a"), _by_claim("b"))
     claims = iter([_claim(), None])
-    found = wanted_volumes(pod, claim=lambda _: next(claims), volume=lambda _: _volume())
+    found = desired_volumes(pod, claim=lambda _: next(claims), volume=lambda _: _volume())
     assert isinstance(found, Missing)
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", ""])
 def test_a_name_never_leaves_its_directory(name: str) -> None:
     """Names become directories, so anything but a DNS name is refused."""
-    assert isinstance(_wanted(_pod(_by_claim(name)), _claim(), _volume()), Missing)
-    assert isinstance(_wanted(_pod(name=name), _claim(), _volume()), Missing)
+    assert isinstance(_desired(_pod(_by_claim(name)), _claim(), _volume()), Missing)
+    assert isinstance(_desired(_pod(name=name), _claim(), _volume()), Missing)
 
 
 def test_the_claim_of_an_ephemeral_volume_is_mounted_only_when_the_pod_owns_it() -> None:
@@ -102,9 +102,9 @@ def test_the_claim_of_an_ephemeral_volume_is_mounted_only_when_the_pod_owns_it()
     own = _claim()
     own["metadata"]["ownerReferences"] = [owner]
 
-    assert isinstance(_wanted(pod, own, _volume()), list)
+    assert isinstance(_desired(pod, own, _volume()), list)
     for claim in (foreign, former, shared):
-        found = _wanted(pod, claim, _volume())
+        found = _desired(pod, claim, _volume())
         assert isinstance(found, Missing)
         assert "was not created for this pod" in found.why
-    assert isinstance(_wanted(pod, None, _volume()), Missing)
+    assert isinstance(_desired(pod, None, _volume()), Missing)

@@ -29,7 +29,7 @@ STRICT_UMASK = 0o077
 """As some services and build machines have it; what an engine makes has the modes it says all the same."""
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """The API said no."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -37,7 +37,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Living:
+class EngineProcess:
     """One engine on one state directory; start it, talk to it, kill it."""
 
     def __init__(self, state: Path, *, pools: Sequence[Path] = (), prefix: Sequence[str] = ()) -> None:
@@ -66,16 +66,16 @@ class Living:
     def _is_ready(self) -> bool:
         assert self.process is not None
         if (code := self.process.poll()) is not None:
-            raise AssertionError(f"the engine ended with {code}:\n{self.words()}")
+            raise AssertionError(f"the engine ended with {code}:\n{self.log_tail()}")
         return (self.state / "holder.json").exists() and self._answers()
 
     def _answers(self) -> bool:
         try:
             return bool(self.get("/api/v1/nodes")["items"])
-        except (OSError, Refused):
+        except (OSError, RequestError):
             return False
 
-    def words(self) -> str:
+    def log_tail(self) -> str:
         """What the engine has said so far, the end of it."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-6000:]
 
@@ -84,8 +84,8 @@ class Living:
         assert self.process is not None
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError, ValueError):
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"csi" in words and f"unix://{self.state}/driver/csi.sock".encode() in words:
+                log_tail = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"csi" in log_tail and f"unix://{self.state}/driver/csi.sock".encode() in log_tail:
                     return int(entry.name)
         return None
 
@@ -154,7 +154,7 @@ class Living:
                 found: Json = json.loads(answer.read())
                 return found
         except urllib.error.HTTPError as error:
-            raise Refused(error.code, error.read().decode(errors="replace")) from None
+            raise RequestError(error.code, error.read().decode(errors="replace")) from None
 
     def get(self, path: str) -> Json:
         """GET."""
@@ -164,7 +164,7 @@ class Living:
         """POST, and fine when it exists."""
         try:
             return self.request("POST", path, body)
-        except Refused as error:
+        except RequestError as error:
             if error.status != 409:
                 raise
             return self.get(f"{path}/{body['metadata']['name']}")
@@ -173,7 +173,7 @@ class Living:
         """DELETE, and fine when it is gone."""
         try:
             self.request("DELETE", path)
-        except Refused as error:
+        except RequestError as error:
             if error.status != 404:
                 raise
 
@@ -185,7 +185,7 @@ class Living:
         """GET, None when there is no such object."""
         try:
             return self.get(path)
-        except Refused as error:
+        except RequestError as error:
             if error.status != 404:
                 raise
             return None
@@ -203,9 +203,9 @@ class Living:
                     return found
             except OSError as error:
                 if time.monotonic() > limit:
-                    raise AssertionError(f"waited in vain until {what}: {error}\n{self.words()}") from error
+                    raise AssertionError(f"waited in vain until {what}: {error}\n{self.log_tail()}") from error
             if time.monotonic() > limit:
-                raise AssertionError(f"waited in vain until {what}\n{self.words()}")
+                raise AssertionError(f"waited in vain until {what}\n{self.log_tail()}")
             time.sleep(0.03)
 
     # the demo's work
