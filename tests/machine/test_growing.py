@@ -58,7 +58,7 @@ def _warned(engine: EngineProcess) -> list[str]:
     return [each["message"] for each in events if each["type"] == "Warning" and "www" in each["involvedObject"]["name"]]
 
 
-def test_a_directory_volume_grows_at_once(engine: EngineProcess) -> None:
+def test_a_directory_volume_is_expanded_at_once(engine: EngineProcess) -> None:
     """Its size is a promise of the pool: nothing is mounted anew, and the file is still there."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -68,7 +68,7 @@ def test_a_directory_volume_grows_at_once(engine: EngineProcess) -> None:
 
 
 @pytest.mark.needs("loop", "xfs")
-def test_a_filesystem_grows_while_its_pod_uses_it(engine: EngineProcess) -> None:
+def test_a_filesystem_is_expanded_while_its_pod_uses_it(engine: EngineProcess) -> None:
     """Image, loop device and filesystem, all under a file that is open all the time."""
     xfs = {"backend": "loop", "csi.storage.k8s.io/fstype": "xfs", "adopt": "Ordinal"}
     engine.create(
@@ -100,7 +100,7 @@ def test_a_filesystem_grows_while_its_pod_uses_it(engine: EngineProcess) -> None
 
 
 @pytest.mark.needs("loop")
-def test_a_raw_volume_grows_under_its_pod(engine: EngineProcess) -> None:
+def test_a_raw_volume_is_expanded_while_its_pod_uses_it(engine: EngineProcess) -> None:
     """There is no filesystem to grow, and the device at the pod's path has the new size all the same."""
     raw = stateful_set(replicas=1, storage_class="mooring-loop", size="16Mi")
     raw["spec"]["volumeClaimTemplates"][0]["spec"]["volumeMode"] = "Block"
@@ -119,7 +119,7 @@ def test_a_raw_volume_grows_under_its_pod(engine: EngineProcess) -> None:
 
 
 @pytest.mark.needs("loop", "ext4")
-def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(engine: EngineProcess) -> None:
+def test_a_filesystem_that_cannot_be_expanded_in_use_is_expanded_at_the_next_mount(engine: EngineProcess) -> None:
     """Without CAP_SYS_RESOURCE ext4 has to wait for its next pod; with it, it may be done before."""
     _bring_up(engine, storage_class="mooring-loop", size="64Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -146,7 +146,7 @@ def test_a_filesystem_that_cannot_grow_in_use_grows_when_it_is_mounted_again(eng
 @pytest.mark.parametrize(
     "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop", "ext4"))]
 )
-def test_a_set_that_comes_back_with_a_larger_template_keeps_its_data(engine: EngineProcess, storage_class: str) -> None:
+def test_a_set_recreated_with_a_larger_template_keeps_its_data(engine: EngineProcess, storage_class: str) -> None:
     """Expand, then adopt: the same volume, larger, with its file; the filesystem has all of it before the pod is done."""
     _bring_up(engine, storage_class=storage_class, size="64Mi")
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -173,7 +173,7 @@ def test_a_size_that_no_pool_has_is_refused_with_its_reason(engine: EngineProces
     engine.ready_pods("web-0")
 
 
-def test_a_former_volume_that_cannot_grow_that_much_blocks_its_claim(engine: EngineProcess) -> None:
+def test_a_former_volume_that_cannot_be_expanded_enough_blocks_its_claim(engine: EngineProcess) -> None:
     """I2, I7: no empty volume instead; the claim says what the driver said."""
     _bring_up(engine, storage_class="mooring-directory", size="16Mi")
     volume = engine.get(CLAIM)["spec"]["volumeName"]

@@ -47,7 +47,7 @@ def _run(environment: dict[str, str], *argv: str) -> "subprocess.CompletedProces
     return subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, env=environment, timeout=120)
 
 
-def test_the_lines_of_the_readme_can_be_pasted_at_once(pasted: tuple[EngineProcess, dict[str, str]]) -> None:
+def test_the_commands_of_the_readme_can_be_pasted_at_once(pasted: tuple[EngineProcess, dict[str, str]]) -> None:
     """Each of them ends with 0 without waiting for a person, and all reach the engine that the first one started."""
     engine, environment = pasted
     block = re.search(r"```\n(mooring up.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)

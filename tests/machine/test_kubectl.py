@@ -130,7 +130,7 @@ def test_each_ordinal_adopts_its_own_volume(engine: EngineProcess, kubectl: Kube
         assert (_path(engine, pod) / "index.html").read_text(encoding="utf-8") == pod
 
 
-def test_a_claim_that_cannot_bind_says_why(engine: EngineProcess, kubectl: Kubectl) -> None:
+def test_a_claim_that_cannot_bind_reports_why(engine: EngineProcess, kubectl: Kubectl) -> None:
     """I7: `describe` shows the Event with the reason, `wait` gives up, and deleting the claim is enough."""
     claim = """
 apiVersion: v1
@@ -158,7 +158,7 @@ spec:
     assert kubectl("get", "pvc", "-o", "name") == ""
 
 
-def test_a_namespace_takes_everything_along(kubectl: Kubectl) -> None:
+def test_a_namespace_is_deleted_with_all_its_objects(kubectl: Kubectl) -> None:
     """Made by a kubectl that sends protobuf; deleted with the set, its pods and its claims."""
     kubectl("create", "namespace", "shop")
     kubectl("apply", "-n", "shop", "-f", WEB)
@@ -170,7 +170,7 @@ def test_a_namespace_takes_everything_along(kubectl: Kubectl) -> None:
     assert [row[4] for row in kubectl.rows("get", "pv")] == ["Released", "Released"]
 
 
-def test_the_engine_writes_under_its_own_name(kubectl: Kubectl) -> None:
+def test_the_engine_has_its_own_field_manager(kubectl: Kubectl) -> None:
     """The managed fields tell what the person wrote from what Mooring wrote."""
     _bring_up(kubectl, "--server-side")
     fields = kubectl.json("get", "statefulset", "web", "--show-managed-fields")["metadata"]["managedFields"]

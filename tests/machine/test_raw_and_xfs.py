@@ -30,7 +30,7 @@ def _path(engine: EngineProcess, volume: str) -> Path:
     return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
 
 
-def test_a_raw_device_and_an_xfs_come_back_to_their_ordinal(engine: EngineProcess) -> None:
+def test_a_raw_device_and_an_xfs_are_adopted_by_their_ordinal(engine: EngineProcess) -> None:
     """Both grow while they are in use, and both are there again after set and claims were deleted and applied anew."""
     _apply(engine)
     places = engine.state / "pods/default/disk-0"

@@ -19,7 +19,7 @@ def _mooring(engine: EngineProcess, *arguments: str) -> subprocess.CompletedProc
     return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
-def test_disks_alone_give_every_ordinal_its_file_again(engine: EngineProcess) -> None:
+def test_recover_restores_the_volume_of_every_ordinal_from_the_disks(engine: EngineProcess) -> None:
     """The claims made anew wait instead of getting empty volumes, and have their own after one command."""
     engine.create(SETS, stateful_set())
     engine.ready_pods("web-0", "web-1")
@@ -59,7 +59,7 @@ def test_disks_alone_give_every_ordinal_its_file_again(engine: EngineProcess) ->
 
 
 @pytest.mark.parametrize("first", ["import", "claim"])
-def test_what_was_there_before_becomes_an_ordinals_volume(engine: EngineProcess, first: str) -> None:
+def test_an_imported_directory_becomes_an_ordinals_volume(engine: EngineProcess, first: str) -> None:
     """A directory in the pool's folder is the claim's, and never an empty one; whether the claim is there or comes later."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
@@ -93,7 +93,7 @@ def test_what_was_there_before_becomes_an_ordinals_volume(engine: EngineProcess,
     assert (again.returncode, "bound to volume" in again.stderr) == (1, True), again.stderr
 
 
-def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: EngineProcess) -> None:
+def test_an_import_for_a_claim_without_an_ordinal_is_bound_too(engine: EngineProcess) -> None:
     """The admin said so, and the class adopts ordinals only: an empty volume would be made otherwise."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
@@ -125,7 +125,7 @@ def test_an_import_for_a_claim_that_is_no_ordinal_is_given_all_the_same(engine: 
         (("recover", "--volume", "none-such"), 1, "none-such"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(
+def test_a_refused_command_reports_the_reason_in_one_line(
     engine: EngineProcess, words: tuple[str, ...], code: int, said: str
 ) -> None:
     """An exit code, the reason, the next step; no traceback."""
@@ -135,7 +135,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(
     assert done.stderr.count("\n") == 1
 
 
-def test_bytes_whose_object_was_deleted_are_listed_told_and_erased(engine: EngineProcess) -> None:
+def test_orphans_are_listed_explained_and_erased(engine: EngineProcess) -> None:
     """What was reserved for them is free at once; the trash keeps them until it is emptied, or gives them back."""
     engine.create(SETS, stateful_set(replicas=1))
     engine.ready_pods("web-0")

@@ -40,7 +40,7 @@ def test_an_ordinary_user_gets_volumes(rootless: EngineProcess) -> None:
 
 
 @pytest.mark.limit("rootless-paths")
-def test_outside_there_are_only_stubs(rootless: EngineProcess) -> None:
+def test_outside_the_namespace_nothing_is_mounted(rootless: EngineProcess) -> None:
     """Outside the namespace nothing is mounted, and the directory in its place refuses writes by its mode."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
@@ -49,7 +49,7 @@ def test_outside_there_are_only_stubs(rootless: EngineProcess) -> None:
     assert 0o555 == stat.S_IMODE(stub.stat().st_mode)
 
 
-def test_a_stopped_engine_comes_back(rootless: EngineProcess) -> None:
+def test_a_stopped_engine_publishes_the_same_volumes_again(rootless: EngineProcess) -> None:
     """After an orderly stop the next engine publishes the same volumes in a namespace of its own."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
@@ -60,7 +60,7 @@ def test_a_stopped_engine_comes_back(rootless: EngineProcess) -> None:
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
-def test_a_killed_engine_comes_back(rootless: EngineProcess) -> None:
+def test_a_killed_engine_publishes_the_same_volumes_again(rootless: EngineProcess) -> None:
     """I5: kill -9 takes the namespace and its mounts along; the next engine publishes the same bytes again."""
     rootless.create(SETS, stateful_set(replicas=1))
     rootless.ready_pods("web-0")
@@ -71,7 +71,7 @@ def test_a_killed_engine_comes_back(rootless: EngineProcess) -> None:
     assert "kept" == rootless.file("web-0").read_text(encoding="utf-8")
 
 
-def test_loop_volumes_are_refused_with_a_sentence(rootless: EngineProcess) -> None:
+def test_loop_volumes_are_refused_with_the_reason(rootless: EngineProcess) -> None:
     """I7: a claim of a class that needs root says so in an Event, and the pod waits."""
     rootless.create(SETS, stateful_set(replicas=1, storage_class="mooring-loop"))
 

@@ -51,7 +51,7 @@ def test_a_file_survives_its_pod(engine: EngineProcess) -> None:
 @pytest.mark.parametrize(
     "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop"))]
 )
-def test_each_ordinal_finds_its_own_volume_again(engine: EngineProcess, storage_class: str) -> None:
+def test_each_ordinal_adopts_its_former_volume(engine: EngineProcess, storage_class: str) -> None:
     """I2: after set and claims were deleted and applied again, each new claim has the old volume, under a new UID."""
     _bring_up(engine, storage_class=storage_class, size="64Mi")
     before = {}
@@ -71,7 +71,7 @@ def test_each_ordinal_finds_its_own_volume_again(engine: EngineProcess, storage_
     assert 2 == len(engine.names(VOLUMES))
 
 
-def test_a_volume_whose_object_was_deleted_comes_back(engine: EngineProcess) -> None:
+def test_a_volume_whose_object_was_deleted_is_restored(engine: EngineProcess) -> None:
     """The pool alone is enough: a PersistentVolume that somebody deleted is written anew from the manifest."""
     _bring_up(engine)
     engine.file("web-0").write_text("kept", encoding="utf-8")
@@ -95,7 +95,7 @@ def test_scratch_volumes_are_deleted_with_their_claims(engine: EngineProcess) ->
     assert not engine.file("web-0").exists()
 
 
-def test_a_stopped_engine_leaves_nothing_mounted_and_forgets_nothing(engine: EngineProcess) -> None:
+def test_a_stopped_engine_leaves_nothing_mounted_and_keeps_all_volumes(engine: EngineProcess) -> None:
     """SIGTERM unpublishes and unstages everything; the next start publishes what the store says."""
     _bring_up(engine)
     engine.file("web-1").write_text("kept", encoding="utf-8")

@@ -76,7 +76,7 @@ class Kubelet:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def watches(self) -> Mapping[Kind, Callable[[Json], Iterable[Key]]]:
-        """Return the triggers: a pod, its claims, their volumes, this Node for recorded pods, other Nodes for their pods."""
+        """Return the triggers: a pod, its claims, their volumes, its Node, and this Node for all recorded pods."""
         return {POD: self._of_pod, CLAIM: self._of_claim, VOLUME: self._of_volume, NODE: self._of_node}
 
     def _of_pod(self, pod: Json) -> Iterable[Key]:

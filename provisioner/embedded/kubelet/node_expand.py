@@ -79,7 +79,7 @@ class NodeExpander:
         return 0.0
 
     async def _failed(self, found: Json, volume_name: str, size: Quantity, error: RpcError) -> float:
-        """Report a failure; return the seconds until the retry, or 0 if it is infeasible: the controller retries that."""
+        """Report a failure; return the seconds until the retry, or 0 if infeasible, which the controller retries."""
         pause = self._retries.failed(volume_name, size, slowly=error.infeasible)
         status = resize_status.failed_on_node(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)

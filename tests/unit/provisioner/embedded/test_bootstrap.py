@@ -1,4 +1,4 @@
-"""The engine and a cluster get the same classes and the same CSIDriver."""
+"""Tests that the engine and a cluster have the same StorageClasses and the same CSIDriver."""
 
 import yaml
 
@@ -17,8 +17,8 @@ SHIPPED = {
 }
 
 
-def test_the_shipped_classes_are_what_the_documentation_says() -> None:
-    """Names, backends, adoption and policy are an API; each class passes its own checks."""
+def test_the_shipped_classes_match_the_documentation() -> None:
+    """Names, backends, adoption and reclaim policy are an API; each class is valid."""
     classes = [StorageClass.of(each) for each in shipped_classes()]
 
     assert {each.name: (each.parameters["backend"], each.adopts, each.reclaim_policy) for each in classes} == SHIPPED
@@ -28,14 +28,14 @@ def test_the_shipped_classes_are_what_the_documentation_says() -> None:
 
 
 def test_a_clusters_classes_are_the_engines_with_no_default() -> None:
-    """One source of truth, held in two places by this test."""
+    """The two files differ only in the annotation of the default class."""
     cluster = list(yaml.safe_load_all((ROOT / "deploy" / "base" / "storageclasses.yaml").read_text(encoding="utf-8")))
 
     assert [_plain(each) for each in shipped_classes()] == cluster
 
 
 def test_a_clusters_csidriver_is_the_engines_but_for_capacity_and_groups() -> None:
-    """Only a cluster has capacity objects to look at, and containers whose group may need the files."""
+    """Only a cluster has CSIStorageCapacity objects, and containers to which fsGroup applies."""
     cluster = yaml.safe_load((ROOT / "deploy" / "base" / "csidriver.yaml").read_text(encoding="utf-8"))
     (engines,) = [each for each in objects("n") if each["kind"] == "CSIDriver"]
 

@@ -1,4 +1,4 @@
-"""The engine's machine has one Node; under another name nothing waits for the former one."""
+"""Tests of an engine whose node has another name than before: nothing waits for the former Node."""
 
 from typing import cast
 
@@ -12,8 +12,8 @@ from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.objects import claim, node, storage_class
 
 
-async def test_the_node_of_a_former_name_goes_and_those_of_others_stay() -> None:
-    """Its labels tell that an engine made it."""
+async def test_the_node_of_a_former_name_is_deleted_and_other_nodes_stay() -> None:
+    """A Node that an engine created is recognized by its labels."""
     before, csi_node, _ = objects("before")
     api = FakeApi((NODE, before), (CSI_NODE, csi_node), (NODE, {"metadata": {"name": "by-hand"}}))
 
@@ -23,8 +23,8 @@ async def test_the_node_of_a_former_name_goes_and_those_of_others_stay() -> None
     assert [each["metadata"]["name"] for each in api.all(CSI_NODE)] == ["after"]
 
 
-async def test_a_selected_node_that_does_not_exist_is_taken_off_the_claim() -> None:
-    """With an Event; the scheduler then selects another."""
+async def test_a_selected_node_that_does_not_exist_is_removed_from_the_claim() -> None:
+    """An Event reports it; the scheduler then selects another node."""
     waiting = claim()
     waiting["metadata"]["annotations"] = {SELECTED_NODE: "worker-7"}
     api = FakeApi((NODE, node()), (CLAIM, waiting), (STORAGE_CLASS, storage_class()))
@@ -36,4 +36,4 @@ async def test_a_selected_node_that_does_not_exist_is_taken_off_the_claim() -> N
     assert [each[1] for each in api.events] == ["SelectedNodeNotFound"]
     api.put(NODE, {"metadata": {"name": "worker-7"}})
     assert [*binder.watches()[NODE]({"metadata": {"name": "worker-7"}})] == []
-    assert [*binder.watches()[NODE]({"metadata": {"name": "gone"}})] == [("default", "www-web-0")]
+    assert [*binder.watches()[NODE]({"metadata": {"name": "deleted"}})] == [("default", "www-web-0")]

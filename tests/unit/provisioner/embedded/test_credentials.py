@@ -1,4 +1,4 @@
-"""What the engine shows to its clients, and how long it keeps it."""
+"""Tests of the engine's certificates, token and kubeconfig."""
 
 import ssl
 import stat
@@ -19,8 +19,8 @@ def paths(tmp_path: Path) -> StatePaths:
     return found
 
 
-def test_credentials_are_kept(paths: StatePaths) -> None:
-    """A second start finds the same certificate and the same token."""
+def test_credentials_are_reused(paths: StatePaths) -> None:
+    """A second start uses the same certificate and token."""
     first = credentials.ensure(paths)
     certificate = first.certificate.read_bytes()
     second = credentials.ensure(paths)
@@ -28,15 +28,15 @@ def test_credentials_are_kept(paths: StatePaths) -> None:
 
 
 def test_secrets_are_private(paths: StatePaths) -> None:
-    """Key, token and kubeconfig can be read by their owner only."""
+    """Only the owner can read key, token and kubeconfig."""
     created = credentials.ensure(paths)
     credentials.write_kubeconfig(paths, created, port=6443)
     for path in (created.key, paths.tls / "token", paths.kubeconfig):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_a_certificate_of_another_authority_is_made_anew(paths: StatePaths, tmp_path: Path) -> None:
-    """A certificate that its authority did not sign is replaced, since no client would trust it."""
+def test_a_certificate_of_another_authority_is_replaced(paths: StatePaths, tmp_path: Path) -> None:
+    """A certificate that the authority did not sign is replaced, since no client would trust it."""
     created = credentials.ensure(paths)
     other = StatePaths(tmp_path / "other")
     prepare(other)
@@ -46,7 +46,7 @@ def test_a_certificate_of_another_authority_is_made_anew(paths: StatePaths, tmp_
 
 
 def test_a_client_with_the_kubeconfig_trusts_the_server(paths: StatePaths) -> None:
-    """The handshake succeeds with the authority of the kubeconfig and the name that its address has."""
+    """The TLS handshake succeeds with the authority and the host name in the kubeconfig."""
     created = credentials.ensure(paths)
     credentials.write_kubeconfig(paths, created, port=6443)
     cluster = yaml.safe_load(paths.kubeconfig.read_text(encoding="utf-8"))["clusters"][0]["cluster"]
@@ -65,7 +65,7 @@ def test_a_client_with_the_kubeconfig_trusts_the_server(paths: StatePaths) -> No
 
 
 def test_an_empty_token_is_refused(paths: StatePaths) -> None:
-    """An empty token file would let everybody in, so the engine does not start with one."""
+    """With an empty token every client would be authorized, so the engine does not start."""
     credentials.ensure(paths)
     (paths.tls / "token").write_text("\n", encoding="ascii")
     with pytest.raises(BadEnvironmentError, match="is empty; remove it"):

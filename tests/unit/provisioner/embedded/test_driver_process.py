@@ -1,4 +1,4 @@
-"""The driver as a child: a stand-in that opens the socket, and ends as the test tells it."""
+"""Tests of the driver as a child process, with fake drivers that open the socket or refuse to run."""
 
 import asyncio
 import errno
@@ -43,9 +43,9 @@ sys.exit(78)
 
 TALKS = SERVES.replace(
     "while True:",
-    "sys.stderr.write('x' * 1000000 + chr(10) + '[' * 60000 + chr(10) + 'last words' + chr(10))\nwhile True:",
+    "sys.stderr.write('x' * 1000000 + chr(10) + '[' * 60000 + chr(10) + 'last line' + chr(10))\nwhile True:",
 )
-"""Serves, and says first what is longer than any reader expects, then what no parser of JSON can nest."""
+"""Serves, after writing a line longer than the limit, and one nested too deeply for a JSON parser."""
 
 
 class _FakeDriver(DriverProcess):
@@ -60,7 +60,7 @@ class _RefusingDriver(_FakeDriver):
 
 
 class _ClosedStream(io.StringIO):
-    """A stderr that nobody reads any more."""
+    """A stderr whose reader is closed."""
 
     def write(self, text: str) -> int:
         raise BrokenPipeError(text)
@@ -71,7 +71,7 @@ class _VerboseDriver(_FakeDriver):
 
 
 class _FailingSpawn(_FakeDriver):
-    """On a machine that has no process left for it, as many times as `failures` says."""
+    """A driver whose first `failures` starts fail because the machine has no free process."""
 
     failures = 0
 
@@ -84,7 +84,7 @@ class _FailingSpawn(_FakeDriver):
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[_FakeDriver]:
-    """A driver that serves."""
+    """A running fake driver."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
     found = _FakeDriver(settings, report=lambda _: None)
@@ -96,20 +96,20 @@ async def driver(tmp_path: Path) -> AsyncIterator[_FakeDriver]:
 
 
 @pytest.mark.parametrize(
-    ("line", "shown"),
+    ("line", "expected"),
     [
         ('{"level": "info", "event": "rpc.served"}', ""),
         ('{"level": "warning", "event": "pool.full", "pool": "p", "timestamp": "t"}', "driver: pool.full pool=p"),
         ("mooring driver: no", "mooring driver: no"),
     ],
 )
-def test_people_see_what_is_not_ordinary(line: str, shown: str) -> None:
-    """The terminal of `mooring up` shows the driver's warnings and refusals, not each of its calls."""
-    assert shown == for_users(line)
+def test_users_see_warnings_and_errors_only(line: str, expected: str) -> None:
+    """The terminal of `mooring up` shows the driver's warnings and errors, not each of its calls."""
+    assert expected == for_users(line)
 
 
 async def test_it_serves_and_stops(driver: _FakeDriver) -> None:
-    """After start() the socket answers; after stop() the process is gone."""
+    """After start() the socket accepts connections; after stop() the process has ended."""
     pid = driver.pid
     assert pid
     await driver.stop()
@@ -118,8 +118,8 @@ async def test_it_serves_and_stops(driver: _FakeDriver) -> None:
         os.kill(pid, 0)
 
 
-async def test_it_comes_back_when_killed(driver: _FakeDriver) -> None:
-    """A driver that is killed is started again, under another process id."""
+async def test_it_is_restarted_when_killed(driver: _FakeDriver) -> None:
+    """A killed driver is restarted, with another process id."""
     watching = asyncio.create_task(driver.watch())
     before = driver.pid
     assert before
@@ -131,7 +131,7 @@ async def test_it_comes_back_when_killed(driver: _FakeDriver) -> None:
 
 
 async def test_it_ends_with_its_parent(driver: _FakeDriver) -> None:
-    """When the writing end of the lifeline closes, as it does with its owner's death, the driver ends."""
+    """When the write end of the lifeline is closed, as when the engine ends, the driver ends."""
     process = driver._process
     assert process
     driver.close_lifeline()
@@ -139,8 +139,8 @@ async def test_it_ends_with_its_parent(driver: _FakeDriver) -> None:
         assert 0 == await process.wait()
 
 
-async def test_its_refusal_is_passed_on(tmp_path: Path) -> None:
-    """The driver's own sentence is what the person reads."""
+async def test_its_refusal_is_raised_with_its_message(tmp_path: Path) -> None:
+    """The user reads the driver's own message."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
     driver = _RefusingDriver(settings, report=lambda _: None)
@@ -151,10 +151,8 @@ async def test_its_refusal_is_passed_on(tmp_path: Path) -> None:
         await driver.stop()
 
 
-async def test_it_comes_back_when_it_cannot_be_started_for_a_while(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An error of a start is no reason to stop trying; the person hears each."""
+async def test_a_failed_restart_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed start is retried until it succeeds; each failure is reported."""
     monkeypatch.setattr(driver_process, "LAST_DELAY", 0.01)
     monkeypatch.setattr(driver_process, "FIRST_DELAY", 0.01)
     settings = UpSettings(state=str(tmp_path))
@@ -180,8 +178,8 @@ async def test_it_comes_back_when_it_cannot_be_started_for_a_while(
     ]
 
 
-async def test_a_driver_that_cannot_be_started_at_first_is_a_sentence(tmp_path: Path) -> None:
-    """Not a traceback."""
+async def test_a_failed_first_start_is_raised_with_a_message(tmp_path: Path) -> None:
+    """The user gets a message instead of a traceback."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
     driver = _FailingSpawn(settings, report=lambda _: None)
@@ -193,32 +191,32 @@ async def test_a_driver_that_cannot_be_started_at_first_is_a_sentence(tmp_path: 
         await driver.stop()
 
 
-@pytest.mark.parametrize("shown", [True, False])
+@pytest.mark.parametrize("readable", [True, False])
 async def test_its_messages_are_passed_on_however_long_they_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, shown: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], *, readable: bool
 ) -> None:
-    """Also when nobody can read them: the driver would wait for its reader, and serve nobody."""
+    """They are read even when they cannot be written to stderr: otherwise the driver would block."""
     settings = UpSettings(state=str(tmp_path))
     prepare(settings.paths)
     driver = _VerboseDriver(settings, report=lambda _: None)
-    if not shown:
+    if not readable:
         monkeypatch.setattr("sys.stderr", _ClosedStream())
     try:
         await driver.start()
         async with asyncio.timeout(30):
-            while "last words" not in driver._last_lines:
+            while "last line" not in driver._last_lines:
                 await asyncio.sleep(0.01)
     finally:
         await driver.stop()
         monkeypatch.undo()
     output = capfd.readouterr().err
     assert len(output) < 200_000
-    assert ("last words" in output) is shown
+    assert ("last line" in output) is readable
 
 
 @pytest.mark.parametrize("number", [9, 63])
-def test_how_it_ended_has_words_for_every_signal(number: int) -> None:
-    """Most real-time signals have no name."""
+def test_every_signal_has_a_description(number: int) -> None:
+    """Most real-time signals have no name; they are described by their number."""
     assert driver_process._ending(-number) in ("killed by SIGKILL", "killed by signal 63")
 
 
@@ -226,8 +224,8 @@ def test_how_it_ended_has_words_for_every_signal(number: int) -> None:
     parts=st.lists(st.binary(max_size=12) | st.sampled_from([b"\n", b"a\n", b"\n\n"]), max_size=8),
     longest=st.integers(min_value=0, max_value=6),
 )
-def test_lines_are_those_of_the_text_each_cut(parts: list[bytes], longest: int) -> None:
-    """However the text comes in pieces: each line's first bytes, and how many are missing."""
+def test_lines_are_cut_to_the_maximum_length(parts: list[bytes], longest: int) -> None:
+    """Each line has its first bytes and the number of missing ones, however the text is split into chunks."""
     text = b"".join(parts)
     expected = text.split(b"\n")[:-1] if text.endswith(b"\n") else text.split(b"\n")
 

@@ -1,4 +1,4 @@
-"""The engine is one machine."""
+"""Tests that the engine has one node."""
 
 import pytest
 
@@ -9,8 +9,8 @@ from tests.unit.provisioner.controllers.fake_api import FakeApi
 
 
 @pytest.mark.limit("one-node")
-async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
-    """Under the same name it is the same node again."""
+async def test_the_engine_creates_one_node_however_often_it_starts() -> None:
+    """A node with the same name is not created again."""
     api = FakeApi()
     await bootstrap(api, node_name="n")
     await bootstrap(api, node_name="n")
@@ -18,8 +18,8 @@ async def test_the_engine_makes_one_node_however_often_it_starts() -> None:
     assert [each["metadata"]["name"] for each in api.all(NODE)] == ["n"]
 
 
-def test_the_node_says_what_the_machine_has() -> None:
-    """`kubectl describe node` divides by it."""
+def test_the_node_has_the_machines_resources() -> None:
+    """`kubectl describe node` divides by them."""
     resources = node_object.resources()
 
     assert int(resources["cpu"]) > 0

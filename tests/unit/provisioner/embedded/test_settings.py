@@ -1,4 +1,4 @@
-"""Where the state directory is, and when it cannot be one."""
+"""Tests of the path of the state directory, and of its creation."""
 
 import os
 from pathlib import Path
@@ -10,8 +10,8 @@ from provisioner.embedded.settings import (
     BadEnvironmentError,
     StatePaths,
     default_state,
-    prepare,
     disable_proxies,
+    prepare,
 )
 from provisioner.model.kinds import NODE
 from tests.unit.provisioner.kube.test_transport import served
@@ -28,25 +28,25 @@ from tests.unit.provisioner.kube.test_transport import served
     ],
 )
 def test_default_state(environ: dict[str, str], uid: int, expected: str) -> None:
-    """MOORING_STATE wins; root has the system's directory, others their own data directory."""
+    """MOORING_STATE has priority; root has the system's directory, other users their own data directory."""
     assert Path(expected) == default_state(environ, uid=uid)
 
 
 def test_a_path_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
-    """A unix socket's path has 107 bytes; the sentence says so before the driver stumbles over it."""
+    """The path of a unix socket has at most 107 bytes; the engine reports a longer one before it starts the driver."""
     with pytest.raises(BadEnvironmentError, match="107 bytes; choose a shorter one"):
         prepare(StatePaths(tmp_path / ("x" * 100)))
 
 
-def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
-    """A state directory that cannot be made is one sentence with the next step."""
+def test_the_error_names_a_file_in_the_way(tmp_path: Path) -> None:
+    """The message for a state directory that cannot be created has the path and the next step."""
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(BadEnvironmentError, match=r"cannot make .*/file.*--state"):
+    with pytest.raises(BadEnvironmentError, match=r"cannot create .*/file.*--state"):
         prepare(StatePaths(tmp_path / "file"))
 
 
-def test_nobody_else_on_the_machine_reads_what_pods_write(tmp_path: Path) -> None:
-    """A volume's root may let everybody in, so that the directories above it must not; an older state is mended."""
+def test_other_users_cannot_read_volumes(tmp_path: Path) -> None:
+    """A volume's root may be open to all users, so its parent directories must not; older modes are corrected."""
     paths = StatePaths(tmp_path / "state")
     (paths.state / "pods").mkdir(parents=True, mode=0o755)
 
@@ -60,7 +60,7 @@ def test_nobody_else_on_the_machine_reads_what_pods_write(tmp_path: Path) -> Non
 async def test_no_proxy_and_no_password_file_comes_between_the_engine_and_its_api(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever variable names the proxy, and whatever ~/.netrc has for this host."""
+    """This holds for every proxy variable, and for a password of this host in ~/.netrc."""
     names = [f"{each}_proxy" for each in ("http", "https", "all", "ws")]
     for name in [*names, *map(str.upper, names)]:
         monkeypatch.setenv(name, "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""How `mooring up` ends."""
+"""Tests of the exit codes of `mooring up`."""
 
 from pathlib import Path
 
@@ -10,16 +10,18 @@ from provisioner.embedded.settings import BadEnvironmentError, UpSettings
 from provisioner.kube.errors import BadKubeconfig
 
 
-@pytest.mark.parametrize("error", [BadEnvironmentError("port 1 is taken"), BadKubeconfig("cannot use the kubeconfig /k")])
-def test_what_the_machine_lacks_is_one_sentence_and_exit_code_78(
+@pytest.mark.parametrize(
+    "error", [BadEnvironmentError("port 1 is taken"), BadKubeconfig("cannot use the kubeconfig /k")]
+)
+def test_a_bad_environment_is_reported_in_one_line_with_exit_code_78(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whoever starts it has something to mend; a traceback would tell them nothing."""
+    """The user has to change something; a traceback would not help."""
 
     async def fail(_settings: UpSettings) -> int:
         raise error
 
-    monkeypatch.setattr(up, "_until_told", fail)
+    monkeypatch.setattr(up, "_run_until_signal", fail)
     monkeypatch.setattr(logs, "configure", str)
     settings = UpSettings(state=str(tmp_path / "s"), rootless=True)
     assert 78 == up.run(settings)

@@ -1,4 +1,4 @@
-"""StatefulSets and what they lead to, in a small world that plans are carried out in."""
+"""A StatefulSet for tests, and a scenario that executes its plans in memory."""
 
 import copy
 from typing import Any
@@ -18,7 +18,7 @@ from provisioner.model.kinds import STATEFUL_SET, Json
 
 
 def stateful_set(replicas: int = 2, **spec: Any) -> Json:
-    """The set `web` with a template `www`."""
+    """Return the StatefulSet `web` with a claim template `www`."""
     return {
         "metadata": {"name": "web", "namespace": "default", "uid": "set-uid"},
         "spec": {
@@ -41,7 +41,7 @@ def stateful_set(replicas: int = 2, **spec: Any) -> Json:
 
 
 class Scenario:
-    """Pods and claims of one namespace; pods become available, or go, when the test says so."""
+    """The pods and claims of one namespace, whose plans the test executes step by step."""
 
     def __init__(self, desired: Json) -> None:
         self.set = desired
@@ -52,11 +52,11 @@ class Scenario:
         self.uids = 0
 
     def plan(self) -> list[Step]:
-        """The next steps."""
+        """Return the next steps."""
         return plan(self.set, pods=list(self.pods.values()), claims=self.claims, available=frozenset(self.available))
 
     def step(self) -> list[Step]:
-        """Carry out one round."""
+        """Execute the next steps, and return them."""
         steps = self.plan()
         for each in steps:
             if isinstance(each, CreateClaim):
@@ -65,7 +65,9 @@ class Scenario:
                 self.claims[each.claim["metadata"]["name"]]["metadata"]["ownerReferences"] = each.owners
             elif isinstance(each, CreatePod):
                 name = each.pod["metadata"]["name"]
-                assert all(claim in self.claims for claim in _claims_of(each.pod)), "claims come before their pod"
+                assert all(claim in self.claims for claim in _claims_of(each.pod)), (
+                    "claims are created before their pod"
+                )
                 self.pods[name] = self._stored(each.pod)
                 self.created.append(name)
             elif isinstance(each, AdoptPod):
@@ -76,23 +78,23 @@ class Scenario:
         return steps
 
     def end_deleted(self) -> None:
-        """Pods that are being deleted are gone."""
+        """Remove the pods that are being deleted."""
         for name in [name for name, pod in self.pods.items() if "deletionTimestamp" in pod["metadata"]]:
             del self.pods[name]
             self.available.discard(name)
 
     def ready_all(self) -> None:
-        """Every pod that is there and stays is ready."""
+        """Make every pod available that is not being deleted."""
         self.available = {name for name, pod in self.pods.items() if "deletionTimestamp" not in pod["metadata"]}
 
     def settle(self) -> None:
-        """Rounds until nothing is left to do."""
+        """Execute steps until the plan is empty or blocked."""
         for _ in range(100):
             self.end_deleted()
             self.ready_all()
             if not [each for each in self.step() if not isinstance(each, Blocked)]:
                 return
-        raise AssertionError("it never comes to rest")
+        raise AssertionError("the plan does not converge")
 
     def _stored(self, obj: Json) -> Json:
         self.uids += 1

@@ -1,4 +1,4 @@
-"""Where a pod may be placed: gates, cordon, taints, node selectors and node affinity, as upstream's scheduler says."""
+"""Where a pod may be scheduled, as by kube-scheduler: gates, cordon, taints, node selectors and node affinity."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def _name(operator: str, *values: str) -> Json:
 
 
 CASES: list[tuple[str, Json, Json, str]] = [
-    ("nothing said", _pod(), _node(), ""),
+    ("no constraints", _pod(), _node(), ""),
     ("gated", _pod(schedulingGates=[{"name": "a/b"}]), _node(), GATED),
     ("cordoned", _pod(), _node(unschedulable=True), UNSCHEDULABLE),
     (
@@ -49,7 +49,7 @@ CASES: list[tuple[str, Json, Json, str]] = [
     ("cordoned, all tolerated", _pod(tolerations=[{"operator": "Exists"}]), _node(unschedulable=True), ""),
     ("tainted", _pod(), _node(taints=[TAINT]), TAINTED),
     ("tainted NoExecute", _pod(), _node(taints=[TAINT | {"effect": "NoExecute"}]), TAINTED),
-    ("only disliked", _pod(), _node(taints=[TAINT | {"effect": "PreferNoSchedule"}]), ""),
+    ("PreferNoSchedule", _pod(), _node(taints=[TAINT | {"effect": "PreferNoSchedule"}]), ""),
     ("tolerated", _pod(tolerations=[{"key": "k", "value": "v", "effect": "NoSchedule"}]), _node(taints=[TAINT]), ""),
     ("tolerated for any effect", _pod(tolerations=[{"key": "k", "value": "v"}]), _node(taints=[TAINT]), ""),
     ("another value", _pod(tolerations=[{"key": "k", "value": "w"}]), _node(taints=[TAINT]), TAINTED),
@@ -99,14 +99,14 @@ CASES: list[tuple[str, Json, Json, str]] = [
 
 
 @pytest.mark.parametrize(("pod", "node", "said"), [pytest.param(*rest, id=name) for name, *rest in CASES])
-def test_where_a_pod_may_be_placed(pod: Json, node: Json, expected: str) -> None:
-    """In upstream's words, the first reason in its order."""
+def test_a_pod_is_scheduled_only_where_it_fits(pod: Json, node: Json, expected: str) -> None:
+    """The result is the first reason in kube-scheduler's order, in its words."""
     assert misfit(pod, node) == expected
 
 
 @pytest.mark.limit("placement")
-def test_what_concerns_containers_has_no_effect() -> None:
-    """Requests, pod anti-affinity and topology spread: no container runs, and there is one node."""
+def test_scheduling_rules_for_containers_have_no_effect() -> None:
+    """Requests, pod anti-affinity and topology spread are ignored: no container runs, and the engine has one node."""
     apart = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {}}
     pod = _pod(
         containers=[{"name": "c", "resources": {"requests": {"cpu": "1000", "memory": "1Pi"}}}],
@@ -124,7 +124,7 @@ def test_what_concerns_containers_has_no_effect() -> None:
     effect=st.sampled_from(["", "NoSchedule", "NoExecute"]),
 )
 def test_a_toleration_covers_what_it_names_and_nothing_else(key: str, operator: str, value: str, effect: str) -> None:
-    """An absent key covers all keys with Exists only; an absent effect all effects."""
+    """An absent key covers all keys with Exists only; an absent effect covers all effects."""
     toleration = {"key": key, "operator": operator, "value": value, "effect": effect}
     covers_key = key == "k" or (not key and operator == "Exists")
     covers_value = operator == "Exists" or value == "v"

@@ -1,4 +1,4 @@
-"""Scheduler, garbage collector, protection and namespaces, on the real embedded API server."""
+"""Tests of scheduler, garbage collector, protection and namespaces on the real embedded API server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,22 +32,22 @@ from tests.unit.provisioner.embedded.controlplane.sets import stateful_set
 
 
 class Harness:
-    """A server with the workload controllers, and nobody who binds claims or mounts volumes."""
+    """An API server with the workload controllers, without a binder and a kubelet."""
 
     def __init__(self, transport: KubeTransport) -> None:
         self.api = transport
 
     async def until(self, check: Callable[[], Awaitable[object]], what: str) -> None:
-        """Ask until it is so."""
+        """Poll the check until it is true; fail after 20 seconds."""
         try:
             async with asyncio.timeout(20):
                 while not await check():
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise AssertionError(f"waited in vain until {what}") from None
+            raise AssertionError(f"timeout while waiting until {what}") from None
 
     async def deleted(self, kind: Kind, name: str, namespace: str = "default") -> bool:
-        """Whether it is not there."""
+        """Report whether the object does not exist."""
         try:
             await self.api.get(kind, name, namespace if kind.namespaced else "")
         except NotFound:
@@ -55,32 +55,32 @@ class Harness:
         return False
 
     async def create_set(self, replicas: int = 2, **spec: object) -> Json:
-        """The set `web`, without UIDs of its own."""
-        wanted = stateful_set(replicas, podManagementPolicy="Parallel", **spec)
-        del wanted["metadata"]["uid"]
-        wanted["spec"]["template"]["spec"]["containers"][0]["image"] = "i"
-        return await self.api.create(STATEFUL_SET, wanted)
+        """Create the StatefulSet `web`, with the UID that the server assigns."""
+        desired = stateful_set(replicas, podManagementPolicy="Parallel", **spec)
+        del desired["metadata"]["uid"]
+        desired["spec"]["template"]["spec"]["containers"][0]["image"] = "i"
+        return await self.api.create(STATEFUL_SET, desired)
 
     async def bind(self, claim: str) -> None:
-        """What a binder would do for a claim."""
+        """Bind the claim to a new volume, as a binder would."""
         volume = f"pv-{claim}"
-        created = await self.api.get(CLAIM, claim, "default")
+        found = await self.api.get(CLAIM, claim, "default")
         spec: Json = {
             "accessModes": ["ReadWriteOnce"],
             "capacity": {"storage": "1Gi"},
-            "claimRef": {"namespace": "default", "name": claim, "uid": created["metadata"]["uid"]},
+            "claimRef": {"namespace": "default", "name": claim, "uid": found["metadata"]["uid"]},
             "csi": {"driver": "d", "volumeHandle": volume},
         }
         await self.api.create(VOLUME, {"metadata": {"name": volume}, "spec": spec})
-        note = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": volume}}
-        await self.api.patch(CLAIM, claim, note, namespace="default")
+        bind = {"metadata": {"annotations": {"pv.kubernetes.io/bind-completed": "yes"}}, "spec": {"volumeName": volume}}
+        await self.api.patch(CLAIM, claim, bind, namespace="default")
         await self.api.patch(CLAIM, claim, {"status": {"phase": "Bound"}}, namespace="default", subresource="status")
         await self.api.patch(VOLUME, volume, {"status": {"phase": "Bound"}}, subresource="status")
 
 
 @pytest.fixture
 async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
-    """Started, with one ready node and a class that waits; stopped at the end."""
+    """A running harness with one ready node and a default class of WaitForFirstConsumer."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t") as port:
         config = {
@@ -112,23 +112,23 @@ async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     store.close()
 
 
-async def test_a_pod_is_placed_once_its_claims_are_bound(harness: Harness) -> None:
-    """Until then the claims have the node's name, and the pod says that it waits."""
+async def test_a_pod_is_scheduled_once_its_claims_are_bound(harness: Harness) -> None:
+    """Before that, its claims get the selected node, and the pod has no node."""
     await harness.create_set(1)
 
     async def selected() -> bool:
         claim = await harness.api.get(CLAIM, "www-web-0", "default")
         return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
 
-    await harness.until(lambda: harness.api.list(POD), "the pod is made")
-    await harness.until(lambda: _true(selected), "the claim is given the node")
+    await harness.until(lambda: harness.api.list(POD), "the pod is created")
+    await harness.until(lambda: _true(selected), "the claim has the selected node")
     assert "nodeName" not in (await harness.api.get(POD, "web-0", "default"))["spec"]
     await harness.bind("www-web-0")
 
     async def scheduled() -> bool:
         return bool((await harness.api.get(POD, "web-0", "default"))["spec"].get("nodeName") == "n")
 
-    await harness.until(scheduled, "the pod is placed")
+    await harness.until(scheduled, "the pod is scheduled")
 
 
 async def _true(check: Callable[[], Awaitable[bool]]) -> bool:
@@ -138,8 +138,8 @@ async def _true(check: Callable[[], Awaitable[bool]]) -> bool:
         return False
 
 
-async def test_a_pod_without_its_claim_says_so(harness: Harness) -> None:
-    """In its condition, in upstream's words."""
+async def test_a_pod_without_its_claim_reports_it(harness: Harness) -> None:
+    """Its condition has kube-scheduler's message."""
     volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "missing"}}]
     spec: Json = {"containers": [{"name": "c", "image": "i"}], "volumes": volumes}
     await harness.api.create(POD, {"metadata": {"name": "p", "namespace": "default"}, "spec": spec})
@@ -148,11 +148,11 @@ async def test_a_pod_without_its_claim_says_so(harness: Harness) -> None:
         conditions = (await harness.api.get(POD, "p", "default"))["status"].get("conditions") or []
         return any(each.get("message") == 'persistentvolumeclaim "missing" not found' for each in conditions)
 
-    await harness.until(reported, "the condition is there")
+    await harness.until(reported, "the pod has the condition")
 
 
 async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(harness: Harness) -> None:
-    """The pod says why, in condition and Event; its claim is given no node meanwhile."""
+    """The pod's condition and an Event have the reason; its claim has no selected node meanwhile."""
     await harness.api.patch(NODE, "n", {"spec": {"unschedulable": True}})
     await harness.create_set(1)
     message = "0/1 nodes are available: 1 node(s) were unschedulable."
@@ -161,7 +161,7 @@ async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(h
         events = (await harness.api.list(EVENT)).items
         return any(each["reason"] == "FailedScheduling" and each["message"] == message for each in events)
 
-    await harness.until(reported, "the Event is there")
+    await harness.until(reported, "the Event is recorded")
     conditions = (await harness.api.get(POD, "web-0", "default"))["status"]["conditions"]
     assert [(each["status"], each["reason"]) for each in conditions if each["type"] == "PodScheduled"] == [
         ("False", "Unschedulable")
@@ -174,29 +174,29 @@ async def test_a_cordoned_node_gets_no_pod_and_no_claim_until_it_is_uncordoned(h
         claim = await harness.api.get(CLAIM, "www-web-0", "default")
         return bool(claim["metadata"].get("annotations", {}).get("volume.kubernetes.io/selected-node") == "n")
 
-    await harness.until(selected, "the claim is given the node")
+    await harness.until(selected, "the claim has the selected node")
 
 
-async def test_the_pods_of_a_deleted_set_go_and_its_claims_stay(harness: Harness) -> None:
-    """Background deletion; claims have no owner by default."""
+async def test_the_pods_of_a_deleted_set_are_deleted_and_its_claims_stay(harness: Harness) -> None:
+    """The deletion is in the background, and claims have no owner by default."""
     await harness.create_set(2)
 
     async def both() -> bool:
         return len((await harness.api.list(POD)).items) == 2
 
-    await harness.until(both, "both pods are made")
+    await harness.until(both, "both pods are created")
     await harness.api.delete(STATEFUL_SET, "web", namespace="default")
-    await harness.until(lambda: harness.deleted(POD, "web-1"), "the pods are collected")
+    await harness.until(lambda: harness.deleted(POD, "web-1"), "the pods are deleted")
     assert not await harness.deleted(CLAIM, "www-web-1")
 
 
 async def test_orphaned_pods_stay_and_a_new_set_adopts_them(harness: Harness) -> None:
-    """--cascade=orphan, then the set applied again."""
+    """A set deleted with --cascade=orphan and applied again has the same pods."""
     await harness.create_set(1)
-    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is created")
     before = (await harness.api.get(POD, "web-0", "default"))["metadata"]["uid"]
     await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
-    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is deleted")
     again = await harness.create_set(1)
 
     async def adopted() -> bool:
@@ -207,10 +207,10 @@ async def test_orphaned_pods_stay_and_a_new_set_adopts_them(harness: Harness) ->
     await harness.until(adopted, "the new set has adopted the pod")
 
 
-async def test_a_foreground_deletion_waits_for_what_it_owns(harness: Harness) -> None:
-    """The set is there until its pods are gone."""
+async def test_a_foreground_deletion_waits_for_the_dependents(harness: Harness) -> None:
+    """The set exists until its pods are deleted."""
     await harness.create_set(1)
-    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is created")
     hold = {"metadata": {"finalizers": ["test/hold"]}}
     await harness.api.patch(POD, "web-0", hold, namespace="default")
     await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Foreground")
@@ -221,40 +221,40 @@ async def test_a_foreground_deletion_waits_for_what_it_owns(harness: Harness) ->
     await harness.until(deleting, "the pod is being deleted")
     assert not await harness.deleted(STATEFUL_SET, "web")
     await harness.api.patch(POD, "web-0", {"metadata": {"finalizers": None}}, namespace="default")
-    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is deleted")
 
 
-async def test_what_has_another_owner_stays_and_forgets_the_one_that_went(harness: Harness) -> None:
-    """Also when that one waits in the foreground: it need not wait for what stays."""
+async def test_an_object_with_another_owner_stays_and_loses_the_reference_to_the_deleted_one(harness: Harness) -> None:
+    """A foreground deletion of one owner does not wait for an object that another one owns."""
     first, second = [await harness.api.create(SERVICE, _service(name)) for name in ("first", "second")]
     owned = _service("owned")
     owned["metadata"]["ownerReferences"] = [_owner(first), _owner(second)]
     await harness.api.create(SERVICE, owned)
     await harness.api.delete(SERVICE, "first", namespace="default", propagation="Foreground")
-    await harness.until(lambda: harness.deleted(SERVICE, "first"), "the first owner is gone")
+    await harness.until(lambda: harness.deleted(SERVICE, "first"), "the first owner is deleted")
 
-    async def forgotten() -> bool:
+    async def removed() -> bool:
         metadata = (await harness.api.get(SERVICE, "owned", "default"))["metadata"]
         return [each["uid"] for each in metadata["ownerReferences"]] == [second["metadata"]["uid"]]
 
-    await harness.until(forgotten, "the reference is gone")
+    await harness.until(removed, "the reference is removed")
     await harness.api.delete(SERVICE, "second", namespace="default")
-    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "it went with its last owner")
+    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "the object is deleted with its last owner")
 
 
-async def test_an_owner_that_never_was_owns_nothing_for_long(harness: Harness) -> None:
-    """A reference with the right name and another UID counts for nothing."""
+async def test_an_object_whose_owner_does_not_exist_is_deleted(harness: Harness) -> None:
+    """A reference with the right name and another UID is not an owner."""
     other = await harness.api.create(SERVICE, _service("other"))
     owned = _service("owned")
     owned["metadata"]["ownerReferences"] = [{**_owner(other), "uid": "11111111-2222-3333-4444-555555555555"}]
     await harness.api.create(SERVICE, owned)
 
-    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "it is collected")
+    await harness.until(lambda: harness.deleted(SERVICE, "owned"), "the object is deleted")
     assert not await harness.deleted(SERVICE, "other")
 
 
-async def test_a_blocked_ordinal_is_told_once(harness: Harness) -> None:
-    """However often it is looked at: an Event for each look would be noise, and load."""
+async def test_a_blocked_ordinal_is_reported_once(harness: Harness) -> None:
+    """Reconciling the set again records no further Event."""
     pod: Json = {
         "metadata": {"name": "web-0", "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i"}]},
@@ -266,13 +266,13 @@ async def test_a_blocked_ordinal_is_told_once(harness: Harness) -> None:
         events = (await harness.api.list(EVENT)).items
         return [each for each in events if each["reason"] == "FailedCreate"]
 
-    await harness.until(reported, "it is told")
+    await harness.until(reported, "the Event is recorded")
     for number in range(5):
-        note = {"metadata": {"annotations": {"look": f"again-{number}"}}}
-        await harness.api.patch(STATEFUL_SET, "web", note, namespace="default")
+        patch = {"metadata": {"annotations": {"trigger": f"{number}"}}}
+        await harness.api.patch(STATEFUL_SET, "web", patch, namespace="default")
         await asyncio.sleep(0.02)
     (event,) = await reported()
-    assert "web-0 exists and belongs to somebody else" in event["message"]
+    assert "web-0 exists and is not owned by this set" in event["message"]
     assert event["count"] == 1
     await harness.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
 
@@ -281,7 +281,7 @@ async def test_a_blocked_ordinal_is_told_once(harness: Harness) -> None:
             return False
         return bool((await harness.api.get(POD, "web-0", "default"))["metadata"].get("ownerReferences"))
 
-    await harness.until(created, "the set's own pod is made")
+    await harness.until(created, "the set's own pod is created")
 
 
 def _service(name: str) -> Json:
@@ -299,8 +299,8 @@ def _owner(service: Json) -> Json:
     }
 
 
-async def test_claims_go_with_their_set_where_the_policy_says_so(harness: Harness) -> None:
-    """whenDeleted: Delete."""
+async def test_claims_are_deleted_with_their_set_where_the_policy_is_delete(harness: Harness) -> None:
+    """With whenDeleted: Delete the set owns its claims."""
     await harness.create_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete", "whenScaled": "Retain"})
 
     async def owned() -> bool:
@@ -310,47 +310,47 @@ async def test_claims_go_with_their_set_where_the_policy_says_so(harness: Harnes
 
     await harness.until(owned, "the claim has its owner")
     await harness.api.delete(STATEFUL_SET, "web", namespace="default")
-    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is collected")
+    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is deleted")
 
 
-async def test_a_claim_in_use_is_protected_until_its_pod_is_gone(harness: Harness) -> None:
-    """kubernetes.io/pvc-protection."""
+async def test_a_claim_in_use_is_protected_until_its_pod_is_deleted(harness: Harness) -> None:
+    """The finalizer kubernetes.io/pvc-protection stays while a pod uses the claim."""
     await harness.create_set(1)
-    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is created")
     await harness.bind("www-web-0")
 
     async def scheduled() -> bool:
         return bool((await harness.api.get(POD, "web-0", "default"))["spec"].get("nodeName"))
 
-    await harness.until(scheduled, "the pod is placed")
+    await harness.until(scheduled, "the pod is scheduled")
     await harness.api.delete(CLAIM, "www-web-0", namespace="default")
     await asyncio.sleep(0.2)
     assert not await harness.deleted(CLAIM, "www-web-0")
     await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Orphan")
-    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is gone")
+    await harness.until(lambda: harness.deleted(STATEFUL_SET, "web"), "the set is deleted")
     await harness.api.delete(POD, "web-0", namespace="default", grace_seconds=0)
-    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is gone")
+    await harness.until(lambda: harness.deleted(CLAIM, "www-web-0"), "the claim is deleted")
 
 
 async def test_a_bound_volume_is_protected(harness: Harness) -> None:
-    """kubernetes.io/pv-protection."""
+    """The finalizer kubernetes.io/pv-protection stays while the volume is bound."""
     await harness.create_set(1)
-    await harness.until(lambda: _exists(harness, "web-0"), "the pod is made")
+    await harness.until(lambda: _exists(harness, "web-0"), "the pod is created")
     await harness.bind("www-web-0")
     await harness.api.delete(VOLUME, "pv-www-web-0")
     await asyncio.sleep(0.2)
     assert not await harness.deleted(VOLUME, "pv-www-web-0")
     await harness.api.patch(VOLUME, "pv-www-web-0", {"status": {"phase": "Released"}}, subresource="status")
-    await harness.until(lambda: harness.deleted(VOLUME, "pv-www-web-0"), "the volume is gone")
+    await harness.until(lambda: harness.deleted(VOLUME, "pv-www-web-0"), "the volume is deleted")
 
 
-async def test_a_deleted_namespace_takes_everything_along(harness: Harness) -> None:
-    """And goes last."""
+async def test_a_namespace_is_deleted_with_all_its_objects(harness: Harness) -> None:
+    """The namespace is deleted after its objects."""
     await harness.api.create(NAMESPACE, {"metadata": {"name": "shop"}})
     service: Json = {"metadata": {"name": "s", "namespace": "shop"}, "spec": {"clusterIP": "None"}}
     await harness.api.create(SERVICE, service)
     await harness.api.delete(NAMESPACE, "shop")
-    await harness.until(lambda: harness.deleted(NAMESPACE, "shop"), "the namespace is gone")
+    await harness.until(lambda: harness.deleted(NAMESPACE, "shop"), "the namespace is deleted")
     assert await harness.deleted(SERVICE, "s", "shop")
 
 
@@ -381,7 +381,7 @@ EPHEMERAL: Json = {
 }
 
 
-async def test_the_claim_of_an_ephemeral_volume_comes_and_goes_with_its_pod(harness: Harness) -> None:
+async def test_the_claim_of_an_ephemeral_volume_is_created_and_deleted_with_its_pod(harness: Harness) -> None:
     """It has the labels of its template and the pod as its controller."""
     pod = await harness.api.create(POD, EPHEMERAL)
 
@@ -399,13 +399,13 @@ async def test_the_claim_of_an_ephemeral_volume_comes_and_goes_with_its_pod(harn
     async def scheduled() -> bool:
         return bool((await harness.api.get(POD, "db", "default"))["spec"].get("nodeName"))
 
-    await harness.until(scheduled, "the pod is placed")
+    await harness.until(scheduled, "the pod is scheduled")
     await harness.api.delete(POD, "db", namespace="default", grace_seconds=0)
-    await harness.until(lambda: harness.deleted(CLAIM, "db-data"), "the claim is gone")
+    await harness.until(lambda: harness.deleted(CLAIM, "db-data"), "the claim is deleted")
 
 
-async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_another_ones(harness: Harness) -> None:
-    """It is not placed, its condition and an Event say so, and it goes on when that claim is gone."""
+async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_not_its_own(harness: Harness) -> None:
+    """The pod is not scheduled, condition and Event have the reason, and it continues when that claim is deleted."""
     template = EPHEMERAL["spec"]["volumes"][0]["ephemeral"]["volumeClaimTemplate"]
     await harness.api.create(CLAIM, {"metadata": {"name": "db-data", "namespace": "default"}, "spec": template["spec"]})
     await harness.bind("db-data")
@@ -413,21 +413,21 @@ async def test_a_pod_waits_while_the_claim_of_its_ephemeral_volume_is_another_on
 
     async def reported() -> bool:
         events = (await harness.api.list(EVENT)).items
-        words = [each["message"] for each in events if each["reason"] in ("FailedBinding", "FailedScheduling")]
-        return len([each for each in words if "was not created for this pod" in each]) == 2
+        messages = [each["message"] for each in events if each["reason"] in ("FailedBinding", "FailedScheduling")]
+        return len([each for each in messages if "was not created for this pod" in each]) == 2
 
-    await harness.until(reported, "the pod says what it waits for")
+    await harness.until(reported, "both Events are recorded")
     assert "nodeName" not in (await harness.api.get(POD, "db", "default"))["spec"]
     await harness.api.delete(CLAIM, "db-data", namespace="default")
 
     async def owned() -> bool:
         return bool((await harness.api.get(CLAIM, "db-data", "default"))["metadata"].get("ownerReferences"))
 
-    await harness.until(lambda: _true(owned), "a claim of its own is created")
+    await harness.until(lambda: _true(owned), "the pod's own claim is created")
 
 
 async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_start(harness: Harness) -> None:
-    """A set that is deleted right after it was made takes its claims along."""
+    """Its claims are deleted with it even when it is deleted right after its creation."""
     created = await harness.create_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
 
     async def exists() -> bool:
@@ -439,9 +439,11 @@ async def test_a_new_claim_of_a_set_that_deletes_its_claims_is_owned_from_the_st
     assert [each["operation"] for each in metadata["managedFields"] if "f:ownerReferences" in str(each)] != []
 
 
-async def test_a_pod_that_waits_long_for_its_volumes_says_so(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In its condition and an Event, with the claims by name."""
-    monkeypatch.setattr(scheduler, "QUIET_SECONDS", 0.0)
+async def test_a_pod_that_waits_long_for_its_volumes_reports_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its condition and an Event name the claims."""
+    monkeypatch.setattr(scheduler, "REPORT_AFTER_SECONDS", 0.0)
     await harness.create_set(1)
 
     async def reported() -> bool:
@@ -453,4 +455,4 @@ async def test_a_pod_that_waits_long_for_its_volumes_says_so(harness: Harness, m
             each["type"] == "PodScheduled" and "'www-web-0'" in each["message"] for each in conditions
         )
 
-    await harness.until(lambda: _true(reported), "the pod says what it waits for")
+    await harness.until(lambda: _true(reported), "condition and Event name the claim")

@@ -1,4 +1,4 @@
-"""A StatefulSet's steps: which ordinal when, which claim, and what is left alone."""
+"""Tests of the planned steps of a StatefulSet: the order of ordinals, their claims, and objects of other owners."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from provisioner.model.kinds import Json
 from tests.unit.provisioner.embedded.controlplane.sets import Scenario, stateful_set
 
 
-def test_pods_come_one_after_the_other_each_after_the_one_before_is_ready() -> None:
-    """OrderedReady, the default."""
+def test_ordered_pods_are_created_one_by_one_each_after_the_previous_one_is_ready() -> None:
+    """This is OrderedReady, the default policy."""
     scenario = Scenario(stateful_set(3))
 
     scenario.step()
@@ -24,16 +24,16 @@ def test_pods_come_one_after_the_other_each_after_the_one_before_is_ready() -> N
     assert scenario.created == ["web-0", "web-1"]
 
 
-def test_parallel_pods_come_at_once() -> None:
-    """podManagementPolicy: Parallel."""
+def test_parallel_pods_are_created_at_once() -> None:
+    """This is podManagementPolicy: Parallel."""
     scenario = Scenario(stateful_set(3, podManagementPolicy="Parallel"))
     scenario.step()
 
     assert scenario.created == ["web-0", "web-1", "web-2"]
 
 
-def test_ordinals_start_where_the_set_says() -> None:
-    """spec.ordinals.start moves the range, and pods outside of it on either side go."""
+def test_ordinals_start_at_the_start_of_the_specification() -> None:
+    """spec.ordinals.start moves the range, and pods outside of it on either side are deleted."""
     scenario = Scenario(stateful_set(2))
     scenario.settle()
     scenario.set = stateful_set(2, ordinals={"start": 1})
@@ -43,8 +43,8 @@ def test_ordinals_start_where_the_set_says() -> None:
     assert sorted(scenario.claims) == ["www-web-0", "www-web-1", "www-web-2"]
 
 
-def test_scaling_down_takes_the_highest_first_and_waits_for_each() -> None:
-    """And keeps the claims, as Retain is the default."""
+def test_scaling_down_deletes_the_highest_ordinal_first_and_waits_for_each() -> None:
+    """The claims stay, since Retain is the default."""
     scenario = Scenario(stateful_set(3))
     scenario.settle()
     scenario.set = stateful_set(1)
@@ -69,7 +69,7 @@ def test_a_claim_has_the_sets_labels_over_its_templates_and_the_templates_annota
 
 
 def test_a_pod_has_its_identity_and_a_volume_for_each_template() -> None:
-    """Name, ordinal and revision as labels; host name and subdomain; the claim under the template's name."""
+    """These are labels of name, ordinal and revision, host name, subdomain, and the claim under the template's name."""
     extra = [{"name": "www", "emptyDir": {}}, {"name": "tmp", "emptyDir": {}}]
     desired = stateful_set(1)
     desired["spec"]["template"]["spec"]["volumes"] = extra
@@ -84,8 +84,8 @@ def test_a_pod_has_its_identity_and_a_volume_for_each_template() -> None:
     assert pod["spec"]["volumes"] == [extra[1], claim]
 
 
-def test_no_pod_is_made_while_its_claim_is_being_deleted() -> None:
-    """It would be tied to a claim that goes away under it."""
+def test_no_pod_is_created_while_its_claim_is_being_deleted() -> None:
+    """The pod would use a claim that is deleted while it runs."""
     scenario = Scenario(stateful_set(1))
     scenario.settle()
     scenario.claims["www-web-0"]["metadata"]["deletionTimestamp"] = "now"
@@ -97,8 +97,8 @@ def test_no_pod_is_made_while_its_claim_is_being_deleted() -> None:
     assert "www-web-0 is being deleted" in step.message
 
 
-def test_a_missing_claim_of_a_pod_that_is_there_is_made_again() -> None:
-    """Upstream mends a pending pod that way."""
+def test_a_missing_claim_of_a_pending_pod_is_created_again() -> None:
+    """Upstream repairs a pending pod in the same way."""
     scenario = Scenario(stateful_set(1))
     scenario.settle()
     del scenario.claims["www-web-0"]
@@ -107,8 +107,8 @@ def test_a_missing_claim_of_a_pod_that_is_there_is_made_again() -> None:
     assert "www-web-0" in scenario.claims
 
 
-def test_a_running_pods_claim_is_not_made_again() -> None:
-    """It holds the former one mounted; another under that name would only be mistaken for it."""
+def test_a_missing_claim_of_a_running_pod_is_not_created_again() -> None:
+    """The pod has the former claim's volume mounted, and does not use a new claim of that name."""
     scenario = Scenario(stateful_set(1))
     scenario.settle()
     scenario.pods["web-0"]["status"] = {"phase": "Running"}
@@ -119,7 +119,7 @@ def test_a_running_pods_claim_is_not_made_again() -> None:
 
 @pytest.mark.parametrize(("labels", "adopted"), [({"app": "nginx"}, True), ({"app": "x"}, False)])
 def test_an_orphan_pod_is_adopted_only_if_the_set_selects_it(labels: dict[str, str], adopted: bool) -> None:
-    """Somebody else's pod of the same name blocks the ordinal instead."""
+    """A pod of the same name that the selector does not match blocks the ordinal instead."""
     scenario = Scenario(stateful_set(1))
     scenario.pods["web-0"] = {
         "metadata": {"name": "web-0", "namespace": "default", "uid": "u", "labels": labels},
@@ -129,8 +129,8 @@ def test_an_orphan_pod_is_adopted_only_if_the_set_selects_it(labels: dict[str, s
     assert isinstance(scenario.plan()[0], AdoptPod if adopted else Blocked)
 
 
-def test_a_pod_of_an_earlier_set_of_that_name_has_to_go_first() -> None:
-    """A set deleted and applied again must not take over pods that are about to be collected."""
+def test_a_pod_of_an_earlier_set_of_that_name_blocks_the_ordinal() -> None:
+    """A set deleted and applied again does not adopt pods that the garbage collector is about to delete."""
     scenario = Scenario(stateful_set(1))
     scenario.settle()
     scenario.set["metadata"]["uid"] = "another"
@@ -139,7 +139,7 @@ def test_a_pod_of_an_earlier_set_of_that_name_has_to_go_first() -> None:
 
 
 POLICIES = {
-    # (whenDeleted, whenScaled): owners of an ordinal in range, of a condemned one
+    # (whenDeleted, whenScaled): owners of the claim of an ordinal in range, of one that is scaled down
     ("Retain", "Retain"): ([], []),
     ("Delete", "Retain"): (["StatefulSet"], ["StatefulSet"]),
     ("Retain", "Delete"): ([], ["Pod"]),
@@ -148,8 +148,8 @@ POLICIES = {
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_claims_are_owned_as_the_retention_policy_says(policy: tuple[str, str]) -> None:
-    """The garbage collector does the rest: what owns a claim takes it along."""
+def test_claims_have_the_owners_of_the_retention_policy(policy: tuple[str, str]) -> None:
+    """The garbage collector deletes a claim with its owner."""
     in_range, scaled_down = POLICIES[policy]
     spec = {"persistentVolumeClaimRetentionPolicy": {"whenDeleted": policy[0], "whenScaled": policy[1]}}
     scenario = Scenario(stateful_set(2, **spec))
@@ -167,8 +167,8 @@ def _owners(claim: Json) -> list[str]:
     return [each["kind"] for each in claim["metadata"].get("ownerReferences") or []]
 
 
-def test_no_pod_gets_a_claim_that_goes_with_the_pod_before_it() -> None:
-    """Scaled down and up again under whenScaled: Delete: the former claim has to be collected first."""
+def test_no_pod_gets_a_claim_that_is_deleted_with_its_former_pod() -> None:
+    """After scaling down and up with whenScaled: Delete, the former claim is deleted before the pod is created."""
     scenario = Scenario(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
     scenario.settle()
     scenario.set["spec"]["replicas"] = 1
@@ -185,8 +185,8 @@ def test_no_pod_gets_a_claim_that_goes_with_the_pod_before_it() -> None:
     assert _owners(scenario.claims["www-web-1"]) == []
 
 
-def test_a_pod_that_is_wanted_again_before_it_went_keeps_its_claim() -> None:
-    """Scaled up again in between: the claim's owner is taken off while the pod is still there."""
+def test_a_pod_that_is_desired_again_before_its_deletion_keeps_its_claim() -> None:
+    """When the set is scaled up again while the pod still exists, the pod is removed from the claim's owners."""
     scenario = Scenario(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
     scenario.settle()
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "web-1", "uid": scenario.pods["web-1"]["metadata"]["uid"]}
@@ -196,8 +196,8 @@ def test_a_pod_that_is_wanted_again_before_it_went_keeps_its_claim() -> None:
     assert _owners(scenario.claims["www-web-1"]) == []
 
 
-def test_retain_takes_an_earlier_promise_to_delete_back() -> None:
-    """A whenScaled changed to Retain after the scale-down, before the collector came: the claim is kept."""
+def test_a_change_to_retain_removes_the_owner_that_would_delete_the_claim() -> None:
+    """WhenScaled is changed to Retain after scaling down, before the garbage collector runs: the claim stays."""
     scenario = Scenario(stateful_set(2, persistentVolumeClaimRetentionPolicy={"whenScaled": "Delete"}))
     scenario.settle()
     scenario.set["spec"]["replicas"] = 1
@@ -209,8 +209,8 @@ def test_retain_takes_an_earlier_promise_to_delete_back() -> None:
     assert sorted(scenario.pods) == ["web-0", "web-1"]
 
 
-def test_claims_of_an_earlier_set_of_that_name_are_left_to_the_collector() -> None:
-    """That set was to take them along; a new one does not overrule it."""
+def test_claims_of_an_earlier_set_of_that_name_keep_their_owner() -> None:
+    """The garbage collector deletes them with the earlier set; a new set does not prevent that."""
     scenario = Scenario(stateful_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"}))
     scenario.settle()
     scenario.pods.clear()
@@ -221,12 +221,12 @@ def test_claims_of_an_earlier_set_of_that_name_are_left_to_the_collector() -> No
     assert owner["uid"] == "set-uid"
 
 
-def test_owners_of_others_stay() -> None:
-    """The set touches only references that are its own."""
+def test_other_owner_references_stay() -> None:
+    """The set changes only references to itself and its pods."""
     scenario = Scenario(stateful_set(1))
     scenario.settle()
-    stranger = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}
-    scenario.claims["www-web-0"]["metadata"]["ownerReferences"] = [stranger]
+    other = {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "x"}
+    scenario.claims["www-web-0"]["metadata"]["ownerReferences"] = [other]
     scenario.set = stateful_set(1, persistentVolumeClaimRetentionPolicy={"whenDeleted": "Delete"})
     scenario.settle()
 
@@ -234,7 +234,7 @@ def test_owners_of_others_stay() -> None:
 
 
 def test_a_changed_template_replaces_pods_from_the_highest_ordinal_down() -> None:
-    """One at a time, each after the one before is ready; below the partition nothing is touched."""
+    """Pods are replaced one at a time, each after the previous one is ready; those below the partition stay."""
     scenario = Scenario(stateful_set(3))
     scenario.settle()
     changed = stateful_set(3, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
@@ -251,8 +251,8 @@ def test_a_changed_template_replaces_pods_from_the_highest_ordinal_down() -> Non
 
 
 @pytest.mark.limit("template-revisions")
-def test_a_pod_below_the_partition_comes_back_with_the_new_template() -> None:
-    """Upstream would take the old one from a ControllerRevision."""
+def test_a_pod_below_the_partition_is_recreated_with_the_new_template() -> None:
+    """Upstream would use the old template from a ControllerRevision."""
     scenario = Scenario(stateful_set(2))
     scenario.settle()
     scenario.set = stateful_set(2, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"partition": 1}})
@@ -264,8 +264,8 @@ def test_a_pod_below_the_partition_comes_back_with_the_new_template() -> None:
 
 
 @pytest.mark.limit("one-at-a-time")
-def test_a_rolling_update_takes_one_pod_whatever_may_be_unavailable() -> None:
-    """Upstream would take two at once here."""
+def test_a_rolling_update_replaces_one_pod_whatever_max_unavailable_is() -> None:
+    """Upstream would replace two pods at once here."""
     scenario = Scenario(stateful_set(3))
     scenario.settle()
     scenario.set = stateful_set(3, updateStrategy={"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 2}})
@@ -274,8 +274,8 @@ def test_a_rolling_update_takes_one_pod_whatever_may_be_unavailable() -> None:
     assert len([each for each in scenario.step() if isinstance(each, DeletePod)]) == 1
 
 
-def test_on_delete_leaves_pods_alone() -> None:
-    """They change when somebody deletes them."""
+def test_on_delete_replaces_no_pod() -> None:
+    """A pod is replaced only after a user deletes it."""
     scenario = Scenario(stateful_set(2))
     scenario.settle()
     scenario.set = stateful_set(2, updateStrategy={"type": "OnDelete"})
@@ -284,8 +284,8 @@ def test_on_delete_leaves_pods_alone() -> None:
     assert scenario.plan() == []
 
 
-def test_a_set_that_is_being_deleted_makes_nothing() -> None:
-    """Its pods are the garbage collector's."""
+def test_a_set_that_is_being_deleted_creates_nothing() -> None:
+    """The garbage collector deletes its pods."""
     scenario = Scenario(stateful_set(2))
     scenario.set["metadata"]["deletionTimestamp"] = "now"
 
@@ -302,25 +302,25 @@ SHAPES = st.fixed_dictionaries(
 
 
 @given(st.lists(SHAPES, min_size=1, max_size=4), st.data())
-def test_a_set_comes_to_rest_with_just_the_ordinals_it_wants(shapes: list[dict[str, Any]], data: st.DataObject) -> None:
-    """However it is scaled and whichever pods die meanwhile; claims are never taken away under Retain."""
+def test_a_set_converges_to_exactly_its_desired_ordinals(shapes: list[dict[str, Any]], data: st.DataObject) -> None:
+    """The set converges however it is scaled and whichever pods are lost; claims are never deleted under Retain."""
     scenario = Scenario(stateful_set(0))
-    had: set[str] = set()
+    before: set[str] = set()
     for shape in shapes:
         scenario.set = stateful_set(**shape)
         for _ in range(data.draw(st.integers(0, 3))):
             steps = scenario.step()
             if shape["podManagementPolicy"] == "OrderedReady":
                 assert len([each for each in steps if isinstance(each, CreatePod | DeletePod)]) <= 1
-            dies: bool = data.draw(st.booleans())
-            if scenario.pods and dies:
+            lose_pod: bool = data.draw(st.booleans())
+            if scenario.pods and lose_pod:
                 del scenario.pods[data.draw(st.sampled_from(sorted(scenario.pods)))]
-            goes: bool = data.draw(st.booleans())
-            if goes:
+            finish_deletions: bool = data.draw(st.booleans())
+            if finish_deletions:
                 scenario.end_deleted()
                 scenario.ready_all()
         scenario.settle()
         start = shape["ordinals"]["start"]
         assert sorted(scenario.pods) == sorted(f"web-{number}" for number in range(start, start + shape["replicas"]))
-        assert had <= scenario.claims.keys()
-        had |= scenario.claims.keys()
+        assert before <= scenario.claims.keys()
+        before |= scenario.claims.keys()

@@ -1,4 +1,4 @@
-"""What the agent mounts, and that it forgets nothing."""
+"""Tests of the engine's kubelet: which volumes it mounts, and that it unmounts all of them."""
 
 import copy
 from pathlib import Path
@@ -19,7 +19,7 @@ KEY = ("default", "web-0")
 
 
 class _Calls:
-    """A driver's Node service that keeps what is staged and published, and fails when told so."""
+    """A fake of a driver's Node service with the staged and published volumes; all calls raise `error` when set."""
 
     def __init__(self) -> None:
         self.staged: set[str] = set()
@@ -88,14 +88,14 @@ def _kubelet(api: FakeApi, calls: _Calls, paths: StatePaths) -> Kubelet:
 
 
 async def test_a_pod_becomes_ready_when_its_volumes_are_mounted(paths: StatePaths) -> None:
-    """The volume is staged, published at the pod's path, and only then is the pod Ready."""
+    """The volume is staged and published at the pod's path before the pod is Ready."""
     api, calls = _api(_pod()), _Calls()
     assert Done() == await _kubelet(api, calls, paths).reconcile(KEY)
     assert {str(paths.pods / "default" / "web-0" / "www")} == calls.published
     assert "Running" == api.all(POD)[0]["status"]["phase"]
 
 
-async def test_the_intent_is_on_disk_before_the_first_call(paths: StatePaths) -> None:
+async def test_the_record_is_on_disk_before_the_first_call(paths: StatePaths) -> None:
     """A crash inside the first call leaves a record of what may have been mounted."""
     api, calls = _api(_pod()), _Calls()
     calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the device is busy")
@@ -106,8 +106,8 @@ async def test_the_intent_is_on_disk_before_the_first_call(paths: StatePaths) ->
     assert "Pending" == api.all(POD)[0]["status"]["phase"]
 
 
-async def test_a_pod_on_its_way_out_goes_after_its_volumes(paths: StatePaths) -> None:
-    """Unpublish, unstage, then delete with grace 0: the StatefulSet's next pod never meets the old mount."""
+async def test_a_deleted_pod_is_removed_after_its_volumes_are_unmounted(paths: StatePaths) -> None:
+    """Unpublish and unstage precede the deletion with grace period 0, so the next pod does not get the old mount."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -119,12 +119,12 @@ async def test_a_pod_on_its_way_out_goes_after_its_volumes(paths: StatePaths) ->
 
 
 async def test_a_pod_stays_while_its_volumes_cannot_be_unmounted(paths: StatePaths) -> None:
-    """Nothing is deleted and nothing forgotten until the driver has unmounted."""
+    """The pod and its record are deleted only after the driver has unmounted the volumes."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
-    calls.error = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="away")
+    calls.error = DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="unavailable")
     assert isinstance(await kubelet.reconcile(KEY), RequeueAfter)
     assert api.all(POD)
     calls.error = None
@@ -133,7 +133,7 @@ async def test_a_pod_stays_while_its_volumes_cannot_be_unmounted(paths: StatePat
 
 
 async def test_a_force_deleted_pod_is_unmounted_after_a_restart(paths: StatePaths) -> None:
-    """The record outlives both the pod and the agent; the node's own event wakes it."""
+    """The record outlives the pod and the kubelet; the Node triggers the pods with records."""
     api, calls = _api(_pod()), _Calls()
     await _kubelet(api, calls, paths).reconcile(KEY)
     await api.delete(POD, "web-0", namespace="default", grace_seconds=0)
@@ -143,8 +143,8 @@ async def test_a_force_deleted_pod_is_unmounted_after_a_restart(paths: StatePath
     assert (set(), set()) == (calls.published, calls.staged)
 
 
-async def test_a_volume_that_the_driver_forgot_keeps_no_pod(paths: StatePaths) -> None:
-    """When the pool is gone and nothing is mounted, there is nothing to undo, and the pod may go."""
+async def test_a_volume_that_the_driver_does_not_have_blocks_no_pod_deletion(paths: StatePaths) -> None:
+    """When the pool is missing and nothing is mounted, there is nothing to unmount, and the pod is deleted."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -154,8 +154,8 @@ async def test_a_volume_that_the_driver_forgot_keeps_no_pod(paths: StatePaths) -
     assert not api.all(POD)
 
 
-async def test_a_pod_made_anew_is_mounted_anew(paths: StatePaths) -> None:
-    """The old pod's mounts go before the new pod of the same name gets its own."""
+async def test_the_volumes_of_a_recreated_pod_are_mounted_again(paths: StatePaths) -> None:
+    """The old pod's volumes are unmounted before those of the new pod of the same name are mounted."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -166,7 +166,7 @@ async def test_a_pod_made_anew_is_mounted_anew(paths: StatePaths) -> None:
 
 
 async def test_a_volume_is_unstaged_with_its_last_pod(paths: StatePaths) -> None:
-    """Two pods may share a claim on one node; the first to go leaves the volume staged."""
+    """Two pods may share a claim on one node; the volume stays staged until the second one is deleted."""
     api, calls = _api(_pod(), _pod(name="other", uid="p2")), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -180,7 +180,7 @@ async def test_a_volume_is_unstaged_with_its_last_pod(paths: StatePaths) -> None
 
 
 async def test_shutting_down_unmounts_and_keeps_the_pods(paths: StatePaths) -> None:
-    """After SIGTERM nothing is mounted and the pod is there, but not Ready."""
+    """After SIGTERM nothing is mounted, and the pod still exists and is not Ready."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -190,8 +190,8 @@ async def test_shutting_down_unmounts_and_keeps_the_pods(paths: StatePaths) -> N
     assert "False" == ready[0]["status"]
 
 
-async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -> None:
-    """After a reboot the store still says Ready while nothing is mounted; the start corrects that first."""
+async def test_a_ready_pod_without_mounts_is_set_to_not_ready_at_the_start(paths: StatePaths) -> None:
+    """After a reboot the stored pod is still Ready while nothing is mounted; the start of the engine corrects that."""
     api, calls = _api(_pod()), _Calls()
     await _kubelet(api, calls, paths).reconcile(KEY)
     await _kubelet(api, calls, paths).prepare()
@@ -200,8 +200,8 @@ async def test_a_pod_that_only_says_ready_says_so_no_longer(paths: StatePaths) -
 
 
 @pytest.mark.limit("unmounted-by-hand")
-async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths: StatePaths) -> None:
-    """A mounted pod is not looked at again: what somebody takes away meanwhile is not noticed."""
+async def test_a_volume_unmounted_by_hand_stays_unmounted_until_the_pod_is_recreated(paths: StatePaths) -> None:
+    """The mounts of a running pod are not checked, so an unmount by an admin is not detected."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -211,17 +211,17 @@ async def test_a_volume_unmounted_by_hand_stays_away_until_the_pod_is_new(paths:
 
 
 def _expand_volume_object(api: FakeApi, *, state: str = "NodeResizePending") -> None:
-    """The volume has grown to 2Gi, its filesystem has not."""
-    asked, held = api.all(CLAIM)[0], api.all(VOLUME)[0]
-    asked["spec"]["resources"]["requests"]["storage"] = held["spec"]["capacity"]["storage"] = "2Gi"
-    asked["status"] |= {"capacity": {"storage": "1Gi"}, "allocatedResourceStatuses": {"storage": state}}
-    asked["status"]["conditions"] = [{"type": "FileSystemResizePending", "status": "True"}]
-    api.put(CLAIM, asked)
-    api.put(VOLUME, held)
+    """Store a claim and a volume that were expanded to 2Gi, without the filesystem."""
+    expanded, volume_object = api.all(CLAIM)[0], api.all(VOLUME)[0]
+    expanded["spec"]["resources"]["requests"]["storage"] = volume_object["spec"]["capacity"]["storage"] = "2Gi"
+    expanded["status"] |= {"capacity": {"storage": "1Gi"}, "allocatedResourceStatuses": {"storage": state}}
+    expanded["status"]["conditions"] = [{"type": "FileSystemResizePending", "status": "True"}]
+    api.put(CLAIM, expanded)
+    api.put(VOLUME, volume_object)
 
 
-async def test_the_filesystem_of_a_mounted_volume_grows_while_the_pod_runs(paths: StatePaths) -> None:
-    """As kubelet does it: the node's part is done online, and only then the claim has its new capacity."""
+async def test_the_filesystem_of_a_mounted_volume_is_expanded_while_the_pod_runs(paths: StatePaths) -> None:
+    """As with kubelet, the filesystem is expanded online before the claim gets its new capacity."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
@@ -237,18 +237,18 @@ async def test_the_filesystem_of_a_mounted_volume_grows_while_the_pod_runs(paths
     assert ("Normal", "FileSystemResizeSuccessful") == api.events[-1][:2]
 
 
-async def test_the_filesystem_of_a_volume_that_grew_while_nobody_used_it_grows_when_it_is_mounted(
+async def test_the_filesystem_of_a_volume_expanded_while_unused_is_expanded_when_mounted(
     paths: StatePaths,
 ) -> None:
-    """Nothing is done before a pod uses it; the pod that comes finds all the room."""
+    """The filesystem is expanded when a pod mounts it, and the pod has the full size."""
     api, calls = _api(_pod()), _Calls()
     _expand_volume_object(api)
     await _kubelet(api, calls, paths).reconcile(KEY)
     assert ({HANDLE: 2 << 30}, "Running") == (calls.expanded, api.all(POD)[0]["status"]["phase"])
 
 
-async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: StatePaths) -> None:
-    """The pod is Ready on what it has; the claim says why, and it is tried again, or begun anew by the controller."""
+async def test_a_failed_filesystem_expansion_does_not_affect_the_pod(paths: StatePaths) -> None:
+    """The pod is Ready with the old size; the claim has the reason; kubelet, or else the controller, retries."""
     for code, state in (("INTERNAL", "NodeResizeInProgress"), ("OUT_OF_RANGE", "NodeResizeInfeasible")):
         api, calls = _api(_pod()), _Calls()
         kubelet = _kubelet(api, calls, paths)
@@ -263,13 +263,13 @@ async def test_a_filesystem_that_cannot_grow_keeps_no_pod_from_its_data(paths: S
         assert "Running" == api.all(POD)[0]["status"]["phase"]
 
 
-async def test_a_filesystem_that_cannot_grow_in_use_is_tried_at_once_when_mounted_anew(paths: StatePaths) -> None:
-    """The pause after a failure is about the mount that was; the next pod need not wait for its end."""
+async def test_a_failed_filesystem_expansion_is_retried_at_once_after_another_mount(paths: StatePaths) -> None:
+    """The backoff after a failure does not apply to the next mount."""
     api, calls = _api(_pod()), _Calls()
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
     _expand_volume_object(api)
-    calls.error = RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message="not while it is in use")
+    calls.error = RpcError(code=grpc.StatusCode.FAILED_PRECONDITION, message="it is in use")
     assert isinstance(await kubelet.reconcile(KEY), RequeueAfter)
     calls.error = None
     await kubelet.reconcile(KEY)
@@ -279,8 +279,8 @@ async def test_a_filesystem_that_cannot_grow_in_use_is_tried_at_once_when_mounte
     assert {HANDLE: 2 << 30} == calls.expanded
 
 
-async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
-    """A pod that is not scheduled to this node is left alone."""
+async def test_pods_of_other_nodes_are_ignored(paths: StatePaths) -> None:
+    """A pod that is not scheduled to this node is not changed."""
     elsewhere = _pod()
     elsewhere["spec"]["nodeName"] = ""
     api, calls = _api(elsewhere), _Calls()
@@ -288,8 +288,8 @@ async def test_pods_of_other_nodes_are_not_ours(paths: StatePaths) -> None:
     assert (set(), []) == (calls.staged, api.writes)
 
 
-async def test_one_claim_in_two_volumes_of_a_pod_is_mounted_twice_and_ends(paths: StatePaths) -> None:
-    """Both are published, and the volume is unstaged when neither is any more."""
+async def test_one_claim_in_two_volumes_of_a_pod_is_mounted_and_unmounted_twice(paths: StatePaths) -> None:
+    """Both are published, and the volume is unstaged after both are unpublished."""
     pod = _pod(deletionTimestamp="2026-01-01T00:00:00Z")
     pod["spec"]["volumes"].append(
         {"name": "again", "persistentVolumeClaim": {"claimName": "www-web-0", "readOnly": True}}
@@ -308,13 +308,13 @@ async def test_one_claim_in_two_volumes_of_a_pod_is_mounted_twice_and_ends(paths
     assert not api.all(POD)
 
 
-async def test_a_volume_that_cannot_be_unmounted_is_an_event_of_its_pod(paths: StatePaths) -> None:
-    """As one that cannot be mounted is; also when the pod itself is gone already."""
-    for there in (True, False):
+async def test_a_failed_unmount_is_an_event_of_its_pod(paths: StatePaths) -> None:
+    """It is reported like a failed mount, also when the pod is already deleted."""
+    for exists in (True, False):
         api, calls = _api(_pod()), _Calls()
         kubelet = _kubelet(api, calls, paths)
         await kubelet.reconcile(KEY)
-        if there:
+        if exists:
             api.put(POD, _pod(deletionTimestamp="2026-01-01T00:00:00Z"))
         else:
             api = _api()
@@ -328,8 +328,8 @@ async def test_a_volume_that_cannot_be_unmounted_is_an_event_of_its_pod(paths: S
         assert "the disk is gone" in api.events[-1][2]
 
 
-async def test_the_pods_of_a_node_that_does_not_exist_end(paths: StatePaths) -> None:
-    """This machine had another name when they were placed: they are unmounted and deleted, so that new ones come."""
+async def test_the_pods_of_a_node_that_does_not_exist_are_deleted(paths: StatePaths) -> None:
+    """This node had another name when they were scheduled: they are unmounted and deleted, so that they are recreated."""
     api, calls = _api(_pod()), _Calls()
     await _kubelet(api, calls, paths).reconcile(KEY)
     renamed = Kubelet(api, api.caches, api.recorder, calls=calls, paths=paths, node="after")

@@ -1,4 +1,4 @@
-"""What the agent remembers of its mounts."""
+"""Tests of the mount records of the engine's kubelet."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ def _record(uid: str, *volumes: str) -> PodRecord:
 
 
 def test_a_record_survives_the_process(tmp_path: Path) -> None:
-    """What was put before a crash is there after it."""
+    """A record that was written before a crash exists after it."""
     Records(tmp_path).put(_record("u1", "pv-a"))
     assert [_record("u1", "pv-a")] == list(Records(tmp_path))
 
 
-def test_a_forgotten_record_stays_forgotten(tmp_path: Path) -> None:
-    """What was forgotten is gone from the disk, too, and forgetting it again is fine."""
+def test_a_removed_record_stays_removed(tmp_path: Path) -> None:
+    """The record is also removed from the disk, and removing it again is no error."""
     records = Records(tmp_path)
     records.put(_record("u1", "pv-a"))
     records.forget("u1")
@@ -25,8 +25,8 @@ def test_a_forgotten_record_stays_forgotten(tmp_path: Path) -> None:
     assert [] == list(Records(tmp_path))
 
 
-def test_pods_of_one_name_have_records_of_their_own(tmp_path: Path) -> None:
-    """A pod made anew under an old name does not hide the mounts of the old one."""
+def test_pods_of_one_name_have_separate_records(tmp_path: Path) -> None:
+    """A recreated pod of the same name does not hide the mounts of the old one."""
     records = Records(tmp_path)
     records.put(_record("u1", "pv-a"))
     records.put(_record("u2", "pv-b"))
@@ -34,8 +34,8 @@ def test_pods_of_one_name_have_records_of_their_own(tmp_path: Path) -> None:
     assert ["u1"] == [each.uid for each in records.of_volume("pv-a")]
 
 
-def test_an_unreadable_record_hurts_no_other(tmp_path: Path) -> None:
-    """A damaged file is logged and passed over."""
+def test_an_unreadable_record_affects_no_other(tmp_path: Path) -> None:
+    """A damaged file is logged and skipped."""
     Records(tmp_path).put(_record("u1", "pv-a"))
     (tmp_path / "broken.json").write_text("{", encoding="utf-8")
     assert ["u1"] == [each.uid for each in Records(tmp_path)]

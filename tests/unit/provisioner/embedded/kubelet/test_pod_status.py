@@ -1,4 +1,4 @@
-"""What a pod's status says about its volumes."""
+"""Tests of the status of pods with mounted and unmounted volumes."""
 
 import pytest
 
@@ -20,21 +20,21 @@ def test_a_mounted_pod_is_running_and_ready() -> None:
     assert is_ready({"status": status})
 
 
-def test_conditions_of_others_are_kept() -> None:
-    """The scheduler's condition stays as it was."""
+def test_other_conditions_do_not_change() -> None:
+    """The scheduler's condition does not change."""
     conditions = {each["type"]: each for each in mounted(POD, now="t1")["conditions"]}
     assert "t0" == conditions["PodScheduled"]["lastTransitionTime"]
 
 
 def test_a_condition_that_does_not_change_keeps_its_time() -> None:
-    """LastTransitionTime moves only with the value."""
+    """LastTransitionTime changes only with the status."""
     pod = {**POD, "status": mounted(POD, now="t1")}
     again = {each["type"]: each["lastTransitionTime"] for each in mounted(pod, now="t2")["conditions"]}
-    gone = {each["type"]: each["lastTransitionTime"] for each in unmounted(pod, reason="R", now="t2")["conditions"]}
-    assert ("t1", "t2") == (again["Ready"], gone["Ready"])
+    changed = {each["type"]: each["lastTransitionTime"] for each in unmounted(pod, reason="R", now="t2")["conditions"]}
+    assert ("t1", "t2") == (again["Ready"], changed["Ready"])
 
 
 def test_an_unmounted_pod_is_not_ready() -> None:
-    """A pod without its volumes never says Ready."""
+    """A pod whose volumes are not mounted is never Ready."""
     pod = {**POD, "status": mounted(POD, now="t1")}
     assert not is_ready({"status": unmounted(pod, reason="EngineStopped", now="t2")})

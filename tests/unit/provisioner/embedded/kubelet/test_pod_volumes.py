@@ -1,10 +1,10 @@
-"""Which volumes a pod gets, and when it has to wait."""
+"""Tests of which volumes of a pod are mounted, and when it has to wait."""
 
 from typing import Any
 
 import pytest
 
-from provisioner.embedded.kubelet.pod_volumes import Missing, DesiredVolume, desired_volumes
+from provisioner.embedded.kubelet.pod_volumes import DesiredVolume, Missing, desired_volumes
 from provisioner.model.kinds import Json
 
 
@@ -40,21 +40,21 @@ def _desired(pod: Json, claim: Json | None, volume: Json | None) -> list[Desired
 
 
 def test_a_bound_claim_is_mounted() -> None:
-    """A claim and a volume that name each other are what the pod gets."""
+    """A pod's volume is mounted when its claim and PersistentVolume refer to each other."""
     found = _desired(_pod(_by_claim()), _claim(), _volume())
     assert isinstance(found, list)
     assert [("www", "pv", "pool.pv", False)] == [(w.volume, w.volume_object, w.handle, w.read_only) for w in found]
 
 
 def test_read_only_comes_from_the_pod() -> None:
-    """A pod may ask for its claim read-only."""
+    """A pod may request its claim read-only."""
     found = _desired(_pod(_by_claim(readOnly=True)), _claim(), _volume())
     assert isinstance(found, list)
     assert found[0].read_only
 
 
-def test_volumes_that_are_no_claims_are_not_ours() -> None:
-    """A pod with an emptyDir only needs nothing of us."""
+def test_volumes_without_a_claim_are_ignored() -> None:
+    """For a pod with only an emptyDir nothing is mounted."""
     assert [] == _desired(_pod({"name": "tmp", "emptyDir": {}}), None, None)
 
 
@@ -68,15 +68,17 @@ def test_volumes_that_are_no_claims_are_not_ours() -> None:
         (_claim(), _volume(driver="other.csi"), "only csi.mooring.dev is served"),
     ],
 )
-def test_a_pod_waits_for_a_claim_that_is_not_truly_bound(claim: Json | None, volume: Json | None, why: str) -> None:
-    """I2: a volume is mounted only when it is bound to this very claim, by UID."""
+def test_a_pod_waits_for_a_claim_that_is_not_bound_to_its_volume(
+    claim: Json | None, volume: Json | None, why: str
+) -> None:
+    """I2: a volume is mounted only when it is bound to the claim with this UID."""
     found = _desired(_pod(_by_claim()), claim, volume)
     assert isinstance(found, Missing)
     assert why in found.why
 
 
-def test_one_missing_claim_holds_all() -> None:
-    """A pod gets all of its volumes or none."""
+def test_one_missing_claim_blocks_all_volumes_of_the_pod() -> None:
+    """All volumes of a pod are mounted, or none."""
     pod = _pod(_by_claim("a"), _by_claim("b"))
     claims = iter([_claim(), None])
     found = desired_volumes(pod, claim=lambda _: next(claims), volume=lambda _: _volume())
@@ -85,13 +87,13 @@ def test_one_missing_claim_holds_all() -> None:
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "..", ""])
 def test_a_name_never_leaves_its_directory(name: str) -> None:
-    """Names become directories, so anything but a DNS name is refused."""
+    """Names are used as directory names, so only DNS names are accepted."""
     assert isinstance(_desired(_pod(_by_claim(name)), _claim(), _volume()), Missing)
     assert isinstance(_desired(_pod(name=name), _claim(), _volume()), Missing)
 
 
 def test_the_claim_of_an_ephemeral_volume_is_mounted_only_when_the_pod_owns_it() -> None:
-    """Another claim of that name has the data of somebody who never gave it to this pod."""
+    """Another claim of that name has data that is not for this pod."""
     pod = _pod({"name": "www", "ephemeral": {"volumeClaimTemplate": {}}})
     owner = {"apiVersion": "v1", "kind": "Pod", "name": "web-0", "uid": "p", "controller": True}
     foreign = _claim()
