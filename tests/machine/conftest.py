@@ -1,4 +1,4 @@
-"""A real engine for a test, gone after it whatever happens."""
+"""A fixture that runs a real engine for a test and removes it afterwards."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.machine.engine_process import EngineProcess
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[EngineProcess]:
-    """An engine that runs on an empty state directory."""
+    """A running engine with an empty state directory."""
     running = EngineProcess(tmp_path / "s")
     try:
         running.start()

@@ -1,4 +1,4 @@
-"""A real engine in a process of its own, and a client for it on the standard library."""
+"""A real engine as a child process, and a client for its API based on the standard library."""
 
 import contextlib
 import json
@@ -24,13 +24,13 @@ PODS = "/api/v1/namespaces/default/pods"
 SETS = "/apis/apps/v1/namespaces/default/statefulsets"
 VOLUMES = "/api/v1/persistentvolumes"
 PATIENCE = 60.0
-"""Seconds after which something that should come is taken for lost; nothing is measured by it."""
+"""The timeout in seconds for an expected state; it is no performance limit."""
 STRICT_UMASK = 0o077
-"""As some services and build machines have it; what an engine makes has the modes it says all the same."""
+"""The umask of some services and build machines; the files of an engine must have the intended modes nevertheless."""
 
 
 class RequestError(Exception):
-    """The API said no."""
+    """The API server refused a request, with the HTTP code `status`."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -38,7 +38,7 @@ class RequestError(Exception):
 
 
 class EngineProcess:
-    """One engine on one state directory; start it, talk to it, kill it."""
+    """The process of one engine on one state directory, and requests to its API server."""
 
     def __init__(self, state: Path, *, pools: Sequence[Path] = (), prefix: Sequence[str] = ()) -> None:
         self.state = state
@@ -49,14 +49,14 @@ class EngineProcess:
     # the process
 
     def start(self) -> None:
-        """Start the engine and wait until it says ready."""
+        """Start the engine and wait until it is ready."""
         self.spawn()
-        self.until(self._is_ready, "the engine says ready")
+        self.until(self._is_ready, "the engine is ready")
 
     def spawn(self) -> subprocess.Popen[bytes]:
-        """Start the engine."""
+        """Start the engine without waiting; return its process."""
         argv = [*self._prefix, sys.executable, "-m", "provisioner.cli.main", "up", "--state", str(self.state)]
-        argv += ["--purge-interval", "0.5", *(word for pool in self._pools for word in ("--pool", str(pool)))]
+        argv += ["--purge-interval", "0.5", *(flag for pool in self._pools for flag in ("--pool", str(pool)))]
         self.log = self.state.with_name(f"{self.state.name}.log")
         with self.log.open("ab") as log:
             environment = os.environ | {"HOME": str(self.state.parent)}
@@ -67,50 +67,50 @@ class EngineProcess:
         assert self.process is not None
         if (code := self.process.poll()) is not None:
             raise AssertionError(f"the engine ended with {code}:\n{self.log_tail()}")
-        return (self.state / "holder.json").exists() and self._answers()
+        return (self.state / "holder.json").exists() and self._responds()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             return bool(self.get("/api/v1/nodes")["items"])
         except (OSError, RequestError):
             return False
 
     def log_tail(self) -> str:
-        """What the engine has said so far, the end of it."""
+        """Return the end of the engine's log."""
         return self.log.read_text(encoding="utf-8", errors="replace")[-6000:]
 
     def driver_pid(self) -> int | None:
-        """Process id of the engine's driver, if one runs."""
+        """Return the process id of the engine's driver, None when it does not run."""
         assert self.process is not None
         for entry in Path("/proc").iterdir():
             with contextlib.suppress(OSError, ValueError):
-                log_tail = (entry / "cmdline").read_bytes().split(b"\0")
-                if b"csi" in log_tail and f"unix://{self.state}/driver/csi.sock".encode() in log_tail:
+                argv = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"csi" in argv and f"unix://{self.state}/driver/csi.sock".encode() in argv:
                     return int(entry.name)
         return None
 
     def kill(self) -> None:
-        """Kill -9 the engine and wait until its driver has noticed."""
+        """Kill the engine with SIGKILL, and wait until its driver has ended."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
-        self.until(lambda: self.driver_pid() is None, "the driver ends with its parent")
+        self.until(lambda: self.driver_pid() is None, "the driver ends with the engine")
         (self.state / "holder.json").unlink(missing_ok=True)
 
     def kill_driver(self) -> None:
-        """Kill -9 the driver, if one runs just now."""
+        """Kill the driver with SIGKILL, if it runs."""
         if (pid := self.driver_pid()) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """Stop the engine with SIGTERM; return its exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(PATIENCE)
 
     def remains(self) -> dict[str, list[str]]:
-        """Mounts and loop devices that belong to this state directory, in the namespace of the caller."""
+        """Return the mounts and loop devices of this state directory in the caller's mount namespace."""
         table = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
         mounts = [line.split()[4] for line in table if line.split()[4].startswith(f"{self.state}/")]
         loops = []
@@ -121,7 +121,7 @@ class EngineProcess:
         return {"mounts": mounts, "loops": loops}
 
     def clean_up(self) -> None:
-        """After a test, whatever happened to it: no process, no mount, no loop device."""
+        """Stop all processes, and remove all mounts and loop devices, however the test ended."""
         if self.process is not None and self.process.poll() is None:
             try:
                 self.stop()
@@ -140,28 +140,28 @@ class EngineProcess:
     # the client
 
     def request(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Json:
-        """One request with the kubeconfig's token and authority."""
+        """Send a request with the kubeconfig's token and authority. Raises RequestError."""
         config = yaml.safe_load((self.state / "kubeconfig").read_text(encoding="utf-8"))
         context = ssl.create_default_context(cafile=str(self.state / "tls" / "ca.crt"))
-        request = urllib.request.Request(  # noqa: S310 - our own address
+        request = urllib.request.Request(  # noqa: S310 - the engine's address
             config["clusters"][0]["cluster"]["server"] + path,
             data=None if body is None else json.dumps(body).encode(),
             method=method,
             headers={"Authorization": f"Bearer {config['users'][0]['user']['token']}", "Content-Type": content},
         )
         try:
-            with urllib.request.urlopen(request, context=context, timeout=20) as answer:  # noqa: S310
-                found: Json = json.loads(answer.read())
+            with urllib.request.urlopen(request, context=context, timeout=20) as response:  # noqa: S310
+                found: Json = json.loads(response.read())
                 return found
         except urllib.error.HTTPError as error:
             raise RequestError(error.code, error.read().decode(errors="replace")) from None
 
     def get(self, path: str) -> Json:
-        """GET."""
+        """Send a GET request."""
         return self.request("GET", path)
 
     def create(self, path: str, body: Json) -> Json:
-        """POST, and fine when it exists."""
+        """Create the object, or return the existing one."""
         try:
             return self.request("POST", path, body)
         except RequestError as error:
@@ -170,7 +170,7 @@ class EngineProcess:
             return self.get(f"{path}/{body['metadata']['name']}")
 
     def delete(self, path: str) -> None:
-        """DELETE, and fine when it is gone."""
+        """Delete the object, if it exists."""
         try:
             self.request("DELETE", path)
         except RequestError as error:
@@ -178,11 +178,11 @@ class EngineProcess:
                 raise
 
     def patch(self, path: str, body: Json) -> Json:
-        """Merge patch."""
+        """Apply a JSON merge patch."""
         return self.request("PATCH", path, body, "application/merge-patch+json")
 
     def find(self, path: str) -> Json | None:
-        """GET, None when there is no such object."""
+        """Return the object, None when it does not exist."""
         try:
             return self.get(path)
         except RequestError as error:
@@ -191,11 +191,11 @@ class EngineProcess:
             return None
 
     def names(self, path: str) -> list[str]:
-        """Names of a collection's objects, sorted."""
+        """Return the sorted names of a collection's objects."""
         return sorted(item["metadata"]["name"] for item in self.get(path)["items"])
 
     def until(self, check: Callable[[], Found], what: str, *, patience: float = PATIENCE) -> Found:
-        """Ask again until the answer is true; the answer."""
+        """Poll the check until its result is true, and return that; fail after `patience` seconds."""
         limit = time.monotonic() + patience
         while True:
             try:
@@ -203,12 +203,12 @@ class EngineProcess:
                     return found
             except OSError as error:
                 if time.monotonic() > limit:
-                    raise AssertionError(f"waited in vain until {what}: {error}\n{self.log_tail()}") from error
+                    raise AssertionError(f"timeout while waiting until {what}: {error}\n{self.log_tail()}") from error
             if time.monotonic() > limit:
-                raise AssertionError(f"waited in vain until {what}\n{self.log_tail()}")
+                raise AssertionError(f"timeout while waiting until {what}\n{self.log_tail()}")
             time.sleep(0.03)
 
-    # the demo's work
+    # the demo's objects
 
     def ready_pods(self, *names: str) -> None:
         """Wait until these pods are Ready."""
@@ -223,14 +223,14 @@ class EngineProcess:
         return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
     def file(self, pod: str, name: str = "token") -> Path:
-        """A file in the pod's volume, seen through the engine's mount namespace."""
-        holder = json.loads((self.state / "holder.json").read_text(encoding="utf-8"))
-        root = Path(f"/proc/{holder['pid']}/root") if holder["rootless"] else Path("/")
+        """Return the path of a file in the pod's volume, through the engine's mount namespace."""
+        process = json.loads((self.state / "holder.json").read_text(encoding="utf-8"))
+        root = Path(f"/proc/{process['pid']}/root") if process["rootless"] else Path("/")
         return root / str(self.state / "pods" / "default" / pod / "www" / name).lstrip("/")
 
 
 def stateful_set(*, replicas: int = 2, storage_class: str = "mooring-directory", size: str = "16Mi") -> Json:
-    """The demo's set: `web` with one claim template `www`."""
+    """Return the demo's StatefulSet `web`, with one claim template `www`."""
     labels = {"app": "nginx"}
     spec: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
     if storage_class:

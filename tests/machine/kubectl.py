@@ -1,4 +1,4 @@
-"""kubectl, as a person has it who set KUBECONFIG to what `mooring up` says."""
+"""Run kubectl with KUBECONFIG set as `mooring up` prints it."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from tests import programs
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command printed, and how it ended."""
+    """The output and exit code of a command."""
 
     code: int
     out: str
@@ -21,7 +21,7 @@ class CommandResult:
 
 @dataclass(frozen=True)
 class Kubectl:
-    """Commands against one engine."""
+    """Runs kubectl commands against one engine."""
 
     state: Path
 
@@ -29,7 +29,7 @@ class Kubectl:
         return os.environ | {"KUBECONFIG": str(self.state / "kubeconfig"), "HOME": str(self.state.parent)} | more
 
     def run(self, *arguments: str, text: str = "", **environment: str) -> CommandResult:
-        """One command, however it ends."""
+        """Run a command, and return its result whether it succeeds or fails."""
         done = subprocess.run(
             [programs.kubectl(), *arguments],
             input=text, text=True, capture_output=True, env=self._environment(**environment), timeout=120, check=False,
@@ -37,21 +37,21 @@ class Kubectl:
         return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def __call__(self, *arguments: str, text: str = "", **environment: str) -> str:
-        """One command that must go well; what it printed."""
-        said = self.run(*arguments, text=text, **environment)
-        assert said.code == 0, f"kubectl {' '.join(arguments)}: {said.err}"
-        return said.out
+        """Run a command that must succeed; return its output."""
+        result = self.run(*arguments, text=text, **environment)
+        assert result.code == 0, f"kubectl {' '.join(arguments)}: {result.err}"
+        return result.out
 
     def refused(self, *arguments: str, text: str = "") -> str:
-        """One command that must fail; its complaint."""
-        said = self.run(*arguments, text=text)
-        assert said.code != 0, f"kubectl {' '.join(arguments)} went well: {said.out}"
-        return said.err
+        """Run a command that must fail; return its error message."""
+        result = self.run(*arguments, text=text)
+        assert result.code != 0, f"kubectl {' '.join(arguments)} succeeded: {result.out}"
+        return result.err
 
     def json(self, *arguments: str) -> Any:
-        """One command that prints JSON."""
+        """Run a command with `-o json`, and return the decoded output."""
         return json.loads(self(*arguments, "-o", "json"))
 
     def rows(self, *arguments: str) -> list[list[str]]:
-        """The words of each line of a table without its heading."""
+        """Run a command that prints a table; return the words of each row, without the heading."""
         return [line.split() for line in self(*arguments, "--no-headers").splitlines()]

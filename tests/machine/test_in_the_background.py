@@ -1,4 +1,4 @@
-"""`mooring up --detach`, and the lines of the README as a newcomer pastes them."""
+"""Tests of `mooring up --detach`, and of the README's commands as a new user pastes them."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.needs("root")
 
 @pytest.fixture
 def pasted(tmp_path: Path) -> Iterator[tuple[EngineProcess, dict[str, str]]]:
-    """An engine that only the pasted lines start, and their environment."""
+    """An engine that the pasted commands start, and their environment."""
     engine = EngineProcess(tmp_path / "s")
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     try:
@@ -36,7 +36,7 @@ def pasted(tmp_path: Path) -> Iterator[tuple[EngineProcess, dict[str, str]]]:
 
 
 def _runs(pid: int) -> bool:
-    """A process that has ended keeps its number until it is waited for, and its command line no longer."""
+    """Report whether the process runs: one that has ended has an empty command line until its parent waits for it."""
     try:
         return bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except FileNotFoundError:
@@ -48,7 +48,7 @@ def _run(environment: dict[str, str], *argv: str) -> "subprocess.CompletedProces
 
 
 def test_the_commands_of_the_readme_can_be_pasted_at_once(pasted: tuple[EngineProcess, dict[str, str]]) -> None:
-    """Each of them ends with 0 without waiting for a person, and all reach the engine that the first one started."""
+    """Each exits with 0 without waiting for input, and all use the engine that the first one started."""
     engine, environment = pasted
     block = re.search(r"```\n(mooring up.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert block is not None

@@ -1,4 +1,4 @@
-"""Kill -9 of the engine and of the driver in the middle of the demo's work: everything converges (I5, I6)."""
+"""Tests that all objects and mounts converge after SIGKILL of the engine or the driver (I5, I6)."""
 
 import random
 import threading
@@ -13,19 +13,19 @@ pytestmark = [pytest.mark.needs("root"), pytest.mark.timeout(600)]
 
 KILLS = 30 if FULL else 3
 FIRST = {("engine",): 0, ("driver",): 3, ("engine", "driver"): 4}
-"""The step that is interrupted first: three kills for each of the victims interrupt every step of the work once."""
+"""The step that is interrupted first: with three kills for each parameter set, every step is interrupted once."""
 
 
 class _Work:
-    """The demo's work in small steps that may each be repeated."""
+    """The demo's steps, each of which may be repeated."""
 
     def __init__(self, engine: EngineProcess, *, storage_class: str) -> None:
         self._engine = engine
         self._class = storage_class
         self._size = 32
 
-    def ask_for_more(self) -> None:
-        """From now on: a claim that is there grows by `grow`, one that comes back has its volume grow first."""
+    def increase_size(self) -> None:
+        """Increase the size for `expand`, and for claims that are created again and adopt their volumes."""
         self._size += 8
 
     def up(self) -> None:
@@ -33,7 +33,7 @@ class _Work:
         self._engine.ready_pods("web-0", "web-1")
 
     def check(self) -> None:
-        """I2: each ordinal has its own token, or has none yet and gets it now."""
+        """I2: check that each ordinal has its own token; write the token if it has none yet."""
         for name in ("web-0", "web-1"):
             token = self._engine.file(name)
             if token.exists():
@@ -45,14 +45,14 @@ class _Work:
 
     _written = False
 
-    def grow(self) -> None:
+    def expand(self) -> None:
         for name in ("www-web-0", "www-web-1"):
-            wanted = {"storage": f"{self._size}Mi"}
-            claim = self._engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": wanted}}})
+            requested = {"storage": f"{self._size}Mi"}
+            claim = self._engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": requested}}})
             volume = f"{VOLUMES}/{claim['spec']['volumeName']}"
             self._engine.until(
-                lambda volume=volume, wanted=wanted: self._engine.get(volume)["spec"]["capacity"] == wanted,  # type: ignore[misc]
-                f"the volume of {name} grows",
+                lambda volume=volume, requested=requested: self._engine.get(volume)["spec"]["capacity"] == requested,  # type: ignore[misc]
+                f"the volume of {name} is expanded",
             )
 
     def restart_pods(self) -> None:
@@ -62,14 +62,14 @@ class _Work:
     def down(self) -> None:
         engine = self._engine
         engine.delete(f"{SETS}/web")
-        engine.until(lambda: not engine.names(PODS), "the pods are gone")
+        engine.until(lambda: not engine.names(PODS), "the pods are deleted")
         for name in ("www-web-0", "www-web-1"):
             engine.delete(f"{CLAIMS}/{name}")
-        engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+        engine.until(lambda: not engine.names(CLAIMS), "the claims are deleted")
 
 
-def _again(engine: EngineProcess, step: Callable[[], None]) -> None:
-    """Repeat a step over the holes that a kill makes."""
+def _repeat(engine: EngineProcess, step: Callable[[], None]) -> None:
+    """Repeat a step until it succeeds, since a kill may interrupt it."""
 
     def once() -> bool:
         try:
@@ -92,48 +92,48 @@ def _again(engine: EngineProcess, step: Callable[[], None]) -> None:
     ],
 )
 def test_kills_at_random_moments(engine: EngineProcess, victims: tuple[str, ...], storage_class: str) -> None:
-    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, volumes grow, nothing is left."""
+    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, and all can be deleted."""
     chance = random.Random(f"{SEED} {victims}")  # noqa: S311
     work = _Work(engine, storage_class=storage_class)
-    steps = (work.up, work.check, work.grow, work.restart_pods, work.up, work.check, work.down)
+    steps = (work.up, work.check, work.expand, work.restart_pods, work.up, work.check, work.down)
     work.up()
     work.check()
     for kill in range(KILLS):
         step = steps[(FIRST[victims] + kill) % len(steps)]
-        if step in (work.grow, work.down):
-            work.ask_for_more()
+        if step in (work.expand, work.down):
+            work.increase_size()
         moment = chance.uniform(0.0, 0.8)
         stop = threading.Event()
-        doing = threading.Thread(target=_quietly, args=(step, stop))
-        doing.start()
+        running = threading.Thread(target=_run_ignoring_errors, args=(step, stop))
+        running.start()
         stop.wait(moment)
         if chance.choice(victims) == "engine":
             engine.kill()
             engine.start()
         else:
             engine.kill_driver()
-        doing.join()
-        _again(engine, step)
-    _again(engine, work.up)
-    _again(engine, work.grow)
-    _again(engine, work.check)
-    _again(engine, work.down)
-    _everything_goes(engine)
+        running.join()
+        _repeat(engine, step)
+    _repeat(engine, work.up)
+    _repeat(engine, work.expand)
+    _repeat(engine, work.check)
+    _repeat(engine, work.down)
+    _delete_everything(engine)
 
 
-def _quietly(step: Callable[[], None], stop: threading.Event) -> None:
-    """Do the step; that it fails when its server is killed is the point."""
+def _run_ignoring_errors(step: Callable[[], None], stop: threading.Event) -> None:
+    """Execute the step; it may fail when the engine is killed."""
     try:
         step()
     except (OSError, RequestError, AssertionError):
         stop.set()
 
 
-def _everything_goes(engine: EngineProcess) -> None:
-    """I6: volumes set to Delete and purged leave no object, mount, manifest or file."""
+def _delete_everything(engine: EngineProcess) -> None:
+    """I6: check that no object, mount, manifest or file remains of volumes with reclaim policy Delete."""
     for name in engine.names(VOLUMES):
         engine.patch(f"{VOLUMES}/{name}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
-    engine.until(lambda: not engine.names(VOLUMES), "the volumes are gone")
+    engine.until(lambda: not engine.names(VOLUMES), "the volumes are deleted")
     assert [] == list((engine.state / "pool" / "volumes").iterdir())
     assert {"mounts": [], "loops": []} == engine.remains()
     assert 0 == engine.stop(), engine.log_tail()

@@ -1,4 +1,4 @@
-"""The whole story of the demo, told by an ordinary kubectl to a real engine with real mounts."""
+"""Tests of the whole demo with an ordinary kubectl, a real engine and real mounts."""
 
 import subprocess
 import sys
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests import programs
-from tests.machine.kubectl import Kubectl
 from tests.machine.engine_process import EngineProcess
+from tests.machine.kubectl import Kubectl
 from tests.machine.test_rootless import AS_NOBODY
 
 pytestmark = [pytest.mark.needs("kubectl"), pytest.mark.timeout(programs.BUILD_SECONDS)]
@@ -22,7 +22,7 @@ SECONDS = "--timeout=60s"
 
 @pytest.fixture(params=[AS_ROOT])
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EngineProcess]:
-    """An engine on an empty state directory, of root unless a test asks for others, too."""
+    """A running engine with an empty state directory; it runs as root unless the test is parametrized."""
     running = EngineProcess(tmp_path / "s", prefix=request.param)
     try:
         running.start()
@@ -33,12 +33,12 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EnginePro
 
 @pytest.fixture
 def kubectl(engine: EngineProcess) -> Kubectl:
-    """A kubectl for the test's engine."""
+    """Kubectl for the test's engine."""
     return Kubectl(engine.state)
 
 
 def _path(engine: EngineProcess, pod: str) -> Path:
-    """What `mooring path` prints for a pod."""
+    """Return what `mooring path` prints for a pod."""
     command = [sys.executable, "-m", "provisioner.cli.main", "path", pod, "--state", str(engine.state)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -51,18 +51,18 @@ def _bring_up(kubectl: Kubectl, *flags: str) -> None:
 
 
 def _volumes(kubectl: Kubectl) -> dict[str, tuple[str, str]]:
-    """UID and volume of each claim."""
+    """Return UID and volume of each claim, by the claim's name."""
     claims = kubectl.json("get", "pvc", "-l", "app=nginx")["items"]
     return {each["metadata"]["name"]: (each["metadata"]["uid"], each["spec"].get("volumeName", "")) for each in claims}
 
 
 def test_claims_are_bound_in_order(kubectl: Kubectl) -> None:
-    """web-0 is there before web-1; each claim is Bound to a volume named after it, 1Gi, RWO."""
+    """web-0 is created before web-1; each claim is Bound to a volume named after it, with 1Gi and RWO."""
     assert kubectl("apply", "-f", WEB).splitlines() == ["service/nginx created", "statefulset.apps/web created"]
     assert "2 new pods have been updated" in kubectl("rollout", "status", "statefulset/web", SECONDS)
     events = kubectl.json("get", "events", "--field-selector", "reason=SuccessfulCreate")["items"]
-    made = sorted((int(each["metadata"]["resourceVersion"]), each["message"]) for each in events)
-    assert ["web-0" in made[0][1], "web-1" in made[1][1]] == [True, True]
+    created = sorted((int(each["metadata"]["resourceVersion"]), each["message"]) for each in events)
+    assert ["web-0" in created[0][1], "web-1" in created[1][1]] == [True, True]
     claims = _volumes(kubectl)
     expected = [
         [name, "Bound", f"pvc-{uid}", "1Gi", "RWO", "mooring-directory", "<unset>"] for name, (uid, _) in claims.items()
@@ -77,7 +77,7 @@ def test_claims_are_bound_in_order(kubectl: Kubectl) -> None:
 
 
 def test_files_outlive_pods(engine: EngineProcess, kubectl: Kubectl) -> None:
-    """What was written where `mooring path` says is there again when deleted pods are back."""
+    """Files written to the directory of `mooring path` exist when the deleted pods are recreated."""
     _bring_up(kubectl)
     for pod in ("web-0", "web-1"):
         (_path(engine, pod) / "index.html").write_text(pod, encoding="utf-8")
@@ -92,7 +92,7 @@ def test_files_outlive_pods(engine: EngineProcess, kubectl: Kubectl) -> None:
 
 
 def test_scaling_keeps_volumes(engine: EngineProcess, kubectl: Kubectl) -> None:
-    """Up to three, down to one: claims stay, and the third pod finds its own files when it comes back."""
+    """Scaling to three and down to one keeps the claims; the third pod has its files when it is recreated."""
     _bring_up(kubectl)
     kubectl("scale", "statefulset/web", "--replicas=3", "--current-replicas=2")
     kubectl("rollout", "status", "statefulset/web", SECONDS)
@@ -110,7 +110,7 @@ def test_scaling_keeps_volumes(engine: EngineProcess, kubectl: Kubectl) -> None:
 @pytest.mark.parametrize("engine", [AS_ROOT, AS_USER], indirect=True)
 @pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
 def test_each_ordinal_adopts_its_own_volume(engine: EngineProcess, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
-    """I2: set and claims deleted and applied again; each claim has a new UID, the old volume and its bytes."""
+    """I2: after set and claims are deleted and applied again, each claim has a new UID, the old volume and its data."""
     _bring_up(kubectl, *flags)
     before = _volumes(kubectl)
     for pod in ("web-0", "web-1"):
@@ -131,7 +131,7 @@ def test_each_ordinal_adopts_its_own_volume(engine: EngineProcess, kubectl: Kube
 
 
 def test_a_claim_that_cannot_bind_reports_why(engine: EngineProcess, kubectl: Kubectl) -> None:
-    """I7: `describe` shows the Event with the reason, `wait` gives up, and deleting the claim is enough."""
+    """I7: `describe` shows the Event with the reason, `wait` times out, and the claim can be deleted."""
     claim = """
 apiVersion: v1
 kind: PersistentVolumeClaim
@@ -145,13 +145,13 @@ spec:
     pod = '{"spec": {"volumes": [{"name": "s", "persistentVolumeClaim": {"claimName": "shared"}}]}}'
     kubectl("run", "one", "--image=nginx:1", f"--overrides={pod}")
 
-    def told() -> str:
-        shown = kubectl("describe", "pvc", "shared")
-        return shown if "ProvisioningFailed" in shown.partition("Events:")[2] else ""
+    def reported() -> str:
+        described = kubectl("describe", "pvc", "shared")
+        return described if "ProvisioningFailed" in described.partition("Events:")[2] else ""
 
-    shown = engine.until(told, "describe shows the reason")
-    assert "Status:        Pending" in shown
-    assert "access mode" in shown.partition("ProvisioningFailed")[2]
+    described = engine.until(reported, "describe shows the reason")
+    assert "Status:        Pending" in described
+    assert "access mode" in described.partition("ProvisioningFailed")[2]
     assert "timed out" in kubectl.refused("wait", "--for=jsonpath={.status.phase}=Bound", "pvc/shared", "--timeout=1s")
     kubectl("delete", "pod", "one")
     kubectl("delete", "pvc", "shared")
@@ -159,7 +159,7 @@ spec:
 
 
 def test_a_namespace_is_deleted_with_all_its_objects(kubectl: Kubectl) -> None:
-    """Made by a kubectl that sends protobuf; deleted with the set, its pods and its claims."""
+    """The namespace is created with protobuf, and deleted with the set, its pods and its claims."""
     kubectl("create", "namespace", "shop")
     kubectl("apply", "-n", "shop", "-f", WEB)
     kubectl("rollout", "status", "-n", "shop", "statefulset/web", SECONDS)
@@ -171,7 +171,7 @@ def test_a_namespace_is_deleted_with_all_its_objects(kubectl: Kubectl) -> None:
 
 
 def test_the_engine_has_its_own_field_manager(kubectl: Kubectl) -> None:
-    """The managed fields tell what the person wrote from what Mooring wrote."""
+    """The managed fields distinguish fields of the user from fields of Mooring."""
     _bring_up(kubectl, "--server-side")
     fields = kubectl.json("get", "statefulset", "web", "--show-managed-fields")["metadata"]["managedFields"]
     assert {(each["manager"], each["operation"], each.get("subresource", "")) for each in fields} == {

@@ -1,4 +1,4 @@
-"""The other kinds of volume on the real machine, as the example has them: a raw device beside an xfs."""
+"""Tests of the example raw-block.yaml on the real machine: a raw block volume and an xfs volume in one pod."""
 
 import os
 import subprocess
@@ -25,37 +25,37 @@ def _apply(engine: EngineProcess) -> None:
 
 
 def _path(engine: EngineProcess, volume: str) -> Path:
-    """What `mooring path` prints."""
+    """Return what `mooring path` prints for a volume of the pod."""
     argv = [sys.executable, "-m", "provisioner.cli.main", "path", "disk-0", volume, "--state", str(engine.state)]
     return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
 
 
 def test_a_raw_device_and_an_xfs_are_adopted_by_their_ordinal(engine: EngineProcess) -> None:
-    """Both grow while they are in use, and both are there again after set and claims were deleted and applied anew."""
+    """Both are expanded while in use, and adopted after set and claims are deleted and applied again."""
     _apply(engine)
-    places = engine.state / "pods/default/disk-0"
-    (places / "files/token").write_text("mine", encoding="utf-8")
+    pod_directory = engine.state / "pods/default/disk-0"
+    (pod_directory / "files/token").write_text("own file", encoding="utf-8")
     with _path(engine, "raw").open("rb+") as device:
-        device.write(b"raw and mine")
+        device.write(b"own raw data")
     for name in NAMES:
         engine.patch(f"{CLAIMS}/{name}", {"spec": {"resources": {"requests": {"storage": "1Gi"}}}})
     for name in NAMES:
         engine.until(
             lambda name=name: "1Gi" == engine.get(f"{CLAIMS}/{name}")["status"]["capacity"]["storage"],  # type: ignore[misc]
-            f"{name} has grown",
+            f"{name} is expanded",
         )
-    with (places / "raw").open("rb") as device:
+    with (pod_directory / "raw").open("rb") as device:
         assert device.seek(0, os.SEEK_END) == 1 << 30
-    found = os.statvfs(places / "files")
+    found = os.statvfs(pod_directory / "files")
     assert found.f_blocks * found.f_frsize > 900 << 20
 
     engine.delete(f"{SETS}/disk")
-    engine.until(lambda: not places.exists(), "the pod is gone")
+    engine.until(lambda: not pod_directory.exists(), "the pod is deleted")
     for name in NAMES:
         engine.delete(f"{CLAIMS}/{name}")
-    engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+    engine.until(lambda: not engine.names(CLAIMS), "the claims are deleted")
     _apply(engine)
 
-    assert (places / "files/token").read_text(encoding="utf-8") == "mine"
-    with (places / "raw").open("rb") as device:
-        assert device.read(12) == b"raw and mine"
+    assert (pod_directory / "files/token").read_text(encoding="utf-8") == "own file"
+    with (pod_directory / "raw").open("rb") as device:
+        assert device.read(12) == b"own raw data"

@@ -1,4 +1,4 @@
-"""The object store is lost, and the disks are not."""
+"""Tests of recovery, import and erasure of volumes without API objects."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, Json, EngineProcess, stateful_set
+from tests.machine.engine_process import CLAIMS, PODS, SETS, VOLUMES, EngineProcess, Json, stateful_set
 
 pytestmark = pytest.mark.needs("root")
 
@@ -20,7 +20,7 @@ def _mooring(engine: EngineProcess, *arguments: str) -> subprocess.CompletedProc
 
 
 def test_recover_restores_the_volume_of_every_ordinal_from_the_disks(engine: EngineProcess) -> None:
-    """The claims made anew wait instead of getting empty volumes, and have their own after one command."""
+    """New claims wait instead of getting empty volumes, and adopt their former volumes after one command."""
     engine.create(SETS, stateful_set())
     engine.ready_pods("web-0", "web-1")
     for name in ("web-0", "web-1"):
@@ -31,19 +31,19 @@ def test_recover_restores_the_volume_of_every_ordinal_from_the_disks(engine: Eng
         part.unlink()
     engine.start()
     engine.create(SETS, stateful_set())
-    engine.until(lambda: engine.names(CLAIMS), "the first claim is there")
+    engine.until(lambda: engine.names(CLAIMS), "the first claim exists")
     engine.until(
         lambda: any(each["reason"] == "FormerVolumeBlocked" for each in engine.get("/api/v1/events")["items"]),
-        "the claim says what it waits for",
+        "an Event has the reason why the claim waits",
     )
 
-    looked = _mooring(engine, "recover", "-o", "json")
-    assert looked.returncode == 0, looked.stderr
-    shown = json.loads(looked.stdout)
-    assert sorted(each["volume"] for each in shown) == before
-    assert {each["result"] for each in shown} == {"can be restored"}
-    assert engine.names(VOLUMES) == [], "a look changes nothing"
-    done = _mooring(engine, "recover", "--from-cluster", shown[0]["cluster"])
+    listed_result = _mooring(engine, "recover", "-o", "json")
+    assert listed_result.returncode == 0, listed_result.stderr
+    recoveries = json.loads(listed_result.stdout)
+    assert sorted(each["volume"] for each in recoveries) == before
+    assert {each["result"] for each in recoveries} == {"can be restored"}
+    assert engine.names(VOLUMES) == [], "listing changes nothing"
+    done = _mooring(engine, "recover", "--from-cluster", recoveries[0]["cluster"])
     assert done.returncode == 0, done.stderr
 
     engine.ready_pods("web-0", "web-1")
@@ -60,45 +60,47 @@ def test_recover_restores_the_volume_of_every_ordinal_from_the_disks(engine: Eng
 
 @pytest.mark.parametrize("first", ["import", "claim"])
 def test_an_imported_directory_becomes_an_ordinals_volume(engine: EngineProcess, first: str) -> None:
-    """A directory in the pool's folder is the claim's, and never an empty one; whether the claim is there or comes later."""
+    """The claim gets the imported directory and never an empty volume, whether it exists or is created later."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
-    (source / "token").write_text("kept", encoding="utf-8")
+    (source / "token").write_text("data", encoding="utf-8")
     (source / "token").chmod(0o644)
     if first == "claim":
         spec = stateful_set()["spec"]["volumeClaimTemplates"][0]["spec"]
         meta = {"name": "www-web-0", "namespace": "default", "labels": {"app": "nginx"}}
         engine.create(CLAIMS, {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
 
-    words = ["import", str(source), "--claim", "www-web-0"]
+    arguments = ["import", str(source), "--claim", "www-web-0"]
     if first == "import":
-        refused = _mooring(engine, *words)
+        refused = _mooring(engine, *arguments)
         assert (refused.returncode, "--class" in refused.stderr) == (1, True), refused.stderr
-        words += ["--class", "mooring-directory", "--size", "16Mi"]
-    tried = _mooring(engine, *words, "--dry-run")
-    assert tried.returncode == 0, tried.stderr
+        arguments += ["--class", "mooring-directory", "--size", "16Mi"]
+    dry_run = _mooring(engine, *arguments, "--dry-run")
+    assert dry_run.returncode == 0, dry_run.stderr
     assert (source / "token").exists(), "a dry run moves nothing"
-    done = _mooring(engine, *words)
+    done = _mooring(engine, *arguments)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == tried.stdout.replace(" (dry run)", "")
-    assert _mooring(engine, *words).returncode == 0 or first == "claim", "the same again is fine while nobody has it"
+    assert done.stdout == dry_run.stdout.replace(" (dry run)", "")
+    assert _mooring(engine, *arguments).returncode == 0 or first == "claim", (
+        "repeating the import is no error while no claim has the volume"
+    )
 
     engine.create(SETS, stateful_set())
     engine.ready_pods("web-0", "web-1")
-    assert engine.file("web-0").read_text(encoding="utf-8") == "kept"
+    assert engine.file("web-0").read_text(encoding="utf-8") == "data"
     assert not engine.file("web-1").exists()
     volume = engine.get(f"{CLAIMS}/www-web-0")["spec"]["volumeName"]
     assert volume in done.stdout
-    again = _mooring(engine, *words)
+    again = _mooring(engine, *arguments)
     assert (again.returncode, "bound to volume" in again.stderr) == (1, True), again.stderr
 
 
 def test_an_import_for_a_claim_without_an_ordinal_is_bound_too(engine: EngineProcess) -> None:
-    """The admin said so, and the class adopts ordinals only: an empty volume would be made otherwise."""
+    """The import names the claim, so it gets the volume although its class adopts only for ordinals."""
     source = engine.state / "pool" / "import" / "old"
     source.mkdir(parents=True)
-    words = ["import", "old", "--claim", "default/lone", "--class", "mooring-directory", "--size", "16Mi"]
-    done = _mooring(engine, *words)
+    arguments = ["import", "old", "--claim", "default/lone", "--class", "mooring-directory", "--size", "16Mi"]
+    done = _mooring(engine, *arguments)
     assert done.returncode == 0, done.stderr
     spec = stateful_set()["spec"]["volumeClaimTemplates"][0]["spec"]
     meta = {"name": "lone", "namespace": "default"}
@@ -108,7 +110,7 @@ def test_an_import_for_a_claim_without_an_ordinal_is_bound_too(engine: EnginePro
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "expected"),
     [
         (("import", "/etc/passwd", "--claim", "c"), 2, "move it there"),
         (("import", "old", "--claim", "a/"), 2, "not of the form"),
@@ -119,41 +121,46 @@ def test_an_import_for_a_claim_without_an_ordinal_is_bound_too(engine: EnginePro
             "namespace nowhere does not exist",
         ),
         (("import", "old", "--claim", "c", "--class", "none-such"), 1, "none-such does not exist"),
-        (("import", "old", "--claim", "c", "--class", "mooring-scratch"), 1, "make the claim first"),
+        (("import", "old", "--claim", "c", "--class", "mooring-scratch"), 1, "create the claim first"),
         (("import", "old", "--claim", "c", "--class", "mooring-directory", "--size", "1Mi"), 1, "no old to import"),
         (("import", "old", "--claim", "c", "--node", "n9"), 1, "node n9 has no driver"),
         (("recover", "--volume", "none-such"), 1, "none-such"),
     ],
 )
 def test_a_refused_command_reports_the_reason_in_one_line(
-    engine: EngineProcess, words: tuple[str, ...], code: int, said: str
+    engine: EngineProcess, arguments: tuple[str, ...], code: int, expected: str
 ) -> None:
-    """An exit code, the reason, the next step; no traceback."""
-    done = _mooring(engine, *words)
+    """The command exits with a code and prints the reason with the next step, without a traceback."""
+    done = _mooring(engine, *arguments)
     assert (done.returncode, done.stdout) == (code, ""), done
-    assert said in done.stderr
+    assert expected in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_orphans_are_listed_explained_and_erased(engine: EngineProcess) -> None:
-    """What was reserved for them is free at once; the trash keeps them until it is emptied, or gives them back."""
+    """Erasing frees the reserved bytes at once; the data stays in the trash until it is restored or the trash is emptied."""
     engine.create(SETS, stateful_set(replicas=1))
     engine.ready_pods("web-0")
     engine.delete(SETS + "/web")
-    engine.until(lambda: engine.find(f"{PODS}/web-0") is None, "the pod is gone")
+    engine.until(lambda: engine.find(f"{PODS}/web-0") is None, "the pod is deleted")
     engine.delete(f"{CLAIMS}/www-web-0")
     (name,) = engine.names(VOLUMES)
-    engine.until(lambda: engine.get(f"{VOLUMES}/{name}")["status"]["phase"] == "Released", "the claim is gone")
+    engine.until(lambda: engine.get(f"{VOLUMES}/{name}")["status"]["phase"] == "Released", "the claim is deleted")
     assert "erase-volume" in _mooring(engine, "volumes", "erase", name, "--yes", "-o", "json").stdout
     engine.delete(f"{VOLUMES}/{name}")
-    engine.until(lambda: engine.names(VOLUMES) == [], "its object is gone")
+    engine.until(lambda: engine.names(VOLUMES) == [], "its PersistentVolume is deleted")
 
     (listed,) = json.loads(_mooring(engine, "volumes", "-o", "json").stdout)
     assert (listed["volume"], listed["state"], listed["claim"]) == (name, "orphan", "www-web-0")
-    for words in (("history", "web-0"), ("explain", "volume", name), ("explain", "claim", "www-web-0"), ("recover",)):
-        told = _mooring(engine, *words)
-        assert f"mooring volumes erase {name}" in told.stdout + told.stderr, words
-    assert _pool(engine)["allocatedBytes"] == 16 << 20
+    for arguments in (
+        ("history", "web-0"),
+        ("explain", "volume", name),
+        ("explain", "claim", "www-web-0"),
+        ("recover",),
+    ):
+        explained = _mooring(engine, *arguments)
+        assert f"mooring volumes erase {name}" in explained.stdout + explained.stderr, arguments
+    assert _pool(engine)["promisedBytes"] == 16 << 20
 
     dry = _mooring(engine, "volumes", "erase", name, "--dry-run")
     assert (dry.returncode, _pool(engine)["allocatedBytes"]) == (0, 16 << 20), dry.stderr

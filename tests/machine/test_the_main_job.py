@@ -1,4 +1,4 @@
-"""From a StatefulSet to volumes that come back, on the real machine: real driver, real mounts."""
+"""Tests of StatefulSets whose volumes are adopted, with a real driver and real mounts."""
 
 import pytest
 
@@ -13,16 +13,16 @@ def _bring_up(engine: EngineProcess, **options: object) -> None:
 
 
 def _take_down(engine: EngineProcess) -> None:
-    """Delete the set and its claims, and wait until both and the pods are gone."""
+    """Delete the set and its claims, and wait until the pods and claims are deleted."""
     engine.delete(f"{SETS}/web")
-    engine.until(lambda: not engine.names(PODS), "the pods are gone")
+    engine.until(lambda: not engine.names(PODS), "the pods are deleted")
     for name in ("www-web-0", "www-web-1"):
         engine.delete(f"{CLAIMS}/{name}")
-    engine.until(lambda: not engine.names(CLAIMS), "the claims are gone")
+    engine.until(lambda: not engine.names(CLAIMS), "the claims are deleted")
 
 
 def test_claims_are_bound_and_mounted(engine: EngineProcess) -> None:
-    """A StatefulSet's claims are bound to volumes named after them, and mounted where the pods are told to look."""
+    """A StatefulSet's claims are bound to volumes named after them, which are mounted at the pods' paths."""
     _bring_up(engine)
     for ordinal in (0, 1):
         claim = engine.get(f"{CLAIMS}/www-web-{ordinal}")
@@ -33,7 +33,7 @@ def test_claims_are_bound_and_mounted(engine: EngineProcess) -> None:
 
 
 def test_a_file_survives_its_pod(engine: EngineProcess) -> None:
-    """A pod made anew finds the bytes that its predecessor wrote."""
+    """A recreated pod has the file that its predecessor wrote."""
     _bring_up(engine)
     before = {name: engine.get(f"{PODS}/{name}")["metadata"]["uid"] for name in ("web-0", "web-1")}
     for name in before:
@@ -42,7 +42,7 @@ def test_a_file_survives_its_pod(engine: EngineProcess) -> None:
     for name, uid in before.items():
         engine.until(
             lambda name=name, uid=uid: (found := engine.find(f"{PODS}/{name}")) and found["metadata"]["uid"] != uid,  # type: ignore[misc]
-            f"{name} comes back",
+            f"{name} is recreated",
         )
         engine.ready_pods(name)
         assert name == engine.file(name).read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def test_a_file_survives_its_pod(engine: EngineProcess) -> None:
     "storage_class", ["mooring-directory", pytest.param("mooring-loop", marks=pytest.mark.needs("loop"))]
 )
 def test_each_ordinal_adopts_its_former_volume(engine: EngineProcess, storage_class: str) -> None:
-    """I2: after set and claims were deleted and applied again, each new claim has the old volume, under a new UID."""
+    """I2: after set and claims are deleted and applied again, each claim has a new UID and the old volume."""
     _bring_up(engine, storage_class=storage_class, size="64Mi")
     before = {}
     for name in ("www-web-0", "www-web-1"):
@@ -72,23 +72,23 @@ def test_each_ordinal_adopts_its_former_volume(engine: EngineProcess, storage_cl
 
 
 def test_a_volume_whose_object_was_deleted_is_restored(engine: EngineProcess) -> None:
-    """The pool alone is enough: a PersistentVolume that somebody deleted is written anew from the manifest."""
+    """The pool alone suffices: a deleted PersistentVolume is recreated from the volume's manifest."""
     _bring_up(engine)
-    engine.file("web-0").write_text("kept", encoding="utf-8")
+    engine.file("web-0").write_text("data", encoding="utf-8")
     volume = engine.get(f"{CLAIMS}/www-web-0")["spec"]["volumeName"]
     _take_down(engine)
     engine.delete(f"{VOLUMES}/{volume}")
-    engine.until(lambda: engine.find(f"{VOLUMES}/{volume}") is None, "the PersistentVolume is gone")
+    engine.until(lambda: engine.find(f"{VOLUMES}/{volume}") is None, "the PersistentVolume is deleted")
     _bring_up(engine)
-    assert "kept" == engine.file("web-0").read_text(encoding="utf-8")
+    assert "data" == engine.file("web-0").read_text(encoding="utf-8")
 
 
 def test_scratch_volumes_are_deleted_with_their_claims(engine: EngineProcess) -> None:
-    """I6: with policy Delete and adopt Never nothing of the volume stays in the API, and the bytes go to the trash."""
+    """I6: with policy Delete and adopt Never no object of the volume remains, and its data is moved to the trash."""
     _bring_up(engine, storage_class="mooring-scratch")
-    engine.file("web-0").write_text("gone", encoding="utf-8")
+    engine.file("web-0").write_text("data", encoding="utf-8")
     _take_down(engine)
-    engine.until(lambda: not engine.names(VOLUMES), "the volumes are gone")
+    engine.until(lambda: not engine.names(VOLUMES), "the volumes are deleted")
     assert [] == list((engine.state / "pool" / "volumes").iterdir())
     assert 2 == len(list((engine.state / "pool" / "trash").iterdir()))
     _bring_up(engine, storage_class="mooring-scratch")
@@ -96,18 +96,18 @@ def test_scratch_volumes_are_deleted_with_their_claims(engine: EngineProcess) ->
 
 
 def test_a_stopped_engine_leaves_nothing_mounted_and_keeps_all_volumes(engine: EngineProcess) -> None:
-    """SIGTERM unpublishes and unstages everything; the next start publishes what the store says."""
+    """SIGTERM unpublishes and unstages all volumes; the next start publishes those of the stored pods."""
     _bring_up(engine)
-    engine.file("web-1").write_text("kept", encoding="utf-8")
+    engine.file("web-1").write_text("data", encoding="utf-8")
     assert 0 == engine.stop(), engine.log_tail()
     assert {"mounts": [], "loops": []} == engine.remains()
     assert engine.driver_pid() is None
     engine.start()
     engine.ready_pods("web-0", "web-1")
-    assert "kept" == engine.file("web-1").read_text(encoding="utf-8")
+    assert "data" == engine.file("web-1").read_text(encoding="utf-8")
 
 
 def test_a_second_engine_on_one_state_is_refused(engine: EngineProcess) -> None:
-    """Two engines on one state directory would fight; the second gets one sentence and exit code 78."""
+    """The second of two engines on one state directory exits with 78 and a message."""
     assert 78 == EngineProcess(engine.state).spawn().wait(60)
     assert "another engine already runs on" in engine.log_tail()

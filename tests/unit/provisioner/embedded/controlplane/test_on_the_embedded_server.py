@@ -211,8 +211,8 @@ async def test_a_foreground_deletion_waits_for_the_dependents(harness: Harness) 
     """The set exists until its pods are deleted."""
     await harness.create_set(1)
     await harness.until(lambda: _exists(harness, "web-0"), "the pod is created")
-    hold = {"metadata": {"finalizers": ["test/hold"]}}
-    await harness.api.patch(POD, "web-0", hold, namespace="default")
+    finalizer = {"metadata": {"finalizers": ["test/block"]}}
+    await harness.api.patch(POD, "web-0", finalizer, namespace="default")
     await harness.api.delete(STATEFUL_SET, "web", namespace="default", propagation="Foreground")
 
     async def deleting() -> bool:
