@@ -13,9 +13,9 @@ from provisioner.cli.options import is_plugin
 from provisioner.cluster.session import open_session as cluster_session
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.drivers.registry import DriverRegistry
-from provisioner.embedded.session import visit as visit_engine
+from provisioner.embedded.session import open_session as engine_session
 from provisioner.embedded.settings import BadEnvironmentError, StatePaths, default_state
-from provisioner.kube.errors import ApiError, BadKubeconfig, Unavailable
+from provisioner.kube.errors import ApiError, KubeconfigError, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.logs import configure
 
@@ -38,7 +38,7 @@ async def reach(state: Path | None) -> AsyncIterator[tuple[KubeTransport, Driver
         async with cluster_session() if cluster else engine_session(paths) as reached:
             yield reached
     except BadEnvironmentError as error:
-        raise CommandFailed(
+        raise CommandError(
             f"{error}. In a cluster, run this in the controller's pod: {IN_CONTROLLER}",
             code=BAD_ENVIRONMENT,
         ) from None

@@ -14,7 +14,7 @@ DEFAULT_NODE = "local"
 
 
 @contextlib.asynccontextmanager
-async def visit(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
+async def open_session(paths: StatePaths) -> AsyncIterator[tuple[KubeTransport, DriverRegistry]]:
     """
     Connect to the API server and the driver, and close the connections at the end.
 

@@ -15,7 +15,7 @@ from provisioner.embedded import rootless
 from provisioner.embedded.apiserver.http.connections import raise_descriptor_limit
 from provisioner.embedded.engine import Engine
 from provisioner.embedded.settings import BadEnvironmentError, StatePaths, UpSettings, disable_proxies, prepare
-from provisioner.kube.errors import BadKubeconfig
+from provisioner.kube.errors import KubeconfigError
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ def run(settings: UpSettings) -> int:
         prepare(settings.paths)
         with _locked(settings.paths):
             return asyncio.run(_run_until_signal(settings))
-    except (BadEnvironmentError, BadKubeconfig) as error:
+    except (BadEnvironmentError, KubeconfigError) as error:
         report(f"mooring: {error}")
         return BAD_ENVIRONMENT
 

@@ -89,8 +89,8 @@ def _detached(settings: UpSettings) -> int:
     try:
         message = detached.run(settings, lambda missing: until(missing, seconds=START_SECONDS))
     except BadEnvironmentError as error:
-        raise CommandFailed(str(error), code=BAD_ENVIRONMENT) from None
+        raise CommandError(str(error), code=BAD_ENVIRONMENT) from None
     except detached.StartError as error:
-        raise CommandFailed(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
+        raise CommandError(str(error), code=error.code if error.code in MEANINGS else FAILED) from None
     sys.stderr.write(f"{message}\n")
     return OK

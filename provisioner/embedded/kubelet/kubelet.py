@@ -315,7 +315,7 @@ async def _ignore_not_found(call: Coroutine[Any, Any, None], path: Path) -> None
     """Await the call, and ignore NOT_FOUND for the volume unless a filesystem is mounted at the path."""
     try:
         await call
-    except VolumeMissing:
+    except VolumeNotFoundError:
         if str(path) in _mount_points():
             raise
 

@@ -74,7 +74,7 @@ class NodeExpander:
         self._retries.forget(volume_name)
         await write_status(self._transport, found, resize_status.finished(found, size=size))
         message = f"the filesystem of volume {volume_name} was expanded to {size.readable()}"
-        await self._announcer.say(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
+        await self._announcer.report(found, warning=False, reason="FileSystemResizeSuccessful", message=message)
         log.info("filesystem.expanded", volume=volume_name, size=str(size))
         return 0.0
 
@@ -86,5 +86,5 @@ class NodeExpander:
         message = (
             f"the filesystem of volume {volume_name} cannot be expanded to {size.readable(up=True)}: {error.message}"
         )
-        await self._announcer.say(found, warning=True, reason="FileSystemResizeFailed", message=message)
+        await self._announcer.report(found, warning=True, reason="FileSystemResizeFailed", message=message)
         return 0.0 if error.infeasible else pause

@@ -7,11 +7,11 @@ import pytest
 from provisioner import logs
 from provisioner.embedded import up
 from provisioner.embedded.settings import BadEnvironmentError, UpSettings
-from provisioner.kube.errors import BadKubeconfig
+from provisioner.kube.errors import KubeconfigError
 
 
 @pytest.mark.parametrize(
-    "error", [BadEnvironmentError("port 1 is taken"), BadKubeconfig("cannot use the kubeconfig /k")]
+    "error", [BadEnvironmentError("port 1 is taken"), KubeconfigError("cannot use the kubeconfig /k")]
 )
 def test_a_bad_environment_is_reported_in_one_line_with_exit_code_78(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -149,7 +149,7 @@ async def test_a_volume_that_the_driver_does_not_have_blocks_no_pod_deletion(pat
     kubelet = _kubelet(api, calls, paths)
     await kubelet.reconcile(KEY)
     api.put(POD, _pod(deletionTimestamp="t"))
-    calls.error = VolumeMissing(code=grpc.StatusCode.NOT_FOUND, message="unknown")
+    calls.error = VolumeNotFoundError(code=grpc.StatusCode.NOT_FOUND, message="unknown")
     await kubelet.reconcile(KEY)
     assert not api.all(POD)
 
