@@ -92,7 +92,7 @@ def _repeat(engine: EngineProcess, step: Callable[[], None]) -> None:
     ],
 )
 def test_kills_at_random_moments(engine: EngineProcess, victims: tuple[str, ...], storage_class: str) -> None:
-    """I5, I6: every interrupted step converges when repeated, no ordinal loses its file, and all can be deleted."""
+    """I5, I6: each interrupted step converges when repeated; no file is lost, volumes are expanded, nothing is left."""
     chance = random.Random(f"{SEED} {victims}")  # noqa: S311
     work = _Work(engine, storage_class=storage_class)
     steps = (work.up, work.check, work.expand, work.restart_pods, work.up, work.check, work.down)
@@ -130,7 +130,7 @@ def _run_ignoring_errors(step: Callable[[], None], stop: threading.Event) -> Non
 
 
 def _delete_everything(engine: EngineProcess) -> None:
-    """I6: check that no object, mount, manifest or file remains of volumes with reclaim policy Delete."""
+    """I6: set the volumes to Delete, and check that no object, mount, manifest or file of them remains."""
     for name in engine.names(VOLUMES):
         engine.patch(f"{VOLUMES}/{name}", {"spec": {"persistentVolumeReclaimPolicy": "Delete"}})
     engine.until(lambda: not engine.names(VOLUMES), "the volumes are deleted")

@@ -37,9 +37,9 @@ def test_recover_restores_the_volume_of_every_ordinal_from_the_disks(engine: Eng
         "an Event has the reason why the claim waits",
     )
 
-    listed_result = _mooring(engine, "recover", "-o", "json")
-    assert listed_result.returncode == 0, listed_result.stderr
-    recoveries = json.loads(listed_result.stdout)
+    listing = _mooring(engine, "recover", "-o", "json")
+    assert listing.returncode == 0, listing.stderr
+    recoveries = json.loads(listing.stdout)
     assert sorted(each["volume"] for each in recoveries) == before
     assert {each["result"] for each in recoveries} == {"can be restored"}
     assert engine.names(VOLUMES) == [], "listing changes nothing"
@@ -138,7 +138,7 @@ def test_a_refused_command_reports_the_reason_in_one_line(
 
 
 def test_orphans_are_listed_explained_and_erased(engine: EngineProcess) -> None:
-    """Erasing frees the reserved bytes at once; the data stays in the trash until it is restored or the trash is emptied."""
+    """Erasing frees the reserved bytes at once; the data stays in the trash until it is restored or purged."""
     engine.create(SETS, stateful_set(replicas=1))
     engine.ready_pods("web-0")
     engine.delete(SETS + "/web")

@@ -18,7 +18,7 @@ from tests.unit.provisioner.kube.test_transport import served
 
 
 @pytest.mark.parametrize(
-    ("environ", "uid", "wanted"),
+    ("environ", "uid", "expected"),
     [
         ({}, 0, "/var/lib/mooring"),
         ({"HOME": "/home/u"}, 1000, "/home/u/.local/share/mooring"),

@@ -98,7 +98,7 @@ CASES: list[tuple[str, Json, Json, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("pod", "node", "said"), [pytest.param(*rest, id=name) for name, *rest in CASES])
+@pytest.mark.parametrize(("pod", "node", "expected"), [pytest.param(*rest, id=name) for name, *rest in CASES])
 def test_a_pod_is_scheduled_only_where_it_fits(pod: Json, node: Json, expected: str) -> None:
     """The result is the first reason in kube-scheduler's order, in its words."""
     assert misfit(pod, node) == expected

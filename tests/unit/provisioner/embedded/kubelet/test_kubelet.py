@@ -254,12 +254,12 @@ async def test_a_failed_filesystem_expansion_does_not_affect_the_pod(paths: Stat
         kubelet = _kubelet(api, calls, paths)
         await kubelet.reconcile(KEY)
         _expand_volume_object(api)
-        calls.error = RpcError(code=grpc.StatusCode[code], message="no room for more inodes")
+        calls.error = RpcError(code=grpc.StatusCode[code], message="no space for more inodes")
         again = await kubelet.reconcile(KEY)
         assert isinstance(again, RequeueAfter) == (code == "INTERNAL")
         status = api.all(CLAIM)[0]["status"]
         assert {"storage": state} == status["allocatedResourceStatuses"]
-        assert "no room for more inodes" in api.events[-1][2]
+        assert "no space for more inodes" in api.events[-1][2]
         assert "Running" == api.all(POD)[0]["status"]["phase"]
 
 
@@ -319,13 +319,13 @@ async def test_a_failed_unmount_is_an_event_of_its_pod(paths: StatePaths) -> Non
         else:
             api = _api()
             kubelet = _kubelet(api, calls, paths)
-        calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the disk is gone")
+        calls.error = RpcError(code=grpc.StatusCode.INTERNAL, message="the disk is missing")
 
         with pytest.raises(RpcError):
             await kubelet.reconcile(KEY)
 
         assert api.events[-1][:2] == ("Warning", "FailedUnMount")
-        assert "the disk is gone" in api.events[-1][2]
+        assert "the disk is missing" in api.events[-1][2]
 
 
 async def test_the_pods_of_a_node_that_does_not_exist_are_deleted(paths: StatePaths) -> None:
