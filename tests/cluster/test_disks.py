@@ -168,7 +168,8 @@ def test_a_replaced_disk_is_not_mistaken_for_the_former_one(mooring: Running, na
 
     mooring.apply(namespace, *web("test-disk", replicas=1, size="64Mi"))
     until(
-        lambda: "no node has its pool" in events(mooring, namespace, "www-web-0"), "the claim reports what it waits for"
+        lambda: "is on no available node" in events(mooring, namespace, "www-web-0"),
+        "the claim reports what it waits for",
     )
     other = claim("other", "test-disk", size="64Mi")
     other_pod = web("test-disk", replicas=1)[1]["spec"]["template"]
