@@ -160,7 +160,7 @@ def test_orphans_are_listed_explained_and_erased(engine: EngineProcess) -> None:
     ):
         explained = _mooring(engine, *arguments)
         assert f"mooring volumes erase {name}" in explained.stdout + explained.stderr, arguments
-    assert _pool(engine)["promisedBytes"] == 16 << 20
+    assert _pool(engine)["allocatedBytes"] == 16 << 20
 
     dry = _mooring(engine, "volumes", "erase", name, "--dry-run")
     assert (dry.returncode, _pool(engine)["allocatedBytes"]) == (0, 16 << 20), dry.stderr
