@@ -1,5 +1,5 @@
 """
-What a caller of the driver is told, as one tree. Services map each kind to one gRPC code, and nothing else does.
+The errors of the driver, as one tree. Services map each class to one gRPC code, and nothing else does.
 
 CsiError
     InvalidArgument       a field is missing, malformed or not supported
@@ -8,16 +8,16 @@ CsiError
     FailedPrecondition    not in this state; nothing was changed
     ResourceExhausted     no room
     OutOfRange            no such size, ever
-    Aborted               another operation on the same volume is going on
-    Unavailable           too busy, or stopping; ask again
-    Internal              the machine did not do what was asked
+    Aborted               another operation on the same volume is running
+    Unavailable           too busy, or stopping; retry
+    Internal              a system call or program failed
 
-BadEnvironment is for the start only: the driver ends with exit code 78 and the sentence.
+BadEnvironment is for the start only: the driver ends with exit code 78 and the message.
 """
 
 
 class CsiError(Exception):
-    """A refusal; its text is a sentence for people."""
+    """A refusal, with a message for users."""
 
 
 class InvalidArgument(CsiError):
@@ -57,4 +57,4 @@ class Internal(CsiError):
 
 
 class BadEnvironment(Exception):
-    """The machine is not as the driver needs it; the text says what to do."""
+    """The machine does not meet the driver's requirements; the message says what to do."""

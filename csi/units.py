@@ -1,7 +1,7 @@
 """
-How sizes are written for people, in every message of the driver; `provisioner.model.quantity` writes the same form.
+Sizes in messages of the driver, in the same form as `provisioner.model.quantity`.
 
-A size is one word, so that messages that differ in sizes alone are recognized as the same message.
+A size is one word, so that messages that differ only in sizes are recognized as equal.
 """
 
 from typing import Final
@@ -11,9 +11,9 @@ _UNITS: Final = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 
 def readable(count: int, *, up: bool = False) -> str:
     """
-    Write a number of bytes in the largest unit that it reaches, to a hundredth, such as ``1.5Gi``; below 1Ki, as it is.
+    Return a number of bytes in the largest binary unit, with up to two decimals, such as ``1.5Gi``.
 
-    Rounded down; with `up`, as what is asked for and does not fit has to be, up: what is more is written as more.
+    It is rounded down, or up with `up`: a request that does not fit must not look as if it fits.
     """
     power = min(max(count.bit_length() - 1, 0) // 10, len(_UNITS) - 1)
     hundredths = -(-count * 100 >> 10 * power) if up else count * 100 >> 10 * power
@@ -24,5 +24,5 @@ def readable(count: int, *, up: bool = False) -> str:
 
 
 def exact(count: int) -> str:
-    """Write a number of bytes for people and to the byte, where the difference of two may be small."""
+    """Return a number of bytes readable and exact, where two sizes may differ by little."""
     return f"{readable(count)} ({count} bytes)"

@@ -1,1 +1,1 @@
-"""The life of volumes: pools, manifests, the ledger of promises, the trash."""
+"""Volumes of the driver: pools, manifests, the ledger of reserved bytes, the trash."""

@@ -1,4 +1,4 @@
-"""Every volume of every pool, in memory, as its manifest says; a disk is read once, when its pool is admitted."""
+"""All volumes of all pools in memory; a disk is read once, when its pool is admitted."""
 
 import os
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ from csi.volumes.volume_ids import Handle, parse_handle
 log = structlog.get_logger()
 
 DATA: Final = ("data", "image")
-"""Names of a volume's bytes in its directory."""
+"""The names of a volume's data in its directory."""
 
 
 @dataclass(slots=True)
 class Entry:
-    """A volume: its manifest now, and where this node shows it."""
+    """A volume: its present manifest, and where this node has it mounted."""
 
     pool: Pool
     manifest: Manifest
@@ -37,7 +37,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What was read from a pool's disk."""
+    """The volumes that were read from a pool's disk."""
 
     entries: list[Entry] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
@@ -45,23 +45,23 @@ class Contents:
 
 def read_contents(pool: Pool, *, backends: Mapping[str, Backend]) -> Contents:
     """
-    Read all manifests. One that cannot be trusted makes its volume damaged, and harms no other.
+    Read all manifests. An invalid one makes its own volume damaged, and no other.
 
-    Raises OSError where the pool itself cannot be read. `backends` are those that this driver has, by name.
+    Raises OSError where the pool itself cannot be read. `backends` are those of this driver, by name.
     """
     contents = Contents()
     for home in sorted(pool.volumes.iterdir()):
         try:
             contents.entries.append(Entry(pool, _trusted(home, pool, backends), read_record(home)))
         except FileNotFoundError:
-            continue  # an intent that was never written down: nothing was promised
+            continue  # an intent that was never written: no bytes were reserved
         except (Damaged, OSError) as error:
             contents.damaged[home] = str(error)
     return contents
 
 
 def _trusted(home: Path, pool: Pool, backends: Mapping[str, Backend]) -> Manifest:
-    """Raises Damaged, and FileNotFoundError for a directory in which nothing was begun."""
+    """Return a valid manifest. Raises Damaged, and FileNotFoundError for an empty directory."""
     if home.is_symlink():
         raise Damaged(f"{home} is a link, which is not followed; move the volume's directory there")
     try:
@@ -86,28 +86,28 @@ class Catalog:
     def __init__(self) -> None:
         self.pools: tuple[Pool, ...] = ()
         self.away: dict[str, str] = {}
-        """UUIDs of the pools whose disk is not there, and what is known of that."""
+        """UUIDs of the pools whose disk is missing → the problem."""
         self.unresponsive: dict[str, str] = {}
-        """UUIDs of the pools whose disk hangs, and what is known of that; their volumes stay known."""
+        """UUIDs of the pools whose disk hangs → the problem; their volumes stay in the catalog."""
         self.damaged: dict[Path, str] = {}
         self.refused: dict[Path, str] = {}
-        """Paths that should be pools and are not served, and why."""
+        """Paths of pools that are not served → the problem."""
         self.stuck: set[Path] = set()
-        """Entries of the trash that could not be removed: what they occupy cannot be given to others."""
+        """Entries of the trash that could not be removed, whose bytes are not free."""
         self._entries: dict[str, Entry] = {}
 
     @property
     def here(self) -> tuple[Pool, ...]:
-        """The pools whose disk is there and answers."""
+        """The pools whose disk is available."""
         return tuple(pool for pool in self.mounted if pool.uuid not in self.unresponsive)
 
     @property
     def mounted(self) -> tuple[Pool, ...]:
-        """The pools whose disk is there, whether or not it answers."""
+        """The pools whose disk is present, whether it hangs or not."""
         return tuple(pool for pool in self.pools if pool.uuid not in self.away)
 
     def admit(self, pool: Pool, contents: Contents) -> None:
-        """Know a pool and its volumes; a former one of the same UUID is forgotten, but for volumes in use."""
+        """Add a pool and its volumes; a former one of the same UUID is replaced, except for volumes in use."""
         self.pools = (*(each for each in self.pools if each.uuid != pool.uuid), pool)
         self.away.pop(pool.uuid, None)
         self.unresponsive.pop(pool.uuid, None)
@@ -121,38 +121,38 @@ class Catalog:
                 self.put(entry)
 
     def lose(self, pool: Pool, problem: str) -> None:
-        """Its disk is gone; only volumes that this node still shows somewhere stay known."""
+        """Mark a pool whose disk is missing; only volumes that are mounted on this node stay in the catalog."""
         self.away[pool.uuid] = problem
         for entry in self.of_pool(pool):
             if not entry.record.staging and not entry.record.publications:
                 self.drop(entry.manifest.handle)
 
     def get(self, handle: str) -> Entry | None:
-        """The volume of this handle; None for a handle that is malformed, too."""
+        """Return the volume of this handle; None also for a malformed handle."""
         parsed = parse_handle(handle)
         return self._entries.get(str(parsed)) if parsed else None
 
     def of_id(self, volume_id: str) -> Entry | None:
-        """The volume of this id in whichever pool has it."""
+        """Return the volume of this id, in any pool."""
         candidates = (self._entries.get(str(Handle(pool.uuid, volume_id))) for pool in self.pools)
         return next((entry for entry in candidates if entry is not None), None)
 
     def put(self, entry: Entry) -> None:
-        """Know the volume from now on."""
+        """Add a volume."""
         self._entries[entry.manifest.handle] = entry
 
     def drop(self, handle: str) -> None:
-        """Forget it."""
+        """Remove a volume."""
         self._entries.pop(handle, None)
 
     def all(self) -> list[Entry]:
-        """All volumes, ready or not, in the order of their handles."""
+        """Return all volumes, ready or not, sorted by handle."""
         return [self._entries[handle] for handle in sorted(self._entries)]
 
     def of_pool(self, pool: Pool) -> list[Entry]:
-        """The volumes of one pool."""
+        """Return the volumes of one pool."""
         return [entry for entry in self._entries.values() if entry.pool.uuid == pool.uuid]
 
     def problem_at(self, pool: Pool, volume_id: str) -> str:
-        """Why nothing can be made at this place; "" when it is free."""
+        """Return why no volume can be created in this directory; "" when it can."""
         return self.damaged.get(pool.volumes / volume_id, "")

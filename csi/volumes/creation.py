@@ -1,4 +1,4 @@
-"""Making volumes: write the intent, act, mark ready. A crash in between is finished by the retry."""
+"""Create volumes: write the intent, act, mark ready. The retry finishes what a crash interrupted."""
 
 import uuid
 from collections.abc import Callable
@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 
 class Volumes:
-    """The life of volumes from their creation to the trash. Decisions run on the loop, disks on workers."""
+    """Creates volumes. Decisions run on the event loop, work on disks in worker threads."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Volumes:
         self._node_id = node_id
 
     async def create(self, request: Creation) -> Entry:
-        """The volume of this name, made now or before. Raises CsiError."""
+        """Return the volume of this name, creating it unless it exists. Raises CsiError."""
         entry = self._catalog.of_id(id_of(request.name))
         if entry is None:
             entry = await self._intend(request)
@@ -72,7 +72,7 @@ class Volumes:
         return entry
 
     async def _intend(self, request: Creation) -> Entry:
-        """Choose, promise and write it down."""
+        """Choose the pool, reserve the bytes and write the intent."""
         backend = self.backend(request.parameters.backend)
         if problem := backend.problem():
             raise FailedPrecondition(problem)
@@ -122,7 +122,7 @@ class Volumes:
         return entry
 
     async def _place(self, backend: Backend, pools: list[Pool], size: int) -> tuple[Pool, bool]:
-        """Return the pool to use and whether sizes are enforced there; no other pool's disk is waited for."""
+        """Return the pool to use and whether it enforces sizes, without waiting for the disk of another pool."""
         enforced: dict[str, bool] = {}
         while True:
             pool = await self._choose(pools, size)
@@ -135,7 +135,7 @@ class Volumes:
             )
 
     def _candidates(self, request: Creation) -> list[Pool]:
-        """The pool named, or all; of those whose disk is there."""
+        """Return the named pool, or all, of those whose disk is available."""
         wanted = request.parameters.pool
         pools = [pool for pool in self._catalog.here if not wanted or pool.name == wanted]
         refused = self._catalog.refused.values()  # one of them may be the pool that is wanted: its name cannot be read
@@ -149,7 +149,7 @@ class Volumes:
         return pools
 
     async def _choose(self, pools: list[Pool], size: int) -> Pool:
-        """The one with the most room; looks at the disk again before it refuses."""
+        """Return the pool with the most free capacity; measure its disk again before refusing."""
         best = max(pools, key=lambda pool: (self._ledger.available(pool), pool.name))
         try:
             self._ledger.require(best, size)
@@ -159,18 +159,18 @@ class Volumes:
         return best
 
     async def measure(self, pool: Pool) -> None:
-        """Measure the pool's disk again where that is quick; else the last measurement stays, and a new one goes on."""
+        """Measure the pool's disk again if that is quick; otherwise the last measurement is used meanwhile."""
         await self._measuring.refresh(pool)
 
     async def shortfall(self, pool: Pool) -> int:
-        """Return the bytes that the trash must give back so that all promises can be kept."""
+        """Return the bytes to purge from the trash for the reserved bytes."""
         if not self._ledger.is_complete(pool):
             await self.measure(pool)
         space = await self._workers.look(lambda: files.filesystem_space(pool.path), lane=pool.uuid)
         return self._ledger.shortfall(pool, space.available)
 
     async def _make(self, entry: Entry) -> None:
-        """Create the bytes and acknowledge them. Where that fails nothing is left, and no bytes stay reserved."""
+        """Create the data and mark the volume ready. After a failure nothing is left, and no bytes stay reserved."""
         backend, shape = self.backend(entry.manifest.backend), entry.manifest.shape
         ready = msgspec.structs.replace(entry.manifest, state="ready")
 
@@ -204,7 +204,7 @@ class Volumes:
         entry.manifest = ready
 
     async def _or_undo(self, entry: Entry, work: Callable[[], None]) -> None:
-        """Run it; when the machine refuses, leave nothing behind, as the caller may count on."""
+        """Run an operation; when it fails, leave nothing behind."""
         try:
             await self._workers.run(work, lane=entry.pool.uuid)
         except NoSpaceError as error:
@@ -215,7 +215,7 @@ class Volumes:
             raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
 
     async def undo(self, entry: Entry) -> None:
-        """Only what was never ready: nobody can have written into it. Frees the promise, even if the disk fails."""
+        """Remove a volume that was never ready. Its reservation is released even if the disk fails."""
         try:
             await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home), lane=entry.pool.uuid)
         except (HostError, OSError) as error:
@@ -223,7 +223,7 @@ class Volumes:
         self._catalog.drop(entry.manifest.handle)
 
     def _compare(self, manifest: Manifest, request: Creation) -> None:
-        """An existing volume must be just what is asked for."""
+        """Check that an existing volume is equal to the request. Raises AlreadyExists."""
         parameters = request.parameters
         capabilities = request.capabilities
         differs = ""
@@ -241,12 +241,12 @@ class Volumes:
             raise AlreadyExists(f"volume {request.name} exists already, and {differs}")
 
     def backend(self, name: str) -> Backend:
-        """The backend of this name."""
+        """Return the backend of this name."""
         return self._backends[name]
 
 
 def check_capabilities(capabilities: tuple[Capability, ...], request: Creation, backend: Backend) -> tuple[str, str]:
-    """The access type and filesystem that serve all capabilities. Raises InvalidArgument."""
+    """Return the access type and filesystem that support all capabilities. Raises InvalidArgument."""
     kinds = {each.access_type for each in capabilities}
     if len(kinds) != 1:
         raise InvalidArgument("a volume is either mounted or raw, not both")
@@ -272,7 +272,7 @@ def _fs_type(capabilities: tuple[Capability, ...], request: Creation, backend: B
 
 
 def unsupported(capability: Capability, backend: Backend) -> str:
-    """Why the backend cannot serve the capability; "" when it can."""
+    """Return why the backend does not support the capability; "" when it does."""
     if capability.mode not in MODES:
         return f"access mode {capability.mode} is not possible: the volume is on one node's disk"
     if capability.access_type not in backend.access_types:

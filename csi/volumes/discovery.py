@@ -1,9 +1,9 @@
 """
-Pools that come and go while the driver runs: disks that are mounted, unmounted, moved and added.
+Discover pools while the driver runs: disks that are mounted, unmounted, moved and added.
 
-A pool whose disk went is kept in mind with its problem, and its volumes are told of no longer: the disk may be in
-another machine by now, whose driver tells of them. Volumes that are still mounted here stay known until they are not.
-One whose disk hangs gets no new volumes until it answers again; each is looked at in a lane of its own.
+A pool whose disk is missing is reported with its problem, and its volumes are not listed any more: the disk may be in
+another machine, whose driver lists them. Volumes that are still mounted here stay in the catalog until they are not.
+A pool whose disk hangs gets no new volumes until it responds again; each is checked in a lane of its own.
 """
 
 import asyncio
@@ -27,9 +27,9 @@ LOOK_AGAIN_SECONDS = 3.0
 
 class Discovery:
     """
-    Watches `folders`, whose every directory may become a pool, the pools that are known already, and `paths`.
+    Polls `folders`, whose directories may become pools, the known pools, and `paths`.
 
-    `paths` are to be pools and may not be there yet; `known_file` remembers which pool was where.
+    `paths` are pools that may not exist yet; `known_file` records the UUID of the pool at each path.
     """
 
     def __init__(
@@ -46,17 +46,17 @@ class Discovery:
         self._known_file = known_file
         self._problem = ""
         self._real: dict[Path, Path] = {}
-        """What `paths` are without links."""
+        """`paths` with links resolved."""
 
     async def keep(self) -> None:
-        """Look again and again until cancelled, whatever fails in it."""
+        """Poll until cancelled, and continue after any error."""
         # unbounded: a look every few seconds, not a retry
         while True:
             await self.look_safely()
             await asyncio.sleep(LOOK_AGAIN_SECONDS)
 
     async def look_safely(self) -> None:
-        """Look once; what fails in it is reported when it is new, and raises nothing."""
+        """Poll once; a new error is logged, and none is raised."""
         try:
             await self.look()
             self._problem = ""
@@ -66,7 +66,7 @@ class Discovery:
             self._problem = repr(error)
 
     async def look(self) -> None:
-        """One look at all disks."""
+        """Check all disks once."""
         catalog = self._manager.catalog
         known = catalog.pools
         await asyncio.gather(*(self._look_at(pool) for pool in known))
@@ -80,10 +80,10 @@ class Discovery:
             await self._try(path, {})
         watched = {*found, *self._paths, *served}
         for path in [each for each in catalog.refused if each not in watched]:
-            del catalog.refused[path]  # its directory is gone
+            del catalog.refused[path]  # its directory does not exist any more
 
     async def _look_at(self, pool: Pool) -> None:
-        """See whether the disk of a known pool is there, and answers."""
+        """Check whether the disk of a known pool is available."""
         catalog = self._manager.catalog
         try:
             problem = await self._manager.look(lambda: health.gone(pool), lane=pool.uuid)
@@ -101,13 +101,13 @@ class Discovery:
             await self._try(pool.path, {str(pool.path): pool.uuid})
 
     async def _resolved(self, path: Path) -> Path:
-        """Follow links; a path on a disk that hangs is as it is written, or as it was resolved before."""
+        """Resolve links; a path on a hanging disk is used as it was resolved before, or as it is."""
         with contextlib.suppress(Unavailable):
             self._real[path] = Path(await self._manager.look(lambda: os.path.realpath(path), lane=str(path)))
         return self._real.get(path, path)
 
     async def _try(self, path: Path, known: Mapping[str, str]) -> None:
-        """Admit a directory that says it is a pool; report once why it cannot be used."""
+        """Admit a directory with a pool.json; report once why it cannot be used."""
         catalog, lane = self._manager.catalog, str(path)
         try:
             said = await self._manager.look(lambda: _said(path), lane=lane)
@@ -133,9 +133,9 @@ class Discovery:
 
     def _check(self, uuid: str, path: Path) -> None:
         """
-        Raise BadEnvironment for a second pool of the same UUID, before anything of it is read or changed.
+        Raise BadEnvironment for a duplicate pool, before anything of it is read or changed.
 
-        A pool whose disk went may come back at another path, once nothing is mounted from the former one any more.
+        A pool whose disk was missing may return at another path, once no volume is mounted from the former path.
         """
         catalog = self._manager.catalog
         twin = next((each for each in catalog.pools if each.uuid == uuid), None)
@@ -150,7 +150,7 @@ class Discovery:
             )
 
     async def _found(self, known: Sequence[Pool]) -> list[Path]:
-        """Directories that say they are a pool, and another one than was last seen in that place."""
+        """Return directories with a pool.json whose pool differs from the one last seen at that path."""
         before = {pool.path: pool.uuid for pool in known}
         listed = [path for folder in self._folders for path in await self._listed(folder)]
         return [path for path in listed if await self._new(path, before)]
@@ -161,7 +161,7 @@ class Discovery:
         return []
 
     async def _new(self, path: Path, before: Mapping[Path, str]) -> bool:
-        """Whether it has to be opened; a known one that hangs need not be: it is looked at by itself."""
+        """Report whether a path has to be opened; a known pool that hangs is checked separately."""
         try:
             return await self._manager.look(lambda: _is_new(path, before), lane=str(path))
         except Unavailable:
@@ -169,7 +169,7 @@ class Discovery:
 
 
 def _said(path: Path) -> tuple[str, Path] | None:
-    """Return which pool a directory says it is, and where it is; None where it does not say."""
+    """Return the UUID in a directory's pool.json, and its real path; None without a pool.json."""
     try:
         identity: Identity = read_identity(path)
         return identity.uuid, path.resolve()
@@ -185,7 +185,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _is_new(path: Path, before: Mapping[Path, str]) -> bool:
-    """Whether it has to be opened; what cannot be read has, too, so that it is reported."""
+    """Report whether a directory has to be opened; an unreadable one is opened, so that it is reported."""
     try:
         return before.get(path.resolve()) != read_identity(path).uuid
     except (FileNotFoundError, NotADirectoryError):

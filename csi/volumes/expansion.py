@@ -1,8 +1,8 @@
 """
-Making volumes larger: write the intent, act, mark done.
+Expand volumes: write the intent, act, mark done.
 
-The promise is made first, so that nobody else gets the room meanwhile. What a crash cuts off is finished after
-the driver starts again. Taking up the size where the volume is mounted is a step of its own, and staging does it, too.
+The bytes are reserved first, so that no other volume gets them meanwhile. An expansion that a crash interrupted is
+finished after the driver restarts. Expanding a mounted filesystem is a step of its own, which staging does as well.
 """
 
 from pathlib import Path
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Expansion:
-    """The engine behind ControllerExpandVolume and NodeExpandVolume."""
+    """The operations behind ControllerExpandVolume and NodeExpandVolume."""
 
     def __init__(self, volumes: Volumes, node: Node, ledger: Ledger, trash: Trash, workers: Workers) -> None:
         self._volumes = volumes
@@ -39,7 +39,7 @@ class Expansion:
         self._problems: dict[str, str] = {}
 
     async def expand(self, request: Expanding, entry: Entry) -> Entry:
-        """At least the required size; a volume that has it is left alone. Raises CsiError, and then it is as before."""
+        """Expand a volume to at least the required size. Raises CsiError, after which the volume is unchanged."""
         manifest = entry.manifest
         if manifest.state != "ready":
             raise FailedPrecondition(f"volume {manifest.handle} is not completely made; it cannot grow yet")
@@ -75,7 +75,7 @@ class Expansion:
         return entry
 
     async def _promise(self, entry: Entry, size: int) -> None:
-        """Have the room, and count it as taken from here on."""
+        """Reserve the additional bytes."""
         more = size - entry.manifest.promised_bytes
         try:
             self._ledger.require_more(entry.pool, more, total=size)
@@ -85,7 +85,7 @@ class Expansion:
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=size)
 
     async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
-        """Let what is staged or published at the path have the volume's size. Raises CsiError."""
+        """Expand the filesystem or device at the path to the volume's size. Raises CsiError."""
         entry = await self._node.shown_at(handle, path)
         manifest = entry.manifest
         if required > manifest.size_bytes:
@@ -102,10 +102,10 @@ class Expansion:
 
     async def settle(self, entry: Entry) -> None:
         """
-        Finish an expansion that a crash cut off, or take back its promise.
+        Finish an expansion that a crash interrupted, or release its reserved bytes.
 
-        Where another process still works on the image, or the disk takes not even that, the promise stays as it is
-        until the next round. Raises nothing.
+        Where another process uses the image, or the disk refuses even that, the bytes stay reserved until the next
+        round. Raises nothing.
         """
 
         def act() -> None:
@@ -131,7 +131,7 @@ class Expansion:
 
 
 def _require_whole(volumes: Volumes, entry: Entry) -> None:
-    """Raise FailedPrecondition for a volume that lost data: growing would fill its end with zeros and hide that."""
+    """Raise FailedPrecondition for a volume that lost data: an expansion would hide that with zeros at its end."""
     before = msgspec.structs.replace(entry.manifest, grows_to=0)
     for each in volumes.backend(before.backend).health_issues(entry.home, before.shape, path=None):
         if each.status == "DATA_LOSS":
@@ -139,7 +139,7 @@ def _require_whole(volumes: Volumes, entry: Entry) -> None:
 
 
 def _finish(volumes: Volumes, entry: Entry) -> None:
-    """The bytes, then the mark; `grows_to` is what they are to be."""
+    """Expand the data to `grows_to`, then update the manifest."""
     done = msgspec.structs.replace(entry.manifest, size_bytes=entry.manifest.grows_to, grows_to=0)
     volumes.backend(done.backend).expand(entry.home, done.shape)
     manifests.write(entry.home, done)

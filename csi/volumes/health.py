@@ -1,4 +1,4 @@
-"""What is wrong with volumes and pools, from looking at them: nothing is remembered, nothing is changed."""
+"""Check the health of volumes and pools, without state and without changes."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ FULL_SHARE: Final = 100
 
 
 def of_pool(pool: Pool, catalog: Catalog) -> list[HealthIssue]:
-    """Its disk, and the manifests on it."""
+    """Return the health issues of a pool: its disk, and the manifests on it."""
     if problem := gone(pool):
         return [HealthIssue("STORAGE_UNREACHABLE", "PoolGone", problem)]
     found = []
@@ -52,7 +52,7 @@ def of_refused(catalog: Catalog) -> list[HealthIssue]:
 
 
 def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[HealthIssue]:
-    """Its pool, its bytes, and what is mounted of it. `stored`: the bytes in it where nothing holds it to its size."""
+    """Return the health issues of a volume. `stored` are its bytes where its size is not enforced."""
     if problem := gone(entry.pool):
         return [HealthIssue("INACCESSIBLE", "PoolGone", problem)]
     staging = Path(entry.record.staging) if entry.record.staging else None
@@ -71,7 +71,7 @@ def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[Health
 
 
 def gone(pool: Pool) -> str:
-    """Why the pool is not where it was, in one sentence; "" when it is."""
+    """Return why the pool is not at its path, as one message; "" when it is."""
     try:
         identity = read_identity(pool.path)
     except UNREADABLE:

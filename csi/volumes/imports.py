@@ -65,7 +65,7 @@ class Importing:
 
 
 class Imports:
-    """Makes volumes of what is there."""
+    """Imports directories and images as volumes."""
 
     def __init__(self, catalog: Catalog, ledger: Ledger, volumes: Volumes, trash: Trash, workers: Workers) -> None:
         self._catalog = catalog
@@ -75,7 +75,7 @@ class Imports:
         self._workers = workers
 
     async def take(self, request: Importing) -> Entry:
-        """The volume, made now or by an earlier try. Raises CsiError."""
+        """Return the imported volume, importing it unless an earlier attempt did. Raises CsiError."""
         entry = self._catalog.of_id(id_of(request.name))
         if entry is None:
             entry = await self._intend(request)
@@ -88,7 +88,7 @@ class Imports:
         return entry
 
     async def _intend(self, request: Importing) -> Entry:
-        """Look at it, promise its size, and write that down."""
+        """Check the item, reserve its size, and write the intent."""
         pool, source = await self._source(request)
         found = await self._workers.walk(f"import-{pool.uuid}", lambda: examine(source, raw=request.raw))
         if problem := self._volumes.backend(found.backend).problem():
@@ -149,7 +149,7 @@ class Imports:
         return await self._workers.look(lambda: os.path.lexists(pool.path / FOLDER / item), lane=pool.uuid)
 
     def _require_room(self, pool: Pool, found: Existing, size: int) -> None:
-        """I4: what it occupies already is on the disk, and counts as soon as it is ours."""
+        """Check the free capacity (I4); the bytes of the item are on the disk already and count from now on."""
         self._ledger.refuse_quarantined(pool)
         brings = 0 if pool.capacity_bytes is not None else found.used_bytes * SHARE // 100
         if (available := self._ledger.available(pool) + brings) < size:
@@ -160,7 +160,7 @@ class Imports:
             )
 
     async def _move(self, entry: Entry, request: Importing) -> None:
-        """Take the bytes in, then say that they are there, and whose."""
+        """Move the item into the pool, then record the volume and its owner."""
         manifest, now = entry.manifest, manifests.now()
         source = entry.pool.path / FOLDER / request.item
         target = entry.home / ("data" if manifest.backend == "directory" else "image")
@@ -188,7 +188,7 @@ class Imports:
 
 
 def _refusal(error: HostError | OSError, source: Path, pool: Pool) -> Exception:
-    """Return what the caller is told of an error that came between the intent and the end."""
+    """Return the error for the caller after a failure between the intent and the end."""
     if isinstance(error, FileNotFoundError):
         return NotFound(f"there is no {source} any more; put it back, and try again")
     if isinstance(error, UuidChangeError):

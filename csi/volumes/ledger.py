@@ -42,12 +42,12 @@ class Measured:
 
     @property
     def trash(self) -> int:
-        """What the whole trash occupies."""
+        """The bytes of the whole trash."""
         return sum(self.trashed.values())
 
     @property
     def reachable(self) -> int:
-        """Free, or ours; what is ours is no more than what is used, however often a file's blocks are shared."""
+        """The bytes that are free or of volumes; shared blocks count at most once."""
         return self.free + min(self.used, sum(self.stored.values()) + self.trash)
 
 
@@ -84,7 +84,7 @@ def measure(pool: Pool, *, stop: Callable[[], bool] = lambda: False) -> Measured
 
 
 class Ledger:
-    """The promises, kept by the catalog: a volume counts from the moment it is known there."""
+    """The reserved bytes of each pool, from the catalog: a volume counts as soon as it is in the catalog."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -92,12 +92,12 @@ class Ledger:
         self._late: set[str] = set()
 
     def note(self, pool: Pool, measured: Measured) -> None:
-        """Remember a look at the disk."""
+        """Record a measurement of the disk."""
         self._measured[pool.uuid] = self._of_known(pool, measured)
         self._late.discard(pool.uuid)
 
     def _of_known(self, pool: Pool, measured: Measured) -> Measured:
-        """Leave out volumes that are not known and trash that is being removed: its bytes are not ours to promise."""
+        """Ignore unknown volumes and trash that is being purged, whose bytes cannot be reserved."""
         known = {entry.manifest.id for entry in self._catalog.of_pool(pool)}
         return replace(
             measured,
@@ -123,15 +123,15 @@ class Ledger:
         )
 
     def is_complete(self, pool: Pool) -> bool:
-        """Whether the pool was measured, and not only estimated from below."""
+        """Report whether the pool was measured, and not only estimated by a lower bound."""
         return self._measured[pool.uuid].complete
 
     def give_up(self, pool: Pool) -> None:
-        """Measuring takes too long: promise nothing more, so that claims go to other pools."""
+        """Quarantine a pool whose measurement takes too long, so that volumes are created in other pools."""
         self._late.add(pool.uuid)
 
     def is_quarantined(self, pool: Pool) -> bool:
-        """Whether the pool promises nothing because it could not be measured; a configured capacity needs no walk."""
+        """Report whether the pool is quarantined; one with a configured capacity needs no measurement."""
         return pool.uuid in self._late and pool.capacity_bytes is None
 
     def refuse_quarantined(self, pool: Pool) -> None:
@@ -147,7 +147,7 @@ class Ledger:
         return measured.stored.get(entry.manifest.id)
 
     def capacity(self, pool: Pool) -> int:
-        """What the pool may promise in all."""
+        """Return the bytes that the pool can reserve in all."""
         if pool.capacity_bytes is not None:
             return pool.capacity_bytes
         return self._usable(pool).reachable * SHARE // 100
@@ -161,11 +161,11 @@ class Ledger:
             )
 
     def promised(self, pool: Pool) -> int:
-        """What it has promised to volumes, made or being made."""
+        """Return the bytes reserved for volumes, ready or being created."""
         return sum(entry.manifest.promised_bytes for entry in self._catalog.of_pool(pool))
 
     def available(self, pool: Pool) -> int:
-        """What it can still promise."""
+        """Return the bytes that the pool can still reserve."""
         if self.is_quarantined(pool):
             return 0
         return max(0, self.capacity(pool) - self.promised(pool))
@@ -175,11 +175,11 @@ class Ledger:
         return self._occupied(pool, limited=False) if self.is_complete(pool) else None
 
     def reserved(self, pool: Pool) -> int | None:
-        """Return the bytes promised to its volumes that they do not occupy yet; None until it is measured."""
+        """Return the bytes reserved for its volumes that they do not occupy yet; None until it is measured."""
         return self.promised(pool) - self._occupied(pool, limited=True) if self.is_complete(pool) else None
 
     def _occupied(self, pool: Pool, *, limited: bool) -> int:
-        """`limited`: of each volume no more than what it was promised."""
+        """Return the bytes of volumes; `limited` counts of each no more than its reserved bytes."""
         stored = self._measured[pool.uuid].stored
         return sum(
             min(stored.get(each.manifest.id, 0), each.manifest.promised_bytes)
@@ -189,7 +189,7 @@ class Ledger:
         )
 
     def move_to_trash(self, entry: Entry, name: str) -> None:
-        """Count what a volume occupied as trash from now on, under the name of its entry there."""
+        """Count a volume's bytes as trash from now on, under the name of its entry."""
         measured = self._measured[entry.pool.uuid]
         if (stored := measured.stored.pop(entry.manifest.id, None)) is not None:
             measured.trashed[name] = stored
@@ -201,7 +201,7 @@ class Ledger:
             measured.stored[entry.manifest.id] = stored
 
     def trash(self, pool: Pool) -> int:
-        """What the trash that can be purged occupied at the last look."""
+        """Return the bytes of purgeable trash at the last measurement."""
         return self._usable(pool).trash
 
     def stored_in_trash(self, pool: Pool, name: str) -> int:

@@ -36,7 +36,7 @@ _MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class Holder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who holds a volume: labels that the driver does not understand, and since when."""
+    """An owner record of a volume: opaque labels, and since when."""
 
     labels: dict[str, str]
     since: str
@@ -71,12 +71,12 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def handle(self) -> str:
-        """What CSI calls the volume."""
+        """The volume handle."""
         return f"{self.pool}.{self.id}"
 
     @property
     def shape(self) -> Shape:
-        """What the backend has to know."""
+        """The properties of the volume for its backend."""
         return Shape(
             self.handle,
             self.size_bytes,
@@ -90,16 +90,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     @property
     def promised_bytes(self) -> int:
-        """What the pool has to keep for it."""
+        """The bytes that are reserved for it."""
         return max(self.size_bytes, self.grows_to)
 
     @property
     def settings(self) -> dict[str, str]:
-        """Its parameters as they are in force now."""
+        """The parameters in force."""
         return self.parameters | self.mutable_parameters
 
     def held_by(self, labels: dict[str, str], *, now: str) -> "Manifest":
-        """The same volume in new hands; the same hands change nothing."""
+        """Return the manifest with a new owner; the same owner changes nothing."""
         if self.holder is not None and self.holder.labels == labels:
             return self
         ledger = [*self.ledger, self.holder][-MOST_HOLDERS:] if self.holder is not None else self.ledger
@@ -151,11 +151,11 @@ def implausible(manifest: Manifest) -> str:
 
 
 def write(home: Path, manifest: Manifest) -> None:
-    """Put it on the disk, whole and durable; an intent only whole: losing it loses nothing that was acknowledged."""
+    """Write the manifest atomically, and durably unless it is an intent, which was not acknowledged."""
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
     files.write_atomic(home / FILE, content, entry=manifest.state == "ready")
 
 
 def now() -> str:
-    """The present moment, in the manifest's form, which sorts by time."""
+    """Return the present time in the manifest's format, which sorts by time."""
     return datetime.now(UTC).strftime(_MOMENT)

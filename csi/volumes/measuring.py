@@ -26,10 +26,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 PATIENCE_SECONDS: Final = 2.0
-"""How long a request that would be refused waits for a new measurement."""
+"""The seconds that a request waits for a new measurement before it is refused."""
 
 STATS_PATIENCE_SECONDS: Final = 0.2
-"""How long stats wait for one."""
+"""The seconds that stats wait for a new measurement."""
 
 DEADLINE_SECONDS: Final = 600.0
 """After so long without a first measurement a pool is quarantined."""
@@ -53,7 +53,7 @@ class _Use:
 
 
 class Measuring:
-    """Measurements that are going on and those that are done. Used on the event loop only."""
+    """Running and finished measurements. Used on the event loop only."""
 
     def __init__(self, catalog: Catalog, ledger: Ledger, workers: Workers) -> None:
         self._catalog = catalog
@@ -70,7 +70,7 @@ class Measuring:
         self._since.pop(pool.uuid, None)
 
     async def refresh(self, pool: Pool) -> None:
-        """Measure a pool again, unless it rests; wait for that, but not long."""
+        """Measure a pool again, unless that was done recently; wait for a bounded time."""
         if self._ledger.is_complete(pool) and time.monotonic() < self._rest.get(pool.uuid, 0):
             return
         await self._patiently(pool.uuid, lambda: self._measure(pool), PATIENCE_SECONDS)
@@ -110,7 +110,7 @@ class Measuring:
                 await asyncio.shield(running)
 
     async def _guarded(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Report what goes wrong, once; the last measurement stays in force."""
+        """Log a failure once; the last measurement stays in force."""
         try:
             await work()
             self._problems.pop(key, None)

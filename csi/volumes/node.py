@@ -33,7 +33,7 @@ NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be rep
 
 
 class Node:
-    """The engine behind the Node service."""
+    """The operations behind the Node service."""
 
     def __init__(
         self, catalog: Catalog, volumes: Volumes, workers: Workers, *, records: NodeRecords, own_paths: Sequence[Path]
@@ -65,7 +65,7 @@ class Node:
         await self._workers.run(lambda: self._records.write(handle))
 
     async def stage(self, request: Staging) -> None:
-        """Mount once for the node."""
+        """Stage a volume."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
         path = Path(request.staging)
@@ -92,11 +92,11 @@ class Node:
         except HostError as error:
             foreign = isinstance(error, AlreadyMountedError | UnsafePathError)
             if foreign or not await self._is_staged(entry, request.staging):
-                await self._keep(request.handle, record)  # what is there is not the volume's, and never becomes so
+                await self._keep(request.handle, record)  # another filesystem is mounted there
             raise
 
     async def unstage(self, handle: str, staging: str) -> None:
-        """Unmount; not staged is fine."""
+        """Unstage a volume; idempotent."""
         volume = await self._removable(handle, staging)
         record = self._records.get(handle)
         published = [each.target for each in record.publications]
@@ -153,7 +153,7 @@ class Node:
             raise
 
     async def unpublish(self, handle: str, target: str) -> None:
-        """Unmount it from the target; not there is fine."""
+        """Unpublish a volume from the target; idempotent."""
         volume = await self._removable(handle, target)
         record = self._records.get(handle)
         lane = handle.partition(".")[0]
@@ -173,13 +173,13 @@ class Node:
         await self._keep(handle, record.without(target))
 
     async def usage(self, handle: str, path: str) -> Usage:
-        """How full it is, where it is staged or published."""
+        """Return capacity and inode usage of a volume at the path where it is staged or published."""
         entry = await self.shown_at(handle, path)
         backend, shape, where = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, Path(path)
         return await self._workers.look(lambda: backend.usage(entry.home, shape, path=where), lane=entry.pool.uuid)
 
     async def shown_at(self, handle: str, path: str) -> Entry:
-        """The volume, if this node shows it at the path. Raises NotFound."""
+        """Return the volume, if it is staged or published at the path. Raises NotFound."""
         entry = self._known(handle)
         if not path.startswith("/") or not (
             await self._is_published(entry, path)
@@ -255,13 +255,13 @@ class Node:
         return Identity(handle, parsed.id, pool.volumes / parsed.id if pool is not None else None)
 
     def _others(self, handle: str) -> list[Identity]:
-        """Known volumes of the same id in other pools."""
+        """Return known volumes of the same id in other pools."""
         parsed = parse_handle(handle)
         same = [self._catalog.get(f"{pool.uuid}.{parsed.id}") for pool in self._catalog.pools if parsed is not None]
         return [_identity(entry) for entry in same if entry is not None and entry.manifest.handle != handle]
 
     def _may_have_devices(self, handle: str) -> bool:
-        """Whether loop devices may be over the volume: also where nothing is known of it."""
+        """Report whether loop devices may be attached to the volume, also when it is unknown."""
         entry = self._catalog.get(handle)
         return entry is None or entry.manifest.backend == "loop"
 
@@ -279,7 +279,7 @@ class Node:
         self._refuse_own(target)
 
     def _is_raw(self, handle: str) -> bool:
-        """Whether it is known that nothing of the volume is ever mounted at a staging path."""
+        """Report whether it is known that the volume is never mounted at a staging path."""
         entry = self._catalog.get(handle)
         return entry is not None and entry.manifest.access_type == "block"
 
@@ -322,7 +322,7 @@ class Node:
 
 
 def _is_directory(path: Path) -> bool:
-    """Whether it is one itself, since mount(2) would follow a link; not where it cannot be looked at."""
+    """Report whether the path is a link, which mount(2) would follow; False where that is unknown."""
     try:
         return stat.S_ISDIR(path.lstat().st_mode)
     except OSError:

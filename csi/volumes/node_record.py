@@ -78,7 +78,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
     @property
     def empty(self) -> bool:
-        """Whether it says nothing."""
+        """Whether the record is empty."""
         return not (self.staging or self.publications or self.mount_points)
 
     def in_boot(self, boot: str) -> "NodeRecord":
@@ -90,7 +90,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
 
 
 class NodeRecords:
-    """All records of this node. `folder` None keeps them in memory only."""
+    """The records of this node. `folder` None keeps them in memory only."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -110,7 +110,7 @@ class NodeRecords:
         return handle in self._known
 
     def knows_pool(self, uuid: str) -> bool:
-        """Whether this node ever served the pool: then a handle in it is not a stranger's, whatever became of it."""
+        """Report whether this node has ever served the pool."""
         return uuid in self._pools
 
     def keep_pool(self, uuid: str) -> None:
@@ -129,7 +129,7 @@ class NodeRecords:
             del self._records[handle]
 
     def forget(self, handle: str) -> None:
-        """Know nothing of the volume any more; `write` removes its record from the disk."""
+        """Forget the volume's record; `write` removes it from the disk."""
         self._records.pop(handle, None)
         self._known.discard(handle)
 

@@ -1,4 +1,4 @@
-"""Lists by pages: a token is the last key of the page before, so pages stay right while things come and go."""
+"""Paged lists: a token is the last key of the page before, so that pages stay correct while entries change."""
 
 import base64
 import binascii
@@ -20,7 +20,7 @@ _left_out: deque[str] = deque(maxlen=MOST_REPORTED)
 
 
 class Message(Protocol):
-    """What a list shows of an entry: a protobuf message."""
+    """The protobuf message of an entry."""
 
     def ByteSize(self) -> int:  # noqa: N802 # protobuf's name
         """Return its size on the wire."""

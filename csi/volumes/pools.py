@@ -36,7 +36,7 @@ IGNORED: Final = frozenset({"lost+found"})
 
 
 class Identity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What ``pool.json`` says. `capacity_bytes` None: as much as the disk gives."""
+    """The contents of ``pool.json``. `capacity_bytes` None means the disk's capacity."""
 
     schema: int = SCHEMA
     uuid: str
@@ -55,12 +55,12 @@ class Pool:
 
     @property
     def volumes(self) -> Path:
-        """Where the volumes are."""
+        """The directory of the volumes."""
         return self.path / "volumes"
 
     @property
     def trash(self) -> Path:
-        """Where deleted volumes wait."""
+        """The directory of deleted volumes."""
         return self.path / "trash"
 
 
@@ -120,7 +120,7 @@ def _open_or_make(path: Path, known: Mapping[str, str], *, name: str) -> Pool:
 
 
 def write_known(known_file: Path, known: Mapping[str, str]) -> None:
-    """Remember which paths are which pools. Raises BadEnvironment."""
+    """Record the UUID of the pool at each path. Raises BadEnvironment."""
     try:
         files.write_atomic(known_file, msgspec.json.format(msgspec.json.encode(known)) + b"\n")
     except (OSError, HostError) as error:

@@ -1,4 +1,4 @@
-"""What callers ask of the engine, checked and free of protocol: equal requests are the same operation."""
+"""Validated requests, independent of the protocol: equal requests are the same operation."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _FREE: Final = frozenset({"pool", "trashRetention", "mkfsOptions", FS_TYPE})
 _LOOP_ONLY: Final = ("provisioning", "mkfsOptions", FS_TYPE)
 _MUTABLE: Final = frozenset({"trashRetention"})
 _OTHERS: Final = frozenset({"adopt", "onNodeLoss", "onNamespaceRecreated"})
-"""Parameters that mean something to the controller alone."""
+"""The parameters that only the controller uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Publishing:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The opposite of any of them: `verb` on a volume at a path."""
+    """One NodeUnstageVolume or NodeUnpublishVolume: `verb` on a volume at a path."""
 
     verb: str
     handle: str
@@ -141,7 +141,7 @@ class Ending:
 
 
 def mutable_parameters(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Parameters that may change while the volume lives. Raises InvalidArgument, and then none is taken."""
+    """Return the mutable parameters. Raises InvalidArgument, after which none is changed."""
     for key, value in given.items():
         if key not in _MUTABLE:
             raise InvalidArgument(f"mutable parameter {key} is unknown; valid are {', '.join(sorted(_MUTABLE))}")
@@ -150,12 +150,12 @@ def mutable_parameters(given: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def _quoted(value: str) -> str:
-    """Return a value as a message shows it."""
+    """Return a value for a message."""
     return repr(value if len(value) <= QUOTED else f"{value[:QUOTED]}…")
 
 
 def seconds(duration: str) -> int:
-    """A trash retention such as ``24h``, ``1h30m`` or ``0s``, in seconds. Raises InvalidArgument."""
+    """Return the seconds of a trash retention such as ``24h``, ``1h30m`` or ``0s``. Raises InvalidArgument."""
     rest, total = duration, 0
     for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
         number, found, after = rest.partition(unit)

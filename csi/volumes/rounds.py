@@ -11,7 +11,7 @@ ROUND_SECONDS: Final = 30.0
 
 
 class Rounds(Generic[T]):
-    """The work that is going on, by pool. Used on the event loop only."""
+    """The running work, by pool. Used on the event loop only."""
 
     def __init__(self) -> None:
         self._running: dict[str, asyncio.Future[T]] = {}

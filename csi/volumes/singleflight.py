@@ -30,7 +30,7 @@ class SingleFlight:
 
     async def run(self, volume: str, request: object, work: Callable[[], Awaitable[T]]) -> T:
         """
-        The result of `work`, started now or by an equal request before.
+        Return the result of `work`, started now or by an equal request before.
 
         `request` is compared for equality. Raises Aborted while a different one runs, Unavailable when there is no room
         or the driver stops.
@@ -58,14 +58,14 @@ class SingleFlight:
             log.error("operation.failed", volume=volume, error=repr(error))
 
     def is_running(self, volume: str) -> bool:
-        """Whether something is going on with the volume."""
+        """Report whether an operation on the volume is running."""
         return volume in self._running
 
     def __len__(self) -> int:
         return len(self._running)
 
     async def drain(self) -> None:
-        """Take no more, and wait for what is running."""
+        """Refuse new operations, and wait for the running ones."""
         self._stopping = True
         while self._running:
             await asyncio.wait([task for _, task in self._running.values()])

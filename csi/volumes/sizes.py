@@ -1,4 +1,4 @@
-"""Which size a volume gets, from what the caller requires and where it draws the limit. All in bytes."""
+"""The size of a volume for the required bytes and the limit of a request."""
 
 from typing import Final
 
@@ -13,7 +13,7 @@ LARGEST: Final = limits.VOLUME_BYTES
 
 def exact_size(*, required: int, limit: int, minimum: int, size_granularity: int = 1) -> int:
     """
-    The size: `required` rounded up to whole blocks where the limit allows, else to whole granules.
+    Return the size: `required` rounded up to whole blocks if the limit allows, otherwise to the size granularity.
 
     0 means "not set". Raises InvalidArgument for a range that contradicts itself and OutOfRange for one that cannot be
     met. Source: CSI, CapacityRange.
@@ -41,5 +41,5 @@ def exact_size(*, required: int, limit: int, minimum: int, size_granularity: int
 
 
 def compatible(size: int, *, required: int, limit: int) -> bool:
-    """Whether an existing volume of this size is what the range asks for."""
+    """Report whether an existing volume of this size satisfies the range."""
     return size >= required and (not limit or size <= limit)

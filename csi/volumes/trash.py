@@ -49,7 +49,7 @@ class Trashed:
 
     @property
     def purge_after(self) -> int:
-        """When its time is over."""
+        """When it may be purged, in unix seconds."""
         return self.deleted + retention(self.manifest)
 
 
@@ -65,14 +65,14 @@ class Trash:
 
     async def put(self, entry: Entry) -> str:
         """
-        Move a volume here; the name of its entry.
+        Move a volume to the trash; return the name of its entry.
 
-        What is in the way (a volume of that id deleted in the same second) waits a little.
+        It waits while an entry of that name exists (a volume of that id deleted in the same second).
         """
         pool, home = entry.pool, entry.home
 
         def move() -> str:
-            with contextlib.suppress(OSError):  # whatever is in its place: a deleted volume is mounted nowhere
+            with contextlib.suppress(OSError):  # a deleted volume is mounted nowhere
                 (home / NODE_RECORD).unlink()
             moment = int(time.time())
             while (pool.trash / f"{entry.manifest.id}.{moment}").exists():
@@ -86,12 +86,12 @@ class Trash:
         return name
 
     async def all(self) -> list[Trashed]:
-        """Everything in the trash, oldest first; of a disk that hangs what was there when it answered last."""
+        """Return all entries, oldest first; for a hanging disk those of its last answer."""
         pools = await asyncio.gather(*(self._of_or_last(pool) for pool in self._catalog.mounted))
         return sorted((each for found in pools for each in found), key=_age)
 
     async def of_handle(self, handle: str) -> list[Trashed]:
-        """All volumes of a handle, oldest first. Raises Unavailable where the disk hangs."""
+        """Return all entries of a handle, oldest first. Raises Unavailable where the disk hangs."""
         pools = [pool for pool in self._catalog.mounted if handle.startswith(f"{pool.uuid}.")]
         return [each for pool in pools for each in await self._of(pool) if each.manifest.handle == handle]
 
@@ -140,7 +140,7 @@ class Trash:
             self._reported[path] = problem
 
     async def undelete(self, handle: str) -> Entry:
-        """Take the newest volume of this handle back. Raises NotFound, AlreadyExists."""
+        """Restore the newest volume of this handle. Raises NotFound, AlreadyExists."""
         if self._catalog.get(handle) is not None:
             raise AlreadyExists(f"volume {handle} is not deleted")
         found = await self.of_handle(handle)
@@ -155,7 +155,7 @@ class Trash:
 
     async def purge(self, handle: str = "", *, deleted_before: float = math.inf) -> int:
         """
-        Remove one handle's entries, or all, those whose removal was cut off as well; how many went.
+        Purge one handle's entries, or all, including those whose removal was interrupted; return their number.
 
         Of those that could still come back, only the ones that were deleted before `deleted_before` (unix seconds) or
         in that second. Raises Internal when one of them stays: it takes its room for as long as it is there. Raises
@@ -196,7 +196,7 @@ class Trash:
         return [path for path in listed if path.name.startswith(PURGING) and deleted_at(path.name) is not None]
 
     async def purge_expired(self) -> int:
-        """Remove what has been here long enough, and finish what a crash interrupted; how many of the former went."""
+        """Purge expired entries, and finish interrupted removals; return the number of expired ones."""
         works = {pool.uuid: lambda pool=pool: self._purge_expired(pool) for pool in self._catalog.here}
         return sum(await self._purging.run(works))
 
@@ -213,7 +213,7 @@ class Trash:
         return len(expired) - len(await self._remove_all(pool, expired))
 
     async def make_room(self, pool: Pool, wanted: int) -> bool:
-        """Purge oldest first until so many bytes are free again; whether anything went."""
+        """Purge oldest first until that many bytes are freed; report whether any entry was purged."""
         gained, went = 0, False
         if wanted <= 0:
             return False
@@ -227,7 +227,7 @@ class Trash:
         return went
 
     async def _remove(self, pool: Pool, path: Path) -> str:
-        """Remove an entry; why it stays, "" when it is gone."""
+        """Remove an entry; return why it stays, "" when it was removed."""
         doomed = path.with_name(PURGING + path.name.removeprefix(PURGING))
 
         def remove() -> None:
@@ -240,7 +240,7 @@ class Trash:
             log.info("trash.purged", entry=path.name)
             self._catalog.stuck.discard(doomed)
         except FileNotFoundError:
-            return ""  # somebody else purged it
+            return ""  # it was purged meanwhile
         except (HostError, OSError) as error:
             self._report("trash.stuck", doomed, str(error))
             self._catalog.stuck.add(doomed)

@@ -10,6 +10,6 @@ _NAME: Final = re.compile(r"(?:\.purging-)?[a-z0-9-]{1,63}\.([0-9]{1,10})", re.A
 
 
 def deleted_at(name: str) -> int | None:
-    """Return when the entry of this name was deleted, in unix seconds; None for a name that is not ours."""
+    """Return when the entry of this name was deleted, in unix seconds; None for another name."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else None

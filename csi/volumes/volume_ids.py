@@ -15,7 +15,7 @@ _HANDLE: Final = re.compile(r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.([a
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A volume handle taken apart."""
+    """The parts of a volume handle."""
 
     pool: str
     id: str
@@ -25,13 +25,13 @@ class Handle:
 
 
 def id_of(name: str) -> str:
-    """The id of a volume of this CSI name: the name itself where that is plain, else a digest of it."""
+    """Return the id of a volume of this CSI name: the name itself if it is a plain file name, otherwise a digest."""
     if _PLAIN.fullmatch(name):
         return name
     return f"v-{hashlib.sha256(name.encode()).hexdigest()[:32]}"
 
 
 def parse_handle(text: str) -> Handle | None:
-    """The parts of ``<pool UUID>.<id>``; None for anything else, which then names no volume at all."""
+    """Return the parts of ``<pool UUID>.<id>``; None for any other text."""
     found = _HANDLE.fullmatch(text)
     return Handle(found[1], found[2]) if found else None

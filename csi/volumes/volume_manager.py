@@ -1,4 +1,4 @@
-"""All parts of the engine together: what the services call."""
+"""The volume manager: all operations that the services call."""
 
 import asyncio
 import contextlib
@@ -36,14 +36,14 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 SETTLE_SECONDS: Final = 2.0
-"""How long the start waits for expansions that a crash cut off."""
+"""The seconds that the start waits for interrupted expansions."""
 
 STOP_SECONDS: Final = 60.0
 """How long the end waits for operations; what a kill cuts off is finished after the next start, too."""
 
 
 class VolumeManager:
-    """The driver without its protocol. Methods raise CsiError, or HostError where the machine did not obey."""
+    """The driver without its protocol. Methods raise CsiError, or HostError for a failed system call."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class VolumeManager:
         return pool, read_contents(pool, backends=self.backends), lower_bound(pool)
 
     def admit(self, pool: Pool, contents: Contents, measured: Measured) -> None:
-        """Serve the volumes of a pool from now on."""
+        """Admit a pool and serve its volumes."""
         self.catalog.admit(pool, contents)
         self.ledger.note(pool, measured)
         self.measuring.expect(pool)
@@ -111,15 +111,15 @@ class VolumeManager:
         self._changed()
 
     async def create(self, request: Creation) -> Entry:
-        """CreateVolume."""
+        """Create a volume (CreateVolume)."""
         return await self._flight.run(id_of(request.name), request, lambda: self._volumes.create(request))
 
     async def import_volume(self, request: Importing) -> Entry:
-        """Import: what lies in a pool's folder for that becomes a volume."""
+        """Import data in a pool's folder as a volume (Import)."""
         return await self._flight.run(id_of(request.name), request, lambda: self._imports.take(request))
 
     async def delete(self, handle: str) -> None:
-        """DeleteVolume: into the trash. A volume that is not there is deleted already."""
+        """Move a volume to the trash (DeleteVolume); idempotent."""
         entry = self.catalog.get(handle)
         if entry is not None:
             await self._flight.run(entry.manifest.id, Ending("delete", handle), lambda: self._delete(handle))
@@ -137,18 +137,18 @@ class VolumeManager:
         self._changed()
 
     async def expand(self, request: Expanding) -> Entry:
-        """ControllerExpandVolume."""
+        """Expand a volume (ControllerExpandVolume)."""
         entry = self.find(request.handle)
         return await self._flight.run(entry.manifest.id, request, lambda: self._expansion.expand(request, entry))
 
     async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
-        """NodeExpandVolume."""
+        """Expand a mounted filesystem (NodeExpandVolume)."""
         request = ("take up", handle, path, required)
         work = lambda: self._expansion.node_expand(handle, path, required=required)  # noqa: E731
         return await self._flight.run(self.find(handle).manifest.id, request, work)
 
     async def modify(self, handle: str, parameters: tuple[tuple[str, str], ...]) -> None:
-        """ControllerModifyVolume: those that are named get their new values, the others stay."""
+        """Set the named parameters, and keep the others (ControllerModifyVolume)."""
 
         def changed(manifest: Manifest) -> Manifest:
             return msgspec.structs.replace(manifest, mutable_parameters=manifest.mutable_parameters | dict(parameters))
@@ -156,23 +156,23 @@ class VolumeManager:
         await self._rewrite(handle, ("modify", handle, parameters), changed)
 
     async def stage(self, request: Staging) -> None:
-        """NodeStageVolume."""
+        """Stage a volume (NodeStageVolume)."""
         await self._on(request.handle, request, lambda: self._node.stage(request))
 
     async def unstage(self, handle: str, staging: str) -> None:
-        """NodeUnstageVolume."""
+        """Unstage a volume (NodeUnstageVolume)."""
         await self._on(handle, Ending("unstage", handle, staging), lambda: self._node.unstage(handle, staging))
 
     async def publish(self, request: Publishing) -> None:
-        """NodePublishVolume."""
+        """Publish a volume (NodePublishVolume)."""
         await self._on(request.handle, request, lambda: self._node.publish(request))
 
     async def unpublish(self, handle: str, target: str) -> None:
-        """NodeUnpublishVolume."""
+        """Unpublish a volume (NodeUnpublishVolume)."""
         await self._on(handle, Ending("unpublish", handle, target), lambda: self._node.unpublish(handle, target))
 
     async def usage(self, handle: str, path: str) -> Usage:
-        """NodeGetVolumeStats; waits for nothing that is going on, and walks over no tree but measured ones."""
+        """Return the usage of a volume (NodeGetVolumeStats), without waiting for other operations."""
         usage = await self._node.usage(handle, path)
         entry = self.find(handle)
         if usage.used_bytes is not None or usage.available_bytes is None:
@@ -184,19 +184,19 @@ class VolumeManager:
         return await self._node.in_use(self.find(handle))
 
     def find(self, handle: str) -> Entry:
-        """The volume. Raises NotFound."""
+        """Return the volume. Raises NotFound."""
         entry = self.catalog.get(handle)
         if entry is None:
             raise NotFound(f"volume {handle} does not exist here")
         return entry
 
     async def record_holder(self, handle: str, labels: dict[str, str]) -> Entry:
-        """Write down who holds the volume now; the former holder goes to the ledger of its manifest."""
+        """Record the volume's owner; the former owner stays in its manifest."""
         request = ("holder", handle, tuple(sorted(labels.items())))
         return await self._rewrite(handle, request, lambda manifest: manifest.held_by(labels, now=manifests.now()))
 
     async def _rewrite(self, handle: str, request: object, change: Callable[[Manifest], Manifest]) -> Entry:
-        """Put a changed manifest on the disk, then use it; nothing is written when nothing changes."""
+        """Write a changed manifest to the disk, then use it; an unchanged one is not written."""
 
         async def rewrite() -> Entry:
             entry = self.find(handle)
@@ -209,7 +209,7 @@ class VolumeManager:
         return await self._flight.run(self.find(handle).manifest.id, request, rewrite)
 
     async def health(self, handle: str, *, measured_before: bool = False) -> list[HealthIssue]:
-        """What is wrong with one volume; `measured_before` takes what was measured last, and waits for nothing new."""
+        """Return the health issues of one volume; `measured_before` uses the last measurement."""
         entry = self.find(handle)
         stored = self.measuring.last(entry)
         if entry.manifest.enforced:
@@ -223,7 +223,7 @@ class VolumeManager:
             return [HealthIssue("INACCESSIBLE", "PoolNotResponding", str(error))]
 
     async def storage_health(self) -> list[HealthIssue]:
-        """What is wrong with the pools."""
+        """Return the health issues of the pools."""
         found = await asyncio.gather(*(self._pool_health(pool) for pool in self.catalog.pools))
         return [*health.of_refused(self.catalog), *(each for health_issues in found for each in health_issues)]
 
@@ -246,16 +246,16 @@ class VolumeManager:
             return str(error)
 
     async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
-        """Look at a disk without holding up anybody else's. Raises Unavailable where it does not answer in time."""
+        """Read from a disk without delaying other pools. Raises Unavailable where it does not respond in time."""
         return await self._workers.look(work, lane=lane)
 
     @property
     def trash(self) -> Trash:
-        """Deleted volumes."""
+        """The deleted volumes."""
         return self._trash
 
     async def undelete(self, handle: str) -> Entry:
-        """Take a volume out of the trash, if its pool can still promise its size."""
+        """Restore a volume from the trash, if its pool can reserve its size."""
 
         async def take() -> Entry:
             found = await self._trash.of_handle(handle)
@@ -293,7 +293,7 @@ class VolumeManager:
                     await wake.wait()
 
     def _changed(self) -> None:
-        """Begin the next rounds now."""
+        """Start the next rounds now."""
         for each in self._wake.values():
             each.set()
 
@@ -331,7 +331,7 @@ class VolumeManager:
         await self._flight.run(parsed.id, request, work)
 
     async def stop(self) -> None:
-        """Take no more work and finish what is running; what hangs is left behind."""
+        """Refuse new work and finish the running work; hanging work is abandoned."""
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._flight.drain()

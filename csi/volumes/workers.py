@@ -42,7 +42,7 @@ class _Lane:
         self._waiting: deque[tuple[Callable[[], Any], asyncio.Future[Any]]] = deque()
 
     def submit(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
-        """Begin the call now, or when a thread is free. Raises Unavailable when too many wait."""
+        """Start the call now, or when a thread is free. Raises Unavailable when too many wait."""
         if len(self._waiting) >= MOST_WAITING:
             raise Unavailable(f"{MOST_WAITING} calls wait for the disk of pool {self._name} already; try again")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -52,16 +52,16 @@ class _Lane:
 
     @property
     def hangs(self) -> bool:
-        """Whether a call has been running for longer than a look may take."""
+        """Report whether a call has been running for too long."""
         return any(time.monotonic() - started > LOOK_SECONDS for started in self._running.values())
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is running."""
+        """Report whether no call is running."""
         return not self._running and not self._waiting
 
     def close(self) -> list[threading.Thread]:
-        """Begin nothing more; return what is running."""
+        """Start no more calls; return the running ones."""
         self._threads = 0
         return list(self._running)
 
@@ -112,7 +112,7 @@ class Workers:
         return result
 
     async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
-        """Only look at something. Raises Unavailable where that does not answer in time, and at once where it hangs."""
+        """Read something. Raises Unavailable where that does not return in time, and at once where the lane hangs."""
         found = self._lane("look", lane, LOOKERS)
         silent = Unavailable(
             f"the disk {f'of pool {lane} ' if lane else ''}has not answered for {LOOK_SECONDS:g} seconds; look at it, "
@@ -145,7 +145,7 @@ class Workers:
         return self._lanes[kind, lane]
 
     def close(self) -> None:
-        """Wait for what is running, but not for ever."""
+        """Wait for running calls, for a bounded time."""
         self.stopping.set()
         deadline = time.monotonic() + STOP_SECONDS
         for thread in [thread for lane in self._lanes.values() for thread in lane.close()]:
