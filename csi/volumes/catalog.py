@@ -10,7 +10,7 @@ import structlog
 
 from csi.backends.protocol import Backend
 from csi.volumes import manifest as manifests
-from csi.volumes.manifest import Damaged, Manifest
+from csi.volumes.manifest import DamagedError, Manifest
 from csi.volumes.node_record import NodeRecord, read_record
 from csi.volumes.pools import Pool
 from csi.volumes.volume_ids import Handle, parse_handle
@@ -55,28 +55,30 @@ def read_contents(pool: Pool, *, backends: Mapping[str, Backend]) -> Contents:
             contents.entries.append(Entry(pool, _trusted(home, pool, backends), read_record(home)))
         except FileNotFoundError:
             continue  # an intent that was never written: no bytes were reserved
-        except (Damaged, OSError) as error:
+        except (DamagedError, OSError) as error:
             contents.damaged[home] = str(error)
     return contents
 
 
 def _trusted(home: Path, pool: Pool, backends: Mapping[str, Backend]) -> Manifest:
-    """Return a valid manifest. Raises Damaged, and FileNotFoundError for an empty directory."""
+    """Return a valid manifest. Raises DamagedError, and FileNotFoundError for an empty directory."""
     if home.is_symlink():
-        raise Damaged(f"{home} is a link, which is not followed; move the volume's directory there")
+        raise DamagedError(f"{home} is a link, which is not followed; move the volume's directory there")
     try:
         found = manifests.read(home)
     except FileNotFoundError:
         if any(os.path.lexists(home / name) for name in DATA):
-            raise Damaged(f"{home / manifests.FILE} is missing, and there is data beside it; restore it") from None
+            raise DamagedError(f"{home / manifests.FILE} is missing, and there is data beside it; restore it") from None
         raise
     if found.id != home.name or found.pool != pool.uuid or parse_handle(found.handle) is None:
-        raise Damaged(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
+        raise DamagedError(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
     if found.backend not in backends:
-        raise Damaged(f"{home} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}")
+        raise DamagedError(f"{home} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}")
     backend = backends[found.backend]
     if found.fs_type not in {"", *backend.fs_types()} or found.access_type not in backend.access_types:
-        raise Damaged(f"{home}: backend {backend.name} has no {found.access_type} volume with {found.fs_type[:40]!r}")
+        raise DamagedError(
+            f"{home}: backend {backend.name} has no {found.access_type} volume with {found.fs_type[:40]!r}"
+        )
     return found
 
 

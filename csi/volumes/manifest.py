@@ -106,7 +106,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return msgspec.structs.replace(self, holder=Holder(labels, now), ledger=ledger)
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """A manifest that cannot be read; the text says which and why."""
 
 
@@ -114,7 +114,7 @@ def read(home: Path) -> Manifest:
     """
     Return the manifest in a volume's directory. Raises FileNotFoundError where there is none.
 
-    Raises Damaged for every other reason not to trust it, and nothing else, whatever is in its place.
+    Raises DamagedError for every other reason not to trust it, and nothing else, whatever is in its place.
     """
     path = home / FILE
     try:
@@ -122,14 +122,14 @@ def read(home: Path) -> Manifest:
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
-        raise Damaged(
+        raise DamagedError(
             f"{path} cannot be read: {error}; restore it from a backup, the data beside it is untouched"
         ) from None
     if found.schema != SCHEMA:
-        raise Damaged(f"{path} has schema version {found.schema}; this driver knows {SCHEMA}")
+        raise DamagedError(f"{path} has schema version {found.schema}; this driver knows {SCHEMA}")
     found = msgspec.structs.replace(found, ledger=found.ledger[-MOST_HOLDERS:])
     if problem := implausible(found):
-        raise Damaged(f"{path}: {problem}; restore it from a backup, the data beside it is untouched")
+        raise DamagedError(f"{path}: {problem}; restore it from a backup, the data beside it is untouched")
     return found
 
 

@@ -22,7 +22,7 @@ from csi.host import files, trees
 from csi.host.errors import HostError
 from csi.volumes import manifest as manifests
 from csi.volumes.catalog import Catalog, Entry
-from csi.volumes.manifest import Damaged, Manifest
+from csi.volumes.manifest import DamagedError, Manifest
 from csi.volumes.node_record import FILE as NODE_RECORD
 from csi.volumes.pools import Pool
 from csi.volumes.requests import LONGEST_RETENTION, seconds
@@ -116,12 +116,12 @@ class Trash:
             moment = deleted_at(path.name)
             try:
                 if moment is None:
-                    raise Damaged(f"{path} does not have the form <id>.<seconds>; move it away")
+                    raise DamagedError(f"{path} does not have the form <id>.<seconds>; move it away")
                 manifest = manifests.read(path)
                 if manifest.id != path.name.rpartition(".")[0] or manifest.pool != pool.uuid:
-                    raise Damaged(f"{path} holds the manifest of volume {manifest.handle}; move it away")
+                    raise DamagedError(f"{path} holds the manifest of volume {manifest.handle}; move it away")
                 yield Trashed(pool, path, manifest, moment)
-            except (Damaged, OSError) as error:
+            except (DamagedError, OSError) as error:
                 self._report("trash.unreadable", path, str(error))
 
     def _listed(self, pool: Pool) -> list[Path]:

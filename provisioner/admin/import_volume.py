@@ -95,7 +95,7 @@ class Planned:
 
 
 async def plan(transport: Transport, request: ImportRequest) -> Planned:
-    """Read the claim, its class and the volumes of its name. Raises ApiError and InvalidObject."""
+    """Read the claim, its class and the volumes of its name. Raises ApiError and InvalidObjectError."""
     namespace = await _find(transport, NAMESPACE, request.namespace)
     cluster = await transport.get(NAMESPACE, CLUSTER_NAMESPACE)
     found = await _find(transport, CLAIM, request.claim, request.namespace)

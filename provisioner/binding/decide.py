@@ -11,7 +11,7 @@ from provisioner.binding.lifecycle.modify import class_problem as attributes_pro
 from provisioner.binding.refused import last_refusal
 from provisioner.model.claim import Claim
 from provisioner.model.data_source import Populator
-from provisioner.model.errors import InvalidParameter
+from provisioner.model.errors import InvalidParameterError
 from provisioner.model.storage_class import DEFAULT_BACKEND, ClassParameters, StorageClass
 
 NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -170,7 +170,7 @@ def class_problem(storage_class: StorageClass) -> Reason | None:
     """Return what is wrong with a class of Mooring; None when it is valid."""
     try:
         parameters = ClassParameters.parse(storage_class.parameters)
-    except InvalidParameter as error:
+    except InvalidParameterError as error:
         return Reason("class-parameters", requested=storage_class.name, actual=str(error))
     if parameters.adopt != "Never" and storage_class.reclaim_policy == "Delete":
         return Reason("class-adopt-delete", requested=storage_class.name, actual=parameters.adopt)

@@ -14,7 +14,7 @@ from provisioner.cli.exits import USAGE, CommandError
 from provisioner.cli.kubeconfig import find, read
 from provisioner.cli.program import PLUGIN
 from provisioner.model.kinds import KINDS, Kind, kind_named
-from provisioner.model.quantity import InvalidQuantity, Quantity
+from provisioner.model.quantity import InvalidQuantityError, Quantity
 
 
 class Size(click.ParamType[int]):
@@ -26,7 +26,7 @@ class Size(click.ParamType[int]):
         """Return the number of bytes, rounded up."""
         try:
             return Quantity.parse(str(value)).ceil_bytes
-        except InvalidQuantity:
+        except InvalidQuantityError:
             self.fail(f"{value!r} is not a quantity; write for example 500Mi or 10Gi", param, ctx)
 
 

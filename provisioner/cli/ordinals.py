@@ -10,7 +10,7 @@ def selected_claims(target: Target, name: str, *, of_set: bool) -> list[Json]:
     """
     Return the claim `name`, or with `of_set` the claims without a volume of the StatefulSet `name`, sorted by name.
 
-    Raises CommandError when the set has no such claim, StatusError, and InvalidObject.
+    Raises CommandError when the set has no such claim, StatusError, and InvalidObjectError.
     """
     if not of_set:
         return [target.client.get(CLAIM, namespace=target.namespace, name=name)]

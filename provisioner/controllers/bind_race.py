@@ -24,7 +24,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model import history
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
@@ -87,7 +87,7 @@ class BindRace:
             claim = await self._claim(meant) if meant else None
         except NotFound:
             return Done()
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         found = lost_race(volume, claim=claim, others=volumes_in(self._caches))
         if found is not None:

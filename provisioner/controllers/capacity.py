@@ -20,7 +20,7 @@ from provisioner.kube.cache import Caches
 from provisioner.kube.control import Done, Key, RequeueAfter
 from provisioner.kube.errors import AlreadyExists, NotFound
 from provisioner.kube.transport import Transport
-from provisioner.model.errors import InvalidObject, InvalidParameter
+from provisioner.model.errors import InvalidObjectError, InvalidParameterError
 from provisioner.model.kinds import CSI_STORAGE_CAPACITY, NODE, STORAGE_CLASS, VOLUME, Json, Kind, Object
 from provisioner.model.names import DRIVER, POOL_LABEL_PREFIX, POOL_PRESENT, TEMPLATE_NODE
 from provisioner.model.quantity import Quantity
@@ -114,7 +114,7 @@ class Capacity:
         for each in self._caches[STORAGE_CLASS].all():
             try:
                 found = StorageClass.of(each)
-            except InvalidObject:
+            except InvalidObjectError:
                 continue  # its claims get an Event
             if found.is_managed:
                 yield found
@@ -132,7 +132,7 @@ def desired_objects(
     for each in classes:
         try:
             parameters = ClassParameters.parse(each.parameters)
-        except InvalidParameter:
+        except InvalidParameterError:
             continue  # its parameters are invalid
         for pool in usable:
             if parameters.backend in pool.backends and parameters.pool in {"", pool.name}:

@@ -24,7 +24,7 @@ from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import (
     ATTRIBUTES_CLASS,
     CLAIM,
@@ -139,7 +139,7 @@ class Claims:
                 self._refusals.forget(claim.uid)
                 return Done()  # the binder binds it
             facts = await gather(claim, self._caches, self._drivers)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         except DriverUnavailable as error:
             return await self._refusals.unanswered(found, without_inventory(claim, self._caches), error)

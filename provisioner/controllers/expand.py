@@ -22,7 +22,7 @@ from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import PRE_RESIZE_CAPACITY
 from provisioner.model.quantity import Quantity
@@ -68,7 +68,7 @@ class Expand:
             claim, volume = Claim.of(found), Volume.of(pv)
             named = self._caches[STORAGE_CLASS].get(claim.class_name)
             storage_class = StorageClass.of(named) if named else None
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         decision = expansion(claim, volume, storage_class=storage_class, refused=claim.uid in self._refused)
         match decision.turn:

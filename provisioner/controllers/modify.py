@@ -22,7 +22,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import ATTRIBUTES_CLASS, CLAIM, VOLUME, Json, Kind
 from provisioner.model.volume import Volume
 from provisioner.observe.triggers import claim_key, claim_of_volume
@@ -72,7 +72,7 @@ class Modify:
             named = self._caches[ATTRIBUTES_CLASS].get(claim.attributes_class)
             attributes_class = AttributesClass.of(named) if named else None
             decision = modification(claim, Volume.of(pv), attributes_class=attributes_class)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         match decision.step:
             case Step.MODIFY if attributes_class is not None:

@@ -22,7 +22,7 @@ from provisioner.kube.control import Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import Forbidden, NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.volume import Volume
@@ -74,7 +74,7 @@ class NodeLoss:
                     return RequeueAfter(CONFIRM_SECONDS, "the caches are older than the API server")
                 seen = dataclasses.replace(seen, blocked_by=blocked_by(seen.claim, self._caches))
                 decided = next_step(seen, grace=self._grace)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         return await self._act(found, seen, decided)
 

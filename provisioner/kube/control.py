@@ -20,7 +20,7 @@ from provisioner.kube.queue import WorkQueue
 from provisioner.kube.reflector import Reflector
 from provisioner.kube.repeats import Repeats
 from provisioner.kube.transport import Transport
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import Json, Kind
 
 log = structlog.get_logger()
@@ -141,7 +141,7 @@ async def _work_once(controller: Controller, queue: WorkQueue[Key], repeats: Rep
         delay = queue.retry(key)
         is_new = repeats.is_new(key, repr(error))
         level = logging.INFO if isinstance(error, NotFound) else logging.WARNING
-        is_expected = isinstance(error, ApiError | InvalidObject)
+        is_expected = isinstance(error, ApiError | InvalidObjectError)
         log.log(
             level if is_new else logging.DEBUG,
             "reconcile.failed",

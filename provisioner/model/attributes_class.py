@@ -17,7 +17,7 @@ class AttributesClass:
 
     @classmethod
     def of(cls, obj: Object) -> "AttributesClass":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("volume attributes class", obj)
         return cls(
             name=fields.text("metadata.name"),

@@ -57,7 +57,7 @@ class Claim:
 
     @classmethod
     def of(cls, obj: Object) -> "Claim":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("claim", obj)
         annotations = fields.mapping("metadata.annotations")
         beta = annotations.get(names.CLASS_BETA)

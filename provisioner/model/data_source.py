@@ -42,13 +42,13 @@ class DataSource:
         """
         Read `spec.dataSourceRef`, or `spec.dataSource` where that is not set; None without either.
 
-        The API server copies one to the other where it can. Raises InvalidObject.
+        The API server copies one to the other where it can. Raises InvalidObjectError.
         """
         return fields.read("spec.dataSourceRef", cls.of) or fields.read("spec.dataSource", cls.of)
 
     @classmethod
     def of(cls, obj: Object) -> "DataSource":
-        """Read a TypedLocalObjectReference or a TypedObjectReference; raises InvalidObject."""
+        """Read a TypedLocalObjectReference or a TypedObjectReference; raises InvalidObjectError."""
         fields = Fields("data source", obj)
         return cls(fields.text("apiGroup"), fields.text("kind"), fields.text("name"), fields.text("namespace"))
 

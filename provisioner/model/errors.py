@@ -3,7 +3,7 @@
 from provisioner.model.kinds import Object
 
 
-class InvalidObject(ValueError):
+class InvalidObjectError(ValueError):
     """An invalid API object; the message names the kind, the object and the field."""
 
     def __init__(self, *, kind: str, obj: Object, field: str, problem: str) -> None:
@@ -15,5 +15,5 @@ class InvalidObject(ValueError):
         self.field = field
 
 
-class InvalidParameter(ValueError):
+class InvalidParameterError(ValueError):
     """An unknown StorageClass parameter, or an invalid value of one."""

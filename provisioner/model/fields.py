@@ -1,12 +1,12 @@
-"""Read fields of a decoded object; a value of the wrong type raises InvalidObject with the field's path."""
+"""Read fields of a decoded object; a value of the wrong type raises InvalidObjectError with the field's path."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import Object
-from provisioner.model.quantity import InvalidQuantity, Quantity
-from provisioner.model.selector import InvalidSelector
+from provisioner.model.quantity import InvalidQuantityError, Quantity
+from provisioner.model.selector import InvalidSelectorError
 
 T = TypeVar("T")
 
@@ -18,9 +18,9 @@ class Fields:
         self._kind = kind
         self._obj = obj
 
-    def wrong(self, path: str, problem: str) -> InvalidObject:
+    def wrong(self, path: str, problem: str) -> InvalidObjectError:
         """Return the error about a field of this object."""
-        return InvalidObject(kind=self._kind, obj=self._obj, field=path, problem=problem)
+        return InvalidObjectError(kind=self._kind, obj=self._obj, field=path, problem=problem)
 
     def raw(self, path: str) -> Any:
         """Return the value at the path; None where a part of the path is absent."""
@@ -73,7 +73,7 @@ class Fields:
         found = self.raw(path)
         try:
             return default if found is None else Quantity.parse(found)
-        except InvalidQuantity as error:
+        except InvalidQuantityError as error:
             raise self.wrong(path, str(error)) from None
 
     def read(self, path: str, reader: Callable[[Object], T]) -> T | None:
@@ -85,7 +85,7 @@ class Fields:
             raise self.wrong(path, "is not an object")
         try:
             return reader(found)
-        except InvalidSelector as error:
+        except InvalidSelectorError as error:
             raise self.wrong(path, str(error)) from None
 
     def _typed(self, path: str, wanted: type[T], default: T) -> T:

@@ -19,7 +19,7 @@ class Node:
 
     @classmethod
     def of(cls, obj: Object) -> "Node":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("node", obj)
         conditions = fields.objects("status.conditions")
         return cls(

@@ -38,8 +38,8 @@ def claims_of(pod: Object) -> tuple[ClaimVolume, ...]:
     """
     Return the claims that the pod mounts: those that it names, and those of its generic ephemeral volumes.
 
-    Raises InvalidObject. Source: KEP-1698; kubernetes, component-helpers, storage/ephemeral (the claim's name, and the
-    check of its owner).
+    Raises InvalidObjectError. Source: KEP-1698; kubernetes, component-helpers, storage/ephemeral (the claim's name, and
+    the check of its owner).
     """
     found = []
     for each in Fields("pod", pod).objects("spec.volumes"):
@@ -92,7 +92,7 @@ class Pod:
 
     @classmethod
     def of(cls, obj: Object) -> "Pod":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("pod", obj)
         volumes = claims_of(obj)
         conditions = fields.objects("status.conditions")

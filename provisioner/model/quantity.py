@@ -24,7 +24,7 @@ _EXPONENT_LIMIT: Final = 10_000
 _QUOTED: Final = 60
 
 
-class InvalidQuantity(ValueError):
+class InvalidQuantityError(ValueError):
     """A text that is not a quantity; the message quotes it and shows valid ones."""
 
     def __init__(self, text: object) -> None:
@@ -48,21 +48,21 @@ class Quantity:
     @classmethod
     def parse(cls, text: object) -> Self:
         """
-        Parse a quantity; raises InvalidQuantity.
+        Parse a quantity; raises InvalidQuantityError.
 
         The value may be a string or a number. Parts finer than a billionth are rounded away from zero, and binary
         notation is capped at 2^63-1, both as in Kubernetes.
         """
         if isinstance(text, bool) or not isinstance(text, str | int | float):
-            raise InvalidQuantity(text)
+            raise InvalidQuantityError(text)
         written = str(text)
         found = _GRAMMAR.fullmatch(written) if 0 < len(written) <= _LENGTH_LIMIT else None
         if found is None:
-            raise InvalidQuantity(text)
+            raise InvalidQuantityError(text)
         sign, whole, part, suffix = found[1], found[2], found[3] or "", found[4] or ""
         bare = not whole and not part
         if bare and suffix in {"Pi", "Ei"}:
-            raise InvalidQuantity(text)  # upstream reads a bare Gi as 0, and refuses these two
+            raise InvalidQuantityError(text)  # upstream reads a bare Gi as 0, and refuses these two
         number = Fraction(int((whole + part) or "0"), 10 ** len(part))
         notation = "decimal"
         if suffix in _BINARY:
@@ -73,7 +73,7 @@ class Quantity:
         else:
             exponent = int(suffix[1:])
             if abs(exponent) > _EXPONENT_LIMIT or (bare and exponent < _DECIMAL["n"]):
-                raise InvalidQuantity(written)
+                raise InvalidQuantityError(written)
             number *= Fraction(10) ** exponent
             notation = "exponent"
         number = Fraction(-((-number * _NANO) // 1), _NANO)

@@ -25,7 +25,7 @@ _INTEGER: Final = re.compile(r"[+-]?[0-9]{1,99}", re.ASCII)
 _INT64: Final = 1 << 63
 
 
-class InvalidSelector(ValueError):
+class InvalidSelectorError(ValueError):
     """A selector that Kubernetes does not accept."""
 
 
@@ -39,18 +39,18 @@ class Requirement:
 
     @classmethod
     def of(cls, expression: Object, *, operators: frozenset[str]) -> "Requirement":
-        """Read one expression; raises InvalidSelector."""
+        """Read one expression; raises InvalidSelectorError."""
         if not isinstance(expression, Mapping):
-            raise InvalidSelector(f"the expression {expression!r} is not an object")
+            raise InvalidSelectorError(f"the expression {expression!r} is not an object")
         key, operator = str(expression.get("key") or ""), str(expression.get("operator") or "")
         values = tuple(str(each) for each in _list(expression, "values"))
         wants_values = operator not in {"Exists", "DoesNotExist"}
         if not _KEY.fullmatch(key) or operator not in operators or wants_values != bool(values):
-            raise InvalidSelector(f"the expression {key} {operator} {list(values)} cannot be evaluated")
+            raise InvalidSelectorError(f"the expression {key} {operator} {list(values)} cannot be evaluated")
         if operator in {"Gt", "Lt"} and (len(values) != 1 or _whole(values[0]) is None):
-            raise InvalidSelector(f"the expression {key} {operator} needs one whole number")
+            raise InvalidSelectorError(f"the expression {key} {operator} needs one whole number")
         if wrong := next((each for each in values if not _VALUE.fullmatch(each)), None):
-            raise InvalidSelector(f"the expression {key} {operator} asks for {wrong!r}, which no label can be")
+            raise InvalidSelectorError(f"the expression {key} {operator} asks for {wrong!r}, which no label can be")
         return cls(key, operator, values)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -82,10 +82,10 @@ class LabelSelector:
 
     @classmethod
     def of(cls, selector: Object) -> "LabelSelector":
-        """Read `matchLabels` and `matchExpressions`; raises InvalidSelector."""
+        """Read `matchLabels` and `matchExpressions`; raises InvalidSelectorError."""
         labels = selector.get("matchLabels") or {}
         if not isinstance(labels, Mapping):
-            raise InvalidSelector("matchLabels is not a map")
+            raise InvalidSelectorError("matchLabels is not a map")
         equal = [Requirement(key, "In", (str(value),)) for key, value in labels.items()]
         others = [Requirement.of(each, operators=_LABEL_OPERATORS) for each in _list(selector, "matchExpressions")]
         return cls((*equal, *others))
@@ -131,7 +131,7 @@ class NodeSelector:
         """
         Read `nodeSelectorTerms`; a term that cannot be evaluated matches no node, as in upstream.
 
-        Raises InvalidSelector when there is no list of terms at all.
+        Raises InvalidSelectorError when there is no list of terms at all.
         """
         return cls(tuple(_term(each) for each in _list(required, "nodeSelectorTerms")))
 
@@ -147,7 +147,7 @@ class NodeSelector:
 def _list(obj: Object, key: str) -> Sequence[Any]:
     found = obj.get(key) or ()
     if not isinstance(found, list | tuple):
-        raise InvalidSelector(f"{key} is not a list")
+        raise InvalidSelectorError(f"{key} is not a list")
     return found
 
 
@@ -163,6 +163,6 @@ def _term(term: Object) -> NodeTerm:
     fields = bool(term.get("matchFields"))
     try:
         expressions = tuple(Requirement.of(each, operators=_NODE_OPERATORS) for each in _list(term, "matchExpressions"))
-    except InvalidSelector:
+    except InvalidSelectorError:
         return NodeTerm((), fields, broken=True)
     return NodeTerm(expressions, fields)

@@ -38,7 +38,7 @@ class StatefulSet:
 
     @classmethod
     def of(cls, obj: Object) -> "StatefulSet":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("StatefulSet", obj)
         templates = fields.objects("spec.volumeClaimTemplates")
         return cls(

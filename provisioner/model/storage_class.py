@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from provisioner.model import names
-from provisioner.model.errors import InvalidParameter
+from provisioner.model.errors import InvalidParameterError
 from provisioner.model.fields import Fields
 from provisioner.model.kinds import Object
 
@@ -43,18 +43,18 @@ class ClassParameters:
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> "ClassParameters":
-        """Validate every key and value; raises InvalidParameter, which lists the valid ones."""
+        """Validate every key and value; raises InvalidParameterError, which lists the valid ones."""
         for key, value in parameters.items():
             if key not in KEYS and not key.startswith(CSI_PREFIX):
-                raise InvalidParameter(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
+                raise InvalidParameterError(f"the parameter {key} is unknown; valid are {', '.join(KEYS)}")
             if key in CHOICES and value not in CHOICES[key]:
-                raise InvalidParameter(
+                raise InvalidParameterError(
                     f"the parameter {key}: {value!r} is not valid; choose one of {', '.join(CHOICES[key])}"
                 )
         backend = parameters.get("backend", DEFAULT_BACKEND)
         for key in LOOP_ONLY:
             if key in parameters and backend != "loop":
-                raise InvalidParameter(
+                raise InvalidParameterError(
                     f"the parameter {key}: {parameters[key]!r} is possible for backend loop only, and the backend is "
                     f"{backend}; remove it, or set backend: loop"
                 )
@@ -87,7 +87,7 @@ class StorageClass:
 
     @classmethod
     def of(cls, obj: Object) -> "StorageClass":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("storage class", obj)
         annotations = fields.mapping("metadata.annotations")
         marks = (annotations.get(names.DEFAULT_CLASS), annotations.get(names.DEFAULT_CLASS_BETA))
@@ -138,10 +138,10 @@ def _term(term: Object) -> Mapping[str, tuple[str, ...]]:
 
 
 def seconds(duration: str) -> int:
-    """Return the seconds of a trash retention such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameter."""
+    """Return the seconds of a trash retention such as ``24h``, ``1h30m`` or ``0s``; raises InvalidParameterError."""
     found = _DURATION.fullmatch(duration)
     if found is None:
-        raise InvalidParameter(
+        raise InvalidParameterError(
             f"the parameter trashRetention: {duration!r} is not a duration; write for example 30m, 24h or 0s"
         )
     hours, minutes, rest = (int(part or 0) for part in found.groups())

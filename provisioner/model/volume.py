@@ -50,7 +50,7 @@ class Volume:
 
     @classmethod
     def of(cls, obj: Object) -> "Volume":
-        """Read an API object; raises InvalidObject."""
+        """Read an API object; raises InvalidObjectError."""
         fields = Fields("volume", obj)
         annotations = fields.mapping("metadata.annotations")
         beta = annotations.get(names.CLASS_BETA)

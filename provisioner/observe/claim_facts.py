@@ -13,7 +13,7 @@ from provisioner.binding.snapshot import Snapshot
 from provisioner.kube.cache import Caches
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.inventory import Manifest
 from provisioner.model.kinds import (
     ATTRIBUTES_CLASS,
@@ -97,7 +97,7 @@ def readable(objects: Iterable[Object], view: Callable[[Object], View]) -> list[
     for each in objects:
         try:
             found.append(view(each))
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             log.warning("object.unreadable", error=str(error))
     return found
 

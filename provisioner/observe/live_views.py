@@ -13,7 +13,7 @@ import structlog
 
 from provisioner.kube.cache import Caches, NamespacedName, namespaced_name
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, Json, Kind, Object
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod
@@ -65,7 +65,7 @@ class LiveViews(Generic[View]):
     def _view_of(self, obj: Json) -> View | None:
         try:
             return self._read(obj)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             log.warning("object.unreadable", error=str(error))
             return None
 

@@ -57,7 +57,7 @@ def _is_stuck(volume: Volume, caches: Caches, *, former: bool = False) -> bool:
 
 
 def from_caches(found: Json, caches: Caches, drivers: Drivers) -> Loss:
-    """Return the facts from the caches. Raises InvalidObject."""
+    """Return the facts from the caches. Raises InvalidObjectError."""
     volume = Volume.of(found)
     label = f"{POOL_LABEL_PREFIX}{volume.pool_uuid}"
     nodes = [

@@ -4,7 +4,7 @@ import structlog
 
 from provisioner.binding.matching.index import Index
 from provisioner.kube.cache import Caches, NamespacedName, namespaced_name
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import VOLUME, Json
 from provisioner.model.volume import Volume
 
@@ -26,7 +26,7 @@ class VolumeIndex:
         """Add or update a volume."""
         try:
             self.index.put(Volume.of(obj))
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             self.index.drop(namespaced_name(obj)[1])
             log.warning("object.unreadable", error=str(error))
 

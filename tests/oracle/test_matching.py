@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from provisioner.binding.matching.index import Index
 from provisioner.binding.matching.match import unsatisfied
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.node import Node
-from provisioner.model.quantity import InvalidQuantity, Quantity
-from provisioner.model.selector import InvalidSelector, LabelSelector
+from provisioner.model.quantity import InvalidQuantityError, Quantity
+from provisioner.model.selector import InvalidSelectorError, LabelSelector
 from provisioner.model.volume import Volume
 from tests.oracle.often import often
 from tests.oracle.upstream import Upstream
@@ -34,7 +34,7 @@ def _name(found: Volume | None) -> str:
 def _read(claim: Json) -> Claim | None:
     try:
         return Claim.of(claim)
-    except InvalidObject:
+    except InvalidObjectError:
         return None
 
 
@@ -134,7 +134,7 @@ def test_a_selector_selects_what_it_selects_upstream(
     theirs = upstream.ask("selector", Selector=selector, Labels=labels)
     try:
         ours = LabelSelector.of(selector).matches(labels)
-    except InvalidSelector:
+    except InvalidSelectorError:
         assert "error" in theirs
     else:
         assert "error" not in theirs
@@ -158,7 +158,7 @@ def test_quantities_are_read_compared_and_written_as_upstream_does(upstream: Ups
     theirs = upstream.ask("quantity", A=one, B=other) if other else upstream.ask("quantity", A=one)
     try:
         first = Quantity.parse(one)
-    except InvalidQuantity:
+    except InvalidQuantityError:
         assert theirs.get("error") == "first"
         return
     if not other:
@@ -167,7 +167,7 @@ def test_quantities_are_read_compared_and_written_as_upstream_does(upstream: Ups
         return
     try:
         second = Quantity.parse(other)
-    except InvalidQuantity:
+    except InvalidQuantityError:
         assert theirs.get("error") == "second"
         return
     assert "error" not in theirs

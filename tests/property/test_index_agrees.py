@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from provisioner.binding.matching.index import Index
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
 from tests.oracle.worlds import LABELS, Json, claims, volumes
@@ -36,7 +36,7 @@ def test_an_index_returns_the_result_of_the_plain_loop(
             index.put(volume)
     try:
         claim = Claim.of(claim_object)
-    except InvalidObject:
+    except InvalidObjectError:
         return
     node, without = Node.of({"metadata": {"name": "n", "labels": labels}}), frozenset(excluded)
 

@@ -11,7 +11,7 @@ from provisioner.cli.exits import BAD_INPUT, USAGE, CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import selected_claims
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.names import BOUND_BY_CONTROLLER, IMPORTED_UID, NAMESPACE_UID, RELEASED
 from provisioner.model.storage_class import StorageClass
@@ -38,7 +38,7 @@ def command(*, name: str, volume_name: str | None, of_set: bool, dry_run: bool, 
         )
     try:
         pairs = _pairs(target, selected_claims(target, name, of_set=of_set), volume_name, skip=of_set)
-    except InvalidObject as error:
+    except InvalidObjectError as error:
         raise CommandError(str(error), code=BAD_INPUT) from None
     if not pairs:
         raise CommandError(f"no unbound claim of StatefulSet {target.namespace}/{name} has a former volume")
@@ -53,7 +53,7 @@ def _pairs(target: Target, claims: list[Json], volume_name: str | None, *, skip:
     """
     Return each claim with the volume that it adopts; all are checked before the first write.
 
-    With `skip`, claims without a former volume are omitted. Raises CommandError and InvalidObject.
+    With `skip`, claims without a former volume are omitted. Raises CommandError and InvalidObjectError.
     """
     found = []
     for each in claims:
@@ -83,7 +83,7 @@ def _adopt(target: Target, claim: Json, volume: Json) -> None:
 
 
 def _class(target: Target, claim: Claim) -> StorageClass | None:
-    """Return the claim's class; None when it names none, or one that does not exist. Raises InvalidObject."""
+    """Return the claim's class; None when it names none, or one that does not exist. Raises InvalidObjectError."""
     try:
         return StorageClass.of(target.client.get(STORAGE_CLASS, name=claim.class_name)) if claim.class_name else None
     except StatusError as error:

@@ -22,7 +22,7 @@ from provisioner.cli.exits import BAD_INPUT, FAILED, OK, CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.model.attributes_class import AttributesClass
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import (
     ATTRIBUTES_CLASS,
     CLAIM,
@@ -62,7 +62,7 @@ def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
     """
     try:
         found, events = _explained(target, KINDS[kind], name)
-    except InvalidObject as error:
+    except InvalidObjectError as error:
         raise CommandError(str(error), code=BAD_INPUT) from None
     if output:
         data = _data(found, events)
@@ -75,7 +75,7 @@ def command(*, kind: str, name: str, output: str | None, target: Target) -> int:
 
 
 def explained(target: Target, kind: Kind, name: str) -> Explanation:
-    """Return the explanation of a claim, volume or pod. Raises InvalidObject and StatusError."""
+    """Return the explanation of a claim, volume or pod. Raises InvalidObjectError and StatusError."""
     return _explained(target, kind, name)[0]
 
 
@@ -153,7 +153,7 @@ def _all(target: Target, kind: Kind, view: Callable[[Json], View]) -> list[View]
     for each in target.client.get(kind, namespace=target.within(kind)).get("items") or []:
         try:
             found.append(view(each))
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             sys.stderr.write(f"mooring: omitted: {error}\n")
     return found
 

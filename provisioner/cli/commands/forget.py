@@ -9,7 +9,7 @@ from provisioner.cli.exits import BAD_INPUT, CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.cli.ordinals import selected_claims
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, VOLUME
 from provisioner.model.names import FORGET
 from provisioner.model.volume import Volume
@@ -31,7 +31,7 @@ def command(*, name: str, of_set: bool, dry_run: bool, target: Target) -> None:
         claims = [Claim.of(each) for each in selected_claims(target, name, of_set=of_set)]
         items = target.client.get(VOLUME).get("items") or []
         volumes = [Volume.of(each) for each in items if each["spec"].get("csi")]
-    except InvalidObject as error:
+    except InvalidObjectError as error:
         raise CommandError(str(error), code=BAD_INPUT) from None
     for claim in claims:
         if claim.volume_name:

@@ -9,7 +9,7 @@ import click
 
 from provisioner.cli.exits import BAD_INPUT, USAGE, CommandError
 from provisioner.cli.options import Size, state_option
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 
 FOLDER = "import"
 
@@ -79,7 +79,7 @@ def command(
 
     try:
         volume = asyncio.run(carry_out())
-    except InvalidObject as error:
+    except InvalidObjectError as error:
         raise CommandError(str(error), code=BAD_INPUT) from None
     message = f"volume {volume} imported from {item} for claim {namespace}/{claim}"
     sys.stdout.write(f"{message}{' (dry run)' if dry_run else ''}\n")

@@ -10,7 +10,7 @@ from provisioner.cli.client import StatusError
 from provisioner.cli.exits import BAD_INPUT, CommandError
 from provisioner.cli.options import Target, with_target
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, VOLUME, Json
 from provisioner.model.names import RELEASED, RELEASED_UID
 from provisioner.model.volume import Volume
@@ -30,7 +30,7 @@ def command(*, volume_name: str, dry_run: bool, target: Target) -> None:
     try:
         volume = Volume.of(found)
         claim = _claim(target, volume)
-    except InvalidObject as error:
+    except InvalidObjectError as error:
         raise CommandError(str(error), code=BAD_INPUT) from None
     if reason := cannot_release(volume, claim):
         raise CommandError(reason.message)
@@ -50,7 +50,7 @@ def command(*, volume_name: str, dry_run: bool, target: Target) -> None:
 
 
 def _claim(target: Target, volume: Volume) -> Claim | None:
-    """Return the claim that the volume's claimRef names; None when there is none. Raises InvalidObject, StatusError."""
+    """Return the claim of the volume's claimRef; None when there is none. Raises InvalidObjectError, StatusError."""
     ref = volume.claim_ref
     if ref is None:
         return None

@@ -9,7 +9,7 @@ from provisioner.cli.commands.explain import explained
 from provisioner.cli.exits import CommandError
 from provisioner.cli.options import Target, split_names, with_target
 from provisioner.cli.waiting import until
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, POD, STATEFUL_SET, VOLUME, Json, Kind
 
 CONDITIONS = ("ready", "bound", "delete")
@@ -59,7 +59,7 @@ def _why(target: Target, kind: Kind, name: str) -> str:
         return ""
     try:
         return explained(target, kind, name).message
-    except (CommandError, InvalidObject):
+    except (CommandError, InvalidObjectError):
         return ""  # it was deleted meanwhile or is invalid; the condition is reported without it
 
 

@@ -23,7 +23,7 @@ from provisioner.kube.errors import Conflict
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, NODE, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import (
     BIND_COMPLETED,
@@ -86,7 +86,7 @@ class ClaimBinder:
             return Done()
         try:
             claim = Claim.of(found)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         if self._selected_node_missing(claim):
             await self._reschedule(found, claim)

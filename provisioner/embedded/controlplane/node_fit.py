@@ -11,7 +11,7 @@ from typing import Final
 
 from provisioner.model.fields import Fields
 from provisioner.model.kinds import Object
-from provisioner.model.selector import InvalidSelector, Requirement
+from provisioner.model.selector import InvalidSelectorError, Requirement
 
 GATED: Final = "Scheduling is blocked due to non-empty scheduling gates"
 UNSCHEDULABLE: Final = "node(s) were unschedulable"
@@ -80,7 +80,7 @@ def _matches(term: Object, labels: Mapping[str, str], name: Mapping[str, str]) -
     try:
         by_label = [Requirement.of(each, operators=_OPERATORS) for each in expressions]
         by_field = [Requirement.of(each, operators=_FIELD_OPERATORS) for each in fields]
-    except InvalidSelector:
+    except InvalidSelectorError:
         return False
     if not by_label and not by_field:
         return False

@@ -17,7 +17,7 @@ from provisioner.kube.errors import NotFound
 from provisioner.kube.events import Recorder
 from provisioner.kube.transport import Transport
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from provisioner.model.names import (
     BOUND_BY_CONTROLLER,
@@ -59,7 +59,7 @@ class VolumeBinder:
         try:
             volume = Volume.of(found)
             claim = await self._claim_of(volume)
-        except InvalidObject as error:
+        except InvalidObjectError as error:
             raise TerminalError(str(error)) from error
         step = volume_step(volume, claim=claim)
         if step.event is not None:

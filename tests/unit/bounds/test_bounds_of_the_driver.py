@@ -24,7 +24,7 @@ from csi.services import checks
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from csi.volumes import manifest as manifests
 from csi.volumes import paging
-from csi.volumes.manifest import Damaged, Holder, Manifest
+from csi.volumes.manifest import DamagedError, Holder, Manifest
 from csi.volumes.node_record import POOLS, NodeRecords
 from csi.volumes.pools import make_pool, open_pool, read_known
 from csi.volumes.requests import seconds
@@ -193,7 +193,7 @@ def test_a_manifest_that_is_too_large_is_damaged(tmp_path: Path, damage: Any) ->
     assert _manifest() == manifests.read(tmp_path)
 
     damage(path)
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedError):
         manifests.read(tmp_path)
 
 

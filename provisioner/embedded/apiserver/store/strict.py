@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from provisioner.embedded.apiserver.store import errors, schema
 from provisioner.embedded.apiserver.store.schema import Shape
 from provisioner.model.kinds import Json, Kind
-from provisioner.model.quantity import InvalidQuantity, Quantity
+from provisioner.model.quantity import InvalidQuantityError, Quantity
 
 Validation = Literal["Strict", "Warn", "Ignore"]
 """What happens to unknown fields: the request is refused, or they are dropped with or without a warning."""
@@ -124,7 +124,7 @@ def _typed(value: Any, expected: type, path: str, description: str) -> Any:
 def _quantity(value: Any, path: str) -> str:
     try:
         return str(Quantity.parse(value))
-    except InvalidQuantity as error:
+    except InvalidQuantityError as error:
         raise _WrongTypeError(f"{path}: {error}") from None
 
 

@@ -7,7 +7,7 @@ import pytest
 from csi.errors import InvalidArgument
 from csi.volumes.mkfs_options import refused_option
 from csi.volumes.requests import FS_TYPE, LONGEST_RETENTION, Parameters, mutable_parameters
-from provisioner.model.errors import InvalidParameter
+from provisioner.model.errors import InvalidParameterError
 from provisioner.model.storage_class import ClassParameters
 
 LOOP = {"backend": "loop"}
@@ -27,7 +27,7 @@ WRONG: list[tuple[Mapping[str, str], str, str]] = [
 
 
 @pytest.mark.parametrize(
-    ("parse", "refusal"), [(Parameters.parse, InvalidArgument), (ClassParameters.parse, InvalidParameter)]
+    ("parse", "refusal"), [(Parameters.parse, InvalidArgument), (ClassParameters.parse, InvalidParameterError)]
 )
 @pytest.mark.parametrize(("parameters", "wrong", "allowed"), WRONG)
 def test_the_message_names_parameter_value_and_what_is_allowed(

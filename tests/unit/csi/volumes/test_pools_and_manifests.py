@@ -12,7 +12,7 @@ import pytest
 from csi.backends import backends
 from csi.errors import BadEnvironment
 from csi.volumes.catalog import Catalog, read_contents
-from csi.volumes.manifest import MOST_HOLDERS, Damaged, Holder, Manifest, read, write
+from csi.volumes.manifest import MOST_HOLDERS, DamagedError, Holder, Manifest, read, write
 from csi.volumes.pools import Pool, make_pool, open_pools
 
 BACKENDS = backends()
@@ -186,7 +186,7 @@ def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
     """The file, and that the data beside it is untouched."""
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
 
-    with pytest.raises(Damaged, match="the data beside it is untouched"):
+    with pytest.raises(DamagedError, match="the data beside it is untouched"):
         read(tmp_path)
 
 

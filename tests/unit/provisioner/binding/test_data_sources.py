@@ -10,7 +10,7 @@ from provisioner.binding.decide import decide
 from provisioner.binding.decision import Action
 from provisioner.binding.explain import explain_claim
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from tests.unit.provisioner.binding.adoption.test_evaluate import FORMER, beside, facts
 from tests.unit.provisioner.binding.objects import claim, storage_class, volume
 
@@ -96,7 +96,7 @@ def test_the_reference_counts_where_both_are_set() -> None:
 
 def test_a_source_that_is_no_object_is_a_clear_error() -> None:
     """Bad input never gives a traceback."""
-    with pytest.raises(InvalidObject, match="dataSource"):
+    with pytest.raises(InvalidObjectError, match="dataSource"):
         Claim.of({"metadata": {"name": "c", "namespace": "default"}, "spec": {"dataSource": "x"}})
-    with pytest.raises(InvalidObject, match="name"):
+    with pytest.raises(InvalidObjectError, match="name"):
         Claim.of({"metadata": {"name": "c", "namespace": "default"}, "spec": {"dataSource": {"name": 1}}})

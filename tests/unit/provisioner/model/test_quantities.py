@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.quantity import InvalidQuantity, Quantity
+from provisioner.model.quantity import InvalidQuantityError, Quantity
 
 GOLDEN: dict[str, tuple[str, int | Fraction]] = {
     # written: (canonical form, exact value); made with k8s.io/apimachinery v0.37.2
@@ -63,7 +63,7 @@ def test_what_kubernetes_accepts_has_its_value_and_canonical_form(written: str) 
 @pytest.mark.parametrize("written", [*REFUSED, None, True, [], {}])
 def test_what_kubernetes_refuses_is_refused_with_a_sentence(written: object) -> None:
     """A wrong size must not become a right-looking one."""
-    with pytest.raises(InvalidQuantity, match="write for example"):
+    with pytest.raises(InvalidQuantityError, match="write for example"):
         Quantity.parse(written)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject, InvalidParameter
+from provisioner.model.errors import InvalidObjectError, InvalidParameterError
 from provisioner.model.kinds import KINDS, kind_named, kind_of
 from provisioner.model.node import Node
 from provisioner.model.pod import Pod, claims_of, kept
@@ -63,7 +63,7 @@ def test_the_beta_annotation_wins_over_the_class_field(
 )
 def test_a_wrong_shape_names_the_object_and_the_field(obj: dict[str, object], field: str) -> None:
     """Nobody should have to guess which object of a hundred is wrong, and where."""
-    with pytest.raises(InvalidObject, match=field):
+    with pytest.raises(InvalidObjectError, match=field):
         Claim.of(obj)
 
 
@@ -91,7 +91,7 @@ def test_whatever_is_in_an_object_it_is_a_view_or_one_clear_error(view: Any, pla
     for part in reversed(place.split(".")):
         obj = {part: obj}
 
-    with contextlib.suppress(InvalidObject):
+    with contextlib.suppress(InvalidObjectError):
         view.of(obj)
 
 
@@ -112,12 +112,12 @@ def test_ordinals_are_told_by_the_set_never_by_taking_a_name_apart() -> None:
 
 def test_class_parameters_are_strict_and_list_what_is_valid() -> None:
     """A misspelt parameter must not silently mean the default."""
-    with pytest.raises(InvalidParameter) as unknown:
+    with pytest.raises(InvalidParameterError) as unknown:
         ClassParameters.parse({"backnd": "loop"})
-    with pytest.raises(InvalidParameter, match="directory, loop"):
+    with pytest.raises(InvalidParameterError, match="directory, loop"):
         ClassParameters.parse({"backend": "zfs"})
     for key, value in (("provisioning", "thick"), ("mkfsOptions", "-m 0"), ("csi.storage.k8s.io/fstype", "xfs")):
-        with pytest.raises(InvalidParameter, match="loop only"):
+        with pytest.raises(InvalidParameterError, match="loop only"):
             ClassParameters.parse({key: value})
         assert ClassParameters.parse({key: value, "backend": "loop"}).backend == "loop"
 
@@ -136,7 +136,7 @@ def test_durations_are_read(written: str, meant: int) -> None:
 @pytest.mark.parametrize("written", ["", "24", "1d", "-1h", "1.5h", "m", "1m1h", "\uff11h"])
 def test_what_is_no_duration_is_refused(written: str) -> None:
     """A retention that is misread costs data."""
-    with pytest.raises(InvalidParameter):
+    with pytest.raises(InvalidParameterError):
         seconds(written)
 
 

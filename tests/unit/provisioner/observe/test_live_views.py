@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from provisioner.kube.cache import Caches
 from provisioner.model.claim import Claim
-from provisioner.model.errors import InvalidObject
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import CLAIM
 from provisioner.observe.live_views import claims_in
 from tests.unit.provisioner.controllers.objects import claim
@@ -27,7 +27,7 @@ STEPS = st.lists(
 def _fresh(obj: Any) -> Claim | None:
     try:
         return Claim.of(obj)
-    except InvalidObject:
+    except InvalidObjectError:
         return None
 
 
