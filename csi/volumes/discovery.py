@@ -138,15 +138,15 @@ class Discovery:
         A pool whose disk was missing may return at another path, once no volume is mounted from the former path.
         """
         catalog = self._manager.catalog
-        twin = next((each for each in catalog.pools if each.uuid == uuid), None)
-        if twin is None or (twin.uuid in catalog.away and twin.path == path):
+        duplicate = next((each for each in catalog.pools if each.uuid == uuid), None)
+        if duplicate is None or (duplicate.uuid in catalog.away and duplicate.path == path):
             return
-        if twin.uuid not in catalog.away:
-            raise BadEnvironment(f"{twin.path} and {path} are both pool {uuid}: one is a copy of the other")
-        if in_use := catalog.of_pool(twin):
+        if duplicate.uuid not in catalog.away:
+            raise BadEnvironment(f"{duplicate.path} and {path} are both pool {uuid}: one is a copy of the other")
+        if in_use := catalog.of_pool(duplicate):
             raise BadEnvironment(
-                f"{path} is pool {uuid}, whose disk was at {twin.path} before: {len(in_use)} volumes are still mounted "
-                f"from there; it is served here when they are unmounted"
+                f"{path} is pool {uuid}, whose disk was at {duplicate.path} before: {len(in_use)} volumes are still "
+                f"mounted from there; it is served here when they are unmounted"
             )
 
     async def _found(self, known: Sequence[Pool]) -> list[Path]:

@@ -1,13 +1,12 @@
 """
-Bytes that somebody has already, made a volume of a pool: they are renamed, not copied.
+Import existing data as a volume of its pool: it is renamed, not copied.
 
-Only what lies in the folder ``import`` of a pool is taken, by its name there: so no caller chooses a path, and the
-rename stays on one disk. The intent is written first, with nobody as its holder; a crash in between is finished by the
-retry. What is refused stays where it is, and reserves nothing.
+Only items of the folder ``import`` of a pool are imported, by their names: so no caller chooses a path, and the rename
+stays on one disk. The intent is written first, without an owner; the retry finishes what a crash interrupted. A refused
+item stays where it is, and reserves no bytes.
 
-Nothing is written to the bytes, with one exception. A filesystem keeps its UUID unless a volume of this node, in the
-trash or not, or a filesystem that is mounted on it has the same one, or it has none: then it is given a UUID of its own
-before it becomes a volume. The kernel mounts no two of them at a time.
+The data is not changed, with one exception: a filesystem gets a new UUID when it has none, or when a volume of this
+node (also in the trash) or a filesystem mounted on it has the same one, since the kernel does not mount both at a time.
 """
 
 import errno

@@ -22,7 +22,7 @@ from csi.volumes.pools import Pool
 from csi.volumes.trash_names import PURGING, deleted_at
 
 SHARE: Final = 95
-"""Per cent of the disk that may be promised; the rest is for the filesystem itself and for whoever shares it."""
+"""The percentage of the disk that can be reserved; the rest is for the filesystem and other users of the disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +259,7 @@ class Ledger:
 
     def shortfall(self, pool: Pool, free: int) -> int:
         """
-        Return the bytes that the trash must give back so that all promises can be kept; `free` is so now.
+        Return the bytes to purge from the trash so that all reserved bytes are available; `free` are free now.
 
         What volumes occupy and what is free must be of one moment: bytes that volumes took since the measurement are
         missing in both. Without a measurement nothing is known, and no trash is purged for a guess.

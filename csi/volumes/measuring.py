@@ -1,8 +1,8 @@
 """
-Measuring what pools and volumes occupy, beside everything else: nothing but the measurement waits for a walk.
+Measure the bytes of pools and volumes in the background: no other operation waits for a walk over a tree.
 
-Each pool is walked in a lane of its own, so that a disk that hangs is alone. Whoever asks waits for a moment, and then
-takes what was measured last.
+Each pool is walked in a lane of its own, so that a hanging disk delays no other. A caller waits for a bounded time, and
+then gets the last measurement.
 """
 
 import asyncio

@@ -191,7 +191,7 @@ class Trash:
         return [problem for path in paths if (problem := await self._remove(pool, path))]
 
     async def _cut_off(self, pool: Pool) -> list[Path]:
-        """Return entries whose removal began: they never come back, whoever removes them. Raises Unavailable."""
+        """Return entries whose removal began, which cannot be restored any more. Raises Unavailable."""
         listed = await self._workers.look(lambda: self._listed(pool), lane=pool.uuid)
         return [path for path in listed if path.name.startswith(PURGING) and deleted_at(path.name) is not None]
 
@@ -228,22 +228,22 @@ class Trash:
 
     async def _remove(self, pool: Pool, path: Path) -> str:
         """Remove an entry; return why it stays, "" when it was removed."""
-        doomed = path.with_name(PURGING + path.name.removeprefix(PURGING))
+        purging = path.with_name(PURGING + path.name.removeprefix(PURGING))
 
         def remove() -> None:
-            if path != doomed:
-                files.rename_durably(path, doomed)
-            files.remove_tree(pool.path, doomed)
+            if path != purging:
+                files.rename_durably(path, purging)
+            files.remove_tree(pool.path, purging)
 
         try:
             await self._workers.run(remove, lane=pool.uuid)
             log.info("trash.purged", entry=path.name)
-            self._catalog.stuck.discard(doomed)
+            self._catalog.stuck.discard(purging)
         except FileNotFoundError:
             return ""  # it was purged meanwhile
         except (HostError, OSError) as error:
-            self._report("trash.stuck", doomed, str(error))
-            self._catalog.stuck.add(doomed)
+            self._report("trash.stuck", purging, str(error))
+            self._catalog.stuck.add(purging)
             return f"{path.name}: {error}"
         return ""
 

@@ -1,8 +1,8 @@
 """
-Threads for what blocks, in lanes: one for each pool's disk, so that one that hangs holds up nothing but itself.
+Threads for blocking calls, in lanes: one for each pool's disk, so that a hanging disk delays no other.
 
-Whoever only looks waits a bounded time for it, and not at all once the lane is known to hang. The threads are daemons:
-a system call that never returns keeps neither another lane from going on nor the process from ending.
+Reads wait for a bounded time, and not at all once the lane hangs. The threads are daemons: a system call that never
+returns delays neither another lane nor the end of the process.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class _Lane:
             result = work()
         except BaseException as raised:  # noqa: BLE001 # it is the caller's, whatever it is
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it the waiting callers
             loop.call_soon_threadsafe(self._ended, threading.current_thread(), future, result, error)
 
     def _ended(

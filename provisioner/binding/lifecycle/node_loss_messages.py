@@ -19,7 +19,7 @@ def lost(seen: Loss, *, grace: float) -> str:
 
 def claim_deleted(seen: Loss) -> str:
     """Return that the claim was deleted."""
-    return _about(seen, "the claim is let go, and its StatefulSet makes it anew")
+    return _about(seen, "the claim is deleted, and its StatefulSet recreates it")
 
 
 def left(seen: Loss) -> str:
@@ -45,7 +45,7 @@ def waits_for_claim(namespace: str, *, pod: str, claim: str) -> str:
 def released(volume: Volume) -> str:
     """Return the message for the retained volume."""
     ref = volume.claim_ref
-    assert ref is not None  # noqa: S101 - nobody else is let go of a volume
+    assert ref is not None  # noqa: S101 - only a volume with a claimRef is released
     return (
         f"its claim was deleted while node {last_node(volume)} was lost, and claims named {ref} do not adopt it; "
         f"its data is retained, and `mooring adopt {ref.name} -n {ref.namespace} --volume {volume.name}` assigns it"

@@ -1,4 +1,4 @@
-"""A node that is gone: what waits, what is let go, and what is never let go."""
+"""A lost node: which claims wait, which are deleted, and which are never deleted."""
 
 import dataclasses
 
