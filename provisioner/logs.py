@@ -1,8 +1,8 @@
 """
-Where a process's own log goes: stderr, one line a state change, beside the few lines meant for people.
+The log of the control plane: one line for each event on stderr, text for people, JSON for programs.
 
-Nothing here raises: what cannot be rendered or written is dropped, since a log that fails (its reader is gone, its disk
-is full) is no reason for a control loop to end.
+Nothing here raises: a line that cannot be rendered or written is dropped, since a failure of the log (a closed pipe, a
+full disk) must not end a control loop. `csi/process/logs.py` is the log of the driver.
 """
 
 import contextlib
@@ -15,38 +15,38 @@ import structlog
 from structlog.typing import EventDict, Processor
 
 STDERR = 2
-"""The descriptor; those of stdin and stdout are below it."""
+"""The file descriptor of stderr; those of stdin and stdout are smaller."""
 
 
 class LossyStream:
-    """A text stream that takes what it can: an error of the stream below loses that text, and is not raised."""
+    """A text stream that never raises: text that the underlying stream fails to write is lost."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Write to `stream`; None, which Python has for a standard stream that was closed at its start, drops all."""
+        """Write to `stream`; None, Python's value for a standard stream that was closed at startup, drops all text."""
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write the text, or lose it; returns its length, as a stream does."""
+        """Write the text, or drop it; return its length, as a stream does."""
         if self._stream is not None:
             with contextlib.suppress(Exception):
                 self._stream.write(text)
         return len(text)
 
     def isatty(self) -> bool:
-        """Whether a person reads it; False where that cannot be told."""
+        """Report whether the stream is a terminal; False where that is unknown."""
         with contextlib.suppress(Exception):
             return self._stream is not None and self._stream.isatty()
         return False
 
     def flush(self) -> None:
-        """Hand on what is buffered, or lose it."""
+        """Flush the underlying stream, or drop its buffer."""
         if self._stream is not None:
             with contextlib.suppress(Exception):
                 self._stream.flush()
 
 
 def configure(log_format: str) -> None:
-    """`text` for people (warnings and worse only), `json` for machines (everything)."""
+    """Log warnings and errors as `text` for people, or everything from level info up as `json` for programs."""
     _open_standard_streams()
     as_json = log_format == "json"
     stream = LossyStream(sys.stderr)
@@ -79,7 +79,7 @@ def show(line: str) -> None:
 
 
 def _never_raising(processors: Sequence[Processor]) -> Processor:
-    """Return a processor that runs all of these; an entry that one of them fails on is rendered by its name alone."""
+    """Return a processor that runs all of these; an entry that one of them fails on is rendered by its name only."""
 
     def render(logger: Any, method: str, entry: EventDict) -> Any:
         name = str(entry.get("event", ""))
@@ -95,7 +95,7 @@ def _never_raising(processors: Sequence[Processor]) -> Processor:
 
 
 def _open_standard_streams() -> None:
-    """Have descriptors 0 to 2 open, so that no file opened later gets the number of a stream that was closed."""
+    """Open descriptors 0 to 2 where they are closed, so that no file opened later gets the number of a stream."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= STDERR:
-        os.set_inheritable(descriptor, True)  # as the streams that a process is started with are
+        os.set_inheritable(descriptor, True)  # like the standard streams that a process inherits
     os.close(descriptor)

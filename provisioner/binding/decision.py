@@ -25,7 +25,7 @@ class Action(enum.Enum):
     PROVISION = "provision"
     """Provision a new volume."""
     WAIT = "wait"
-    """Do nothing yet; the reasons say why, and what an admin can do."""
+    """Do nothing yet; the reasons describe why, and what an admin can do."""
     NOT_MANAGED = "not managed"
     """Another provisioner or binder decides."""
 

@@ -30,19 +30,19 @@ def volume_deletion(volume: Volume, claim: Claim | None) -> str:
     ref, waits = volume.claim_ref, []
     if names.VOLUME_PROTECTION in volume.finalizers:
         if claim is not None and ref is not None and claim.uid == ref.uid:
-            doing = "to go, which is being deleted, too" if claim.deleting else "to be deleted, which is bound to it"
-            waits.append(f"claim {claim.key} {doing}")
+            state = "which is being deleted, too" if claim.deleting else "which is bound to it"
+            waits.append(f"claim {claim.key}, {state}, to be deleted")
         else:
             waits.append("its protection to be removed, since no claim is bound to it")
     if names.PROVISIONER_FINALIZER in volume.finalizers:
         waits.append("the driver to move its bytes to the trash")
     others = _others(volume.finalizers, names.VOLUME_PROTECTION, names.PROVISIONER_FINALIZER)
-    kept = (
+    retained = (
         ""
         if volume.driver != names.DRIVER or volume.reclaim_policy == "Delete"
         else "; its bytes stay in its pool (policy Retain)"
     )
-    return f"{_deletion(waits, others)}{kept}"
+    return f"{_deletion(waits, others)}{retained}"
 
 
 def pod_deletion(pod: Pod, *, mounter: str, failure: str) -> str:

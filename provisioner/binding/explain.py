@@ -1,4 +1,4 @@
-"""Explain the state of an object by the decision's own reasons."""
+"""Explain the state of an object by the reasons of the decision about it."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,7 +9,7 @@ from provisioner.binding.deletion import claim_deletion, volume_deletion
 from provisioner.binding.facts import Facts
 from provisioner.binding.lifecycle.expand import expansion
 from provisioner.binding.lifecycle.modify import modification
-from provisioner.binding.lifecycle.node_loss_messages import noted_loss
+from provisioner.binding.lifecycle.node_loss_messages import recorded_loss
 from provisioner.binding.matching.match import rejection
 from provisioner.binding.refused import last_refusal
 from provisioner.model import names
@@ -37,7 +37,7 @@ class Explanation:
     """
     The state of one object in one line, its reasons, and the volumes that did not fit, nearest miss first.
 
-    `well` tells whether anything is left to do for a person or for Mooring.
+    `healthy` is False while an admin or Mooring still has to act.
     """
 
     subject: str
@@ -85,9 +85,9 @@ def explain_claim(facts: Facts, *, last_event: str = "") -> Explanation:
 def _pending_changes(facts: Facts) -> tuple[Reason, ...]:
     """Return the reasons why a bound claim differs from its specification, or is about to lose its volume."""
     volume = facts.named
-    grows = expansion(facts.claim, volume, storage_class=facts.storage_class).reasons
+    expands = expansion(facts.claim, volume, storage_class=facts.storage_class).reasons
     modifies = modification(facts.claim, volume, attributes_class=facts.attributes_class).reasons
-    return noted_loss(volume) + grows + modifies
+    return recorded_loss(volume) + expands + modifies
 
 
 def _claim_message(facts: Facts, decision: Decision, last_event: str) -> str:
@@ -122,11 +122,11 @@ def _claim_message(facts: Facts, decision: Decision, last_event: str) -> str:
 
 def _where(volume: Volume) -> str:
     """Return capacity, backend and pool, as far as the PersistentVolume has them."""
-    told = volume.volume_attributes
-    backend, pool = told.get("mooring.dev/backend"), told.get("mooring.dev/pool")
-    size = SIZE_NOTES.get(told.get("mooring.dev/size"))
-    place = f"{backend} in pool {pool}" if backend and pool else backend
-    return f" ({', '.join(each for each in (volume.capacity.readable(), place, size) if each)})"
+    attributes = volume.volume_attributes
+    backend, pool = attributes.get("mooring.dev/backend"), attributes.get("mooring.dev/pool")
+    size = SIZE_NOTES.get(attributes.get("mooring.dev/size"))
+    location = f"{backend} in pool {pool}" if backend and pool else backend
+    return f" ({', '.join(each for each in (volume.capacity.readable(), location, size) if each)})"
 
 
 def explain_volume(volume: Volume, *, claim: Claim | None) -> Explanation:

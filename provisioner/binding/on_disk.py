@@ -50,7 +50,7 @@ class VolumeSummary:
     handle: str
     phase: str = ""
     claim: str = ""
-    """Return the claim of its claimRef as namespace/name; "" for none."""
+    """The claim of its claimRef as namespace/name; "" for none."""
     capacity: str = ""
     pool: str = ""
 
@@ -96,7 +96,7 @@ class ClaimSummary:
 
     @property
     def key(self) -> str:
-        """Return ``namespace/name``."""
+        """``namespace/name``."""
         return f"{self.namespace}/{self.name}"
 
 
@@ -110,7 +110,7 @@ class Cluster:
 
     @property
     def by_handle(self) -> Mapping[str, VolumeSummary]:
-        """Return volume handle → PersistentVolume."""
+        """Volume handle → PersistentVolume."""
         return {each.handle: each for each in self.volumes}
 
 
@@ -143,7 +143,7 @@ def stored_volumes(manifests: Sequence[Manifest], pools: Sequence[Pool], cluster
     """Return every volume on the disks, and every PersistentVolume whose bytes are on none; by claim, then by name."""
     pool_names = {pool.uuid: pool.name for pool in pools}
     objects = cluster.by_handle
-    living = {each.handle: each for each in manifests if not each.in_trash}
+    live = {each.handle: each for each in manifests if not each.in_trash}
     found = [
         StoredVolume(
             name=each.csi_name,
@@ -157,9 +157,9 @@ def stored_volumes(manifests: Sequence[Manifest], pools: Sequence[Pool], cluster
             nodes=tuple(sorted({pool.node for pool in pools if pool.uuid == each.pool_uuid})),
             cluster=each.holder.get(names.HOLDER_CLUSTER_UID, ""),
         )
-        for handle, each in living.items()
+        for handle, each in live.items()
     ]
-    found += [_unavailable(each, cluster.uid) for handle, each in objects.items() if handle not in living]
+    found += [_unavailable(each, cluster.uid) for handle, each in objects.items() if handle not in live]
     return sorted(found, key=lambda each: (not each.claim, each.claim, each.name))
 
 

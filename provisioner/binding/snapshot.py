@@ -39,7 +39,7 @@ class Snapshot:
 
     def siblings(self, claim: Claim) -> Sequence[Claim]:
         """Return the other claims of the pods that mount the claim, and of the pod of its StatefulSet."""
-        names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.lasting}
+        names = {name for pod in self._mounting(claim) if not pod.deleting for name in pod.persistent_claims}
         for each in self.stateful_sets:
             names.update(() if each.deleting else each.beside(claim.name))
         found = map(self.claim, sorted(names - {claim.name}))
@@ -55,9 +55,9 @@ class Snapshot:
         own = self._alone(claim, manifests, mounting)
         beside = self.siblings(claim) if siblings is None else siblings
         siblings_facts = tuple(self._alone(each, manifests, mounting) for each in beside)
-        there = {claim.name, *(each.claim.name for each in siblings_facts)}
+        existing = {claim.name, *(each.claim.name for each in siblings_facts)}
         of_the_pod = own.stateful_set.beside(claim.name) if own.stateful_set else ()
-        missing = tuple(name for name in of_the_pod if name not in there)
+        missing = tuple(name for name in of_the_pod if name not in existing)
         return dataclasses.replace(own, siblings=siblings_facts, missing=missing)
 
     def _alone(self, claim: Claim, manifests: FormerManifests, mounting: Mapping[str, Sequence[Pod]]) -> Facts:
@@ -83,4 +83,4 @@ class Snapshot:
         return found
 
     def _mounting(self, claim: Claim) -> Sequence[Pod]:
-        return [each for each in self.pods if claim.name in each.lasting]
+        return [each for each in self.pods if claim.name in each.persistent_claims]

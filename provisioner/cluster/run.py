@@ -35,7 +35,7 @@ from provisioner.kube.loops import forever
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import NODE, POD
 from provisioner.model.names import POOL_LABEL_PREFIX
-from provisioner.model.pod import kept
+from provisioner.model.pod import cached_fields
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Replica:
     def __init__(self, settings: ControllerSettings, transport: KubeTransport) -> None:
         self._settings = settings
         self._transport = transport
-        self._caches = Caches(transform={POD: kept})
+        self._caches = Caches(transform={POD: cached_fields})
         self._recorder = Recorder(transport, COMPONENT)
         self._lease = Lease(transport, namespace=settings.namespace, name=LEASE_NAME, identity=settings.identity)
         self._problem = "it has not reached the API server yet"

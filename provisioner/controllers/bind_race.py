@@ -38,7 +38,7 @@ DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 EVENTS = {
     Outcome.COLLECT: ("Normal", "BindRaceCollected"),
-    Outcome.SET_ASIDE: ("Warning", "BindRaceLost"),
+    Outcome.RETAIN: ("Warning", "BindRaceLost"),
     Outcome.FORMER: ("Normal", "AdoptionLost"),
 }
 

@@ -114,7 +114,7 @@ class Claims:
         """Return the claim and its siblings, which are decided together."""
         namespace, name = key
         sets = stateful_sets_in(self._caches).all(namespace)
-        pods = (each.lasting for each in pods_in(self._caches).all(namespace))
+        pods = (each.persistent_claims for each in pods_in(self._caches).all(namespace))
         beside = {one for each in sets for one in each.beside(name)}
         return {key, *((namespace, one) for one in beside.union(*(claims for claims in pods if name in claims)))}
 

@@ -35,7 +35,7 @@ CONFIRM_SECONDS = 1.0
 SLOWLY_SECONDS = 60.0
 """The interval between retries of what stays refused until an admin acts."""
 
-FINAL = frozenset({Step.DELETE_CLAIM, Step.LEAVE, Step.PROMPT, Step.RELEASE, Step.NOTE_RETURN})
+FINAL = frozenset({Step.DELETE_CLAIM, Step.LEAVE, Step.DELETE_POD, Step.RELEASE, Step.NOTE_RETURN})
 """The steps that are not taken on cached facts alone: without the record of its loss a volume may be deleted."""
 
 
@@ -94,7 +94,7 @@ class NodeLoss:
             case Step.LEAVE:
                 await self._record(seen, "ClaimRetained", node_loss_messages.left(seen))
                 return RequeueAfter(SLOWLY_SECONDS, "its owner may delete it")
-            case Step.PROMPT:
+            case Step.DELETE_POD:
                 await self._prompt(seen.volume)
                 return RequeueAfter(SLOWLY_SECONDS, "its StatefulSet recreates the claim")
             case Step.RELEASE:

@@ -24,16 +24,16 @@ class Fields:
 
     def raw(self, path: str) -> Any:
         """Return the value at the path; None where a part of the path is absent."""
-        here: Any = self._obj
+        value: Any = self._obj
         walked: list[str] = []
         for part in path.split("."):
-            if here is None:
+            if value is None:
                 return None
-            if not isinstance(here, dict):
+            if not isinstance(value, dict):
                 raise self.wrong(".".join(walked), "is not an object")
-            here = here.get(part)
+            value = value.get(part)
             walked.append(part)
-        return here
+        return value
 
     def text(self, path: str, default: str = "") -> str:
         """Return a string, or the default where it is absent."""
@@ -88,12 +88,12 @@ class Fields:
         except InvalidSelectorError as error:
             raise self.wrong(path, str(error)) from None
 
-    def _typed(self, path: str, wanted: type[T], default: T) -> T:
+    def _typed(self, path: str, expected: type[T], default: T) -> T:
         found = self.raw(path)
         if found is None:
             return default
-        if not isinstance(found, wanted) or (wanted is int and isinstance(found, bool)):
-            raise self.wrong(path, f"is not {_WORDS.get(wanted, wanted.__name__)}")
+        if not isinstance(found, expected) or (expected is int and isinstance(found, bool)):
+            raise self.wrong(path, f"is not {_WORDS.get(expected, expected.__name__)}")
         return found
 
 

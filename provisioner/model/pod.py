@@ -86,7 +86,7 @@ class Pod:
         return self.phase in {"Succeeded", "Failed"}
 
     @property
-    def lasting(self) -> frozenset[str]:
+    def persistent_claims(self) -> frozenset[str]:
         """The claims that are not deleted with the pod."""
         return frozenset(claim for volume, claim in self.claims.items() if volume not in self.ephemeral)
 
@@ -113,7 +113,7 @@ class Pod:
         )
 
 
-def kept(obj: Object) -> Json:
+def cached_fields(obj: Object) -> Json:
     """Return the fields of a pod that are read here, so that caches of many pods stay small."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     named = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")

@@ -44,27 +44,29 @@ class Requirement:
             raise InvalidSelectorError(f"the expression {expression!r} is not an object")
         key, operator = str(expression.get("key") or ""), str(expression.get("operator") or "")
         values = tuple(str(each) for each in _list(expression, "values"))
-        wants_values = operator not in {"Exists", "DoesNotExist"}
-        if not _KEY.fullmatch(key) or operator not in operators or wants_values != bool(values):
+        needs_values = operator not in {"Exists", "DoesNotExist"}
+        if not _KEY.fullmatch(key) or operator not in operators or needs_values != bool(values):
             raise InvalidSelectorError(f"the expression {key} {operator} {list(values)} cannot be evaluated")
         if operator in {"Gt", "Lt"} and (len(values) != 1 or _whole(values[0]) is None):
             raise InvalidSelectorError(f"the expression {key} {operator} needs one whole number")
         if wrong := next((each for each in values if not _VALUE.fullmatch(each)), None):
-            raise InvalidSelectorError(f"the expression {key} {operator} asks for {wrong!r}, which no label can be")
+            raise InvalidSelectorError(
+                f"the expression {key} {operator} has the value {wrong!r}, which is not a valid label value"
+            )
         return cls(key, operator, values)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Report whether labels match; NotIn and DoesNotExist match an absent label."""
-        have = labels.get(self.key)
+        value = labels.get(self.key)
         if self.operator == "In":
-            return have in self.values
+            return value in self.values
         if self.operator == "NotIn":
-            return have is None or have not in self.values
+            return value is None or value not in self.values
         if self.operator == "Exists":
-            return have is not None
+            return value is not None
         if self.operator == "DoesNotExist":
-            return have is None
-        number, bound = _whole(have or ""), _whole(self.values[0])
+            return value is None
+        number, bound = _whole(value or ""), _whole(self.values[0])
         if number is None or bound is None:
             return False
         return number > bound if self.operator == "Gt" else number < bound

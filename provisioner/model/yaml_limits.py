@@ -22,7 +22,7 @@ NUMBER_CHARACTERS: Final = limits.YAML_NUMBER_CHARACTERS
 _DIGITS: Final = frozenset("0123456789_:+-.")
 
 
-class TooCostly(yaml.YAMLError):
+class TooCostlyError(yaml.YAMLError):
     """A document over a limit; the message names the limit. `problem` is the message, as in other YAML errors."""
 
     def __init__(self, problem: str) -> None:
@@ -55,7 +55,7 @@ class _Cost:
 
 
 def check(text: str | bytes, limits: Limits) -> None:
-    """Raise TooCostly for a document over a limit, and another YAMLError for invalid YAML."""
+    """Raise TooCostlyError for a document over a limit, and another YAMLError for invalid YAML."""
     anchors: dict[str, _Cost] = {}
     open_: list[_Cost] = []
     documents = 0
@@ -63,7 +63,7 @@ def check(text: str | bytes, limits: Limits) -> None:
         if isinstance(event, yaml.DocumentStartEvent):
             anchors, open_, documents = {}, [_Cost()], documents + 1
             if documents > limits.documents:
-                raise TooCostly(f"it has more documents than {limits.documents}")
+                raise TooCostlyError(f"it has more documents than {limits.documents}")
         for cost in _costs(event, anchors, open_):
             _add(open_[-1], cost)
             if cost.anchor is not None:
@@ -79,12 +79,12 @@ def _costs(event: Any, anchors: dict[str, _Cost], open_: list[_Cost]) -> Iterato
         yield open_.pop()
     elif isinstance(event, yaml.AliasEvent):
         if any(each.anchor == event.anchor for each in open_):
-            raise TooCostly(f"the alias *{event.anchor} is inside of its own anchor")
+            raise TooCostlyError(f"the alias *{event.anchor} is inside of its own anchor")
         found = anchors.get(event.anchor or "", _Cost(nodes=1))
         yield _Cost(found.nodes, found.characters)
     elif isinstance(event, yaml.ScalarEvent):
         if len(event.value) > NUMBER_CHARACTERS and _is_number(event):
-            raise TooCostly(f"a number has more than {NUMBER_CHARACTERS} characters; quote it if it is text")
+            raise TooCostlyError(f"a number has more than {NUMBER_CHARACTERS} characters; quote it if it is text")
         yield _Cost(1, len(event.value), event.anchor)
 
 
@@ -102,10 +102,10 @@ def _add(around: _Cost, cost: _Cost) -> None:
 
 def _refuse_over(limits: Limits, open_: list[_Cost]) -> None:
     if len(open_) > limits.depth:
-        raise TooCostly(f"it is nested too deeply: the limit is {limits.depth} levels")
+        raise TooCostlyError(f"it is nested too deeply: the limit is {limits.depth} levels")
     if not open_:
         return
     if sum(each.nodes for each in open_) > limits.nodes:
-        raise TooCostly(f"it has more than {limits.nodes} values, with aliases expanded")
+        raise TooCostlyError(f"it has more than {limits.nodes} values, with aliases expanded")
     if sum(each.characters for each in open_) > limits.characters:
-        raise TooCostly(f"it has more than {limits.characters} characters, with aliases expanded")
+        raise TooCostlyError(f"it has more than {limits.characters} characters, with aliases expanded")

@@ -54,8 +54,10 @@ def evaluate(facts: Facts) -> Evaluation | None:
         return Evaluation(wait("class-adopt-delete", requested=storage_class.name, actual=storage_class.adopts))
     if storage_class.adopts == "Ordinal" and not facts.ordinals and not any(each.is_assigned for each in formers):
         for each in formers:
-            if was := each.ordinal:
-                return Evaluation(wait("former-ordinal", volume=each.name, requested=was.stateful_set, actual=str(was)))
+            if owner := each.ordinal:
+                return Evaluation(
+                    wait("former-ordinal", volume=each.name, requested=owner.stateful_set, actual=str(owner))
+                )
         return None  # the class adopts ordinals, and neither the claim nor the volume belongs to one
     return _last(facts, formers)
 
@@ -98,10 +100,10 @@ def _recreated(facts: Facts, storage_class: StorageClass) -> Sequence[Former]:
     if storage_class.adopts == "Never":
         return ()
     found = of_recreated_namespace(facts)
-    concerns = (
+    applies = (
         storage_class.adopts == "Claim" or facts.ordinals or any(each.ordinal or each.is_assigned for each in found)
     )
-    return found if concerns else ()
+    return found if applies else ()
 
 
 def _names(formers: Sequence[Former]) -> str:
@@ -125,10 +127,10 @@ def _checked(facts: Facts, former: Former) -> Evaluation:
         return Evaluation(Decision(Action.WAIT, (failed,), volume=volume.name if volume else ""))
     modifies = changes_attributes(facts.claim, former)
     if volume is not None and volume.capacity < facts.claim.request:
-        grows = Reason(
+        expanding = Reason(
             "former-expanding", former.name, facts.claim.request.readable(up=True), volume.capacity.readable()
         )
-        return Evaluation(Decision(Action.EXPAND, (grows,), volume=former.name, handle=former.handle), former)
+        return Evaluation(Decision(Action.EXPAND, (expanding,), volume=former.name, handle=former.handle), former)
     if volume is not None:
         action = Action.ADOPT
     else:
@@ -145,8 +147,8 @@ def _fails(facts: Facts, former: Former) -> Reason | None:
     if volume is not None and volume.reclaim_policy != "Retain":
         return Reason("former-policy", former.name, "Retain", volume.reclaim_policy)
     capacity = volume.capacity if volume else Quantity.of_bytes(manifest.capacity_bytes if manifest else 0)
-    grows = facts.storage_class is not None and facts.storage_class.allows_expansion
-    if capacity < claim.request and not grows:
+    expands = facts.storage_class is not None and facts.storage_class.allows_expansion
+    if capacity < claim.request and not expands:
         return Reason("former-too-small", former.name, claim.request.readable(up=True), capacity.readable())
     if volume is not None and not frozenset(claim.modes) <= frozenset(volume.modes):
         return Reason("former-modes", former.name, ", ".join(claim.modes), ", ".join(volume.modes))

@@ -30,7 +30,7 @@ class Former:
 
     @property
     def name(self) -> str:
-        """The name for messages."""
+        """The name that messages use."""
         return self.volume.name if self.volume else self.manifest.csi_name if self.manifest else ""
 
     @property
@@ -49,11 +49,11 @@ class Former:
     @property
     def ordinal(self) -> Ordinal | None:
         """The ordinal that it belonged to; None for a claim of no ordinal."""
-        notes = self.volume.annotations if self.volume else {}
+        annotations = self.volume.annotations if self.volume else {}
         labels = self.manifest.holder if self.manifest else {}
-        stateful_set = notes.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, "")
-        template = notes.get(names.TEMPLATE) or labels.get(names.HOLDER_TEMPLATE, "")
-        number = notes.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, "")
+        stateful_set = annotations.get(names.STATEFUL_SET) or labels.get(names.HOLDER_STATEFUL_SET, "")
+        template = annotations.get(names.TEMPLATE) or labels.get(names.HOLDER_TEMPLATE, "")
+        number = annotations.get(names.ORDINAL) or labels.get(names.HOLDER_ORDINAL, "")
         if not stateful_set:
             return None
         return Ordinal(template, stateful_set, int(number) if number.isdecimal() else UNREADABLE)
@@ -76,7 +76,7 @@ class Former:
         """
         When it was last assigned to a claim of this name; "" when that is unknown. Sorts by time.
 
-        It has no final Z, which would sort after the point before a fraction of a second.
+        It has no final Z, which would sort after the decimal point of a fraction of a second.
         """
         return self.manifest.since.removesuffix("Z") if self.manifest else ""
 
@@ -99,13 +99,13 @@ def _formers(facts: Facts, *, same_namespace: bool) -> Sequence[Former]:
     """Return those of the same namespace (by UID), or else those of another namespace of that name in this cluster."""
     claim = facts.claim
     manifests = [each for each in facts.manifests if names.RELEASED not in each.holder and each.ready]
-    held = [
+    former = [
         each for each in manifests if _of_claim(facts, each) and _is_of_this_namespace(facts, each) is same_namespace
     ]
     if not same_namespace and facts.cluster_uid:
-        held = [each for each in held if each.holder.get(names.HOLDER_CLUSTER_UID) in {None, "", facts.cluster_uid}]
+        former = [each for each in former if each.holder.get(names.HOLDER_CLUSTER_UID) in {None, "", facts.cluster_uid}]
     # A volume recreated with the handle of one in the trash replaces it.
-    by_handle = {each.handle: each for each in sorted(held, key=lambda each: not each.in_trash)}
+    by_handle = {each.handle: each for each in sorted(former, key=lambda each: not each.in_trash)}
     found = [
         Former(volume, by_handle.get(volume.handle))
         for volume in facts.volumes.naming(claim.namespace, claim.name)
@@ -155,8 +155,8 @@ def _is_of_this_namespace(facts: Facts, manifest: Manifest) -> bool:
 
 def last_former(formers: Sequence[Former]) -> Former | None:
     """Return the volume that an admin assigned, or else the last one; None when the order is unknown."""
-    given = [each for each in formers if each.is_assigned]
-    formers = given or formers
+    assigned = [each for each in formers if each.is_assigned]
+    formers = assigned or formers
     if len(formers) == 1:
         return formers[0]
     last = max(formers, key=lambda former: former.since)

@@ -44,7 +44,7 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
         return Reason("foreign-driver", volume.name, actual=volume.driver)
     ref = volume.claim_ref
     if ref is None or (ref.namespace, ref.name) != (claim.namespace, claim.name):
-        return Reason("other-claim", volume.name, claim.key, str(ref) if ref else "nobody")
+        return Reason("other-claim", volume.name, claim.key, str(ref) if ref else "(none)")
     if volume.reclaim_policy != "Retain":
         return Reason("former-policy", volume.name, "Retain", volume.reclaim_policy)
     if not frozenset(claim.modes) <= frozenset(volume.modes):
@@ -55,13 +55,13 @@ def cannot_take(claim: Claim, volume: Volume, *, storage_class: StorageClass | N
     if volume.capacity < claim.request and not expands:
         return Reason("former-too-small", volume.name, str(claim.request), str(volume.capacity))
     # The controller expands or modifies the volume before it adopts it: see `is_changed_first`.
-    given = dataclasses.replace(
+    assigned = dataclasses.replace(
         volume,
         claim_ref=dataclasses.replace(ref, uid=claim.uid),
         attributes_class=claim.attributes_class,
         capacity=max(volume.capacity, claim.request),
     )
-    failed = rejection(claim, given)
+    failed = rejection(claim, assigned)
     if failed is None and is_changed_first(claim, volume):
         return _controller_refuses(claim, volume, storage_class)
     return failed
@@ -118,12 +118,12 @@ def cannot_import(
     return None
 
 
-def cannot_release(volume: Volume, holder: Claim | None) -> Reason | None:
-    """Return why the volume cannot be released, if so. `holder` is the existing claim of its claimRef's name."""
+def cannot_release(volume: Volume, owner: Claim | None) -> Reason | None:
+    """Return why the volume cannot be released, if so. `owner` is the existing claim of its claimRef's name."""
     if volume.driver != names.DRIVER:
         return Reason("foreign-driver", volume.name, actual=volume.driver)
     if volume.claim_ref is None:
         return Reason("unowned", volume.name)
-    if holder is not None and holder.uid == volume.claim_ref.uid:
-        return Reason("in-use", volume.name, actual=holder.key)
+    if owner is not None and owner.uid == volume.claim_ref.uid:
+        return Reason("in-use", volume.name, actual=owner.key)
     return None

@@ -41,8 +41,8 @@ def _naming(claim: Claim, volumes: Index) -> Volume | None:
 
 
 def _may_be_reverted(claim: Claim, own: Volume) -> bool:
-    held = history.read(own.annotations.get(names.HISTORY, ""))
-    was_adopted = len(held) > 1 and held[-1].claim_uid == claim.uid
+    owners = history.read(own.annotations.get(names.HISTORY, ""))
+    was_adopted = len(owners) > 1 and owners[-1].claim_uid == claim.uid
     return own.driver == names.DRIVER and own.phase != "Bound" and was_adopted
 
 
@@ -53,7 +53,7 @@ def together(facts: Facts, evaluation: Evaluation) -> Decision:
     others = _evaluated(facts)
     against = _alone(facts, others, evaluation.former)
     if against is None and evaluation.decision.action is not Action.EXPAND:
-        against = _grows_first(others, evaluation.former)
+        against = _expands_first(others, evaluation.former)
     return Decision(Action.WAIT, (against,), volume=evaluation.decision.volume) if against else evaluation.decision
 
 
@@ -180,7 +180,7 @@ def _alone(facts: Facts, others: Sequence[_Sibling], former: Former) -> Reason |
     return None
 
 
-def _grows_first(others: Sequence[_Sibling], former: Former) -> Reason | None:
+def _expands_first(others: Sequence[_Sibling], former: Former) -> Reason | None:
     """Wait for siblings to be expanded, since none adopts when that is refused; all are expanded at the same time."""
     for each in others:
         if each.evaluation is not None and each.evaluation.decision.action is Action.EXPAND:

@@ -22,7 +22,7 @@ class Outcome(enum.Enum):
 
     COLLECT = "collect"
     """It was never bound, which is proven: it is moved to the trash, and its PersistentVolume is deleted."""
-    SET_ASIDE = "set aside"
+    RETAIN = "retain"
     """It was probably never bound, but its claim was deleted: it is retained, and no claim gets it automatically."""
     FORMER = "former"
     """It has data, and stays the former volume of the claim that had it last."""
@@ -49,7 +49,7 @@ def meant_for(volume: Volume) -> Owner | None:
     owners = history.read(volume.annotations.get(names.HISTORY, ""))
     if volume.driver != names.DRIVER or volume.phase != "Available" or volume.deleting:
         return None
-    # The binder removes its own annotation with the UID: where it is still there, another client released the volume.
+    # The binder removes its annotation together with the UID: where it is left, another client removed the UID.
     if volume.bound_by_controller or not owners or not owners[-1].claim_uid:
         return None
     return owners[-1] if ref is None or ref == _by_name(owners[-1]) else None
@@ -69,21 +69,23 @@ def lost_race(volume: Volume, *, claim: Claim | None, others: Iterable[Volume]) 
     if meant is None:
         return None
     owners = history.read(volume.annotations[names.HISTORY])[:-1]
-    lives = claim is not None and claim.uid == meant.claim_uid
-    got = _bound_elsewhere(claim, volume) if lives else _named_by_another(meant, others)
-    if not got or (volume.claim_ref is None and (owners or not lives)):
-        return None  # an admin who removes the whole claimRef of a volume with data makes it free on purpose
+    exists = claim is not None and claim.uid == meant.claim_uid
+    bound_to = _bound_elsewhere(claim, volume) if exists else _named_by_another(meant, others)
+    if not bound_to or (volume.claim_ref is None and (owners or not exists)):
+        return None  # an admin who removes the whole claimRef of a volume with data makes it available on purpose
     key = f"{meant.namespace}/{meant.claim}"
     if owners:
         before = owners[-1].claim_uid if _by_name(owners[-1]) == _by_name(meant) else ""
-        reason = Reason("bind-race-former", volume.name, requested=key, actual=got)
+        reason = Reason("bind-race-former", volume.name, requested=key, actual=bound_to)
         return RaceLoser(Outcome.FORMER, reason, before, owners) if before else None
-    if not _made_for(volume, meant):
+    if not _provisioned_for(volume, meant):
         return None
-    if lives:
-        return RaceLoser(Outcome.COLLECT, Reason("bind-race-empty", volume.name, key, got), names.LOST_RACE_UID, owners)
-    reason = Reason("bind-race-unproven", volume.name, key, got)
-    return RaceLoser(Outcome.SET_ASIDE, reason, meant.claim_uid, (meant,))
+    if exists:
+        return RaceLoser(
+            Outcome.COLLECT, Reason("bind-race-empty", volume.name, key, bound_to), names.LOST_RACE_UID, owners
+        )
+    reason = Reason("bind-race-unproven", volume.name, key, bound_to)
+    return RaceLoser(Outcome.RETAIN, reason, meant.claim_uid, (meant,))
 
 
 def is_collected(volume: Volume) -> bool:
@@ -104,7 +106,7 @@ def _named_by_another(meant: Owner, others: Iterable[Volume]) -> str:
     return next((each.name for each in others if each.claim_ref and each.claim_ref.uid == meant.claim_uid), "")
 
 
-def _made_for(volume: Volume, meant: Owner) -> bool:
+def _provisioned_for(volume: Volume, meant: Owner) -> bool:
     """Report whether it was provisioned for exactly this claim, and was not recovered from a disk."""
     name = f"pvc-{meant.claim_uid}"
     return (
@@ -115,5 +117,5 @@ def _made_for(volume: Volume, meant: Owner) -> bool:
     )
 
 
-def _by_name(owners: Owner) -> ClaimRef:
-    return ClaimRef(owners.namespace, owners.claim)
+def _by_name(owner: Owner) -> ClaimRef:
+    return ClaimRef(owner.namespace, owner.claim)

@@ -66,11 +66,11 @@ def expansion(
     if volume is None or not are_bound(claim, volume) or claim.request <= has(claim, volume):
         return NONE
     size = _size(claim, refused=refused)
-    begun = claim.resize_status != ""
+    started = claim.resize_status != ""
     if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS} and volume.capacity >= size:
         return Expansion(Turn.NODE, volume.capacity, (_from_to("node-expand-pending", claim, volume.capacity),))
-    grows_by_itself = volume.capacity >= claim.request
-    if not begun and not grows_by_itself and storage_class is not None and not storage_class.allows_expansion:
+    is_large_enough = volume.capacity >= claim.request
+    if not started and not is_large_enough and storage_class is not None and not storage_class.allows_expansion:
         return Expansion(Turn.USER, size, (Reason("expand-not-allowed", actual=storage_class.name),))
     return Expansion(Turn.CONTROLLER, size, (_why(claim, size),))
 
@@ -99,16 +99,16 @@ def _size(claim: Claim, *, refused: bool) -> Quantity:
 
     Upstream repeats a refused expansion when the volume already has the smaller requested size, and never ends that.
     """
-    begun = claim.allocated or claim.request
+    started = claim.allocated or claim.request
     if claim.resize_status == IN_PROGRESS:
-        return claim.request if refused else begun
-    return begun if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS, NODE_INFEASIBLE} else claim.request
+        return claim.request if refused else started
+    return started if claim.resize_status in {NODE_PENDING, NODE_IN_PROGRESS, NODE_INFEASIBLE} else claim.request
 
 
 def _why(claim: Claim, size: Quantity) -> Reason:
     if claim.resize_status == NODE_INFEASIBLE:
-        said = claim.conditions.get(NODE_ERROR, "the node reports no reason")
-        return Reason("node-expand-refused", requested=size.readable(up=True), actual=said)
+        message = claim.conditions.get(NODE_ERROR, "the node reports no reason")
+        return Reason("node-expand-refused", requested=size.readable(up=True), actual=message)
     if CONTROLLER_ERROR in claim.conditions and claim.allocated == size:
         code = "expand-refused" if claim.resize_status == INFEASIBLE else "expand-failed"
         return Reason(code, requested=size.readable(up=True), actual=claim.conditions[CONTROLLER_ERROR])
@@ -125,5 +125,5 @@ def node_part(claim: Claim, volume: Volume) -> Quantity | None:
 
     For a volume that was expanded before this claim was bound to it, only its size shows that.
     """
-    mine = are_bound(claim, volume) and volume.capacity > has(claim, volume)
-    return volume.capacity if mine and claim.resize_status in {"", NODE_PENDING, NODE_IN_PROGRESS} else None
+    pending = are_bound(claim, volume) and volume.capacity > has(claim, volume)
+    return volume.capacity if pending and claim.resize_status in {"", NODE_PENDING, NODE_IN_PROGRESS} else None

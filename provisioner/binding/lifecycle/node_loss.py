@@ -15,7 +15,7 @@ from provisioner.model.node import Node
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 
-AGAIN_SECONDS = 5.0
+RECHECK_SECONDS = 5.0
 """The interval at which a driver is checked that still reports the pool after its Node was deleted."""
 
 
@@ -35,7 +35,7 @@ class Step(enum.Enum):
     """Delete its claim; the StatefulSet recreates it."""
     LEAVE = "leave"
     """Deleting the claim would not let the pod start; leave the decision to its owner."""
-    PROMPT = "prompt"
+    DELETE_POD = "delete pod"
     """Its claim was deleted, and its StatefulSet has not recreated it yet: delete the pod that waits for it."""
     RELEASE = "release"
     """A new claim waits for it, or it would be deleted: release it, so that it is no former volume any more."""
@@ -81,25 +81,25 @@ def next_step(seen: Loss, *, grace: float) -> Outcome:
     volume = seen.volume
     if volume.deleting or RELEASED in volume.annotations:
         return Outcome(Step.NOTHING)
-    noted = LOST_SINCE in volume.annotations
+    recorded = LOST_SINCE in volume.annotations
     if seen.storage_class is None or not seen.storage_class.releases_on_node_loss or not volume.pool_uuid:
-        return Outcome(_end_loss(seen) if noted else Step.NOTHING)
-    having = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
-    if noted and (having or seen.reported or not _is_gone(volume, seen.nodes)):
+        return Outcome(_end_loss(seen) if recorded else Step.NOTHING)
+    with_pool = [node for node in seen.nodes if node.has_pool(volume.pool_uuid)]
+    if recorded and (with_pool or seen.reported or not _is_gone(volume, seen.nodes)):
         return Outcome(_end_loss(seen))
-    if len(having) == 1 and volume.annotations.get(LAST_NODE) != note_of(having[0]):
-        return Outcome(Step.NOTE_NODE, node=note_of(having[0]))
-    if having or not _is_gone(volume, seen.nodes):
+    if len(with_pool) == 1 and volume.annotations.get(LAST_NODE) != note_of(with_pool[0]):
+        return Outcome(Step.NOTE_NODE, node=note_of(with_pool[0]))
+    if with_pool or not _is_gone(volume, seen.nodes):
         return Outcome(Step.NOTHING)
     if seen.reported:
-        return Outcome(Step.WAIT, seconds=AGAIN_SECONDS)
-    if not noted and seen.claim is None and volume.reclaim_policy == "Delete":
+        return Outcome(Step.WAIT, seconds=RECHECK_SECONDS)
+    if not recorded and seen.claim is None and volume.reclaim_policy == "Delete":
         return Outcome(Step.NOTHING)  # its owner deleted the claim before the volume was lost
     if seen.seconds is None:
         return Outcome(Step.NOTE_LOSS)
     if seen.seconds < grace:
         return Outcome(Step.WAIT, seconds=grace - seen.seconds)
-    return Outcome(_let_go(seen))
+    return Outcome(_release_claim(seen))
 
 
 def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
@@ -107,7 +107,7 @@ def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
     Report whether the Node that had the pool last does not exist any more.
 
     It counts as existing while a Node of its name has no pool: that may be the same machine, which registered again and
-    has not mounted its disk yet. With a pool of its own it is another machine.
+    has not mounted its disk yet. A Node of that name that has a pool is another machine.
     """
     name, _, uid = volume.annotations.get(LAST_NODE, "").partition("/")
     return bool(uid) and not any(node.uid == uid or (node.name == name and not node.pools) for node in nodes)
@@ -115,10 +115,10 @@ def _is_gone(volume: Volume, nodes: tuple[Node, ...]) -> bool:
 
 def _end_loss(seen: Loss) -> Step:
     """
-    Report whether the record of the loss protects a volume with policy Delete from being deleted.
+    Return the step that ends the recorded loss, which protects a volume with policy Delete from being deleted.
 
     It is unknown whether a claim that was deleted meanwhile was deleted by the controller or by its owner, so the
-    volume is retained.
+    volume is released, and thereby retained.
     """
     ref = seen.volume.claim_ref
     if seen.volume.reclaim_policy != "Delete" or ref is None or not ref.uid:
@@ -128,15 +128,14 @@ def _end_loss(seen: Loss) -> Step:
     return Step.NOTHING if seen.claim.deleting else Step.NOTE_RETURN
 
 
-def _let_go(seen: Loss) -> Step:
+def _release_claim(seen: Loss) -> Step:
     if seen.volume.claim_ref is None or not seen.volume.claim_ref.uid:
         return Step.NOTHING
     if seen.claim is None:
-        return Step.RELEASE if seen.successor else Step.PROMPT if seen.recreated else Step.NOTHING
+        return Step.RELEASE if seen.successor else Step.DELETE_POD if seen.recreated else Step.NOTHING
     if seen.claim.deleting or seen.claim.volume_name != seen.volume.name:
-        return (
-            Step.NOTHING
-        )  # it was bound to another volume meanwhile, so its volume is not lost, and the claim is not deleted
+        # A claim that was bound to another volume meanwhile did not lose its volume, and is not deleted.
+        return Step.NOTHING
     return Step.DELETE_CLAIM if seen.recreated and not seen.blocked_by else Step.LEAVE
 
 

@@ -6,7 +6,7 @@ from provisioner.model.names import LOST_SINCE
 from provisioner.model.volume import Volume
 
 
-def noted_loss(volume: Volume | None) -> tuple[Reason, ...]:
+def recorded_loss(volume: Volume | None) -> tuple[Reason, ...]:
     """Return that the volume's node is lost, for `explain`; nothing while that is not recorded."""
     since = volume.annotations.get(LOST_SINCE) if volume else None
     return (Reason("node-lost", requested=last_node(volume), actual=since),) if volume and since else ()
@@ -19,21 +19,19 @@ def lost(seen: Loss, *, grace: float) -> str:
 
 def claim_deleted(seen: Loss) -> str:
     """Return that the claim was deleted."""
-    return _about(seen, "the claim is deleted, and its StatefulSet recreates it")
+    return _about(seen, "the claim was deleted, and its StatefulSet recreates it")
 
 
 def left(seen: Loss) -> str:
     """Return why deleting the claim would not help."""
-    why = (
-        f"its pod needs claim {seen.blocked_by}, too, which waits" if seen.blocked_by else "no StatefulSet wants it now"
-    )
-    return _about(seen, f"the claim is kept, as {why}; {_by_hand(seen)}")
+    why = f"its pod also needs claim {seen.blocked_by}, which waits" if seen.blocked_by else "no StatefulSet has it now"
+    return _about(seen, f"the claim is not deleted, because {why}; {_by_hand(seen)}")
 
 
 def forbidden(seen: Loss) -> str:
     """Return that the controller has no permission to delete the claim."""
-    way = "install deploy/components/release-on-node-loss (Helm: releaseOnNodeLoss=true)"
-    return _about(seen, f"the controller may not delete claims; {way}, or {_by_hand(seen)}")
+    grant = "install deploy/components/release-on-node-loss (Helm: releaseOnNodeLoss=true)"
+    return _about(seen, f"the controller has no permission to delete claims; {grant}, or {_by_hand(seen)}")
 
 
 def waits_for_claim(namespace: str, *, pod: str, claim: str) -> str:
@@ -54,14 +52,14 @@ def released(volume: Volume) -> str:
 
 def _about(seen: Loss, what: str) -> str:
     volume = seen.volume
-    gone = f"node {last_node(volume)}, which has volume {volume.name}, was deleted from the cluster"
-    said = f"StorageClass {volume.class_name}: onNodeLoss: Release"
-    return f"{gone}, and no other has its disk: {what} ({said}). The volume is retained"
+    deleted = f"node {last_node(volume)}, which has volume {volume.name}, was deleted from the cluster"
+    policy = f"StorageClass {volume.class_name}: onNodeLoss: Release"
+    return f"{deleted}, and no other node has its disk: {what} ({policy}). The volume is retained"
 
 
 def _by_hand(seen: Loss) -> str:
     ref = seen.volume.claim_ref
-    assert ref is not None  # noqa: S101 - as above
+    assert ref is not None  # noqa: S101 - only the claim of a volume with a claimRef is deleted
     return (
         f"delete it with `kubectl -n {ref.namespace} delete pvc {ref.name} --wait=false`, then delete the pod that "
         "waits for it"

@@ -33,7 +33,7 @@ class Recovery:
     reason: Reason | None = None
 
     @property
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         """Whether its PersistentVolume exists already."""
         return self.reason is not None and self.reason.code == "recover-exists"
 
@@ -49,29 +49,35 @@ def recover(
     :param chosen: names of volumes that an admin named, so that doubts about their owners do not count
     """
     known = _newest(manifests)
-    whole = cluster is not None or not chosen
-    there = {each.handle for each in now.volumes if each.driver == names.DRIVER}
-    found = [each for each in known if (whole and _is_meant(each, now, cluster, there)) or each.csi_name in chosen]
-    mine = [each for each in known if each not in found and each.holder.get(names.HOLDER_CLUSTER_UID) == now.uid]
-    doubts = _Doubts([*found, *mine], now)
+    all_of_cluster = cluster is not None or not chosen
+    existing = {each.handle for each in now.volumes if each.driver == names.DRIVER}
+    found = [
+        each
+        for each in known
+        if (all_of_cluster and _is_meant(each, now, cluster, existing)) or each.csi_name in chosen
+    ]
+    of_this_cluster = [
+        each for each in known if each not in found and each.holder.get(names.HOLDER_CLUSTER_UID) == now.uid
+    ]
+    doubts = _Doubts([*found, *of_this_cluster], now)
     evaluation = [Recovery(each, _against(each, now, doubts, is_chosen=each.csi_name in chosen)) for each in found]
     return sorted(evaluation, key=lambda each: (*_claim(each.manifest), each.manifest.csi_name))
 
 
 def _newest(manifests: Sequence[Manifest]) -> list[Manifest]:
     """Return volumes without those of the trash that have a newer or a live one of the same handle."""
-    living = [each for each in manifests if not each.in_trash]
+    live = [each for each in manifests if not each.in_trash]
     deleted = {each.handle: each for each in reversed([each for each in manifests if each.in_trash])}
-    alive = {each.handle for each in living}
-    return [*living, *(each for handle, each in deleted.items() if handle not in alive)]
+    live_handles = {each.handle for each in live}
+    return [*live, *(each for handle, each in deleted.items() if handle not in live_handles)]
 
 
-def _is_meant(manifest: Manifest, now: Surroundings, cluster: str | None, there: Collection[str]) -> bool:
-    """Report whether a volume is considered; `there` are the handles with a PersistentVolume."""
+def _is_meant(manifest: Manifest, now: Surroundings, cluster: str | None, existing: Collection[str]) -> bool:
+    """Report whether a volume is considered; `existing` are the handles with a PersistentVolume."""
     owner_cluster = manifest.holder.get(names.HOLDER_CLUSTER_UID, "")
     if cluster is not None or owner_cluster != now.uid:
         return cluster in {None, owner_cluster}
-    return manifest.ready and not manifest.in_trash and manifest.handle not in there
+    return manifest.ready and not manifest.in_trash and manifest.handle not in existing
 
 
 def _claim(manifest: Manifest) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Free volumes of one kind, in the order of capacity and name, and by what nodes they reach."""
+"""Free volumes of one kind, in the order of capacity and name, and by the nodes that reach them."""
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
@@ -70,5 +70,5 @@ def _single_label(affinity: NodeSelector) -> tuple[str, str] | None:
     """Return a label and value that every matching node has; None when there is none."""
     if len(affinity.terms) != 1 or affinity.terms[0].broken:
         return None
-    asked = (each for each in affinity.terms[0].expressions if each.operator == "In" and len(each.values) == 1)
-    return next(((each.key, each.values[0]) for each in asked), None)
+    equal = (each for each in affinity.terms[0].expressions if each.operator == "In" and len(each.values) == 1)
+    return next(((each.key, each.values[0]) for each in equal), None)

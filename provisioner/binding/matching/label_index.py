@@ -47,19 +47,19 @@ class LabelIndex:
         """
         best: list[list[Entry]] | None = None
         for each in selector.requirements:
-            found = self._left_by(each)
+            found = self._satisfying(each)
             if found is not None and (best is None or sum(map(len, found)) < sum(map(len, best))):
                 best = found
         return best
 
-    def _left_by(self, asked: Requirement) -> list[list[Entry]] | None:
-        values = self.keys.get(asked.key, {})
-        if asked.operator == "In":
-            return [values[value] for value in asked.values if value in values]
-        if asked.operator == "Exists":
+    def _satisfying(self, requirement: Requirement) -> list[list[Entry]] | None:
+        values = self.keys.get(requirement.key, {})
+        if requirement.operator == "In":
+            return [values[value] for value in requirement.values if value in values]
+        if requirement.operator == "Exists":
             return list(values.values())
-        if self.having.get(asked.key, 0) < self.total:
+        if self.having.get(requirement.key, 0) < self.total:
             return None  # volumes without the label are in no list
-        if asked.operator == "DoesNotExist":
+        if requirement.operator == "DoesNotExist":
             return []
-        return [entries for value, entries in values.items() if value not in asked.values]
+        return [entries for value, entries in values.items() if value not in requirement.values]

@@ -52,8 +52,8 @@ def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozense
     """Return the code of the first failing check; "" when there is none."""
     if volume.name in excluded:
         return "taken-by-sibling"
-    mine = volume.belongs_to(claim)
-    if volume.claim_ref is not None and not mine:
+    names_claim = volume.belongs_to(claim)
+    if volume.claim_ref is not None and not names_claim:
         return "other-claim"
     if volume.capacity < claim.request:
         return "capacity"
@@ -64,7 +64,7 @@ def fails(claim: Claim, volume: Volume, *, node: Node | None, excluded: frozense
     if volume.deleting:
         return "deleting"
     reached = node is None or volume.reaches(node.labels)
-    if mine:
+    if names_claim:
         return "" if reached else "affinity"
     if node is None and delay_binding:
         return "waits-for-consumer"

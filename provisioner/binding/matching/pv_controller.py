@@ -30,8 +30,8 @@ class ClaimStep:
     """
     The writes for a claim: at most one of `bind_to`, `set_class` and `provisioner`.
 
-    `phase` "" does not change the phase. `bind_to` means all four writes of a bind, each skipped where the value is
-    there already.
+    `phase` "" does not change the phase. `bind_to` means all four writes of a bind, each skipped where it has been
+    done already.
     """
 
     rule: str
@@ -58,7 +58,7 @@ class VolumeStep:
     phase: str = ""
     claim_ref: ClaimRefChange = ClaimRefChange.KEEP
     reclaim: bool = False
-    wake_claim: bool = False
+    enqueue_claim: bool = False
     event: Event | None = None
 
 
@@ -149,7 +149,7 @@ def volume_step(volume: Volume, *, claim: Claim | None) -> VolumeStep:
         if claim.volume_mode != volume.volume_mode:
             message = f"Cannot bind volume {volume.name} to claim {claim.key}: the volume modes differ"
             return VolumeStep("V6", event=Event("Warning", "VolumeMismatch", message))
-        return VolumeStep("V6", wake_claim=True)
+        return VolumeStep("V6", enqueue_claim=True)
     if claim.volume_name == volume.name:
         return VolumeStep("V7", "Bound")
     if volume.provisioned_by and volume.reclaim_policy == "Delete":

@@ -68,7 +68,7 @@ def command(
         sys.stdout.write("\n".join(lines([HEADER, *(_row(each, result) for each, result in results)])) + "\n")
     if not restores and not dry_run:
         sys.stderr.write(_next_step(found, inspected.now.uid))
-    return FAILED if failed or any(each.reason and not each.is_there for each in found) else 0
+    return FAILED if failed or any(each.reason and not each.exists for each in found) else 0
 
 
 async def _recover(
@@ -98,7 +98,7 @@ async def _recover(
 
 
 def _result(recovery: Recovery, failure: str, *, restores: bool) -> str:
-    if recovery.is_there:
+    if recovery.exists:
         return "exists"
     if recovery.reason is not None:
         return f"skipped: {recovery.reason.message}"

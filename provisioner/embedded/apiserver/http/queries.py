@@ -151,7 +151,7 @@ def _from_yaml(data: bytes) -> Any:
         yaml_limits.check(data, yaml_limits.REQUEST)
         found = yaml.load(data, Loader=yaml_limits.LOADER)  # noqa: S506 # a safe loader
         return msgspec.json.decode(msgspec.json.encode(found))
-    except yaml_limits.TooCostly as error:
+    except yaml_limits.TooCostlyError as error:
         raise errors.too_large(error.problem) from None
     except (yaml.YAMLError, ValueError, OverflowError, TypeError, RecursionError, msgspec.MsgspecError) as error:
         raise errors.bad_request(f"the body is not YAML: {error}") from None

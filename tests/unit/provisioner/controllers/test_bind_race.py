@@ -131,7 +131,7 @@ async def test_a_volume_whose_deleted_claim_proves_nothing_is_retained() -> None
     retained = await api.get(VOLUME, "pvc-c1")
     assert "c1" == retained["spec"]["claimRef"]["uid"]
     assert RELEASED in retained["metadata"]["annotations"]
-    assert ([HANDLE], 1, [EVENTS[Outcome.SET_ASIDE]]) == (
+    assert ([HANDLE], 1, [EVENTS[Outcome.RETAIN]]) == (
         list(driver.live),
         len(api.writes),
         [event[:2] for event in api.events],

@@ -190,4 +190,4 @@ def test_without_a_controller_a_recreated_claim_gets_the_empty_volume() -> None:
     # A controller fences it off before that claim is created.
     found = lost_race(volumes[1], claim=None, others=volumes)
     assert found is not None
-    assert Outcome.SET_ASIDE is found.outcome
+    assert Outcome.RETAIN is found.outcome

@@ -12,7 +12,7 @@ from provisioner.model import history
 from provisioner.model.history import Owner
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json, Kind
 from provisioner.model.names import HISTORY
-from provisioner.model.pod import kept
+from provisioner.model.pod import cached_fields
 from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL, claim, namespace, node, stateful_set, storage_class, volume
@@ -116,7 +116,7 @@ def _pod() -> Json:
 
 def test_a_pod_without_a_set_makes_its_claims_siblings() -> None:
     """It triggers them when it is created, and then each of them triggers the others."""
-    api = _api(*((CLAIM, _claim(each)) for each in KEYS), (POD, kept(_pod())))
+    api = _api(*((CLAIM, _claim(each)) for each in KEYS), (POD, cached_fields(_pod())))
     api.put(STATEFUL_SET, stateful_set("other"))
     watches = Claims(api, api.caches, api.recorder, drivers=FakeDriver()).watches()
     assert set(KEYS.values()) == set(watches[POD](_pod())) == set(watches[CLAIM](_claim("logs")))

@@ -200,5 +200,5 @@ def test_which_claims_a_pod_mounts() -> None:
     }
     for each in (Pod.of(pod), Pod.of(kept(pod))):
         assert each.claims == {"d": "data", "e": "p-e", "f": "data"}
-        assert each.lasting == {"data"}
+        assert each.persistent_claims == {"data"}
     assert [each.read_only for each in claims_of(pod)] == [True, False, False]

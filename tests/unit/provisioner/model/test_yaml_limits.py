@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioner.model.yaml_limits import LOADER, REQUEST, Limits, TooCostly, check
+from provisioner.model.yaml_limits import LOADER, REQUEST, Limits, TooCostlyError, check
 
 
 def _laughs(levels: int, line: str = "{0}: &{0} [{1}]") -> str:
@@ -45,7 +45,7 @@ COSTLY = {
 def test_what_costs_too_much_is_refused_in_no_time(what: str) -> None:
     """Whatever it would become."""
     started = time.monotonic()
-    with pytest.raises(TooCostly):
+    with pytest.raises(TooCostlyError):
         check(COSTLY[what], REQUEST)
     assert time.monotonic() - started < 5  # seconds: without the limits it is minutes, or all memory
 
@@ -53,7 +53,7 @@ def test_what_costs_too_much_is_refused_in_no_time(what: str) -> None:
 def test_an_anchor_counts_once_for_each_use_and_only_in_its_document() -> None:
     """Ordinary aliases are fine."""
     check("a: &a {b: c}\nd: [*a, *a]\n---\na: &a 1\nb: *a\n", Limits(nodes=14, characters=20))
-    with pytest.raises(TooCostly):
+    with pytest.raises(TooCostlyError):
         check("a: &a {b: c}\nd: [*a, *a]\n", Limits(nodes=12, characters=20))
 
 

@@ -107,7 +107,7 @@ def test_when_its_claim_is_gone_a_likely_leftover_is_set_aside_and_kept(live: An
     judged = lost_race(found, claim=live, others=(found, volume("pv", ref=("www-web-0", "new"), phase="Released")))
 
     assert judged is not None
-    assert (Outcome.SET_ASIDE, "new", "pv") == (judged.outcome, judged.uid, judged.reason.actual)
+    assert (Outcome.RETAIN, "new", "pv") == (judged.outcome, judged.uid, judged.reason.actual)
     former = lost_race(
         lost("a", "new", name="pvc-a"), claim=live, others=(volume("pv", ref=("www-web-0", "new"), phase="Released"),)
     )
@@ -130,7 +130,7 @@ def judged() -> dict[Outcome, RaceLoser | None]:
     return {
         Outcome.COLLECT: _judge(lost()),
         Outcome.FORMER: _judge(lost("a", "new", name="pvc-a")),
-        Outcome.SET_ASIDE: lost_race(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
+        Outcome.RETAIN: lost_race(lost(), claim=None, others=(volume("pv", ref=("www-web-0", "new")),)),
     }
 
 

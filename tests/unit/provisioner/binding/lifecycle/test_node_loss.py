@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from provisioner.binding.lifecycle.node_loss import AGAIN_SECONDS, Loss, Outcome, Step, next_step
+from provisioner.binding.lifecycle.node_loss import RECHECK_SECONDS, Loss, Outcome, Step, next_step
 from provisioner.model.names import LAST_NODE, LOST_SINCE, RELEASED
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
@@ -69,7 +69,7 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
     "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Outcome(Step.NOTE_RETURN)),
     "its driver still answers": (
         Loss(_volume(**HAD_IT), RELEASES, claim=HELD, reported=True),
-        Outcome(Step.WAIT, seconds=AGAIN_SECONDS),
+        Outcome(Step.WAIT, seconds=RECHECK_SECONDS),
     ),
     "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Outcome(Step.NOTE_LOSS)),
     "its claim was deleted before": (Loss(_volume(policy="Delete", **HAD_IT), RELEASES), Outcome(Step.NOTHING)),
@@ -95,7 +95,7 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
         dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="")),
         Outcome(Step.NOTHING),
     ),
-    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.PROMPT)),
+    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.DELETE_POD)),
     "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Outcome(Step.RELEASE)),
     "the claim is gone, and nobody wants it": (
         dataclasses.replace(LONG_LOST, claim=None, recreated=False),
@@ -195,7 +195,7 @@ worlds = st.builds(
 @given(worlds)
 def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
     """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
-    if next_step(seen, grace=GRACE).step not in {Step.DELETE_CLAIM, Step.PROMPT, Step.RELEASE}:
+    if next_step(seen, grace=GRACE).step not in {Step.DELETE_CLAIM, Step.DELETE_POD, Step.RELEASE}:
         return
     assert seen.storage_class is RELEASES
     assert seen.volume.annotations[LAST_NODE].partition("/")[2] not in {"", *(each.uid for each in seen.nodes)}

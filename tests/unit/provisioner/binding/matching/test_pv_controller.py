@@ -101,7 +101,7 @@ def test_volumes_follow_upstreams_rules(row: str) -> None:
     step = volume_step(volume(**actual), claim=None if requested is None else claim(**requested))
 
     assert (rule, phase, change, reclaim) == (step.rule, step.phase, step.claim_ref, step.reclaim)
-    assert (rule == "V6") == step.wake_claim
+    assert (rule == "V6") == step.enqueue_claim
 
 
 def test_a_provisioned_volume_of_another_volume_mode_is_not_handed_over() -> None:
@@ -109,4 +109,4 @@ def test_a_provisioned_volume_of_another_volume_mode_is_not_handed_over() -> Non
     step = volume_step(volume(ref=("www-web-0", "new"), mode="Block"), claim=claim())
 
     assert step.event is not None
-    assert (step.event.reason, step.wake_claim) == ("VolumeMismatch", False)
+    assert (step.event.reason, step.enqueue_claim) == ("VolumeMismatch", False)
