@@ -1,4 +1,4 @@
-"""Short ways to write down claims, volumes and classes for the tests of the brain."""
+"""Builders of claims, volumes, classes and other objects for the tests of the decision layer."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +51,7 @@ def claim(
     phase: str = "Pending",
     status: Object | None = None,
 ) -> Claim:
-    """A claim of namespace ``default``."""
+    """Return a claim of namespace ``default``."""
     annotations = {}
     if bound:
         annotations[BIND_COMPLETED] = "yes"
@@ -100,7 +100,7 @@ def volume(
     namespace_uid: str = NAMESPACE,
     ordinal: str = "",
 ) -> Volume:
-    """A volume; `ref` is a claim's name, or (name, uid)."""
+    """Return a volume; `ref` is a claim's name, or (name, uid)."""
     annotations = {NAMESPACE_UID: namespace_uid} if namespace_uid else {}
     if by_controller:
         annotations[BOUND_BY_CONTROLLER] = "yes"
@@ -142,11 +142,11 @@ def storage_class(
     expands: bool = False,
     topologies: Sequence[Object] | None = None,
 ) -> StorageClass:
-    """A class, of ours by default."""
-    mark = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
+    """Return a StorageClass, by default one of Mooring's provisioner."""
+    annotations = {"storageclass.kubernetes.io/is-default-class": "true"} if default else {}
     return StorageClass.of(
         {
-            "metadata": {"name": name, "annotations": mark},
+            "metadata": {"name": name, "annotations": annotations},
             "provisioner": provisioner,
             "reclaimPolicy": policy,
             "volumeBindingMode": "WaitForFirstConsumer" if waits else "Immediate",
@@ -158,14 +158,14 @@ def storage_class(
 
 
 def node(name: str = "n1", *, pool: str = POOL, **labels: str) -> Node:
-    """A ready node with a pool."""
+    """Return a ready node with a pool."""
     found = {f"pool.mooring.dev/{pool}": "present", "kubernetes.io/hostname": name, **labels}
     status = {"conditions": [{"type": "Ready", "status": "True"}]}
     return Node.of({"metadata": {"name": name, "uid": name, "labels": found}, "status": status})
 
 
 def web(*, deleting: bool = False, templates: tuple[str, ...] = ("www",)) -> StatefulSet:
-    """The StatefulSet `web`."""
+    """Return the StatefulSet `web`."""
     metadata: dict[str, Any] = {"name": "web", "namespace": "default", "uid": "set"}
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -183,7 +183,7 @@ def manifest(
     ready: bool = True,
     backend: str = "directory",
 ) -> Manifest:
-    """What a pool knows about a volume that a claim held."""
+    """Return the manifest of a volume that a claim owned."""
     holder = {
         HOLDER_NAMESPACE: "default",
         HOLDER_NAMESPACE_UID: NAMESPACE,
@@ -194,7 +194,7 @@ def manifest(
 
 
 def pod(name: str = "web-0", *, claim_name: str = "www-web-0", node_name: str = "", ready: bool = False) -> Pod:
-    """A pod that mounts one claim."""
+    """Return a pod that mounts one claim."""
     return Pod.of(
         {
             "metadata": {"name": name, "namespace": "default", "uid": name},

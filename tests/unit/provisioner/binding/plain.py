@@ -1,4 +1,4 @@
-"""Which volume a claim gets, restated as the plain loop that upstream describes: what the index is held against."""
+"""The choice of a volume as the plain loop that upstream describes, with which the index is compared."""
 
 from collections.abc import Callable, Iterable
 
@@ -16,13 +16,13 @@ def match(
     excluded: frozenset[str] = frozenset(),
     waits: bool = False,
 ) -> Volume | None:
-    """Step by step, in the order of names; the first of equals stays."""
+    """Return the smallest volume that passes all checks, in the order of names; the first of equals is chosen."""
     best = None
     for each in sorted(volumes, key=lambda one: one.name):
-        mine = each.belongs_to(requested)
+        names_claim = each.belongs_to(requested)
         skips: list[Callable[[], bool]] = [
             lambda e=each: e.name in excluded,  # type: ignore[misc]
-            lambda e=each, m=mine: e.claim_ref is not None and not m,  # type: ignore[misc]
+            lambda e=each, m=names_claim: e.claim_ref is not None and not m,  # type: ignore[misc]
             lambda e=each: e.capacity < requested.request,  # type: ignore[misc]
             lambda e=each: e.volume_mode != requested.volume_mode or e.attributes_class != requested.attributes_class,  # type: ignore[misc]
             lambda e=each: e.deleting,  # type: ignore[misc]
@@ -30,7 +30,7 @@ def match(
         if any(skip() for skip in skips):
             continue
         reaches = where is None or each.reaches(where.labels)
-        if mine:
+        if names_claim:
             return each if reaches else None
         if (
             (where is None and waits)
@@ -49,7 +49,7 @@ def match(
 
 
 def match_claim(requested: Claim, volumes: Iterable[Volume], *, waits: bool = False) -> Volume | None:
-    """Bucket by bucket of access modes, those with fewer first."""
+    """Return the match of the first bucket of access modes that has one; buckets with fewer modes come first."""
     volumes = list(volumes)
     keys = sorted(
         {tuple(mode for mode in MODES if mode in each.modes) for each in volumes},
@@ -57,7 +57,7 @@ def match_claim(requested: Claim, volumes: Iterable[Volume], *, waits: bool = Fa
     )
     for key in keys:
         if set(requested.modes) <= set(key):
-            inside = [each for each in volumes if set(each.modes) & set(MODES) == set(key)]
-            if found := match(requested, inside, waits=waits):
+            bucket = [each for each in volumes if set(each.modes) & set(MODES) == set(key)]
+            if found := match(requested, bucket, waits=waits):
                 return found
     return None

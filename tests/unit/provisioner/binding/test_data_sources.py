@@ -1,4 +1,4 @@
-"""A claim with a data source is never given a new, empty volume: its former one, or a wait with the reason."""
+"""A claim with a data source never gets a new, empty volume: it gets its former one, or waits with the reason."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ LOOKALIKE = {"apiGroup": "example.com", "kind": "VolumeSnapshot", "name": "s"}
 CASES = {
     "a snapshot": (SNAPSHOT, Action.WAIT, "source-unsupported"),
     "a claim": (CLONE, Action.WAIT, "source-unsupported"),
-    "a claim, with its group spelled out": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unsupported"),
+    "a claim, with an explicit group": ({**CLONE, "apiGroup": ""}, Action.WAIT, "source-unsupported"),
     "another kind": (POPULATED, Action.NOT_MANAGED, "source-populator"),
     "a kind of that name in another group": (LOOKALIKE, Action.NOT_MANAGED, "source-populator"),
     "a claim of another namespace": ({**CLONE, "namespace": "n"}, Action.WAIT, "source-namespace"),
@@ -36,7 +36,7 @@ CASES = {
 def test_a_source_makes_the_claim_wait_or_leaves_it_to_its_populator(
     case: str, field: str, waits: bool, node: str
 ) -> None:
-    """By the kind of the source, in Immediate and WaitForFirstConsumer, with a selected node and without."""
+    """It depends only on the kind of the source, in both binding modes, with a selected node and without."""
     source, action, code = CASES[case]
     known = facts(claim=claim(source=source, source_field=field, node=node), storage_class=storage_class(waits=waits))
 
@@ -48,21 +48,21 @@ def test_a_source_makes_the_claim_wait_or_leaves_it_to_its_populator(
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_former_volume_comes_before_the_source(case: str) -> None:
-    """An ordinal that comes back gets its own volume, whatever source its template names."""
+def test_a_former_volume_is_adopted_regardless_of_the_source(case: str) -> None:
+    """The recreated claim of an ordinal adopts its former volume, whatever source its template names."""
     decision = decide(facts(claim=claim(source=CASES[case][0], node="n1"), volumes=(volume(**FORMER), volume("free"))))
 
     assert (Action.ADOPT, "pv") == (decision.action, decision.volume)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_volume_that_exists_is_matched_as_upstream_does_it(case: str) -> None:
-    """The binder of kube-controller-manager does not look at sources; populators rely on that to hand theirs over."""
+def test_an_existing_volume_is_matched_as_by_upstream(case: str) -> None:
+    """kube-controller-manager ignores sources; populators rely on that to bind the volumes that they populated."""
     requested = claim(source=CASES[case][0])
     immediate = storage_class(waits=False)
 
     assert decide(facts(claim=requested, storage_class=immediate, volumes=(volume("free"),))).volume == "free"
-    assert decide(facts(claim=requested, volumes=(volume("given", ref=("www-web-0", "new")),))).volume == "given"
+    assert decide(facts(claim=requested, volumes=(volume("reserved", ref=("www-web-0", "new")),))).volume == "reserved"
 
 
 words = st.text(st.characters(codec="ascii", categories=("L", "N")), min_size=1, max_size=9)
@@ -73,8 +73,8 @@ sources = st.fixed_dictionaries(
 
 
 @given(source=st.one_of(sources, st.sampled_from([case[0] for case in CASES.values()])), waits=st.booleans())
-def test_no_source_at_all_is_answered_with_an_empty_volume(source: Mapping[str, str], waits: bool) -> None:
-    """Of sets, of pods and by hand: whatever the source and the siblings are, the answer is not to provision."""
+def test_no_claim_with_a_source_gets_an_empty_volume(source: Mapping[str, str], waits: bool) -> None:
+    """The decision is never to provision, whatever the source, the siblings and the StatefulSet are."""
     for known in (facts(storage_class=storage_class(waits=waits)), facts(stateful_sets=())):
         requested = claim(source=source, node="n1")
         with_source = beside(
@@ -84,8 +84,8 @@ def test_no_source_at_all_is_answered_with_an_empty_volume(source: Mapping[str, 
         assert decide(with_source).action in {Action.WAIT, Action.NOT_MANAGED}
 
 
-def test_the_reference_counts_where_both_are_set() -> None:
-    """The API server keeps the two equal where it can; only the reference can name every kind."""
+def test_data_source_ref_overrides_data_source() -> None:
+    """The API server keeps the two equal where it can; only dataSourceRef can name every kind."""
     both = {"dataSource": CLONE, "dataSourceRef": POPULATED}
     metadata = {"name": "c", "namespace": "default"}
     found = Claim.of({"metadata": metadata, "spec": both}).data_source
@@ -94,8 +94,8 @@ def test_the_reference_counts_where_both_are_set() -> None:
     assert str(found) == "Hello.hello.example.com h"
 
 
-def test_a_source_that_is_no_object_is_a_clear_error() -> None:
-    """Bad input never gives a traceback."""
+def test_an_invalid_source_raises_an_error_with_the_field() -> None:
+    """Invalid input never leads to another exception."""
     with pytest.raises(InvalidObjectError, match="dataSource"):
         Claim.of({"metadata": {"name": "c", "namespace": "default"}, "spec": {"dataSource": "x"}})
     with pytest.raises(InvalidObjectError, match="name"):

@@ -1,4 +1,4 @@
-"""What people read when they ask why."""
+"""Explanations of claims, volumes and pods, and the choice of a pool."""
 
 import dataclasses
 import itertools
@@ -19,8 +19,8 @@ from provisioner.model.storage_class import ClassParameters
 from tests.unit.provisioner.binding.objects import claim, pod, storage_class, volume
 
 
-def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
-    """The volume that failed the latest check is the most useful one to know."""
+def test_the_volume_nearest_to_fitting_is_reported_first() -> None:
+    """The volume that failed the latest check is the nearest to fitting."""
     volumes = (volume("taken", ref="other"), volume("small", size="1Mi"), volume("slow", cls="slow"))
     found = explain_claim(Facts(claim(cls=""), Index(volumes)))
 
@@ -29,8 +29,8 @@ def test_a_claim_that_fits_nothing_hears_of_its_nearest_miss_first() -> None:
     assert not found.healthy
 
 
-def test_every_check_of_the_matcher_has_a_place_in_the_order_of_misses() -> None:
-    """A check without a place would make explain fail just when it is needed."""
+def test_every_check_of_the_matcher_is_in_the_order_of_rejected_volumes() -> None:
+    """A check that is missing there would make explain fail."""
     codes = {
         "taken-by-sibling",
         "other-claim",
@@ -45,59 +45,59 @@ def test_every_check_of_the_matcher_has_a_place_in_the_order_of_misses() -> None
     assert codes == set(NEAREST_FIRST)
 
 
-def test_a_bound_claim_tells_its_volume_and_what_that_is() -> None:
-    """Nothing is wrong, and the answer says where the data is."""
-    mine = volume(ref=("www-web-0", "new"), phase="Bound")
-    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
+def test_a_bound_claim_is_explained_with_its_volume() -> None:
+    """It is healthy, and the message names the volume and its capacity."""
+    own = volume(ref=("www-web-0", "new"), phase="Bound")
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([own]), storage_class()))
 
     assert (True, "it is bound to volume pv (1Gi)", ()) == (found.healthy, found.message, found.rejected)
 
 
-def test_a_bound_claim_tells_that_its_node_is_gone() -> None:
-    """With the code that scripts rely on, and what will come."""
-    notes = {LAST_NODE: "n1/uid", LOST_SINCE: "2026-01-01T00:00:00Z"}
-    mine = dataclasses.replace(volume(ref=("www-web-0", "new"), phase="Bound"), annotations=notes)
-    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([mine]), storage_class()))
+def test_a_bound_claim_whose_node_is_lost_is_unhealthy() -> None:
+    """It has the reason code that scripts rely on, and a message about the next steps."""
+    annotations = {LAST_NODE: "n1/uid", LOST_SINCE: "2026-01-01T00:00:00Z"}
+    own = dataclasses.replace(volume(ref=("www-web-0", "new"), phase="Bound"), annotations=annotations)
+    found = explain_claim(Facts(claim(bound=True, volume="pv", phase="Bound"), Index([own]), storage_class()))
 
     assert (False, ["node-lost"]) == (found.healthy, [each.code for each in found.reasons])
     assert "node n1, which has its volume, has been lost since 2026-01-01T00:00:00Z" in found.message
 
 
-def test_a_volume_that_was_let_go_is_not_said_to_be_doomed() -> None:
-    """Whatever its policy: it is kept until somebody deletes it."""
-    doomed = volume(ref=("www-web-0", "old"), phase="Released", policy="Delete")
-    kept = dataclasses.replace(doomed, annotations={RELEASED: "2026-01-01T00:00:00Z"})
+def test_a_released_volume_is_not_reported_to_be_deleted() -> None:
+    """Whatever its policy is, it is retained until an admin deletes it."""
+    former = volume(ref=("www-web-0", "old"), phase="Released", policy="Delete")
+    released = dataclasses.replace(former, annotations={RELEASED: "2026-01-01T00:00:00Z"})
 
-    assert "its data is retained until the volume is deleted" in explain_volume(kept, claim=None).message
+    assert "its data is retained until the volume is deleted" in explain_volume(released, claim=None).message
 
 
-def test_a_released_volume_tells_whose_it_was_and_what_becomes_of_it() -> None:
-    """Kept for its ordinal, kept for nobody, or on its way to the trash."""
+def test_a_volume_of_a_deleted_claim_is_explained_with_its_owner_and_outcome() -> None:
+    """It is retained for its ordinal, retained for no claim, or moved to the trash."""
     gone = ("www-web-0", "old")
-    kept = explain_volume(volume(ref=gone, phase="Released", ordinal="web-0"), claim=None)
-    doomed = explain_volume(volume(ref=gone, phase="Released", policy="Delete"), claim=None)
+    retained = explain_volume(volume(ref=gone, phase="Released", ordinal="web-0"), claim=None)
+    deleted = explain_volume(volume(ref=gone, phase="Released", policy="Delete"), claim=None)
     other = explain_volume(volume(ref=gone, phase="Released"), claim=claim())
 
-    assert kept.message == (
+    assert retained.message == (
         "its claim default/www-web-0 was deleted; its data is retained, and ordinal web-0 adopts it when its claim is recreated"
     )
-    assert (True, False) == (kept.healthy, doomed.healthy)
-    assert "is moved to the trash" in doomed.message
+    assert (True, False) == (retained.healthy, deleted.healthy)
+    assert "is moved to the trash" in deleted.message
     assert "is another one (UID new)" in other.message
 
 
-def test_what_a_volume_does_not_tell_is_not_made_up() -> None:
-    """Neither that its size is enforced, nor which pool has it, nor an ordinal of no set."""
+def test_facts_that_a_volume_does_not_record_are_omitted() -> None:
+    """The message has no enforcement of the size, no pool, and no ordinal without a StatefulSet."""
     bare = dataclasses.replace(volume(), volume_attributes={"mooring.dev/backend": "loop"})
-    setless, gone = {names.ORDINAL: "0"}, volume(ref=("www-web-0", "old"), phase="Released")
+    without_set, former = {names.ORDINAL: "0"}, volume(ref=("www-web-0", "old"), phase="Released")
 
     assert explain_volume(bare, claim=None).message.endswith("may be bound to it (1Gi, loop)")
-    fate = explain_volume(dataclasses.replace(gone, annotations=setless), claim=None).message
-    assert fate == "its claim default/www-web-0 was deleted; its data is retained"
+    message = explain_volume(dataclasses.replace(former, annotations=without_set), claim=None).message
+    assert message == "its claim default/www-web-0 was deleted; its data is retained"
 
 
-def test_a_pod_tells_which_claim_it_waits_for() -> None:
-    """The first that is not well, with that one's own reason."""
+def test_a_waiting_pod_is_explained_with_its_claim() -> None:
+    """The message has the first unhealthy claim, and the reason of that claim."""
     waiting = explain_claim(Facts(claim(), Index(), storage_class()))
 
     assert "it waits for claim default/www-web-0" in explain_pod(pod(), claims=[waiting]).message
@@ -106,13 +106,13 @@ def test_a_pod_tells_which_claim_it_waits_for() -> None:
     assert (True, "its 1 volume(s) are mounted on node n1") == (mounted.healthy, mounted.message)
 
 
-def test_a_new_volume_goes_where_most_room_is_left() -> None:
-    """Pools that are unwell, lack the backend or have another name do not count."""
+def test_a_new_volume_is_provisioned_in_the_pool_with_the_most_free_capacity() -> None:
+    """Pools that are unhealthy, lack the backend or have another name are not eligible."""
     gib = 1 << 30
     pools = [
         Pool("1", "a", "n1", 10 * gib, 5 * gib, ("directory",)),
         Pool("2", "b", "n2", 10 * gib, 7 * gib, ("directory", "loop")),
-        Pool("3", "c", "n3", 10 * gib, 9 * gib, ("directory", "loop"), problem="its disk is away"),
+        Pool("3", "c", "n3", 10 * gib, 9 * gib, ("directory", "loop"), problem="its disk is not mounted"),
     ]
     size = Quantity.parse("1Gi")
 
@@ -127,7 +127,7 @@ def test_a_new_volume_goes_where_most_room_is_left() -> None:
 
 POOLS = [
     Pool("1", "a", "n1", 10, 5, ("directory",)),
-    Pool("2", "b", "n2", 10, 5, ("directory",), problem="its disk is away"),
+    Pool("2", "b", "n2", 10, 5, ("directory",), problem="its disk is not mounted"),
 ]
 
 
@@ -135,20 +135,20 @@ POOLS = [
     ("parameters", "expected"),
     [
         (ClassParameters(pool="c"), Reason("pool-unknown", requested="c", actual="a, b")),
-        (ClassParameters(pool="b"), Reason("pool-unusable", actual="b on n2: its disk is away")),
+        (ClassParameters(pool="b"), Reason("pool-unusable", actual="b on n2: its disk is not mounted")),
         (ClassParameters(backend="loop"), Reason("pool-backend", requested="loop", actual="directory")),
         (ClassParameters(), Reason("pool-full", requested="1Gi", actual="5")),
     ],
 )
-def test_where_no_pool_is_found_the_condition_that_none_meets_is_named(
+def test_without_an_eligible_pool_the_reason_is_the_condition_that_none_meets(
     parameters: ClassParameters, expected: Reason
 ) -> None:
-    """A pool that does not exist, cannot be used or lacks the backend is not said to be full."""
+    """A pool that does not exist, cannot be used or lacks the backend is not reported as full."""
     assert place(Quantity.parse("1Gi"), parameters=parameters, pools=POOLS) == expected
 
 
-def test_of_pools_with_as_much_room_the_first_by_node_and_name_is_taken() -> None:
-    """The order in which pools are known changes nothing."""
+def test_of_pools_with_equal_free_capacity_the_first_by_node_and_name_is_chosen() -> None:
+    """The order in which the pools are given does not matter."""
     equal = [Pool("1", name, node, 10, 5, ("directory",)) for node, name in (("n1", "b"), ("n2", "a"), ("n1", "c"))]
 
     for pools in itertools.permutations(equal):

@@ -1,4 +1,4 @@
-"""What is being deleted says so first, and what it waits for; a pod whose volumes are not mounted says why."""
+"""Explanations of objects that are being deleted, and of pods whose volumes are not mounted."""
 
 import dataclasses
 from typing import Any
@@ -25,12 +25,12 @@ def _deleted(finalizers: tuple[str, ...] = (CLAIM_PROTECTION,)) -> Claim:
 
 
 def _used(*pods: Pod, finalizers: tuple[str, ...] = (CLAIM_PROTECTION,)) -> Explanation:
-    mine = volume(ref=("www-web-0", "new"), phase="Bound")
-    return explain_claim(Facts(_deleted(finalizers), Index([mine]), storage_class(), pods=pods))
+    own = volume(ref=("www-web-0", "new"), phase="Bound")
+    return explain_claim(Facts(_deleted(finalizers), Index([own]), storage_class(), pods=pods))
 
 
 def test_a_claim_that_is_being_deleted_names_the_pods_that_use_it() -> None:
-    """Never "Bound" and well; a pod that has ended uses it no longer."""
+    """It is never reported as Bound and healthy; a pod that has ended does not use it any more."""
     ended = dataclasses.replace(pod("web-1"), phase="Succeeded")
     found = _used(pod("web-0"), pod("b"), ended)
 
@@ -46,22 +46,25 @@ def _volume(**change: Any) -> Volume:
     return dataclasses.replace(before, **{"finalizers": (VOLUME_PROTECTION,), **change})
 
 
-def test_a_volume_that_is_being_deleted_names_the_claim_that_keeps_it() -> None:
-    """And what becomes of its bytes."""
-    bound, going = claim(bound=True, volume="pv", phase="Bound"), _deleted()
-    kept = explain_volume(_volume(), claim=bound)
+def test_a_volume_that_is_being_deleted_names_the_claim_that_it_waits_for() -> None:
+    """The message also has what happens to its bytes."""
+    bound, deleted = claim(bound=True, volume="pv", phase="Bound"), _deleted()
+    retained = explain_volume(_volume(), claim=bound)
 
-    assert (kept.state, kept.healthy) == ("Terminating", False)
-    assert "waits for claim default/www-web-0 to be deleted, which is bound to it" in kept.message
-    assert "its bytes stay in its pool (policy Retain)" in kept.message
-    assert "to go, which is being deleted, too" in explain_volume(_volume(), claim=going).message
+    assert (retained.state, retained.healthy) == ("Terminating", False)
+    assert "waits for claim default/www-web-0, which is bound to it, to be deleted" in retained.message
+    assert "its bytes stay in its pool (policy Retain)" in retained.message
+    assert (
+        "claim default/www-web-0, which is being deleted, too, to be deleted"
+        in explain_volume(_volume(), claim=deleted).message
+    )
     assert "since no claim is bound to it" in explain_volume(_volume(), claim=None).message
     trash = explain_volume(_volume(reclaim_policy="Delete", finalizers=(PROVISIONER_FINALIZER,)), claim=None)
     assert trash.message == "it is being deleted, and waits for the driver to move its bytes to the trash"
 
 
 PODS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    # what is so: (of the pod, what else is known, what is said)
+    # the situation: (the pod, the other facts, a part of the message)
     "a mount failed": ({}, {"failure": "no such disk"}, "node n1 failed to mount them, and retries: no such disk"),
     "kubelet failed": ({}, {"failure": "x", "in_cluster": True}, "kubelet of node n1 failed to mount them"),
     "kubelet mounts": ({}, {"in_cluster": True}, "kubelet of node n1 is mounting them"),
@@ -79,35 +82,35 @@ PODS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("what", PODS)
-def test_a_pod_says_that_its_volumes_are_being_mounted_only_when_they_are(what: str) -> None:
-    """Each other situation has a sentence of its own."""
-    change, known, said = PODS[what]
+def test_a_pods_volumes_are_reported_as_being_mounted_only_when_they_are(what: str) -> None:
+    """Each other situation has a different message."""
+    change, known, message = PODS[what]
     one = dataclasses.replace(pod(node_name="n1"), **change)
     found = explain_pod(one, claims=[BOUND], **{"nodes": [node()], **known})
 
-    assert said in found.message
+    assert message in found.message
     assert ("is mounting them" in found.message) == (what == "kubelet mounts")
     assert not found.healthy
 
 
-def test_a_running_pod_tells_that_its_claim_is_being_deleted() -> None:
-    """The claim goes when the pod ends, and not before."""
-    going = _used(pod())
-    ready = explain_pod(pod(node_name="n1", ready=True), claims=[going])
+def test_a_running_pod_is_explained_with_the_deletion_of_its_claim() -> None:
+    """The claim is deleted when the pod has ended, and not before."""
+    terminating = _used(pod())
+    ready = explain_pod(pod(node_name="n1", ready=True), claims=[terminating])
 
     assert ready.message.startswith("its 1 volume(s) are mounted on node n1; claim default/www-web-0: it is being del")
-    assert "it waits for claim default/www-web-0" in explain_pod(pod(node_name="n1"), claims=[going]).message
+    assert "it waits for claim default/www-web-0" in explain_pod(pod(node_name="n1"), claims=[terminating]).message
 
 
-def test_what_mooring_reported_last_counts_where_the_facts_alone_would_have_a_volume_created() -> None:
-    """The drivers' disks have data of this claim's name, of which the API server knows nothing."""
+def test_the_last_event_is_reported_where_the_facts_alone_lead_to_a_new_volume() -> None:
+    """The API server does not know about data of this claim's name on the drivers' disks."""
     immediate, waiting = storage_class(waits=False), storage_class()
-    here: tuple[Node, ...] = (node(),)
-    held = "its data is held back"
+    nodes: tuple[Node, ...] = (node(),)
+    warning = "its former volume is not reported yet"
 
-    created = explain_claim(Facts(claim(), Index(), immediate, nodes=here), last_event=held)
-    assert created.message == f"it has no volume yet: {held}"
-    unscheduled = explain_claim(Facts(claim(), Index(), waiting, nodes=here, pods=(pod(),)), last_event=held)
-    assert unscheduled.message == f"its class waits until pod web-0 is scheduled to a node; {held}"
+    created = explain_claim(Facts(claim(), Index(), immediate, nodes=nodes), last_event=warning)
+    assert created.message == f"it has no volume yet: {warning}"
+    unscheduled = explain_claim(Facts(claim(), Index(), waiting, nodes=nodes, pods=(pod(),)), last_event=warning)
+    assert unscheduled.message == f"its class waits until pod web-0 is scheduled to a node; {warning}"
     bound = Facts(claim(bound=True, volume="pv", phase="Bound"), Index([volume(ref=("www-web-0", "new"))]), waiting)
-    assert held not in explain_claim(bound, last_event=held).message
+    assert warning not in explain_claim(bound, last_event=warning).message

@@ -1,4 +1,4 @@
-"""What no backend, class or node can give is said by the decision itself, before any driver is asked."""
+"""A request that no backend, class or node can serve is refused by the decision, before a driver is called."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.unit.provisioner.binding.objects import claim, node, pod, storage_cla
 ZONE = [{"matchLabelExpressions": [{"key": "zone", "values": ["a", "b"]}]}]
 
 NOT_SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    # what: (the claim, the class, what is said)
+    # the reason's code: (the claim, the class, a part of the message)
     "class-modes": ({"modes": ("ReadWriteMany",)}, {}, "access mode ReadWriteMany"),
     "class-modes of several": (
         {"modes": ("ReadWriteOnce", "ReadOnlyMany")},
@@ -33,19 +33,21 @@ NOT_SERVED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("waits", [True, False])
 @pytest.mark.parametrize("what", NOT_SERVED)
-def test_a_claim_that_nothing_can_serve_waits_and_says_so(what: str, waits: bool) -> None:
-    """With the next step, in both binding modes, and nothing is said to be made."""
-    asked, of_class, said = NOT_SERVED[what]
+def test_a_claim_that_cannot_be_served_waits_with_the_reason(what: str, waits: bool) -> None:
+    """The message has the next step, in both binding modes, and reports no provisioning."""
+    requested, of_class, message = NOT_SERVED[what]
     selected: dict[str, Any] = {"node": "n1"} if waits and what != "class-no-node" else {}
-    found = facts(claim=claim(**asked, **selected), storage_class=storage_class(waits=waits, **of_class), pods=(pod(),))
+    found = facts(
+        claim=claim(**requested, **selected), storage_class=storage_class(waits=waits, **of_class), pods=(pod(),)
+    )
 
     decision = decide(found)
     assert (decision.action, [each.code for each in decision.reasons]) == (Action.WAIT, [what.split(maxsplit=1)[0]])
-    assert said in explain_claim(found).message
+    assert message in explain_claim(found).message
 
 
-def test_what_can_be_served_is_not_held_up() -> None:
-    """Raw block by loop devices, both modes of one node, and a node in one of the topologies."""
+def test_a_claim_that_can_be_served_is_provisioned() -> None:
+    """Loop supports raw block volumes and both access modes of one node; one node in the topologies is enough."""
     loop = storage_class(waits=False, parameters={"backend": "loop"})
     served = (
         facts(claim=claim(mode="Block"), storage_class=loop),
@@ -59,11 +61,11 @@ def test_what_can_be_served_is_not_held_up() -> None:
     assert {Action.PROVISION} == {decide(each).action for each in served}
 
 
-def test_a_former_volume_comes_first() -> None:
-    """What it has, a backend need not be able to create now."""
-    before = volume(**FORMER, modes=("ReadWriteOnce", "ReadWriteMany"))
-    asks = claim(modes=("ReadWriteMany",))
+def test_a_former_volume_is_adopted_before_the_request_is_checked() -> None:
+    """The backend need not be able to create the access modes that the former volume has."""
+    former = volume(**FORMER, modes=("ReadWriteOnce", "ReadWriteMany"))
+    requested = claim(modes=("ReadWriteMany",))
 
-    assert decide(facts(claim=asks, volumes=(before,))).action is Action.ADOPT
-    asks.annotations[FORGET] = asks.uid  # type: ignore[index]
-    assert decide(facts(claim=asks, volumes=(before,))).reasons[0].code == "class-modes"
+    assert decide(facts(claim=requested, volumes=(former,))).action is Action.ADOPT
+    requested.annotations[FORGET] = requested.uid  # type: ignore[index]
+    assert decide(facts(claim=requested, volumes=(former,))).reasons[0].code == "class-modes"

@@ -1,17 +1,17 @@
-"""What people and programs are told is an API: each situation's whole answer is recorded, and changes on purpose."""
+"""The reported results are an API: the whole result of each situation is recorded, and changes deliberately."""
 
 from tests.unit.provisioner.binding.situations import GOLDEN, lines
 
 
-def test_every_situation_is_answered_as_it_was_recorded() -> None:
-    """Action, volume, node, each reason's code and what it wants and has, the sentence, the order of misses."""
+def test_every_situation_has_its_recorded_result() -> None:
+    """It has the action, volume, node, each reason's code, values and message, and the order of rejected volumes."""
     recorded = dict(_split(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines())
-    said = dict(map(_split, lines()))
+    actual = dict(map(_split, lines()))
 
-    assert {key: value for key, value in said.items() if recorded.get(key) != value} == {}
-    assert recorded.keys() == said.keys()
+    assert {key: value for key, value in actual.items() if recorded.get(key) != value} == {}
+    assert recorded.keys() == actual.keys()
 
 
 def _split(line: str) -> tuple[str, str]:
-    name, _, answer = line.partition(": ")
-    return name, answer
+    name, _, result = line.partition(": ")
+    return name, result

@@ -1,4 +1,4 @@
-"""What belongs to a claim among all that was observed around it."""
+"""Which of the observed objects belong to a claim and to its siblings."""
 
 import dataclasses
 from typing import Any
@@ -18,12 +18,12 @@ GOLD = AttributesClass("gold", "csi.mooring.dev", {})
 
 
 def of_pod(*claims: str, deleting: bool = False) -> Pod:
-    """A pod that mounts these."""
+    """Return a pod that mounts these claims."""
     return dataclasses.replace(pod(), claims={name: name for name in claims}, deleting=deleting)
 
 
 def observed(*claims: Claim, **others: Any) -> Snapshot:
-    """These claims, a class, a node, and what the test adds."""
+    """Return a snapshot of these claims, a class, a node, and the objects that the test adds."""
     found = {each.name: each for each in claims}
     usual: dict[str, Any] = {
         "volumes": Index([volume()]),
@@ -40,38 +40,38 @@ def observed(*claims: Claim, **others: Any) -> Snapshot:
 
 
 SIBLINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
-    # what tells: (the objects, the siblings of www-web-0)
+    # the relation: (the objects, the siblings of www-web-0)
     "a set": ({"stateful_sets": TWO}, ["data-web-0"]),
-    "a set that goes": ({"stateful_sets": (web(templates=("www", "data"), deleting=True),)}, []),
+    "a set that is being deleted": ({"stateful_sets": (web(templates=("www", "data"), deleting=True),)}, []),
     "a pod": ({"pods": (of_pod("www-web-0", "logs"),)}, ["logs"]),
-    "a pod that goes": ({"pods": (of_pod("www-web-0", "logs", deleting=True),)}, []),
-    "a pod of others": ({"pods": (of_pod("data-web-0", "logs"),)}, []),
+    "a pod that is being deleted": ({"pods": (of_pod("www-web-0", "logs", deleting=True),)}, []),
+    "a pod of other claims": ({"pods": (of_pod("data-web-0", "logs"),)}, []),
     "both, in the order of names": ({"stateful_sets": TWO, "pods": (of_pod("www-web-0", "logs"),)}, ["data-web-0", "logs"]),
-    "a pod that names what is not there": ({"pods": (of_pod("www-web-0", "gone"),)}, []),
+    "a pod that names a claim that does not exist": ({"pods": (of_pod("www-web-0", "gone"),)}, []),
     "nothing": ({}, []),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("what", SIBLINGS)
-def test_which_claims_belong_to_one_pod_is_told_by(what: str) -> None:
-    """The claim itself is none of its siblings."""
+def test_siblings_are_determined_by(what: str) -> None:
+    """A claim is not a sibling of itself."""
     others, names = SIBLINGS[what]
 
     assert [each.name for each in observed(WWW, DATA, LOGS, **others).siblings(WWW)] == names
 
 
-def test_a_claim_and_its_siblings_have_each_their_own_surroundings() -> None:
-    """What is the cluster's is the same for both; siblings have no siblings in turn."""
+def test_a_claim_and_each_sibling_have_separate_facts() -> None:
+    """Facts about the cluster are the same for both; the facts of siblings contain no siblings."""
     pods = (of_pod("www-web-0"), of_pod("data-web-0"))
-    mine, theirs = manifest(), manifest("b", claim_name="data-web-0")
+    own, other = manifest(), manifest("b", claim_name="data-web-0")
     seen = observed(WWW, DATA, stateful_sets=TWO, pods=pods)
-    facts = seen.facts(WWW, manifests={"www-web-0": (mine,), "data-web-0": (theirs,)})
+    facts = seen.facts(WWW, manifests={"www-web-0": (own,), "data-web-0": (other,)})
     (sibling,) = facts.siblings
 
-    assert (facts.claim, facts.manifests, facts.pods, facts.attributes_class) == (WWW, (mine,), pods[:1], None)
+    assert (facts.claim, facts.manifests, facts.pods, facts.attributes_class) == (WWW, (own,), pods[:1], None)
     assert (sibling.claim, sibling.manifests, sibling.pods, sibling.attributes_class) == (
         DATA,
-        (theirs,),
+        (other,),
         pods[1:],
         GOLD,
     )
@@ -90,10 +90,10 @@ def test_a_claim_and_its_siblings_have_each_their_own_surroundings() -> None:
         ((WWW,), (web(templates=("www", "data", "logs")),), ("data-web-0", "logs-web-0")),
     ],
 )
-def test_what_the_set_has_yet_to_make_is_missing(
+def test_claims_that_the_set_has_not_created_are_missing(
     claims: tuple[Claim, ...], sets: Any, missing: tuple[str, ...]
 ) -> None:
-    """A claim without a set misses nothing."""
+    """A claim without a StatefulSet has no missing siblings."""
     assert observed(*claims, stateful_sets=sets).facts(WWW, manifests={}).missing == missing
 
 
@@ -107,6 +107,6 @@ def test_what_the_set_has_yet_to_make_is_missing(
         ({"namespace_uid": ""}, False),
     ],
 )
-def test_the_driver_is_asked_about_claims_that_may_adopt(others: dict[str, Any], adopts: bool) -> None:
-    """Not without a namespace whose UID is known, which tells whose a volume was."""
+def test_manifests_are_requested_only_for_claims_that_may_adopt(others: dict[str, Any], adopts: bool) -> None:
+    """A claim adopts only where the UID of its namespace is known, since the owner is identified by it."""
     assert observed(WWW, **others).adopts(WWW) is adopts

@@ -1,4 +1,4 @@
-"""The claims of one pod get their volumes together, on one node, or not yet."""
+"""The claims of one pod get volumes that one node reaches, or wait."""
 
 import dataclasses
 from typing import Any
@@ -24,54 +24,54 @@ TWO_NODES = (node("n1"), node("n2", pool="2"))
 
 
 def on_pool(pool: str) -> dict[str, Any]:
-    """The affinity of a volume there."""
+    """Return the node affinity of a volume in that pool."""
     expression = {"key": f"pool.mooring.dev/{pool}", "operator": "In", "values": ["present"]}
     return {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
 
 
 def former(name: str, claim_name: str, *, pool: str = POOL, **others: Any) -> Volume:
-    """A volume that the claim of this name held before."""
+    """Return a former volume of the claim of this name."""
     usual: dict[str, Any] = {"ref": (claim_name, "old"), "phase": "Released", "affinity": on_pool(pool)}
     return dataclasses.replace(volume(name, **{**usual, **others}), handle=f"{pool}.{name}")
 
 
-def pod_of_two(*volumes: Volume, asked: Claim | None = None, sibling: Claim | None = None, **others: Any) -> Facts:
-    """The claims www-web-0, which is decided, and data-web-0 of one pod."""
-    known = facts(claim=asked or claim(), volumes=volumes, stateful_sets=SETS, nodes=TWO_NODES, **others)
+def pod_of_two(*volumes: Volume, requested: Claim | None = None, sibling: Claim | None = None, **others: Any) -> Facts:
+    """Return the facts of the claim www-web-0, with the sibling data-web-0."""
+    known = facts(claim=requested or claim(), volumes=volumes, stateful_sets=SETS, nodes=TWO_NODES, **others)
     return beside(known, claim=sibling or claim("data-web-0", uid="sib"))
 
 
-def from_the_other_side(known: Facts) -> Facts:
-    """The same, and it is the sibling that is decided."""
+def of_the_sibling(known: Facts) -> Facts:
+    """Return the facts of the sibling."""
     (sibling,) = known.siblings
     return dataclasses.replace(sibling, siblings=(dataclasses.replace(known, siblings=()),))
 
 
 def code_of(known: Facts) -> str:
-    """The first reason."""
+    """Return the code of the first reason."""
     return next((each.code for each in decide(known).reasons), "")
 
 
 WWW, DATA = former("a", "www-web-0"), former("b", "data-web-0")
 
 
-def test_former_volumes_on_one_node_come_back_to_all_claims_of_a_pod() -> None:
-    """Each of the claims comes to the same answer."""
+def test_all_claims_of_a_pod_adopt_their_former_volumes_on_one_node() -> None:
+    """The decisions for both claims agree."""
     known = pod_of_two(WWW, DATA)
 
     assert (Action.ADOPT, "a") == (decide(known).action, decide(known).volume)
-    assert (Action.ADOPT, "b") == (decide(from_the_other_side(known)).action, decide(from_the_other_side(known)).volume)
+    assert (Action.ADOPT, "b") == (decide(of_the_sibling(known)).action, decide(of_the_sibling(known)).volume)
 
 
 TOGETHER: dict[str, tuple[tuple[Volume, ...], dict[str, Any], str]] = {
-    # what is with the sibling: (the volumes, other facts, the reason why this claim waits)
+    # the sibling's state: (the volumes, other facts, the reason why this claim waits)
     "its volume is on another node": ((WWW, former("b", "data-web-0", pool="2")), {}, "former-on-different-nodes"),
     "its volume is on no node": ((WWW, former("b", "data-web-0", pool="3")), {}, "former-sibling"),
     "its volume may be deleted": ((WWW, former("b", "data-web-0", policy="Delete")), {}, "former-sibling"),
     "it has several": ((WWW, DATA, former("c", "data-web-0")), {}, "former-sibling"),
-    "it asks for too much": ((WWW, DATA), {"sibling": claim("data-web-0", uid="sib", size="2Gi")}, "former-sibling"),
+    "it requests too much": ((WWW, DATA), {"sibling": claim("data-web-0", uid="sib", size="2Gi")}, "former-sibling"),
     "it is being deleted": ((WWW, DATA), {"sibling": claim("data-web-0", uid="sib", deleting=True)}, "former-sibling-deleting"),
-    "its volume has to grow first": (
+    "its volume has to be expanded first": (
         (WWW, DATA),
         {"sibling": claim("data-web-0", uid="sib", size="2Gi"), "storage_class": storage_class(expands=True)},
         "former-sibling-expanding",
@@ -86,8 +86,8 @@ TOGETHER: dict[str, tuple[tuple[Volume, ...], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("why", TOGETHER)
-def test_no_former_volume_comes_back_without_those_of_the_siblings(why: str) -> None:
-    """The claim waits, and the sentence names its own volume and the sibling."""
+def test_no_former_volume_is_adopted_without_those_of_the_siblings(why: str) -> None:
+    """The claim waits, and the message names its former volume and the sibling."""
     volumes, others, code = TOGETHER[why]
     known = pod_of_two(*volumes, **others)
     decision = decide(known)
@@ -98,9 +98,9 @@ def test_no_former_volume_comes_back_without_those_of_the_siblings(why: str) -> 
     assert decision.message == explain_claim(known).message
 
 
-NO_HINDRANCE: dict[str, tuple[tuple[Volume, ...], dict[str, Any]]] = {
+INDEPENDENT: dict[str, tuple[tuple[Volume, ...], dict[str, Any]]] = {
     "never had a volume": ((WWW,), {}),
-    "was told to forget its own": (
+    "forgets its former volume": (
         (WWW, former("b", "data-web-0", pool="2")),
         {"sibling": dataclasses.replace(claim("data-web-0", uid="sib"), annotations={names.FORGET: "sib"})},
     ),
@@ -112,90 +112,94 @@ NO_HINDRANCE: dict[str, tuple[tuple[Volume, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("what", NO_HINDRANCE)
-def test_a_sibling_is_no_hindrance_when_it(what: str) -> None:
-    """The former volume comes back, and the pod follows it."""
-    volumes, others = NO_HINDRANCE[what]
+@pytest.mark.parametrize("what", INDEPENDENT)
+def test_a_claim_adopts_regardless_of_a_sibling_that(what: str) -> None:
+    """The former volume is adopted, and the pod is scheduled to its node."""
+    volumes, others = INDEPENDENT[what]
 
     assert (Action.ADOPT, "a") == (decide(pod_of_two(*volumes, **others)).action, "a")
 
 
-def test_a_claim_that_the_set_has_yet_to_make_is_waited_for() -> None:
-    """Its volume may be on another node, and nobody has judged it yet."""
+def test_a_claim_waits_for_a_sibling_that_the_set_has_not_created() -> None:
+    """The former volume of the missing sibling may be on another node."""
     known = facts(volumes=(WWW,), stateful_sets=SETS, missing=("data-web-0",))
 
     assert "former-sibling-missing" == code_of(known)
 
 
-def test_volumes_that_are_all_too_small_grow_at_the_same_time() -> None:
-    """Otherwise each would wait for the other."""
+def test_volumes_that_are_all_too_small_are_expanded_at_the_same_time() -> None:
+    """Otherwise each claim would wait for the other."""
     known = pod_of_two(
         WWW,
         DATA,
-        asked=claim(size="2Gi"),
+        requested=claim(size="2Gi"),
         sibling=claim("data-web-0", uid="sib", size="2Gi"),
         storage_class=storage_class(expands=True),
     )
 
-    assert (Action.EXPAND, Action.EXPAND) == (decide(known).action, decide(from_the_other_side(known)).action)
+    assert (Action.EXPAND, Action.EXPAND) == (decide(known).action, decide(of_the_sibling(known)).action)
 
 
-def test_a_volume_without_an_object_is_where_its_pool_is() -> None:
-    """Known to the disk alone, it counts like any other."""
-    near, far = manifest("b", claim_name="data-web-0"), manifest("b", claim_name="data-web-0")
-    far = dataclasses.replace(far, handle="2.b")
-    known = {pool: pod_of_two(WWW) for pool in ("near", "far")}
+def test_a_volume_without_an_object_is_on_the_node_of_its_pool() -> None:
+    """A volume that only its manifest represents counts like any other."""
+    same_node, other_node = manifest("b", claim_name="data-web-0"), manifest("b", claim_name="data-web-0")
+    other_node = dataclasses.replace(other_node, handle="2.b")
+    known = {pool: pod_of_two(WWW) for pool in ("same", "other")}
     found = {
         key: dataclasses.replace(each, siblings=(dataclasses.replace(each.siblings[0], manifests=(at,)),))
-        for (key, each), at in zip(known.items(), (near, far), strict=True)
+        for (key, each), at in zip(known.items(), (same_node, other_node), strict=True)
     }
 
-    assert (Action.ADOPT, "former-on-different-nodes") == (decide(found["near"]).action, code_of(found["far"]))
+    assert (Action.ADOPT, "former-on-different-nodes") == (decide(found["same"]).action, code_of(found["other"]))
 
 
-def adopted(phase: str = "Released", *, holders: tuple[str, ...] = ("old", "new")) -> Volume:
-    """The claim's former volume, given back to it, and not bound yet."""
-    told = history.write([Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in holders])
+def adopted(phase: str = "Released", *, owners: tuple[str, ...] = ("old", "new")) -> Volume:
+    """Return the former volume of the claim, adopted and not bound yet; `owners` are UIDs of claims."""
+    recorded = history.write([Owner("default", "www-web-0", uid, "web", "0", "2026-01-01T00:00:00Z") for uid in owners])
     found = former("a", "www-web-0", ref=("www-web-0", "new"), phase=phase)
-    return dataclasses.replace(found, annotations={**found.annotations, names.HISTORY: told})
+    return dataclasses.replace(found, annotations={**found.annotations, names.HISTORY: recorded})
 
 
 BLOCKED = former("b", "data-web-0", pool="3")
 
 
-def test_an_adoption_whose_sibling_cannot_follow_is_undone() -> None:
-    """The controller ended after one of two, and meanwhile the other's disk went."""
-    undone = decide(pod_of_two(adopted(), BLOCKED))
+def test_an_adoption_that_the_sibling_cannot_join_is_reverted() -> None:
+    """The controller was stopped between two adoptions, and the disk of the other volume became unavailable."""
+    decision = decide(pod_of_two(adopted(), BLOCKED))
 
-    assert (Action.REVERT_ADOPTION, "a", "former-sibling") == (undone.action, undone.volume, undone.reasons[0].code)
+    assert (Action.REVERT_ADOPTION, "a", "former-sibling") == (
+        decision.action,
+        decision.volume,
+        decision.reasons[0].code,
+    )
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs"),
+    ("own", "other"),
     [
-        (adopted("Bound"), BLOCKED),  # the binder has begun, and would not hear of it
-        (adopted(holders=("new",)), BLOCKED),  # it was made for this claim
+        (adopted("Bound"), BLOCKED),  # the binder has bound it
+        (adopted(owners=("new",)), BLOCKED),  # it was provisioned for this claim
         (
-            adopted(holders=("older", "old")),
+            adopted(owners=("older", "old")),
             BLOCKED,
-        ),  # an admin's word, `mooring adopt`, which is not Mooring's to undo
+        ),  # an admin assigned it with `mooring adopt`
         (adopted(), DATA),
     ],
 )
-def test_nothing_else_is_undone(own: Volume, theirs: Volume) -> None:
-    """The claim is bound to what names it."""
-    assert (Action.BIND, "a") == (decide(pod_of_two(own, theirs)).action, "a")
+def test_no_other_assignment_is_reverted(own: Volume, other: Volume) -> None:
+    """The claim is bound to the volume that names it."""
+    assert (Action.BIND, "a") == (decide(pod_of_two(own, other)).action, "a")
 
 
-def immediate(*volumes: Volume, asked: str = "www-web-0", sibling: Claim | None = None) -> Facts:
-    """A pod of two claims in a class that does not wait for the scheduler."""
-    now = storage_class(waits=False)
-    return pod_of_two(*volumes, asked=claim(asked), sibling=sibling, storage_class=now)
+def immediate(*volumes: Volume, requested: str = "www-web-0", sibling: Claim | None = None) -> Facts:
+    """Return the facts of one of two claims of a pod, in a class with volumeBindingMode: Immediate."""
+    cls = storage_class(waits=False)
+    return pod_of_two(*volumes, requested=claim(requested), sibling=sibling, storage_class=cls)
 
 
-def test_without_a_scheduler_claims_of_one_pod_are_made_on_one_node() -> None:
-    """The first by name gets its volume, and the others only where that is."""
-    first = immediate(asked="a-web-0")
+def test_without_a_scheduler_volumes_of_one_pod_are_provisioned_on_one_node() -> None:
+    """The first claim by name gets its volume, and the others get theirs on the same node."""
+    first = immediate(requested="a-web-0")
     second = immediate()
     known = immediate(volume("b", ref=("data-web-0", "sib"), affinity=on_pool("2")))
 
@@ -204,18 +208,18 @@ def test_without_a_scheduler_claims_of_one_pod_are_made_on_one_node() -> None:
     assert (Action.PROVISION, frozenset({"n2"})) == (decide(known).action, decide(known).candidates)
 
 
-def test_without_a_scheduler_a_claim_that_the_set_has_yet_to_make_is_waited_for() -> None:
-    """The one that is first by name gets its volume first, be it there yet or not."""
-    now = storage_class(waits=False)
-    known = facts(claim=claim(), storage_class=now, stateful_sets=SETS, missing=("data-web-0",))
-    first = facts(claim=claim("data-web-0"), storage_class=now, stateful_sets=SETS, missing=("www-web-0",))
+def test_without_a_scheduler_a_claim_waits_for_a_missing_sibling() -> None:
+    """The claim that is first by name gets its volume first, even if it does not exist yet."""
+    cls = storage_class(waits=False)
+    known = facts(claim=claim(), storage_class=cls, stateful_sets=SETS, missing=("data-web-0",))
+    first = facts(claim=claim("data-web-0"), storage_class=cls, stateful_sets=SETS, missing=("www-web-0",))
 
     assert ("after-sibling", Action.PROVISION) == (code_of(known), decide(first).action)
 
 
 @pytest.mark.limit("claims-before-pods")
-def test_claims_that_nothing_holds_together_are_made_anywhere() -> None:
-    """No set makes them, and no pod mounts them yet."""
+def test_volumes_of_unrelated_claims_are_provisioned_on_any_node() -> None:
+    """No StatefulSet creates the claims, and no pod mounts them yet."""
     decision = decide(facts(claim=claim(), storage_class=storage_class(waits=False), stateful_sets=(), nodes=TWO_NODES))
 
     assert (Action.PROVISION, None) == (decision.action, decision.candidates)
@@ -225,17 +229,19 @@ def test_claims_that_nothing_holds_together_are_made_anywhere() -> None:
     ("sibling", "code"),
     [(former("b", "data-web-0", pool="3"), "sibling-waits"), (volume("b", ref=("data-web-0", "sib"), affinity=on_pool("3")), "sibling-unavailable")],
 )  # fmt: skip
-def test_without_a_scheduler_nothing_is_made_while_a_siblings_disk_is_away(sibling: Volume, code: str) -> None:
-    """Wherever it were made, the pod might never start."""
+def test_without_a_scheduler_nothing_is_provisioned_while_a_siblings_disk_is_unavailable(
+    sibling: Volume, code: str
+) -> None:
+    """On whichever node it was provisioned, the pod might never start."""
     assert (Action.WAIT, code) == (decide(immediate(sibling)).action, code_of(immediate(sibling)))
 
 
-def test_a_sibling_that_the_scheduler_has_to_place_is_not_waited_for() -> None:
-    """That one waits for the pod, and the pod for this claim."""
+def test_a_claim_does_not_wait_for_a_sibling_of_a_class_that_waits_for_the_scheduler() -> None:
+    """The sibling waits for the pod, and the pod waits for this claim."""
     known = immediate()
-    later = dataclasses.replace(known.siblings[0], storage_class=storage_class(waits=True))
+    waiting = dataclasses.replace(known.siblings[0], storage_class=storage_class(waits=True))
 
-    assert Action.PROVISION is decide(dataclasses.replace(known, siblings=(later,))).action
+    assert Action.PROVISION is decide(dataclasses.replace(known, siblings=(waiting,))).action
 
 
 FORMERS = st.fixed_dictionaries(
@@ -251,21 +257,21 @@ FORMERS = st.fixed_dictionaries(
 
 
 @given(FORMERS, FORMERS, st.booleans())
-def test_either_all_former_volumes_of_a_pod_come_back_or_none(
-    ours: dict[str, Any], theirs: dict[str, Any], expands: bool
+def test_either_all_former_volumes_of_a_pod_are_adopted_or_none(
+    first: dict[str, Any], second: dict[str, Any], expands: bool
 ) -> None:
-    """Whatever is with them, one claim is given its volume exactly when the other is."""
-    volumes = former("a", "www-web-0", **ours), former("b", "data-web-0", **theirs)
+    """One claim adopts its former volume exactly when the other does."""
+    volumes = former("a", "www-web-0", **first), former("b", "data-web-0", **second)
     known = pod_of_two(*volumes, storage_class=storage_class(expands=expands))
-    mine, other = decide(known), decide(from_the_other_side(known))
+    one, other = decide(known), decide(of_the_sibling(known))
 
-    assert {mine.action, other.action} <= {Action.ADOPT, Action.EXPAND, Action.WAIT}
-    assert (mine.action is Action.ADOPT) == (other.action is Action.ADOPT)
+    assert {one.action, other.action} <= {Action.ADOPT, Action.EXPAND, Action.WAIT}
+    assert (one.action is Action.ADOPT) == (other.action is Action.ADOPT)
 
 
 @given(st.lists(FORMERS, min_size=2, max_size=4), st.booleans())
 def test_no_two_claims_wait_for_each_other(many: list[dict[str, Any]], expands: bool) -> None:
-    """Of a pod whose claims all wait, at least one has a reason of its own, and so a way out."""
+    """Of a pod whose claims all wait, at least one waits for another reason than its siblings."""
     templates = tuple("abcd"[: len(many)])
     volumes = Index(former(each, f"{each}-web-0", **actual) for each, actual in zip(templates, many, strict=True))
     cls, sets = storage_class(expands=expands), (web(templates=templates),)
