@@ -1,4 +1,4 @@
-"""One oracle for all tests of a process; how many cases it was asked is printed at the end, with the seed."""
+"""One oracle for all tests of a process; the number of cases and the seed are printed at the end."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.oracle.upstream import Upstream, build
 
 @pytest.fixture(scope="session")
 def upstream(report_lines: list[str]) -> Iterator[Upstream]:
-    """Kubernetes' own answers."""
+    """Return the process with upstream's code."""
     found = Upstream(build())
     yield found
     report_lines.append(f"oracle: {found.cases} cases, MOORING_ORACLE_SEED={SEED}")

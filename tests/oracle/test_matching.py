@@ -1,8 +1,8 @@
 """
-Our matcher and Kubernetes' own agree, on the same inputs, about every claim.
+Mooring's matcher and upstream's choose the same volume for every claim.
 
-Both are given the volumes in the order of their names, for where upstream takes the first of equals, ours goes by name.
-What that leaves aside is named in `test_in_any_order_upstream_takes_a_volume_that_is_as_good`.
+Both get the volumes in the order of their names: of equal volumes upstream chooses the first, and Mooring the first by
+name. Other orders are tested in `test_in_any_order_upstream_chooses_an_equivalent_volume`.
 """
 
 import random
@@ -22,7 +22,7 @@ from provisioner.model.selector import InvalidSelectorError, LabelSelector
 from provisioner.model.volume import Volume
 from tests.oracle.often import often
 from tests.oracle.upstream import Upstream
-from tests.oracle.worlds import AFFINITY, LABELS, MORE_SIZES, SELECTOR, SIZES, Json, claims, volumes, worlds
+from tests.oracle.worlds import AFFINITY, LABELS, MORE_SIZES, SELECTOR, SIZES, Json, claims, scenarios, volumes
 
 pytestmark = [pytest.mark.needs("go"), pytest.mark.timeout(3600)]
 
@@ -38,48 +38,48 @@ def _read(claim: Json) -> Claim | None:
         return None
 
 
-@given(worlds(), st.sets(st.sampled_from(["v0", "v1", "v2"])))
+@given(scenarios(), st.sets(st.sampled_from(["v0", "v1", "v2"])))
 @often
-def test_every_claim_gets_the_volume_that_upstream_gives_it(
-    upstream: Upstream, world: tuple[Json, list[Json], Json], excluded: set[str]
+def test_every_claim_gets_the_volume_that_upstream_chooses(
+    upstream: Upstream, scenario: tuple[Json, list[Json], Json], excluded: set[str]
 ) -> None:
-    """On a node or without one, waiting for it or not, with volumes excluded, and by buckets of access modes."""
-    claim, many, node = world
-    ours, had, place = _read(claim), Index(map(Volume.of, many)), Node.of(node)
+    """With and without a node, in both binding modes, with excluded volumes, and by buckets of access modes."""
+    claim, many, node = scenario
+    read, index, selected = _read(claim), Index(map(Volume.of, many)), Node.of(node)
     for delay in (False, True):
         for at in (None, node):
             facts: dict[str, Any] = {"Node": at, "DelayBinding": delay, "Excluded": sorted(excluded)}
-            theirs = upstream.ask("match", Claim=claim, Volumes=many, **facts)
-            if ours is None:
-                assert "error" in theirs
+            upstreams = upstream.ask("match", Claim=claim, Volumes=many, **facts)
+            if read is None:
+                assert "error" in upstreams
                 continue
-            found = had.match(ours, node=place if at else None, excluded=frozenset(excluded), delay=delay)
-            assert theirs == ({"volume": found.name} if found else {})
-        theirs = upstream.ask("buckets", Claim=claim, Volumes=many, DelayBinding=delay)
-        if ours is not None:
-            assert theirs.get("volume", "") == _name(had.match_claim(ours, delay=delay))
+            found = index.match(read, node=selected if at else None, excluded=frozenset(excluded), delay=delay)
+            assert upstreams == ({"volume": found.name} if found else {})
+        upstreams = upstream.ask("buckets", Claim=claim, Volumes=many, DelayBinding=delay)
+        if read is not None:
+            assert upstreams.get("volume", "") == _name(index.match_claim(read, delay=delay))
 
 
-@given(worlds(), st.randoms(use_true_random=False))
+@given(scenarios(), st.randoms(use_true_random=False))
 @often
-def test_in_any_order_upstream_takes_a_volume_that_is_as_good(
-    upstream: Upstream, world: tuple[Json, list[Json], Json], chance: random.Random
+def test_in_any_order_upstream_chooses_an_equivalent_volume(
+    upstream: Upstream, scenario: tuple[Json, list[Json], Json], chance: random.Random
 ) -> None:
-    """Of the ties: equal capacity among free volumes, or several that were reserved for the claim. Nothing else."""
-    claim, many, _ = world
-    ours = _read(claim)
-    if ours is None:
+    """Equivalent are only available volumes of equal capacity, and several that are reserved for the claim."""
+    claim, many, _ = scenario
+    read = _read(claim)
+    if read is None:
         return
     shuffled = chance.sample(many, len(many))
-    theirs = upstream.ask("match", Claim=claim, Volumes=shuffled, Node=None, DelayBinding=False).get("volume", "")
-    found = Index(map(Volume.of, many)).match(ours)
+    upstreams = upstream.ask("match", Claim=claim, Volumes=shuffled, Node=None, DelayBinding=False).get("volume", "")
+    found = Index(map(Volume.of, many)).match(read)
     by_name = {each["metadata"]["name"]: Volume.of(each) for each in many}
 
-    assert bool(theirs) == bool(found)
+    assert bool(upstreams) == bool(found)
     if found is not None:
-        other = by_name[theirs]
-        assert other.belongs_to(ours) == found.belongs_to(ours)
-        assert other.belongs_to(ours) or other.capacity == found.capacity
+        other = by_name[upstreams]
+        assert other.belongs_to(read) == found.belongs_to(read)
+        assert other.belongs_to(read) or other.capacity == found.capacity
 
 
 @given(volumes("v", sizes=SIZES), claims())
@@ -88,20 +88,19 @@ def test_a_claim_that_names_its_volume_is_refused_for_the_same_reason(
     upstream: Upstream, volume: Json, claim: Json
 ) -> None:
     """
-    The first failing check is the same one.
+    The first failing check is the same.
 
-    Sizes stay below 2^63 here: upstream compares these two as numbers of 64 bits, which larger ones overflow. Ours are
-    compared as what they are.
+    Sizes are below 2^63, since upstream compares these two as 64-bit integers, which overflow; Mooring does not.
     """
-    ours = _read(claim)
-    if ours is None:
+    read = _read(claim)
+    if read is None:
         return
-    theirs = upstream.ask("satisfies", Claim=claim, Volumes=[volume]).get("error", "")
-    refused = unsatisfied(ours, Volume.of(volume))
+    upstreams = upstream.ask("satisfies", Claim=claim, Volumes=[volume]).get("error", "")
+    reason = unsatisfied(read, Volume.of(volume))
 
-    assert (refused.code if refused else "") == theirs
+    assert (reason.code if reason else "") == upstreams
     belongs = upstream.ask("belongs", Claim=claim, Volumes=[volume]).get("yes", False)
-    assert Volume.of(volume).belongs_to(ours) == belongs
+    assert Volume.of(volume).belongs_to(read) == belongs
 
 
 @given(AFFINITY, LABELS)
@@ -115,30 +114,30 @@ def test_a_claim_that_names_its_volume_is_refused_for_the_same_reason(
 )
 @example({"required": {"nodeSelectorTerms": [{}]}}, {"a": "b"})
 @often
-def test_a_node_reaches_a_volume_when_upstream_says_so(
+def test_a_node_reaches_the_same_volumes_as_upstream(
     upstream: Upstream, affinity: Json, labels: dict[str, str]
 ) -> None:
-    """Terms of fields alone match every node; what cannot be evaluated matches none."""
+    """Terms with matchFields alone match every node; terms that cannot be evaluated match none."""
     volume = {"metadata": {"name": "v"}, "spec": {"nodeAffinity": affinity}}
-    theirs = upstream.ask("affinity", Volumes=[volume], Labels=labels).get("yes", False)
+    upstreams = upstream.ask("affinity", Volumes=[volume], Labels=labels).get("yes", False)
 
-    assert Volume.of(volume).reaches(labels) == theirs
+    assert Volume.of(volume).reaches(labels) == upstreams
 
 
 @given(SELECTOR, LABELS)
 @often
-def test_a_selector_selects_what_it_selects_upstream(
+def test_a_selector_selects_the_same_labels_as_upstream(
     upstream: Upstream, selector: Json, labels: dict[str, str]
 ) -> None:
-    """And is refused where it is refused there."""
-    theirs = upstream.ask("selector", Selector=selector, Labels=labels)
+    """It is refused exactly when upstream refuses it."""
+    upstreams = upstream.ask("selector", Selector=selector, Labels=labels)
     try:
-        ours = LabelSelector.of(selector).matches(labels)
+        selected = LabelSelector.of(selector).matches(labels)
     except InvalidSelectorError:
-        assert "error" in theirs
+        assert "error" in upstreams
     else:
-        assert "error" not in theirs
-        assert ours == theirs.get("yes", False)
+        assert "error" not in upstreams
+        assert selected == upstreams.get("yes", False)
 
 
 QUANTITIES = st.one_of(
@@ -153,22 +152,22 @@ QUANTITIES = st.one_of(
 
 @given(QUANTITIES, QUANTITIES)
 @often
-def test_quantities_are_read_compared_and_written_as_upstream_does(upstream: Upstream, one: str, other: str) -> None:
-    """Exactly: also beyond 64 bits, finer than a billionth, and what neither of us takes."""
-    theirs = upstream.ask("quantity", A=one, B=other) if other else upstream.ask("quantity", A=one)
+def test_quantities_are_read_and_compared_as_by_upstream(upstream: Upstream, one: str, other: str) -> None:
+    """That includes values beyond 64 bits, fractions below a billionth, and texts that both refuse."""
+    upstreams = upstream.ask("quantity", A=one, B=other) if other else upstream.ask("quantity", A=one)
     try:
         first = Quantity.parse(one)
     except InvalidQuantityError:
-        assert theirs.get("error") == "first"
+        assert upstreams.get("error") == "first"
         return
     if not other:
-        if 0 <= first.ceil_bytes < 2**63:  # what is larger overflows upstream, and its -1n counts as 1
-            assert theirs.get("number", 0) == first.ceil_bytes
+        if 0 <= first.ceil_bytes < 2**63:  # larger values overflow upstream, and its -1n counts as 1
+            assert upstreams.get("number", 0) == first.ceil_bytes
         return
     try:
         second = Quantity.parse(other)
     except InvalidQuantityError:
-        assert theirs.get("error") == "second"
+        assert upstreams.get("error") == "second"
         return
-    assert "error" not in theirs
-    assert theirs.get("number", 0) == (first > second) - (first < second)
+    assert "error" not in upstreams
+    assert upstreams.get("number", 0) == (first > second) - (first < second)

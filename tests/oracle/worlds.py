@@ -1,4 +1,4 @@
-"""Small worlds of claims, volumes and nodes, full of what matching trips over."""
+"""Strategies for small scenarios of claims, volumes and nodes, with many special cases of matching."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -24,14 +24,14 @@ SIZES = [
     "9223372036854775807",
 ]
 MORE_SIZES = [*SIZES, "9223372036854775808", "16E", "1e30", "1n"]
-"""Beyond 64 bits as well."""
+"""Sizes that include some beyond 64 bits."""
 
 MODES = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod"]
 LABELS = st.dictionaries(st.sampled_from(["disk", "zone", "n"]), st.sampled_from(["", "a", "b", "3", "12"]), max_size=3)
 CLASSES = st.sampled_from([None, "", "fast", "slow"])
 VOLUME_MODES = st.sampled_from([None, "Filesystem", "Block"])
 ATTRIBUTES = st.sampled_from([None, None, "", "gold"])
-UID = "uid-mine"
+UID = "uid-claim"
 CLASS_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 
 
@@ -40,7 +40,7 @@ def _sometimes(strategy: st.SearchStrategy[Any], often: int = 2) -> st.SearchStr
 
 
 def requirements(*, node: bool) -> st.SearchStrategy[Json]:
-    """One expression of a selector; also such that cannot be evaluated."""
+    """Return expressions of a selector, including some that cannot be evaluated."""
     operators = ["In", "NotIn", "Exists", "DoesNotExist", *(["Gt", "Lt"] if node else [])]
     values = st.lists(st.sampled_from(["", "a", "b", "3", "12", "007", "+3", "x" * 64]), max_size=2)
     return st.fixed_dictionaries(
@@ -50,7 +50,7 @@ def requirements(*, node: bool) -> st.SearchStrategy[Json]:
 
 
 def _term() -> st.SearchStrategy[Json]:
-    fields = st.just([{"key": "metadata.name", "operator": "In", "values": ["elsewhere"]}])
+    fields = st.just([{"key": "metadata.name", "operator": "In", "values": ["other"]}])
     return st.fixed_dictionaries(
         {}, optional={"matchExpressions": st.lists(requirements(node=True), max_size=2), "matchFields": fields}
     )
@@ -65,23 +65,23 @@ SELECTOR = st.fixed_dictionaries(
 )
 CLAIM_REF = st.sampled_from(
     [
-        {"namespace": "default", "name": "mine", "uid": UID},
-        {"namespace": "default", "name": "mine"},
-        {"namespace": "default", "name": "mine", "uid": "uid-former"},
-        {"namespace": "other", "name": "mine"},
+        {"namespace": "default", "name": "claim", "uid": UID},
+        {"namespace": "default", "name": "claim"},
+        {"namespace": "default", "name": "claim", "uid": "uid-former"},
+        {"namespace": "other", "name": "claim"},
         {"namespace": "default", "name": "other", "uid": UID},
     ]
 )
 
 
 def clean(found: Json) -> Json:
-    """Without the fields that are None, as an API object has them."""
+    """Return the object without the fields that are None, as the API server stores it."""
     return {key: value for key, value in found.items() if value is not None}
 
 
 @st.composite
 def volumes(draw: st.DrawFn, name: str, sizes: Sequence[str] = MORE_SIZES) -> Json:
-    """One volume."""
+    """Return a PersistentVolume."""
     annotations = {CLASS_ANNOTATION: draw(st.sampled_from(["fast", ""]))} if draw(st.integers(0, 7)) == 7 else None
     deleted = "2026-01-01T00:00:00Z" if draw(st.integers(0, 7)) == 7 else None
     return {
@@ -106,8 +106,8 @@ def volumes(draw: st.DrawFn, name: str, sizes: Sequence[str] = MORE_SIZES) -> Js
 
 
 @st.composite
-def claims(draw: st.DrawFn, name: str = "mine") -> Json:
-    """One claim."""
+def claims(draw: st.DrawFn, name: str = "claim") -> Json:
+    """Return a claim."""
     annotations = {CLASS_ANNOTATION: draw(st.sampled_from(["fast", ""]))} if draw(st.integers(0, 7)) == 7 else None
     return {
         "metadata": clean({"name": name, "namespace": "default", "uid": UID, "annotations": annotations}),
@@ -125,8 +125,8 @@ def claims(draw: st.DrawFn, name: str = "mine") -> Json:
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> tuple[Json, list[Json], Json]:
-    """A claim, some volumes in the order of their names, and a node."""
+def scenarios(draw: st.DrawFn) -> tuple[Json, list[Json], Json]:
+    """Return a claim, some volumes in the order of their names, and a node."""
     count = draw(st.integers(0, 6))
     node = {"metadata": {"name": "n", "labels": draw(LABELS)}}
     return draw(claims()), [draw(volumes(f"v{number}")) for number in range(count)], node

@@ -352,7 +352,7 @@ async def test_a_claim_without_a_set_is_not_deleted() -> None:
         assert [] == api.writes
         [(_, reason, message)] = api.events
         assert "ClaimRetained" == reason
-        assert "no StatefulSet wants it now" in message
+        assert "no StatefulSet has it now" in message
 
 
 async def test_the_claims_of_an_ordinal_are_deleted_together_or_not_at_all() -> None:

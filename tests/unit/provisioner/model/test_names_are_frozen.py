@@ -1,4 +1,4 @@
-"""What the world sees is an API: a changed name breaks somebody's cluster."""
+"""Names that users see are an API: a changed name breaks existing clusters."""
 
 from provisioner.model import names
 
@@ -39,17 +39,15 @@ FROZEN = {
 }
 
 
-def test_our_names_stay_what_they_are() -> None:
-    """A new name is added here on purpose; an old one does not change."""
-    ours = {
-        key for key, value in vars(names).items() if key.isupper() and isinstance(value, str) and "mooring" in value
-    }
+def test_moorings_names_do_not_change() -> None:
+    """A new name has to be added here; an existing one does not change."""
+    own = {key for key, value in vars(names).items() if key.isupper() and isinstance(value, str) and "mooring" in value}
 
-    assert ours <= FROZEN.keys()
+    assert own <= FROZEN.keys()
     assert {key: getattr(names, key) for key in FROZEN} == FROZEN
 
 
 def test_uids_that_former_versions_wrote_are_still_read() -> None:
-    """PersistentVolumes and manifests of former versions keep the UIDs that they have."""
+    """PersistentVolumes and manifests of former versions keep their UIDs."""
     assert {names.IMPORTED_UID, "given-by-mooring-import"} == names.IMPORTED_UIDS
     assert {names.LOST_RACE_UID, "left-over-says-mooring"} == names.LOST_RACE_UIDS

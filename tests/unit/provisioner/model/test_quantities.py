@@ -1,4 +1,4 @@
-"""Quantities are read, compared and written exactly as Kubernetes does it."""
+"""Quantities are read, compared and written exactly as by Kubernetes."""
 
 from fractions import Fraction
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from provisioner.model.quantity import InvalidQuantityError, Quantity
 
 GOLDEN: dict[str, tuple[str, int | Fraction]] = {
-    # written: (canonical form, exact value); made with k8s.io/apimachinery v0.37.2
+    # text: (canonical form, exact value); from k8s.io/apimachinery v0.37.2
     "1Gi": ("1Gi", 2**30),
     "0.5Gi": ("512Mi", 2**29),
     "0.1Gi": ("107374182400m", Fraction(1073741824, 10)),
@@ -50,8 +50,8 @@ SUFFIXES = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "
 
 
 @pytest.mark.parametrize("written", GOLDEN)
-def test_what_kubernetes_accepts_has_its_value_and_canonical_form(written: str) -> None:
-    """The golden pairs come from upstream's own parser."""
+def test_a_valid_quantity_has_the_value_and_canonical_form_of_kubernetes(written: str) -> None:
+    """The expected values are from upstream's parser."""
     canonical, value = GOLDEN[written]
 
     quantity = Quantity.parse(written)
@@ -61,24 +61,24 @@ def test_what_kubernetes_accepts_has_its_value_and_canonical_form(written: str) 
 
 
 @pytest.mark.parametrize("written", [*REFUSED, None, True, [], {}])
-def test_what_kubernetes_refuses_is_refused_with_a_sentence(written: object) -> None:
-    """A wrong size must not become a right-looking one."""
+def test_a_text_that_kubernetes_refuses_is_refused_with_valid_examples(written: object) -> None:
+    """An invalid size must not be read as a valid one."""
     with pytest.raises(InvalidQuantityError, match="write for example"):
         Quantity.parse(written)
 
 
 @given(st.integers(0, 10**20), st.sampled_from(SUFFIXES))
-def test_writing_and_reading_again_keeps_the_value(number: int, suffix: str) -> None:
+def test_writing_and_reading_again_returns_the_same_value(number: int, suffix: str) -> None:
     """The canonical form of a quantity is a quantity of the same value."""
     quantity = Quantity.parse(f"{number}{suffix}")
 
-    if quantity.value < 10**21:  # upstream's own canonical form breaks beyond
+    if quantity.value < 10**21:  # upstream's canonical form is wrong for larger values
         assert quantity == Quantity.parse(str(quantity))
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**12), st.sampled_from(SUFFIXES)), min_size=2, max_size=5))
 def test_order_is_that_of_exact_numbers(written: list[tuple[int, str]]) -> None:
-    """No rounding ever makes a smaller volume look large enough."""
+    """Rounding never makes a smaller volume equal to a larger request."""
     quantities = [Quantity.parse(f"{number}{suffix}") for number, suffix in written]
 
     assert [each.value for each in sorted(quantities)] == sorted(each.value for each in quantities)

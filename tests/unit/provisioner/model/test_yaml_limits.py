@@ -1,4 +1,4 @@
-"""What a YAML document may cost, before anything is built of it."""
+"""Limits of a YAML document, which are checked before objects are built."""
 
 import itertools
 import time
@@ -12,10 +12,10 @@ from provisioner.model.yaml_limits import LOADER, REQUEST, Limits, TooCostlyErro
 
 
 def _laughs(levels: int, line: str = "{0}: &{0} [{1}]") -> str:
-    """Each level repeats the one before nine times."""
+    """Return a document in which each level repeats the previous one nine times."""
     names = "abcdefghij"[: levels + 1]
     lines = [f"a: &a [{','.join(['lol'] * 9)}]"]
-    lines += [line.format(one, ",".join([f"*{before}"] * 9)) for before, one in itertools.pairwise(names)]
+    lines += [line.format(one, ",".join([f"*{previous}"] * 9)) for previous, one in itertools.pairwise(names)]
     return "\n".join(lines)
 
 
@@ -42,24 +42,24 @@ COSTLY = {
 
 @pytest.mark.bound("yaml-nodes", "yaml-depth", "yaml-number-characters")
 @pytest.mark.parametrize("what", COSTLY)
-def test_what_costs_too_much_is_refused_in_no_time(what: str) -> None:
-    """Whatever it would become."""
+def test_a_document_over_a_limit_is_refused_within_seconds(what: str) -> None:
+    """The check takes less than five seconds, since it builds no objects."""
     started = time.monotonic()
     with pytest.raises(TooCostlyError):
         check(COSTLY[what], REQUEST)
-    assert time.monotonic() - started < 5  # seconds: without the limits it is minutes, or all memory
+    assert time.monotonic() - started < 5  # seconds; without the limits it takes minutes, or all memory
 
 
 def test_an_anchor_counts_once_for_each_use_and_only_in_its_document() -> None:
-    """Ordinary aliases are fine."""
+    """Aliases are accepted within the limits."""
     check("a: &a {b: c}\nd: [*a, *a]\n---\na: &a 1\nb: *a\n", Limits(nodes=14, characters=20))
     with pytest.raises(TooCostlyError):
         check("a: &a {b: c}\nd: [*a, *a]\n", Limits(nodes=12, characters=20))
 
 
 @given(st.recursive(st.text() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
-def test_what_is_within_the_limits_is_read_as_ever(value: object) -> None:
-    """The check takes nothing away."""
+def test_a_document_within_the_limits_is_read_unchanged(value: object) -> None:
+    """The check does not change the document."""
     text = yaml.safe_dump(value)
     check(text, REQUEST)
-    assert yaml.load(text, Loader=LOADER) == value  # noqa: S506 # a safe one
+    assert yaml.load(text, Loader=LOADER) == value  # noqa: S506 # LOADER is a safe loader

@@ -1,4 +1,4 @@
-"""A lost node: which claims wait, which are deleted, and which are never deleted."""
+"""Lost nodes: which claims wait, which are deleted, and which volumes are released."""
 
 import dataclasses
 
@@ -16,88 +16,97 @@ from tests.unit.provisioner.binding.objects import POOL, claim, node, storage_cl
 GRACE = 300.0
 RELEASES = storage_class(parameters={"onNodeLoss": "Release"})
 WAITS = storage_class()
-HAD_IT = {LAST_NODE: "n1/n1"}
-LOST = HAD_IT | {LOST_SINCE: "2026-01-01T00:00:00Z"}
-HELD = claim(uid="old", volume="pv", bound=True, phase="Bound")
+LAST_HAD = {LAST_NODE: "n1/n1"}
+LOST = LAST_HAD | {LOST_SINCE: "2026-01-01T00:00:00Z"}
+BOUND = claim(uid="old", volume="pv", bound=True, phase="Bound")
 
 
 def _volume(*, policy: str = "Retain", **annotations: str) -> Volume:
-    made = volume(ref=("www-web-0", "old"), phase="Bound", policy=policy)
-    return dataclasses.replace(made, annotations={**made.annotations, **annotations})
+    found = volume(ref=("www-web-0", "old"), phase="Bound", policy=policy)
+    return dataclasses.replace(found, annotations={**found.annotations, **annotations})
 
 
 def _node(name: str, *, uid: str = "", pool: str = "") -> Node:
-    """A node, with no pool unless one is named."""
-    made = node(name, pool=pool or "x")
-    labels = {key: value for key, value in made.labels.items() if pool or not key.startswith("pool.")}
-    return dataclasses.replace(made, uid=uid or name, labels=labels)
+    """Return a node, without a pool unless one is named."""
+    found = node(name, pool=pool or "x")
+    labels = {key: value for key, value in found.labels.items() if pool or not key.startswith("pool.")}
+    return dataclasses.replace(found, uid=uid or name, labels=labels)
 
 
-LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=HELD, recreated=True, seconds=GRACE)
+LONG_LOST = Loss(_volume(**LOST), RELEASES, claim=BOUND, recreated=True, seconds=GRACE)
 
 STEPS: dict[str, tuple[Loss, Outcome]] = {
-    # what was seen: what comes next
-    "the class says Wait": (dataclasses.replace(LONG_LOST, storage_class=WAITS), Outcome(Step.NOTE_RETURN)),
-    "the class is gone": (dataclasses.replace(LONG_LOST, storage_class=None), Outcome(Step.NOTE_RETURN)),
-    "a class that waits gets no notes": (Loss(_volume(), WAITS, (_node("n1", pool=POOL),)), Outcome(Step.NOTHING)),
-    "its node is there": (
+    # the observed situation: the next step
+    "the class has onNodeLoss: Wait": (dataclasses.replace(LONG_LOST, storage_class=WAITS), Outcome(Step.NOTE_RETURN)),
+    "the class does not exist": (dataclasses.replace(LONG_LOST, storage_class=None), Outcome(Step.NOTE_RETURN)),
+    "nothing is recorded for a class that waits": (
+        Loss(_volume(), WAITS, (_node("n1", pool=POOL),)),
+        Outcome(Step.NOTHING),
+    ),
+    "its node has the pool": (
         Loss(_volume(), RELEASES, (_node("n1", pool=POOL),)),
         Outcome(Step.NOTE_NODE, node="n1/n1"),
     ),
-    "that is written down": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1", pool=POOL),)), Outcome(Step.NOTHING)),
+    "its node is recorded": (Loss(_volume(**LAST_HAD), RELEASES, (_node("n1", pool=POOL),)), Outcome(Step.NOTHING)),
     "its disk moved": (
-        Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL),)),
+        Loss(_volume(**LAST_HAD), RELEASES, (_node("n2", pool=POOL),)),
         Outcome(Step.NOTE_NODE, node="n2/n2"),
     ),
-    "its disk was lost, and moved": (
-        Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),), claim=HELD),
+    "its disk was lost, and moved to another node": (
+        Loss(_volume(**LOST), RELEASES, (_node("n2", pool=POOL),), claim=BOUND),
         Outcome(Step.NOTE_RETURN),
     ),
     "its node has another UID, and the disk": (
-        Loss(_volume(**HAD_IT), RELEASES, (_node("n1", uid="b", pool=POOL),)),
+        Loss(_volume(**LAST_HAD), RELEASES, (_node("n1", uid="b", pool=POOL),)),
         Outcome(Step.NOTE_NODE, node="n1/b"),
     ),
-    "its disk is not mounted": (Loss(_volume(**HAD_IT), RELEASES, (_node("n1"),)), Outcome(Step.NOTHING)),
+    "its disk is not mounted": (Loss(_volume(**LAST_HAD), RELEASES, (_node("n1"),)), Outcome(Step.NOTHING)),
     "only another of its disks is mounted": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", pool="another"),)),
         Outcome(Step.NOTE_RETURN),
     ),
-    "two nodes have it": (
-        Loss(_volume(**HAD_IT), RELEASES, (_node("n2", pool=POOL), _node("n3", pool=POOL))),
+    "two nodes have the pool": (
+        Loss(_volume(**LAST_HAD), RELEASES, (_node("n2", pool=POOL), _node("n3", pool=POOL))),
         Outcome(Step.NOTHING),
     ),
     "a copy is reported": (dataclasses.replace(LONG_LOST, reported=True), Outcome(Step.NOTE_RETURN)),
-    "its driver still answers": (
-        Loss(_volume(**HAD_IT), RELEASES, claim=HELD, reported=True),
+    "its driver still reports the pool": (
+        Loss(_volume(**LAST_HAD), RELEASES, claim=BOUND, reported=True),
         Outcome(Step.WAIT, seconds=RECHECK_SECONDS),
     ),
-    "its node is gone": (Loss(_volume(**HAD_IT), RELEASES, claim=HELD), Outcome(Step.NOTE_LOSS)),
-    "its claim was deleted before": (Loss(_volume(policy="Delete", **HAD_IT), RELEASES), Outcome(Step.NOTHING)),
-    "its claim was deleted before, and it is kept anyway": (Loss(_volume(**HAD_IT), RELEASES), Outcome(Step.NOTE_LOSS)),
-    "the note of what was let go cannot be read": (
+    "its node was deleted": (Loss(_volume(**LAST_HAD), RELEASES, claim=BOUND), Outcome(Step.NOTE_LOSS)),
+    "its claim was deleted before": (Loss(_volume(policy="Delete", **LAST_HAD), RELEASES), Outcome(Step.NOTHING)),
+    "its claim was deleted before, and its policy is Retain": (
+        Loss(_volume(**LAST_HAD), RELEASES),
+        Outcome(Step.NOTE_LOSS),
+    ),
+    "the record cannot be read, and its claim was deleted": (
         Loss(_volume(policy="Delete", **LOST), RELEASES),
         Outcome(Step.NOTE_LOSS),
     ),
-    "the note cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Outcome(Step.NOTE_LOSS)),
-    "not for long": (dataclasses.replace(LONG_LOST, seconds=100.0), Outcome(Step.WAIT, seconds=200.0)),
-    "for long": (LONG_LOST, Outcome(Step.DELETE_CLAIM)),
-    "nobody would make the claim anew": (dataclasses.replace(LONG_LOST, recreated=False), Outcome(Step.LEAVE)),
+    "the record cannot be read": (dataclasses.replace(LONG_LOST, seconds=None), Outcome(Step.NOTE_LOSS)),
+    "the grace period has not ended": (
+        dataclasses.replace(LONG_LOST, seconds=100.0),
+        Outcome(Step.WAIT, seconds=200.0),
+    ),
+    "the grace period has ended": (LONG_LOST, Outcome(Step.DELETE_CLAIM)),
+    "no StatefulSet would recreate the claim": (dataclasses.replace(LONG_LOST, recreated=False), Outcome(Step.LEAVE)),
     "its pod needs another claim that waits": (dataclasses.replace(LONG_LOST, blocked_by="x"), Outcome(Step.LEAVE)),
-    "the claim is going": (
-        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, deleting=True)),
+    "the claim is being deleted": (
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(BOUND, deleting=True)),
         Outcome(Step.NOTHING),
     ),
     "the claim has another volume": (
-        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="other")),
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(BOUND, volume_name="other")),
         Outcome(Step.NOTHING),
     ),
     "the claim has no volume yet": (
-        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(HELD, volume_name="")),
+        dataclasses.replace(LONG_LOST, claim=dataclasses.replace(BOUND, volume_name="")),
         Outcome(Step.NOTHING),
     ),
-    "the claim is gone": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.DELETE_POD)),
-    "the claim was made anew": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Outcome(Step.RELEASE)),
-    "the claim is gone, and nobody wants it": (
+    "the claim was deleted": (dataclasses.replace(LONG_LOST, claim=None), Outcome(Step.DELETE_POD)),
+    "the claim was recreated": (dataclasses.replace(LONG_LOST, claim=None, successor=True), Outcome(Step.RELEASE)),
+    "the claim was deleted, and no StatefulSet recreates it": (
         dataclasses.replace(LONG_LOST, claim=None, recreated=False),
         Outcome(Step.NOTHING),
     ),
@@ -105,15 +114,15 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
         dataclasses.replace(LONG_LOST, volume=_volume(**LOST, **{RELEASED: "x"})),
         Outcome(Step.NOTHING),
     ),
-    "it belongs to nobody": (
+    "it has no claimRef": (
         dataclasses.replace(LONG_LOST, volume=dataclasses.replace(_volume(**LOST), claim_ref=None), claim=None),
         Outcome(Step.NOTHING),
     ),
-    "who had it last is not known": (
-        Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=HELD, recreated=True, seconds=GRACE),
+    "its last node is unknown": (
+        Loss(_volume(**{LOST_SINCE: "x"}), RELEASES, claim=BOUND, recreated=True, seconds=GRACE),
         Outcome(Step.NOTE_RETURN),
     ),
-    "its node registered anew, without the disk": (
+    "its node registered again, without the disk": (
         dataclasses.replace(LONG_LOST, nodes=(_node("n1", uid="b"),)),
         Outcome(Step.NOTE_RETURN),
     ),
@@ -125,9 +134,9 @@ STEPS: dict[str, tuple[Loss, Outcome]] = {
 
 
 SCRATCH = dataclasses.replace(LONG_LOST, volume=_volume(policy="Delete", **LOST), claim=None)
-"""Of a policy that deletes what no claim has; its claim went while the node was gone."""
+"""A volume with policy Delete whose claim was deleted while the node was lost."""
 
-BACK: dict[str, Loss] = {
+RETURNED: dict[str, Loss] = {
     "its node": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),)),
     "its disk, in another node": dataclasses.replace(SCRATCH, nodes=(_node("n2", pool=POOL),)),
     "its node, without the disk": dataclasses.replace(SCRATCH, nodes=(_node("n1"),)),
@@ -137,32 +146,32 @@ BACK: dict[str, Loss] = {
     "a set that was scaled down, and its node": dataclasses.replace(
         SCRATCH, recreated=False, nodes=(_node("n1", pool=POOL),)
     ),
-    "its node, soon": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),), seconds=None),
+    "its node, before the record was read": dataclasses.replace(SCRATCH, nodes=(_node("n1", pool=POOL),), seconds=None),
 }
 
 
-@pytest.mark.parametrize("case", BACK)
-def test_what_was_let_go_is_kept_whatever_its_policy(case: str) -> None:
-    """I3: nobody deleted that claim. Before the note of the loss goes the mark is there; a claim that is still going is awaited."""
-    back = BACK[case]
-    going = dataclasses.replace(HELD, deleting=True)
+@pytest.mark.parametrize("case", RETURNED)
+def test_a_volume_whose_claim_was_deleted_is_retained_whatever_its_policy(case: str) -> None:
+    """I3: the volume is released before the record of the loss is removed, once the claim's deletion has ended."""
+    returned = RETURNED[case]
+    deleting = dataclasses.replace(BOUND, deleting=True)
 
-    assert Outcome(Step.RELEASE) == next_step(back, grace=GRACE)
-    assert Outcome(Step.NOTHING) == next_step(dataclasses.replace(back, claim=going), grace=GRACE)
-    assert Outcome(Step.NOTE_RETURN) == next_step(dataclasses.replace(back, claim=HELD), grace=GRACE)
+    assert Outcome(Step.RELEASE) == next_step(returned, grace=GRACE)
+    assert Outcome(Step.NOTHING) == next_step(dataclasses.replace(returned, claim=deleting), grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == next_step(dataclasses.replace(returned, claim=BOUND), grace=GRACE)
 
 
-@pytest.mark.parametrize("case", BACK)
-def test_what_is_kept_anyway_is_its_ordinals_own_again(case: str) -> None:
-    """The policy says Retain: it was not marked yet, so that a claim made anew finds it."""
-    back = dataclasses.replace(BACK[case], volume=_volume(**LOST))
+@pytest.mark.parametrize("case", RETURNED)
+def test_a_volume_with_policy_retain_stays_a_former_volume(case: str) -> None:
+    """It was not released, so that a recreated claim adopts it."""
+    returned = dataclasses.replace(RETURNED[case], volume=_volume(**LOST))
 
-    assert Outcome(Step.NOTE_RETURN) == next_step(back, grace=GRACE)
+    assert Outcome(Step.NOTE_RETURN) == next_step(returned, grace=GRACE)
 
 
 @pytest.mark.parametrize("case", STEPS)
-def test_a_lost_volume_is_let_go_in_steps(case: str) -> None:
-    """Each step follows from what is there, and from what the volume itself says of before."""
+def test_each_situation_of_a_lost_volume_has_its_step(case: str) -> None:
+    """The step follows from the observed objects, and from the annotations of the volume."""
     seen, expected = STEPS[case]
 
     assert expected == next_step(seen, grace=GRACE)
@@ -174,16 +183,16 @@ nodes = st.builds(
     uid=st.sampled_from(["n1", "n2", "b"]),
     pool=st.sampled_from(["", POOL, "another"]),
 )
-notes = st.fixed_dictionaries(
+annotations = st.fixed_dictionaries(
     {LAST_NODE: st.sampled_from(["n1/n1", "n1/n1", "n2/b", "", "x", "/", "n1/"])},
     optional={LOST_SINCE: st.just("x")},
 )
-worlds = st.builds(
+losses = st.builds(
     Loss,
-    volume=notes.map(lambda found: _volume(**found)),
+    volume=annotations.map(lambda found: _volume(**found)),
     storage_class=st.sampled_from([RELEASES, RELEASES, WAITS, None]),
     nodes=st.lists(nodes, max_size=2).map(tuple),
-    claim=st.sampled_from([HELD, None]),
+    claim=st.sampled_from([BOUND, None]),
     successor=st.booleans(),
     recreated=st.booleans(),
     reported=st.sampled_from([False, False, True]),
@@ -192,9 +201,9 @@ worlds = st.builds(
 
 
 @settings(max_examples=times(400))
-@given(worlds)
-def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
-    """Never while that Node is there, or anybody has the pool; never before its time; never unless the class says so."""
+@given(losses)
+def test_nothing_is_deleted_or_released_while_the_node_may_return(seen: Loss) -> None:
+    """Never while that Node exists or a node has the pool, before the grace period has ended, or against the class."""
     if next_step(seen, grace=GRACE).step not in {Step.DELETE_CLAIM, Step.DELETE_POD, Step.RELEASE}:
         return
     assert seen.storage_class is RELEASES
@@ -206,10 +215,10 @@ def test_nothing_is_let_go_of_a_node_that_may_come_back(seen: Loss) -> None:
 
 
 @settings(max_examples=times(400))
-@given(worlds)
-def test_no_step_makes_due_what_was_let_go(seen: Loss) -> None:
-    """I3: whatever changes meanwhile, the note of the loss leaves a volume of policy Delete only with the mark, or its claim there."""
+@given(losses)
+def test_no_step_allows_the_deletion_of_a_volume_whose_claim_was_deleted(seen: Loss) -> None:
+    """I3: the record of the loss is removed from a volume with policy Delete only if it is released or has its claim."""
     lost = dataclasses.replace(seen.volume, reclaim_policy="Delete", annotations={**seen.volume.annotations, **LOST})
-    gone = dataclasses.replace(seen, volume=lost, claim=None)
+    without_claim = dataclasses.replace(seen, volume=lost, claim=None)
 
-    assert Step.NOTE_RETURN is not next_step(gone, grace=GRACE).step
+    assert Step.NOTE_RETURN is not next_step(without_claim, grace=GRACE).step

@@ -1,4 +1,4 @@
-"""A node looks at the volumes that it reaches, and at no others."""
+"""For a node only the volumes that it reaches are read."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ OTHERS: dict[str, list[Any]] = {
     "one of two values": [{"matchExpressions": [{"key": "n", "operator": "In", "values": ["1", "2"]}]}],
     "one of two terms": [{"matchExpressions": [N1]}, {"matchExpressions": [M1]}],
     "n is not 1": [{"matchExpressions": [{"key": "n", "operator": "NotIn", "values": ["1"]}]}],
-    "n is there": [{"matchExpressions": [{"key": "n", "operator": "Exists"}]}],
+    "n exists": [{"matchExpressions": [{"key": "n", "operator": "Exists"}]}],
     "cannot be evaluated": [{"matchExpressions": [{"key": "n", "operator": "In", "values": []}]}],
     "fields alone": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["x"]}]}],
     "no term": [],
@@ -49,17 +49,17 @@ def _entry(each: Volume) -> Entry:
     return int(each.name[0]), each.name, each
 
 
-def _shelf() -> Bucket:
-    made = Bucket(frozenset())
+def _bucket() -> Bucket:
+    found = Bucket(frozenset())
     for each in VOLUMES:
-        made.put(_entry(each), each.node_affinity)
-    return made
+        found.put(_entry(each), each.node_affinity)
+    return found
 
 
 @pytest.mark.parametrize("labels", NODES, ids=str)
-def test_a_node_is_shown_what_it_reaches_and_nothing_twice(labels: dict[str, str]) -> None:
-    """Whatever the affinities ask for; each list in the order of capacity and name."""
-    lists = list(_shelf().reached_by(Node.of({"metadata": {"name": "x", "labels": labels}})))
+def test_a_node_gets_the_volumes_that_it_reaches_once_each(labels: dict[str, str]) -> None:
+    """That holds for every kind of affinity; each list is sorted by capacity and name."""
+    lists = list(_bucket().reached_by(Node.of({"metadata": {"name": "x", "labels": labels}})))
 
     assert sorted(entry for each in lists for entry in each) == sorted(
         _entry(each) for each in VOLUMES if each.reaches(labels)
@@ -68,22 +68,22 @@ def test_a_node_is_shown_what_it_reaches_and_nothing_twice(labels: dict[str, str
 
 
 def test_an_affinity_of_one_label_is_found_by_that_label() -> None:
-    """Thousands of pools, each with a label of its own: a node tries only what cannot be looked up."""
-    shelf = _shelf()
+    """Of thousands of pools with one label each, only affinities without a single label are evaluated for a node."""
+    bucket = _bucket()
 
-    assert shelf.by_label.keys() == {("n", "1"), ("n", "2"), ("m", "1")}
-    assert len(shelf.others) == len(OTHERS)
+    assert bucket.by_label.keys() == {("n", "1"), ("n", "2"), ("m", "1")}
+    assert len(bucket.others) == len(OTHERS)
 
 
-def test_what_was_dropped_is_on_no_list() -> None:
-    """An affinity whose last volume went is forgotten with it."""
-    shelf = _shelf()
+def test_a_dropped_volume_is_in_no_list() -> None:
+    """An affinity is removed with its last volume."""
+    bucket = _bucket()
     for each in VOLUMES[::3]:
-        shelf.drop(_entry(each), each.node_affinity)
+        bucket.drop(_entry(each), each.node_affinity)
     left = [_entry(each) for number, each in enumerate(VOLUMES) if number % 3]
 
-    assert shelf.all == sorted(left)
-    assert sorted(entry for each in shelf.by_affinity.values() for entry in each) == sorted(left)
+    assert bucket.all == sorted(left)
+    assert sorted(entry for each in bucket.by_affinity.values() for entry in each) == sorted(left)
     for _, _, each in left:
-        shelf.drop(_entry(each), each.node_affinity)
-    assert shelf == Bucket(frozenset())
+        bucket.drop(_entry(each), each.node_affinity)
+    assert bucket == Bucket(frozenset())

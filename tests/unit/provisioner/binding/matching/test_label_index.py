@@ -1,4 +1,4 @@
-"""A selector looks at no more volumes than it has to: the index has to be fast, and not only right."""
+"""A selector reads no more volumes than necessary: the index has to be fast as well as correct."""
 
 from typing import Any
 
@@ -16,18 +16,18 @@ def _entry(number: int, labels: dict[str, str]) -> Entry:
 
 
 def _lists() -> LabelIndex:
-    made = LabelIndex()
+    found = LabelIndex()
     for number, labels in enumerate(LABELS):
-        made.put(_entry(number, labels))
-    return made
+        found.put(_entry(number, labels))
+    return found
 
 
 def _selector(*expressions: tuple[str, str, list[str]]) -> LabelSelector:
-    asked: Any = [
+    requested: Any = [
         {"key": key, "operator": operator, **({"values": values} if values else {})}
         for key, operator, values in expressions
     ]
-    found = claim(selector={"matchExpressions": asked}).selector
+    found = claim(selector={"matchExpressions": requested}).selector
     assert found is not None
     return found
 
@@ -50,16 +50,16 @@ def _selector(*expressions: tuple[str, str, list[str]]) -> LabelSelector:
         ([("a", "In", ["2"]), ("a", "In", ["1"])], [["v1"]]),
     ],
 )
-def test_the_fewest_that_a_requirement_leaves_are_looked_at(
+def test_the_requirement_with_the_fewest_volumes_is_used(
     expressions: list[tuple[str, str, list[str]]], names: list[list[str]] | None
 ) -> None:
-    """None means that no requirement helps; of two that leave as many, the first."""
+    """None means that no requirement can be used; of two with equally many volumes the first is."""
     found = _lists().candidates(_selector(*expressions))
     assert (found if found is None else [[entry[1] for entry in each] for each in found]) == names
 
 
-def test_what_was_dropped_is_in_no_list() -> None:
-    """Counts go down with it, so that a label which all of the rest have is known as such."""
+def test_a_dropped_volume_is_in_no_list() -> None:
+    """The counts are updated, so that a label which all remaining volumes have can be used."""
     lists, missing = _lists(), _entry(2, {"a": "3"})
     lists.drop(missing)
 
@@ -70,11 +70,11 @@ def test_what_was_dropped_is_in_no_list() -> None:
     for number, labels in enumerate(LABELS):
         if number != missing[0]:
             lists.drop(_entry(number, labels))
-    assert lists == LabelIndex(), "nothing is kept of what has come and gone"
+    assert lists == LabelIndex(), "an index without volumes is empty"
 
 
-def test_a_label_that_nobody_has_is_no_help() -> None:
-    """Even the only volume may fit just because it lacks the label."""
+def test_a_label_that_no_volume_has_is_not_used() -> None:
+    """A volume may match because it lacks the label."""
     lists = LabelIndex()
     lists.put(_entry(0, {"a": "1"}))
 

@@ -1,4 +1,4 @@
-"""The model that judges kube-controller-manager can say no, and our own binder always passes it."""
+"""The model of allowed bindings rejects wrong ones, and Mooring's own binder always conforms to it."""
 
 import random
 
@@ -11,19 +11,19 @@ from tests.cluster.matching_worlds import allowed, ours, world
 from tests.unit.provisioner.binding.objects import claim, volume
 
 
-def test_equal_volumes_and_the_order_of_claims_are_all_the_freedom_there_is() -> None:
-    """The small claim gets either of the equal volumes, never the large one; a reservation by name is kept."""
+def test_only_equal_volumes_and_the_order_of_claims_allow_several_bindings() -> None:
+    """The small claim gets either of the equal volumes, never the large one; a reservation by name is respected."""
     small, other = claim("small", uid="1"), claim("other", uid="2", size="2Gi")
-    volumes = [volume("a"), volume("b"), volume("large", size="3Gi"), volume("kept", ref="other", size="5Gi")]
+    volumes = [volume("a"), volume("b"), volume("large", size="3Gi"), volume("reserved", ref="other", size="5Gi")]
 
     assert allowed([small, other], volumes) == {
-        frozenset({("small", "a"), ("other", "kept")}),
-        frozenset({("small", "b"), ("other", "kept")}),
+        frozenset({("small", "a"), ("other", "reserved")}),
+        frozenset({("small", "b"), ("other", "reserved")}),
     }
 
 
-def test_who_comes_first_may_get_the_only_volume() -> None:
-    """Both orders are possible, and that both get it, or none, is not."""
+def test_either_of_two_claims_may_get_the_only_volume() -> None:
+    """Both orders are possible; it is impossible that both claims get it, or none."""
     first, second = claim("first", uid="1"), claim("second", uid="2")
 
     assert allowed([first, second], [volume("only")]) == {
@@ -32,8 +32,8 @@ def test_who_comes_first_may_get_the_only_volume() -> None:
     }
 
 
-def test_fewer_access_modes_come_before_a_smaller_size() -> None:
-    """Upstream looks through buckets of access modes, and of two with as many modes through either first."""
+def test_fewer_access_modes_are_preferred_to_a_smaller_size() -> None:
+    """Upstream reads buckets with fewer access modes first, and those with equally many in any order."""
     modes = ("ReadWriteOnce", "ReadOnlyMany")
     wide, narrow = volume("wide", modes=modes), volume("narrow", size="3Gi")
     other = volume("other", modes=("ReadWriteOnce", "ReadWriteMany"), size="2Gi")
@@ -46,16 +46,16 @@ def test_fewer_access_modes_come_before_a_smaller_size() -> None:
 
 
 @pytest.mark.parametrize("seed", range(300))
-def test_our_own_pairing_is_among_those_allowed(seed: int) -> None:
-    """In worlds like those that kube-controller-manager binds."""
-    made = world(random.Random(seed), name="w", namespace="default")  # noqa: S311 - no secret
+def test_the_bindings_of_moorings_binder_are_allowed(seed: int) -> None:
+    """The scenarios are like those that kube-controller-manager binds."""
+    scenario = world(random.Random(seed), name="w", namespace="default")  # noqa: S311 - no secret
     claims = [
-        Claim.of(each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}}) for each in made.claims
+        Claim.of(each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}}) for each in scenario.claims
     ]
     volumes = [
         Volume.of(
             each | {"status": {"phase": "Released" if each["spec"].get("claimRef", {}).get("uid") else "Available"}}
         )
-        for each in made.volumes
+        for each in scenario.volumes
     ]
-    assert ours(claims, volumes, StorageClass.of(made.storage_class)) in allowed(claims, volumes)
+    assert ours(claims, volumes, StorageClass.of(scenario.storage_class)) in allowed(claims, volumes)
