@@ -368,7 +368,7 @@ async def test_the_claims_of_an_ordinal_are_deleted_together_or_not_at_all() -> 
     assert [] == api.writes
     [(_, reason, message)] = api.events
     assert "ClaimRetained" == reason
-    assert "its pod needs claim logs-web-0, too" in message
+    assert "its pod also needs claim logs-web-0" in message
 
     releases = storage_class(onNodeLoss="Release")
     releases["metadata"]["name"] = "waits"
@@ -399,7 +399,7 @@ async def test_a_former_volume_on_the_lost_node_blocks_its_ordinal(existing: boo
         api.put(CLAIM, logs)
     await _loss(api).reconcile(KEY)
     assert [] == api.writes
-    assert "its pod needs claim logs-web-0, too" in api.events[0][2]
+    assert "its pod also needs claim logs-web-0" in api.events[0][2]
 
 
 async def test_only_a_volume_that_a_claim_waits_for_blocks_its_ordinal() -> None:
