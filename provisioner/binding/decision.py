@@ -264,8 +264,8 @@ MESSAGES: Final[dict[str, str]] = {
         "exist any more, add --from-cluster {actual}"
     ),
     "erase-lost": (
-        "claim {requested} names it, and its PersistentVolume is gone; `mooring recover --volume` restores that, or "
-        "delete the claim first"
+        "claim {requested} names it, and its PersistentVolume does not exist any more; `mooring recover --volume` "
+        "recreates that, or delete the claim first"
     ),
     "erase-claim": (
         "claim {requested} waits and may get it; delete the claim first, or have a new volume provisioned for it with "

@@ -96,7 +96,7 @@ LOST_RACE_UID: Final = "lost-bind-race-by-mooring"
 """
 The claimRef UID of a volume that was never bound, because its claim was bound to another one. No claim gets it.
 
-It is written only while that claim exists, which proves it; the volume goes to the trash.
+It is written only while that claim exists, which proves it; the volume is moved to the trash.
 """
 
 LOST_RACE_UIDS: Final = frozenset({LOST_RACE_UID, "left-over-says-mooring"})

@@ -73,10 +73,10 @@ def test_a_released_volume_is_not_reported_to_be_deleted() -> None:
 
 def test_a_volume_of_a_deleted_claim_is_explained_with_its_owner_and_outcome() -> None:
     """It is retained for its ordinal, retained for no claim, or moved to the trash."""
-    gone = ("www-web-0", "old")
-    retained = explain_volume(volume(ref=gone, phase="Released", ordinal="web-0"), claim=None)
-    deleted = explain_volume(volume(ref=gone, phase="Released", policy="Delete"), claim=None)
-    other = explain_volume(volume(ref=gone, phase="Released"), claim=claim())
+    former = ("www-web-0", "old")
+    retained = explain_volume(volume(ref=former, phase="Released", ordinal="web-0"), claim=None)
+    deleted = explain_volume(volume(ref=former, phase="Released", policy="Delete"), claim=None)
+    other = explain_volume(volume(ref=former, phase="Released"), claim=claim())
 
     assert retained.message == (
         "its claim default/www-web-0 was deleted; its data is retained, and ordinal web-0 adopts it when its claim is recreated"

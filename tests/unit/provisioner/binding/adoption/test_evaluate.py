@@ -105,7 +105,7 @@ BLOCKED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         {"storage_class": storage_class(waits=False)},
         "former-not-preferred",
     ),
-    "the set is gone": ({"ordinal": "web-0"}, {"stateful_sets": ()}, "former-ordinal"),
+    "the set does not exist": ({"ordinal": "web-0"}, {"stateful_sets": ()}, "former-ordinal"),
     "the set is being deleted": ({"ordinal": "web-0"}, {"stateful_sets": (web(deleting=True),)}, "former-ordinal"),
     "the set has no such template": (
         {"ordinal": "web-0"},
