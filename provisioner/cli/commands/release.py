@@ -50,7 +50,7 @@ def command(*, volume_name: str, dry_run: bool, target: Target) -> None:
 
 
 def _claim(target: Target, volume: Volume) -> Claim | None:
-    """Return the claim that the volume's claimRef names, or None. Raises InvalidObjectError, StatusError."""
+    """Return the claim of the volume's claimRef; None when there is none. Raises InvalidObjectError, StatusError."""
     ref = volume.claim_ref
     if ref is None:
         return None
