@@ -198,38 +198,21 @@ def _facts() -> Iterator[tuple[str, Facts]]:
     with_topologies = {waits: storage_class(waits=waits, topologies=zones) for waits in (True, False)}
     yield "its node is not in the topologies", facts(storage_class=with_topologies[True])
     yield "its node is in the topologies", facts(storage_class=with_topologies[True], nodes=(node(zone="a"),))
-    yield (
-        "topologies, without a scheduler",
-        facts(claim=claim(), storage_class=with_topologies[False], nodes=(node(zone="a"), n2)),
-    )
+    zoned = (node(zone="a"), n2)
+    yield "topologies, without a scheduler", facts(claim=claim(), storage_class=with_topologies[False], nodes=zoned)
     yield "from the trash", facts(manifests=(manifest(in_trash=True),))
     yield "several", facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)))
     later = (manifest("a", since="2026-01-01"), manifest("b", since="2026-01-02"))
     yield "several, one last", facts(volumes=(volume("a", **FORMER), volume("b", **FORMER)), manifests=later)
     yield "no ordinal any more", facts(manifests=(ordinal,), stateful_sets=(), cluster_uid="other-cluster")
-    yield "another cluster's", facts(manifests=(ordinal,), cluster_uid="this-cluster", namespace_uid="recreated")
-    yield (
-        "another cluster's, no ordinal",
-        facts(manifests=(other,), cluster_uid="this-cluster", namespace_uid="recreated"),
-    )
+    present: dict[str, Any] = {"cluster_uid": "this-cluster", "namespace_uid": "recreated"}
+    yield "another cluster's", facts(manifests=(ordinal,), **present)
+    yield "another cluster's, no ordinal", facts(manifests=(other,), **present)
     claims = storage_class(adopt="Claim")
-    yield (
-        "another cluster's, any claim",
-        facts(manifests=(other,), cluster_uid="this-cluster", namespace_uid="recreated", storage_class=claims),
-    )
-    yield (
-        "another cluster's, released",
-        facts(manifests=(released,), cluster_uid="this-cluster", namespace_uid="recreated"),
-    )
-    yield (
-        "another cluster's, with an object",
-        facts(
-            manifests=(ordinal,),
-            cluster_uid="this-cluster",
-            namespace_uid="recreated",
-            volumes=(volume(namespace_uid="x"),),
-        ),
-    )
+    yield "another cluster's, any claim", facts(manifests=(other,), storage_class=claims, **present)
+    yield "another cluster's, released", facts(manifests=(released,), **present)
+    with_object = (volume(namespace_uid="x"),)
+    yield "another cluster's, with an object", facts(manifests=(ordinal,), volumes=with_object, **present)
 
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -292,11 +275,8 @@ def _recoveries() -> Iterator[Line]:
     first, second = test_recover.lost("a", namespace_uid="1"), test_recover.lost("b", namespace_uid="2", claim_name="x")
     recreated = test_recover.lost("c", cluster=test_recover.NEW)
     several = (test_recover.lost("a"), test_recover.lost("b"), test_recover.lost("d"))
-    for name, found in {
-        "two namespaces": (first, second),
-        "several": several,
-        "a recreated namespace": (recreated,),
-    }.items():
+    cases = {"two namespaces": (first, second), "several": several, "a recreated namespace": (recreated,)}
+    for name, found in cases.items():
         cluster = test_recover.NEW if name == "a recreated namespace" else test_recover.OLD
         for each in recover(found, test_recover.now(), cluster=cluster):
             yield f"{name}, {each.manifest.csi_name}", each.reason
@@ -322,25 +302,18 @@ def _explanations() -> Iterator[Line]:
         for phase in ("Released", "Failed"):
             former = volume(ref=("www-web-0", "old"), phase=phase, policy=policy, ordinal="web-0")
             yield f"{phase}, {policy}", explain_volume(former, claim=None)
-    healthy, waits = (
-        Explanation("claim a", "Bound", healthy=True, message="healthy"),
-        explain_claim(facts(claim=claim())),
-    )
+    healthy = Explanation("claim a", "Bound", healthy=True, message="healthy")
+    waits = explain_claim(facts(claim=claim()))
     expands = Explanation("claim b", "Bound", healthy=False, message="it is expanded", reasons=(Reason("expanding"),))
-    for name, claims in {
-        "healthy": (healthy,),
-        "waits": (healthy, waits, waits),
-        "expands": (healthy, expands, expands),
-    }.items():
+    states = {"healthy": (healthy,), "waits": (healthy, waits, waits), "expands": (healthy, expands, expands)}
+    for name, claims in states.items():
         for placed, ready in (("", False), ("n1", False), ("n1", True)):
             yield f"{name}, {placed}, {ready}", explain_pod(pod(node_name=placed, ready=ready), claims=claims)
     yield "missing", explain_pod(pod(node_name="n1", ready=True), claims=(healthy,), missing=("x", "y"))
     rows = facts(claim=claim(), volumes=tuple(volume(key, **change) for key, change in VARIANTS.items()))
     yield "nearest to fitting first", explain_claim(rows)
-    yield (
-        "a set that is being deleted",
-        explain_claim(facts(volumes=(volume(**FORMER),), stateful_sets=(web(deleting=True),))),
-    )
+    deleting = facts(volumes=(volume(**FORMER),), stateful_sets=(web(deleting=True),))
+    yield "a set that is being deleted", explain_claim(deleting)
 
 
 def _expansions() -> Iterator[Line]:
@@ -408,10 +381,8 @@ def _node_losses() -> Iterator[Line]:
     yield "recorded without its node", recorded_loss(dataclasses.replace(lost, annotations={names.LOST_SINCE: "now"}))
     yield "lost", node_loss_messages.lost(seen, grace=300.0)
     yield "claim deleted", node_loss_messages.claim_deleted(seen)
-    yield (
-        "not deleted because of a sibling",
-        node_loss_messages.left(dataclasses.replace(seen, blocked_by="data-web-0")),
-    )
+    blocked = dataclasses.replace(seen, blocked_by="data-web-0")
+    yield "not deleted because of a sibling", node_loss_messages.left(blocked)
     yield "not deleted without a set", node_loss_messages.left(seen)
     yield "forbidden", node_loss_messages.forbidden(seen)
     yield "a pod that is not deleted", node_loss_messages.waits_for_claim("default", pod="web-0", claim="www-web-0")
