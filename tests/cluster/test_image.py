@@ -29,8 +29,8 @@ print("user", os.getuid(), os.getgid())
 
 
 @pytest.fixture
-def output_of(cluster: Running, namespace: str) -> Running:
-    """Return the output of a container of the image, run with the controller's security context."""
+def finished_pods(cluster: Running, namespace: str) -> Running:
+    """Run the image with the controller's security context until its pods have succeeded; return the cluster."""
     load(cluster)
     (deployment,) = of_kind(overlay("upstream"), "Deployment")
     security = container(overlay("upstream"), "Deployment")["securityContext"]
@@ -49,12 +49,12 @@ def output_of(cluster: Running, namespace: str) -> Running:
     return cluster
 
 
-def test_it_has_the_programs_of_the_driver_and_no_shell(say: Running, namespace: str) -> None:
+def test_it_has_the_programs_of_the_driver_and_no_shell(finished_pods: Running, namespace: str) -> None:
     """No program has the setuid or setgid bit."""
-    assert say.kubectl("-n", namespace, "logs", "main").splitlines() == [
+    assert finished_pods.kubectl("-n", namespace, "logs", "main").splitlines() == [
         "missing []",
         "shells []",
         "powerful []",
         "user 65532 65532",
     ]
-    assert say.kubectl("-n", namespace, "logs", "version").startswith("mooring ")
+    assert finished_pods.kubectl("-n", namespace, "logs", "version").startswith("mooring ")
