@@ -191,9 +191,9 @@ class KubeTransport:
         propagation: str = "",
     ) -> None:
         """See Transport."""
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        expected = {"uid": uid, "resourceVersion": resource_version}
         options: Json = {"kind": "DeleteOptions", "apiVersion": "v1"}
-        if preconditions := {key: value for key, value in preconditions.items() if value}:
+        if preconditions := {key: value for key, value in expected.items() if value}:
             options["preconditions"] = preconditions
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds

@@ -172,11 +172,11 @@ class Mutator:
             case FieldDescriptor.CPPTYPE_INT64:
                 return self._rng.choice(NUMBERS)
             case _:
-                raise NotImplementedError(f"{field.full_name}: add values for it here")
+                raise TypeError(f"{field.full_name} has a type for which no values are generated; add some here")
 
     def _text(self, field: FieldDescriptor, material: Material) -> str:
         if field.type == FieldDescriptor.TYPE_BYTES:
-            raise NotImplementedError(f"{field.full_name}: add values for it here")
+            raise TypeError(f"{field.full_name} has a type for which no values are generated; add some here")
         by_name: Sequence[str] = ()
         if field.name.endswith("path"):
             by_name = material.paths
