@@ -20,10 +20,12 @@ from csi.host.locks import locked
 
 pytestmark = pytest.mark.needs("root", "loop")
 MIB = 1 << 20
+# A handle of its own: loop devices are found by it, also those of a test process beside this one.
+HANDLE = f"pool.{uuid.uuid4()}"
 
 
 def _shape(**changes: object) -> Shape:
-    usual = Shape("pool.v", 16 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
+    usual = Shape(HANDLE, 16 * MIB, "mount", "ext4", str(uuid.uuid4()), "thin", True)
     return replace(usual, **changes)  # type: ignore[arg-type]
 
 

@@ -19,12 +19,14 @@ from csi.host.errors import MountError, NotReservableError, StillInUseError
 
 pytestmark = pytest.mark.needs("root", "loop")
 MIB = 1 << 20
+# A handle of its own: loop devices are found by it, also those of a test process beside this one.
+HANDLE = f"pool.{uuid.uuid4()}"
 LOOP = Loop()
 
 
 def _shape(provisioning: str = "thick", *, access_type: str = "mount") -> Shape:
     fs_type, fs_uuid = ("ext4", str(uuid.uuid4())) if access_type == "mount" else ("", "")
-    return Shape("pool.v", 16 * MIB, access_type, fs_type, fs_uuid, provisioning, True)
+    return Shape(HANDLE, 16 * MIB, access_type, fs_type, fs_uuid, provisioning, True)
 
 
 @contextlib.contextmanager
@@ -58,13 +60,13 @@ def _staging(volume_dir: Path) -> Path:
 
 def _stage(volume_dir: Path, shape: Shape) -> loopdev.Loop:
     LOOP.stage(volume_dir, shape, staging=_staging(volume_dir), mount_flags=[])
-    (device,) = loopdev.find(volume_dir / "image", tag=loopdev.tag_of("pool.v"))
+    (device,) = loopdev.find(volume_dir / "image", tag=loopdev.tag_of(HANDLE))
     return device
 
 
 def _unstage(volume_dir: Path) -> None:
     teardown.unstage(
-        Removal(Identity("pool.v", volume_dir.name, volume_dir), _staging(volume_dir)), mounted=True, devices=True
+        Removal(Identity(HANDLE, volume_dir.name, volume_dir), _staging(volume_dir)), mounted=True, devices=True
     )
 
 
