@@ -1,4 +1,4 @@
-"""`python -m csi`: the driver, and the making of pools."""
+"""`python -m csi`: the driver, and the creation of pools."""
 
 import os
 
@@ -71,7 +71,7 @@ def main(
     if not node_id or len(node_id.encode()) > 256:
         raise click.UsageError("--node-id is missing, or longer than 256 bytes")
     if not pools and not pool_folders:
-        raise click.UsageError("--pool or --pools-in is missing; a driver without a pool has nothing to give")
+        raise click.UsageError("--pool or --pools-in is missing; a driver needs a pool to create volumes in")
     kubelet = None
     if kubelet_registration_dir is not None and kubelet_socket_path is not None:
         kubelet = Kubelet(kubelet_registration_dir, kubelet_socket_path, kubelet_check_interval)
@@ -106,7 +106,7 @@ def main(
 @main.command("pool-init")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--name", required=True, help="The pool's name, which StorageClasses use.")
-@click.option("--capacity", type=Size(), help="What it may promise in all; without it, what the disk gives.")
+@click.option("--capacity", type=Size(), help="Bytes that can be reserved in all; by default from the disk.")
 @click.option("--create/--no-create", default=True, help="Whether a directory that is missing is created.")
 def pool_init(*, path: Path, name: str, capacity: int | None, create: bool) -> None:
     """Make a pool in an empty directory."""

@@ -28,7 +28,7 @@ def _limit(name: str, value: int, unit: str, *, on: str, beyond: str) -> int:
     return value
 
 
-# What is asked for and answered
+# Requests and responses
 
 REQUEST_BYTES: Final = _limit(
     "request-bytes", 4 << 20, "bytes", on="one request to the driver", beyond="gRPC answers RESOURCE_EXHAUSTED"
@@ -70,7 +70,7 @@ MESSAGE_BYTES: Final = _limit(
     4 << 10,
     "bytes",
     on="the message of a refusal on the wire, also in the log; gRPC takes 8 KiB",
-    beyond="the middle is left out",
+    beyond="the middle is omitted",
 )
 PAGE_ENTRIES: Final = _limit(
     "page-entries", 1000, "entries", on="one page of a list of the driver", beyond="the rest is on the next page"
@@ -80,29 +80,29 @@ PAGE_BYTES: Final = _limit(
     3 << 20,
     "bytes",
     on="one page of a list of the driver",
-    beyond="the rest is on the next page; an entry that is larger alone is left out and logged",
+    beyond="the rest is on the next page; an entry that is larger alone is omitted and logged",
 )
-LEFT_OUT_REPORTS: Final = _limit(
-    "left-out-reports",
+OMITTED_ENTRY_REPORTS: Final = _limit(
+    "omitted-entry-reports",
     1000,
     "entries",
-    on="entries left out of lists that were logged",
+    on="entries omitted from lists that were logged",
     beyond="the oldest is forgotten, and logged again",
 )
 
-# What is read and kept
+# Reads and retained state
 
 MANIFEST_BYTES: Final = _limit(
     "manifest-bytes", 16 << 20, "bytes", on="a manifest on a disk", beyond="the volume is damaged"
 )
-MANIFEST_HOLDERS: Final = _limit(
-    "manifest-holders", 64, "holders", on="former holders in a manifest", beyond="the oldest is dropped"
+MANIFEST_OWNERS: Final = _limit(
+    "manifest-owners", 64, "records", on="former owners in a manifest", beyond="the oldest is dropped"
 )
 MANIFEST_TEXT_BYTES: Final = _limit(
     "manifest-text-bytes",
     64 << 10,
     "bytes",
-    on="names, parameters and labels in a manifest, or those of one former holder",
+    on="names, parameters and labels in a manifest, or those of one former owner",
     beyond="the volume is damaged",
 )
 NODE_RECORD_BYTES: Final = _limit(
@@ -113,17 +113,21 @@ NODE_RECORD_BYTES: Final = _limit(
     beyond="it counts as none; logged",
 )
 POOL_FILE_BYTES: Final = _limit(
-    "pool-file-bytes", 64 << 10, "bytes", on="pool.json", beyond="the pool is not served, and says so"
+    "pool-file-bytes", 64 << 10, "bytes", on="pool.json", beyond="the pool is not served, and is reported"
 )
 POOL_NAME_CHARACTERS: Final = _limit(
-    "pool-name-characters", 253, "characters", on="the name of a pool", beyond="the pool is not served, and says so"
+    "pool-name-characters",
+    253,
+    "characters",
+    on="the name of a pool",
+    beyond="the pool is not served, and is reported",
 )
 KNOWN_POOLS_BYTES: Final = _limit(
     "known-pools-bytes",
     1 << 20,
     "bytes",
     on="the lists of pools that the node served, beside the socket",
-    beyond="the driver does not start, and says so; node-records/pools counts as empty",
+    beyond="the driver does not start, with an error; node-records/pools counts as empty",
 )
 PEM_BYTES: Final = _limit(
     "pem-bytes",
@@ -133,7 +137,7 @@ PEM_BYTES: Final = _limit(
     beyond="the driver does not start; one that runs keeps the authorities that it has",
 )
 PROGRAM_CHARACTERS: Final = _limit(
-    "program-characters", 4000, "characters", on="the output of a program", beyond="the beginning is left out"
+    "program-characters", 4000, "characters", on="the output of a program", beyond="the beginning is omitted"
 )
 OPEN_DIRECTORIES: Final = _limit(
     "open-directories",
@@ -152,8 +156,12 @@ WALK_NAMES: Final = _limit(
 REMOVAL_BATCH: Final = _limit(
     "removal-batch", 1000, "names", on="names that a removal reads at a time", beyond="the next are read afterwards"
 )
-LOOKERS: Final = _limit(
-    "lookers", 2, "threads", on="looks at disks and mounts at the same time", beyond="the next look waits"
+READ_THREADS: Final = _limit(
+    "read-threads",
+    2,
+    "threads",
+    on="reads of one pool's disk at the same time",
+    beyond="the next read waits",
 )
 LANE_WAITING: Final = _limit(
     "lane-waiting", 1000, "calls", on="calls that wait for the threads of one pool's disk", beyond="UNAVAILABLE"

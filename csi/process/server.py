@@ -48,7 +48,7 @@ async def serve(settings: Settings) -> None:
     )
     manager.remember_pools(opened.known.values())
     manager.load(opened.pools)
-    await manager.settle_first()
+    await manager.finish_interrupted_first()
     servers = [await _on_socket(settings, manager)]
     log.info(
         "driver.serving",
@@ -57,8 +57,8 @@ async def serve(settings: Settings) -> None:
         pid=os.getpid(),
     )
     discovery = Discovery(manager, settings.pool_folders, paths=settings.pools, known_file=settings.known_pools)
-    await discovery.look_safely()
-    tasks = [asyncio.create_task(manager.purge_for_ever()), asyncio.create_task(discovery.keep())]
+    await discovery.poll_safely()
+    tasks = [asyncio.create_task(manager.run_rounds()), asyncio.create_task(discovery.keep())]
     try:
         if settings.network is not None:
             servers.append(await listen(settings.network, manager, node_id=settings.node_id))

@@ -87,7 +87,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         checks.mapping(request.volume_context, "volume_context")
         checks.mapping(request.parameters, "parameters")
         manifest = self._manager.find(volume_id).manifest
-        backend = self._manager.backends[manifest.backend]
+        backend = self._manager.backend(manifest.backend)
         for each in capabilities:
             problem = unsupported(each, backend) or mount_options.refused(manifest.fs_type, each.flags)
             if not problem and each.access_type != manifest.access_type:
@@ -105,9 +105,8 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     @rpc
     async def ListVolumes(self, request: csi_pb2.ListVolumesRequest) -> csi_pb2.ListVolumesResponse:
         """Return the ready volumes, by pages."""
-        ready = [entry for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
         entries, token = page(
-            ready,
+            self._manager.volumes(ready=True),
             key=lambda entry: entry.manifest.handle,
             size=request.max_entries,
             token=request.starting_token,
@@ -131,7 +130,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
     async def GetCapacity(self, request: csi_pb2.GetCapacityRequest) -> csi_pb2.GetCapacityResponse:
         """Return the largest volume with these parameters that can be created now, in the pool with most capacity."""
         parameters = Parameters.parse(checks.mapping(request.parameters, "parameters"))
-        backend = self._manager.backends[parameters.backend]
+        backend = self._manager.backend(parameters.backend)
         elsewhere = request.HasField("accessible_topology") and (
             request.accessible_topology.segments.get(TOPOLOGY, self._manager.node_id) != self._manager.node_id
         )
@@ -139,8 +138,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         is_unsupported = any(unsupported(checks.capability(each), backend) for each in request.volume_capabilities)
         if elsewhere or is_unsupported or backend.problem():
             return csi_pb2.GetCapacityResponse(available_capacity=0)
-        pools = [each for each in self._manager.catalog.here if parameters.pool in {"", each.name}]
-        capacity = max((self._manager.ledger.available(pool) for pool in pools), default=0)
+        capacity = self._manager.available_bytes(parameters.pool)
         fs_type = parameters.fs_type or next(iter(backend.fs_types()), "")
         minimum = backend.minimum_bytes(fs_type) if not fs_type or fs_type in backend.fs_types() else 0
         return csi_pb2.GetCapacityResponse(
@@ -161,7 +159,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         manifest = (await self._manager.expand(Expanding(handle, required, limit))).manifest
         return csi_pb2.ControllerExpandVolumeResponse(
             capacity_bytes=manifest.size_bytes,
-            node_expansion_required=self._manager.backends[manifest.backend].node_expansion_required,
+            node_expansion_required=self._manager.backend(manifest.backend).node_expansion_required,
         )
 
     @rpc
@@ -194,7 +192,7 @@ class Controller(csi_pb2_grpc.ControllerServicer):
         self, request: csi_pb2.ControllerListVolumeHealthRequest
     ) -> csi_pb2.ControllerListVolumeHealthResponse:
         """Return the health of the unhealthy volumes, by pages."""
-        handles = [entry.manifest.handle for entry in self._manager.catalog.all() if entry.manifest.state == "ready"]
+        handles = [entry.manifest.handle for entry in self._manager.volumes(ready=True)]
         found = [each for handle in handles if (each := await self._health_if_exists(handle)) is not None]
         entries, token = page(
             [each for each in found if each.health_statuses],

@@ -1,22 +1,20 @@
 """Inventory service: pools, manifests and the trash, for the control plane."""
 
-import asyncio
 import math
 from datetime import datetime
 
 from google.protobuf import timestamp_pb2
 
-from csi.errors import InvalidArgument, Unavailable
+from csi.errors import InvalidArgument
 from csi.services import checks
 from csi.services.controller import context_of
 from csi.services.edge import rpc
 from csi.v1 import inventory_pb2, inventory_pb2_grpc
 from csi.volumes.catalog import Entry
-from csi.volumes.health import of_pool
 from csi.volumes.imports import Importing
 from csi.volumes.manifest import Holder, Manifest
 from csi.volumes.paging import page
-from csi.volumes.pools import Pool
+from csi.volumes.pool_reports import PoolReport
 from csi.volumes.trash import Trashed
 from csi.volumes.volume_manager import VolumeManager
 
@@ -31,51 +29,16 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     # unbounded: as many as the node has pools, which its admin mounts
     async def ListPools(self, request: inventory_pb2.ListPoolsRequest) -> inventory_pb2.ListPoolsResponse:
         """Return all pools, the refused ones with their problem."""
-        usable = [name for name, backend in self._manager.backends.items() if not backend.problem()]
-        known = self._manager.catalog.pools
-        found = await asyncio.gather(*(self._condition(pool) for pool in known))
-        pools = [self._pool(pool, usable, *each) for pool, each in zip(known, found, strict=True)]
-        paths = {pool.path for pool in known}
-        refused = [
-            inventory_pb2.Pool(name=path.name, path=str(path), problem=problem)
-            for path, problem in sorted(self._manager.catalog.refused.items())
-            if path not in paths
-        ]
-        return inventory_pb2.ListPoolsResponse(pools=[*pools, *refused])
-
-    async def _condition(self, pool: Pool) -> tuple[str, list[str]]:
-        """Return why the pool cannot be used now, "" if it can, and then its health issues."""
-        if problem := await self._manager.problem_of(pool):
-            return problem, []
-        try:
-            catalog = self._manager.catalog
-            issues = await self._manager.look(lambda: of_pool(pool, catalog), lane=pool.uuid)
-        except Unavailable as error:
-            return str(error), []
-        return "", [each.message for each in issues]
-
-    def _pool(self, pool: Pool, usable: list[str], problem: str, issues: list[str]) -> inventory_pb2.Pool:
-        ledger = self._manager.ledger
-        return inventory_pb2.Pool(
-            uuid=pool.uuid,
-            name=pool.name,
-            path=str(pool.path),
-            capacity_bytes=ledger.capacity(pool),
-            promised_bytes=ledger.promised(pool),
-            available_bytes=ledger.available(pool),
-            trash_bytes=ledger.trash(pool),
-            backends=usable,
-            problem=problem,
-            used_bytes=ledger.used(pool),
-            reserved_bytes=ledger.reserved(pool),
-            issues=issues,
+        backends = self._manager.usable_backends()
+        return inventory_pb2.ListPoolsResponse(
+            pools=[_pool(each, backends) for each in await self._manager.pool_reports()]
         )
 
     @rpc
     async def ListManifests(self, request: inventory_pb2.ListManifestsRequest) -> inventory_pb2.ListManifestsResponse:
         """Return the volumes whose owner record has the labels, by pages."""
         labels = checks.mapping(request.labels, "labels")
-        found = [entry for entry in self._manager.catalog.all() if _has(entry.manifest, labels)]
+        found = [entry for entry in self._manager.volumes() if _has_labels(entry.manifest, labels)]
         manifests, token = page(
             found,
             key=lambda entry: entry.manifest.handle,
@@ -99,7 +62,7 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
     async def ListTrash(self, request: inventory_pb2.ListTrashRequest) -> inventory_pb2.ListTrashResponse:
         """Return the deleted volumes whose last owner record has the labels, by pages."""
         labels = checks.mapping(request.labels, "labels")
-        found = [each for each in await self._manager.trash.all() if _has(each.manifest, labels)]
+        found = [each for each in await self._manager.trashed() if _has_labels(each.manifest, labels)]
         found.sort(key=_trash_key)
         entries, token = page(
             found, key=_trash_key, size=request.page_size, token=request.page_token, render=self._trashed
@@ -157,8 +120,8 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             state=manifest.state,
             holder=_holder(manifest.holder) if manifest.holder else None,
             ledger=[_holder(each) for each in manifest.ledger],
-            created=_moment(manifest.created),
-            stored_bytes=self._manager.measuring.last(entry),
+            created=_timestamp(manifest.created),
+            stored_bytes=self._manager.stored_bytes(entry),
         )
 
     def _trashed(self, trashed: Trashed) -> inventory_pb2.TrashEntry:
@@ -166,24 +129,43 @@ class Inventory(inventory_pb2_grpc.InventoryServicer):
             manifest=self._manifest(Entry(trashed.pool, trashed.manifest)),
             deleted=timestamp_pb2.Timestamp(seconds=trashed.deleted),
             purge_after=timestamp_pb2.Timestamp(seconds=trashed.purge_after),
-            stored_bytes=self._manager.ledger.stored_in_trash(trashed.pool, trashed.path.name),
+            stored_bytes=self._manager.stored_bytes_in_trash(trashed),
         )
+
+
+def _pool(report: PoolReport, backends: list[str]) -> inventory_pb2.Pool:
+    if not report.uuid:
+        return inventory_pb2.Pool(name=report.name, path=str(report.path), problem=report.problem)
+    return inventory_pb2.Pool(
+        uuid=report.uuid,
+        name=report.name,
+        path=str(report.path),
+        capacity_bytes=report.capacity,
+        allocated_bytes=report.allocated,
+        available_bytes=report.available,
+        trash_bytes=report.trash,
+        backends=backends,
+        problem=report.problem,
+        used_bytes=report.used,
+        reserved_bytes=report.reserved,
+        issues=report.issues,
+    )
 
 
 def _trash_key(trashed: Trashed) -> str:
     return f"{trashed.manifest.handle}.{2**40 - trashed.deleted:013d}"
 
 
-def _has(manifest: Manifest, labels: dict[str, str]) -> bool:
+def _has_labels(manifest: Manifest, labels: dict[str, str]) -> bool:
     recorded = manifest.holder.labels if manifest.holder else {}
     return labels.items() <= recorded.items()
 
 
 def _holder(holder: Holder) -> inventory_pb2.Holder:
-    return inventory_pb2.Holder(labels=holder.labels, since=_moment(holder.since))
+    return inventory_pb2.Holder(labels=holder.labels, since=_timestamp(holder.since))
 
 
-def _moment(text: str) -> timestamp_pb2.Timestamp:
+def _timestamp(text: str) -> timestamp_pb2.Timestamp:
     moment = timestamp_pb2.Timestamp()
     moment.FromDatetime(datetime.fromisoformat(text))
     return moment

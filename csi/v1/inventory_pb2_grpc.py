@@ -80,60 +80,61 @@ class InventoryServicer:
     """Missing associated documentation comment in .proto file."""
 
     def ListPools(self, request, context):
-        """The pools of this driver, healthy or not. A path that should be a pool and cannot be read has no uuid, but a problem.
+        """List the pools of this driver, healthy or not. A path that cannot be opened as a pool has a problem and no uuid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListManifests(self, request, context):
-        """The manifests of live volumes, in a stable order, by pages. ABORTED: the page token is not one of ours.
+        """List the manifests of all volumes that are not deleted, in a stable order, by pages. ABORTED: the page token is not
+        from this driver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordHolder(self, request, context):
-        """Write down who holds a volume now. The same labels again change nothing; otherwise the former holder goes to the
-        ledger. NOT_FOUND: no such volume.
+        """Record the owner of a volume. The same labels again change nothing; otherwise the former owner is appended to
+        `ledger`. NOT_FOUND: no such volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListTrash(self, request, context):
-        """Deleted volumes that are not purged yet, newest first within one handle, by pages.
+        """List deleted volumes that are not purged yet, newest first within one handle, by pages.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Undelete(self, request, context):
-        """Take the newest trash entry of a handle back. NOT_FOUND: there is none. ALREADY_EXISTS: the volume lives.
-        RESOURCE_EXHAUSTED: the pool can no longer promise its size.
+        """Restore the newest trash entry of a handle. NOT_FOUND: there is none. ALREADY_EXISTS: the volume is not deleted.
+        RESOURCE_EXHAUSTED: the pool cannot reserve its size any more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Import(self, request, context):
-        """Make a volume of a directory or an image that lies in the folder "import" of a pool. It is moved, not copied. The
-        same request again finishes what was begun. NOT_FOUND: nothing of that name is there. FAILED_PRECONDITION: it is in
-        use. RESOURCE_EXHAUSTED: the pool cannot promise its size. OUT_OF_RANGE: it has more bytes than are asked for.
+        """Import a directory or an image in the folder "import" of a pool as a volume. It is moved, not copied. A retry
+        finishes an interrupted import. NOT_FOUND: there is no item of that name. FAILED_PRECONDITION: it is in use.
+        RESOURCE_EXHAUSTED: the pool cannot reserve its size. OUT_OF_RANGE: it has more bytes than are requested.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Purge(self, request, context):
-        """Remove trash for good, whatever its retention says.
+        """Remove entries of the trash permanently, whatever their retention.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetUse(self, request, context):
-        """Where this node uses a live volume, by its mount table and loop devices. NOT_FOUND: no such volume.
+        """Return where this node uses a volume, by its mount table and loop devices. NOT_FOUND: no such volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

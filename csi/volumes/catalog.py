@@ -30,7 +30,7 @@ class Entry:
     record: NodeRecord = field(default_factory=NodeRecord)
 
     @property
-    def home(self) -> Path:
+    def volume_dir(self) -> Path:
         """The volume's directory."""
         return self.pool.volumes / self.manifest.id
 
@@ -50,34 +50,38 @@ def read_contents(pool: Pool, *, backends: Mapping[str, Backend]) -> Contents:
     Raises OSError where the pool itself cannot be read. `backends` are those of this driver, by name.
     """
     contents = Contents()
-    for home in sorted(pool.volumes.iterdir()):
+    for volume_dir in sorted(pool.volumes.iterdir()):
         try:
-            contents.entries.append(Entry(pool, _trusted(home, pool, backends), read_record(home)))
+            contents.entries.append(Entry(pool, _trusted(volume_dir, pool, backends), read_record(volume_dir)))
         except FileNotFoundError:
             continue  # an intent that was never written: no bytes were reserved
         except (DamagedError, OSError) as error:
-            contents.damaged[home] = str(error)
+            contents.damaged[volume_dir] = str(error)
     return contents
 
 
-def _trusted(home: Path, pool: Pool, backends: Mapping[str, Backend]) -> Manifest:
+def _trusted(volume_dir: Path, pool: Pool, backends: Mapping[str, Backend]) -> Manifest:
     """Return a valid manifest. Raises DamagedError, and FileNotFoundError for an empty directory."""
-    if home.is_symlink():
-        raise DamagedError(f"{home} is a link, which is not followed; move the volume's directory there")
+    if volume_dir.is_symlink():
+        raise DamagedError(f"{volume_dir} is a link, which is not followed; move the volume's directory there")
     try:
-        found = manifests.read(home)
+        found = manifests.read(volume_dir)
     except FileNotFoundError:
-        if any(os.path.lexists(home / name) for name in DATA):
-            raise DamagedError(f"{home / manifests.FILE} is missing, and there is data beside it; restore it") from None
+        if any(os.path.lexists(volume_dir / name) for name in DATA):
+            raise DamagedError(
+                f"{volume_dir / manifests.FILE} is missing, and there is data beside it; restore it"
+            ) from None
         raise
-    if found.id != home.name or found.pool != pool.uuid or parse_handle(found.handle) is None:
-        raise DamagedError(f"{home} holds the manifest of volume {found.handle}; move it back to its place")
+    if found.id != volume_dir.name or found.pool != pool.uuid or parse_handle(found.handle) is None:
+        raise DamagedError(f"{volume_dir} holds the manifest of volume {found.handle}; move it back to its place")
     if found.backend not in backends:
-        raise DamagedError(f"{home} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}")
+        raise DamagedError(
+            f"{volume_dir} has backend {found.backend[:40]}; this driver has {', '.join(sorted(backends))}"
+        )
     backend = backends[found.backend]
     if found.fs_type not in {"", *backend.fs_types()} or found.access_type not in backend.access_types:
         raise DamagedError(
-            f"{home}: backend {backend.name} has no {found.access_type} volume with {found.fs_type[:40]!r}"
+            f"{volume_dir}: backend {backend.name} has no {found.access_type} volume with {found.fs_type[:40]!r}"
         )
     return found
 
@@ -87,36 +91,36 @@ class Catalog:
 
     def __init__(self) -> None:
         self.pools: tuple[Pool, ...] = ()
-        self.away: dict[str, str] = {}
+        self.missing_pools: dict[str, str] = {}
         """UUIDs of the pools whose disk is missing → the problem."""
         self.unresponsive: dict[str, str] = {}
         """UUIDs of the pools whose disk hangs → the problem; their volumes stay in the catalog."""
         self.damaged: dict[Path, str] = {}
         self.refused: dict[Path, str] = {}
         """Paths of pools that are not served → the problem."""
-        self.stuck: set[Path] = set()
+        self.unremovable: set[Path] = set()
         """Entries of the trash that could not be removed, whose bytes are not free."""
         self._entries: dict[str, Entry] = {}
 
     @property
-    def here(self) -> tuple[Pool, ...]:
+    def available_pools(self) -> tuple[Pool, ...]:
         """The pools whose disk is available."""
-        return tuple(pool for pool in self.mounted if pool.uuid not in self.unresponsive)
+        return tuple(pool for pool in self.present_pools if pool.uuid not in self.unresponsive)
 
     @property
-    def mounted(self) -> tuple[Pool, ...]:
+    def present_pools(self) -> tuple[Pool, ...]:
         """The pools whose disk is present, whether it hangs or not."""
-        return tuple(pool for pool in self.pools if pool.uuid not in self.away)
+        return tuple(pool for pool in self.pools if pool.uuid not in self.missing_pools)
 
     def admit(self, pool: Pool, contents: Contents) -> None:
         """Add a pool and its volumes; a former one of the same UUID is replaced, except for volumes in use."""
         self.pools = (*(each for each in self.pools if each.uuid != pool.uuid), pool)
-        self.away.pop(pool.uuid, None)
+        self.missing_pools.pop(pool.uuid, None)
         self.unresponsive.pop(pool.uuid, None)
-        for home, problem in contents.damaged.items():
-            if self.damaged.get(home) != problem:
-                log.error("volume.damaged", path=str(home), problem=problem)
-        read = {home: each for home, each in self.damaged.items() if home.parent != pool.volumes}
+        for volume_dir, problem in contents.damaged.items():
+            if self.damaged.get(volume_dir) != problem:
+                log.error("volume.damaged", path=str(volume_dir), problem=problem)
+        read = {volume_dir: each for volume_dir, each in self.damaged.items() if volume_dir.parent != pool.volumes}
         self.damaged = read | contents.damaged
         for entry in contents.entries:
             if entry.manifest.handle not in self._entries:
@@ -124,7 +128,7 @@ class Catalog:
 
     def lose(self, pool: Pool, problem: str) -> None:
         """Mark a pool whose disk is missing; only volumes that are mounted on this node stay in the catalog."""
-        self.away[pool.uuid] = problem
+        self.missing_pools[pool.uuid] = problem
         for entry in self.of_pool(pool):
             if not entry.record.staging and not entry.record.publications:
                 self.drop(entry.manifest.handle)

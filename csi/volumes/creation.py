@@ -62,22 +62,24 @@ class Volumes:
         """Return the volume of this name, creating it unless it exists. Raises CsiError."""
         entry = self._catalog.of_id(id_of(request.name))
         if entry is None:
-            entry = await self._intend(request)
+            entry = await self._write_intent(request)
         else:
             self._compare(entry.manifest, request)
         if entry.manifest.state == "ready":
             return entry
-        await self._make(entry)
+        await self._provision(entry)
         log.info("volume.created", volume=entry.manifest.handle, size=entry.manifest.size_bytes)
         return entry
 
-    async def _intend(self, request: Creation) -> Entry:
+    async def _write_intent(self, request: Creation) -> Entry:
         """Choose the pool, reserve the bytes and write the intent."""
         backend = self.backend(request.parameters.backend)
         if problem := backend.problem():
             raise FailedPrecondition(problem)
         if request.nodes is not None and self._node_id not in request.nodes:
-            raise ResourceExhausted(f"the volume is wanted on {', '.join(request.nodes)}, and this is {self._node_id}")
+            raise ResourceExhausted(
+                f"the volume is requested on {', '.join(request.nodes)}, and this node is {self._node_id}"
+            )
         access_type, fs_type = check_capabilities(request.capabilities, request, backend)
         size = exact_size(
             required=request.required,
@@ -88,7 +90,7 @@ class Volumes:
         if problem := refused_option(fs_type, request.parameters.mkfs_options):
             raise InvalidArgument(f"parameter mkfsOptions: {problem}")
         pool, enforced = await self._place(backend, self._candidates(request), size)
-        # nothing may be awaited from here until it is promised
+        # nothing may be awaited from here until its bytes are reserved
         volume_id = id_of(request.name)
         if problem := self._catalog.problem_at(pool, volume_id):
             raise FailedPrecondition(problem)
@@ -112,11 +114,11 @@ class Volumes:
             holder=Holder(labels, now) if labels else None,
         )
         entry = Entry(pool, manifest)
-        self._catalog.put(entry)  # promised from here on, before anything else can run
+        self._catalog.put(entry)  # its bytes are reserved from here on, before anything else can run
 
         def write() -> None:
-            files.create_directory(entry.home, durable=False)
-            manifests.write(entry.home, manifest)
+            files.create_directory(entry.volume_dir, durable=False)
+            manifests.write(entry.volume_dir, manifest)
 
         await self._or_undo(entry, write)
         return entry
@@ -129,7 +131,7 @@ class Volumes:
             if pool.uuid in enforced:
                 return pool, enforced[pool.uuid]
             path = pool.path
-            enforced[pool.uuid] = await self._workers.look(
+            enforced[pool.uuid] = await self._workers.read(
                 lambda path=path: backend.enforces_size(path),  # type: ignore[misc]
                 lane=pool.uuid,
             )
@@ -137,15 +139,15 @@ class Volumes:
     def _candidates(self, request: Creation) -> list[Pool]:
         """Return the named pool, or all, of those whose disk is available."""
         wanted = request.parameters.pool
-        pools = [pool for pool in self._catalog.here if not wanted or pool.name == wanted]
+        pools = [pool for pool in self._catalog.available_pools if not wanted or pool.name == wanted]
         refused = self._catalog.refused.values()  # one of them may be the pool that is wanted: its name cannot be read
         if not pools and wanted and not refused and wanted not in {pool.name for pool in self._catalog.pools}:
             names = ", ".join(pool.name for pool in self._catalog.pools) or "none"
-            raise InvalidArgument(f"parameter pool: there is no pool {wanted!r} here; the pools are {names}")
+            raise InvalidArgument(f"parameter pool: there is no pool {wanted!r} on this node; its pools are {names}")
         if not pools:
-            known = [*self._catalog.away.values(), *self._catalog.unresponsive.values(), *refused]
-            problems = "; ".join(known) or "make one with: mooring pool init"
-            raise ResourceExhausted(f"there is no pool here now: {problems}")
+            known = [*self._catalog.missing_pools.values(), *self._catalog.unresponsive.values(), *refused]
+            problems = "; ".join(known) or "create one with: mooring pool init"
+            raise ResourceExhausted(f"no pool is available on this node: {problems}")
         return pools
 
     async def _choose(self, pools: list[Pool], size: int) -> Pool:
@@ -166,26 +168,26 @@ class Volumes:
         """Return the bytes to purge from the trash for the reserved bytes."""
         if not self._ledger.is_complete(pool):
             await self.measure(pool)
-        space = await self._workers.look(lambda: files.filesystem_space(pool.path), lane=pool.uuid)
+        space = await self._workers.read(lambda: files.filesystem_space(pool.path), lane=pool.uuid)
         return self._ledger.shortfall(pool, space.available)
 
-    async def _make(self, entry: Entry) -> None:
+    async def _provision(self, entry: Entry) -> None:
         """Create the data and mark the volume ready. After a failure nothing is left, and no bytes stay reserved."""
         backend, shape = self.backend(entry.manifest.backend), entry.manifest.shape
         ready = msgspec.structs.replace(entry.manifest, state="ready")
 
         def create() -> None:
-            backend.create(entry.home, shape)
+            backend.create(entry.volume_dir, shape)
 
         def acknowledge() -> None:
-            manifests.write(entry.home, ready)
-            files.sync_directory(entry.home.parent)
+            manifests.write(entry.volume_dir, ready)
+            files.sync_directory(entry.volume_dir.parent)
 
         try:
-            await self._trash.make_room(entry.pool, await self.shortfall(entry.pool))
+            await self._trash.free_space(entry.pool, await self.shortfall(entry.pool))
             await self._workers.run(create, lane=entry.pool.uuid)
         except NoSpaceError:
-            if not await self._trash.make_room(entry.pool, shape.size_bytes):
+            if not await self._trash.free_space(entry.pool, shape.size_bytes):
                 await self.undo(entry)
                 raise ResourceExhausted(f"the disk of pool {entry.pool.name} is full; free some space on it") from None
             await self._or_undo(entry, create)
@@ -199,7 +201,7 @@ class Volumes:
             raise InvalidArgument(f"parameter mkfsOptions: {error}") from error
         except (HostError, OSError) as error:
             await self.undo(entry)
-            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+            raise Internal(f"volume {entry.manifest.handle} cannot be created: {error}") from error
         await self._or_undo(entry, acknowledge)
         entry.manifest = ready
 
@@ -212,14 +214,14 @@ class Volumes:
             raise ResourceExhausted(str(error)) from error
         except (HostError, OSError) as error:
             await self.undo(entry)
-            raise Internal(f"volume {entry.manifest.handle} cannot be made: {error}") from error
+            raise Internal(f"volume {entry.manifest.handle} cannot be created: {error}") from error
 
     async def undo(self, entry: Entry) -> None:
         """Remove a volume that was never ready. Its reservation is released even if the disk fails."""
         try:
-            await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.home), lane=entry.pool.uuid)
+            await self._workers.run(lambda: files.remove_tree(entry.pool.path, entry.volume_dir), lane=entry.pool.uuid)
         except (HostError, OSError) as error:
-            log.error("volume.remains", volume=entry.manifest.handle, path=str(entry.home), error=str(error))
+            log.error("volume.remains", volume=entry.manifest.handle, path=str(entry.volume_dir), error=str(error))
         self._catalog.drop(entry.manifest.handle)
 
     def _compare(self, manifest: Manifest, request: Creation) -> None:
@@ -262,10 +264,10 @@ def check_capabilities(capabilities: tuple[Capability, ...], request: Creation, 
 
 
 def _fs_type(capabilities: tuple[Capability, ...], request: Creation, backend: Backend) -> str:
-    asked = {request.parameters.fs_type, *(each.fs_type for each in capabilities)} - {""}
-    if len(asked) > 1:
-        raise InvalidArgument(f"the filesystems {', '.join(sorted(asked))} are asked for at once")
-    fs_type = asked.pop() if asked else backend.fs_types()[0]
+    requested = {request.parameters.fs_type, *(each.fs_type for each in capabilities)} - {""}
+    if len(requested) > 1:
+        raise InvalidArgument(f"the filesystems {', '.join(sorted(requested))} are requested at once")
+    fs_type = requested.pop() if requested else backend.fs_types()[0]
     if fs_type not in backend.fs_types():
         raise InvalidArgument(f"parameter {FS_TYPE}: {fs_type!r} is not one of {', '.join(backend.fs_types())}")
     return fs_type

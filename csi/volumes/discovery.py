@@ -22,7 +22,7 @@ from csi.volumes.volume_manager import VolumeManager
 
 log = structlog.get_logger()
 
-LOOK_AGAIN_SECONDS = 3.0
+POLL_SECONDS = 3.0
 
 
 class Discovery:
@@ -50,26 +50,26 @@ class Discovery:
 
     async def keep(self) -> None:
         """Poll until cancelled, and continue after any error."""
-        # unbounded: a look every few seconds, not a retry
+        # unbounded: a poll every few seconds, not a retry
         while True:
-            await self.look_safely()
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await self.poll_safely()
+            await asyncio.sleep(POLL_SECONDS)
 
-    async def look_safely(self) -> None:
+    async def poll_safely(self) -> None:
         """Poll once; a new error is logged, and none is raised."""
         try:
-            await self.look()
+            await self.poll()
             self._problem = ""
         except Exception as error:
             if self._problem != repr(error):
                 log.exception("pools.unreadable", error=repr(error))
             self._problem = repr(error)
 
-    async def look(self) -> None:
+    async def poll(self) -> None:
         """Check all disks once."""
         catalog = self._manager.catalog
         known = catalog.pools
-        await asyncio.gather(*(self._look_at(pool) for pool in known))
+        await asyncio.gather(*(self._check_disk(pool) for pool in known))
         found = await self._found(known)
         served = {pool.path for pool in catalog.pools}
         missing = [path for path in self._paths if await self._resolved(path) not in served]
@@ -82,42 +82,44 @@ class Discovery:
         for path in [each for each in catalog.refused if each not in watched]:
             del catalog.refused[path]  # its directory does not exist any more
 
-    async def _look_at(self, pool: Pool) -> None:
+    async def _check_disk(self, pool: Pool) -> None:
         """Check whether the disk of a known pool is available."""
         catalog = self._manager.catalog
         try:
-            problem = await self._manager.look(lambda: health.gone(pool), lane=pool.uuid)
+            problem = await self._manager.read(lambda: health.location_problem(pool), lane=pool.uuid)
         except Unavailable as error:
             if pool.uuid not in catalog.unresponsive:
                 log.error("pool.hangs", pool=pool.name, uuid=pool.uuid, path=str(pool.path), error=str(error))
             catalog.unresponsive[pool.uuid] = f"pool {pool.name} at {pool.path}: {error}"
             return
         if catalog.unresponsive.pop(pool.uuid, None):
-            log.info("pool.answers", pool=pool.name, uuid=pool.uuid)
-        if problem and pool.uuid not in catalog.away:
+            log.info("pool.responds", pool=pool.name, uuid=pool.uuid)
+        if problem and pool.uuid not in catalog.missing_pools:
             catalog.lose(pool, problem)
-            log.warning("pool.gone", pool=pool.name, uuid=pool.uuid, problem=problem)
-        elif not problem and pool.uuid in catalog.away:
+            log.warning("pool.missing", pool=pool.name, uuid=pool.uuid, problem=problem)
+        elif not problem and pool.uuid in catalog.missing_pools:
             await self._try(pool.path, {str(pool.path): pool.uuid})
 
     async def _resolved(self, path: Path) -> Path:
         """Resolve links; a path on a hanging disk is used as it was resolved before, or as it is."""
         with contextlib.suppress(Unavailable):
-            self._real[path] = Path(await self._manager.look(lambda: os.path.realpath(path), lane=str(path)))
+            self._real[path] = Path(await self._manager.read(lambda: os.path.realpath(path), lane=str(path)))
         return self._real.get(path, path)
 
     async def _try(self, path: Path, known: Mapping[str, str]) -> None:
         """Admit a directory with a pool.json; report once why it cannot be used."""
         catalog, lane = self._manager.catalog, str(path)
         try:
-            said = await self._manager.look(lambda: _said(path), lane=lane)
-            if said is None and known.get(str(self._real.get(path, path))) in {pool.uuid for pool in catalog.here}:
+            identity = await self._manager.read(lambda: _identity_at(path), lane=lane)
+            if identity is None and known.get(str(self._real.get(path, path))) in {
+                pool.uuid for pool in catalog.available_pools
+            }:
                 catalog.refused.pop(path, None)  # its disk is served from another path now
                 return
-            self._check(*said) if said is not None else None
-            pool = await self._manager.look(lambda: open_pool(path, known), lane=lane)
+            self._check(*identity) if identity is not None else None
+            pool = await self._manager.read(lambda: open_pool(path, known), lane=lane)
             self._check(pool.uuid, pool.path)
-            _, contents, measured = await self._manager.look(lambda: self._manager.read(pool), lane=lane)
+            _, contents, measured = await self._manager.read(lambda: self._manager.read_pool(pool), lane=lane)
             self._check(pool.uuid, pool.path)
             if path in self._paths and self._known_file:
                 remembered = read_known(self._known_file) | {str(pool.path): pool.uuid}
@@ -139,14 +141,14 @@ class Discovery:
         """
         catalog = self._manager.catalog
         duplicate = next((each for each in catalog.pools if each.uuid == uuid), None)
-        if duplicate is None or (duplicate.uuid in catalog.away and duplicate.path == path):
+        if duplicate is None or (duplicate.uuid in catalog.missing_pools and duplicate.path == path):
             return
-        if duplicate.uuid not in catalog.away:
+        if duplicate.uuid not in catalog.missing_pools:
             raise BadEnvironment(f"{duplicate.path} and {path} are both pool {uuid}: one is a copy of the other")
         if in_use := catalog.of_pool(duplicate):
             raise BadEnvironment(
                 f"{path} is pool {uuid}, whose disk was at {duplicate.path} before: {len(in_use)} volumes are still "
-                f"mounted from there; it is served here when they are unmounted"
+                f"mounted from there; it is served from the new path when they are unmounted"
             )
 
     async def _found(self, known: Sequence[Pool]) -> list[Path]:
@@ -157,18 +159,18 @@ class Discovery:
 
     async def _listed(self, folder: Path) -> list[Path]:
         with contextlib.suppress(Unavailable):
-            return await self._manager.look(lambda: _listed(folder), lane=str(folder))
+            return await self._manager.read(lambda: _listed(folder), lane=str(folder))
         return []
 
     async def _new(self, path: Path, before: Mapping[Path, str]) -> bool:
         """Report whether a path has to be opened; a known pool that hangs is checked separately."""
         try:
-            return await self._manager.look(lambda: _is_new(path, before), lane=str(path))
+            return await self._manager.read(lambda: _is_new(path, before), lane=str(path))
         except Unavailable:
             return path not in before
 
 
-def _said(path: Path) -> tuple[str, Path] | None:
+def _identity_at(path: Path) -> tuple[str, Path] | None:
     """Return the UUID in a directory's pool.json, and its real path; None without a pool.json."""
     try:
         identity: Identity = read_identity(path)

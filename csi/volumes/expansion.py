@@ -42,7 +42,7 @@ class Expansion:
         """Expand a volume to at least the required size. Raises CsiError, after which the volume is unchanged."""
         manifest = entry.manifest
         if manifest.state != "ready":
-            raise FailedPrecondition(f"volume {manifest.handle} is not completely made; it cannot grow yet")
+            raise FailedPrecondition(f"volume {manifest.handle} is not completely created; it cannot be expanded yet")
         backend = self._volumes.backend(manifest.backend)
         size = exact_size(
             required=request.required,
@@ -57,26 +57,26 @@ class Expansion:
             )
         if manifest.size_bytes >= size:
             return entry
-        await self._workers.look(lambda: _require_whole(self._volumes, entry), lane=entry.pool.uuid)
-        await self._promise(entry, size)
+        await self._workers.read(lambda: _require_whole(self._volumes, entry), lane=entry.pool.uuid)
+        await self._reserve(entry, size)
         try:
-            await self._workers.run(lambda: manifests.write(entry.home, entry.manifest), lane=entry.pool.uuid)
-            await self._trash.make_room(entry.pool, await self._volumes.shortfall(entry.pool))
+            await self._workers.run(lambda: manifests.write(entry.volume_dir, entry.manifest), lane=entry.pool.uuid)
+            await self._trash.free_space(entry.pool, await self._volumes.shortfall(entry.pool))
             await self._workers.run(lambda: _finish(self._volumes, entry), lane=entry.pool.uuid)
         except (HostError, OSError) as error:
             entry.manifest = manifest
-            await self._workers.run(lambda: manifests.write(entry.home, manifest), lane=entry.pool.uuid)
+            await self._workers.run(lambda: manifests.write(entry.volume_dir, manifest), lane=entry.pool.uuid)
             if isinstance(error, ImageLockedError):
                 raise
             if isinstance(error, NoSpaceError):
                 raise ResourceExhausted(str(error)) from error
-            raise Internal(f"volume {manifest.handle} cannot grow: {error}") from error
+            raise Internal(f"volume {manifest.handle} cannot be expanded: {error}") from error
         log.info("volume.enlarged", volume=manifest.handle, size=size)
         return entry
 
-    async def _promise(self, entry: Entry, size: int) -> None:
+    async def _reserve(self, entry: Entry, size: int) -> None:
         """Reserve the additional bytes."""
-        more = size - entry.manifest.promised_bytes
+        more = size - entry.manifest.allocated_bytes
         try:
             self._ledger.require_more(entry.pool, more, total=size)
         except (ResourceExhausted, OutOfRange, Unavailable):
@@ -86,21 +86,23 @@ class Expansion:
 
     async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
         """Expand the filesystem or device at the path to the volume's size. Raises CsiError."""
-        entry = await self._node.shown_at(handle, path)
+        entry = await self._node.mounted_at(handle, path)
         manifest = entry.manifest
         if required > manifest.size_bytes:
             raise OutOfRange(
-                f"volume {handle} has {readable(manifest.size_bytes)}, and {readable(required, up=True)} are asked "
-                f"for; ControllerExpandVolume has to come first"
+                f"volume {handle} has {readable(manifest.size_bytes)}, and {readable(required, up=True)} are "
+                f"requested; ControllerExpandVolume has to come first"
             )
         if "ro" in entry.record.flags:
-            raise FailedPrecondition(f"volume {handle} is staged read-only; it grows when it is staged for writing")
+            raise FailedPrecondition(f"volume {handle} is staged read-only; stage it for writing first")
         backend, shape = self._volumes.backend(manifest.backend), manifest.shape
         where = Path(entry.record.staging or path)
-        await self._workers.run(lambda: backend.expand_mounted(entry.home, shape, path=where), lane=entry.pool.uuid)
+        await self._workers.run(
+            lambda: backend.expand_mounted(entry.volume_dir, shape, path=where), lane=entry.pool.uuid
+        )
         return manifest
 
-    async def settle(self, entry: Entry) -> None:
+    async def finish_interrupted(self, entry: Entry) -> None:
         """
         Finish an expansion that a crash interrupted, or release its reserved bytes.
 
@@ -116,7 +118,7 @@ class Expansion:
                 raise
             except (CsiError, HostError, OSError) as error:
                 back = msgspec.structs.replace(entry.manifest, grows_to=0)
-                manifests.write(entry.home, back)
+                manifests.write(entry.volume_dir, back)
                 entry.manifest = back
                 log.error("expansion.given_up", volume=back.handle, error=str(error))
 
@@ -133,14 +135,14 @@ class Expansion:
 def _require_whole(volumes: Volumes, entry: Entry) -> None:
     """Raise FailedPrecondition for a volume that lost data: an expansion would hide that with zeros at its end."""
     before = msgspec.structs.replace(entry.manifest, grows_to=0)
-    for each in volumes.backend(before.backend).health_issues(entry.home, before.shape, path=None):
+    for each in volumes.backend(before.backend).health_issues(entry.volume_dir, before.shape, path=None):
         if each.status == "DATA_LOSS":
-            raise FailedPrecondition(f"volume {before.handle} has lost data and does not grow: {each.message}")
+            raise FailedPrecondition(f"volume {before.handle} has lost data and is not expanded: {each.message}")
 
 
 def _finish(volumes: Volumes, entry: Entry) -> None:
     """Expand the data to `grows_to`, then update the manifest."""
     done = msgspec.structs.replace(entry.manifest, size_bytes=entry.manifest.grows_to, grows_to=0)
-    volumes.backend(done.backend).expand(entry.home, done.shape)
-    manifests.write(entry.home, done)
+    volumes.backend(done.backend).expand(entry.volume_dir, done.shape)
+    manifests.write(entry.volume_dir, done)
     entry.manifest = done

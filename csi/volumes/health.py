@@ -18,7 +18,7 @@ FULL_SHARE: Final = 100
 
 def of_pool(pool: Pool, catalog: Catalog) -> list[HealthIssue]:
     """Return the health issues of a pool: its disk, and the manifests on it."""
-    if problem := gone(pool):
+    if problem := location_problem(pool):
         return [HealthIssue("STORAGE_UNREACHABLE", "PoolGone", problem)]
     found = []
     mount = mounts.covering(pool.path)
@@ -29,13 +29,13 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[HealthIssue]:
         return [HealthIssue("STORAGE_UNREACHABLE", "PoolFailing", message)]
     if flags & os.ST_RDONLY or (mount is not None and mount.stopped_writing):
         message = (
-            f"pool {pool.name}: its disk at {pool.path} takes no more writes; look for its errors in the kernel's log"
+            f"pool {pool.name}: its disk at {pool.path} accepts no writes any more; check the kernel's log for errors"
         )
         found.append(HealthIssue("STORAGE_DEGRADED", "PoolReadOnly", message))
     if space.available * FULL_SHARE < space.total:
         message = f"pool {pool.name}: only {readable(space.available)} are free on its disk; free some, or add a pool"
         found.append(HealthIssue("STORAGE_DEGRADED", "PoolFull", message))
-    damaged = [problem for home, problem in sorted(catalog.damaged.items()) if home.parent == pool.volumes]
+    damaged = [problem for volume_dir, problem in sorted(catalog.damaged.items()) if volume_dir.parent == pool.volumes]
     if damaged:
         message = f"pool {pool.name}: {len(damaged)} manifests cannot be read; the first: {damaged[0]}"
         found.append(HealthIssue("STORAGE_DEGRADED", "ManifestDamaged", message))
@@ -53,24 +53,24 @@ def of_refused(catalog: Catalog) -> list[HealthIssue]:
 
 def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[HealthIssue]:
     """Return the health issues of a volume. `stored` are its bytes where its size is not enforced."""
-    if problem := gone(entry.pool):
+    if problem := location_problem(entry.pool):
         return [HealthIssue("INACCESSIBLE", "PoolGone", problem)]
     staging = Path(entry.record.staging) if entry.record.staging else None
     size = entry.manifest.size_bytes
     try:
-        found = backend.health_issues(entry.home, entry.manifest.shape, path=staging)
+        found = backend.health_issues(entry.volume_dir, entry.manifest.shape, path=staging)
     except (OSError, HostError, ValueError) as error:
-        message = f"{entry.home} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
+        message = f"{entry.volume_dir} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
         return [HealthIssue("INACCESSIBLE", "DiskFailing", message)]
     if stored is not None and stored > size:
         message = (
-            f"{readable(stored, up=True)} are in it, and {readable(size)} were promised; expand it, or remove something"
+            f"{readable(stored, up=True)} are in it, and {readable(size)} are reserved; expand it, or remove something"
         )
-        found.append(HealthIssue("DEGRADED", "MoreThanPromised", message))
+        found.append(HealthIssue("DEGRADED", "SizeExceeded", message))
     return found
 
 
-def gone(pool: Pool) -> str:
+def location_problem(pool: Pool) -> str:
     """Return why the pool is not at its path, as one message; "" when it is."""
     try:
         identity = read_identity(pool.path)

@@ -73,20 +73,20 @@ class Imports:
         self._trash = trash
         self._workers = workers
 
-    async def take(self, request: Importing) -> Entry:
+    async def import_volume(self, request: Importing) -> Entry:
         """Return the imported volume, importing it unless an earlier attempt did. Raises CsiError."""
         entry = self._catalog.of_id(id_of(request.name))
         if entry is None:
-            entry = await self._intend(request)
+            entry = await self._write_intent(request)
         elif entry.manifest.parameters.get(FOLDER) != request.item:
-            raise AlreadyExists(f"volume {request.name} exists already, and was not made of {request.item}")
+            raise AlreadyExists(f"volume {request.name} exists already, and was not imported from {request.item}")
         if entry.manifest.state == "ready":
             return entry
         await self._move(entry, request)
         log.info("volume.imported", volume=entry.manifest.handle, size=entry.manifest.size_bytes)
         return entry
 
-    async def _intend(self, request: Importing) -> Entry:
+    async def _write_intent(self, request: Importing) -> Entry:
         """Check the item, reserve its size, and write the intent."""
         pool, source = await self._source(request)
         found = await self._workers.walk(f"import-{pool.uuid}", lambda: examine(source, raw=request.raw))
@@ -96,17 +96,17 @@ class Imports:
             raise FailedPrecondition(problem)
         taken = await self._taken_elsewhere(found)
         await self._volumes.measure(pool)
-        # nothing may be awaited from here until it is promised
+        # nothing may be awaited from here until its bytes are reserved
         taken |= {entry.manifest.fs_uuid for entry in self._catalog.all()}
         manifest = _manifest(request, pool, found, taken=taken)
-        self._require_room(pool, found, manifest.size_bytes)
+        self._require_capacity(pool, found, manifest.size_bytes)
         entry = Entry(pool, manifest)
         self._catalog.put(entry)
 
         def write() -> None:
-            files.create_directory(entry.home)
-            manifests.write(entry.home, manifest)
-            files.sync_directory(entry.home)
+            files.create_directory(entry.volume_dir)
+            manifests.write(entry.volume_dir, manifest)
+            files.sync_directory(entry.volume_dir)
 
         try:
             await self._workers.run(write, lane=pool.uuid)
@@ -114,7 +114,7 @@ class Imports:
             await self._volumes.undo(entry)
             if isinstance(error, HostError):
                 raise
-            raise Internal(f"volume {manifest.handle} cannot be made: {error}") from error
+            raise Internal(f"volume {manifest.handle} cannot be created: {error}") from error
         except BaseException:
             self._catalog.drop(manifest.handle)
             raise
@@ -125,44 +125,44 @@ class Imports:
         if not found.fs_type:
             return set()
         taken = {each.manifest.fs_uuid for each in await self._trash.all()}
-        mounted = await self._workers.look(lambda: filesystem_uuids.mounted_from(found.fs_type, found.fs_uuid))
+        mounted = await self._workers.read(lambda: filesystem_uuids.mounted_from(found.fs_type, found.fs_uuid))
         return taken | ({found.fs_uuid} if mounted else set())
 
     async def _source(self, request: Importing) -> tuple[Pool, Path]:
         if not _ITEM.fullmatch(request.item):
             raise InvalidArgument(f"{request.item!r} is no name of something in the folder {FOLDER} of a pool")
-        pools = [pool for pool in self._catalog.here if request.pool in {"", pool.name, pool.uuid}]
-        having = [pool for pool in pools if await self._has(pool, request.item)]
+        pools = [pool for pool in self._catalog.available_pools if request.pool in {"", pool.name, pool.uuid}]
+        having = [pool for pool in pools if await self._contains(pool, request.item)]
         if len(having) > 1:
             names = ", ".join(pool.name for pool in having)
             raise FailedPrecondition(f"several pools have {FOLDER}/{request.item} ({names}); name one")
         if not having:
-            places = ", ".join(str(pool.path / FOLDER) for pool in pools) or "no pool that is here"
+            places = ", ".join(str(pool.path / FOLDER) for pool in pools) or "no available pool"
             raise NotFound(f"there is no {request.item} to import on this node; looked in {places}")
         folder = having[0].path / FOLDER
-        if await self._workers.look(folder.is_symlink, lane=having[0].uuid):
+        if await self._workers.read(folder.is_symlink, lane=having[0].uuid):
             raise FailedPrecondition(f"{folder} is a link, which is not followed; make it a directory")
         return having[0], folder / request.item
 
-    async def _has(self, pool: Pool, item: str) -> bool:
-        return await self._workers.look(lambda: os.path.lexists(pool.path / FOLDER / item), lane=pool.uuid)
+    async def _contains(self, pool: Pool, item: str) -> bool:
+        return await self._workers.read(lambda: os.path.lexists(pool.path / FOLDER / item), lane=pool.uuid)
 
-    def _require_room(self, pool: Pool, found: Existing, size: int) -> None:
+    def _require_capacity(self, pool: Pool, found: Existing, size: int) -> None:
         """Check the free capacity (I4); the bytes of the item are on the disk already and count from now on."""
         self._ledger.refuse_quarantined(pool)
         brings = 0 if pool.capacity_bytes is not None else found.used_bytes * SHARE // 100
         if (available := self._ledger.available(pool) + brings) < size:
             self._ledger.refuse_for_now(pool)
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {readable(available)} more, and {readable(size, up=True)} are asked "
-                f"for; {self._ledger.advice(pool)}"
+                f"pool {pool.name} can reserve {readable(available)} more, and {readable(size, up=True)} are "
+                f"requested; {self._ledger.advice(pool)}"
             )
 
     async def _move(self, entry: Entry, request: Importing) -> None:
         """Move the item into the pool, then record the volume and its owner."""
         manifest, now = entry.manifest, manifests.now()
         source = entry.pool.path / FOLDER / request.item
-        target = entry.home / ("data" if manifest.backend == "directory" else "image")
+        target = entry.volume_dir / ("data" if manifest.backend == "directory" else "image")
         ready = msgspec.structs.replace(manifest, state="ready", holder=Holder(dict(request.labels), now))
 
         def move() -> None:
@@ -173,8 +173,8 @@ class Imports:
                     with locks.locked(source) as image:
                         filesystem_uuids.change(image, fs_type=manifest.fs_type, uuid=manifest.fs_uuid)
                 files.rename_durably(source, target)
-            manifests.write(entry.home, ready)
-            files.sync_directory(entry.home.parent)
+            manifests.write(entry.volume_dir, ready)
+            files.sync_directory(entry.volume_dir.parent)
 
         try:
             await self._workers.run(move, lane=entry.pool.uuid)
@@ -210,7 +210,7 @@ def _manifest(request: Importing, pool: Pool, found: Existing, *, taken: Collect
     """Return the intent. `taken` are UUIDs of filesystems that it must not have."""
     size = found.size_bytes or request.required
     if not size:
-        raise InvalidArgument("a directory has no size of its own; say how large the volume shall be")
+        raise InvalidArgument("a directory has no size of its own; give the size of the volume")
     if size < found.used_bytes and not found.size_bytes:
         raise OutOfRange(
             f"{request.item} occupies {readable(found.used_bytes, up=True)}, and the volume would have {readable(size)}"

@@ -1,11 +1,11 @@
 """
-What pools may still promise: never more than they can keep (no overcommit).
+The bytes that pools can still reserve: never more than they have (no overcommit).
 
-A pool promises its configured capacity, or 95 % of what is free plus what our own bytes occupy; until that is measured,
-a lower bound of it, so that nothing waits for the measurement but what does not fit into the bound. A pool that cannot
-be measured in time is quarantined: it promises nothing more until it is, and what it promised stays. Trash counts as
-free: it is purged when a promise needs the room. What cannot be purged, or whose removal has begun and is not known to
-have ended, counts as used. All in bytes.
+The capacity of a pool is the configured one, or 95 % of what is free plus what its own volumes occupy. Until that is
+measured, it is a lower bound of it, so that only a volume that does not fit into the bound waits for the measurement. A
+pool that cannot be measured in time is quarantined: it reserves nothing more until it is, and its reservations stay.
+Trash counts as free: it is purged when a volume needs the space. Trash that cannot be purged, or whose removal is not
+known to have ended, counts as used. All in bytes.
 """
 
 import stat
@@ -30,7 +30,7 @@ class Measured:
     """
     One measurement of a pool's disk.
 
-    `free` is what an ordinary user may take, `used` what is taken by anybody. `stored` is by volume id, `trashed` by
+    `free` is what an ordinary user can use, `used` what all files occupy. `stored` is by volume id, `trashed` by
     the entry's name. `complete` false is a lower bound, for which no tree was walked.
     """
 
@@ -54,7 +54,7 @@ class Measured:
 def lower_bound(pool: Pool) -> Measured:
     """Measure without a walk: trees and trash as nothing, images by their blocks. Raises OSError."""
     space = files.filesystem_space(pool.path)
-    images = {home.name: _image_bytes(home / "image") for home in pool.volumes.iterdir()}
+    images = {volume_dir.name: _image_bytes(volume_dir / "image") for volume_dir in pool.volumes.iterdir()}
     return Measured(space.available, space.total - space.free, images, complete=False)
 
 
@@ -73,7 +73,7 @@ def measure(pool: Pool, *, stop: Callable[[], bool] = lambda: False) -> Measured
     What is free is the lesser of before and after the walk, so that bytes that go meanwhile do not count twice.
     """
     before = files.filesystem_space(pool.path)
-    stored = {home.name: trees.disk_bytes(home, stop=stop) for home in pool.volumes.iterdir()}
+    stored = {volume_dir.name: trees.disk_bytes(volume_dir, stop=stop) for volume_dir in pool.volumes.iterdir()}
     trashed = {
         entry.name: trees.disk_bytes(entry, stop=stop)
         for entry in pool.trash.iterdir()
@@ -89,12 +89,12 @@ class Ledger:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._measured: dict[str, Measured] = {}
-        self._late: set[str] = set()
+        self._quarantined: set[str] = set()
 
     def note(self, pool: Pool, measured: Measured) -> None:
         """Record a measurement of the disk."""
         self._measured[pool.uuid] = self._of_known(pool, measured)
-        self._late.discard(pool.uuid)
+        self._quarantined.discard(pool.uuid)
 
     def _of_known(self, pool: Pool, measured: Measured) -> Measured:
         """Ignore unknown volumes and trash that is being purged, whose bytes cannot be reserved."""
@@ -112,27 +112,29 @@ class Ledger:
         A volume that was deleted since was measured as a volume: then its bytes are among those that are stored.
         """
         measured = self._measured[pool.uuid]
-        stuck = {path.name.removeprefix(PURGING) for path in self._catalog.stuck if path.parent == pool.trash}
-        if not stuck:
+        unremovable = {
+            path.name.removeprefix(PURGING) for path in self._catalog.unremovable if path.parent == pool.trash
+        }
+        if not unremovable:
             return measured
-        deleted_since = {name.rpartition(".")[0] for name in stuck - measured.trashed.keys()}
+        deleted_since = {name.rpartition(".")[0] for name in unremovable - measured.trashed.keys()}
         return replace(
             measured,
             stored={name: size for name, size in measured.stored.items() if name not in deleted_since},
-            trashed={name: size for name, size in measured.trashed.items() if name not in stuck},
+            trashed={name: size for name, size in measured.trashed.items() if name not in unremovable},
         )
 
     def is_complete(self, pool: Pool) -> bool:
         """Report whether the pool was measured, and not only estimated by a lower bound."""
         return self._measured[pool.uuid].complete
 
-    def give_up(self, pool: Pool) -> None:
+    def quarantine(self, pool: Pool) -> None:
         """Quarantine a pool whose measurement takes too long, so that volumes are created in other pools."""
-        self._late.add(pool.uuid)
+        self._quarantined.add(pool.uuid)
 
     def is_quarantined(self, pool: Pool) -> bool:
         """Report whether the pool is quarantined; one with a configured capacity needs no measurement."""
-        return pool.uuid in self._late and pool.capacity_bytes is None
+        return pool.uuid in self._quarantined and pool.capacity_bytes is None
 
     def refuse_quarantined(self, pool: Pool) -> None:
         """Raise ResourceExhausted where the pool is quarantined."""
@@ -156,19 +158,19 @@ class Ledger:
         """Raise Unavailable where measuring may show that there is more."""
         if pool.capacity_bytes is None and not self.is_complete(pool) and not self.is_quarantined(pool):
             raise Unavailable(
-                f"pool {pool.name} is still measuring what its volumes occupy; until then it can promise "
+                f"pool {pool.name} is still measuring what its volumes occupy; until then it can reserve "
                 f"{readable(self.available(pool))} more; try again"
             )
 
-    def promised(self, pool: Pool) -> int:
+    def allocated(self, pool: Pool) -> int:
         """Return the bytes reserved for volumes, ready or being created."""
-        return sum(entry.manifest.promised_bytes for entry in self._catalog.of_pool(pool))
+        return sum(entry.manifest.allocated_bytes for entry in self._catalog.of_pool(pool))
 
     def available(self, pool: Pool) -> int:
         """Return the bytes that the pool can still reserve."""
         if self.is_quarantined(pool):
             return 0
-        return max(0, self.capacity(pool) - self.promised(pool))
+        return max(0, self.capacity(pool) - self.allocated(pool))
 
     def used(self, pool: Pool) -> int | None:
         """Return the bytes on disk that its volumes occupied when it was measured last; None when it was not."""
@@ -176,13 +178,13 @@ class Ledger:
 
     def reserved(self, pool: Pool) -> int | None:
         """Return the bytes reserved for its volumes that they do not occupy yet; None until it is measured."""
-        return self.promised(pool) - self._occupied(pool, limited=True) if self.is_complete(pool) else None
+        return self.allocated(pool) - self._occupied(pool, limited=True) if self.is_complete(pool) else None
 
     def _occupied(self, pool: Pool, *, limited: bool) -> int:
         """Return the bytes of volumes; `limited` counts of each no more than its reserved bytes."""
         stored = self._measured[pool.uuid].stored
         return sum(
-            min(stored.get(each.manifest.id, 0), each.manifest.promised_bytes)
+            min(stored.get(each.manifest.id, 0), each.manifest.allocated_bytes)
             if limited
             else stored.get(each.manifest.id, 0)
             for each in self._catalog.of_pool(pool)
@@ -209,51 +211,51 @@ class Ledger:
         return self._measured[pool.uuid].trashed.get(name, 0)
 
     def require(self, pool: Pool, size: int) -> None:
-        """Raise OutOfRange for what the pool could never promise, ResourceExhausted for what it cannot now."""
+        """Raise OutOfRange for what the pool could never reserve, ResourceExhausted for what it cannot now."""
         self.refuse_quarantined(pool)
         if size > self.available(pool):
             self.refuse_for_now(pool)
         if size > self.capacity(pool):
             message = (
-                f"pool {pool.name} can promise {readable(self.capacity(pool))} in all, and "
-                f"{readable(size, up=True)} are asked for"
+                f"pool {pool.name} can reserve {readable(self.capacity(pool))} in all, and "
+                f"{readable(size, up=True)} are requested"
             )
             raise OutOfRange(message) if pool.capacity_bytes is not None else ResourceExhausted(message)
         if size > self.available(pool):
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {readable(self.available(pool))} more, and "
-                f"{readable(size, up=True)} are asked for; {self.advice(pool)}, or add a pool"
+                f"pool {pool.name} can reserve {readable(self.available(pool))} more, and "
+                f"{readable(size, up=True)} are requested; {self.advice(pool)}, or add a pool"
             )
 
     def require_more(self, pool: Pool, more: int, *, total: int) -> None:
         """
         As `require`, for a volume that grows by `more` to `total`.
 
-        It cannot move to another pool: what this one could never promise is out of range, whatever sets the bound.
+        It cannot move to another pool: what this one could never reserve is out of range, whatever sets the bound.
         """
         self.refuse_quarantined(pool)
         if total > self.capacity(pool) or more > self.available(pool):
             self.refuse_for_now(pool)
         if total > self.capacity(pool):
             raise OutOfRange(
-                f"pool {pool.name} can promise {readable(self.capacity(pool))} in all, and "
-                f"{readable(total, up=True)} are asked for"
+                f"pool {pool.name} can reserve {readable(self.capacity(pool))} in all, and "
+                f"{readable(total, up=True)} are requested"
             )
         if more > self.available(pool):
             raise ResourceExhausted(
-                f"pool {pool.name} can promise {readable(self.available(pool))} more, and "
-                f"{readable(more, up=True)} are asked for; {self.advice(pool)}"
+                f"pool {pool.name} can reserve {readable(self.available(pool))} more, and "
+                f"{readable(more, up=True)} are requested; {self.advice(pool)}"
             )
 
     def advice(self, pool: Pool) -> str:
         """
-        Say what takes the pool's bytes, and what would help.
+        Return what uses the pool's bytes, and what would help.
 
         Emptying the trash would not: it counts as free already.
         """
         return (
-            f"its volumes have {readable(self.promised(pool))} of {readable(self.capacity(pool))}, "
-            f"and `mooring volumes` lists them: delete volumes that nobody needs there, and erase those without a "
+            f"its volumes have {readable(self.allocated(pool))} of {readable(self.capacity(pool))}, "
+            f"and `mooring volumes` lists them: delete volumes that are not needed, and erase those without a "
             f"PersistentVolume"
         )
 
@@ -267,13 +269,13 @@ class Ledger:
         measured = self._measured[pool.uuid]
         if not measured.complete:
             return 0
-        missing = self.promised(pool) - self._occupied(pool, limited=True)
+        missing = self.allocated(pool) - self._occupied(pool, limited=True)
         return max(0, missing - max(free, measured.free))
 
 
 def quarantined(pool: Pool) -> str:
-    """Say why a quarantined pool promises nothing."""
+    """Return why a quarantined pool reserves nothing."""
     return (
-        f"pool {pool.name} could not be measured in time, so nothing new is made in it until it is; look at its disk "
+        f"pool {pool.name} could not be measured in time, so no volume is created in it until it is; look at its disk "
         f"at {pool.path}, or give the pool a capacity"
     )

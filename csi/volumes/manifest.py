@@ -1,7 +1,7 @@
 """
-The manifest: all that is needed to rebuild a volume's place in the world without the API server, beside its bytes.
+The manifest: the file beside a volume's data from which its PersistentVolume can be recreated.
 
-Strict on reading: a file that is not wholly understood makes its volume *damaged*, which is reported and left alone.
+Reading is strict: a file with an unknown or invalid field makes its volume *damaged*: it is reported and not changed.
 """
 
 from datetime import UTC, datetime
@@ -14,25 +14,25 @@ from csi import limits
 from csi.backends.protocol import Shape
 from csi.host import files
 from csi.host.errors import HostError
-from csi.volumes.sizes import LARGEST
+from csi.volumes.sizes import MAX_VOLUME_BYTES
 
 SCHEMA: Final = 1
 FILE: Final = "manifest.json"
 
-MOST_BYTES: Final = limits.MANIFEST_BYTES
+MAX_BYTES: Final = limits.MANIFEST_BYTES
 """Size of a manifest that is still read."""
 
-MOST_HOLDERS: Final = limits.MANIFEST_HOLDERS
+MAX_OWNERS: Final = limits.MANIFEST_OWNERS
 """Former holders that a manifest keeps, the newest ones."""
 
-MOST_TEXT: Final = limits.MANIFEST_TEXT_BYTES
+MAX_TEXT_BYTES: Final = limits.MANIFEST_TEXT_BYTES
 """Bytes of all names, parameters and labels of a manifest without its former holders."""
 
 
 UNREADABLE: Final = (OSError, HostError, ValueError, RuntimeError)
 """What reading and decoding a file raise: msgspec's errors are ValueErrors, too deep nesting a RuntimeError."""
 
-_MOMENT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
+_TIME_FORMAT: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 class Holder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,8 +46,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
     One volume. Sizes in bytes, times in UTC as ``2026-01-31T12:00:00.000000Z``.
 
-    `enforced` tells whether something holds it to its size. `grows_to` is the size of an expansion that is going on or
-    was cut off; 0 when there is none.
+    `enforced` is whether the filesystem or a quota limits it to its size. `grows_to` is the size of a running or
+    interrupted expansion; 0 when there is none.
     """
 
     schema: int = SCHEMA
@@ -89,7 +89,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         )
 
     @property
-    def promised_bytes(self) -> int:
+    def allocated_bytes(self) -> int:
         """The bytes that are reserved for it."""
         return max(self.size_bytes, self.grows_to)
 
@@ -98,11 +98,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         """The parameters in force."""
         return self.parameters | self.mutable_parameters
 
-    def held_by(self, labels: dict[str, str], *, now: str) -> "Manifest":
+    def owned_by(self, labels: dict[str, str], *, now: str) -> "Manifest":
         """Return the manifest with a new owner; the same owner changes nothing."""
         if self.holder is not None and self.holder.labels == labels:
             return self
-        ledger = [*self.ledger, self.holder][-MOST_HOLDERS:] if self.holder is not None else self.ledger
+        ledger = [*self.ledger, self.holder][-MAX_OWNERS:] if self.holder is not None else self.ledger
         return msgspec.structs.replace(self, holder=Holder(labels, now), ledger=ledger)
 
 
@@ -110,15 +110,15 @@ class DamagedError(Exception):
     """A manifest that cannot be read; the text says which and why."""
 
 
-def read(home: Path) -> Manifest:
+def read(volume_dir: Path) -> Manifest:
     """
     Return the manifest in a volume's directory. Raises FileNotFoundError where there is none.
 
     Raises DamagedError for every other reason not to trust it, and nothing else, whatever is in its place.
     """
-    path = home / FILE
+    path = volume_dir / FILE
     try:
-        found = msgspec.json.decode(files.read_small(path, most=MOST_BYTES), type=Manifest)
+        found = msgspec.json.decode(files.read_small(path, most=MAX_BYTES), type=Manifest)
     except FileNotFoundError:
         raise
     except UNREADABLE as error:
@@ -127,7 +127,7 @@ def read(home: Path) -> Manifest:
         ) from None
     if found.schema != SCHEMA:
         raise DamagedError(f"{path} has schema version {found.schema}; this driver knows {SCHEMA}")
-    found = msgspec.structs.replace(found, ledger=found.ledger[-MOST_HOLDERS:])
+    found = msgspec.structs.replace(found, ledger=found.ledger[-MAX_OWNERS:])
     if problem := implausible(found):
         raise DamagedError(f"{path}: {problem}; restore it from a backup, the data beside it is untouched")
     return found
@@ -135,27 +135,27 @@ def read(home: Path) -> Manifest:
 
 def implausible(manifest: Manifest) -> str:
     """Return what in a manifest no driver can have written; "" when there is nothing."""
-    if not 0 < manifest.size_bytes <= LARGEST or not 0 <= manifest.grows_to <= LARGEST:
+    if not 0 < manifest.size_bytes <= MAX_VOLUME_BYTES or not 0 <= manifest.grows_to <= MAX_VOLUME_BYTES:
         return f"size_bytes {manifest.size_bytes} and grows_to {manifest.grows_to} are not possible together"
     holders = [*manifest.ledger, *([manifest.holder] if manifest.holder else [])]
     for moment in (manifest.created, *(each.since for each in holders)):
         try:
-            datetime.strptime(moment, _MOMENT).replace(tzinfo=UTC)
+            datetime.strptime(moment, _TIME_FORMAT).replace(tzinfo=UTC)
         except ValueError:
             return f"{moment[:40]!r} is not a time"
-    if len(msgspec.json.encode(msgspec.structs.replace(manifest, ledger=[]))) > MOST_TEXT:
-        return f"its names, parameters and labels have more than {MOST_TEXT} bytes"
-    if any(len(msgspec.json.encode(each)) > MOST_TEXT for each in holders):
-        return f"a holder has more than {MOST_TEXT} bytes"
+    if len(msgspec.json.encode(msgspec.structs.replace(manifest, ledger=[]))) > MAX_TEXT_BYTES:
+        return f"its names, parameters and labels have more than {MAX_TEXT_BYTES} bytes"
+    if any(len(msgspec.json.encode(each)) > MAX_TEXT_BYTES for each in holders):
+        return f"a holder has more than {MAX_TEXT_BYTES} bytes"
     return ""
 
 
-def write(home: Path, manifest: Manifest) -> None:
+def write(volume_dir: Path, manifest: Manifest) -> None:
     """Write the manifest atomically, and durably unless it is an intent, which was not acknowledged."""
     content = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-    files.write_atomic(home / FILE, content, entry=manifest.state == "ready")
+    files.write_atomic(volume_dir / FILE, content, entry=manifest.state == "ready")
 
 
 def now() -> str:
     """Return the present time in the manifest's format, which sorts by time."""
-    return datetime.now(UTC).strftime(_MOMENT)
+    return datetime.now(UTC).strftime(_TIME_FORMAT)

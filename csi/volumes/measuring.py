@@ -25,22 +25,22 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS: Final = 2.0
+REQUEST_WAIT_SECONDS: Final = 2.0
 """The seconds that a request waits for a new measurement before it is refused."""
 
-STATS_PATIENCE_SECONDS: Final = 0.2
+STATS_WAIT_SECONDS: Final = 0.2
 """The seconds that stats wait for a new measurement."""
 
 DEADLINE_SECONDS: Final = 600.0
 """After so long without a first measurement a pool is quarantined."""
 
-REST: Final = 10
-"""A walk is repeated no sooner than so many times as long as it took: a tenth of the time is spent on walks at most."""
+PAUSE_FACTOR: Final = 10
+"""The pause after a walk, as a multiple of its duration: at most a tenth of the time is spent on walks."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """The bytes that a volume occupied, when that was known (monotonic clock), and the seconds that the walk took."""
+    """The bytes that a volume occupied, the time of the measurement (monotonic clock), and its seconds."""
 
     stored: int
     moment: float
@@ -49,7 +49,7 @@ class _Use:
     @property
     def is_fresh(self) -> bool:
         """Whether it is too early to walk again."""
-        return time.monotonic() - self.moment < self.took * REST
+        return time.monotonic() - self.moment < self.took * PAUSE_FACTOR
 
 
 class Measuring:
@@ -61,26 +61,26 @@ class Measuring:
         self._workers = workers
         self._running: dict[str, asyncio.Future[None]] = {}
         self._uses: dict[str, _Use] = {}
-        self._rest: dict[str, float] = {}
+        self._not_before: dict[str, float] = {}
         self._since: dict[str, float] = {}
         self._problems: dict[str, str] = {}
 
     def expect(self, pool: Pool) -> None:
-        """Give a pool that was just admitted its full time to be measured."""
+        """Start the deadline of a pool that was just admitted."""
         self._since.pop(pool.uuid, None)
 
     async def refresh(self, pool: Pool) -> None:
         """Measure a pool again, unless that was done recently; wait for a bounded time."""
-        if self._ledger.is_complete(pool) and time.monotonic() < self._rest.get(pool.uuid, 0):
+        if self._ledger.is_complete(pool) and time.monotonic() < self._not_before.get(pool.uuid, 0):
             return
-        await self._patiently(pool.uuid, lambda: self._measure(pool), PATIENCE_SECONDS)
+        await self._join(pool.uuid, lambda: self._measure(pool), REQUEST_WAIT_SECONDS)
 
     async def stored(self, entry: Entry) -> int | None:
         """Return what a volume occupies, by a new measurement if that is quick, else the last; None without any."""
         handle = entry.manifest.handle
         use = self._uses.get(handle)
         if use is None or not use.is_fresh:
-            await self._patiently(handle, lambda: self._measure_volume(entry), STATS_PATIENCE_SECONDS)
+            await self._join(handle, lambda: self._measure_volume(entry), STATS_WAIT_SECONDS)
             use = self._uses.get(handle)
         return use.stored if use is not None else self._ledger.stored(entry)
 
@@ -90,23 +90,23 @@ class Measuring:
         return use.stored if use is not None else self._ledger.stored(entry)
 
     async def round(self) -> None:
-        """Measure all pools that do not rest, side by side; a disk that hangs is left to its own."""
+        """Measure all pools that were not measured recently, side by side; a hanging disk delays no other."""
         handles = {entry.manifest.handle for entry in self._catalog.all()}
         self._uses = {handle: use for handle, use in self._uses.items() if handle in handles}
-        for pool in self._catalog.here:
+        for pool in self._catalog.available_pools:
             since = self._since.setdefault(pool.uuid, time.monotonic())
             if not self._ledger.is_complete(pool) and time.monotonic() - since > DEADLINE_SECONDS:
                 if not self._ledger.is_quarantined(pool):
                     log.error("pool.not_measured", pool=pool.name, uuid=pool.uuid, path=str(pool.path))
-                self._ledger.give_up(pool)
-        await asyncio.gather(*(self.refresh(pool) for pool in self._catalog.here))
+                self._ledger.quarantine(pool)
+        await asyncio.gather(*(self.refresh(pool) for pool in self._catalog.available_pools))
 
-    async def _patiently(self, key: str, work: Callable[[], Awaitable[None]], patience: float) -> None:
-        """Join the measurement of this key, or begin it; it goes on when we do not wait any longer."""
+    async def _join(self, key: str, work: Callable[[], Awaitable[None]], timeout: float) -> None:
+        """Join the measurement of this key, or start it; it continues after the timeout."""
         if (running := self._running.get(key)) is None:
             running = self._running[key] = asyncio.ensure_future(self._guarded(key, work))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 await asyncio.shield(running)
 
     async def _guarded(self, key: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -128,14 +128,14 @@ class Measuring:
         stop = self._workers.stopping.is_set
         measured = await self._workers.walk(pool.uuid, lambda: ledgers.measure(pool, stop=stop))
         took = time.monotonic() - started
-        self._rest[pool.uuid] = time.monotonic() + took * REST
+        self._not_before[pool.uuid] = time.monotonic() + took * PAUSE_FACTOR
         self._ledger.note(pool, measured)
 
     async def _measure_volume(self, entry: Entry) -> None:
         started = time.monotonic()
         stop = self._workers.stopping.is_set
         stored = await self._workers.walk(
-            f"volumes-{entry.pool.uuid}", lambda: trees.disk_bytes(entry.home / "data", stop=stop)
+            f"volumes-{entry.pool.uuid}", lambda: trees.disk_bytes(entry.volume_dir / "data", stop=stop)
         )
         now = time.monotonic()
         self._uses[entry.manifest.handle] = _Use(stored, now, now - started)

@@ -1,7 +1,7 @@
 """
-Which options of mkfs a class may give.
+The options of mkfs that a StorageClass may set.
 
-Only those that shape the filesystem: none that names a file, for the programs run as root and would read or write it.
+Only those of the filesystem's format, and none that names a file: mkfs runs as root and would read or write it.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _NAMES_A_FILE: Final = ("/", "file", "name=", "device=", "logdev=", "rtdev=", "u
 def refused_option(fs_type: str, options: Sequence[str]) -> str:
     """Why the options cannot be used, in one sentence; "" when they can."""
     if options and not fs_type:
-        return f"{' '.join(options)!r} means nothing for a raw volume, which has no filesystem; leave it out"
+        return f"{' '.join(options)!r} has no effect on a raw volume, which has no filesystem; leave it out"
     rest = list(options)
     while rest:
         option = rest.pop(0)

@@ -14,7 +14,7 @@ from typing import Final
 from csi.host import mounts
 
 DROPPED: Final = frozenset({"_netdev", "nofail", "fail", "auto", "noauto", "nouser", "noowner", "nogroup"})
-"""They tell programs such as systemd when to mount, and mean nothing to the mount itself."""
+"""They are for programs such as systemd, and have no effect on the mount itself."""
 
 _DROPPED_PREFIXES: Final = ("x-", "comment=")
 

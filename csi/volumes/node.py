@@ -1,8 +1,8 @@
 """
 Staging and publishing on this node.
 
-Every answer about what is mounted comes from the mount table. Records (`node_record`) say how a volume was mounted;
-they are written before a mount is made and after it was taken away, and neither waits for the pool's disk.
+What is mounted is always read from the mount table. Records (`node_record`) hold how a volume was mounted; they are
+written before a mount and after an unmount, and neither waits for the pool's disk.
 """
 
 import stat
@@ -29,7 +29,7 @@ from csi.volumes.volume_ids import Handle, parse_handle
 from csi.volumes.workers import Workers
 
 NO_VOLUME: Final = "volume {} does not exist on this node"
-NOT_READY: Final = "volume {} is not completely made; CreateVolume has to be repeated first"
+NOT_READY: Final = "volume {} is not completely created; CreateVolume has to be repeated first"
 
 
 class Node:
@@ -51,12 +51,12 @@ class Node:
             self._records.keep_pool(uuid)
 
     def admit_pool(self, pool: Pool) -> None:
-        """Remember a pool that is served: its volumes can be taken away when it is gone."""
+        """Remember a pool that is served: its volumes can be unpublished and unstaged when it is missing."""
         self._records.keep_pool(pool.uuid)
 
     def admit(self, entry: Entry) -> None:
         """Give a volume that was just read its record; one that a former version kept in the pool is taken over."""
-        self._records.take_over(entry.manifest.handle, entry.record, entry.home)
+        self._records.migrate(entry.manifest.handle, entry.record, entry.volume_dir)
         entry.record = self._records.get(entry.manifest.handle)
 
     async def forget(self, handle: str) -> None:
@@ -76,17 +76,17 @@ class Node:
         if differs and await self._is_staged(entry, request.staging):
             raise AlreadyExists(f"volume {request.handle} is staged there with other mount flags")
         raw = self._is_raw(request.handle)
-        await self._workers.look(lambda: self._refuse_staging(path), lane=entry.pool.uuid)
+        await self._workers.read(lambda: self._refuse_staging(path), lane=entry.pool.uuid)
         wanted = msgspec.structs.replace(record, staging=request.staging, flags=request.capability.flags, raw=raw)
         backend, shape, flags = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, wanted.flags
         await self._keep(request.handle, wanted)
         try:
             await self._workers.run(
-                lambda: backend.stage(entry.home, shape, staging=path, mount_flags=flags), lane=entry.pool.uuid
+                lambda: backend.stage(entry.volume_dir, shape, staging=path, mount_flags=flags), lane=entry.pool.uuid
             )
         except DuplicateUuidError as error:
             await self._keep(request.handle, record)
-            others = [each for each in self._catalog.all() if str(each.home / "image") == error.backing]
+            others = [each for each in self._catalog.all() if str(each.volume_dir / "image") == error.backing]
             name = f" (that is volume {others[0].manifest.handle})" if others else ""
             raise FailedPrecondition(f"{error}{name}") from error
         except HostError as error:
@@ -101,7 +101,7 @@ class Node:
         record = self._records.get(handle)
         published = [each.target for each in record.publications]
         lane = handle.partition(".")[0]
-        if shown := await self._workers.look(lambda: mount_facts.found_at(published, volume), lane=lane):
+        if shown := await self._workers.read(lambda: mount_facts.found_at(published, volume), lane=lane):
             raise FailedPrecondition(f"volume {handle} is still published at {shown}; unpublish it first")
         elsewhere = record.staging not in {"", staging}
         removal = Removal(volume, Path(staging), recorded=record.staging == staging, others=self._others(handle))
@@ -114,7 +114,7 @@ class Node:
         """Mount the staged volume at a target, by the access-mode table of the specification."""
         entry = self._ready(request.handle)
         self._check(entry, request.capability)
-        await self._workers.look(lambda: self._refuse_target(request), lane=entry.pool.uuid)
+        await self._workers.read(lambda: self._refuse_target(request), lane=entry.pool.uuid)
         if not await self._is_staged(entry, request.staging):
             raise FailedPrecondition(f"volume {request.handle} is not staged at {request.staging}; stage it first")
         capability = request.capability
@@ -135,7 +135,7 @@ class Node:
         try:
             await self._workers.run(
                 lambda: backend.publish(
-                    entry.home,
+                    entry.volume_dir,
                     shape,
                     staging=Path(request.staging),
                     target=Path(request.target),
@@ -157,7 +157,7 @@ class Node:
         volume = await self._removable(handle, target)
         record = self._records.get(handle)
         lane = handle.partition(".")[0]
-        if record.staging == target and await self._workers.look(
+        if record.staging == target and await self._workers.read(
             lambda: bool(mount_facts.found_at([target], volume)), lane=lane
         ):
             raise FailedPrecondition(f"volume {handle} is staged at {target}, not published; unstage it there")
@@ -174,11 +174,13 @@ class Node:
 
     async def usage(self, handle: str, path: str) -> Usage:
         """Return capacity and inode usage of a volume at the path where it is staged or published."""
-        entry = await self.shown_at(handle, path)
+        entry = await self.mounted_at(handle, path)
         backend, shape, where = self._volumes.backend(entry.manifest.backend), entry.manifest.shape, Path(path)
-        return await self._workers.look(lambda: backend.usage(entry.home, shape, path=where), lane=entry.pool.uuid)
+        return await self._workers.read(
+            lambda: backend.usage(entry.volume_dir, shape, path=where), lane=entry.pool.uuid
+        )
 
-    async def shown_at(self, handle: str, path: str) -> Entry:
+    async def mounted_at(self, handle: str, path: str) -> Entry:
         """Return the volume, if it is staged or published at the path. Raises NotFound."""
         entry = self._known(handle)
         if not path.startswith("/") or not (
@@ -192,8 +194,8 @@ class Node:
         """
         Return a path at which this node uses the volume; "" when there is none.
 
-        The whole mount table is searched, whatever the record says. A raw volume is also in use while a device of ours
-        is over its image: an open device needs no mount.
+        The whole mount table is searched, whatever the record holds. A raw volume is also in use while a loop device of
+        this driver is attached to its image: an open device needs no mount.
         """
         volume, record = _identity(entry), entry.record
         recorded = [record.staging, *(each.target for each in record.publications)]
@@ -203,24 +205,24 @@ class Node:
             used = mount_facts.used_at(volume, devices=loop) or mount_facts.found_at(filter(None, recorded), volume)
             if used:
                 return used
-            devices = loopdev.find(entry.home / "image", tag=volume.tag) if raw else []
+            devices = loopdev.find(entry.volume_dir / "image", tag=volume.tag) if raw else []
             return str(devices[0].path) if devices else ""
 
-        return await self._workers.look(search, lane=entry.pool.uuid)
+        return await self._workers.read(search, lane=entry.pool.uuid)
 
     async def _is_staged(self, entry: Entry, path: str) -> bool:
-        """For a raw volume the path itself shows nothing: there the record tells where."""
+        """Report whether the volume is staged at the path; for a raw volume, which is not mounted, by its record."""
         if entry.manifest.access_type == "block" and path != entry.record.staging:
             return False
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        return await self._workers.look(
-            lambda: backend.is_staged(entry.home, shape, staging=Path(path)), lane=entry.pool.uuid
+        return await self._workers.read(
+            lambda: backend.is_staged(entry.volume_dir, shape, staging=Path(path)), lane=entry.pool.uuid
         )
 
     async def _is_published(self, entry: Entry, path: str) -> bool:
         backend, shape = self._volumes.backend(entry.manifest.backend), entry.manifest.shape
-        return await self._workers.look(
-            lambda: backend.is_published(entry.home, shape, target=Path(path)), lane=entry.pool.uuid
+        return await self._workers.read(
+            lambda: backend.is_published(entry.volume_dir, shape, target=Path(path)), lane=entry.pool.uuid
         )
 
     async def _keep(self, handle: str, record: NodeRecord) -> None:
@@ -229,13 +231,13 @@ class Node:
         if (entry := self._catalog.get(handle)) is not None:
             entry.record = self._records.get(handle)
             in_use = entry.record.staging or entry.record.publications
-            if entry.pool.uuid in self._catalog.away and not in_use:
-                self._catalog.drop(handle)  # when its disk comes back, the disk says what is on it
+            if entry.pool.uuid in self._catalog.missing_pools and not in_use:
+                self._catalog.drop(handle)  # when its disk is available again, it is read again
         await self._workers.run(lambda: self._records.write(handle))
 
     async def _removable(self, handle: str, path: str) -> Identity:
         """
-        Identify a volume that is to be taken away; it need not exist any more.
+        Identify a volume to unpublish or unstage; it need not exist any more.
 
         Raises NotFound for a handle that nothing knows: no volume, pool or record, and no mount at the path.
         """
@@ -245,7 +247,7 @@ class Node:
         volume = self._identify(handle, parsed)
         known = self._records.knows_pool(parsed.pool) or self._records.knows(handle)
         if volume.volume_dir is None and not known:
-            if not await self._workers.look(lambda: mount_facts.found_at([path], volume), lane=parsed.pool):
+            if not await self._workers.read(lambda: mount_facts.found_at([path], volume), lane=parsed.pool):
                 raise NotFound(NO_VOLUME.format(handle))
             self._records.keep(handle, NodeRecord())  # known from now on, so that the call can be repeated
         return volume
@@ -285,7 +287,7 @@ class Node:
 
     def _refuse_own(self, path: Path) -> None:
         """
-        Raise InvalidArgument where a mount would hide a directory of the driver, or be made in a pool or a volume.
+        Raise InvalidArgument where a mount would hide a directory of the driver, or be inside a pool or a volume.
 
         In a volume, wherever it is mounted, the mount point would be among its files and keep it from being unmounted.
         """
@@ -330,4 +332,4 @@ def _is_directory(path: Path) -> bool:
 
 
 def _identity(entry: Entry) -> Identity:
-    return Identity(entry.manifest.handle, entry.manifest.id, entry.home)
+    return Identity(entry.manifest.handle, entry.manifest.id, entry.volume_dir)

@@ -1,9 +1,9 @@
 """
 Where this node has a volume mounted, by handle, in a directory beside the driver's socket.
 
-The mount table is the truth; a record adds what the table cannot tell: with which access mode and flags, and which
-mount points are ours to remove. Records are not in the pool, whose disk may be full or gone when they have to change,
-and none is needed to take a volume away. One that cannot be written is kept in memory and logged.
+The mount table decides what is mounted; a record adds what it does not contain: the access mode and flags, and which
+mount points this driver created. Records are not in the pool, whose disk may be full or missing when they change, and
+none is needed to unpublish or unstage a volume. One that cannot be written is kept in memory and logged.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ POOLS: Final = "pools"
 
 BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
-MOST_BYTES: Final = limits.NODE_RECORD_BYTES
+MAX_BYTES: Final = limits.NODE_RECORD_BYTES
 """Size of a record that is still read."""
 
 
@@ -46,7 +46,7 @@ class NodeRecord(msgspec.Struct, frozen=True):
     """
     The staging path ("" when not staged), how it is staged, and the targets.
 
-    `raw` tells that nothing is mounted at the staging path. `boot` is the kernel's boot id; `mount_points` are targets
+    `raw` is whether nothing is mounted at the staging path. `boot` is the kernel's boot id; `mount_points` are targets
     with a mount point of ours and no mount: from before the machine started again, or of a publish that failed.
     """
 
@@ -140,7 +140,7 @@ class NodeRecords:
         path, record = self.folder / f"{handle}.json", self.get(handle)
         self._try_write(path, None if record.empty else msgspec.json.encode(record))
 
-    def take_over(self, handle: str, former: NodeRecord, home: Path) -> None:
+    def migrate(self, handle: str, former: NodeRecord, volume_dir: Path) -> None:
         """Use a record that a former version kept in the pool, once: it is written here and removed there. Blocks."""
         if former.empty:
             return
@@ -148,7 +148,7 @@ class NodeRecords:
             self.keep(handle, former)
             self.write(handle)
         try:
-            (home / FILE).unlink(missing_ok=True)
+            (volume_dir / FILE).unlink(missing_ok=True)
         except OSError as error:
             log.warning("node_record.not_removed", volume=handle, error=str(error))
 
@@ -179,14 +179,14 @@ class NodeRecords:
                 self.keep(handle, record.in_boot(self._boot))
 
 
-def read_record(home: Path) -> NodeRecord:
+def read_record(volume_dir: Path) -> NodeRecord:
     """Return what a former version wrote into the pool; an empty record where there is none or it cannot be read."""
-    return _read(home / FILE) or NodeRecord()
+    return _read(volume_dir / FILE) or NodeRecord()
 
 
 def _read(path: Path) -> NodeRecord | None:
     try:
-        return msgspec.json.decode(files.read_small(path, most=MOST_BYTES), type=NodeRecord)
+        return msgspec.json.decode(files.read_small(path, most=MAX_BYTES), type=NodeRecord)
     except FileNotFoundError:
         return None
     except (OSError, HostError, ValueError, RecursionError, msgspec.MsgspecError) as error:

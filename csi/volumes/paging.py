@@ -11,12 +11,12 @@ import structlog
 from csi import limits
 from csi.errors import Aborted, InvalidArgument
 
-MOST_REPORTED: Final = limits.LEFT_OUT_REPORTS
-"""Entries left out of which it is remembered that they were reported."""
+MAX_REPORTED: Final = limits.OMITTED_ENTRY_REPORTS
+"""Omitted entries that are remembered as reported."""
 
 log = structlog.get_logger()
 
-_left_out: deque[str] = deque(maxlen=MOST_REPORTED)
+_omitted: deque[str] = deque(maxlen=MAX_REPORTED)
 
 
 class Message(Protocol):
@@ -27,29 +27,29 @@ class Message(Protocol):
 
 
 T = TypeVar("T")
-Shown = TypeVar("Shown", bound=Message)
+Rendered = TypeVar("Rendered", bound=Message)
 
-LARGEST_PAGE: Final = limits.PAGE_ENTRIES
+MAX_PAGE_ENTRIES: Final = limits.PAGE_ENTRIES
 """Entries of one page."""
 
-LARGEST_ANSWER: Final = limits.PAGE_BYTES
+MAX_PAGE_BYTES: Final = limits.PAGE_BYTES
 """Bytes of one page, which keeps an answer below the 4 MiB that gRPC clients take by default."""
 
 
 def page(
-    items: Sequence[T], *, key: Callable[[T], str], size: int, token: str, render: Callable[[T], Shown | None]
-) -> tuple[list[Shown], str]:
+    items: Sequence[T], *, key: Callable[[T], str], size: int, token: str, render: Callable[[T], Rendered | None]
+) -> tuple[list[Rendered], str]:
     """
     Return one page of `items`, which are in the order of `key`, and the token of the next one ("" after the last).
 
-    `render` gives what is shown of an item; None, or an error, leaves it out, so that no entry ever fails a list.
-    `size` 0 leaves it to us. Raises InvalidArgument for a negative size, Aborted for a token that is not ours.
+    `render` gives what is shown of an item; None, or an error, omits it, so that no entry fails a list.
+    `size` 0 means the maximum. Raises InvalidArgument for a negative size, Aborted for a token of another driver.
     """
     if size < 0:
         raise InvalidArgument("max_entries must not be negative")
     after = _decode(token) if token else ""
-    count = min(size or LARGEST_PAGE, LARGEST_PAGE)
-    shown: list[Shown] = []
+    count = min(size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES)
+    shown: list[Rendered] = []
     total, last = 0, ""
     for item in items:
         if (name := key(item)) <= after:
@@ -57,25 +57,25 @@ def page(
         rendered = _rendered(name, item, render)
         if rendered is not None:
             total += rendered.ByteSize()
-            if shown and (len(shown) >= count or total > LARGEST_ANSWER):
+            if shown and (len(shown) >= count or total > MAX_PAGE_BYTES):
                 return shown, _encode(last)
             shown.append(rendered)
         last = name
     return shown, ""
 
 
-def _rendered(name: str, item: T, render: Callable[[T], Shown | None]) -> Shown | None:
+def _rendered(name: str, item: T, render: Callable[[T], Rendered | None]) -> Rendered | None:
     try:
         rendered = render(item)
-    except Exception as error:  # noqa: BLE001 # reported below, once: lists are asked for every few seconds
+    except Exception as error:  # noqa: BLE001 # reported below, once: lists are requested every few seconds
         problem = repr(error)
     else:
-        if rendered is None or rendered.ByteSize() <= LARGEST_ANSWER:
+        if rendered is None or rendered.ByteSize() <= MAX_PAGE_BYTES:
             return rendered
-        problem = f"it has more than {LARGEST_ANSWER} bytes"
-    if name not in _left_out:
-        log.error("list.entry_left_out", entry=name, error=problem)
-        _left_out.append(name)
+        problem = f"it has more than {MAX_PAGE_BYTES} bytes"
+    if name not in _omitted:
+        log.error("list.entry_omitted", entry=name, error=problem)
+        _omitted.append(name)
     return None
 
 

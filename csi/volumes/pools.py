@@ -1,7 +1,7 @@
 """
 Pools: directories that carry their own identity, so that a disk is never mistaken for another one.
 
-A path whose pool we knew and that is empty now means that its disk is not mounted; nothing is made there.
+A path whose pool we knew and that is empty now means that its disk is not mounted; nothing is created there.
 """
 
 import os
@@ -18,16 +18,16 @@ from csi import limits
 from csi.errors import BadEnvironment
 from csi.host import files
 from csi.host.errors import HostError
-from csi.volumes.sizes import LARGEST
-from csi.volumes.workers import in_time
+from csi.volumes.sizes import MAX_VOLUME_BYTES
+from csi.volumes.workers import read_in_time
 
 SCHEMA: Final = 1
 FILE: Final = "pool.json"
-ROOMS: Final = ("volumes", "trash")
-MOST_BYTES: Final = limits.POOL_FILE_BYTES
+DIRECTORIES: Final = ("volumes", "trash")
+MAX_BYTES: Final = limits.POOL_FILE_BYTES
 """Size of a ``pool.json`` that is still read."""
 
-MOST_NAME: Final = limits.POOL_NAME_CHARACTERS
+MAX_NAME: Final = limits.POOL_NAME_CHARACTERS
 """Characters of a pool's name."""
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -73,7 +73,7 @@ class Opened:
     known: dict[str, str] = field(default_factory=dict)
 
     def require_any(self) -> None:
-        """Raise BadEnvironment when no path is a pool or ever was one: a mistake, and no disk that will come."""
+        """Raise BadEnvironment when no path is a pool or ever was one: no disk is missing, the paths are wrong."""
         before = any(os.path.realpath(path) in self.known for path in self.problems)
         if self.problems and not self.pools and not before:
             raise BadEnvironment(next(iter(self.problems.values())))
@@ -84,14 +84,14 @@ def open_pools(paths: Sequence[Path], *, known_file: Path, init_empty: bool) -> 
     Open all pools; one that cannot be opened harms no other. Raises BadEnvironment only where `known_file` is unusable.
 
     With `init_empty`, an empty directory that was never a pool becomes one, named ``local`` or after its directory. One
-    that does not exist is not made: it may be the place of a disk that is not mounted.
+    that does not exist is not created: it may be the mount point of a disk that is not mounted.
     """
     opened = Opened(known=read_known(known_file))
     before = dict(opened.known)
     for path in paths:
         name = ("local" if not opened.pools else path.name) if init_empty else ""
         try:
-            pool = in_time(lambda path=path, name=name: _open_or_make(path, opened.known, name=name))  # type: ignore[misc]
+            pool = read_in_time(lambda path=path, name=name: _open_or_make(path, opened.known, name=name))  # type: ignore[misc]
         except TimeoutError:
             opened.problems[path] = f"pool {path}: its disk does not answer; it is served when it does"
             continue
@@ -129,26 +129,26 @@ def write_known(known_file: Path, known: Mapping[str, str]) -> None:
 
 def read_identity(path: Path) -> Identity:
     """Read ``pool.json`` of a pool's directory. Raises one of UNREADABLE."""
-    return msgspec.json.decode(files.read_small(path / FILE, most=MOST_BYTES), type=Identity)
+    return msgspec.json.decode(files.read_small(path / FILE, most=MAX_BYTES), type=Identity)
 
 
 def make_pool(
     path: Path, *, name: str, capacity_bytes: int | None, known: Mapping[str, str], create: bool = True
 ) -> Pool:
     """
-    Make a pool in an empty directory. Raises BadEnvironment.
+    Create a pool in an empty directory. Raises BadEnvironment.
 
-    `create`: the directory itself is made where it is missing, and never its parent. An admin has to ask for that: a
+    `create`: the directory itself is created where it is missing, and never its parent. An admin has to request that: a
     path that was mistyped, or whose disk is not mounted, would become a pool on another disk.
     """
     if not create and not os.path.lexists(path):
         raise BadEnvironment(
-            f"{path} does not exist; mount the disk there, correct the path, or say --create for a directory on the "
+            f"{path} does not exist; mount the disk there, correct the path, or give --create for a directory on the "
             f"disk of {path.absolute().parent}"
         )
     if not path.absolute().parent.is_dir():
         raise BadEnvironment(
-            f"{path.absolute().parent} is no directory; mount the disk there, make it, or name another path than {path}"
+            f"{path.absolute().parent} is no directory; mount the disk there, create it, or correct {path}"
         )
     try:
         path.mkdir(mode=files.PRIVATE, exist_ok=True)
@@ -159,17 +159,17 @@ def make_pool(
             raise BadEnvironment(
                 f"{path} was pool {known[str(resolved)]} before; mount its disk there, or choose another directory"
             )
-        there = sorted(entry.name for entry in resolved.iterdir() if entry.name not in IGNORED)
-        if there and there != sorted({*ROOMS} & {*there}):
+        present = sorted(entry.name for entry in resolved.iterdir() if entry.name not in IGNORED)
+        if present and present != sorted({*DIRECTORIES} & {*present}):
             raise BadEnvironment(
-                f"{path} is not empty ({there[0]} is in it); a pool is made in an empty directory only"
+                f"{path} is not empty ({present[0]} is in it); a pool is created in an empty directory only"
             )
-        for room in ROOMS:
-            files.create_directory(resolved / room)
+        for directory in DIRECTORIES:
+            files.create_directory(resolved / directory)
         identity = Identity(uuid=str(uuid.uuid4()), name=name, capacity_bytes=capacity_bytes)
         files.write_atomic(resolved / FILE, msgspec.json.format(msgspec.json.encode(identity)) + b"\n")
     except (OSError, HostError) as error:
-        raise BadEnvironment(f"no pool can be made at {path}: {error}") from None
+        raise BadEnvironment(f"no pool can be created at {path}: {error}") from None
     return open_pool(resolved, {})
 
 
@@ -182,21 +182,21 @@ def open_pool(path: Path, known: Mapping[str, str]) -> Pool:
     before = known.get(str(resolved))
     try:
         identity = read_identity(resolved)
-        for room in ROOMS:
-            files.create_directory(resolved / room)
+        for directory in DIRECTORIES:
+            files.create_directory(resolved / directory)
     except (FileNotFoundError, NotADirectoryError):
         if before:
             raise BadEnvironment(
                 f"{path} should be pool {before} but is not: its disk is not mounted; mount it"
             ) from None
-        raise BadEnvironment(f"{path} is not a pool; make one with: mooring pool init {path} --name NAME") from None
+        raise BadEnvironment(f"{path} is not a pool; create one with: mooring pool init {path} --name NAME") from None
     except (ValueError, RecursionError) as error:
         raise BadEnvironment(f"{resolved / FILE} cannot be read: {error}; restore it from a backup") from None
     except (OSError, HostError) as error:
         raise BadEnvironment(f"pool {path} cannot be used: {error}") from None
-    if not _UUID.fullmatch(identity.uuid) or not 0 < len(identity.name) <= MOST_NAME:
+    if not _UUID.fullmatch(identity.uuid) or not 0 < len(identity.name) <= MAX_NAME:
         raise BadEnvironment(f"{resolved / FILE} has no UUID, or an odd name; restore it from a backup")
-    if identity.capacity_bytes is not None and not 0 <= identity.capacity_bytes <= LARGEST:
+    if identity.capacity_bytes is not None and not 0 <= identity.capacity_bytes <= MAX_VOLUME_BYTES:
         raise BadEnvironment(
             f"{resolved / FILE} has an impossible capacity_bytes: {identity.capacity_bytes}; restore it"
         )

@@ -14,7 +14,7 @@ MODES: Final = ("SINGLE_NODE_WRITER", "SINGLE_NODE_READER_ONLY", SINGLE_WRITER, 
 HOLDER_PREFIX: Final = "mooring.dev/"
 IGNORED_PREFIX: Final = "csi.storage.k8s.io/"
 FS_TYPE: Final = "csi.storage.k8s.io/fstype"
-LONGEST_RETENTION: Final = limits.RETENTION_SECONDS
+MAX_RETENTION: Final = limits.RETENTION_SECONDS
 """Seconds that a volume stays in the trash at the most: longer ones lead past the times that protobuf knows."""
 
 RETENTION: Final = "trashRetention"
@@ -45,7 +45,7 @@ class Capability:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """CreateVolume's parameters. `compared` are those that make two volumes differ; `labels` say who holds it."""
+    """CreateVolume's parameters. `compared` are those that make two volumes differ; `labels` are its owner."""
 
     backend: str
     pool: str
@@ -75,7 +75,7 @@ class Parameters:
             value = _quoted(compared[wrong[0]])
             raise InvalidArgument(
                 f"parameter {wrong[0]}: {value} is possible for backend loop only, and the backend is {backend}; "
-                f"leave it out, or say backend: loop"
+                f"leave it out, or set backend: loop"
             )
         return cls(
             backend=backend,
@@ -91,7 +91,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """One CreateVolume. `nodes` are the values of our topology key that are allowed; empty means any."""
+    """One CreateVolume. `nodes` are the allowed values of the topology key; None means any, empty means none."""
 
     name: str
     required: int
@@ -160,13 +160,13 @@ def seconds(duration: str) -> int:
     for unit, factor in (("h", 3600), ("m", 60), ("s", 1)):
         number, found, after = rest.partition(unit)
         if found and number.isascii() and number.isdecimal():
-            amount = int(number) if len(number) <= DIGITS else LONGEST_RETENTION + 1
+            amount = int(number) if len(number) <= DIGITS else MAX_RETENTION + 1
             total, rest = total + amount * factor, after
     if rest or not duration:
         raise InvalidArgument(
             f"parameter {RETENTION}: {_quoted(duration)} is not a duration; write for example 30m, 24h or 0s"
         )
-    if total > LONGEST_RETENTION:
-        most = LONGEST_RETENTION // 3600
+    if total > MAX_RETENTION:
+        most = MAX_RETENTION // 3600
         raise InvalidArgument(f"parameter {RETENTION}: {_quoted(duration)} is too long; the most is {most}h")
     return total

@@ -1,8 +1,8 @@
 """
 One operation at a time for each volume.
 
-A retry of the same request joins the operation that is running; a different request is told to come back. The operation
-goes on when its caller stops waiting: a caller's deadline must not leave a volume half made.
+A retry of the same request joins the operation that is running; a different one is refused with ABORTED. The operation
+continues when its caller stops waiting: a caller's deadline must not leave a volume half created.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-MOST_IN_FLIGHT: Final = limits.OPERATIONS
+MAX_IN_FLIGHT: Final = limits.OPERATIONS
 
 
 class SingleFlight:
@@ -38,13 +38,13 @@ class SingleFlight:
         running = self._running.get(volume)
         if running is not None:
             if running[0] != request:
-                raise Aborted(f"another operation on volume {volume} is still going on; try again")
+                raise Aborted(f"another operation on volume {volume} is still running; try again")
             task = running[1]
         else:
             if self._stopping:
                 raise Unavailable("the driver is stopping; try again")
-            if len(self._running) >= MOST_IN_FLIGHT:
-                raise Unavailable(f"{MOST_IN_FLIGHT} operations are going on already; try again")
+            if len(self._running) >= MAX_IN_FLIGHT:
+                raise Unavailable(f"{MAX_IN_FLIGHT} operations are running already; try again")
             task = asyncio.ensure_future(work())
             self._running[volume] = (request, task)
             task.add_done_callback(lambda done: self._finished(volume, done))

@@ -7,8 +7,8 @@ from csi.errors import InvalidArgument, OutOfRange
 from csi.units import exact, readable
 
 BLOCK: Final = 4096
-DEFAULT: Final = 1 << 30
-LARGEST: Final = limits.VOLUME_BYTES
+DEFAULT_BYTES: Final = 1 << 30
+MAX_VOLUME_BYTES: Final = limits.VOLUME_BYTES
 
 
 def exact_size(*, required: int, limit: int, minimum: int, size_granularity: int = 1) -> int:
@@ -24,19 +24,23 @@ def exact_size(*, required: int, limit: int, minimum: int, size_granularity: int
         raise InvalidArgument(f"required_bytes, {exact(required)}, is more than limit_bytes, {exact(limit)}")
     if limit and limit < minimum:
         raise OutOfRange(
-            f"a volume of at most {readable(limit)} cannot be made; the least is {readable(minimum, up=True)}"
+            f"a volume of at most {readable(limit)} cannot be created; the minimum is {readable(minimum, up=True)}"
         )
-    wanted = required or min(DEFAULT, limit or DEFAULT)
+    wanted = required or min(DEFAULT_BYTES, limit or DEFAULT_BYTES)
     if required and required < minimum:
-        raise OutOfRange(f"a volume of {readable(required)} cannot be made; the least is {readable(minimum, up=True)}")
-    if wanted > LARGEST:
-        raise OutOfRange(f"a volume of {readable(wanted, up=True)} cannot be made; the most is {readable(LARGEST)}")
+        raise OutOfRange(
+            f"a volume of {readable(required)} cannot be created; the minimum is {readable(minimum, up=True)}"
+        )
+    if wanted > MAX_VOLUME_BYTES:
+        raise OutOfRange(
+            f"a volume of {readable(wanted, up=True)} cannot be created; the maximum is {readable(MAX_VOLUME_BYTES)}"
+        )
     for step in (BLOCK, size_granularity):
         rounded = -(-max(wanted, minimum) // step) * step
         if not limit or rounded <= limit:
             return rounded
     raise OutOfRange(
-        f"a volume of at most {exact(limit)} cannot be made: its size must be a multiple of {size_granularity}"
+        f"a volume of at most {exact(limit)} cannot be created: its size must be a multiple of {size_granularity}"
     )
 
 

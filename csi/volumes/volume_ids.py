@@ -1,7 +1,7 @@
 """
 Names of volumes: from the caller's name to an id, and from a handle to its parts.
 
-An id is a file name that we chose by a short grammar. No path is ever built from anything else.
+An id is a file name of a restricted form. No path is built from any other text of a request.
 """
 
 import hashlib

@@ -23,23 +23,24 @@ from csi.volumes.manifest import Manifest
 from csi.volumes.measuring import Measuring
 from csi.volumes.node import NO_VOLUME, Node
 from csi.volumes.node_record import FOLDER, NodeRecords
+from csi.volumes.pool_reports import PoolReport, report
 from csi.volumes.pools import Pool
 from csi.volumes.requests import Creation, Ending, Expanding, Publishing, Staging
 from csi.volumes.rounds import Rounds
 from csi.volumes.singleflight import SingleFlight
-from csi.volumes.trash import Trash
+from csi.volumes.trash import Trash, Trashed
 from csi.volumes.volume_ids import id_of, parse_handle
-from csi.volumes.workers import Workers, in_time
+from csi.volumes.workers import Workers, read_in_time
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
-SETTLE_SECONDS: Final = 2.0
+FINISH_SECONDS: Final = 2.0
 """The seconds that the start waits for interrupted expansions."""
 
 STOP_SECONDS: Final = 60.0
-"""How long the end waits for operations; what a kill cuts off is finished after the next start, too."""
+"""How long a stop waits for operations; the next start finishes what a kill interrupts."""
 
 
 class VolumeManager:
@@ -80,23 +81,23 @@ class VolumeManager:
         self._purge_seconds = purge_seconds
         self._problems: dict[str, str] = {}
         self._wake: dict[str, asyncio.Event] = {}
-        self._settling: Rounds[None] = Rounds()
+        self._finishing: Rounds[None] = Rounds()
 
     def remember_pools(self, uuids: Iterable[str]) -> None:
-        """Take volumes of these pools away, too: this node served them before, whatever became of their disks."""
+        """Unpublish and unstage volumes of these pools, too: this node served them before."""
         self._node.remember_pools(uuids)
 
     def load(self, pools: Iterable[Pool]) -> None:
-        """Read what is on the disks, before serving; a pool that cannot be read is left to be looked for again."""
+        """Read what is on the disks, before serving; a pool that cannot be read is polled for."""
         for pool in pools:
             try:
-                self.admit(*in_time(lambda pool=pool: self.read(pool)))  # type: ignore[misc]
+                self.admit(*read_in_time(lambda pool=pool: self.read_pool(pool)))  # type: ignore[misc]
             except OSError as error:  # TimeoutError is one
                 self.catalog.refused[pool.path] = f"pool {pool.name} cannot be read: {error}; look at its disk"
                 log.error("pool.refused", path=str(pool.path), error=str(error))
 
-    def read(self, pool: Pool) -> tuple[Pool, Contents, Measured]:
-        """Read what has to be known before a pool is served: manifests, and no tree. Raises OSError."""
+    def read_pool(self, pool: Pool) -> tuple[Pool, Contents, Measured]:
+        """Read what is needed to serve a pool: its manifests, and no volume's data. Raises OSError."""
         return pool, read_contents(pool, backends=self.backends), lower_bound(pool)
 
     def admit(self, pool: Pool, contents: Contents, measured: Measured) -> None:
@@ -116,7 +117,7 @@ class VolumeManager:
 
     async def import_volume(self, request: Importing) -> Entry:
         """Import data in a pool's folder as a volume (Import)."""
-        return await self._flight.run(id_of(request.name), request, lambda: self._imports.take(request))
+        return await self._flight.run(id_of(request.name), request, lambda: self._imports.import_volume(request))
 
     async def delete(self, handle: str) -> None:
         """Move a volume to the trash (DeleteVolume); idempotent."""
@@ -131,7 +132,7 @@ class VolumeManager:
         if path := await self._node.in_use(entry):
             raise FailedPrecondition(f"volume {handle} is in use at {path}; unpublish and unstage it first")
         backend, shape = self.backends[entry.manifest.backend], entry.manifest.shape
-        await self._workers.run(lambda: backend.detach(entry.home, shape), lane=entry.pool.uuid)
+        await self._workers.run(lambda: backend.detach(entry.volume_dir, shape), lane=entry.pool.uuid)
         self.ledger.move_to_trash(entry, await self._trash.put(entry))
         await self._node.forget(handle)
         self._changed()
@@ -143,7 +144,7 @@ class VolumeManager:
 
     async def node_expand(self, handle: str, path: str, *, required: int) -> Manifest:
         """Expand a mounted filesystem (NodeExpandVolume)."""
-        request = ("take up", handle, path, required)
+        request = ("node expand", handle, path, required)
         work = lambda: self._expansion.node_expand(handle, path, required=required)  # noqa: E731
         return await self._flight.run(self.find(handle).manifest.id, request, work)
 
@@ -187,13 +188,13 @@ class VolumeManager:
         """Return the volume. Raises NotFound."""
         entry = self.catalog.get(handle)
         if entry is None:
-            raise NotFound(f"volume {handle} does not exist here")
+            raise NotFound(f"volume {handle} does not exist on this node")
         return entry
 
     async def record_holder(self, handle: str, labels: dict[str, str]) -> Entry:
         """Record the volume's owner; the former owner stays in its manifest."""
         request = ("holder", handle, tuple(sorted(labels.items())))
-        return await self._rewrite(handle, request, lambda manifest: manifest.held_by(labels, now=manifests.now()))
+        return await self._rewrite(handle, request, lambda manifest: manifest.owned_by(labels, now=manifests.now()))
 
     async def _rewrite(self, handle: str, request: object, change: Callable[[Manifest], Manifest]) -> Entry:
         """Write a changed manifest to the disk, then use it; an unchanged one is not written."""
@@ -202,7 +203,7 @@ class VolumeManager:
             entry = self.find(handle)
             manifest = change(entry.manifest)
             if manifest != entry.manifest:
-                await self._workers.run(lambda: manifests.write(entry.home, manifest), lane=entry.pool.uuid)
+                await self._workers.run(lambda: manifests.write(entry.volume_dir, manifest), lane=entry.pool.uuid)
                 entry.manifest = manifest
             return entry
 
@@ -218,7 +219,7 @@ class VolumeManager:
             stored = await self.measuring.stored(entry)
         backend = self.backends[entry.manifest.backend]
         try:
-            return await self._workers.look(lambda: health.of_volume(entry, backend, stored), lane=entry.pool.uuid)
+            return await self._workers.read(lambda: health.of_volume(entry, backend, stored), lane=entry.pool.uuid)
         except Unavailable as error:
             return [HealthIssue("INACCESSIBLE", "PoolNotResponding", str(error))]
 
@@ -231,23 +232,67 @@ class VolumeManager:
         unmeasured = self.ledger.is_quarantined(pool)
         found = [HealthIssue("STORAGE_DEGRADED", "PoolNotMeasured", quarantined(pool))] if unmeasured else []
         try:
-            return await self._workers.look(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid) + found
+            return await self._workers.read(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid) + found
         except Unavailable as error:
             return [HealthIssue("STORAGE_UNREACHABLE", "PoolNotResponding", str(error)), *found]
 
-    async def problem_of(self, pool: Pool) -> str:
-        """Return why nothing can be made in the pool now, "" when it can; a disk that hangs is waited for once."""
-        known = self.catalog.away.get(pool.uuid) or self.catalog.unresponsive.get(pool.uuid)
-        if known:
-            return known
-        try:
-            return await self._workers.look(lambda: health.gone(pool), lane=pool.uuid)
-        except Unavailable as error:
-            return str(error)
+    async def pool_reports(self) -> list[PoolReport]:
+        """Return the state of all pools, and of the paths that cannot be opened as pools."""
+        pools = self.catalog.pools
+        found = await asyncio.gather(*(self._condition(pool) for pool in pools))
+        reports = [
+            report(pool, self.ledger, problem=problem, issues=issues)
+            for pool, (problem, issues) in zip(pools, found, strict=True)
+        ]
+        paths = {pool.path for pool in pools}
+        refused = sorted((path, problem) for path, problem in self.catalog.refused.items() if path not in paths)
+        return reports + [PoolReport(path.name, path, problem) for path, problem in refused]
 
-    async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
+    async def _condition(self, pool: Pool) -> tuple[str, tuple[str, ...]]:
+        """Return why no volume can be created in the pool, "" when one can, and then its health issues."""
+        known = self.catalog.missing_pools.get(pool.uuid) or self.catalog.unresponsive.get(pool.uuid)
+        if known:
+            return known, ()
+        try:
+            if problem := await self._workers.read(lambda: health.location_problem(pool), lane=pool.uuid):
+                return problem, ()
+            issues = await self._workers.read(lambda: health.of_pool(pool, self.catalog), lane=pool.uuid)
+        except Unavailable as error:
+            return str(error), ()
+        return "", tuple(each.message for each in issues)
+
+    def backend(self, name: str) -> Backend:
+        """Return the backend of this name."""
+        return self.backends[name]
+
+    def usable_backends(self) -> list[str]:
+        """Return the names of the backends that work on this node."""
+        return [name for name, backend in self.backends.items() if not backend.problem()]
+
+    def volumes(self, *, ready: bool = False) -> list[Entry]:
+        """Return all volumes, or only those that are completely created, sorted by handle."""
+        return [entry for entry in self.catalog.all() if not ready or entry.manifest.state == "ready"]
+
+    def available_bytes(self, pool_name: str) -> int:
+        """Return the bytes of the pool that can still be reserved; of the largest one for ""."""
+        pools = [pool for pool in self.catalog.available_pools if pool_name in {"", pool.name}]
+        return max((self.ledger.available(pool) for pool in pools), default=0)
+
+    def stored_bytes(self, entry: Entry) -> int | None:
+        """Return the bytes that a volume occupied when it was measured last; None before the first measurement."""
+        return self.measuring.last(entry)
+
+    async def trashed(self) -> list[Trashed]:
+        """Return the deleted volumes, oldest first; those of a hanging disk as they were read last."""
+        return await self._trash.all()
+
+    def stored_bytes_in_trash(self, trashed: Trashed) -> int:
+        """Return the bytes that a deleted volume occupied when its pool was measured last."""
+        return self.ledger.stored_in_trash(trashed.pool, trashed.path.name)
+
+    async def read(self, work: Callable[[], T], *, lane: str = "") -> T:
         """Read from a disk without delaying other pools. Raises Unavailable where it does not respond in time."""
-        return await self._workers.look(work, lane=lane)
+        return await self._workers.read(work, lane=lane)
 
     @property
     def trash(self) -> Trash:
@@ -274,12 +319,12 @@ class VolumeManager:
         finally:
             self._changed()
 
-    async def purge_for_ever(self) -> None:
-        """Empty the trash in time, measure the disks and finish expansions, until cancelled; none waits for another."""
+    async def run_rounds(self) -> None:
+        """Purge expired trash, measure the disks and finish expansions, until cancelled; none waits for another."""
         await asyncio.gather(
             self._repeat("trash", self._trash.purge_expired),
             self._repeat("measuring", self.measuring.round),
-            self._repeat("expansions", self.settle),
+            self._repeat("expansions", self.finish_interrupted),
         )
 
     async def _repeat(self, name: str, work: Callable[[], Awaitable[object]]) -> None:
@@ -307,24 +352,24 @@ class VolumeManager:
                 log.exception("round.failed", round=name, error=repr(error))
             self._problems[name] = repr(error)
 
-    async def settle_first(self) -> None:
-        """Before serving: finish what a crash cut off where that is quick; the rest is finished later."""
-        settling = asyncio.ensure_future(self._guarded("expansions", self.settle))
-        await asyncio.wait([settling], timeout=SETTLE_SECONDS)
+    async def finish_interrupted_first(self) -> None:
+        """Before serving: finish what a crash interrupted where that is quick; the rest is finished later."""
+        finishing = asyncio.ensure_future(self._guarded("expansions", self.finish_interrupted))
+        await asyncio.wait([finishing], timeout=FINISH_SECONDS)
 
-    async def settle(self) -> None:
-        """Finish expansions that a crash cut off; what is going on now is finished by itself."""
-        pools = self.catalog.here
-        await self._settling.run({pool.uuid: lambda pool=pool: self._settle_in(pool) for pool in pools})  # type: ignore[misc]
+    async def finish_interrupted(self) -> None:
+        """Finish expansions that a crash interrupted; a running one finishes by itself."""
+        pools = self.catalog.available_pools
+        await self._finishing.run({pool.uuid: lambda pool=pool: self._finish_interrupted_in(pool) for pool in pools})  # type: ignore[misc]
 
-    async def _settle_in(self, pool: Pool) -> None:
+    async def _finish_interrupted_in(self, pool: Pool) -> None:
         for entry in self.catalog.of_pool(pool):
             if entry.manifest.grows_to and not self._flight.is_running(entry.manifest.id):
-                work = lambda entry=entry: self._expansion.settle(entry)  # noqa: E731
-                await self._flight.run(entry.manifest.id, ("settle", entry.manifest.handle), work)
+                work = lambda entry=entry: self._expansion.finish_interrupted(entry)  # noqa: E731
+                await self._flight.run(entry.manifest.id, ("finish", entry.manifest.handle), work)
 
     async def _on(self, handle: str, request: object, work: Callable[[], Awaitable[None]]) -> None:
-        """Run one call on a volume at a time. Taking away works for a volume that is not known any more, too."""
+        """Run one call on a volume at a time; the volume need not be known any more."""
         parsed = parse_handle(handle)
         if parsed is None:
             raise NotFound(NO_VOLUME.format(handle))
@@ -336,5 +381,5 @@ class VolumeManager:
             async with asyncio.timeout(STOP_SECONDS):
                 await self._flight.drain()
         except TimeoutError:
-            log.error("operations.left_behind", count=len(self._flight))
+            log.error("operations.abandoned", count=len(self._flight))
         self._workers.close()

@@ -18,17 +18,17 @@ from csi.errors import Unavailable
 
 T = TypeVar("T")
 
-LOOKERS: Final = limits.LOOKERS
-"""Threads that look at one pool."""
+READ_THREADS: Final = limits.READ_THREADS
+"""Threads that read from one pool."""
 
-LOOK_SECONDS: Final = 3.0
-"""How long a look may take; a lane in which one takes longer hangs."""
+READ_SECONDS: Final = 3.0
+"""How long a read may take; a lane in which one takes longer hangs."""
 
 STOP_SECONDS: Final = 5.0
-"""How long the end waits for threads that are still running, after the operations have had their time."""
+"""How long a stop waits for threads that are still running, after the operations."""
 
-MOST_WAITING: Final = limits.LANE_WAITING
-"""Calls that one lane keeps waiting."""
+MAX_WAITING: Final = limits.LANE_WAITING
+"""Calls that wait in one lane."""
 
 
 class _Lane:
@@ -43,8 +43,8 @@ class _Lane:
 
     def submit(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         """Start the call now, or when a thread is free. Raises Unavailable when too many wait."""
-        if len(self._waiting) >= MOST_WAITING:
-            raise Unavailable(f"{MOST_WAITING} calls wait for the disk of pool {self._name} already; try again")
+        if len(self._waiting) >= MAX_WAITING:
+            raise Unavailable(f"{MAX_WAITING} calls wait for the disk of pool {self._name} already; try again")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting.append((work, future))
         self._begin()
@@ -53,7 +53,7 @@ class _Lane:
     @property
     def hangs(self) -> bool:
         """Report whether a call has been running for too long."""
-        return any(time.monotonic() - started > LOOK_SECONDS for started in self._running.values())
+        return any(time.monotonic() - started > READ_SECONDS for started in self._running.values())
 
     @property
     def idle(self) -> bool:
@@ -80,7 +80,7 @@ class _Lane:
         result, error = None, None
         try:
             result = work()
-        except BaseException as raised:  # noqa: BLE001 # it is the caller's, whatever it is
+        except BaseException as raised:  # noqa: BLE001 # raised in the caller, whatever it is
             error = raised
         with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it the waiting callers
             loop.call_soon_threadsafe(self._ended, threading.current_thread(), future, result, error)
@@ -111,17 +111,17 @@ class Workers:
         result: T = await self._lane("work", lane, self._count).submit(work)
         return result
 
-    async def look(self, work: Callable[[], T], *, lane: str = "") -> T:
+    async def read(self, work: Callable[[], T], *, lane: str = "") -> T:
         """Read something. Raises Unavailable where that does not return in time, and at once where the lane hangs."""
-        found = self._lane("look", lane, LOOKERS)
+        found = self._lane("read", lane, READ_THREADS)
         silent = Unavailable(
-            f"the disk {f'of pool {lane} ' if lane else ''}has not answered for {LOOK_SECONDS:g} seconds; look at it, "
-            f"nothing else waits for it"
+            f"the disk {f'of pool {lane} ' if lane else ''}has not responded for {READ_SECONDS:g} seconds; check it, "
+            f"no other pool waits for it"
         )
         if found.hangs:
             raise silent
         future = found.submit(work)
-        await asyncio.wait([future], timeout=LOOK_SECONDS)
+        await asyncio.wait([future], timeout=READ_SECONDS)
         if not future.done():
             future.cancel()
             raise silent
@@ -152,8 +152,8 @@ class Workers:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def in_time(work: Callable[[], T]) -> T:
-    """Look at something before there are lanes. Raises TimeoutError where it does not return in time."""
+def read_in_time(work: Callable[[], T]) -> T:
+    """Read something before there are lanes. Raises TimeoutError where it does not return in time."""
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -165,9 +165,9 @@ def in_time(work: Callable[[], T]) -> T:
 
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    thread.join(LOOK_SECONDS)
+    thread.join(READ_SECONDS)
     if errors:
         raise errors[0]
     if not results:
-        raise TimeoutError(f"the disk has not answered for {LOOK_SECONDS:g} seconds")
+        raise TimeoutError(f"the disk has not responded for {READ_SECONDS:g} seconds")
     return results[0]

@@ -86,7 +86,7 @@ def test_an_expansion_beyond_the_free_capacity_is_refused_and_reported(mooring: 
 
     def reported() -> bool:
         described = mooring.kubectl("-n", namespace, "describe", "pvc", "www-web-0")
-        return "can promise" in described and "are asked for" in described
+        return "can reserve" in described and "are requested" in described
 
     until(reported, "kubectl describe shows why")
     assert "64Mi" == _has(mooring, namespace)

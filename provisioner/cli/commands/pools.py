@@ -60,7 +60,7 @@ def _data(pool: "inventory_pb2.Pool", node: str, volumes: list[StoredVolume]) ->
         "issues": [*([pool.problem] if pool.problem else []), *pool.issues],
         "backends": list(pool.backends),
         "capacityBytes": pool.capacity_bytes if known else None,
-        "allocatedBytes": pool.promised_bytes if known else None,
+        "allocatedBytes": pool.allocated_bytes if known else None,
         "usedBytes": pool.used_bytes if pool.HasField("used_bytes") else None,
         "reservedBytes": pool.reserved_bytes if pool.HasField("reserved_bytes") else None,
         "trashBytes": pool.trash_bytes if known else None,

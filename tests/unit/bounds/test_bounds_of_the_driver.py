@@ -150,7 +150,7 @@ async def test_the_number_of_concurrent_operations_is_limited() -> None:
     assert await flight.run("one more", "x", released.wait)
 
 
-@pytest.mark.bound("page-entries", "page-bytes", "left-out-reports")
+@pytest.mark.bound("page-entries", "page-bytes", "omitted-entry-reports")
 def test_a_page_has_a_maximum_size_and_a_next_page(monkeypatch: pytest.MonkeyPatch) -> None:
     """Entries and bytes are limited; an entry too large for a page is omitted, and logged once while remembered."""
     names = [f"{number:05}" for number in range(limits.PAGE_ENTRIES + 1)]
@@ -162,12 +162,12 @@ def test_a_page_has_a_maximum_size_and_a_next_page(monkeypatch: pytest.MonkeyPat
     entries, token = paging.page(["a", "b"], key=str, size=0, token="", render=lambda _: _value(half))
     assert (1, True) == (len(entries), bool(token))
 
-    monkeypatch.setattr(paging, "_left_out", deque(maxlen=limits.LEFT_OUT_REPORTS))
+    monkeypatch.setattr(paging, "_omitted", deque(maxlen=limits.OMITTED_ENTRY_REPORTS))
     with structlog.testing.capture_logs() as logged:
         for _ in range(2):
             paging.page([*names, "large"], key=str, size=0, token="", render=lambda _: _value(2 * half + "x" * 9))
-    assert len(logged) == 2 * (limits.LEFT_OUT_REPORTS + 2)
-    assert len(paging._left_out) == limits.LEFT_OUT_REPORTS
+    assert len(logged) == 2 * (limits.OMITTED_ENTRY_REPORTS + 2)
+    assert len(paging._omitted) == limits.OMITTED_ENTRY_REPORTS
 
 
 def _value(text: str) -> StringValue:
@@ -197,17 +197,17 @@ def test_a_manifest_that_is_too_large_is_damaged(tmp_path: Path, damage: Any) ->
         manifests.read(tmp_path)
 
 
-@pytest.mark.bound("manifest-holders")
+@pytest.mark.bound("manifest-owners")
 def test_a_manifest_contains_its_latest_holders() -> None:
     """The oldest holder is removed when one more is added."""
     manifest = _manifest()
-    for number in range(limits.MANIFEST_HOLDERS + 2):
-        manifest = manifest.held_by({"who": f"{number}"}, now=MOMENT)
+    for number in range(limits.MANIFEST_OWNERS + 2):
+        manifest = manifest.owned_by({"who": f"{number}"}, now=MOMENT)
 
-    assert [f"{number}" for number in range(1, limits.MANIFEST_HOLDERS + 1)] == [
-        each.labels["who"] for each in manifest.ledger[-limits.MANIFEST_HOLDERS :]
-    ][: limits.MANIFEST_HOLDERS]
-    assert len(manifest.ledger) == limits.MANIFEST_HOLDERS
+    assert [f"{number}" for number in range(1, limits.MANIFEST_OWNERS + 1)] == [
+        each.labels["who"] for each in manifest.ledger[-limits.MANIFEST_OWNERS :]
+    ][: limits.MANIFEST_OWNERS]
+    assert len(manifest.ledger) == limits.MANIFEST_OWNERS
 
 
 @pytest.mark.bound("node-record-bytes", "known-pools-bytes")
@@ -300,17 +300,17 @@ def test_a_removal_continues_after_its_first_batch(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
-@pytest.mark.bound("lookers")
+@pytest.mark.bound("read-threads")
 async def test_a_read_only_call_waits_for_a_free_thread() -> None:
     """It runs when another one ends."""
     workers, gate = Workers(1), threading.Semaphore(0)
-    calls = [asyncio.ensure_future(workers.look(lambda: gate.acquire(timeout=20))) for _ in range(limits.LOOKERS)]
-    waiting = asyncio.ensure_future(workers.look(lambda: True))
+    calls = [asyncio.ensure_future(workers.read(lambda: gate.acquire(timeout=20))) for _ in range(limits.READ_THREADS)]
+    waiting = asyncio.ensure_future(workers.read(lambda: True))
     done, _ = await asyncio.wait([waiting], timeout=0.1)
     assert not done
     gate.release()
     assert await waiting
-    gate.release(limits.LOOKERS)
+    gate.release(limits.READ_THREADS)
     await asyncio.gather(*calls)
     workers.close()
 
@@ -342,7 +342,7 @@ async def test_a_refused_registration_is_retried_after_a_bounded_pause(tmp_path:
 
 def test_the_limits_in_the_table_are_the_ones_in_use() -> None:
     """The constants of the modules are the values of the table."""
-    assert (checks.MAP_LIMIT, manifests.MOST_BYTES, trees.MOST_NAMES) == (
+    assert (checks.MAP_LIMIT, manifests.MAX_BYTES, trees.MOST_NAMES) == (
         limits.TABLE["map-bytes"].value,
         limits.TABLE["manifest-bytes"].value,
         limits.TABLE["walk-names"].value,

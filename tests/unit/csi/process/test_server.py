@@ -33,9 +33,9 @@ BAD: dict[str, tuple[tuple[str, ...], int, str]] = {
     "not a unix socket": (("--endpoint", "tcp://1.2.3.4:5", "--node-id", "n", "--pool", "POOL"), 2, "unix:///path"),
     "socket path too long": (("--endpoint", f"unix:///{'x' * 120}.sock", "--node-id", "n", "--pool", "POOL"), 2, "107 bytes"),
     "workers out of range": ((*GOOD, "--workers", "0"), 2, "not in the range"),
-    "pool missing": (GOOD, 78, "is not a pool; make one with: mooring pool init"),
+    "pool missing": (GOOD, 78, "is not a pool; create one with: mooring pool init"),
     "socket directory cannot be created": (("--endpoint", "unix:///proc/x/csi.sock", "--node-id", "n", "--pool", "POOL"), 78, "socket's directory"),
-    "directory of the new pool is missing": ((*POOL_INIT, "--no-create"), 78, "does not exist; mount the disk there, correct the path, or say --create"),
+    "directory of the new pool is missing": ((*POOL_INIT, "--no-create"), 78, "does not exist; mount the disk there, correct the path, or give --create"),
     "capacity is not a size": ((*POOL_INIT, "--capacity", "lots"), 2, "500Mi"),
 }  # fmt: skip
 

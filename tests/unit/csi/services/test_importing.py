@@ -66,7 +66,7 @@ def test_a_directory_becomes_a_volume(driver: Driver) -> None:
     driver.unpublish(imported.volume_id, target)
     driver.unstage(imported.volume_id)
     pool = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools[0]
-    assert pool.promised_bytes == MIB
+    assert pool.allocated_bytes == MIB
     again = _import(driver)
     assert again == imported, "the same request is the same volume"
 
@@ -149,11 +149,11 @@ def _name_in_use(driver: Driver) -> None:
         (_two_names, "old", MIB, "FAILED_PRECONDITION", "another name"),
         (_blank, "old", MIB, "INVALID_ARGUMENT", "has no filesystem"),
         (_odd, "old", MIB, "INVALID_ARGUMENT", "whole sectors"),
-        (_directory, "old", 0, "INVALID_ARGUMENT", "say how large"),
+        (_directory, "old", 0, "INVALID_ARGUMENT", "size of the volume"),
         (_directory, "old", -1, "INVALID_ARGUMENT", "negative"),
-        (_directory, "old", 1 << 60, "RESOURCE_EXHAUSTED", "can promise"),
+        (_directory, "old", 1 << 60, "RESOURCE_EXHAUSTED", "can reserve"),
         (_big, "old", MIB, "OUT_OF_RANGE", "occupies"),
-        (_name_in_use, "old", MIB, "ALREADY_EXISTS", "was not made of old"),
+        (_name_in_use, "old", MIB, "ALREADY_EXISTS", "was not imported from old"),
     ],
 )
 @pytest.mark.needs("root", "loop")

@@ -116,7 +116,7 @@ def test_a_copy_with_a_log_to_replay_gets_a_new_uuid_or_is_refused_with_the_next
             assert copy.stat().st_mtime_ns == before
             assert not (driver.pool / "volumes/two").exists()
             pools = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools
-            assert pools[0].promised_bytes == kind.size
+            assert pools[0].allocated_bytes == kind.size
             with _mounted(copy, *(["nouuid"] if kind is XFS else [])):
                 pass
             two = _import(driver, "two")

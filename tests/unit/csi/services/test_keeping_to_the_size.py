@@ -170,10 +170,10 @@ def test_an_accounted_directory_is_unhealthy_when_it_exceeds_its_size(tmp_path: 
 
         assert volume.volume_context["mooring.dev/size"] == "accounted"
         assert _write_past_the_end(path / "big", kind.size) == 0
-        assert driver.health(handle) == {"MoreThanPromised": "DEGRADED"}
+        assert driver.health(handle) == {"SizeExceeded": "DEGRADED"}
         listed = driver.controller.ControllerListVolumeHealth(csi_pb2.ControllerListVolumeHealthRequest(), timeout=10)
         assert [(each.volume_id, each.health_statuses[0].reason) for each in listed.entries] == [
-            (handle, "MoreThanPromised")
+            (handle, "SizeExceeded")
         ]
         driver.expand(handle, 2 * kind.size)
         assert driver.health(handle) == {}

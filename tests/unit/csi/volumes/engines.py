@@ -49,7 +49,7 @@ class Paper:
         del pool
         return False
 
-    def create(self, home: Path, shape: Shape) -> None:
+    def create(self, volume_dir: Path, shape: Shape) -> None:
         """When it may."""
         self.started.set()
         assert self.may_go.wait(20)
@@ -58,49 +58,56 @@ class Paper:
             raise NoSpaceError("the disk is full")
         if self.fails is not None:
             raise self.fails
-        (home / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
+        (volume_dir / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
 
-    def expand(self, home: Path, shape: Shape) -> None:
+    def expand(self, volume_dir: Path, shape: Shape) -> None:
         """When it may."""
-        del home, shape
+        del volume_dir, shape
         self.started.set()
         assert self.may_go.wait(20)
         if self.no_space:
             self.no_space -= 1
             raise NoSpaceError("the disk is full")
 
-    def expand_mounted(self, home: Path, shape: Shape, *, path: Path) -> None:
+    def expand_mounted(self, volume_dir: Path, shape: Shape, *, path: Path) -> None:
         """It has its size."""
 
-    def stage(self, home: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
+    def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
         """Not mounted here."""
 
     def publish(
-        self, home: Path, shape: Shape, *, staging: Path, target: Path, read_only: bool, mount_flags: Sequence[str]
+        self,
+        volume_dir: Path,
+        shape: Shape,
+        *,
+        staging: Path,
+        target: Path,
+        read_only: bool,
+        mount_flags: Sequence[str],
     ) -> None:
         """Not mounted here."""
 
-    def is_staged(self, home: Path, shape: Shape, *, staging: Path) -> bool:
+    def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """Nothing is mounted."""
-        del home, shape, staging
+        del volume_dir, shape, staging
         return False
 
-    def is_published(self, home: Path, shape: Shape, *, target: Path) -> bool:
+    def is_published(self, volume_dir: Path, shape: Shape, *, target: Path) -> bool:
         """Nothing is mounted."""
-        del home, shape, target
+        del volume_dir, shape, target
         return False
 
-    def health_issues(self, home: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
+    def health_issues(self, volume_dir: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
         """As it was told."""
-        del home, shape, path
+        del volume_dir, shape, path
         return list(self.ill)
 
-    def usage(self, home: Path, shape: Shape, *, path: Path) -> Usage:
+    def usage(self, volume_dir: Path, shape: Shape, *, path: Path) -> Usage:
         """Only the engine knows what is used."""
-        del home, path
+        del volume_dir, path
         return Usage(shape.size_bytes, None, shape.size_bytes, None, None, None)
 
-    def detach(self, home: Path, shape: Shape) -> None:
+    def detach(self, volume_dir: Path, shape: Shape) -> None:
         """Nothing holds it."""
 
 

@@ -51,7 +51,7 @@ class Hanging:
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
     """A disk that can hang."""
-    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(workers, "READ_SECONDS", 0.2)
     found = Hanging(monkeypatch)
     yield found
     found.over.set()
@@ -87,8 +87,8 @@ async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_th
     controller: Any = Controller(manager)  # type: ignore[abstract]
     inventory: Any = Inventory(manager)
     node: Any = Node(manager)
-    await _in_time(discovery.look())
-    await _in_time(discovery.look())
+    await _in_time(discovery.poll())
+    await _in_time(discovery.poll())
 
     made = await _in_time(manager.create(creation("a")))
     assert made.pool.name == "p"
@@ -98,7 +98,7 @@ async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_th
     started = time.monotonic()
     found = (await _in_time(inventory.ListPools(inventory_pb2.ListPoolsRequest(), None))).pools
     assert {pool.name: bool(pool.problem) for pool in found} == {"p": False, "slow": True}
-    assert "not answered" in found[1].problem
+    assert "not responded" in found[1].problem
     capacity = await _in_time(controller.GetCapacity(csi_pb2.GetCapacityRequest(), None))
     assert capacity.available_capacity < 1 << 30
     volumes = (await _in_time(controller.ListVolumes(csi_pb2.ListVolumesRequest(), None))).entries
@@ -110,13 +110,13 @@ async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_th
     ill = (await _in_time(manager.health(f"{slow.uuid}.kept-slow")))[0]
     assert (ill.status, ill.reason) == ("INACCESSIBLE", "PoolNotResponding")
     assert time.monotonic() - started < SOON
-    with pytest.raises(Unavailable, match="not answered"):
+    with pytest.raises(Unavailable, match="not responded"):
         await _in_time(manager.trash.purge())
     assert [each.manifest.name for each in await manager.trash.all()] == ["trashed"], "the other pool was purged"
 
     hanging.over.set()
     await asyncio.gather(*stuck, return_exceptions=True)
-    await discovery.look()
+    await discovery.poll()
     assert manager.catalog.unresponsive == {}
     await manager.stop()
 
@@ -126,14 +126,14 @@ async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
 ) -> None:
     """Trash is purged and measured there, again and again; what hangs is begun once."""
     monkeypatch.setattr("csi.volumes.rounds.ROUND_SECONDS", 0.3)
-    monkeypatch.setattr("csi.volumes.measuring.PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr("csi.volumes.measuring.REQUEST_WAIT_SECONDS", 0.3)
     hanging.pool = tmp_path / "slow"
     for number in range(2):
         entry = await manager.create(creation(f"a{number}", pool="p", trashRetention="0s"))
         await manager.delete(entry.manifest.handle)
         assert await _in_time(manager.trash.purge_expired()) == 1
         await _in_time(manager.measuring.round())
-        await _in_time(manager.settle())
+        await _in_time(manager.finish_interrupted())
     assert manager.ledger.is_complete(manager.catalog.pools[0])
     hanging.over.set()
     await manager.stop()
@@ -151,12 +151,12 @@ async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Han
     )
     manager, _ = engine_of(tmp_path / "p")
     discovery = Discovery(manager, [tmp_path], paths=[tmp_path / "slow"], known_file=known)
-    await _in_time(discovery.look_safely())
-    assert [pool.name for pool in manager.catalog.here] == ["p"]
+    await _in_time(discovery.poll_safely())
+    assert [pool.name for pool in manager.catalog.available_pools] == ["p"]
     hanging.pool = None
     hanging.over.set()
-    while len(manager.catalog.here) < 2:
-        await discovery.look()
+    while len(manager.catalog.available_pools) < 2:
+        await discovery.poll()
     await manager.stop()
 
 
@@ -170,11 +170,11 @@ async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
     def read(pool: Pool) -> None:
         assert hanging.over.wait(30), pool
 
-    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "READ_SECONDS", 0.1)
     with monkeypatch.context() as hung:
-        hung.setattr(manager, "read", read)
+        hung.setattr(manager, "read_pool", read)
         manager.load([slow])
-    assert [pool.name for pool in manager.catalog.here] == ["p"]
+    assert [pool.name for pool in manager.catalog.available_pools] == ["p"]
     assert slow.path in manager.catalog.refused
     hanging.over.set()
     await manager.stop()
@@ -184,20 +184,20 @@ async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_ans
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Later looks are refused at once instead of each taking its time."""
-    monkeypatch.setattr(workers, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(workers, "READ_SECONDS", 0.1)
     found, over = Workers(1), threading.Event()
     with pytest.raises(Unavailable):
-        await found.look(lambda: over.wait(30), lane="slow")
+        await found.read(lambda: over.wait(30), lane="slow")
     started = time.monotonic()
     for _ in range(50):
         with pytest.raises(Unavailable, match="slow"):
-            await found.look(lambda: None, lane="slow")
-    assert await found.look(lambda: "served", lane="other") == "served"
+            await found.read(lambda: None, lane="slow")
+    assert await found.read(lambda: "served", lane="other") == "served"
     assert time.monotonic() - started < 0.1 * 50
     over.set()
     while True:
         try:
-            assert await found.look(lambda: "served", lane="slow") == "served"
+            assert await found.read(lambda: "served", lane="slow") == "served"
             break
         except Unavailable:
             await asyncio.sleep(0.005)
@@ -206,7 +206,7 @@ async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_ans
 
 async def test_a_lane_keeps_so_many_calls_waiting_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a disk that hangs costs has a bound; what is waiting is done in its order."""
-    monkeypatch.setattr(workers, "MOST_WAITING", 3)
+    monkeypatch.setattr(workers, "MAX_WAITING", 3)
     found, over, done = Workers(1), threading.Event(), list[int]()
     first = asyncio.ensure_future(found.run(lambda: over.wait(30), lane="slow"))
     await asyncio.sleep(0)

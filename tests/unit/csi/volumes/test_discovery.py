@@ -27,12 +27,12 @@ async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
     handle = (await elsewhere.create(creation("pvc-1"))).manifest.handle
     manager, _ = engine_of(tmp_path / "p")
     discovery = Discovery(manager, [folder, tmp_path / "none"])
-    await discovery.look()
-    assert 1 == len(manager.catalog.here)
+    await discovery.poll()
+    assert 1 == len(manager.catalog.available_pools)
     (folder / "empty").mkdir()
     (other / "p").rename(folder / "disk")
-    await discovery.look()
-    assert 2 == len(manager.catalog.here)
+    await discovery.poll()
+    assert 2 == len(manager.catalog.available_pools)
     assert folder / "disk" == manager.find(handle).pool.path
     assert (await manager.create(creation("pvc-2", pool="p"))).manifest.id == "pvc-2"
 
@@ -44,23 +44,23 @@ async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp
     make_pool(folder / "a", name="a", capacity_bytes=None, known={})
     manager, _ = engine_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
-    await discovery.look()
+    await discovery.poll()
     handle = (await manager.create(creation("pvc-1", pool="a"))).manifest.handle
     await manager.create(creation("pvc-2", pool="p"))
     (folder / "a").rename(tmp_path / "away")
-    await discovery.look()
+    await discovery.poll()
     assert ["pvc-2"] == _handles(manager)
     with pytest.raises(NotFound):
         manager.find(handle)
-    with pytest.raises(ResourceExhausted, match=r"no pool here now: .*not mounted"):
+    with pytest.raises(ResourceExhausted, match=r"no pool is available on this node: .*not mounted"):
         await manager.create(creation("pvc-3", pool="a"))
     assert [] == await manager.trash.all()
     (folder / "a").mkdir()
-    await discovery.look()
+    await discovery.poll()
     assert [] == list((folder / "a").iterdir())
     (folder / "a").rmdir()
     (tmp_path / "away").rename(folder / "b")
-    await discovery.look()
+    await discovery.poll()
     assert folder / "b" == manager.find(handle).pool.path
 
 
@@ -71,12 +71,12 @@ async def test_a_volume_in_use_stays_known_without_its_disk(tmp_path: Path) -> N
     entry = await manager.create(creation("pvc-1"))
     entry.record = NodeRecord(staging="/somewhere")
     (tmp_path / "p").rename(tmp_path / "away")
-    await discovery.look()
+    await discovery.poll()
     assert entry is manager.find(entry.manifest.handle)
     (tmp_path / "away").rename(tmp_path / "p")
-    await discovery.look()
+    await discovery.poll()
     assert entry is manager.find(entry.manifest.handle)
-    assert {} == manager.catalog.away
+    assert {} == manager.catalog.missing_pools
 
 
 async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "pools"
     manager, _ = engine_of(tmp_path / "p")
     shutil.copytree(tmp_path / "p", folder / "copy")
-    await Discovery(manager, [folder]).look()
+    await Discovery(manager, [folder]).poll()
     assert [tmp_path / "p"] == [pool.path for pool in manager.catalog.pools]
 
 
@@ -98,9 +98,9 @@ async def test_nothing_of_a_copy_is_read_or_made(tmp_path: Path, monkeypatch: py
     def read(pool: Pool) -> None:
         raise AssertionError(pool)
 
-    monkeypatch.setattr(manager, "read", read)
+    monkeypatch.setattr(manager, "read_pool", read)
     discovery = Discovery(manager, [folder])
-    await discovery.look()
+    await discovery.poll()
     assert "one is a copy of the other" in manager.catalog.refused[folder / "copy"]
     assert not (folder / "copy" / "trash").exists()
     await manager.stop()
@@ -120,11 +120,11 @@ async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothi
     (tmp_path / "p").rename(folder / "moved")
     discovery = Discovery(manager, [folder], paths=[tmp_path / "p"], known_file=known)
     for _ in range(2):
-        await discovery.look()
+        await discovery.poll()
         assert "1 volumes are still mounted from there" in manager.catalog.refused[folder / "moved"]
         assert [each.manifest.id for each in manager.catalog.all()] == ["used"]
     await manager._node._keep(used.manifest.handle, NodeRecord())
-    await discovery.look()
+    await discovery.poll()
     assert manager.find(free).pool.path == manager.find(used.manifest.handle).pool.path == folder / "moved"
     assert await manager.storage_health() == []
     await manager.stop()
@@ -137,14 +137,14 @@ async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) ->
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
     manager, _ = engine_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
-    await discovery.look()
+    await discovery.poll()
     before = manager.catalog.pools[-1]
     await manager.create(creation("pvc-1", pool="main"))
     shutil.rmtree(folder / "a")
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
-    await discovery.look()
+    await discovery.poll()
     assert [] == _handles(manager)
-    assert before.uuid in manager.catalog.away
+    assert before.uuid in manager.catalog.missing_pools
     made = await manager.create(creation("pvc-2", pool="main"))
     assert made.pool.uuid not in {before.uuid, manager.catalog.pools[0].uuid}
 
@@ -157,9 +157,9 @@ async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
     make_pool(folder / "good", name="good", capacity_bytes=None, known={})
     manager, _ = engine_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
-    await discovery.look()
-    await discovery.look()
-    assert ["p", "good"] == [pool.name for pool in manager.catalog.here]
+    await discovery.poll()
+    await discovery.poll()
+    assert ["p", "good"] == [pool.name for pool in manager.catalog.available_pools]
 
 
 @pytest.mark.parametrize("remembered", [False, True])
@@ -171,13 +171,13 @@ async def test_a_path_that_is_no_pool_yet_is_looked_for_again(tmp_path: Path, *,
     known.write_text(json.dumps({str(late.path): "another" if remembered else late.uuid}), encoding="utf-8")
     (tmp_path / "late").rename(tmp_path / "away")
     discovery = Discovery(manager, [], paths=[tmp_path / "p", tmp_path / "late"], known_file=known)
-    await discovery.look()
+    await discovery.poll()
     (problem,) = await manager.storage_health()
     assert (problem.status, problem.reason) == ("STORAGE_UNREACHABLE", "PoolRefused")
     assert "its disk is not mounted" in problem.message
     (tmp_path / "away").rename(tmp_path / "late")
-    await discovery.look()
-    assert [pool.name for pool in manager.catalog.here] == (["p"] if remembered else ["p", "late"])
+    await discovery.poll()
+    assert [pool.name for pool in manager.catalog.available_pools] == (["p"] if remembered else ["p", "late"])
     assert bool(await manager.storage_health()) == remembered
     await manager.stop()
 
@@ -196,11 +196,11 @@ async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
         failing.setattr("csi.volumes.volume_manager.lower_bound", fail)
         manager.load([other])
         discovery = Discovery(manager, [], paths=[other.path])
-        await discovery.look()
-        assert [pool.name for pool in manager.catalog.here] == ["p"]
+        await discovery.poll()
+        assert [pool.name for pool in manager.catalog.available_pools] == ["p"]
         assert "Input/output error" in manager.catalog.refused[other.path]
-    await discovery.look()
-    assert [pool.name for pool in manager.catalog.here] == ["p", "other"]
+    await discovery.poll()
+    assert [pool.name for pool in manager.catalog.available_pools] == ["p", "other"]
     assert manager.catalog.refused == {}
     await manager.stop()
 
@@ -213,8 +213,8 @@ async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch:
     def fail(*_: object) -> None:
         raise RecursionError
 
-    monkeypatch.setattr("csi.volumes.health.gone", fail)
-    await discovery.look_safely()
+    monkeypatch.setattr("csi.volumes.health.location_problem", fail)
+    await discovery.poll_safely()
     await manager.stop()
 
 
@@ -222,7 +222,7 @@ async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> No
     """A state directory below a linked /home is an ordinary thing."""
     manager, _ = engine_of(tmp_path / "p")
     (tmp_path / "link").symlink_to(tmp_path / "p")
-    await Discovery(manager, [], paths=[tmp_path / "link"]).look()
+    await Discovery(manager, [], paths=[tmp_path / "link"]).poll()
 
     assert {} == manager.catalog.refused
     assert [] == await manager.storage_health()

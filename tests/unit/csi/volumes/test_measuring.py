@@ -51,7 +51,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     found = Disk()
     monkeypatch.setattr(files, "filesystem_space", found.space)
     monkeypatch.setattr(ledgers, "measure", found.measure)
-    monkeypatch.setattr(measuring, "PATIENCE_SECONDS", 0.01)
+    monkeypatch.setattr(measuring, "REQUEST_WAIT_SECONDS", 0.01)
     yield found
     found.may_end.set()
 
@@ -83,7 +83,7 @@ async def test_what_fits_into_the_lower_bound_waits_for_no_measurement(tmp_path:
     await manager.create(creation("later", 20 * MIB))
     with pytest.raises(ResourceExhausted):
         await manager.create(creation("never", 60 * MIB))
-    assert manager.ledger.promised(pool) <= manager.ledger.capacity(pool) == 95 * MIB
+    assert manager.ledger.allocated(pool) <= manager.ledger.capacity(pool) == 95 * MIB
     await manager.stop()
 
 
@@ -107,7 +107,7 @@ async def test_a_pool_that_is_not_measured_in_time_refuses(
     assert (await controller.GetCapacity(csi_pb2.GetCapacityRequest(), None)).available_capacity == 0
     assert [each.reason for each in await manager.storage_health()] == ["PoolNotMeasured"]
 
-    manager.admit(*manager.read(pool))
+    manager.admit(*manager.read_pool(pool))
     assert manager.ledger.available(pool) == 7 * MIB, "a disk that comes back has its full time again"
     disk.may_end.set()
     while not manager.ledger.is_complete(pool):
@@ -134,9 +134,9 @@ async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
     """No walk occupies the threads that serve mounts, however many ask; a small volume is measured on the spot."""
     manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
     entry = await manager.create(creation("a"))
-    (entry.home / "data").unlink()
-    (entry.home / "data").mkdir()
-    (entry.home / "data" / "file").write_bytes(os.urandom(MIB))
+    (entry.volume_dir / "data").unlink()
+    (entry.volume_dir / "data").mkdir()
+    (entry.volume_dir / "data" / "file").write_bytes(os.urandom(MIB))
     os.sync()
     quick = await manager.measuring.stored(entry)
     assert quick is not None
@@ -149,11 +149,11 @@ async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
         return 1
 
     monkeypatch.setattr("csi.host.trees.disk_bytes", slow)
-    monkeypatch.setattr(measuring, "STATS_PATIENCE_SECONDS", 0.01)
-    monkeypatch.setattr(measuring, "REST", 0)
+    monkeypatch.setattr(measuring, "STATS_WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(measuring, "PAUSE_FACTOR", 0)
     assert [quick] * 5 == [await manager.measuring.stored(entry) for _ in range(5)]
     assert len(started) == 1
-    assert await asyncio.wait_for(manager.look(lambda: "served"), 5) == "served"
+    assert await asyncio.wait_for(manager.read(lambda: "served"), 5) == "served"
     may_end.set()
     await manager.stop()
 
@@ -201,19 +201,19 @@ async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: 
     """I9: what fails in one round is tried again in the next, and holds up no other loop."""
     manager, _ = engine_of(tmp_path / "p")
     manager._purge_seconds = 0.001  # rounds follow each other
-    rounds = {"purge_expired": 0, "round": 0, "settle": 0}
+    rounds = {"purge_expired": 0, "round": 0, "finish_interrupted": 0}
 
     def failing(name: str) -> None:
         async def fail() -> None:
             rounds[name] += 1
             raise RecursionError(name)
 
-        target = {"purge_expired": manager.trash, "round": manager.measuring, "settle": manager}[name]
+        target = {"purge_expired": manager.trash, "round": manager.measuring, "finish_interrupted": manager}[name]
         monkeypatch.setattr(target, name, fail)
 
     for name in rounds:
         failing(name)
-    task = asyncio.create_task(manager.purge_for_ever())
+    task = asyncio.create_task(manager.run_rounds())
     while min(rounds.values()) < 3:
         await asyncio.sleep(0.001)
         assert not task.done()

@@ -6,7 +6,7 @@ import pytest
 
 from csi.errors import InvalidArgument
 from csi.volumes.mkfs_options import refused_option
-from csi.volumes.requests import FS_TYPE, LONGEST_RETENTION, Parameters, mutable_parameters
+from csi.volumes.requests import FS_TYPE, MAX_RETENTION, Parameters, mutable_parameters
 from provisioner.model.errors import InvalidParameterError
 from provisioner.model.storage_class import ClassParameters
 
@@ -48,7 +48,7 @@ def test_the_message_names_parameter_value_and_what_is_allowed(
 
 def test_the_same_holds_for_what_only_the_driver_checks() -> None:
     """The longest retention, also of a VolumeAttributesClass, and options of mkfs; a long value is cut."""
-    most = f"{LONGEST_RETENTION // 3600}h"
+    most = f"{MAX_RETENTION // 3600}h"
     for value in ("999999999h", "99999999999999999999h", "876001h"):
         for check in (Parameters.parse, mutable_parameters):
             with pytest.raises(InvalidArgument, match=f"parameter trashRetention: '{value}' is too long; .*{most}"):
@@ -57,4 +57,4 @@ def test_the_same_holds_for_what_only_the_driver_checks() -> None:
         Parameters.parse({"trashRetention": "x" * 1000})
 
     assert "-Z is not an option for ext4; valid are -b" in refused_option("ext4", ["-Z"])
-    assert "'-m 1' means nothing for a raw volume" in refused_option("", ["-m", "1"])
+    assert "'-m 1' has no effect on a raw volume" in refused_option("", ["-m", "1"])

@@ -12,7 +12,7 @@ import pytest
 from csi.backends import backends
 from csi.errors import BadEnvironment
 from csi.volumes.catalog import Catalog, read_contents
-from csi.volumes.manifest import MOST_HOLDERS, DamagedError, Holder, Manifest, read, write
+from csi.volumes.manifest import MAX_OWNERS, DamagedError, Holder, Manifest, read, write
 from csi.volumes.pools import Pool, make_pool, open_pools
 
 BACKENDS = backends()
@@ -147,14 +147,14 @@ def test_a_pool_is_made_in_an_empty_directory_only(tmp_path: Path) -> None:
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
     """All of it, holder and ledger included."""
     pool = _pool(tmp_path / "a")
-    home = pool.volumes / "v"
-    home.mkdir()
-    written = _manifest(pool).held_by({"who": "a"}, now=T1).held_by({"who": "b"}, now=T2)
-    write(home, written)
+    volume_dir = pool.volumes / "v"
+    volume_dir.mkdir()
+    written = _manifest(pool).owned_by({"who": "a"}, now=T1).owned_by({"who": "b"}, now=T2)
+    write(volume_dir, written)
 
-    assert read(home) == written
+    assert read(volume_dir) == written
     assert (written.holder, written.ledger) == (Holder({"who": "b"}, T2), [Holder({"who": "a"}, T1)])
-    assert written.held_by({"who": "b"}, now="t3") is written
+    assert written.owned_by({"who": "b"}, now="t3") is written
 
 
 @pytest.mark.parametrize("damage", ["", "not json", '{"schema": 1}', "unknown field", "schema", "elsewhere"])
@@ -284,9 +284,9 @@ def test_one_pool_that_cannot_be_opened_harms_no_other(tmp_path: Path, damage: C
 def test_the_former_holders_that_a_manifest_keeps_are_bounded(tmp_path: Path) -> None:
     """The newest ones; a manifest with more is read, too."""
     manifest = _manifest(_pool(tmp_path / "a"))
-    for number in range(MOST_HOLDERS + 9):
-        manifest = manifest.held_by({"who": f"{number}"}, now=T1)
-    assert [each.labels["who"] for each in manifest.ledger] == [f"{number + 8}" for number in range(MOST_HOLDERS)]
+    for number in range(MAX_OWNERS + 9):
+        manifest = manifest.owned_by({"who": f"{number}"}, now=T1)
+    assert [each.labels["who"] for each in manifest.ledger] == [f"{number + 8}" for number in range(MAX_OWNERS)]
     write(tmp_path, msgspec.structs.replace(manifest, ledger=[*manifest.ledger, *manifest.ledger]))
 
     assert read(tmp_path) == manifest

@@ -26,7 +26,7 @@ from csi.services.inventory import Inventory
 from csi.v1 import inventory_pb2
 from csi.volumes import manifest as manifests
 from csi.volumes.ledger import SHARE, Measured
-from csi.volumes.requests import LONGEST_RETENTION, Expanding
+from csi.volumes.requests import MAX_RETENTION, Expanding
 from csi.volumes.trash_names import PURGING
 from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.volumes.engines import creation, engine_of
@@ -84,8 +84,8 @@ def test_promises_never_exceed_the_capacity(
                     await manager.undelete(handles[name])
                 except (ResourceExhausted, AlreadyExists, NotFound):
                     continue
-            assert manager.ledger.promised(the_pool) <= CAPACITY
-            assert manager.ledger.promised(the_pool) == sum(each.manifest.size_bytes for each in manager.catalog.all())
+            assert manager.ledger.allocated(the_pool) <= CAPACITY
+            assert manager.ledger.allocated(the_pool) == sum(each.manifest.size_bytes for each in manager.catalog.all())
         await manager.stop()
 
     asyncio.run(live())
@@ -112,7 +112,7 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
         await manager.create(creation("a"))
 
     assert list((tmp_path / "p" / "volumes").iterdir()) == []
-    assert manager.ledger.promised(manager.catalog.pools[0]) == 0
+    assert manager.ledger.allocated(manager.catalog.pools[0]) == 0
     await manager.stop()
 
 
@@ -166,9 +166,9 @@ async def test_a_purge_follows_no_link(tmp_path: Path) -> None:
     (outside / "precious").write_text("x", encoding="utf-8")
     manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
-    (entry.home / "link").symlink_to(outside)
-    (entry.home / "deep" / "er").mkdir(parents=True)
-    (entry.home / "deep" / "er" / "up").symlink_to("../../../../..")
+    (entry.volume_dir / "link").symlink_to(outside)
+    (entry.volume_dir / "deep" / "er").mkdir(parents=True)
+    (entry.volume_dir / "deep" / "er" / "up").symlink_to("../../../../..")
     await manager.delete(entry.manifest.handle)
 
     assert await manager.trash.purge() == 1
@@ -185,7 +185,7 @@ async def test_a_volume_whose_making_was_cut_off_is_finished_by_the_retry(tmp_pa
         await asyncio.sleep(0.01)
     again, _ = engine_of(tmp_path / "p")  # as after a kill -9: the disk is all that is known
 
-    assert again.ledger.promised(again.catalog.pools[0]) == 8 * MIB
+    assert again.ledger.allocated(again.catalog.pools[0]) == 8 * MIB
     with pytest.raises(ResourceExhausted):
         await again.create(creation("b", 3 * MIB))
     entry = await again.create(creation("a", 8 * MIB))
@@ -274,11 +274,11 @@ async def test_a_retention_of_any_length_harms_no_list(tmp_path: Path) -> None:
             creation("a", trashRetention=text)
         entry = await manager.create(creation("a"))
         changed = msgspec.structs.replace(entry.manifest, mutable_parameters={"trashRetention": text})
-        manifests.write(entry.home, changed)
+        manifests.write(entry.volume_dir, changed)
         await manager.delete(entry.manifest.handle)
 
         (listed,) = (await _list_trash(manager)).entries
-        assert listed.purge_after.seconds - listed.deleted.seconds == LONGEST_RETENTION
+        assert listed.purge_after.seconds - listed.deleted.seconds == MAX_RETENTION
         await manager.trash.purge()
     await manager.stop()
 
@@ -306,7 +306,7 @@ async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_f
             await manager.trash.purge()
 
     await manager.trash.purge_expired()
-    assert (list(pool.trash.iterdir()), manager.catalog.stuck) == ([], set())
+    assert (list(pool.trash.iterdir()), manager.catalog.unremovable) == ([], set())
     await manager.stop()
 
 
@@ -337,7 +337,7 @@ async def test_trash_that_cannot_be_removed_counts_as_used_from_then_on(
     assert manager.ledger.capacity(pool) == 100 * MIB * SHARE // 100
     (pool.trash / f".purging-{trashed.name}").rename(tmp_path / "by-hand")
     await manager.trash.purge_expired()
-    assert manager.catalog.stuck == set()
+    assert manager.catalog.unremovable == set()
     await manager.stop()
 
 
@@ -352,12 +352,12 @@ async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
     paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
     with pytest.raises(FailedPrecondition, match="its end is gone"):
         await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
-    manifests.write(entry.home, msgspec.structs.replace(entry.manifest, grows_to=2 * MIB))
+    manifests.write(entry.volume_dir, msgspec.structs.replace(entry.manifest, grows_to=2 * MIB))
     await manager.stop()
 
     again, paper = engine_of(tmp_path / "p")
     paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
-    await again.settle()
+    await again.finish_interrupted()
     manifest = again.find(entry.manifest.handle).manifest
     assert (manifest.size_bytes, manifest.grows_to) == (MIB, 0)
     await again.stop()
@@ -367,7 +367,7 @@ async def test_whatever_is_in_the_place_of_a_node_record_its_volume_can_be_delet
     """And restored, and purged."""
     manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
-    (entry.home / "node.json").mkdir()
+    (entry.volume_dir / "node.json").mkdir()
     await manager.delete(entry.manifest.handle)
     await manager.undelete(entry.manifest.handle)
     await manager.delete(entry.manifest.handle)
@@ -380,7 +380,7 @@ async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> N
     """A backend that this driver does not have is no reason to hide what is there."""
     manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
-    manifests.write(entry.home, msgspec.structs.replace(entry.manifest, backend="zvol"))
+    manifests.write(entry.volume_dir, msgspec.structs.replace(entry.manifest, backend="zvol"))
     await manager.delete(entry.manifest.handle)
 
     (listed,) = (await _list_trash(manager)).entries
@@ -406,10 +406,10 @@ async def test_an_image_that_another_process_works_on_is_waited_for(
         held.setattr(paper, "expand", locked)
         with pytest.raises(ImageLockedError):
             await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
-        assert entry.manifest.promised_bytes == MIB
+        assert entry.manifest.allocated_bytes == MIB
         entry.manifest = msgspec.structs.replace(entry.manifest, grows_to=2 * MIB)
-        await manager.settle()
+        await manager.finish_interrupted()
         assert entry.manifest.grows_to == 2 * MIB
-    await manager.settle()
+    await manager.finish_interrupted()
     assert (entry.manifest.size_bytes, entry.manifest.grows_to) == (2 * MIB, 0)
     await manager.stop()

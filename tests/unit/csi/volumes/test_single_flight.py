@@ -42,7 +42,7 @@ async def test_a_different_request_for_the_same_volume_is_told_to_come_back() ->
     running = asyncio.create_task(flight.run("v", "create", work))
     await asyncio.sleep(0)
 
-    with pytest.raises(Aborted, match="still going on"):
+    with pytest.raises(Aborted, match="still running"):
         await flight.run("v", "delete", work)
     other = asyncio.create_task(flight.run("w", "delete", work))
     work.may_end.set()

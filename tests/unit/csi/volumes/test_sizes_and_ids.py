@@ -126,7 +126,7 @@ def test_a_token_that_is_not_ours_aborts(token: str) -> None:
 
 def test_no_entry_fails_a_list_and_no_page_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """I9: what cannot be shown is left out, and pages end before gRPC's limit; together they have the rest."""
-    monkeypatch.setattr(paging, "LARGEST_ANSWER", 100)
+    monkeypatch.setattr(paging, "MAX_PAGE_BYTES", 100)
 
     def render(item: str) -> StringValue:
         if item == "odd":

@@ -25,13 +25,13 @@ async def test_what_a_pool_is_asked_to_report_adds_up_from_delete_to_purge(tmp_p
     _measure(manager)
     before = await _pool(manager)
     assert before.used_bytes >= 65536
-    assert (before.promised_bytes, before.reserved_bytes) == (MIB, MIB - before.used_bytes)
+    assert (before.allocated_bytes, before.reserved_bytes) == (MIB, MIB - before.used_bytes)
     (listed,) = (await _list_manifests(manager)).manifests
     assert listed.stored_bytes == before.used_bytes
 
     await manager.delete(entry.manifest.handle)
     deleted = await _pool(manager)
-    assert (deleted.promised_bytes, deleted.used_bytes, deleted.reserved_bytes) == (0, 0, 0)
+    assert (deleted.allocated_bytes, deleted.used_bytes, deleted.reserved_bytes) == (0, 0, 0)
     assert (deleted.trash_bytes, deleted.available_bytes) == (before.used_bytes, CAPACITY)
     assert (await _list_trash(manager)).entries[0].stored_bytes == before.used_bytes
 
@@ -45,7 +45,7 @@ async def test_a_volume_that_has_more_than_it_was_promised_reserves_nothing_for_
     manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a", MIB))
     await manager.create(creation("b", MIB))
-    (entry.home / "data").write_bytes(b"x" * 3 * MIB)
+    (entry.volume_dir / "data").write_bytes(b"x" * 3 * MIB)
     _measure(manager)
 
     found = await _pool(manager)
@@ -89,7 +89,7 @@ async def test_a_path_that_should_be_a_pool_and_is_not_served_is_listed_with_its
     """Without a UUID, so that nobody takes it for one; a pool that is served is listed once, with what is wrong."""
     manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
     (tmp_path / "p" / "volumes" / "odd").symlink_to("/nowhere")
-    manager.admit(*manager.read(manager.catalog.pools[0]))
+    manager.admit(*manager.read_pool(manager.catalog.pools[0]))
     manager.catalog.refused = {tmp_path / "gone": "its disk is not mounted", tmp_path / "p": "it was away before"}
 
     found = (await _inventory(manager).ListPools(inventory_pb2.ListPoolsRequest(), None)).pools

@@ -34,58 +34,62 @@ MODE = "SINGLE_NODE_WRITER"
 class Place:
     """A pool on a disk of its own (a tmpfs), and paths to stage and publish at."""
 
-    home: Path
+    volume_dir: Path
     pool: Pool
 
     @property
     def staging(self) -> Path:
         """The caller makes it."""
-        return self.home / "staging"
+        return self.volume_dir / "staging"
 
     @property
     def target(self) -> Path:
         """The driver makes it."""
-        return self.home / "target"
+        return self.volume_dir / "target"
 
     def manager(self, *pools: Pool) -> VolumeManager:
         """A driver as it starts; only with these pools."""
-        made = VolumeManager(backends=backends(), node_id="n", workers=2, purge_seconds=60, state=self.home / "state")
+        made = VolumeManager(
+            backends=backends(), node_id="n", workers=2, purge_seconds=60, state=self.volume_dir / "state"
+        )
         made.load(pools)
         return made
 
     def mounted(self) -> set[str]:
         """What is mounted below, but for the pool's disk."""
-        below = {str(each.target) for each in mounts.table() if each.target.is_relative_to(self.home)}
+        below = {str(each.target) for each in mounts.table() if each.target.is_relative_to(self.volume_dir)}
         return below - {str(self.pool.path)}
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     """A disk that is a tmpfs. Everything below is unmounted at the end."""
-    home = tmp_path.resolve()
+    volume_dir = tmp_path.resolve()
     for name in ("disk", "staging", "state"):
-        (home / name).mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(home / "disk")], check=True)
+        (volume_dir / name).mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(volume_dir / "disk")], check=True)
     try:
-        yield Place(home, make_pool(home / "disk", name="p", capacity_bytes=None, known={}))
+        yield Place(volume_dir, make_pool(volume_dir / "disk", name="p", capacity_bytes=None, known={}))
     finally:
         for mount in reversed(mounts.table()):
-            if mount.target.is_relative_to(home):
+            if mount.target.is_relative_to(volume_dir):
                 subprocess.run(["umount", "-l", str(mount.target)], check=False)
 
 
 @pytest.fixture
 def xfs_place(tmp_path: Path) -> Iterator[Place]:
     """A disk with xfs, which can be shut down as after an I/O error."""
-    home = tmp_path.resolve()
+    volume_dir = tmp_path.resolve()
     for name in ("staging", "state"):
-        (home / name).mkdir()
-    with disk(home / "disk", "xfs", 320 << 20):
+        (volume_dir / name).mkdir()
+    with disk(volume_dir / "disk", "xfs", 320 << 20):
         try:
-            yield Place(home, make_pool(home / "disk", name="p", capacity_bytes=None, known={}))
+            yield Place(volume_dir, make_pool(volume_dir / "disk", name="p", capacity_bytes=None, known={}))
         finally:
             for mount in reversed(mounts.table()):
-                if mount.target.is_relative_to(home / "staging") or mount.target.is_relative_to(home / "target"):
+                if mount.target.is_relative_to(volume_dir / "staging") or mount.target.is_relative_to(
+                    volume_dir / "target"
+                ):
                     subprocess.run(["umount", "-l", str(mount.target)], check=False)
 
 
@@ -145,7 +149,7 @@ async def test_a_volume_is_taken_away_whatever_became_of_its_disk(
     break_disk(place)
     if restart:
         await manager.stop()
-        shutil.rmtree(place.home / "state" / FOLDER)
+        shutil.rmtree(place.volume_dir / "state" / FOLDER)
         manager = place.manager()
 
     await _take_away(manager, place, handle)
@@ -153,7 +157,7 @@ async def test_a_volume_is_taken_away_whatever_became_of_its_disk(
     assert place.mounted() == set()
     assert loopdev.tagged(loopdev.tag_of(handle)) == []
     assert not place.target.exists()
-    assert list((place.home / "state").glob("*/*.json")) == []
+    assert list((place.volume_dir / "state").glob("*/*.json")) == []
     await manager.stop()
 
 
@@ -190,14 +194,14 @@ async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backe
     with pytest.raises(FailedPrecondition, match="in use at"):
         await manager.delete(handle)
     await manager.stop()
-    shutil.rmtree(place.home / "state" / FOLDER)
+    shutil.rmtree(place.volume_dir / "state" / FOLDER)
     manager = place.manager()
 
     await _take_away(manager, place, handle)
 
     assert place.mounted() == set()
     assert [
-        each for each in loopdev.of_volume(VOLUME, tag=loopdev.tag_of(handle)) if str(place.home) in each.backing
+        each for each in loopdev.of_volume(VOLUME, tag=loopdev.tag_of(handle)) if str(place.volume_dir) in each.backing
     ] == []
     await manager.stop()
 
@@ -229,7 +233,7 @@ async def test_a_mounted_volume_is_in_use_whatever_its_record_says(place: Place,
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.stop()
-    record = place.home / "state" / FOLDER / f"{handle}.json"
+    record = place.volume_dir / "state" / FOLDER / f"{handle}.json"
     record.unlink() if lost is None else record.write_bytes(lost)
     manager = place.manager(place.pool)
 
@@ -246,7 +250,7 @@ async def test_an_unstage_with_another_path_leaves_the_volume_staged(place: Plac
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.unpublish(handle, str(place.target))
-    await manager.unstage(handle, str(place.home / "other"))
+    await manager.unstage(handle, str(place.volume_dir / "other"))
 
     assert place.mounted() == {str(place.staging)}
     with pytest.raises(FailedPrecondition, match="in use at"):
@@ -262,7 +266,7 @@ async def test_a_raw_volume_is_in_use_while_a_device_is_over_its_image(place: Pl
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place, backend="loop", access_type="block")
     await manager.stop()
-    shutil.rmtree(place.home / "state" / FOLDER)
+    shutil.rmtree(place.volume_dir / "state" / FOLDER)
     manager = place.manager(place.pool)
     await manager.unpublish(handle, str(place.target))
 
@@ -278,13 +282,14 @@ async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await _take_away(manager, place, handle)
-    (place.home / "file").write_text("precious", encoding="utf-8")
-    (place.home / "empty").touch()
-    (place.home / "folder").mkdir()
-    (place.home / "link").symlink_to(place.home / "file")
-    os.mkfifo(place.home / "fifo")
+    (place.volume_dir / "file").write_text("precious", encoding="utf-8")
+    (place.volume_dir / "empty").touch()
+    (place.volume_dir / "folder").mkdir()
+    (place.volume_dir / "link").symlink_to(place.volume_dir / "file")
+    os.mkfifo(place.volume_dir / "fifo")
     paths = [
-        place.home / name for name in ("file", "empty", "folder", "link", "fifo", "disk", "state", "disk/pool.json")
+        place.volume_dir / name
+        for name in ("file", "empty", "folder", "link", "fifo", "disk", "state", "disk/pool.json")
     ]
     for path in paths:
         with contextlib.suppress(UnsafePathError, AlreadyMountedError):
@@ -301,7 +306,7 @@ async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place,
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     before = place.mounted()
-    use, path = Capability("mount", MODE), str(place.home / name.replace("VOLUME", VOLUME)).removesuffix("/.")
+    use, path = Capability("mount", MODE), str(place.volume_dir / name.replace("VOLUME", VOLUME)).removesuffix("/.")
     with pytest.raises(InvalidArgument, match="driver's own"):
         await manager.publish(Publishing(handle, str(place.staging), path, use, read_only=False))
     await _take_away(manager, place, handle)
@@ -316,7 +321,7 @@ async def test_no_mount_follows_a_link(place: Place) -> None:
     """It may lead to the driver's own directories, or anywhere; both calls refuse one, and nothing is mounted."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
-    before, use, link = place.mounted(), Capability("mount", MODE), place.home / "link"
+    before, use, link = place.mounted(), Capability("mount", MODE), place.volume_dir / "link"
     link.symlink_to(place.pool.path)
     with pytest.raises(UnsafePathError):
         await manager.publish(Publishing(handle, str(place.staging), str(link), use, read_only=False))
@@ -333,7 +338,7 @@ async def test_a_mount_never_hides_files_and_a_refused_target_stays_as_it_is(pla
     """A target that holds files is refused; the unpublish that follows removes nothing."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
-    other = place.home / "etc"
+    other = place.volume_dir / "etc"
     other.mkdir()
     (other / "passwd").touch()
     with pytest.raises(UnsafePathError, match="not empty"):
@@ -353,7 +358,7 @@ async def test_records_of_a_former_version_are_read_once(place: Place) -> None:
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.stop()
-    shutil.rmtree(place.home / "state" / FOLDER)
+    shutil.rmtree(place.volume_dir / "state" / FOLDER)
     former = NodeRecord(str(place.staging), (), (Publication(str(place.target), read_only=False, mode=MODE),))
     (place.pool.volumes / VOLUME / "node.json").write_bytes(msgspec.json.encode(former))
     manager = place.manager(place.pool)
@@ -372,7 +377,7 @@ async def test_after_a_reboot_a_mount_point_is_still_removed(place: Place) -> No
     await manager.stop()
     for path in (place.target, place.staging):
         mounts.unmount(path)
-    record = place.home / "state" / FOLDER / f"{handle}.json"
+    record = place.volume_dir / "state" / FOLDER / f"{handle}.json"
     before = msgspec.json.decode(record.read_bytes(), type=NodeRecord)
     record.write_bytes(msgspec.json.encode(msgspec.structs.replace(before, boot="another")))
     manager = place.manager(place.pool)

@@ -17,7 +17,7 @@ def _full() -> inventory_pb2.Pool:
         name="small",
         path="/srv/small",
         capacity_bytes=300 * MIB,
-        promised_bytes=240 * MIB,
+        allocated_bytes=240 * MIB,
         available_bytes=60 * MIB,
         trash_bytes=MIB,
         backends=["directory", "loop"],
