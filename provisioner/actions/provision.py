@@ -1,18 +1,18 @@
 """Provision a volume for a claim: CreateVolume, then the PersistentVolume, repeated until both exist."""
 
 import contextlib
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from typing import Protocol
 
 import structlog
 
 from csi.v1 import csi_pb2
 from provisioner.actions.persistent_volume import Backing, build, volume_name
-from provisioner.drivers.client import Created, capability
+from provisioner.drivers.client import Created, VolumeRequest, capability
 from provisioner.kube.errors import AlreadyExists
 from provisioner.kube.transport import Transport
 from provisioner.model.kinds import VOLUME, Json, Object
-from provisioner.model.names import DRIVER, NODE_TOPOLOGY
+from provisioner.model.names import DRIVER
 from provisioner.model.quantity import Quantity
 
 log = structlog.get_logger()
@@ -25,16 +25,7 @@ class Creates(Protocol):
     """The calls to the driver that provisioning needs."""
 
     async def create_volume(
-        self,
-        *,
-        name: str,
-        required_bytes: int,
-        capabilities: Sequence[csi_pb2.VolumeCapability],
-        parameters: Mapping[str, str],
-        mutable_parameters: Mapping[str, str],
-        segments: Mapping[str, str],
-        may_have_former: bool,
-        candidates: Container[str] | None = None,
+        self, desired: VolumeRequest, *, may_have_former: bool, candidates: Container[str] | None = None
     ) -> Created:
         """Create the volume unless it exists; without a node, on one of the candidates (None: on any node)."""
 
@@ -62,16 +53,15 @@ async def provision(
     PersistentVolume of that name is the one created before. Raises RpcError and ApiError.
     """
     name = volume_name(claim["metadata"]["uid"])
-    created = await drivers.create_volume(
+    desired = VolumeRequest(
         name=name,
         required_bytes=Quantity.parse(claim["spec"]["resources"]["requests"]["storage"]).ceil_bytes,
         capabilities=claim_capabilities(claim, storage_class),
         parameters={**driver_parameters(storage_class), **labels},
         mutable_parameters=mutable,
-        segments={NODE_TOPOLOGY: node} if node else {},
-        may_have_former=adopts,
-        candidates=candidates,
+        node=node,
     )
+    created = await drivers.create_volume(desired, may_have_former=adopts, candidates=candidates)
     backing = Backing(
         handle=created.handle,
         capacity_bytes=created.capacity_bytes,

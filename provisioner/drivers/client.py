@@ -2,7 +2,7 @@
 
 import enum
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner import limits
+from provisioner.model.names import NODE_TOPOLOGY
 from provisioner.model.quantity import Quantity
 
 QUICK_SECONDS = 15.0
@@ -29,6 +30,22 @@ CHANNEL_OPTIONS: Sequence[tuple[str, Any]] = (
 )
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeRequest:
+    """
+    The fields of a CreateVolume request.
+
+    `parameters` include the labels of the ownership record. `node` is the one that the scheduler chose; "" for none.
+    """
+
+    name: str
+    required_bytes: int
+    capabilities: Sequence[csi_pb2.VolumeCapability]
+    parameters: Mapping[str, str]
+    mutable_parameters: Mapping[str, str] = field(default_factory=dict)
+    node: str = ""
 
 
 class State(enum.Enum):
@@ -158,39 +175,26 @@ class DriverClient:
         """Close the connection."""
         await self._channel.close()
 
-    async def create_volume(
-        self,
-        *,
-        name: str,
-        required_bytes: int,
-        capabilities: Sequence[csi_pb2.VolumeCapability],
-        parameters: Mapping[str, str],
-        mutable_parameters: Mapping[str, str],
-        segments: Mapping[str, str],
-    ) -> Created:
-        """
-        Create the volume `name`, or return the existing one of that name. Raise RpcError.
-
-        `parameters` include the labels of the owner record; `segments` is the topology that the scheduler chose, {} for
-        none.
-        """
-        topology = csi_pb2.Topology(segments=dict(segments))
+    async def create_volume(self, desired: VolumeRequest) -> Created:
+        """Create the volume of this name, or return the existing one. Raise RpcError."""
+        topology = csi_pb2.Topology(segments={NODE_TOPOLOGY: desired.node})
         topology_requirement = (
-            csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if segments else None
+            csi_pb2.TopologyRequirement(requisite=[topology], preferred=[topology]) if desired.node else None
         )
         request = csi_pb2.CreateVolumeRequest(
-            name=name,
-            capacity_range=_at_least(required_bytes),
-            volume_capabilities=list(capabilities),
-            parameters=dict(parameters),
-            mutable_parameters=dict(mutable_parameters),
+            name=desired.name,
+            capacity_range=_at_least(desired.required_bytes),
+            volume_capabilities=list(desired.capabilities),
+            parameters=dict(desired.parameters),
+            mutable_parameters=dict(desired.mutable_parameters),
             accessibility_requirements=topology_requirement,
         )
-        answer = await call(self._controller.CreateVolume, request, seconds=SLOW_SECONDS, node_selected=bool(segments))
+        selected = bool(desired.node)
+        answer = await call(self._controller.CreateVolume, request, seconds=SLOW_SECONDS, node_selected=selected)
         volume = answer.volume
         return Created(
             handle=volume.volume_id,
-            capacity_bytes=volume.capacity_bytes or required_bytes,
+            capacity_bytes=volume.capacity_bytes or desired.required_bytes,
             context=dict(volume.volume_context),
         )
 
@@ -215,14 +219,6 @@ class DriverClient:
         """Set the volume's mutable parameters; idempotent. Raise RpcError."""
         request = csi_pb2.ControllerModifyVolumeRequest(volume_id=handle, mutable_parameters=dict(parameters))
         await call(self._controller.ControllerModifyVolume, request, seconds=SLOW_SECONDS)
-
-    async def capacity(self, *, parameters: Mapping[str, str], segments: Mapping[str, str]) -> int:
-        """Return the bytes that can still be allocated to volumes of these parameters. Raise RpcError."""
-        request = csi_pb2.GetCapacityRequest(
-            parameters=dict(parameters), accessible_topology=csi_pb2.Topology(segments=dict(segments))
-        )
-        answer = await call(self._controller.GetCapacity, request, seconds=QUICK_SECONDS)
-        return int(answer.available_capacity)
 
     async def list_pools(self) -> "list[inventory_pb2.Pool]":
         """Return the driver's pools, healthy or not. Raise RpcError."""

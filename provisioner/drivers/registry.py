@@ -17,9 +17,17 @@ import structlog
 
 from csi.v1 import csi_pb2, inventory_pb2
 from provisioner.binding.matching.place import place
-from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, Expanded, FormerVolumeError, RpcError
+from provisioner.drivers.client import (
+    Created,
+    DriverClient,
+    DriverUnavailable,
+    Expanded,
+    FormerVolumeError,
+    RpcError,
+    VolumeRequest,
+)
 from provisioner.model.inventory import Pool
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY, RELEASED
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, RELEASED
 from provisioner.model.quantity import Quantity
 from provisioner.model.storage_class import ClassParameters
 
@@ -158,46 +166,26 @@ class DriverRegistry:
         """Return the pools of every node whose driver responds. Raise RpcError when the only driver does not."""
         return await self._all_pools()
 
-    async def capacity_on(self, node: str, *, parameters: Mapping[str, str]) -> int:
-        """Return the bytes that can still be allocated to such volumes on the node. Raise RpcError."""
-        return await self._connected(node)[1].capacity(parameters=parameters, segments={NODE_TOPOLOGY: node})
-
     async def create_volume(
-        self,
-        *,
-        name: str,
-        required_bytes: int,
-        capabilities: Sequence[csi_pb2.VolumeCapability],
-        parameters: Mapping[str, str],
-        mutable_parameters: Mapping[str, str],
-        segments: Mapping[str, str],
-        may_have_former: bool,
-        candidates: Container[str] | None = None,
+        self, desired: VolumeRequest, *, may_have_former: bool, candidates: Container[str] | None = None
     ) -> Created:
         """
-        Create or find the volume `name`: on the node in `segments`, or else on the candidate with most free capacity.
+        Create or find the volume: on the requested node, or else on the candidate with most free capacity.
 
         With `may_have_former` (the class adopts), raise FormerVolumeError and create nothing when the claim has a
         former volume, also in the trash. Raise RpcError for any other error.
         """
         if may_have_former:
-            await self._fence(name, parameters)
-        node = segments.get(NODE_TOPOLOGY, "")
-        started = await self._started(name, parameters) if len(self._members) > 1 else None
+            await self._fence(desired.name, desired.parameters)
+        node = desired.node
+        started = await self._started(desired) if len(self._members) > 1 else None
         if started is not None:
             pool_node = await self._node_with_pool(started.pool_uuid)
             if node not in {"", pool_node}:
                 await self.delete_volume(started.volume_id)  # rescheduled; no claim has that volume
             node = node or pool_node
-        client = self._connected(node or await self._choose_node(required_bytes, parameters, candidates))[1]
-        return await client.create_volume(
-            name=name,
-            required_bytes=required_bytes,
-            capabilities=capabilities,
-            parameters=parameters,
-            mutable_parameters=mutable_parameters,
-            segments=segments,
-        )
+        client = self._connected(node or await self._choose_node(desired, candidates))[1]
+        return await client.create_volume(desired)
 
     async def _fence(self, name: str, parameters: Mapping[str, str]) -> None:
         """Raise FormerVolumeError for a claim that has a former volume."""
@@ -214,26 +202,24 @@ class DriverRegistry:
             if _is_former(entry.manifest, name):
                 raise FormerVolumeError(entry.manifest.volume_id, in_trash=True)
 
-    async def _started(self, name: str, parameters: Mapping[str, str]) -> "inventory_pb2.Manifest | None":
+    async def _started(self, desired: VolumeRequest) -> "inventory_pb2.Manifest | None":
         """Return the manifest of an earlier attempt to create the volume, on any node."""
-        if HOLDER_CLAIM_UID not in parameters:
+        if HOLDER_CLAIM_UID not in desired.parameters:
             return None
-        found = await self.list_manifests({HOLDER_CLAIM_UID: parameters[HOLDER_CLAIM_UID]})
-        return next((manifest for manifest in found if manifest.csi_name == name), None)
+        found = await self.list_manifests({HOLDER_CLAIM_UID: desired.parameters[HOLDER_CLAIM_UID]})
+        return next((manifest for manifest in found if manifest.csi_name == desired.name), None)
 
-    async def _choose_node(
-        self, required_bytes: int, parameters: Mapping[str, str], candidates: Container[str] | None
-    ) -> str:
+    async def _choose_node(self, desired: VolumeRequest, candidates: Container[str] | None) -> str:
         """Return the node of the pool with most free capacity. Raise RpcError."""
         found = await self._all_pools()
-        own = {key: value for key, value in parameters.items() if not key.startswith(_RESERVED)}
+        own = {key: value for key, value in desired.parameters.items() if not key.startswith(_RESERVED)}
         pools = [
             pool_view(pool, node=node)
             for node, pools in found.items()
             for pool in pools
             if candidates is None or node in candidates
         ]
-        chosen = place(Quantity.of_bytes(required_bytes), parameters=ClassParameters.parse(own), pools=pools)
+        chosen = place(Quantity.of_bytes(desired.required_bytes), parameters=ClassParameters.parse(own), pools=pools)
         if not isinstance(chosen, Pool):
             raise RpcError(code=grpc.StatusCode.RESOURCE_EXHAUSTED, message=chosen.message)
         return chosen.node

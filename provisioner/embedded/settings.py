@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 
-DEFAULT_POOL = "local"
 """The name of the pool in the state directory."""
 
 PRIVATE = 0o700

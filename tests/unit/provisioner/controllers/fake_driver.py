@@ -1,12 +1,19 @@
 """A driver in memory, a fake of the driver client: volumes, a trash, owner records, with the real driver's answers."""
 
 import asyncio
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 
 import grpc
 
 from csi.v1 import csi_pb2, inventory_pb2
-from provisioner.drivers.client import Created, Expanded, FormerVolumeError, RpcError, VolumeNotFoundError
+from provisioner.drivers.client import (
+    Created,
+    Expanded,
+    FormerVolumeError,
+    RpcError,
+    VolumeNotFoundError,
+    VolumeRequest,
+)
 from provisioner.model.names import RELEASED
 from tests.unit.provisioner.controllers.objects import POOL
 
@@ -39,25 +46,16 @@ class FakeDriver:
         self._clock = 0
 
     async def create_volume(
-        self,
-        *,
-        name: str,
-        required_bytes: int,
-        capabilities: Sequence[csi_pb2.VolumeCapability],
-        parameters: Mapping[str, str],
-        mutable_parameters: Mapping[str, str],
-        segments: Mapping[str, str],
-        may_have_former: bool,
-        candidates: Container[str] | None = None,
+        self, desired: VolumeRequest, *, may_have_former: bool, candidates: Container[str] | None = None
     ) -> Created:
         """See DriverClient."""
-        assert capabilities
-        assert segments is not None
+        assert desired.capabilities
+        name = desired.name
         self.candidates = candidates
         if self.error:
             error, self.error = self.error, None
             raise error
-        labels = {key: value for key, value in parameters.items() if key.startswith(RESERVED)}
+        labels = {key: value for key, value in desired.parameters.items() if key.startswith(RESERVED)}
         if may_have_former:
             owner = {key: labels[key] for key in OWNER}
             for each in await self.list_manifests(owner):
@@ -66,18 +64,18 @@ class FakeDriver:
         self.creating.add(name)
         await self.idle.wait()
         handle = f"{self.pool}.{name}"
-        self.mutable.setdefault(handle, dict(mutable_parameters))
+        self.mutable.setdefault(handle, dict(desired.mutable_parameters))
         if handle not in self.live:
             self.live[handle] = inventory_pb2.Manifest(
                 volume_id=handle,
                 csi_name=name,
                 pool_uuid=self.pool,
-                capacity_bytes=required_bytes,
+                capacity_bytes=desired.required_bytes,
                 access_type="mount",
                 state="ready",
             )
             self._record_owner(handle, labels)
-        return Created(handle=handle, capacity_bytes=required_bytes, context={"mooring.dev/pool": "local"})
+        return Created(handle=handle, capacity_bytes=desired.required_bytes, context={"mooring.dev/pool": "local"})
 
     async def expand_volume(
         self, handle: str, *, required_bytes: int, capability: csi_pb2.VolumeCapability

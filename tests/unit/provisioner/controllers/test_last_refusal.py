@@ -38,7 +38,7 @@ class _Refusing(FakeDriver):
         self.code, self.message, self.calls = code, message, 0
         self.node_selected = True
 
-    async def create_volume(self, **_: object) -> Created:
+    async def create_volume(self, *_: object, **__: object) -> Created:
         self.calls += 1
         kind = DriverUnavailable if self.code is Code.UNAVAILABLE else RpcError
         raise kind(code=self.code, message=self.message, node_selected=self.node_selected)

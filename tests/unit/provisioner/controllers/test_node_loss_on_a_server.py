@@ -16,7 +16,7 @@ from provisioner.controllers.node_loss import NodeLoss
 from provisioner.controllers.ownership import Ownership
 from provisioner.controllers.pools import Pools
 from provisioner.controllers.reclaim import Reclaim
-from provisioner.drivers.client import Created, DriverClient, DriverUnavailable
+from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, VolumeRequest
 from provisioner.drivers.registry import DriverRegistry
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
@@ -43,8 +43,8 @@ class _Driver(FakeDriver):
 
     unavailable = False
 
-    async def create_volume(self, **options: Any) -> Created:
-        return await super().create_volume(may_have_former=False, **options)
+    async def create_volume(self, desired: VolumeRequest, **_: Any) -> Created:
+        return await super().create_volume(desired, may_have_former=False)
 
     def _answer(self) -> None:
         if self.unavailable:

@@ -3,7 +3,7 @@
 import pytest
 
 from provisioner.controllers.orphans import Orphans
-from provisioner.drivers.client import capability
+from provisioner.drivers.client import VolumeRequest, capability
 from provisioner.model.kinds import CLAIM, NAMESPACE, NODE, VOLUME, Json, Kind
 from tests.unit.provisioner.controllers.fake_api import FakeApi
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
@@ -20,15 +20,13 @@ LABELS = {
 async def _remaining(policy: str, *objects: tuple[Kind, Json], state: str = "ready") -> int:
     """Return how many volumes remain of one whose owner record has the policy."""
     driver = FakeDriver()
-    await driver.create_volume(
+    desired = VolumeRequest(
         name="pvc-c1",
         required_bytes=1,
         capabilities=[capability(modes=["ReadWriteOnce"], volume_mode="", fs_type="", mount_flags=())],
         parameters={**LABELS, "mooring.dev/reclaim-policy": policy},
-        mutable_parameters={},
-        segments={},
-        may_have_former=False,
     )
+    await driver.create_volume(desired, may_have_former=False)
     for manifest in driver.live.values():
         manifest.state = state
     api = FakeApi((NODE, node()), (NAMESPACE, namespace("kube-system", "k")), *objects)

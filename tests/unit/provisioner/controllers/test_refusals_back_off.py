@@ -36,7 +36,7 @@ class _Refusing(FakeDriver):
         self.code = code
         self.calls = 0
 
-    async def create_volume(self, **_: object) -> Created:
+    async def create_volume(self, *_: object, **__: object) -> Created:
         self.calls += 1
         raise RpcError(code=self.code, message=f"pool local has {1000 - self.calls}Mi left of {self.calls} bytes")
 

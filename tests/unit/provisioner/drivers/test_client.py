@@ -17,6 +17,7 @@ from provisioner.drivers.client import (
     RpcError,
     State,
     VolumeNotFoundError,
+    VolumeRequest,
     capability,
 )
 from provisioner.model.names import HOLDER_CLAIM, HOLDER_NAMESPACE_UID
@@ -125,16 +126,16 @@ async def client(driver: _Driver) -> AsyncIterator[DriverClient]:
     await found.close()
 
 
-async def _create(client: DriverClient, *, segments: dict[str, str] | None = None) -> str:
-    created = await client.create_volume(
+async def _create(client: DriverClient, *, node: str = "") -> str:
+    desired = VolumeRequest(
         name="pvc-c2",
         required_bytes=4096,
         capabilities=[MOUNT],
         parameters=OWNER,
         mutable_parameters={"trashRetention": "1h"},
-        segments=segments or {},
+        node=node,
     )
-    return created.handle
+    return (await client.create_volume(desired)).handle
 
 
 def _manifest(name: str) -> inventory_pb2.Manifest:
@@ -142,24 +143,24 @@ def _manifest(name: str) -> inventory_pb2.Manifest:
 
 
 @pytest.mark.parametrize(
-    ("code", "segments", "state"),
+    ("code", "node", "state"),
     [
-        (grpc.StatusCode.ABORTED, {}, State.BACKGROUND),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, {}, State.BACKGROUND),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, {"n": "a"}, State.RESCHEDULE),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, {}, State.FINISHED),
-        (grpc.StatusCode.INVALID_ARGUMENT, {}, State.INFEASIBLE),
-        (grpc.StatusCode.INTERNAL, {}, State.FINISHED),
-        (grpc.StatusCode.ALREADY_EXISTS, {}, State.FINISHED),
+        (grpc.StatusCode.ABORTED, "", State.BACKGROUND),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "", State.BACKGROUND),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "a", State.RESCHEDULE),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", State.FINISHED),
+        (grpc.StatusCode.INVALID_ARGUMENT, "", State.INFEASIBLE),
+        (grpc.StatusCode.INTERNAL, "", State.FINISHED),
+        (grpc.StatusCode.ALREADY_EXISTS, "", State.FINISHED),
     ],
 )
 async def test_codes_have_the_meaning_of_external_provisioner(
-    driver: _Driver, client: DriverClient, code: grpc.StatusCode, segments: dict[str, str], state: State
+    driver: _Driver, client: DriverClient, code: grpc.StatusCode, node: str, state: State
 ) -> None:
     """Each code determines whether a volume may exist or a call may be in progress."""
     driver.controller.code = code
     with pytest.raises(RpcError) as caught:
-        await _create(client, segments=segments)
+        await _create(client, node=node)
     assert (code, state, "no") == (caught.value.code, caught.value.state, caught.value.message)
 
 

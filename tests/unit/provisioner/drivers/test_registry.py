@@ -8,9 +8,17 @@ import grpc
 import pytest
 
 from csi.v1 import inventory_pb2
-from provisioner.drivers.client import Created, DriverClient, DriverUnavailable, FormerVolumeError, RpcError, capability
+from provisioner.drivers.client import (
+    Created,
+    DriverClient,
+    DriverUnavailable,
+    FormerVolumeError,
+    RpcError,
+    VolumeRequest,
+    capability,
+)
 from provisioner.drivers.registry import DriverRegistry
-from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID, NODE_TOPOLOGY
+from provisioner.model.names import HOLDER_CLAIM, HOLDER_CLAIM_UID, HOLDER_NAMESPACE_UID
 
 CLAIM_LABELS = {HOLDER_NAMESPACE_UID: "n1", HOLDER_CLAIM: "www-web-0"}
 OWNER = {**CLAIM_LABELS, HOLDER_CLAIM_UID: "c2"}
@@ -58,10 +66,10 @@ class _Driver:
         found = [each for each in self.trash if (labels or {}).items() <= dict(each.holder.labels).items()]
         return [inventory_pb2.TrashEntry(manifest=each) for each in found]
 
-    async def create_volume(self, *, name: str, required_bytes: int, **_: Any) -> Created:
+    async def create_volume(self, desired: VolumeRequest) -> Created:
         self._check_available()
-        self.created.append(name)
-        return Created(handle=f"{self.pools[0]}.{name}", capacity_bytes=required_bytes, context={})
+        self.created.append(desired.name)
+        return Created(handle=f"{self.pools[0]}.{desired.name}", capacity_bytes=desired.required_bytes, context={})
 
     async def delete_volume(self, handle: str) -> None:
         self._check_available()
@@ -84,17 +92,8 @@ def _manifest(pool: str, name: str = "pvc-c1", *, state: str = "ready", uid: str
 async def _create(
     registry: DriverRegistry, node: str = "", *, adopts: bool = True, size: int = 4096, **extra: Any
 ) -> str:
-    created = await registry.create_volume(
-        name="pvc-c2",
-        required_bytes=size,
-        capabilities=[MOUNT],
-        parameters=OWNER,
-        mutable_parameters={},
-        segments={NODE_TOPOLOGY: node} if node else {},
-        may_have_former=adopts,
-        **extra,
-    )
-    return created.handle
+    desired = VolumeRequest(name="pvc-c2", required_bytes=size, capabilities=[MOUNT], parameters=OWNER, node=node)
+    return (await registry.create_volume(desired, may_have_former=adopts, **extra)).handle
 
 
 async def test_a_volume_is_created_on_the_node_that_the_scheduler_chose() -> None:
