@@ -25,7 +25,7 @@ def of_pool(pool: Pool, catalog: Catalog) -> list[HealthIssue]:
     try:
         space, flags = files.filesystem_space(pool.path), os.statvfs(pool.path).f_flag
     except OSError as error:
-        message = f"pool {pool.name} cannot be read: {error.strerror}; look at its disk"
+        message = f"pool {pool.name} cannot be read: {error.strerror}; check its disk"
         return [HealthIssue("STORAGE_UNREACHABLE", "PoolFailing", message)]
     if flags & os.ST_RDONLY or (mount is not None and mount.stopped_writing):
         message = (
@@ -60,7 +60,7 @@ def of_volume(entry: Entry, backend: Backend, stored: int | None) -> list[Health
     try:
         found = backend.health_issues(entry.volume_dir, entry.manifest.shape, path=staging)
     except (OSError, HostError, ValueError) as error:
-        message = f"{entry.volume_dir} cannot be read: {error}; look at the disk of pool {entry.pool.name}"
+        message = f"{entry.volume_dir} cannot be read: {error}; check the disk of pool {entry.pool.name}"
         return [HealthIssue("INACCESSIBLE", "DiskFailing", message)]
     if stored is not None and stored > size:
         message = (

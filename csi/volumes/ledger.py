@@ -276,6 +276,6 @@ class Ledger:
 def quarantined(pool: Pool) -> str:
     """Return why a quarantined pool reserves nothing."""
     return (
-        f"pool {pool.name} could not be measured in time, so no volume is created in it until it is; look at its disk "
+        f"pool {pool.name} could not be measured in time, so no volume is created in it until it is; check its disk "
         f"at {pool.path}, or give the pool a capacity"
     )

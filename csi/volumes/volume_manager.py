@@ -93,7 +93,7 @@ class VolumeManager:
             try:
                 self.admit(*read_in_time(lambda pool=pool: self.read_pool(pool)))  # type: ignore[misc]
             except OSError as error:  # TimeoutError is one
-                self.catalog.refused[pool.path] = f"pool {pool.name} cannot be read: {error}; look at its disk"
+                self.catalog.refused[pool.path] = f"pool {pool.name} cannot be read: {error}; check its disk"
                 log.error("pool.refused", path=str(pool.path), error=str(error))
 
     def read_pool(self, pool: Pool) -> tuple[Pool, Contents, Measured]:
