@@ -82,7 +82,8 @@ def main(
         network = Network(network_endpoint, controller_ca, key_dir)
     elif network_endpoint is not None or controller_ca is not None or key_dir is not None:
         raise click.UsageError("--network-endpoint, --controller-ca and --key-dir go together; one is missing")
-    from csi.process import logs, server  # noqa: PLC0415 # grpc is not needed to refuse a flag
+    from csi import logs  # noqa: PLC0415 # as below
+    from csi.process import server  # noqa: PLC0415 # grpc is not needed to refuse a flag
 
     logs.configure(log_format)
     settings = Settings(

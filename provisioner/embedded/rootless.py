@@ -11,8 +11,8 @@ import sys
 
 import msgspec
 
+from csi.logs import LossyStream
 from provisioner.embedded.settings import BadEnvironmentError, UpSettings
-from provisioner.logs import LossyStream
 
 PROBE_SECONDS = 10.0
 

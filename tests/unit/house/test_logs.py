@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 import structlog
 
-import csi.process.logs
+import csi.logs
 import provisioner.logs
 
 
@@ -42,7 +42,7 @@ def settings() -> Iterator[None]:
     structlog.configure(**before)
 
 
-@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("stream", [_BrokenStream, lambda: None, lambda: open("/dev/full", "w")])  # noqa: PTH123, SIM115
 def test_a_broken_stream_loses_messages_and_nothing_else(
@@ -66,7 +66,7 @@ def test_a_broken_stream_loses_messages_and_nothing_else(
         getattr(broken, "close", lambda: None)()
 
 
-@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
 @pytest.mark.parametrize("log_format", ["text", "json"])
 @pytest.mark.parametrize("value", [_UnprintableValue(), _RecursiveError(), "\udcff", {("a", 1): 2}])
 def test_an_entry_that_cannot_be_rendered_keeps_its_event_name(
@@ -83,7 +83,7 @@ def test_an_entry_that_cannot_be_rendered_keeps_its_event_name(
         assert "object.unreadable" in output
 
 
-@pytest.mark.parametrize("logs", [csi.process.logs, provisioner.logs])
+@pytest.mark.parametrize("logs", [csi.logs, provisioner.logs])
 def test_the_json_format_has_one_object_a_line(capsys: pytest.CaptureFixture[str], logs: ModuleType) -> None:
     """Each object has level, time and event."""
     logs.configure("json")

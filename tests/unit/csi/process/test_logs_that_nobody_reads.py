@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from csi.process.logs import configure
+from csi.logs import configure
 from tests.conftest import ROOT
 from tests.unit.csi.services.driver import Driver
 

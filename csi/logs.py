@@ -1,8 +1,8 @@
 """
-The driver's log: one line for each event on stderr, text for people, JSON for programs.
+The log: one line for each event on stderr, text for people, JSON for programs. The control plane uses it, too.
 
 Nothing here raises: a line that cannot be rendered or written is dropped, since a failure of the log (a closed pipe, a
-full disk) must not end a call or a loop of the driver. `provisioner/logs.py` is the log of the control plane.
+full disk) must not end a call or a loop.
 """
 
 import contextlib
@@ -12,8 +12,6 @@ from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor
-
-INFO = 20
 
 
 class LossyStream:
@@ -43,18 +41,18 @@ class LossyStream:
                 self._stream.flush()
 
 
-def configure(log_format: str) -> None:
-    """Log everything from level info up, `text` for people or `json` for programs."""
+def configure(log_format: str, *, text_level: str = "info") -> None:
+    """Log as `text` for people from `text_level` up, or as `json` for programs from level info up."""
+    as_json = log_format == "json"
     stream = LossyStream(sys.stderr)
     renderer: Processor = (
-        structlog.processors.JSONRenderer()
-        if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     structlog.configure(
         processors=[
             _never_raising(
                 [
+                    structlog.contextvars.merge_contextvars,
                     structlog.processors.add_log_level,
                     structlog.processors.TimeStamper(fmt="iso", utc=True),
                     structlog.processors.format_exc_info,
@@ -63,7 +61,8 @@ def configure(log_format: str) -> None:
             )
         ],
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", stream)),
-        wrapper_class=structlog.make_filtering_bound_logger(INFO),
+        wrapper_class=structlog.make_filtering_bound_logger("info" if as_json else text_level),
+        cache_logger_on_first_use=True,
     )
 
 
