@@ -1,7 +1,7 @@
 """
 The real kube-controller-manager binds random sets of claims and volumes, and each result is one that the matcher allows.
 
-MOORING_WORLDS is the number of scenarios, MOORING_WORLDS_SEED selects them.
+MOORING_SCENARIOS is the number of scenarios, MOORING_SCENARIOS_SEED selects them.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, STORAGE_CLASS, VOLUME
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
 from tests import sweeps
-from tests.cluster.matching_worlds import World, allowed, ours, world
+from tests.cluster.matching_scenarios import Scenario, allowed, ours, scenario
 from tests.cluster.running import Running
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 
 Json = dict[str, Any]
-WORLDS = int(os.environ.get("MOORING_WORLDS", "120"))
-SEED = int(os.environ.get("MOORING_WORLDS_SEED", "0")) or sweeps.SEED
+SCENARIOS = int(os.environ.get("MOORING_SCENARIOS", "120"))
+SEED = int(os.environ.get("MOORING_SCENARIOS_SEED", "0")) or sweeps.SEED
 AT_ONCE = 16
 PATIENCE = 120.0
 QUIET_SECONDS = 20.0
@@ -61,20 +61,20 @@ async def _until(ask: Callable[[], Awaitable[bool]], what: str) -> None:
 class Server:
     """The scenarios on a real API server."""
 
-    def __init__(self, transport: KubeTransport, worlds: list[World]) -> None:
+    def __init__(self, transport: KubeTransport, scenarios: list[Scenario]) -> None:
         self._transport = transport
-        self._worlds = worlds
-        self._mine = f"world={worlds[0].namespace}"
+        self._scenarios = scenarios
+        self._mine = f"scenario={scenarios[0].namespace}"
 
     async def make(self, chance: random.Random) -> None:
         """Create the volumes, wait until they are Available or Released, and create the claims in any order."""
         create = self._transport.create
-        await create(NAMESPACE, {"metadata": {"name": self._worlds[0].namespace}})
-        await _all(partial(create, STORAGE_CLASS, each.storage_class) for each in self._worlds)
-        volumes = [volume for each in self._worlds for volume in each.volumes]
+        await create(NAMESPACE, {"metadata": {"name": self._scenarios[0].namespace}})
+        await _all(partial(create, STORAGE_CLASS, each.storage_class) for each in self._scenarios)
+        volumes = [volume for each in self._scenarios for volume in each.volumes]
         await _all(partial(create, VOLUME, each) for each in volumes)
         await _until(self._is_seen, "every volume has a phase")
-        claims = [claim for each in self._worlds for claim in each.claims]
+        claims = [claim for each in self._scenarios for claim in each.claims]
         chance.shuffle(claims)
         self.before = await self.volumes()
         await _all(partial(create, CLAIM, each) for each in claims)
@@ -100,7 +100,7 @@ class Server:
             if claim is None or claim["spec"].get("volumeName") != name or claim["status"].get("phase") != "Bound":
                 continue
             found[volume["spec"]["storageClassName"]].add((claim["metadata"]["name"], name))
-        return {each.name: frozenset(found[each.name]) for each in self._worlds}
+        return {each.name: frozenset(found[each.name]) for each in self._scenarios}
 
     async def remove(self) -> None:
         """Delete all objects."""
@@ -111,12 +111,12 @@ class Server:
             except NotFound:
                 return
 
-        space = self._worlds[0].namespace
+        space = self._scenarios[0].namespace
         names = [each["metadata"]["name"] for each in await self.claims()]
         await _all(partial(delete, CLAIM, name, space) for name in names)
         names = [each["metadata"]["name"] for each in await self.volumes()]
         await _all(partial(delete, VOLUME, name) for name in names)
-        await _all(partial(delete, STORAGE_CLASS, each.name) for each in self._worlds)
+        await _all(partial(delete, STORAGE_CLASS, each.name) for each in self._scenarios)
         await delete(NAMESPACE, space)
 
 
@@ -132,29 +132,29 @@ def _kubeconfig(cluster: Running, folder: Path) -> Path:
     return folder / "kubeconfig"
 
 
-async def _bind(kubeconfig: Path, worlds: list[World], chance: random.Random) -> tuple[int, int, float]:
+async def _bind(kubeconfig: Path, scenarios: list[Scenario], chance: random.Random) -> tuple[int, int, float]:
     """Bind and compare; return the number of pairs, of scenarios with several allowed results, and the seconds."""
     transport = await KubeTransport.from_kubeconfig(kubeconfig)
-    server = Server(transport, worlds)
+    server = Server(transport, scenarios)
     try:
         start = time.monotonic()
         await server.make(chance)
         before = _by_class(server.before, Volume.of)
         claims = _by_class([_unbound(each) for each in await server.claims()], Claim.of)
-        may = {each.name: allowed(claims[each.name], before[each.name]) for each in worlds}
+        may = {each.name: allowed(claims[each.name], before[each.name]) for each in scenarios}
 
         async def settled() -> bool:
             found = await server.pairings()
-            return all(found[each.name] in may[each.name] for each in worlds)
+            return all(found[each.name] in may[each.name] for each in scenarios)
 
         try:
             await _until(settled, "every scenario is bound as the matcher allows")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {_told(worlds, await server.pairings(), may)}") from error
+            raise AssertionError(f"{error}: {_describe(scenarios, await server.pairings(), may)}") from error
         took = time.monotonic() - start
         await asyncio.sleep(QUIET_SECONDS)
-        assert await settled(), f"seed {SEED}: {_told(worlds, await server.pairings(), may)}"
-        for each in worlds:
+        assert await settled(), f"seed {SEED}: {_describe(scenarios, await server.pairings(), may)}"
+        for each in scenarios:
             pairing = ours(claims[each.name], before[each.name], StorageClass.of(each.storage_class))
             assert pairing in may[each.name], (
                 f"seed {SEED}: the result of the matcher is none of the pairings of {each}"
@@ -181,18 +181,18 @@ def _unbound(claim: Json) -> Json:
     return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
 
 
-def _told(worlds: list[World], found: dict[str, Any], may: dict[str, Any]) -> str:
-    wrong = next(each for each in worlds if found[each.name] not in may[each.name])
+def _describe(scenarios: list[Scenario], found: dict[str, Any], may: dict[str, Any]) -> str:
+    wrong = next(each for each in scenarios if found[each.name] not in may[each.name])
     objects = yaml.safe_dump_all([*wrong.volumes, *wrong.claims])
     return f"{wrong.name} is {set(found[wrong.name])}, and may be {[set(each) for each in may[wrong.name]]}\n{objects}"
 
 
 def test_every_scenario_ends_as_the_matcher_allows(cluster: Running, tmp_path: Path, report_lines: list[str]) -> None:
-    """In any order of the claims, every pairing of the binder is one that the matcher allows, and the matcher's is one of them."""
-    chance, space = random.Random(SEED), f"worlds-{uuid.uuid4().hex[:6]}"  # noqa: S311 - no secret
-    worlds = [world(chance, name=f"{space}-{number}", namespace=space) for number in range(WORLDS)]
-    pairs, free, seconds = asyncio.run(_bind(_kubeconfig(cluster, tmp_path), worlds, chance))
+    """In any order of the claims, the binder's pairs are ones that the matcher allows, as are the matcher's own."""
+    chance, space = random.Random(SEED), f"scenarios-{uuid.uuid4().hex[:6]}"  # noqa: S311 - no secret
+    scenarios = [scenario(chance, name=f"{space}-{number}", namespace=space) for number in range(SCENARIOS)]
+    pairs, free, seconds = asyncio.run(_bind(_kubeconfig(cluster, tmp_path), scenarios, chance))
     report_lines.append(
-        f"black box (seed {SEED}): {pairs} pairs in {WORLDS} worlds, made by kube-controller-manager in {seconds:.0f} s, all "
-        f"of them such as ours may be; {free} worlds could have ended in more than one way"
+        f"black box (seed {SEED}): {pairs} pairs in {SCENARIOS} scenarios, bound by kube-controller-manager in "
+        f"{seconds:.0f} s, all of them allowed; {free} scenarios allow more than one result"
     )

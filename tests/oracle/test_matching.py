@@ -21,8 +21,8 @@ from provisioner.model.quantity import InvalidQuantityError, Quantity
 from provisioner.model.selector import InvalidSelectorError, LabelSelector
 from provisioner.model.volume import Volume
 from tests.oracle.often import often
+from tests.oracle.strategies import AFFINITY, LABELS, MORE_SIZES, SELECTOR, SIZES, Json, claims, scenarios, volumes
 from tests.oracle.upstream import Upstream
-from tests.oracle.worlds import AFFINITY, LABELS, MORE_SIZES, SELECTOR, SIZES, Json, claims, scenarios, volumes
 
 pytestmark = [pytest.mark.needs("go"), pytest.mark.timeout(3600)]
 

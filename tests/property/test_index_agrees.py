@@ -10,7 +10,7 @@ from provisioner.model.claim import Claim
 from provisioner.model.errors import InvalidObjectError
 from provisioner.model.node import Node
 from provisioner.model.volume import Volume
-from tests.oracle.worlds import LABELS, Json, claims, volumes
+from tests.oracle.strategies import LABELS, Json, claims, volumes
 from tests.sweeps import times
 from tests.unit.provisioner.binding import objects, plain
 

@@ -7,7 +7,7 @@ from provisioner.kube.cache import Caches
 from provisioner.model.kinds import VOLUME
 from provisioner.model.volume import Volume
 from provisioner.observe.volume_index import volumes_in
-from tests.oracle.worlds import Json, volumes
+from tests.oracle.strategies import Json, volumes
 from tests.sweeps import times
 
 NAMES = [f"v{number}" for number in range(4)]

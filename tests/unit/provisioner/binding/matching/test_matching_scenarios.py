@@ -7,7 +7,7 @@ import pytest
 from provisioner.model.claim import Claim
 from provisioner.model.storage_class import StorageClass
 from provisioner.model.volume import Volume
-from tests.cluster.matching_worlds import allowed, ours, world
+from tests.cluster.matching_scenarios import allowed, ours, scenario
 from tests.unit.provisioner.binding.objects import claim, volume
 
 
@@ -48,14 +48,14 @@ def test_fewer_access_modes_are_preferred_to_a_smaller_size() -> None:
 @pytest.mark.parametrize("seed", range(300))
 def test_the_bindings_of_moorings_binder_are_allowed(seed: int) -> None:
     """The scenarios are like those that kube-controller-manager binds."""
-    scenario = world(random.Random(seed), name="w", namespace="default")  # noqa: S311 - no secret
+    found = scenario(random.Random(seed), name="w", namespace="default")  # noqa: S311 - no secret
     claims = [
-        Claim.of(each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}}) for each in scenario.claims
+        Claim.of(each | {"metadata": each["metadata"] | {"uid": each["metadata"]["name"]}}) for each in found.claims
     ]
     volumes = [
         Volume.of(
             each | {"status": {"phase": "Released" if each["spec"].get("claimRef", {}).get("uid") else "Available"}}
         )
-        for each in scenario.volumes
+        for each in found.volumes
     ]
-    assert ours(claims, volumes, StorageClass.of(scenario.storage_class)) in allowed(claims, volumes)
+    assert ours(claims, volumes, StorageClass.of(found.storage_class)) in allowed(claims, volumes)

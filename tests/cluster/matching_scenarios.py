@@ -1,4 +1,4 @@
-"""Small worlds of claims and volumes at random, and every way in which they may end up bound to each other."""
+"""Random small scenarios of claims and volumes, and every set of pairs to which the binder may bind them."""
 
 import dataclasses
 import random
@@ -18,16 +18,16 @@ Pairing = Mapping[str, str]
 """Claim → volume, of the claims that are bound."""
 
 SIZES = ("1Gi", "1Gi", "1024Mi", "1073741824", "1500M", "2Gi")
-NOBODY = "nobody.example.com"
-"""A driver that does not exist: nothing is ever mounted."""
+ABSENT_DRIVER = "absent.example.com"
+"""A driver that does not exist: no volume is ever mounted."""
 
 FIRST = "!"
-"""Comes before every name that an object can have."""
+"""A name that sorts before every valid name of an object."""
 
 
 @dataclass(frozen=True)
-class World:
-    """One class, and what there is of it. Nothing in it can be had by a claim of another world."""
+class Scenario:
+    """A StorageClass with its volumes and claims, which no claim of another scenario matches."""
 
     name: str
     namespace: str
@@ -36,7 +36,7 @@ class World:
 
     @property
     def storage_class(self) -> Json:
-        """Binds at once, and makes nothing."""
+        """The StorageClass: Immediate binding, no provisioner."""
         return {
             "metadata": {"name": self.name, "labels": {"world": self.namespace}},
             "provisioner": "kubernetes.io/no-provisioner",
@@ -44,12 +44,14 @@ class World:
         }
 
 
-def world(chance: random.Random, *, name: str, namespace: str) -> World:
-    """With whatever matching looks at, and few values of each, so that much is equal."""
+def scenario(chance: random.Random, *, name: str, namespace: str) -> Scenario:
+    """Return a scenario with all fields that matching uses, and few values of each, so that many are equal."""
     claims = [f"{name}-claim-{number}" for number in range(chance.randint(1, 4))]
     volumes = [f"{name}-volume-{number}" for number in range(chance.randint(1, 5))]
-    made = [_volume(chance, each, name, namespace, claims) for each in volumes]
-    return World(name, namespace, tuple(made), tuple(_claim(chance, each, name, namespace, volumes) for each in claims))
+    built = [_volume(chance, each, name, namespace, claims) for each in volumes]
+    return Scenario(
+        name, namespace, tuple(built), tuple(_claim(chance, each, name, namespace, volumes) for each in claims)
+    )
 
 
 def _common(chance: random.Random, storage_class: str) -> Json:
@@ -67,14 +69,14 @@ def _volume(chance: random.Random, name: str, storage_class: str, namespace: str
     spec = _common(chance, storage_class) | {
         "capacity": {"storage": chance.choice(SIZES)},
         "persistentVolumeReclaimPolicy": "Retain",
-        "csi": {"driver": NOBODY, "volumeHandle": name},
+        "csi": {"driver": ABSENT_DRIVER, "volumeHandle": name},
     }
     reserved = chance.random()
     if reserved < 0.2:
-        spec["claimRef"] = {"namespace": namespace, "name": chance.choice([*claims, "nobody"])}
+        spec["claimRef"] = {"namespace": namespace, "name": chance.choice([*claims, "no-such-claim"])}
     elif reserved < 0.25:
-        spec["claimRef"] = {"namespace": namespace, "name": chance.choice(claims), "uid": "of-an-earlier-one"}
-    labels = {"world": namespace, "disk": chance.choice(["fast", "slow"])}
+        spec["claimRef"] = {"namespace": namespace, "name": chance.choice(claims), "uid": "of-an-earlier-claim"}
+    labels = {"scenario": namespace, "disk": chance.choice(["fast", "slow"])}
     return {"metadata": {"name": name, "labels": labels}, "spec": spec}
 
 
@@ -87,16 +89,16 @@ def _claim(chance: random.Random, name: str, storage_class: str, namespace: str,
     if chance.random() < 0.2:
         spec["selector"] = {"matchLabels": {"disk": chance.choice(["fast", "slow"])}}
     if chance.random() < 0.1:
-        spec["volumeName"] = chance.choice([*volumes, "none-such"])
-    return {"metadata": {"name": name, "namespace": namespace, "labels": {"world": namespace}}, "spec": spec}
+        spec["volumeName"] = chance.choice([*volumes, "no-such-volume"])
+    return {"metadata": {"name": name, "namespace": namespace, "labels": {"scenario": namespace}}, "spec": spec}
 
 
 def allowed(claims: Sequence[Claim], volumes: Sequence[Volume]) -> set[frozenset[tuple[str, str]]]:
-    """Every final pairing: the claims come in any order, and what is equal for upstream is taken in any order, too."""
+    """Return every final set of pairs: for all orders of the claims, and of volumes that are equal for upstream."""
     seen: dict[tuple[frozenset[str], tuple[tuple[str, str], ...]], None] = {}
     found: set[frozenset[tuple[str, str]]] = set()
 
-    def go(waiting: frozenset[str], pairs: tuple[tuple[str, str], ...], left: Mapping[str, Volume]) -> None:
+    def bind(waiting: frozenset[str], pairs: tuple[tuple[str, str], ...], left: Mapping[str, Volume]) -> None:
         key = (waiting, tuple(sorted(pairs)))
         if key in seen:
             return
@@ -108,27 +110,27 @@ def allowed(claims: Sequence[Claim], volumes: Sequence[Volume]) -> set[frozenset
                 continue
             options = set(_options(claim, tuple(left.values())))
             for taken in options:
-                go(waiting - {claim.name}, (*pairs, (claim.name, taken)), {**left, taken: _given(left[taken], claim)})
+                bind(waiting - {claim.name}, (*pairs, (claim.name, taken)), {**left, taken: _bound(left[taken], claim)})
             if not options:
-                go(waiting - {claim.name}, pairs, left)
+                bind(waiting - {claim.name}, pairs, left)
 
-    go(frozenset(each.name for each in claims), (), {each.name: each for each in volumes})
+    bind(frozenset(each.name for each in claims), (), {each.name: each for each in volumes})
     return found
 
 
 def ours(claims: Sequence[Claim], volumes: Sequence[Volume], storage_class: StorageClass) -> frozenset[tuple[str, str]]:
-    """The pairing that Mooring's binder comes to, which takes claims and equal volumes in the order of their names."""
+    """Return the pairs of Mooring's binder, which takes claims and equal volumes in the order of their names."""
     left, pairs = {each.name: each for each in volumes}, set()
     for claim in sorted(claims, key=lambda each: each.name):
         step = claim_step(claim, volumes=Index(left.values()), storage_class=storage_class, default_class=None)
         if step.bind_to is not None:
             pairs.add((claim.name, step.bind_to.name))
-            left[step.bind_to.name] = _given(step.bind_to, claim)
+            left[step.bind_to.name] = _bound(step.bind_to, claim)
     return frozenset(pairs)
 
 
 def _options(claim: Claim, volumes: Sequence[Volume]) -> Iterator[str]:
-    """The volumes that the claim may get now; more than one where upstream leaves it to the order of a map."""
+    """Yield the volumes to which the claim may be bound now; several where upstream depends on the order of a map."""
     if claim.volume_name:
         step = claim_step(claim, volumes=Index(volumes), storage_class=None, default_class=None)
         if step.bind_to is not None:
@@ -146,7 +148,7 @@ def _options(claim: Claim, volumes: Sequence[Volume]) -> Iterator[str]:
 
 
 def _equal(claim: Claim, bucket: Sequence[Volume]) -> Iterator[str]:
-    """Those that would be taken if their name came first."""
+    """Yield the volumes that would be chosen if their names were first."""
     for volume in bucket:
         renamed = [dataclasses.replace(each, name=FIRST) if each is volume else each for each in bucket]
         taken = Index(renamed).match(claim)
@@ -154,5 +156,5 @@ def _equal(claim: Claim, bucket: Sequence[Volume]) -> Iterator[str]:
             yield volume.name
 
 
-def _given(volume: Volume, claim: Claim) -> Volume:
+def _bound(volume: Volume, claim: Claim) -> Volume:
     return dataclasses.replace(volume, claim_ref=ClaimRef(claim.namespace, claim.name, claim.uid), phase="Bound")
