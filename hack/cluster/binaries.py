@@ -214,22 +214,22 @@ def _build(go: str, one: Set) -> None:
 def _watch(argv: list[str], folder: Path, what: str) -> None:
     """Run a build and print progress; `go build -v` names each package that it compiled."""
     start = report = time.monotonic()
-    said: list[str] = []
+    output: list[str] = []
     _say(f"building {what}")
     with subprocess.Popen(
         argv, cwd=folder, env=os.environ | ENVIRONMENT, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True
     ) as build:
         try:
             for line in build.stderr or ():
-                said.append(line.rstrip())
+                output.append(line.rstrip())
                 if time.monotonic() - report >= REPORT_SECONDS:
                     report = time.monotonic()
-                    _say(f"  {len(said)} packages after {report - start:.0f} s")
+                    _say(f"  {len(output)} packages after {report - start:.0f} s")
         except BaseException:
             build.terminate()  # otherwise it would be waited for
             raise
     if build.returncode != 0:
-        print("\n".join(said[-20:]), file=sys.stderr)
+        print("\n".join(output[-20:]), file=sys.stderr)
         raise RuntimeError(f"{argv[1]} could not build {what} in {folder}; its output is above")
 
 

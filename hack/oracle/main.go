@@ -1,7 +1,7 @@
 // The oracle answers what Kubernetes itself would decide: one JSON question a line, one JSON answer a line.
 //
 // The core of matching is the very function that kube-controller-manager and kube-scheduler call. What they wrap around
-// it is not exported and is written here anew, as binding.md tells it: the buckets of access modes, the checks of a claim
+// it is not exported and is written again here: the buckets of access modes, the checks of a claim
 // that names its volume, and a pod's claims one after the other.
 package main
 
@@ -194,7 +194,7 @@ func pod(asked question) answer {
 	return answer{Volumes: given}
 }
 
-// The checks of a claim that names a volume which nobody has yet; the first that fails.
+// The checks of a claim that names a volume that is not bound yet; the first that fails.
 func satisfies(claim *v1.PersistentVolumeClaim, had *v1.PersistentVolume) string {
 	request, capacity := claim.Spec.Resources.Requests[v1.ResourceStorage], had.Spec.Capacity[v1.ResourceStorage]
 	switch {

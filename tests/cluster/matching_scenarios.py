@@ -38,7 +38,7 @@ class Scenario:
     def storage_class(self) -> Json:
         """The StorageClass: Immediate binding, no provisioner."""
         return {
-            "metadata": {"name": self.name, "labels": {"world": self.namespace}},
+            "metadata": {"name": self.name, "labels": {"scenario": self.namespace}},
             "provisioner": "kubernetes.io/no-provisioner",
             "volumeBindingMode": "Immediate",
         }

@@ -53,8 +53,8 @@ def _wait_until_in_force(cluster: Running) -> None:
     text = json.dumps(_volume(lambda pv: pv["spec"].pop("claimRef")))
     end = time.monotonic() + 60
     for argv in wrong.values():
-        while "denied request" not in (said := _try(cluster, *argv, text=text)):
-            assert time.monotonic() < end, said
+        while "denied request" not in (output := _try(cluster, *argv, text=text)):
+            assert time.monotonic() < end, output
             time.sleep(0.5)
 
 
@@ -126,9 +126,9 @@ CREATED: dict[str, tuple[Change, str]] = {
 def test_volumes_that_it_may_create(rights: Running, case: str) -> None:
     """It may create only volumes of the form that it creates."""
     change, refusal = CREATED[case]
-    said = _try(rights, "create", "-f", "-", text=json.dumps(_volume(change)))
+    output = _try(rights, "create", "-f", "-", text=json.dumps(_volume(change)))
 
-    assert (refusal in said and "denied request" in said) if refusal else said == ""
+    assert (refusal in output and "denied request" in output) if refusal else output == ""
 
 
 CHANGED: dict[str, tuple[Json, str]] = {
@@ -160,9 +160,9 @@ def kept(rights: Running) -> Iterator[str]:
 def test_volumes_that_it_may_change(rights: Running, kept: str, case: str) -> None:
     """It may adopt, annotate and expand; it may not change the claim or the reclaim policy."""
     patch, refusal = CHANGED[case]
-    said = _try(rights, "patch", "pv", kept, "--type=merge", "-p", json.dumps(patch))
+    output = _try(rights, "patch", "pv", kept, "--type=merge", "-p", json.dumps(patch))
 
-    assert (refusal in said and "denied request" in said) if refusal else said == ""
+    assert (refusal in output and "denied request" in output) if refusal else output == ""
 
 
 def test_volumes_that_it_may_delete(rights: Running, kept: str) -> None:
@@ -203,9 +203,9 @@ NODES: dict[str, tuple[Json, str]] = {
 def test_nodes_that_it_may_change(rights: Running, case: str) -> None:
     """It may change the labels of their pools."""
     patch, refusal = NODES[case]
-    said = _try(rights, "patch", "node", rights.nodes[0], "--type=merge", "-p", json.dumps(patch))
+    output = _try(rights, "patch", "node", rights.nodes[0], "--type=merge", "-p", json.dumps(patch))
 
-    assert (refusal in said and "denied request" in said) if refusal else said == ""
+    assert (refusal in output and "denied request" in output) if refusal else output == ""
 
 
 async def test_it_may_report_on_claims_and_never_bind_them(rights: Running, namespace: str, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def test_two_nodes_are_ready(cluster: Running) -> None:
 
 def test_logs_and_exec_work_for_a_pod_on_each_node(cluster: Running, namespace: str) -> None:
     """The API server proxies kubectl to each kubelet."""
-    said = "echo hello from $(hostname); sleep infinity"
-    cluster.apply(namespace, *(pod(f"on-{node}", node=node, command=said) for node in cluster.nodes))
+    command = "echo hello from $(hostname); sleep infinity"
+    cluster.apply(namespace, *(pod(f"on-{node}", node=node, command=command) for node in cluster.nodes))
     cluster.ready(namespace, *(f"on-{node}" for node in cluster.nodes))
     for node in cluster.nodes:
         assert cluster.kubectl("-n", namespace, "logs", f"on-{node}") == f"hello from on-{node}\n"
