@@ -11,7 +11,7 @@ from csi.process import network
 from csi.process.flags import Network
 from provisioner.cluster.authority import bundle
 from tests.unit.csi.process.certificates import authority, code_of_call, controller, free_port
-from tests.unit.csi.volumes.engines import engine_of
+from tests.unit.csi.volumes.fake_backend import manager_of
 
 pytestmark = pytest.mark.process
 
@@ -35,7 +35,7 @@ async def test_unfinished_handshakes_are_limited_and_closed(tmp_path: Path, monk
     monkeypatch.setattr(network, "MOST_CONNECTIONS", 4)
     port, trusts, ca = free_port(), authority(), tmp_path / "ca.crt"
     ca.write_text(bundle([trusts]), encoding="ascii")
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     server = await network.listen(Network(f"127.0.0.1:{port}", ca, tmp_path / "keys"), manager, node_id="n")
     connections = [socket.create_connection(("127.0.0.1", port)) for _ in range(10)]
     try:

@@ -1,4 +1,4 @@
-"""Disks that come and go while the driver runs."""
+"""Disks that are mounted and unmounted while the driver runs."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ from csi.volumes.ledger import Measured
 from csi.volumes.node_record import NodeRecord
 from csi.volumes.pools import Pool, make_pool
 from csi.volumes.volume_manager import VolumeManager
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 
 def _handles(manager: VolumeManager) -> list[str]:
@@ -20,12 +20,12 @@ def _handles(manager: VolumeManager) -> list[str]:
 
 
 async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
-    """Without a restart, with the volumes that it brings along."""
+    """No restart is needed; its volumes are listed."""
     folder, other = tmp_path / "pools", tmp_path / "other"
     folder.mkdir()
-    elsewhere, _ = engine_of(other / "p", capacity=1 << 30)
+    elsewhere, _ = manager_of(other / "p", capacity=1 << 30)
     handle = (await elsewhere.create(creation("pvc-1"))).manifest.handle
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [folder, tmp_path / "none"])
     await discovery.poll()
     assert 1 == len(manager.catalog.available_pools)
@@ -37,12 +37,12 @@ async def test_a_pool_that_is_added_is_served(tmp_path: Path) -> None:
     assert (await manager.create(creation("pvc-2", pool="p"))).manifest.id == "pvc-2"
 
 
-async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp_path: Path) -> None:
-    """Another machine may have the disk by now; nothing is made in the empty place."""
+async def test_the_volumes_of_a_pool_are_listed_only_while_its_disk_is_mounted(tmp_path: Path) -> None:
+    """The disk may be in another machine; nothing is created in the empty mount point."""
     folder = tmp_path / "pools"
     folder.mkdir()
     make_pool(folder / "a", name="a", capacity_bytes=None, known={})
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
     await discovery.poll()
     handle = (await manager.create(creation("pvc-1", pool="a"))).manifest.handle
@@ -64,9 +64,9 @@ async def test_a_pool_that_goes_takes_its_volumes_along_and_brings_them_back(tmp
     assert folder / "b" == manager.find(handle).pool.path
 
 
-async def test_a_volume_in_use_stays_known_without_its_disk(tmp_path: Path) -> None:
-    """Or else nobody could unmount it."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_a_mounted_volume_stays_in_the_catalog_without_its_disk(tmp_path: Path) -> None:
+    """Otherwise it could not be unmounted."""
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [])
     entry = await manager.create(creation("pvc-1"))
     entry.record = NodeRecord(staging="/somewhere")
@@ -80,18 +80,18 @@ async def test_a_volume_in_use_stays_known_without_its_disk(tmp_path: Path) -> N
 
 
 async def test_a_copy_of_a_pool_is_refused(tmp_path: Path) -> None:
-    """Its volumes are the same ones, and which of both is right nobody knows."""
+    """It has the same volumes, and the original cannot be determined."""
     folder = tmp_path / "pools"
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     shutil.copytree(tmp_path / "p", folder / "copy")
     await Discovery(manager, [folder]).poll()
     assert [tmp_path / "p"] == [pool.path for pool in manager.catalog.pools]
 
 
-async def test_nothing_of_a_copy_is_read_or_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be a snapshot that is mounted for a look, with millions of files."""
+async def test_a_copy_of_a_pool_is_neither_read_nor_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a snapshot with millions of files, mounted for inspection."""
     folder = tmp_path / "pools"
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     shutil.copytree(tmp_path / "p", folder / "copy")
     shutil.rmtree(folder / "copy" / "trash")
 
@@ -106,13 +106,13 @@ async def test_nothing_of_a_copy_is_read_or_made(tmp_path: Path, monkeypatch: py
     await manager.stop()
 
 
-async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothing_uses_the_former_one(
+async def test_a_pool_at_another_path_is_served_from_there_when_nothing_is_mounted_from_the_former_one(
     tmp_path: Path,
 ) -> None:
-    """Until then it is refused with the reason; and the former path is not asked for any more."""
+    """Until then it is refused with the reason; afterwards the former path is not polled any more."""
     known, folder = tmp_path / "known.json", tmp_path / "pools"
     folder.mkdir()
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     used = await manager.create(creation("used"))
     free = (await manager.create(creation("free"))).manifest.handle
     used.record = NodeRecord(staging="/somewhere")
@@ -130,12 +130,12 @@ async def test_a_pool_that_comes_back_at_another_path_is_served_there_when_nothi
     await manager.stop()
 
 
-async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) -> None:
-    """A replaced disk is never taken for the one before, whatever its name; both are told of."""
+async def test_another_disk_at_the_same_path_is_another_pool(tmp_path: Path) -> None:
+    """A replaced disk is never taken for the former one, also with the same pool name; both are reported."""
     folder = tmp_path / "pools"
     folder.mkdir()
     make_pool(folder / "a", name="main", capacity_bytes=None, known={})
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
     await discovery.poll()
     before = manager.catalog.pools[-1]
@@ -149,13 +149,13 @@ async def test_another_disk_in_the_same_place_is_another_pool(tmp_path: Path) ->
     assert made.pool.uuid not in {before.uuid, manager.catalog.pools[0].uuid}
 
 
-async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
-    """It is complained of, and the rest is served."""
+async def test_a_damaged_pool_file_affects_no_other_pool(tmp_path: Path) -> None:
+    """It is reported, and the other pools are served."""
     folder = tmp_path / "pools"
     (folder / "bad").mkdir(parents=True)
     (folder / "bad" / "pool.json").write_text("{", encoding="utf-8")
     make_pool(folder / "good", name="good", capacity_bytes=None, known={})
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [folder])
     await discovery.poll()
     await discovery.poll()
@@ -163,10 +163,10 @@ async def test_a_damaged_pool_file_harms_no_other(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("remembered", [False, True])
-async def test_a_path_that_is_no_pool_yet_is_looked_for_again(tmp_path: Path, *, remembered: bool) -> None:
-    """A disk that comes late is served without a restart; a wrong one in its place is not. Both are reported."""
+async def test_a_path_that_is_not_a_pool_yet_is_polled(tmp_path: Path, *, remembered: bool) -> None:
+    """A disk that is mounted later is served without a restart; a wrong disk is not. Both are reported."""
     known = tmp_path / "known.json"
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     late = make_pool(tmp_path / "late", name="late", capacity_bytes=None, known={})
     known.write_text(json.dumps({str(late.path): "another" if remembered else late.uuid}), encoding="utf-8")
     (tmp_path / "late").rename(tmp_path / "away")
@@ -182,11 +182,11 @@ async def test_a_path_that_is_no_pool_yet_is_looked_for_again(tmp_path: Path, *,
     await manager.stop()
 
 
-async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
+async def test_a_pool_that_cannot_be_read_is_refused_until_it_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the start and later: EIO of one disk is no matter for another."""
-    manager, _ = engine_of(tmp_path / "p")
+    """At the start and later; EIO of one disk affects no other."""
+    manager, _ = manager_of(tmp_path / "p")
     other = make_pool(tmp_path / "other", name="other", capacity_bytes=None, known={})
 
     def fail(pool: Pool) -> Measured:
@@ -205,9 +205,9 @@ async def test_a_pool_that_cannot_be_read_is_left_out_and_found_when_it_can(
     await manager.stop()
 
 
-async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I9: no disk ends the loop that looks for disks."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_polling_continues_after_any_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I9: no disk ends the loop that polls for disks."""
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [])
 
     def fail(*_: object) -> None:
@@ -218,9 +218,9 @@ async def test_a_look_survives_whatever_fails_in_it(tmp_path: Path, monkeypatch:
     await manager.stop()
 
 
-async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> None:
-    """A state directory below a linked /home is an ordinary thing."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_a_pool_given_by_a_symbolic_link_is_not_a_copy_of_itself(tmp_path: Path) -> None:
+    """A state directory below a linked /home is common."""
+    manager, _ = manager_of(tmp_path / "p")
     (tmp_path / "link").symlink_to(tmp_path / "p")
     await Discovery(manager, [], paths=[tmp_path / "link"]).poll()
 
@@ -230,11 +230,11 @@ async def test_a_pool_given_by_a_link_is_no_copy_of_itself(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("parameters", [{}, {"pool": "p"}])
-async def test_a_volume_that_finds_no_pool_says_which_cannot_be_read(
+async def test_the_refusal_without_a_pool_names_the_pools_that_cannot_be_read(
     tmp_path: Path, parameters: dict[str, str]
 ) -> None:
-    """It may be the pool that is wanted, so the volume waits for it; making another pool is no advice then."""
-    manager, _ = engine_of(tmp_path / "p")
+    """One of them may be the requested pool, so the volume waits for it; the advice is not to create a pool."""
+    manager, _ = manager_of(tmp_path / "p")
     pool = manager.catalog.pools[0]
     manager.catalog.refused[pool.path] = "pool.json cannot be read"
     manager.catalog.pools = ()

@@ -15,7 +15,7 @@ from csi.volumes import health, manifest
 from csi.volumes.imports import Importing
 from csi.volumes.requests import Expanding
 from csi.volumes.volume_manager import VolumeManager
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 MIB = 1 << 20
 BROKEN = OSError(errno.EIO, os.strerror(errno.EIO))
@@ -35,7 +35,7 @@ async def test_a_manifest_that_cannot_be_written_reserves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, error: Exception, refusal: type[CsiError], write: str
 ) -> None:
     """Of the intent, and of the volume that is ready; the next request of that name succeeds."""
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     whole = manifest.write
 
     def fail(volume_dir: Path, written: manifest.Manifest) -> None:
@@ -57,7 +57,7 @@ async def test_a_volume_that_cannot_be_removed_reserves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its directory remains, and the retry uses it."""
-    manager, backend = engine_of(tmp_path / "p")
+    manager, backend = manager_of(tmp_path / "p")
     backend.fails = BROKEN
     with monkeypatch.context() as broken:
         broken.setattr(files, "remove_tree", _raise(BROKEN))
@@ -74,7 +74,7 @@ async def test_an_import_whose_intent_cannot_be_written_leaves_the_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, error: Exception, refusal: type[Exception]
 ) -> None:
     """Nothing is reserved, and the next request imports it."""
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     item = tmp_path / "p" / "import" / "old"
     item.mkdir(parents=True)
     request = Importing("v", "old", "", MIB, raw=False, labels=())
@@ -91,7 +91,7 @@ async def test_an_expansion_whose_intent_cannot_be_written_leaves_the_volume_as_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its former size stays in its manifest, and the additional bytes are not reserved any more."""
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     entry = await manager.create(creation("v", MIB))
     whole = manifest.write
 
@@ -113,7 +113,7 @@ async def test_a_failing_disk_is_a_health_issue_of_its_pool_and_of_its_volumes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message names the directory and the next step."""
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     entry = await manager.create(creation("v"))
     with monkeypatch.context() as broken:
         broken.setattr(files, "filesystem_space", _raise(BROKEN))
@@ -131,7 +131,7 @@ async def test_a_failing_disk_is_a_health_issue_of_its_pool_and_of_its_volumes(
 async def test_a_pool_whose_disk_fails_has_a_problem_in_its_report(tmp_path: Path) -> None:
     """Its other figures stay in the report; a path that is no pool has only the problem."""
     manager: VolumeManager
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     manager.catalog.refused[tmp_path / "other"] = "other is not a pool"
     (tmp_path / "p" / "pool.json").unlink()
     pool, other = await manager.pool_reports()

@@ -1,4 +1,4 @@
-"""I9: a disk whose system calls never return holds up its own pool and nothing else: no call, no list and no start."""
+"""I9: a disk whose system calls never return blocks its own pool only: no other call, list or start."""
 
 import asyncio
 import functools
@@ -22,13 +22,13 @@ from csi.volumes.pools import Pool, make_pool, open_pools
 from csi.volumes.requests import Expanding
 from csi.volumes.volume_manager import VolumeManager
 from csi.volumes.workers import Workers
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 SOON = 5.0
 
 
 class Hanging:
-    """Every look at one pool's disk waits until the test is over."""
+    """A disk whose reads wait until the test ends."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.over = threading.Event()
@@ -50,7 +50,7 @@ class Hanging:
 
 @pytest.fixture
 def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
-    """A disk that can hang."""
+    """Return a disk that can hang."""
     monkeypatch.setattr(workers, "READ_SECONDS", 0.2)
     found = Hanging(monkeypatch)
     yield found
@@ -59,8 +59,8 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
 
 @pytest.fixture
 async def manager(tmp_path: Path) -> VolumeManager:
-    """With the pools `p` and `slow`, and a volume `kept` in each."""
-    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    """Return a volume manager with the pools `p` and `slow`, and a volume `kept` in each."""
+    manager, _ = manager_of(tmp_path / "p", capacity=1 << 30)
     slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=2 << 30, known={})
     manager.load([slow])
     for name in ("p", "slow"):
@@ -72,10 +72,10 @@ async def _in_time(work: Any) -> Any:
     return await asyncio.wait_for(work, SOON)
 
 
-async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_that_hangs(
+async def test_calls_on_other_pools_and_lists_respond_beside_a_hanging_disk(
     tmp_path: Path, manager: VolumeManager, hanging: Hanging
 ) -> None:
-    """However many calls on the pool that hangs are waiting; and its own volumes stay known."""
+    """Also while many calls on the hanging pool wait; its own volumes stay in the catalog."""
     discovery, slow = Discovery(manager, []), manager.catalog.pools[1]
     trashed = await manager.create(creation("trashed", pool="slow"))
     await manager.delete(trashed.manifest.handle)
@@ -121,10 +121,10 @@ async def test_every_call_on_other_pools_and_every_list_answers_beside_a_disk_th
     await manager.stop()
 
 
-async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
+async def test_the_rounds_of_other_pools_continue_beside_a_hanging_disk(
     tmp_path: Path, manager: VolumeManager, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trash is purged and measured there, again and again; what hangs is begun once."""
+    """They are purged and measured repeatedly; work on the hanging disk is started once."""
     monkeypatch.setattr("csi.volumes.rounds.ROUND_SECONDS", 0.3)
     monkeypatch.setattr("csi.volumes.measuring.REQUEST_WAIT_SECONDS", 0.3)
     hanging.pool = tmp_path / "slow"
@@ -139,8 +139,8 @@ async def test_the_rounds_of_other_pools_go_on_beside_a_disk_that_hangs(
     await manager.stop()
 
 
-async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Hanging) -> None:
-    """It is served when it answers; all others are served now."""
+async def test_a_start_does_not_wait_for_a_hanging_disk(tmp_path: Path, hanging: Hanging) -> None:
+    """It is served once it responds; all others are served at once."""
     for name in ("p", "slow"):
         make_pool(tmp_path / name, name=name, capacity_bytes=None, known={})
     hanging.pool, known = tmp_path / "slow", tmp_path / "known.json"
@@ -149,7 +149,7 @@ async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Han
         ["p"],
         True,
     )
-    manager, _ = engine_of(tmp_path / "p")
+    manager, _ = manager_of(tmp_path / "p")
     discovery = Discovery(manager, [tmp_path], paths=[tmp_path / "slow"], known_file=known)
     await _in_time(discovery.poll_safely())
     assert [pool.name for pool in manager.catalog.available_pools] == ["p"]
@@ -160,11 +160,11 @@ async def test_a_start_waits_for_no_disk_that_hangs(tmp_path: Path, hanging: Han
     await manager.stop()
 
 
-async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
+async def test_a_pool_that_hangs_while_it_is_read_is_refused(
     tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The identity may be in the page cache, and the volumes not."""
-    manager, _ = engine_of(tmp_path / "p")
+    """The identity may be in the page cache, while the volumes are not."""
+    manager, _ = manager_of(tmp_path / "p")
     slow = make_pool(tmp_path / "slow", name="slow", capacity_bytes=None, known={})
 
     def read(pool: Pool) -> None:
@@ -180,10 +180,10 @@ async def test_a_pool_that_hangs_while_it_is_read_is_left_out(
     await manager.stop()
 
 
-async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_answers(
+async def test_a_hanging_lane_is_waited_for_once_and_serves_again_when_it_responds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Later looks are refused at once instead of each taking its time."""
+    """Later reads are refused at once instead of waiting for the timeout each."""
     monkeypatch.setattr(workers, "READ_SECONDS", 0.1)
     found, over = Workers(1), threading.Event()
     with pytest.raises(Unavailable):
@@ -204,8 +204,8 @@ async def test_a_lane_that_hangs_is_waited_for_once_and_serves_again_when_it_ans
     found.close()
 
 
-async def test_a_lane_keeps_so_many_calls_waiting_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a disk that hangs costs has a bound; what is waiting is done in its order."""
+async def test_the_number_of_calls_that_wait_in_a_lane_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cost of a hanging disk is bounded; waiting calls run in their order."""
     monkeypatch.setattr(workers, "MAX_WAITING", 3)
     found, over, done = Workers(1), threading.Event(), list[int]()
     first = asyncio.ensure_future(found.run(lambda: over.wait(30), lane="slow"))

@@ -1,4 +1,4 @@
-"""Serving waits for no walk: until a pool is measured it promises from a lower bound, and only what does not fit waits."""
+"""Serving waits for no walk: until a pool is measured its capacity is a lower bound, and only what does not fit waits."""
 
 import asyncio
 import os
@@ -20,13 +20,13 @@ from csi.volumes.ledger import Measured
 from csi.volumes.pools import Pool
 from csi.volumes.requests import Expanding
 from csi.volumes.volume_manager import VolumeManager
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 MIB = 1 << 20
 
 
 class Disk:
-    """A disk of 100 MiB with so many bytes free, whose walk takes until it may end."""
+    """A disk of 100 MiB with the given free bytes, whose walk lasts until the test allows its end."""
 
     def __init__(self) -> None:
         self.free = 100 * MIB
@@ -34,12 +34,12 @@ class Disk:
         self.stored: dict[str, int] = {}
 
     def space(self, path: Path) -> Space:
-        """As statvfs answers."""
+        """Return what statvfs reports."""
         assert path
         return Space(100 * MIB, self.free, self.free, 0, 0)
 
     def measure(self, pool: Pool, **_: object) -> Measured:
-        """As the walk of a large tree."""
+        """Measure like the walk of a large tree."""
         assert pool
         assert self.may_end.wait(20)
         return Measured(self.free, 100 * MIB - self.free, self.stored)
@@ -47,7 +47,7 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    """In the place of the machine's own."""
+    """Replace the system calls that measure a disk."""
     found = Disk()
     monkeypatch.setattr(files, "filesystem_space", found.space)
     monkeypatch.setattr(ledgers, "measure", found.measure)
@@ -57,18 +57,18 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
 
 
 async def _restarted(path: Path, disk: Disk) -> VolumeManager:
-    """On a pool that has a volume of 50 MiB with 40 MiB in it."""
+    """Return a volume manager on a pool that has a volume of 50 MiB with 40 MiB in it."""
     disk.may_end.set()
-    manager, _ = engine_of(path)
+    manager, _ = manager_of(path)
     await manager.create(creation("old", 50 * MIB))
     await manager.stop()
     disk.free, disk.stored = 60 * MIB, {"old": 40 * MIB}
     disk.may_end.clear()
-    return engine_of(path)[0]
+    return manager_of(path)[0]
 
 
 async def test_what_fits_into_the_lower_bound_waits_for_no_measurement(tmp_path: Path, disk: Disk) -> None:
-    """Of 60 MiB free, 57 may be promised and 50 are; the tree counts as nothing until it is walked (I4)."""
+    """Of 60 MiB free, 57 can be reserved and 50 are; the tree counts as nothing until it is walked (I4)."""
     manager = await _restarted(tmp_path / "p", disk)
     (pool,) = manager.catalog.pools
     assert (manager.ledger.capacity(pool), manager.ledger.is_complete(pool)) == (57 * MIB, False)
@@ -90,7 +90,7 @@ async def test_what_fits_into_the_lower_bound_waits_for_no_measurement(tmp_path:
 async def test_a_pool_that_is_not_measured_in_time_refuses(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has no capacity at all, not even what is surely there, and says so; a claim may go to another pool."""
+    """It has no capacity, not even the lower bound, and reports why; a claim can use another pool."""
     manager = await _restarted(tmp_path / "p", disk)
     (pool,) = manager.catalog.pools
     (kept,) = manager.catalog.all()
@@ -119,8 +119,8 @@ async def test_a_pool_that_is_not_measured_in_time_refuses(
 async def test_a_configured_capacity_waits_for_no_measurement(
     tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing that a walk could find would change it."""
-    manager, _ = engine_of(tmp_path / "p", capacity=10 * MIB)
+    """The result of a walk would not change it."""
+    manager, _ = manager_of(tmp_path / "p", capacity=10 * MIB)
     monkeypatch.setattr(measuring, "DEADLINE_SECONDS", -1.0)
     await manager.measuring.round()
     assert (await manager.create(creation("a", 10 * MIB))).manifest.state == "ready"
@@ -131,8 +131,8 @@ async def test_a_configured_capacity_waits_for_no_measurement(
 async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No walk occupies the threads that serve mounts, however many ask; a small volume is measured on the spot."""
-    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    """Walks use no threads that serve mounts, also for many requests; a small volume is measured at once."""
+    manager, _ = manager_of(tmp_path / "p", capacity=1 << 30)
     entry = await manager.create(creation("a"))
     (entry.volume_dir / "data").unlink()
     (entry.volume_dir / "data").mkdir()
@@ -158,11 +158,11 @@ async def test_stats_of_a_large_volume_answer_from_the_last_measurement(
     await manager.stop()
 
 
-async def test_a_pool_that_fails_ends_no_loop_and_no_other_pool(
+async def test_a_failing_pool_stops_neither_the_loop_nor_another_pool(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is raised for one of them: it keeps its last measurement, and is measured again later."""
-    manager, _ = engine_of(tmp_path / "p", capacity=1 << 30)
+    """For any exception: the pool keeps its last measurement, and is measured again later."""
+    manager, _ = manager_of(tmp_path / "p", capacity=1 << 30)
     real = ledgers.measure
 
     def measure(pool: Pool, **_: object) -> Measured:
@@ -176,18 +176,18 @@ async def test_a_pool_that_fails_ends_no_loop_and_no_other_pool(
     await manager.stop()
 
 
-def test_blocks_that_several_files_share_are_promised_once() -> None:
-    """A copy by reference doubles what the files occupy, and not what the disk has."""
+def test_blocks_that_several_files_share_count_once() -> None:
+    """A reflink copy doubles the bytes of the files, and not the space of the disk."""
     assert Measured(10, 20, {"a": 20, "b": 20}).reachable == 30
 
 
-async def test_bytes_of_a_damaged_volume_are_not_given_to_others(tmp_path: Path) -> None:
-    """I4: how much was promised to it, nobody knows."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_the_bytes_of_a_damaged_volume_are_not_available(tmp_path: Path) -> None:
+    """I4: its reserved bytes are unknown."""
+    manager, _ = manager_of(tmp_path / "p")
     await manager.create(creation("a", 65536))
     await manager.stop()
     (tmp_path / "p" / "volumes" / "a" / "manifest.json").write_bytes(b"{")
-    again, _ = engine_of(tmp_path / "p")
+    again, _ = manager_of(tmp_path / "p")
     await again.measuring.round()
     (pool,) = again.catalog.pools
     measured = ledgers.measure(pool)
@@ -198,8 +198,8 @@ async def test_bytes_of_a_damaged_volume_are_not_given_to_others(tmp_path: Path)
 
 
 async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I9: what fails in one round is tried again in the next, and holds up no other loop."""
-    manager, _ = engine_of(tmp_path / "p")
+    """I9: failed work is repeated in the next round, and delays no other loop."""
+    manager, _ = manager_of(tmp_path / "p")
     manager._purge_seconds = 0.001  # rounds follow each other
     rounds = {"purge_expired": 0, "round": 0, "finish_interrupted": 0}
 
@@ -221,8 +221,8 @@ async def test_every_loop_survives_every_exception(tmp_path: Path, monkeypatch: 
     await manager.stop()
 
 
-async def test_no_trash_is_purged_for_a_guess(tmp_path: Path, disk: Disk) -> None:
-    """What volumes occupy is unknown until they are measured, and then belongs to what was free at that moment."""
+async def test_no_trash_is_purged_before_the_pool_is_measured(tmp_path: Path, disk: Disk) -> None:
+    """The bytes of volumes are unknown until they are measured, together with the free bytes of that time."""
     manager = await _restarted(tmp_path / "p", disk)
     (pool,) = manager.catalog.pools
     assert 0 == manager.ledger.shortfall(pool, 0)

@@ -1,4 +1,4 @@
-"""Mount options of a class: dropped, taken or refused, and refused before a volume is made."""
+"""Mount options of a StorageClass are dropped, used or refused, and refused before a volume is created."""
 
 from pathlib import Path
 
@@ -12,22 +12,22 @@ from csi.host.locks import locked
 from csi.volumes import mount_options
 from csi.volumes.creation import check_capabilities
 from csi.volumes.requests import Capability, Creation, Parameters
-from tests.unit.csi.volumes.engines import Paper
+from tests.unit.csi.volumes.fake_backend import FakeBackend
 
 KINDS = ["", *mount_options.ALLOWED]
 FOR_PROGRAMS = ["_netdev", "nofail", "noauto", "x-systemd.device-timeout=10", "x-gvfs-hide", "comment=disk"]
 
 
 @given(st.lists(st.sampled_from([*FOR_PROGRAMS, "ro", "noatime"])), st.booleans())
-def test_what_is_for_programs_is_dropped_and_the_rest_kept_in_order(options: list[str], joined: bool) -> None:
-    """However the options are spread over words and commas."""
+def test_options_for_programs_are_dropped_and_the_others_stay_in_order(options: list[str], joined: bool) -> None:
+    """For any distribution of the options over words and commas."""
     given_as = [",".join(options)] if joined else options
 
     assert mount_options.effective(given_as) == tuple(each for each in options if each in {"ro", "noatime"})
 
 
-def test_every_filesystem_that_is_offered_has_its_list() -> None:
-    """So that none is without options, or without a limit to them."""
+def test_every_supported_filesystem_has_a_list_of_options() -> None:
+    """No filesystem is without options, or without a limit on them."""
     assert set(mount_options.ALLOWED) == set(filesystems.KINDS)
 
 
@@ -43,27 +43,27 @@ def test_every_filesystem_that_is_offered_has_its_list() -> None:
     ],
 )  # fmt: skip
 def test_what_is_dangerous_or_unknown_is_refused_by_name(fs_type: str, option: str) -> None:
-    """On every filesystem: the list says what is possible, and nothing else is."""
+    """On every filesystem, only the options of its list are possible."""
     assert f"{option!r} is not possible" in mount_options.refused(fs_type, [option])
 
 
 @pytest.mark.parametrize("fs_type", KINDS)
 def test_the_options_of_a_mount_are_possible_for_every_volume(fs_type: str) -> None:
-    """They are flags of mount(2), or ask for nothing."""
+    """They are flags of mount(2), or have no effect."""
     assert mount_options.refused(fs_type, sorted(mounts.PER_MOUNT | mounts.DEFAULTS)) == ""
 
 
 @pytest.mark.limit("mount-options")
-def test_a_volume_with_an_unknown_option_is_not_made() -> None:
-    """CreateVolume says it, so that the claim does, and no pod waits for a mount that cannot be."""
+def test_a_volume_with_an_unknown_option_is_not_created() -> None:
+    """CreateVolume reports it, so that the claim has the Event, and no pod waits for an impossible mount."""
     request = Creation("v", 1, 0, (Capability("mount", "SINGLE_NODE_WRITER", "", ("discard",)),), Parameters.parse({}))
     with pytest.raises(InvalidArgument, match="'discard' is not possible for a directory volume; possible are "):
-        check_capabilities(request.capabilities, request, Paper())
+        check_capabilities(request.capabilities, request, FakeBackend())
 
 
 @pytest.mark.needs("root", "loop")
-def test_the_kernel_takes_every_flag_that_we_know(tmp_path: Path) -> None:
-    """Each by itself, on an ext4 and where possible on a bind mount; none is taken for an option of the filesystem."""
+def test_the_kernel_accepts_every_known_flag(tmp_path: Path) -> None:
+    """Each alone, on ext4 and where possible on a bind mount; none is passed on as an option of the filesystem."""
     image, disk, target = tmp_path / "image", tmp_path / "disk", tmp_path / "target"
     for path in (disk, target):
         path.mkdir()

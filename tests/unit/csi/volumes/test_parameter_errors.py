@@ -1,4 +1,4 @@
-"""An error of a class's parameter names the parameter, its value and what is allowed, in the driver and before it."""
+"""The error of a StorageClass parameter names the parameter, its value and the allowed values."""
 
 from collections.abc import Callable, Mapping
 
@@ -37,16 +37,16 @@ def test_the_message_names_parameter_value_and_what_is_allowed(
     wrong: str,
     allowed: str,
 ) -> None:
-    """So that whoever wrote the class finds the line."""
+    """The author of the class finds the line."""
     with pytest.raises(refusal) as refused:
         parse(parameters)
-    said = str(refused.value)
+    message = str(refused.value)
 
-    assert f"parameter {wrong}: {parameters[wrong]!r}" in said
-    assert allowed in said
+    assert f"parameter {wrong}: {parameters[wrong]!r}" in message
+    assert allowed in message
 
 
-def test_the_same_holds_for_what_only_the_driver_checks() -> None:
+def test_errors_that_only_the_driver_finds_name_the_parameter_and_its_value() -> None:
     """The longest retention, also of a VolumeAttributesClass, and options of mkfs; a long value is cut."""
     most = f"{MAX_RETENTION // 3600}h"
     for value in ("999999999h", "99999999999999999999h", "876001h"):

@@ -1,4 +1,4 @@
-"""Pools carry their own identity, manifests all that is needed; what cannot be read is reported and left alone."""
+"""Pools have an identity file, volumes a manifest; what cannot be read is reported and not changed."""
 
 import json
 import os
@@ -42,8 +42,8 @@ def _pool(path: Path) -> Pool:
     return make_pool(path, name="p", capacity_bytes=None, known={})
 
 
-def test_an_empty_directory_becomes_a_pool_only_when_asked(tmp_path: Path) -> None:
-    """And keeps its UUID from then on."""
+def test_an_empty_directory_becomes_a_pool_only_on_request(tmp_path: Path) -> None:
+    """It keeps its UUID from then on."""
     (tmp_path / "a").mkdir()
     known = tmp_path / "known.json"
     with pytest.raises(BadEnvironment, match="mooring pool init"):
@@ -55,15 +55,15 @@ def test_an_empty_directory_becomes_a_pool_only_when_asked(tmp_path: Path) -> No
     assert (first.uuid, first.name) == (again.uuid, "local")
 
 
-def test_a_path_that_does_not_exist_is_never_made_a_pool(tmp_path: Path) -> None:
-    """It may be the place of a disk that is not mounted."""
+def test_a_path_that_does_not_exist_never_becomes_a_pool(tmp_path: Path) -> None:
+    """It may be the mount point of a disk that is not mounted."""
     with pytest.raises(BadEnvironment):
         open_pools([tmp_path / "gone"], known_file=tmp_path / "known.json", init_empty=True).require_any()
 
     assert not (tmp_path / "gone").exists()
 
 
-def test_a_pool_is_made_in_a_directory_that_is_there_or_that_was_asked_for(tmp_path: Path) -> None:
+def test_a_pool_is_created_in_an_existing_directory_or_in_a_new_one_on_request(tmp_path: Path) -> None:
     """A path with a typo in its last name would become a pool on the disk of the directory above."""
     path = tmp_path / "dsik1"
     with pytest.raises(BadEnvironment, match=f"{path} does not exist; .*--create"):
@@ -73,7 +73,7 @@ def test_a_pool_is_made_in_a_directory_that_is_there_or_that_was_asked_for(tmp_p
     assert make_pool(path, name="p", capacity_bytes=None, known={}, create=True).path == path
 
 
-def test_no_parent_of_a_pool_is_made(tmp_path: Path) -> None:
+def test_no_parent_directory_of_a_pool_is_created(tmp_path: Path) -> None:
     """A mistyped path would become a pool on another disk; the last directory alone may be missing."""
     for path in (tmp_path / "srw/pool", tmp_path / "a/b/c"):
         with pytest.raises(BadEnvironment, match="is no directory"):
@@ -102,7 +102,7 @@ def test_a_known_pool_that_is_missing_means_its_disk_is_not_mounted(tmp_path: Pa
 
 
 def test_another_disk_at_a_known_path_is_refused(tmp_path: Path) -> None:
-    """A new disk on an old path is never taken for the old one."""
+    """A new disk at a known path is never taken for the former one."""
     path, known = tmp_path / "a", tmp_path / "known.json"
     path.mkdir()
     open_pools([path], known_file=known, init_empty=True)
@@ -115,7 +115,7 @@ def test_another_disk_at_a_known_path_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_pools_of_one_uuid_are_refused(tmp_path: Path) -> None:
-    """A cloned disk: nobody can tell which is right."""
+    """On a cloned disk the original cannot be determined."""
     _pool(tmp_path / "a")
     shutil.copytree(tmp_path / "a", tmp_path / "b")
 
@@ -127,7 +127,7 @@ def test_two_pools_of_one_uuid_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"uuid": 1, "name": "x"}', '{"schema": 9, "uuid": "u", "name": "x"}'])
 def test_an_identity_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -> None:
-    """By name, with what to do; it is never replaced."""
+    """The error names the file and the next step; the file is never replaced."""
     _pool(tmp_path / "a")
     (tmp_path / "a" / "pool.json").write_text(text, encoding="utf-8")
 
@@ -136,8 +136,8 @@ def test_an_identity_that_cannot_be_read_is_refused(tmp_path: Path, text: str) -
     assert (tmp_path / "a" / "pool.json").read_text(encoding="utf-8") == text
 
 
-def test_a_pool_is_made_in_an_empty_directory_only(tmp_path: Path) -> None:
-    """Somebody's files are not to become ours."""
+def test_a_pool_is_created_in_an_empty_directory_only(tmp_path: Path) -> None:
+    """Existing files do not become part of a pool."""
     (tmp_path / "photos").write_text("dear", encoding="utf-8")
 
     with pytest.raises(BadEnvironment, match="photos is in it"):
@@ -145,7 +145,7 @@ def test_a_pool_is_made_in_an_empty_directory_only(tmp_path: Path) -> None:
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
-    """All of it, holder and ledger included."""
+    """With all fields, its owner and former owners included."""
     pool = _pool(tmp_path / "a")
     volume_dir = pool.volumes / "v"
     volume_dir.mkdir()
@@ -158,8 +158,8 @@ def test_a_manifest_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "not json", '{"schema": 1}', "unknown field", "schema", "elsewhere"])
-def test_a_damaged_manifest_is_reported_and_harms_no_other(tmp_path: Path, damage: str) -> None:
-    """The volume is known to be damaged, its place is taken, and its bytes are left alone."""
+def test_a_damaged_manifest_is_reported_and_affects_no_other_volume(tmp_path: Path, damage: str) -> None:
+    """The volume is reported as damaged, its directory is not reused, and its data is not changed."""
     pool = _pool(tmp_path / "a")
     for name in ("good", "bad"):
         (pool.volumes / name).mkdir()
@@ -182,8 +182,8 @@ def test_a_damaged_manifest_is_reported_and_harms_no_other(tmp_path: Path, damag
     assert file.exists()
 
 
-def test_reading_says_what_is_wrong(tmp_path: Path) -> None:
-    """The file, and that the data beside it is untouched."""
+def test_the_error_of_a_manifest_names_the_file(tmp_path: Path) -> None:
+    """It also reports that the data beside the file is not changed."""
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
 
     with pytest.raises(DamagedError, match="the data beside it is untouched"):
@@ -236,8 +236,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_whatever_is_in_the_place_of_a_manifest_only_its_volume_is_damaged(tmp_path: Path, damage: str) -> None:
-    """I9: the pool is read, the volume is reported once, its bytes stay, and nothing is created in its place."""
+def test_anything_in_place_of_a_manifest_damages_only_its_volume(tmp_path: Path, damage: str) -> None:
+    """I9: the pool is read, the volume is reported once, its data stays, and nothing is created at its path."""
     pool = _pool(tmp_path / "a")
     for name in ("good", "bad"):
         (pool.volumes / name / "data").mkdir(parents=True)
@@ -253,10 +253,10 @@ def test_whatever_is_in_the_place_of_a_manifest_only_its_volume_is_damaged(tmp_p
 
 
 @pytest.mark.parametrize("damage", [_link, _pipe, _directory, lambda path: path.write_bytes(b"\xff")])
-def test_whatever_is_in_the_place_of_a_node_record_its_volume_is_served(
+def test_anything_in_place_of_a_node_record_does_not_affect_its_volume(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
-    """The mount table knows what is mounted."""
+    """The mount table has what is mounted."""
     pool = _pool(tmp_path / "a")
     (pool.volumes / "v").mkdir()
     write(pool.volumes / "v", _manifest(pool))
@@ -267,7 +267,7 @@ def test_whatever_is_in_the_place_of_a_node_record_its_volume_is_served(
 
 
 @pytest.mark.parametrize("damage", [_link, _pipe, _directory, Path.unlink, lambda path: path.write_bytes(b"\xff")])
-def test_one_pool_that_cannot_be_opened_harms_no_other(tmp_path: Path, damage: Callable[[Path], object]) -> None:
+def test_a_pool_that_cannot_be_opened_affects_no_other(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     """It is reported with its path."""
     for name in "ab":
         _pool(tmp_path / name)
@@ -281,8 +281,8 @@ def test_one_pool_that_cannot_be_opened_harms_no_other(tmp_path: Path, damage: C
     assert list(opened.problems) == paths[:1]
 
 
-def test_the_former_holders_that_a_manifest_keeps_are_bounded(tmp_path: Path) -> None:
-    """The newest ones; a manifest with more is read, too."""
+def test_the_former_owners_in_a_manifest_are_limited(tmp_path: Path) -> None:
+    """The newest ones stay; a manifest with more is read, too."""
     manifest = _manifest(_pool(tmp_path / "a"))
     for number in range(MAX_OWNERS + 9):
         manifest = manifest.owned_by({"who": f"{number}"}, now=T1)
@@ -292,8 +292,8 @@ def test_the_former_holders_that_a_manifest_keeps_are_bounded(tmp_path: Path) ->
     assert read(tmp_path) == manifest
 
 
-def test_a_link_in_the_place_of_a_volume_is_reported(tmp_path: Path) -> None:
-    """It is not followed, wherever it leads."""
+def test_a_symbolic_link_in_place_of_a_volume_is_reported(tmp_path: Path) -> None:
+    """It is not followed, regardless of its target."""
     pool = _pool(tmp_path / "a")
     (tmp_path / "elsewhere").mkdir()
     write(tmp_path / "elsewhere", _manifest(pool))

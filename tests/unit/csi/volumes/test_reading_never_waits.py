@@ -1,4 +1,4 @@
-"""Probe, lists and capacity answer while every worker is busy."""
+"""Probe, lists and capacity respond while every worker is busy."""
 
 import asyncio
 from pathlib import Path
@@ -11,12 +11,12 @@ from csi.services.identity import Identity
 from csi.services.inventory import Inventory
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from tests.unit.csi.services.driver import capability
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 
-async def test_everything_that_only_looks_answers_while_the_workers_are_stuck(tmp_path: Path) -> None:
-    """A stuck disk must not look like a dead driver; a deadline ends the waiting and not the work."""
-    manager, paper = engine_of(tmp_path / "p", capacity=4 << 30, workers=1)
+async def test_read_only_calls_respond_while_all_workers_are_blocked(tmp_path: Path) -> None:
+    """A blocked disk does not look like a dead driver; a deadline ends the waiting and not the work."""
+    manager, backend = manager_of(tmp_path / "p", capacity=4 << 30, workers=1)
     ready = await manager.create(creation("ready"))
     await manager.delete((await manager.create(creation("gone"))).manifest.handle)
     server = grpc.aio.server()
@@ -25,14 +25,14 @@ async def test_everything_that_only_looks_answers_while_the_workers_are_stuck(tm
     inventory_pb2_grpc.add_InventoryServicer_to_server(Inventory(manager), server)
     server.add_insecure_port(f"unix://{tmp_path}/s.sock")
     await server.start()
-    paper.may_go.clear()
-    paper.started.clear()
+    backend.allowed.clear()
+    backend.started.clear()
     try:
         async with grpc.aio.insecure_channel(f"unix://{tmp_path}/s.sock") as channel:
             controller = csi_pb2_grpc.ControllerStub(channel)
             request = csi_pb2.CreateVolumeRequest(name="stuck", volume_capabilities=[capability()])
             stuck = asyncio.ensure_future(_code(controller.CreateVolume(request, timeout=0.5)))
-            while not paper.started.is_set():
+            while not backend.started.is_set():
                 await asyncio.sleep(0.01)
             inventory = inventory_pb2_grpc.InventoryStub(channel)
             assert (await csi_pb2_grpc.IdentityStub(channel).Probe(csi_pb2.ProbeRequest(), timeout=5)).ready.value
@@ -49,10 +49,10 @@ async def test_everything_that_only_looks_answers_while_the_workers_are_stuck(tm
             assert await _code(controller.CreateVolume(other, timeout=5)) == "ABORTED"
             joined = asyncio.ensure_future(_code(controller.CreateVolume(request, timeout=20)))
             await asyncio.sleep(0)
-            paper.may_go.set()
+            backend.allowed.set()
             assert await joined == "OK"
     finally:
-        paper.may_go.set()
+        backend.allowed.set()
         await server.stop(5)
         await manager.stop()
 

@@ -1,4 +1,4 @@
-"""No pool promises more than it has (I4); deleting is undoable until the purge, and the purge only takes what it may."""
+"""No pool reserves more than it has (I4); a deletion can be undone until the purge, which removes only expired entries."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ from csi.volumes.ledger import SHARE, Measured
 from csi.volumes.requests import MAX_RETENTION, Expanding
 from csi.volumes.trash_names import PURGING
 from csi.volumes.volume_manager import VolumeManager
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 MIB = 1 << 20
 CAPACITY = 10 * MIB
@@ -48,20 +48,20 @@ OPERATIONS = st.lists(
 
 @given(OPERATIONS)
 @settings(max_examples=60, deadline=None)
-def test_promises_never_exceed_the_capacity(
+def test_reservations_never_exceed_the_capacity(
     tmp_path_factory: pytest.TempPathFactory, operations: list[tuple[str, str, int]]
 ) -> None:
-    """I4: whatever is created, grown, deleted or restarted; many at once promise no more than one by one."""
+    """I4: for any sequence of creations, expansions, deletions and restarts, also concurrent ones."""
     pool = tmp_path_factory.mktemp("pool") / "p"
 
     async def live() -> None:
-        manager, _ = engine_of(pool, capacity=CAPACITY)
+        manager, _ = manager_of(pool, capacity=CAPACITY)
         the_pool = manager.catalog.pools[0]
         handles: dict[str, str] = {}
         for verb, name, size in operations:
             if verb == "restart":
                 await manager.stop()
-                manager, _ = engine_of(pool)
+                manager, _ = manager_of(pool)
                 the_pool = manager.catalog.pools[0]
             elif verb == "create":
                 requests = [creation(name, size * MIB), creation(f"{name}{name}", size * MIB)]
@@ -92,8 +92,8 @@ def test_promises_never_exceed_the_capacity(
 
 
 async def test_what_can_never_fit_is_out_of_range_and_what_does_not_fit_now_is_exhausted(tmp_path: Path) -> None:
-    """Callers do different things with the two."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    """Callers handle the two codes differently."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     await manager.create(creation("a", 8 * MIB))
 
     with pytest.raises(OutOfRange, match="in all"):
@@ -104,9 +104,9 @@ async def test_what_can_never_fit_is_out_of_range_and_what_does_not_fit_now_is_e
 
 
 async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The caller may count on it: RESOURCE_EXHAUSTED means that there is no such volume."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    paper.no_space = 2
+    """RESOURCE_EXHAUSTED means that there is no such volume."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
+    backend.no_space = 2
 
     with pytest.raises(ResourceExhausted, match="disk"):
         await manager.create(creation("a"))
@@ -116,15 +116,15 @@ async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     await manager.stop()
 
 
-async def test_trash_makes_room_oldest_first_when_the_disk_is_full(tmp_path: Path) -> None:
-    """Trash counts as free, so a promise may need it."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_trash_is_purged_oldest_first_when_the_disk_is_full(tmp_path: Path) -> None:
+    """Trash counts as free, so a new volume may need its bytes."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
     for number, name in enumerate(("old", "new")):
         entry = await manager.create(creation(name, MIB))
         await manager.delete(entry.manifest.handle)
         (trashed,) = [each for each in (tmp_path / "p" / "trash").iterdir() if each.name.startswith(name)]
         trashed.rename(trashed.with_name(f"{name}.{1000 + number}"))
-    paper.no_space = 1
+    backend.no_space = 1
 
     await manager.create(creation("a", 65536))
 
@@ -132,9 +132,9 @@ async def test_trash_makes_room_oldest_first_when_the_disk_is_full(tmp_path: Pat
     await manager.stop()
 
 
-async def test_trash_is_purged_when_its_time_is_over_and_not_before(tmp_path: Path) -> None:
+async def test_trash_is_purged_after_its_retention_and_not_before(tmp_path: Path) -> None:
     """Each volume has a retention of its own."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     for name, kept in (("short", "0s"), ("long", "24h")):
         entry = await manager.create(creation(name, MIB, trashRetention=kept))
         await manager.delete(entry.manifest.handle)
@@ -144,9 +144,9 @@ async def test_trash_is_purged_when_its_time_is_over_and_not_before(tmp_path: Pa
     await manager.stop()
 
 
-async def test_a_purge_that_was_cut_off_is_finished_and_never_undone(tmp_path: Path) -> None:
-    """Half a volume must not come back as a whole one."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_an_interrupted_purge_is_finished_and_never_undone(tmp_path: Path) -> None:
+    """A partly removed volume is never restored."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
     await manager.delete(entry.manifest.handle)
     (trashed,) = (tmp_path / "p" / "trash").iterdir()
@@ -159,12 +159,12 @@ async def test_a_purge_that_was_cut_off_is_finished_and_never_undone(tmp_path: P
     await manager.stop()
 
 
-async def test_a_purge_follows_no_link(tmp_path: Path) -> None:
-    """Whatever a tenant put into the volume."""
+async def test_a_purge_follows_no_symbolic_link(tmp_path: Path) -> None:
+    """A tenant can create any link in a volume."""
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "precious").write_text("x", encoding="utf-8")
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
     (entry.volume_dir / "link").symlink_to(outside)
     (entry.volume_dir / "deep" / "er").mkdir(parents=True)
@@ -176,34 +176,34 @@ async def test_a_purge_follows_no_link(tmp_path: Path) -> None:
     await manager.stop()
 
 
-async def test_a_volume_whose_making_was_cut_off_is_finished_by_the_retry(tmp_path: Path) -> None:
-    """Its promise counts meanwhile, also after a restart."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    paper.may_go.clear()
+async def test_an_interrupted_creation_is_finished_by_the_retry(tmp_path: Path) -> None:
+    """Its bytes are reserved meanwhile, also after a restart."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
+    backend.allowed.clear()
     task = asyncio.create_task(manager.create(creation("a", 8 * MIB)))
-    while not paper.started.is_set():
+    while not backend.started.is_set():
         await asyncio.sleep(0.01)
-    again, _ = engine_of(tmp_path / "p")  # as after a kill -9: the disk is all that is known
+    again, _ = manager_of(tmp_path / "p")  # as after a kill -9: the disk is all that is known
 
     assert again.ledger.allocated(again.catalog.pools[0]) == 8 * MIB
     with pytest.raises(ResourceExhausted):
         await again.create(creation("b", 3 * MIB))
     entry = await again.create(creation("a", 8 * MIB))
     assert entry.manifest.state == "ready"
-    paper.may_go.set()
+    backend.allowed.set()
     await task
     for each in (manager, again):
         await each.stop()
 
 
-async def test_the_ledger_of_holders_survives(tmp_path: Path) -> None:
-    """Who held a volume, and who before: in the manifest, oldest first."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_the_owner_records_survive_a_restart(tmp_path: Path) -> None:
+    """The owner and the former owners of a volume are in its manifest, oldest first."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a", MIB, **{"mooring.dev/claim-uid": "1"}))
     for uid in ("2", "2", "3"):
         await manager.record_holder(entry.manifest.handle, {"mooring.dev/claim-uid": uid})
     await manager.stop()
-    again, _ = engine_of(tmp_path / "p")
+    again, _ = manager_of(tmp_path / "p")
     manifest = again.find(entry.manifest.handle).manifest
 
     assert manifest.holder is not None
@@ -212,11 +212,11 @@ async def test_the_ledger_of_holders_survives(tmp_path: Path) -> None:
     await again.stop()
 
 
-def test_nothing_in_a_pool_is_open_to_others(tmp_path: Path) -> None:
-    """Directories 0700, files 0600: a volume's data is for whoever mounts it."""
+def test_nothing_in_a_pool_is_readable_by_other_users(tmp_path: Path) -> None:
+    """Directories are 0700, files 0600: only a mount gives access to a volume's data."""
 
     async def live() -> None:
-        manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+        manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
         await manager.create(creation("a"))
         await manager.stop()
 
@@ -234,12 +234,12 @@ def test_nothing_in_a_pool_is_open_to_others(tmp_path: Path) -> None:
 async def test_a_disk_that_fails_while_a_volume_is_created_keeps_no_bytes_reserved(
     tmp_path: Path, error: Exception
 ) -> None:
-    """Whatever the backend raises: no entry and no directory is left, and the next volume may have all of the pool."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    paper.fails = error
+    """For any exception of the backend: no entry and no directory is left, and the next volume can use the whole pool."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
+    backend.fails = error
     with pytest.raises((Internal, ResourceExhausted)):
         await manager.create(creation("a", CAPACITY))
-    paper.fails = None
+    backend.fails = None
 
     assert (manager.catalog.all(), list((tmp_path / "p" / "volumes").iterdir())) == ([], [])
     await manager.create(creation("b", CAPACITY))
@@ -247,9 +247,9 @@ async def test_a_disk_that_fails_while_a_volume_is_created_keeps_no_bytes_reserv
 
 
 @pytest.mark.parametrize("name", ["odd", "odd.x", "odd.99999999999999999999", "a.1", ".1", "link.1", "pipe.1"])
-async def test_an_odd_entry_of_the_trash_is_left_alone_and_harms_no_list(tmp_path: Path, name: str) -> None:
-    """I9: the others are listed and purged, and what we do not understand does not count as room for others."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_an_invalid_entry_of_the_trash_is_not_changed_and_fails_no_list(tmp_path: Path, name: str) -> None:
+    """I9: the others are listed and purged, and the bytes of an invalid entry do not count as free."""
+    manager, _ = manager_of(tmp_path / "p")
     entry = await manager.create(creation("a"))
     await manager.delete(entry.manifest.handle)
     trash = tmp_path / "p" / "trash"
@@ -266,9 +266,9 @@ async def test_an_odd_entry_of_the_trash_is_left_alone_and_harms_no_list(tmp_pat
     await manager.stop()
 
 
-async def test_a_retention_of_any_length_harms_no_list(tmp_path: Path) -> None:
-    """A longer one than is accepted now was accepted before: it is as long as it can be."""
-    manager, _ = engine_of(tmp_path / "p")
+async def test_a_retention_of_any_length_fails_no_list(tmp_path: Path) -> None:
+    """Former versions accepted longer ones than the maximum; they count as the maximum."""
+    manager, _ = manager_of(tmp_path / "p")
     for text in ("99999999999999999999h", "9" * 5000 + "h", "1000000h"):
         with pytest.raises(InvalidArgument, match="trashRetention"):
             creation("a", trashRetention=text)
@@ -288,11 +288,11 @@ async def _list_trash(manager: VolumeManager) -> inventory_pb2.ListTrashResponse
     return cast("inventory_pb2.ListTrashResponse", await inventory.ListTrash(inventory_pb2.ListTrashRequest(), None))
 
 
-async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_free(
+async def test_a_failed_purge_is_an_error_and_its_bytes_are_not_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller hears of it, the next round tries again, and nobody is promised what it occupies."""
-    manager, _ = engine_of(tmp_path / "p")
+    """The caller gets the error, the next round repeats it, and its bytes are not reserved for another volume."""
+    manager, _ = manager_of(tmp_path / "p")
     (pool,) = manager.catalog.pools
     entry = await manager.create(creation("a"))
     await manager.delete(entry.manifest.handle)
@@ -314,8 +314,8 @@ async def test_a_purge_that_cannot_be_done_is_no_success_and_its_bytes_are_not_f
 async def test_trash_that_cannot_be_removed_counts_as_used_from_then_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, measured_as: str
 ) -> None:
-    """I4: not first at the next measurement, and whatever the pool was measured with; free again when it is gone."""
-    manager, _ = engine_of(tmp_path / "p")
+    """I4: at once, before the next measurement and after any earlier one; free again once it is removed."""
+    manager, _ = manager_of(tmp_path / "p")
     (pool,) = manager.catalog.pools
     entry = await manager.create(creation("a"))
 
@@ -345,27 +345,27 @@ def _refuse(root: Path, path: Path) -> None:
     raise OSError(1, f"Operation not permitted: {path} in {root}")
 
 
-async def test_a_volume_that_lost_data_does_not_grow(tmp_path: Path) -> None:
-    """Growing would fill the lost end with zeros and clear the alarm; a cut-off expansion is given up, too."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_a_volume_that_lost_data_is_not_expanded(tmp_path: Path) -> None:
+    """Expanding would fill the lost end with zeros and clear the alarm; an interrupted expansion is given up, too."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a", MIB))
-    paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    backend.issues = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
     with pytest.raises(FailedPrecondition, match="its end is gone"):
         await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
     manifests.write(entry.volume_dir, msgspec.structs.replace(entry.manifest, grows_to=2 * MIB))
     await manager.stop()
 
-    again, paper = engine_of(tmp_path / "p")
-    paper.ill = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
+    again, backend = manager_of(tmp_path / "p")
+    backend.issues = [HealthIssue("DATA_LOSS", "ImageTruncated", "its end is gone")]
     await again.finish_interrupted()
     manifest = again.find(entry.manifest.handle).manifest
     assert (manifest.size_bytes, manifest.grows_to) == (MIB, 0)
     await again.stop()
 
 
-async def test_whatever_is_in_the_place_of_a_node_record_its_volume_can_be_deleted(tmp_path: Path) -> None:
-    """And restored, and purged."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_a_volume_with_anything_in_place_of_its_node_record_can_be_deleted(tmp_path: Path) -> None:
+    """It can also be restored and purged."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
     (entry.volume_dir / "node.json").mkdir()
     await manager.delete(entry.manifest.handle)
@@ -377,8 +377,8 @@ async def test_whatever_is_in_the_place_of_a_node_record_its_volume_can_be_delet
 
 
 async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> None:
-    """A backend that this driver does not have is no reason to hide what is there."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    """It is listed also if its backend is unknown to this driver."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a"))
     manifests.write(entry.volume_dir, msgspec.structs.replace(entry.manifest, backend="zvol"))
     await manager.delete(entry.manifest.handle)
@@ -388,22 +388,22 @@ async def test_a_trashed_volume_of_another_driver_is_listed(tmp_path: Path) -> N
     await manager.stop()
 
 
-async def test_an_image_that_another_process_works_on_is_waited_for(
+async def test_an_image_that_another_process_uses_is_retried_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Creating and growing are refused for the moment, nothing is undone, and what a crash cut off is not given up."""
-    manager, paper = engine_of(tmp_path / "p", capacity=CAPACITY)
-    paper.fails = ImageLockedError("a former driver's program")
+    """Creation and expansion are refused for now, nothing is undone, and interrupted work is not given up."""
+    manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
+    backend.fails = ImageLockedError("a former driver's program")
     with pytest.raises(ImageLockedError):
         await manager.create(creation("a", MIB))
-    paper.fails = None
+    backend.fails = None
     entry = await manager.create(creation("a", MIB))
 
     def locked(*_: object) -> None:
         raise ImageLockedError("a former driver's program")
 
     with monkeypatch.context() as held:
-        held.setattr(paper, "expand", locked)
+        held.setattr(backend, "expand", locked)
         with pytest.raises(ImageLockedError):
             await manager.expand(Expanding(entry.manifest.handle, 2 * MIB, 0))
         assert entry.manifest.allocated_bytes == MIB

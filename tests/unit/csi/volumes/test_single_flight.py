@@ -1,4 +1,4 @@
-"""One operation at a time for each volume: retries join, others come back later, nothing is cut short."""
+"""One operation at a time for each volume: retries join it, other requests are refused, none is interrupted."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from csi.volumes.singleflight import SingleFlight
 
 
 class Work:
-    """Something slow that counts how often it is done."""
+    """A slow operation that counts its executions."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -17,7 +17,7 @@ class Work:
         self.may_end = asyncio.Event()
 
     async def __call__(self) -> int:
-        """Count, wait to be let go, count again."""
+        """Count, wait for the test, count again."""
         self.started += 1
         await self.may_end.wait()
         self.finished += 1
@@ -25,7 +25,7 @@ class Work:
 
 
 async def test_a_retry_joins_the_running_operation() -> None:
-    """One execution, and both get its answer."""
+    """There is one execution, and both callers get its result."""
     flight, work = SingleFlight(), Work()
     first = asyncio.create_task(flight.run("v", "create", work))
     second = asyncio.create_task(flight.run("v", "create", work))
@@ -36,8 +36,8 @@ async def test_a_retry_joins_the_running_operation() -> None:
     assert work.started == 1
 
 
-async def test_a_different_request_for_the_same_volume_is_told_to_come_back() -> None:
-    """ABORTED, as CSI asks; another volume goes its own way."""
+async def test_a_different_request_for_the_same_volume_is_aborted() -> None:
+    """ABORTED, as CSI requires; an operation on another volume is not affected."""
     flight, work = SingleFlight(), Work()
     running = asyncio.create_task(flight.run("v", "create", work))
     await asyncio.sleep(0)
@@ -49,8 +49,8 @@ async def test_a_different_request_for_the_same_volume_is_told_to_come_back() ->
     assert sorted(await asyncio.gather(running, other)) == [1, 2]
 
 
-async def test_the_operation_outlives_a_caller_that_gives_up() -> None:
-    """A deadline ends the waiting and not the work; the retry joins what is still running."""
+async def test_the_operation_continues_after_its_caller_gives_up() -> None:
+    """A deadline ends the waiting and not the work; the retry joins the running operation."""
     flight, work = SingleFlight(), Work()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -63,8 +63,8 @@ async def test_the_operation_outlives_a_caller_that_gives_up() -> None:
     assert (work.started, work.finished, len(flight)) == (1, 1, 0)
 
 
-async def test_a_failure_reaches_everybody_who_waits_and_is_forgotten() -> None:
-    """The next request starts anew."""
+async def test_a_failure_reaches_all_waiting_callers_and_is_not_cached() -> None:
+    """The next request starts a new operation."""
     flight = SingleFlight()
 
     async def fail() -> None:
@@ -77,8 +77,8 @@ async def test_a_failure_reaches_everybody_who_waits_and_is_forgotten() -> None:
     assert len(flight) == 0
 
 
-async def test_stopping_waits_for_what_runs_and_takes_nothing_new() -> None:
-    """A driver that ends does not leave a volume half made."""
+async def test_stopping_waits_for_running_operations_and_refuses_new_ones() -> None:
+    """A driver that stops does not leave a volume half created."""
     flight, work = SingleFlight(), Work()
     running = asyncio.create_task(flight.run("v", "create", work))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Which size a volume gets, and which id: pure rules."""
+"""The size and the id of a volume: pure rules."""
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -34,8 +34,8 @@ SIZES: dict[tuple[int, int, int], int | type[Exception]] = {
 
 
 @pytest.mark.parametrize("asked", SIZES)
-def test_the_size_is_what_the_range_asks_for(asked: tuple[int, int, int]) -> None:
-    """Rounded up to whole blocks within the limit, else exactly what is required."""
+def test_the_size_is_the_requested_one(asked: tuple[int, int, int]) -> None:
+    """It is rounded up to whole blocks within the limit, otherwise exactly the required bytes."""
     required, limit, minimum = asked
     expected = SIZES[asked]
     if isinstance(expected, int):
@@ -47,7 +47,7 @@ def test_the_size_is_what_the_range_asks_for(asked: tuple[int, int, int]) -> Non
 
 @given(st.integers(0, 1 << 50), st.integers(0, 1 << 50))
 def test_a_size_is_always_within_its_range(required: int, limit: int) -> None:
-    """And so the same request finds it compatible afterwards: retries are idempotent."""
+    """So the same request finds the volume compatible: retries are idempotent."""
     try:
         size = exact_size(required=required, limit=limit, minimum=BLOCK)
     except (OutOfRange, InvalidArgument):
@@ -57,8 +57,8 @@ def test_a_size_is_always_within_its_range(required: int, limit: int) -> None:
 
 
 @given(st.text(min_size=1, max_size=128))
-def test_an_id_is_always_a_plain_file_name_of_its_own(name: str) -> None:
-    """No name can make a path of itself, and the same name always has the same id."""
+def test_an_id_is_always_a_unique_plain_file_name(name: str) -> None:
+    """No name can become a path, and the same name always has the same id."""
     volume_id = id_of(name)
     handle = Handle(POOL, volume_id)
 
@@ -84,8 +84,8 @@ NO_HANDLES = [
 
 
 @pytest.mark.parametrize("text", NO_HANDLES)
-def test_what_is_no_handle_names_no_volume(text: str) -> None:
-    """It is absent, not an error: csi-sanity and callers send anything."""
+def test_an_invalid_handle_names_no_volume(text: str) -> None:
+    """It is a missing volume, not an error: csi-sanity and other callers send any text."""
     assert parse_handle(text) is None
 
 
@@ -95,7 +95,7 @@ def _shown(value: str) -> StringValue:
 
 @given(st.lists(st.text("abc", min_size=1, max_size=3), unique=True), st.integers(1, 5), st.data())
 def test_pages_together_are_the_list_even_while_it_changes(items: list[str], size: int, data: st.DataObject) -> None:
-    """What was there all the time is seen once, whatever comes and goes between two pages."""
+    """An entry that exists all the time is listed once, also if others change between two pages."""
     items.sort()
     stays, token = set(items), ""
     seen: list[str] = []
@@ -116,8 +116,8 @@ def test_pages_together_are_the_list_even_while_it_changes(items: list[str], siz
 
 
 @pytest.mark.parametrize("token", ["x", "invalid-token", "YWZ0ZX=", "é"])
-def test_a_token_that_is_not_ours_aborts(token: str) -> None:
-    """The caller has to start again."""
+def test_an_unknown_token_aborts(token: str) -> None:
+    """The caller has to start again with the first page."""
     with pytest.raises(Aborted):
         page(["a"], key=str, size=1, token=token, render=_shown)
     with pytest.raises(InvalidArgument):
@@ -125,7 +125,7 @@ def test_a_token_that_is_not_ours_aborts(token: str) -> None:
 
 
 def test_no_entry_fails_a_list_and_no_page_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I9: what cannot be shown is left out, and pages end before gRPC's limit; together they have the rest."""
+    """I9: an entry that cannot be rendered is omitted, and pages are smaller than gRPC's limit; together they have the rest."""
     monkeypatch.setattr(paging, "MAX_PAGE_BYTES", 100)
 
     def render(item: str) -> StringValue:

@@ -1,4 +1,4 @@
-"""What the driver reports about the space of its pools: figures that add up, and what takes it when there is none."""
+"""The figures of a pool add up, and a full pool reports what uses its bytes."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -11,15 +11,15 @@ from csi.v1 import inventory_pb2
 from csi.volumes.ledger import measure
 from csi.volumes.requests import Expanding
 from csi.volumes.volume_manager import VolumeManager
-from tests.unit.csi.volumes.engines import creation, engine_of
+from tests.unit.csi.volumes.fake_backend import creation, manager_of
 
 MIB = 1 << 20
 CAPACITY = 10 * MIB
 
 
-async def test_what_a_pool_is_asked_to_report_adds_up_from_delete_to_purge(tmp_path: Path) -> None:
-    """Reserved is what was promised and is not occupied; a deleted volume gives back both at once, and counts as trash."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_the_figures_of_a_pool_add_up_from_delete_to_purge(tmp_path: Path) -> None:
+    """Reserved are allocated bytes that are not occupied; a deleted volume frees both at once, and counts as trash."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     assert not (await _pool(manager)).HasField("used_bytes"), "nothing was measured yet"
     entry = await manager.create(creation("a", MIB))
     _measure(manager)
@@ -40,9 +40,9 @@ async def test_what_a_pool_is_asked_to_report_adds_up_from_delete_to_purge(tmp_p
     await manager.stop()
 
 
-async def test_a_volume_that_has_more_than_it_was_promised_reserves_nothing_for_others(tmp_path: Path) -> None:
-    """Its surplus does not lessen what is kept for the others."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_a_volume_larger_than_its_size_does_not_reduce_the_reservations_of_others(tmp_path: Path) -> None:
+    """Its surplus is not subtracted from their reserved bytes."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a", MIB))
     await manager.create(creation("b", MIB))
     (entry.volume_dir / "data").write_bytes(b"x" * 3 * MIB)
@@ -54,9 +54,9 @@ async def test_a_volume_that_has_more_than_it_was_promised_reserves_nothing_for_
     await manager.stop()
 
 
-async def test_a_purge_takes_only_what_was_deleted_before_the_moment_that_it_names(tmp_path: Path) -> None:
-    """What came into the trash after the caller looked is not what it meant."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_a_purge_removes_only_what_was_deleted_before_the_given_time(tmp_path: Path) -> None:
+    """A volume that was deleted after the caller listed the trash stays."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     trash = tmp_path / "p" / "trash"
     for moment in (1000, 2000):
         entry = await manager.create(creation("a"))
@@ -72,9 +72,9 @@ async def test_a_purge_takes_only_what_was_deleted_before_the_moment_that_it_nam
     await manager.stop()
 
 
-async def test_a_full_pool_says_what_takes_its_bytes_and_what_lists_it(tmp_path: Path) -> None:
-    """Deleting claims helps nobody whose pool is full of volumes that no PersistentVolume stands for."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+async def test_a_full_pool_reports_what_uses_its_bytes_and_the_command_that_lists_it(tmp_path: Path) -> None:
+    """Deleting claims does not help where volumes without a PersistentVolume fill the pool."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     entry = await manager.create(creation("a", 8 * MIB))
 
     with pytest.raises(ResourceExhausted, match="its volumes have 8Mi of 10Mi, and `mooring"):
@@ -86,8 +86,8 @@ async def test_a_full_pool_says_what_takes_its_bytes_and_what_lists_it(tmp_path:
 
 
 async def test_a_path_that_should_be_a_pool_and_is_not_served_is_listed_with_its_problem(tmp_path: Path) -> None:
-    """Without a UUID, so that nobody takes it for one; a pool that is served is listed once, with what is wrong."""
-    manager, _ = engine_of(tmp_path / "p", capacity=CAPACITY)
+    """It has no UUID, so that it is not taken for a pool; a served pool is listed once, with its problem."""
+    manager, _ = manager_of(tmp_path / "p", capacity=CAPACITY)
     (tmp_path / "p" / "volumes" / "odd").symlink_to("/nowhere")
     manager.admit(*manager.read_pool(manager.catalog.pools[0]))
     manager.catalog.refused = {tmp_path / "gone": "its disk is not mounted", tmp_path / "p": "it was away before"}
@@ -102,7 +102,7 @@ async def test_a_path_that_should_be_a_pool_and_is_not_served_is_listed_with_its
 
 
 def _measure(manager: VolumeManager) -> None:
-    """At once, while a round may still rest from the last one."""
+    """Measure at once, also if the pool was measured recently."""
     (pool,) = manager.catalog.pools
     manager.ledger.note(pool, measure(pool))
 

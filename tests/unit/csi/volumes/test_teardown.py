@@ -1,4 +1,4 @@
-"""Taking away needs nothing from the pool's disk, and no record; what is in use is in the mount table."""
+"""Unpublish and unstage need neither the pool's disk nor a record; the mount table shows what is in use."""
 
 import contextlib
 import fcntl
@@ -32,23 +32,23 @@ MODE = "SINGLE_NODE_WRITER"
 
 @dataclass
 class Place:
-    """A pool on a disk of its own (a tmpfs), and paths to stage and publish at."""
+    """A pool on its own disk (a tmpfs), and paths to stage and publish at."""
 
     volume_dir: Path
     pool: Pool
 
     @property
     def staging(self) -> Path:
-        """The caller makes it."""
+        """Return the staging path, which the caller created."""
         return self.volume_dir / "staging"
 
     @property
     def target(self) -> Path:
-        """The driver makes it."""
+        """Return the target path, which the driver creates."""
         return self.volume_dir / "target"
 
     def manager(self, *pools: Pool) -> VolumeManager:
-        """A driver as it starts; only with these pools."""
+        """Return a volume manager after a start with these pools."""
         made = VolumeManager(
             backends=backends(), node_id="n", workers=2, purge_seconds=60, state=self.volume_dir / "state"
         )
@@ -56,14 +56,14 @@ class Place:
         return made
 
     def mounted(self) -> set[str]:
-        """What is mounted below, but for the pool's disk."""
+        """Return the mounts below, without the pool's disk."""
         below = {str(each.target) for each in mounts.table() if each.target.is_relative_to(self.volume_dir)}
         return below - {str(self.pool.path)}
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    """A disk that is a tmpfs. Everything below is unmounted at the end."""
+    """Return a place on a tmpfs. Everything below is unmounted at the end."""
     volume_dir = tmp_path.resolve()
     for name in ("disk", "staging", "state"):
         (volume_dir / name).mkdir()
@@ -78,7 +78,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture
 def xfs_place(tmp_path: Path) -> Iterator[Place]:
-    """A disk with xfs, which can be shut down as after an I/O error."""
+    """Return a place on xfs, which can be shut down as after an I/O error."""
     volume_dir = tmp_path.resolve()
     for name in ("staging", "state"):
         (volume_dir / name).mkdir()
@@ -96,7 +96,7 @@ def xfs_place(tmp_path: Path) -> Iterator[Place]:
 async def _mounted(
     manager: VolumeManager, place: Place, *, backend: str = "directory", access_type: str = "mount"
 ) -> str:
-    """A volume that is staged and published; its handle."""
+    """Stage and publish a volume; return its handle."""
     use = Capability(access_type, MODE)
     request = Creation(VOLUME, 16 << 20, 0, (use,), Parameters.parse({"backend": backend}))
     handle = (await manager.create(request)).manifest.handle
@@ -140,10 +140,10 @@ KINDS = [
 @pytest.mark.parametrize("break_disk", [_unmount_disk, _fill, _remove_directory])
 @pytest.mark.parametrize(("backend", "access_type"), KINDS)
 @pytest.mark.parametrize("restart", [False, True], ids=["running", "restarted"])
-async def test_a_volume_is_taken_away_whatever_became_of_its_disk(
+async def test_a_volume_is_unpublished_and_unstaged_in_any_state_of_its_disk(
     place: Place, backend: str, access_type: str, break_disk: Callable[[Place], None], *, restart: bool
 ) -> None:
-    """Also by a driver that started without the pool and has no record; the mounts, devices and mount point are gone."""
+    """Also by a driver that started without the pool and has no record; mounts, devices and mount point are removed."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place, backend=backend, access_type=access_type)
     break_disk(place)
@@ -161,8 +161,8 @@ async def test_a_volume_is_taken_away_whatever_became_of_its_disk(
     await manager.stop()
 
 
-async def test_a_disk_that_became_read_only_lets_go_of_its_volumes(place: Place) -> None:
-    """And nothing is written to it, before or after."""
+async def test_the_volumes_of_a_read_only_disk_can_be_unmounted(place: Place) -> None:
+    """Nothing is written to the disk."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     _remount_read_only(place)
@@ -181,8 +181,8 @@ XFS_SHUT_DOWN = 0x8004587D
 
 @pytest.mark.needs("xfs", "loop")
 @pytest.mark.parametrize(("backend", "access_type"), KINDS)
-async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backend: str, access_type: str) -> None:
-    """Every call on its files fails, the kernel's own on a loop device's image too; without a record, as well."""
+async def test_the_volumes_of_a_failed_disk_can_be_unmounted(xfs_place: Place, backend: str, access_type: str) -> None:
+    """All calls on its files fail, also those of the kernel on a loop device's image; with and without a record."""
     place = xfs_place
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place, backend=backend, access_type=access_type)
@@ -207,7 +207,7 @@ async def test_a_disk_that_failed_lets_go_of_its_volumes(xfs_place: Place, backe
 
 
 async def test_a_call_can_be_repeated_after_a_restart_without_the_disk(place: Place) -> None:
-    """The answer may have been lost: a volume of a pool that this node served is taken away already, not unknown."""
+    """The response may have been lost: a volume of a pool that this node served counts as unmounted, not as unknown."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     _unmount_disk(place)
@@ -219,8 +219,8 @@ async def test_a_call_can_be_repeated_after_a_restart_without_the_disk(place: Pl
     await manager.stop()
 
 
-async def test_a_handle_that_nothing_knows_is_not_found(place: Place) -> None:
-    """Neither a volume nor a pool, a record or a mount."""
+async def test_an_unknown_handle_is_not_found(place: Place) -> None:
+    """There is no volume, pool, record or mount of that handle."""
     manager = place.manager()
     with pytest.raises(NotFound):
         await manager.unpublish("11111111-1111-1111-1111-111111111111.v", str(place.target))
@@ -228,8 +228,8 @@ async def test_a_handle_that_nothing_knows_is_not_found(place: Place) -> None:
 
 
 @pytest.mark.parametrize("lost", [None, b"\0" * 200, b"{}"])
-async def test_a_mounted_volume_is_in_use_whatever_its_record_says(place: Place, lost: bytes | None) -> None:
-    """A record that is lost, torn or empty lets nobody delete what is mounted."""
+async def test_a_mounted_volume_is_in_use_regardless_of_its_record(place: Place, lost: bytes | None) -> None:
+    """A mounted volume cannot be deleted, also if its record is lost, torn or empty."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.stop()
@@ -246,7 +246,7 @@ async def test_a_mounted_volume_is_in_use_whatever_its_record_says(place: Place,
 
 
 async def test_an_unstage_with_another_path_leaves_the_volume_staged(place: Place) -> None:
-    """It is not staged there, which is fine; where it is staged it stays, and is not deleted."""
+    """The call succeeds, as it is not staged there; it stays staged at its path, and is not deleted."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.unpublish(handle, str(place.target))
@@ -261,8 +261,8 @@ async def test_an_unstage_with_another_path_leaves_the_volume_staged(place: Plac
 
 
 @pytest.mark.needs("loop")
-async def test_a_raw_volume_is_in_use_while_a_device_is_over_its_image(place: Place) -> None:
-    """An open device needs no mount, and no record."""
+async def test_a_raw_volume_is_in_use_while_a_loop_device_is_attached_to_its_image(place: Place) -> None:
+    """An open device needs neither a mount nor a record."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place, backend="loop", access_type="block")
     await manager.stop()
@@ -277,8 +277,8 @@ async def test_a_raw_volume_is_in_use_while_a_device_is_over_its_image(place: Pl
     await manager.stop()
 
 
-async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
-    """Whatever it is: an unpublish removes a mount point of ours, and nothing else."""
+async def test_a_path_that_was_never_a_target_is_not_removed(place: Place) -> None:
+    """An unpublish removes only mount points that the driver created."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await _take_away(manager, place, handle)
@@ -302,7 +302,7 @@ async def test_what_was_never_a_target_is_left_alone(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["disk", "disk/volumes", "disk/volumes/VOLUME", "state", "."])
 async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place, name: str) -> None:
-    """Nor in a pool, nor over what holds one; the refusal leaves no mount."""
+    """Nor inside a pool, nor over a directory that contains one; the refusal leaves no mount."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     before = place.mounted()
@@ -317,8 +317,8 @@ async def test_nothing_is_mounted_over_the_drivers_own_directories(place: Place,
     await manager.stop()
 
 
-async def test_no_mount_follows_a_link(place: Place) -> None:
-    """It may lead to the driver's own directories, or anywhere; both calls refuse one, and nothing is mounted."""
+async def test_no_mount_follows_a_symbolic_link(place: Place) -> None:
+    """It may lead to the driver's own directories; both calls refuse it, and nothing is mounted."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     before, use, link = place.mounted(), Capability("mount", MODE), place.volume_dir / "link"
@@ -335,7 +335,7 @@ async def test_no_mount_follows_a_link(place: Place) -> None:
 
 
 async def test_a_mount_never_hides_files_and_a_refused_target_stays_as_it_is(place: Place) -> None:
-    """A target that holds files is refused; the unpublish that follows removes nothing."""
+    """A target that contains files is refused; the following unpublish removes nothing."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     other = place.volume_dir / "etc"
@@ -371,7 +371,7 @@ async def test_records_of_a_former_version_are_read_once(place: Place) -> None:
 
 
 async def test_after_a_reboot_a_mount_point_is_still_removed(place: Place) -> None:
-    """The mounts went with the machine's end; the record tells that the mount point is ours."""
+    """The reboot removed the mounts; the record has the mount points that the driver created."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     await manager.stop()
@@ -388,8 +388,8 @@ async def test_after_a_reboot_a_mount_point_is_still_removed(place: Place) -> No
     await manager.stop()
 
 
-async def test_another_volumes_mount_is_left_alone(place: Place) -> None:
-    """Also where the other volume has the same id, in another pool, and the own one is gone."""
+async def test_the_mount_of_another_volume_is_not_removed(place: Place) -> None:
+    """Also if the other volume has the same id in another pool, and the named one does not exist any more."""
     manager = place.manager(place.pool)
     handle = await _mounted(manager, place)
     stranger = f"11111111-1111-1111-1111-111111111111.{handle.partition('.')[2]}"
@@ -402,7 +402,7 @@ async def test_another_volumes_mount_is_left_alone(place: Place) -> None:
 
 
 def test_an_error_of_stat_never_reads_as_not_mounted(tmp_path: Path) -> None:
-    """A filesystem that answers nothing any more is still mounted, and can be unmounted."""
+    """A filesystem that does not respond any more is still mounted, and can be unmounted."""
     target = tmp_path.resolve() / "dead"
     target.mkdir()
     server = os.open("/dev/fuse", os.O_RDWR)

@@ -1,4 +1,4 @@
-"""An engine on a fresh pool, with a backend that a test can hold up: a fake at our own seam."""
+"""A volume manager on a new pool, with a fake backend that a test can block or let fail."""
 
 import threading
 from collections.abc import Sequence
@@ -11,27 +11,27 @@ from csi.volumes.requests import Capability, Creation, Parameters
 from csi.volumes.volume_manager import VolumeManager
 
 
-class Paper:
-    """Keeps a file of the volume's size; blocks, or has no space, when told so."""
+class FakeBackend:
+    """A backend that writes one file per volume; a test can block it or let it fail."""
 
     name = "directory"
     access_types: tuple[str, ...] = ("mount",)
     node_expansion_required = False
 
     def __init__(self) -> None:
-        self.may_go = threading.Event()
-        self.may_go.set()
+        self.allowed = threading.Event()
+        self.allowed.set()
         self.started = threading.Event()
         self.no_space = 0
-        self.ill: list[HealthIssue] = []
+        self.issues: list[HealthIssue] = []
         self.fails: Exception | None = None
 
     def problem(self) -> str:
-        """It works."""
+        """No problem."""
         return ""
 
     def fs_types(self) -> tuple[str, ...]:
-        """None of its own."""
+        """No filesystem of its own."""
         return ()
 
     def minimum_bytes(self, fs_type: str) -> int:
@@ -45,14 +45,14 @@ class Paper:
         return 1
 
     def enforces_size(self, pool: Path) -> bool:
-        """Nobody does."""
+        """Sizes are not enforced."""
         del pool
         return False
 
     def create(self, volume_dir: Path, shape: Shape) -> None:
-        """When it may."""
+        """Wait until the test allows it."""
         self.started.set()
-        assert self.may_go.wait(20)
+        assert self.allowed.wait(20)
         if self.no_space:
             self.no_space -= 1
             raise NoSpaceError("the disk is full")
@@ -61,19 +61,19 @@ class Paper:
         (volume_dir / "data").write_bytes(b"x" * min(shape.size_bytes, 65536))
 
     def expand(self, volume_dir: Path, shape: Shape) -> None:
-        """When it may."""
+        """Wait until the test allows it."""
         del volume_dir, shape
         self.started.set()
-        assert self.may_go.wait(20)
+        assert self.allowed.wait(20)
         if self.no_space:
             self.no_space -= 1
             raise NoSpaceError("the disk is full")
 
     def expand_mounted(self, volume_dir: Path, shape: Shape, *, path: Path) -> None:
-        """It has its size."""
+        """Do nothing."""
 
     def stage(self, volume_dir: Path, shape: Shape, *, staging: Path, mount_flags: Sequence[str]) -> None:
-        """Not mounted here."""
+        """Do nothing: nothing is mounted."""
 
     def publish(
         self,
@@ -85,7 +85,7 @@ class Paper:
         read_only: bool,
         mount_flags: Sequence[str],
     ) -> None:
-        """Not mounted here."""
+        """Do nothing: nothing is mounted."""
 
     def is_staged(self, volume_dir: Path, shape: Shape, *, staging: Path) -> bool:
         """Nothing is mounted."""
@@ -98,26 +98,26 @@ class Paper:
         return False
 
     def health_issues(self, volume_dir: Path, shape: Shape, *, path: Path | None) -> list[HealthIssue]:
-        """As it was told."""
+        """Return what the test set."""
         del volume_dir, shape, path
-        return list(self.ill)
+        return list(self.issues)
 
     def usage(self, volume_dir: Path, shape: Shape, *, path: Path) -> Usage:
-        """Only the engine knows what is used."""
+        """Leave the used bytes to the volume manager."""
         del volume_dir, path
         return Usage(shape.size_bytes, None, shape.size_bytes, None, None, None)
 
     def detach(self, volume_dir: Path, shape: Shape) -> None:
-        """Nothing holds it."""
+        """Do nothing: it has no devices."""
 
 
-def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[VolumeManager, Paper]:
-    """On a pool at `path`, made when it is not there; call inside a running loop."""
+def manager_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> tuple[VolumeManager, FakeBackend]:
+    """Return a volume manager with a pool at `path`, which is created if needed; call it in a running event loop."""
     from csi.volumes.pools import open_pools  # noqa: PLC0415 # only for a pool that is there
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    paper = Paper()
-    backends: dict[str, Backend] = {"directory": paper}
+    backend = FakeBackend()
+    backends: dict[str, Backend] = {"directory": backend}
     known = path.with_name("known.json")
     pools = (
         open_pools([path], known_file=known, init_empty=False).pools
@@ -126,9 +126,9 @@ def engine_of(path: Path, *, capacity: int | None = None, workers: int = 2) -> t
     )
     manager = VolumeManager(backends=backends, node_id="n", workers=workers, purge_seconds=60)
     manager.load(pools)
-    return manager, paper
+    return manager, backend
 
 
 def creation(name: str, size: int = 1 << 20, **parameters: str) -> Creation:
-    """A request."""
+    """Return a CreateVolume request."""
     return Creation(name, size, 0, (Capability("mount", "SINGLE_NODE_WRITER"),), Parameters.parse(parameters))
