@@ -4,7 +4,7 @@ isort:skip_file
 The Container Storage Interface, version 1.13, in our own words.
 
 The names, numbers, types, options and methods are those of CSI 1.13 (published under Apache-2.0) and may not be
-changed: whoever speaks CSI speaks to us. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
+changed: any CSI client can use the driver. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
 with the published one, element by element. The comments are ours, kept short; the rules that Mooring follows stand
 in the code that follows them.
 
@@ -1931,7 +1931,7 @@ class ControllerServiceCapability(_message.Message):
             """ListVolumes tells where each volume is attached."""
             GET_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 12
             SINGLE_NODE_MULTI_WRITER: ControllerServiceCapability.RPC._Type.ValueType  # 13
-            """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are told apart."""
+            """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are distinguished."""
             MODIFY_VOLUME: ControllerServiceCapability.RPC._Type.ValueType  # 14
             GET_SNAPSHOT: ControllerServiceCapability.RPC._Type.ValueType  # 15
             GET_VOLUME_HEALTH: ControllerServiceCapability.RPC._Type.ValueType  # 16
@@ -1956,7 +1956,7 @@ class ControllerServiceCapability(_message.Message):
         """ListVolumes tells where each volume is attached."""
         GET_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 12
         SINGLE_NODE_MULTI_WRITER: ControllerServiceCapability.RPC.Type.ValueType  # 13
-        """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are told apart."""
+        """The two SINGLE_NODE modes beside SINGLE_NODE_WRITER are distinguished."""
         MODIFY_VOLUME: ControllerServiceCapability.RPC.Type.ValueType  # 14
         GET_SNAPSHOT: ControllerServiceCapability.RPC.Type.ValueType  # 15
         GET_VOLUME_HEALTH: ControllerServiceCapability.RPC.Type.ValueType  # 16

@@ -4,7 +4,7 @@ isort:skip_file
 The Container Storage Interface, version 1.13, in our own words.
 
 The names, numbers, types, options and methods are those of CSI 1.13 (published under Apache-2.0) and may not be
-changed: whoever speaks CSI speaks to us. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
+changed: any CSI client can use the driver. tests/unit/proto/test_wire_compatibility.py compares this file's descriptor
 with the published one, element by element. The comments are ours, kept short; the rules that Mooring follows stand
 in the code that follows them.
 

@@ -175,8 +175,8 @@ def _by_class(objects: list[Json], view: Callable[[Json], Any]) -> dict[str, lis
 
 def _unbound(claim: Json) -> Json:
     """Return the claim as it was created, without what the binder wrote."""
-    wished = "pv.kubernetes.io/bound-by-controller" not in (claim["metadata"].get("annotations") or {})
-    spec = claim["spec"] if wished else {key: value for key, value in claim["spec"].items() if key != "volumeName"}
+    named = "pv.kubernetes.io/bound-by-controller" not in (claim["metadata"].get("annotations") or {})
+    spec = claim["spec"] if named else {key: value for key, value in claim["spec"].items() if key != "volumeName"}
     metadata = {key: value for key, value in claim["metadata"].items() if key != "annotations"}
     return {"metadata": metadata, "spec": spec, "status": {"phase": "Pending"}}
 
