@@ -50,7 +50,7 @@ def install(cluster: Running) -> float:
 def wait(cluster: Running) -> None:
     """Wait until the controller and the drivers are rolled out."""
     for workload in ("deployment/mooring-controller", "daemonset/mooring-driver"):
-        cluster.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=180s")
+        cluster.kubectl("-n", NAMESPACE, "rollout", "status", workload, "--timeout=300s")
 
 
 def uninstall(cluster: Running) -> None:
