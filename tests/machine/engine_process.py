@@ -28,6 +28,9 @@ PATIENCE = 60.0
 STRICT_UMASK = 0o077
 """The umask of some services and build machines; the files of an engine must have the intended modes nevertheless."""
 
+NO_CERTIFICATES = {"SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull}
+"""For programs with aiohttp, which reads all certificates of the machine when it is imported: a tenth of a second."""
+
 
 class RequestError(Exception):
     """The API server refused a request, with the HTTP code `status`."""
@@ -59,7 +62,7 @@ class EngineProcess:
         argv += ["--purge-interval", "0.5", *(flag for pool in self._pools for flag in ("--pool", str(pool)))]
         self.log = self.state.with_name(f"{self.state.name}.log")
         with self.log.open("ab") as log:
-            environment = os.environ | {"HOME": str(self.state.parent)}
+            environment = os.environ | NO_CERTIFICATES | {"HOME": str(self.state.parent)}
             self.process = subprocess.Popen(argv, stderr=log, stdout=log, env=environment, umask=STRICT_UMASK)
         return self.process
 
@@ -74,6 +77,13 @@ class EngineProcess:
             return bool(self.get("/api/v1/nodes")["items"])
         except (OSError, RequestError):
             return False
+
+    def mooring(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of `mooring` for this engine; return its output and exit code."""
+        argv = [sys.executable, "-m", "provisioner.cli.main", *arguments, "--state", str(self.state)]
+        environment = {key: value for key, value in os.environ.items() if key != "KUBERNETES_SERVICE_HOST"}
+        environment |= NO_CERTIFICATES
+        return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
     def log_tail(self) -> str:
         """Return the end of the engine's log."""

@@ -1,7 +1,5 @@
 """Tests of the whole demo with an ordinary kubectl, a real engine and real mounts."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,8 +37,7 @@ def kubectl(engine: EngineProcess) -> Kubectl:
 
 def _path(engine: EngineProcess, pod: str) -> Path:
     """Return what `mooring path` prints for a pod."""
-    command = [sys.executable, "-m", "provisioner.cli.main", "path", pod, "--state", str(engine.state)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = engine.mooring("path", pod)
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip())
 
@@ -107,8 +104,14 @@ def test_scaling_keeps_volumes(engine: EngineProcess, kubectl: Kubectl) -> None:
     assert (_path(engine, "web-2") / "index.html").read_text(encoding="utf-8") == "third"
 
 
-@pytest.mark.parametrize("engine", [AS_ROOT, AS_USER], indirect=True)
-@pytest.mark.parametrize("flags", [(), ("--server-side",)], ids=["client-side", "server-side"])
+@pytest.mark.parametrize(
+    ("engine", "flags"),
+    [
+        pytest.param((), (), id="root-client-side", marks=pytest.mark.needs("root")),
+        pytest.param(AS_NOBODY, ("--server-side",), id="user-server-side", marks=pytest.mark.needs("userns")),
+    ],
+    indirect=["engine"],
+)
 def test_each_ordinal_adopts_its_own_volume(engine: EngineProcess, kubectl: Kubectl, flags: tuple[str, ...]) -> None:
     """I2: after set and claims are deleted and applied again, each claim has a new UID, the old volume and its data."""
     _bring_up(kubectl, *flags)

@@ -1,8 +1,6 @@
 """Tests of the example raw-block.yaml on the real machine: a raw block volume and an xfs volume in one pod."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,19 +13,16 @@ NAMES = ("raw-disk-0", "files-disk-0")
 
 
 def _apply(engine: EngineProcess) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "provisioner.cli.main", "apply", "-f", str(ROOT / "examples/raw-block.yaml")],
-        env=os.environ | {"MOORING_STATE": str(engine.state)},
-        check=True,
-        capture_output=True,
-    )
+    applied = engine.mooring("apply", "-f", str(ROOT / "examples/raw-block.yaml"))
+    assert applied.returncode == 0, applied.stderr
     engine.ready_pods("disk-0")
 
 
 def _path(engine: EngineProcess, volume: str) -> Path:
     """Return what `mooring path` prints for a volume of the pod."""
-    argv = [sys.executable, "-m", "provisioner.cli.main", "path", "disk-0", volume, "--state", str(engine.state)]
-    return Path(subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip())
+    found = engine.mooring("path", "disk-0", volume)
+    assert found.returncode == 0, found.stderr
+    return Path(found.stdout.strip())
 
 
 def test_a_raw_device_and_an_xfs_are_adopted_by_their_ordinal(engine: EngineProcess) -> None:

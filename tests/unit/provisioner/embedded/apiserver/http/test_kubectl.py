@@ -235,9 +235,12 @@ def test_every_kind_can_be_created_printed_and_described(kubectl: Kubectl) -> No
     kubectl("create", "-f", "-", text=WEB)
     assert kubectl("create", "-f", "-", text=ONE_OF_EACH).count("created") == 11
     for kind in KINDS:
-        for form in ("wide", "yaml", "name"):
-            assert kubectl("get", kind, "-o", form)
-        assert "Name:" in kubectl("describe", kind)
+        assert kubectl("get", kind, "-o", "wide")
+    for form in ("yaml", "name"):
+        found = kubectl("get", ",".join(KINDS), "-A", "-o", form)
+        assert all(each in found for each in ("one", "alone"))
+        assert found.count("kind: " if form == "yaml" else "/") >= len(KINDS)
+    assert kubectl("describe", ",".join(KINDS)).count("Name:") >= len(KINDS)
     assert "Used By:       one" in kubectl("describe", "pvc", "alone")
     assert "for a reason" in kubectl("events", "--for", "pvc/alone")
     kubectl("label", "pv", "one", "tier=back")
