@@ -13,7 +13,7 @@ import pytest
 from hack.cluster import life
 from tests.cluster.installing import install, uninstall
 from tests.cluster.running import Running
-from tests.cluster.sets import until
+from tests.until import until
 
 BEFORE = pytest.StashKey[set[str]]()
 

@@ -1,15 +1,13 @@
 """StatefulSets of the tests, and the state of their claims and pods."""
 
 import json
-import time
-from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.cluster.running import IMAGE, Running
+from tests.until import until
 
 Json = dict[str, Any]
-Found = TypeVar("Found")
 
 WRITE_NAME = "test -e /data/host || hostname > /data/host; trap exit TERM; while :; do sleep 1; done"
 """Each pod writes its host name into its volume, once."""
@@ -77,15 +75,6 @@ def storage_class(
         "allowVolumeExpansion": True,
         "parameters": parameters,
     }
-
-
-def until(ask: Callable[[], Found], what: str, *, seconds: float = 60.0) -> Found:
-    """Poll until the condition is true; return its value."""
-    end = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < end, f"timed out waiting until {what}"
-        time.sleep(0.3)
-    return found
 
 
 def rolled_out(cluster: Running, namespace: str, *, seconds: int = 180) -> None:

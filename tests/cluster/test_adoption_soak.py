@@ -20,8 +20,9 @@ import pytest
 from tests import sweeps
 from tests.cluster.installing import wait
 from tests.cluster.running import Running
-from tests.cluster.sets import Json, claim, events, until, web
+from tests.cluster.sets import Json, claim, events, web
 from tests.cluster.test_crashes import DEEDS
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(5400)]
 

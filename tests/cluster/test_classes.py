@@ -14,9 +14,9 @@ from tests.cluster.sets import (
     placed,
     rolled_out,
     storage_class,
-    until,
     web,
 )
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(600)]
 

@@ -4,10 +4,8 @@ import base64
 import os
 import re
 import secrets
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,27 +18,19 @@ import yaml
 from hack.cluster import binaries
 from hack.cluster.credentials import Authority
 from tests.conftest import ROOT
+from tests.ports import free_port
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 
 START_SECONDS = 90
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 @pytest.fixture
 def kubeconfig(tmp_path: Path) -> Iterator[Path]:
     """Run a kube-apiserver and its etcd without controllers, so that nothing changes what a test wrote."""
     programs = binaries.ready(binaries.wanted_version())
-    client, peer, port = _free_ports(3)
+    client, peer, port = (free_port() for _ in range(3))
     authority = Authority.made(tmp_path / "pki")
     authority.sign("server", "server", hosts=("127.0.0.1",))
     pki, token = tmp_path / "pki", secrets.token_hex(16)
@@ -88,17 +78,20 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
 
 
 def _wait(url: str, token: str, certificate: bytes, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})  # noqa: S310 # the API server started here
     context = create_default_context(cadata=certificate.decode())
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 # the API server started here
-                if answer.status == 200:
-                    return
-        except (OSError, urllib.error.URLError):
-            assert time.monotonic() < end, log.read_text(encoding="utf-8")[-2000:]
-        time.sleep(0.3)
+
+    def responds() -> bool:
+        with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310 # the API server started here
+            return bool(answer.status == 200)
+
+    until(
+        responds,
+        "the API server responds",
+        seconds=START_SECONDS,
+        retried=(OSError,),
+        details=lambda: log.read_text(encoding="utf-8")[-2000:],
+    )
 
 
 def test_both_servers_keep_the_contract(kubeconfig: Path, report_lines: list[str]) -> None:

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from tests.cluster.running import Running
-from tests.cluster.sets import bound, rolled_out, until, web
+from tests.cluster.sets import bound, rolled_out, web
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(600)]
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cluster.running import Running
-from tests.cluster.sets import apply_all, rolled_out, storage_class, until, web
+from tests.cluster.sets import apply_all, rolled_out, storage_class, web
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(600)]
 

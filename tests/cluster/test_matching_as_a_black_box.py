@@ -28,6 +28,7 @@ from provisioner.model.volume import Volume
 from tests import sweeps
 from tests.cluster.matching_scenarios import Scenario, allowed, ours, scenario
 from tests.cluster.running import Running
+from tests.until import until_async
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 
@@ -51,13 +52,6 @@ async def _all(work: Iterable[Callable[[], Awaitable[object]]]) -> None:
     await asyncio.gather(*(one(each) for each in work))
 
 
-async def _until(ask: Callable[[], Awaitable[bool]], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not await ask():
-        assert time.monotonic() < end, f"seed {SEED}: timed out waiting until {what}"
-        await asyncio.sleep(0.5)
-
-
 class Server:
     """The scenarios on a real API server."""
 
@@ -73,7 +67,7 @@ class Server:
         await _all(partial(create, STORAGE_CLASS, each.storage_class) for each in self._scenarios)
         volumes = [volume for each in self._scenarios for volume in each.volumes]
         await _all(partial(create, VOLUME, each) for each in volumes)
-        await _until(self._is_seen, "every volume has a phase")
+        await until_async(self._is_seen, "every volume has a phase", seconds=PATIENCE, pause=0.5)
         claims = [claim for each in self._scenarios for claim in each.claims]
         chance.shuffle(claims)
         self.before = await self.volumes()
@@ -148,7 +142,7 @@ async def _bind(kubeconfig: Path, scenarios: list[Scenario], chance: random.Rand
             return all(found[each.name] in may[each.name] for each in scenarios)
 
         try:
-            await _until(settled, "every scenario is bound as the matcher allows")
+            await until_async(settled, "every scenario is bound as the matcher allows", seconds=PATIENCE, pause=0.5)
         except AssertionError as error:
             raise AssertionError(f"{error}: {_describe(scenarios, await server.pairings(), may)}") from error
         took = time.monotonic() - start

@@ -12,8 +12,9 @@ import pytest
 from provisioner.model.names import LOST_SINCE, RELEASED
 from tests.cluster.installing import wait
 from tests.cluster.running import IMAGE, Running
-from tests.cluster.sets import Json, apply_all, bound, claim, events, placed, rolled_out, storage_class, until, web
+from tests.cluster.sets import Json, apply_all, bound, claim, events, placed, rolled_out, storage_class, web
 from tests.unit.deploy.rendering import DEPLOY, NAMESPACE
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(1200)]
 

@@ -10,7 +10,8 @@ import pytest
 from hack.cluster import life
 from tests.cluster.installing import install
 from tests.cluster.running import Running
-from tests.cluster.sets import bound, events, hosts, rolled_out, until, web
+from tests.cluster.sets import bound, events, hosts, rolled_out, web
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 

@@ -8,7 +8,8 @@ import pytest
 from provisioner.model.names import LAST_REFUSAL
 from tests.cluster.objects import pod
 from tests.cluster.running import Running
-from tests.cluster.sets import Json, apply_all, bound, claim, storage_class, until
+from tests.cluster.sets import Json, apply_all, bound, claim, storage_class
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(600)]
 

@@ -4,7 +4,8 @@ import pytest
 
 from tests.cluster.installing import wait
 from tests.cluster.running import Running
-from tests.cluster.sets import bound, hosts, placed, rolled_out, until, web
+from tests.cluster.sets import bound, hosts, placed, rolled_out, web
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 

@@ -2,9 +2,9 @@
 
 import base64
 import json
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from provisioner.model.kinds import CLAIM, Json
 from provisioner.model.names import LAST_REFUSAL, LOST_RACE_UID, SELECTED_NODE
 from tests.cluster.running import Running
 from tests.unit.deploy.rendering import NAMESPACE, overlay
+from tests.until import until
 
 pytestmark = pytest.mark.needs("cluster")
 
@@ -51,11 +52,9 @@ def _wait_until_in_force(cluster: Running) -> None:
         "node": ["patch", "node", cluster.nodes[0], "--type=merge", "-p", '{"metadata": {"labels": {"x": "y"}}}'],
     }
     text = json.dumps(_volume(lambda pv: pv["spec"].pop("claimRef")))
-    end = time.monotonic() + 60
     for argv in wrong.values():
-        while "denied request" not in (output := _try(cluster, *argv, text=text)):
-            assert time.monotonic() < end, output
-            time.sleep(0.5)
+        attempt = partial(_try, cluster, *argv, text=text)
+        until(lambda attempt=attempt: "denied request" in attempt(), "the policies are enforced", details=attempt)  # type: ignore[misc]
 
 
 def _try(cluster: Running, *arguments: str, text: str = "") -> str:

@@ -1,9 +1,8 @@
 """The cluster provides what the other tests of this folder need."""
 
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -11,6 +10,7 @@ from hack.cluster import life
 from hack.cluster.place import folder_of
 from tests.cluster.objects import pod, service
 from tests.cluster.running import Running
+from tests.until import until
 
 pytestmark = pytest.mark.needs("cluster")
 
@@ -186,14 +186,6 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def again(attempt: Any, seconds: float = 90) -> None:
-    """Repeat until it succeeds."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            assert attempt()
-            return
-        except AssertionError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+def again(attempt: Callable[[], object]) -> None:
+    """Repeat the attempt until it succeeds."""
+    until(attempt, "the attempt succeeds", seconds=90, pause=0.5, retried=(AssertionError,))

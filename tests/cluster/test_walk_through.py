@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.running import Running
-from tests.cluster.sets import bound, delete_now, hosts, placed, rolled_out, until, web
+from tests.cluster.sets import bound, delete_now, hosts, placed, rolled_out, web
+from tests.until import until
 
 pytestmark = [pytest.mark.needs("cluster"), pytest.mark.timeout(900)]
 

@@ -7,7 +7,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+
+from tests.until import until
 
 Json = dict[str, Any]
 Found = TypeVar("Found")
@@ -139,7 +140,7 @@ class EngineProcess:
                 self.process.kill()
                 self.process.wait()
         with contextlib.suppress(AssertionError):
-            self.until(lambda: self.driver_pid() is None, "the driver ends", patience=10)
+            self.until(lambda: self.driver_pid() is None, "the driver ends", seconds=10)
         self.kill_driver()
         remains = self.remains()
         for mount in reversed(remains["mounts"]):
@@ -204,19 +205,9 @@ class EngineProcess:
         """Return the sorted names of a collection's objects."""
         return sorted(item["metadata"]["name"] for item in self.get(path)["items"])
 
-    def until(self, check: Callable[[], Found], what: str, *, patience: float = PATIENCE) -> Found:
-        """Poll the check until its result is true, and return that; fail after `patience` seconds."""
-        limit = time.monotonic() + patience
-        while True:
-            try:
-                if found := check():
-                    return found
-            except OSError as error:
-                if time.monotonic() > limit:
-                    raise AssertionError(f"timeout while waiting until {what}: {error}\n{self.log_tail()}") from error
-            if time.monotonic() > limit:
-                raise AssertionError(f"timeout while waiting until {what}\n{self.log_tail()}")
-            time.sleep(0.03)
+    def until(self, check: Callable[[], Found], what: str, *, seconds: float = PATIENCE) -> Found:
+        """Poll the check until its result is true, and return that; the error after a timeout has the engine's log."""
+        return until(check, what, seconds=seconds, pause=0.03, retried=(OSError,), details=self.log_tail)
 
     # the demo's objects
 

@@ -80,7 +80,7 @@ def _repeat(engine: EngineProcess, step: Callable[[], None]) -> None:
             raise
         return True
 
-    engine.until(once, "the step succeeds", patience=120)
+    engine.until(once, "the step succeeds", seconds=120)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from csi.host.commands import Limit, run
 from csi.host.errors import CommandNotFoundError, ImageLockedError, UnsafePathError
 from csi.host.locks import locked
 from tests.conftest import ROOT
+from tests.until import until
 
 DRIVER = """
 import sys
@@ -41,25 +43,13 @@ def _driver(image: Path, *program: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < deadline, path
-        time.sleep(0.005)
-
-
-def _ends(pid: int) -> bool:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return True
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
-        if state == "Z":
-            return True  # ended, but its new parent has not reaped it yet
-        time.sleep(0.005)
-    return False
+def _has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
+    return state == "Z"  # ended, but its new parent has not reaped it yet
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -69,7 +59,7 @@ def test_a_program_is_killed_with_its_driver_and_releases_the_image(tmp_path: Pa
     image.touch()
     program = f"import os, pathlib, time; pathlib.Path({str(started)!r}).write_text(str(os.getpid())); time.sleep(60)"
     with _driver(image, sys.executable, "-c", program) as process:
-        _wait_for(started)
+        until(started.exists, "the program has started", seconds=20, pause=0.005)
         while not (pid := started.read_text(encoding="ascii")):
             time.sleep(0.005)
         if stopped:
@@ -79,7 +69,7 @@ def test_a_program_is_killed_with_its_driver_and_releases_the_image(tmp_path: Pa
         process.kill()
         process.wait()
 
-        assert _ends(int(pid))
+        until(partial(_has_ended, int(pid)), "the program has ended", seconds=20, pause=0.005)
         with locked(image) as locked_image:
             assert locked_image.path == image
 
@@ -91,7 +81,7 @@ def test_the_lock_is_held_as_long_as_a_program_of_the_driver_runs(tmp_path: Path
     with _driver(
         image, "setpriv", "--pdeathsig", "clear", "--", "bash", "-c", f"echo $$ >{started}; exec sleep 60"
     ) as process:
-        _wait_for(started)
+        until(started.exists, "the program has started", seconds=20, pause=0.005)
         while not (pid := started.read_text(encoding="ascii").strip()):
             time.sleep(0.005)
         process.kill()
@@ -101,7 +91,7 @@ def test_the_lock_is_held_as_long_as_a_program_of_the_driver_runs(tmp_path: Path
                 pass
         finally:
             os.kill(int(pid), signal.SIGKILL)
-        assert _ends(int(pid))
+        until(partial(_has_ended, int(pid)), "the program has ended", seconds=20, pause=0.005)
         with locked(image):
             pass
 

@@ -3,8 +3,8 @@
 import datetime as dt
 import socket
 import ssl
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from csi.v1 import csi_pb2, csi_pb2_grpc
 from provisioner.cluster.authority import Authority, ClientCertificate, create_authority, sign_client
+from tests.until import until
 
 NOW = dt.datetime.now(dt.UTC)
 SECONDS = 20.0
@@ -62,13 +63,6 @@ def authority() -> Authority:
     return create_authority(NOW)
 
 
-def free_port() -> int:
-    """A port without a listener."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def channel(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.Channel:
     """A new connection that trusts the driver's certificate."""
     credentials = grpc.ssl_channel_credentials(
@@ -95,18 +89,14 @@ def code_of_call(port: int, key_pair: KeyPair | None, trusted: Path) -> grpc.Sta
         return grpc.StatusCode.OK
 
 
-def wait_until(port: int) -> None:
+def until_listening(port: int) -> None:
     """Wait until the driver listens on the port."""
-    end = time.monotonic() + SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.05)
-        else:
-            return
+    until(partial(_connect, port), "the driver listens", seconds=SECONDS, pause=0.05, retried=(OSError,))
+
+
+def _connect(port: int) -> bool:
+    socket.create_connection(("127.0.0.1", port), 1).close()
+    return True
 
 
 def spki(pem: Path) -> bytes:

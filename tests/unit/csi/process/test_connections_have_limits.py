@@ -10,7 +10,8 @@ import pytest
 from csi.process import network
 from csi.process.flags import Network
 from provisioner.cluster.authority import bundle
-from tests.unit.csi.process.certificates import authority, code_of_call, controller, free_port
+from tests.ports import free_port
+from tests.unit.csi.process.certificates import authority, code_of_call, controller
 from tests.unit.csi.volumes.fake_backend import manager_of
 
 pytestmark = pytest.mark.process

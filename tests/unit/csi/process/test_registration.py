@@ -14,7 +14,8 @@ import pytest
 from csi.v1 import csi_pb2
 from tests.conftest import ROOT
 from tests.unit.csi.services.driver import SECONDS, Driver, running
-from tests.unit.csi.services.kubelet import INTERVAL, Kubelet, create_stale_socket, listening, logged, until
+from tests.unit.csi.services.kubelet import INTERVAL, Kubelet, create_stale_socket, listening, logged
+from tests.until import until
 
 pytestmark = pytest.mark.process
 
@@ -34,7 +35,7 @@ def driver(tmp_path: Path, kubelet: Kubelet) -> Iterator[Driver]:
 
 def test_kubelet_finds_calls_and_registers_the_driver(driver: Driver, kubelet: Kubelet) -> None:
     """GetInfo returns the endpoint as kubelet sees it, where the driver listens already; the directory has no other file."""
-    until(lambda: kubelet.seen() is not None)
+    until(lambda: kubelet.seen() is not None, "the driver has a socket", pause=0.005)
     info = kubelet.info()
 
     assert (info.type, info.name, list(info.supported_versions)) == ("CSIPlugin", "csi.mooring.dev", ["1.0.0"])
@@ -111,7 +112,7 @@ def test_a_removed_or_replaced_socket_is_created_again(driver: Driver, kubelet: 
         seen = kubelet.seen()
         DISTURBANCES[disturbance](kubelet)
         kubelet.until_served(other_than=seen if disturbance != "replaced by a dead socket" else kubelet.seen())
-        until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
+        until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket], "only the socket is left", pause=0.005)
 
     kubelet.notify_status(registered=True)
     assert len(logged(driver, "registration.lost")) == 2
@@ -124,7 +125,7 @@ def test_without_kubelets_directory_the_driver_serves_and_logs_that_once(tmp_pat
     kubelet = Kubelet(tmp_path)
     kubelet.directory.rmdir()
     with running(tmp_path, *kubelet.flags) as driver:
-        until(lambda: bool(logged(driver, "registration.waiting")))
+        until(lambda: logged(driver, "registration.waiting"), "the driver waits", pause=0.005)
         assert driver.identity.Probe(csi_pb2.ProbeRequest(), timeout=SECONDS).ready.value
         time.sleep(6 * INTERVAL)
 
@@ -157,7 +158,11 @@ def test_an_unusable_directory_is_reported_once_and_used_when_it_is_usable(
     how = [str(source) if each == "SOURCE" else each for each in mount]
     subprocess.run(["mount", *how, kubelet.directory], check=True)
     source.rmdir()
-    until(lambda: any(message in line["error"] for line in logged(driver, "registration.waiting")))
+    until(
+        lambda: any(message in line["error"] for line in logged(driver, "registration.waiting")),
+        "the driver reports why it waits",
+        pause=0.005,
+    )
     count = len(logged(driver, "registration.waiting"))
     time.sleep(6 * INTERVAL)
     assert len(logged(driver, "registration.waiting")) == count
@@ -177,7 +182,7 @@ def test_the_sockets_of_a_killed_driver_are_replaced(driver: Driver, kubelet: Ku
     driver.start()
 
     kubelet.until_served(other_than=stale)
-    until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket])
+    until(lambda: list(kubelet.directory.iterdir()) == [kubelet.socket], "only the socket is left", pause=0.005)
 
 
 @pytest.mark.parametrize("registered", [True, False])
@@ -221,7 +226,7 @@ def other_socket(driver: Driver, kubelet: Kubelet) -> Iterator[socket.socket]:
     kubelet.until_served()
     with listening(kubelet.directory / "other") as found:
         (kubelet.directory / "other").replace(kubelet.socket)
-        until(lambda: bool(logged(driver, "registration.waiting")))
+        until(lambda: logged(driver, "registration.waiting"), "the driver waits", pause=0.005)
         yield found
 
 

@@ -16,6 +16,7 @@ from csi.v1 import csi_pb2, csi_pb2_grpc
 from provisioner.cluster.authority import Authority, bundle
 from provisioner.cluster.key_pins import fetch_certificate, fingerprint
 from tests.conftest import ROOT
+from tests.ports import free_port
 from tests.unit.csi.process.certificates import (
     NOW,
     KeyPair,
@@ -23,9 +24,8 @@ from tests.unit.csi.process.certificates import (
     channel,
     code_of_call,
     controller,
-    free_port,
     spki,
-    wait_until,
+    until_listening,
     with_role,
 )
 from tests.unit.csi.services.driver import Driver
@@ -63,7 +63,7 @@ def network_driver(tmp_path: Path) -> Iterator[_NetworkDriver]:
     driver = Driver(tmp_path, *flags)
     try:
         driver.start()
-        wait_until(port)
+        until_listening(port)
         yield _NetworkDriver(driver, port, trusts, ca, keys)
     finally:
         assert 0 == driver.end()
@@ -122,7 +122,7 @@ def test_the_key_outlives_the_process(network_driver: _NetworkDriver) -> None:
     assert 0 == network_driver.driver.end()
     network_driver.certificate.unlink()
     network_driver.driver.start()
-    wait_until(network_driver.port)
+    until_listening(network_driver.port)
     assert before == spki(network_driver.certificate)
     assert 0o600 == (network_driver.keys / "driver.key").stat().st_mode & 0o777
 

@@ -3,8 +3,6 @@
 import json
 import socket
 import stat
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import grpc
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, registration_pb2, registration_pb2_grpc
 from tests.unit.csi.services.driver import SECONDS, Driver
+from tests.until import until
 
 INTERVAL = 0.05
 """Seconds between the driver's checks of its socket, in these tests."""
@@ -46,7 +45,7 @@ class Kubelet:
 
     def until_served(self, *, other_than: tuple[int, int] | None = None) -> None:
         """Wait for a socket, other than an earlier one, that responds to GetInfo within kubelet's one second."""
-        until(lambda: self.seen() not in (None, other_than))
+        until(lambda: self.seen() not in (None, other_than), "the driver has a socket", seconds=SECONDS, pause=0.005)
         assert self.info().name == "csi.mooring.dev"
 
     def info(self, *, authority: str = "localhost") -> registration_pb2.PluginInfo:
@@ -71,14 +70,6 @@ class Kubelet:
     def _dial(path: Path, authority: str = "localhost") -> grpc.Channel:
         options = [("grpc.default_authority", authority), ("grpc.use_local_subchannel_pool", 1)]
         return grpc.insecure_channel(f"unix://{path}", options=options)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Poll until the condition is true; fail after a timeout."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def logged(driver: Driver, event: str) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from provisioner.model.kinds import CLAIM, EVENT, STATEFUL_SET, VOLUME, Json, Ki
 from provisioner.model.names import RELEASED, VOLUME_PROTECTION
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL
+from tests.until import until_async
 
 NAME = "www-web-0"
 
@@ -46,12 +47,7 @@ class Harness:
 
     async def until(self, check: Callable[[], Awaitable[bool]], what: str) -> None:
         """Wait until the check succeeds."""
-        try:
-            async with asyncio.timeout(30):
-                while not await check():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"timed out waiting until {what}") from None
+        await until_async(check, what)
 
     async def find(self, kind: Kind, name: str, namespace: str = "") -> Json | None:
         """Return the object; None when it does not exist."""

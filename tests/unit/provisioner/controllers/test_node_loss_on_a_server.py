@@ -1,7 +1,7 @@
 """Loss of a node under a StatefulSet, with all its controllers, on the embedded API server and two drivers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +33,7 @@ from provisioner.model.names import LAST_NODE, RELEASED
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL, storage_class
 from tests.unit.provisioner.embedded.controlplane.sets import stateful_set
+from tests.until import until_async
 
 OTHER = "7d3c1f6e-4b0a-4f52-9a51-2f8e0c6b7a10"
 NAME = "www-web-0"
@@ -108,27 +109,13 @@ class Harness:
             handle: str = volume["spec"]["csi"]["volumeHandle"]
             return handle.startswith(pool) and claim["status"]["phase"] == "Bound" and "nodeName" in pod["spec"]
 
-        await _until(check, f"the claim has a volume of pool {pool}")
+        await until_async(check, f"the claim has a volume of pool {pool}", retried=(ApiError, KeyError))
         return await self.api.get(CLAIM, NAME, "default")
 
     async def annotations(self, volume: str) -> dict[str, str]:
         """Return the volume's annotations."""
         found: dict[str, str] = (await self.api.get(VOLUME, volume))["metadata"]["annotations"]
         return found
-
-
-async def _until(check: Callable[[], Awaitable[bool]], what: str) -> None:
-    try:
-        async with asyncio.timeout(30):
-            while True:
-                try:
-                    if await check():
-                        return
-                except (ApiError, KeyError):
-                    pass  # the object does not exist yet
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"timed out waiting until {what}") from None
 
 
 @pytest.fixture
@@ -187,7 +174,7 @@ async def test_an_ordinal_starts_on_another_node_and_its_volume_is_retained(harn
     async def noted() -> bool:
         return (await harness.annotations(old))[LAST_NODE].startswith("a/")
 
-    await _until(noted, "the node is recorded")
+    await until_async(noted, "the node is recorded", retried=(ApiError, KeyError))
     await harness.registry.refresh()
     await harness.add_node("b", second)
     await harness.lose_node("a", first)
@@ -202,7 +189,7 @@ async def test_an_ordinal_starts_on_another_node_and_its_volume_is_retained(harn
         [manifest] = first.live.values()
         return RELEASED in manifest.holder.labels
 
-    await _until(recorded, "the returned driver has recorded the release")
+    await until_async(recorded, "the returned driver has recorded the release", retried=(ApiError, KeyError))
     assert after["spec"] == (await harness.bound(OTHER))["spec"]
     assert (1, 1) == (len(first.live), len(second.live))
 
@@ -223,6 +210,6 @@ async def test_a_node_that_is_only_unavailable_keeps_its_claims(harness: Harness
         pod = await harness.api.get(POD, "web-0", "default")
         return "nodeName" not in pod["spec"] and bool(pod["status"]["conditions"])
 
-    await _until(unplaced, "the pod waits")
+    await until_async(unplaced, "the pod waits", retried=(ApiError, KeyError))
     assert before["metadata"]["uid"] == (await harness.api.get(CLAIM, NAME, "default"))["metadata"]["uid"]
     assert {} == second.live

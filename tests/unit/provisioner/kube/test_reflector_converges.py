@@ -13,6 +13,7 @@ from provisioner.kube.reflector import Reflector
 from provisioner.kube.transport import Transport, WatchEvent
 from provisioner.model.kinds import CLAIM, VOLUME, Json, Kind
 from tests.unit.provisioner.kube.scripted import Scripted
+from tests.until import until_async
 
 T = TypeVar("T")
 
@@ -139,9 +140,10 @@ def _follow(server: Scripted, cache: Cache, changed: list[T], *, value_of: Calla
 
 
 async def _until(check: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not check():
-            await asyncio.sleep(0.005)
+    async def checked() -> bool:
+        return check()
+
+    await until_async(checked, "the cache has converged", seconds=10, pause=0.005)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

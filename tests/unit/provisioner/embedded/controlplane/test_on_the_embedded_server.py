@@ -29,6 +29,7 @@ from provisioner.model.kinds import (
     Kind,
 )
 from tests.unit.provisioner.embedded.controlplane.sets import stateful_set
+from tests.until import until_async
 
 
 class Harness:
@@ -39,12 +40,7 @@ class Harness:
 
     async def until(self, check: Callable[[], Awaitable[object]], what: str) -> None:
         """Poll the check until it is true; fail after 20 seconds."""
-        try:
-            async with asyncio.timeout(20):
-                while not await check():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"timeout while waiting until {what}") from None
+        await until_async(check, what, seconds=20)
 
     async def deleted(self, kind: Kind, name: str, namespace: str = "default") -> bool:
         """Report whether the object does not exist."""
