@@ -17,9 +17,11 @@ WWW, DATA, LOGS = claim("www-web-0"), claim("data-web-0", vac="gold"), claim("lo
 GOLD = AttributesClass("gold", "csi.mooring.dev", {})
 
 
-def of_pod(*claims: str, deleting: bool = False) -> Pod:
-    """Return a pod that mounts these claims."""
-    return dataclasses.replace(pod(), claims={name: name for name in claims}, deleting=deleting)
+def of_pod(*claims: str, ephemeral: str = "", deleting: bool = False) -> Pod:
+    """Return a pod that mounts these claims, one of them for an ephemeral volume."""
+    return dataclasses.replace(
+        pod(), claims={name: name for name in claims}, ephemeral=frozenset({ephemeral} - {""}), deleting=deleting
+    )
 
 
 def observed(*claims: Claim, **others: Any) -> Snapshot:
@@ -47,6 +49,8 @@ SIBLINGS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a pod that is being deleted": ({"pods": (of_pod("www-web-0", "logs", deleting=True),)}, []),
     "a pod of other claims": ({"pods": (of_pod("data-web-0", "logs"),)}, []),
     "both, in the order of names": ({"stateful_sets": TWO, "pods": (of_pod("www-web-0", "logs"),)}, ["data-web-0", "logs"]),
+    "a pod with a claim for an ephemeral volume": ({"pods": (of_pod("www-web-0", "data-web-0", "logs", ephemeral="logs"),)}, ["data-web-0"]),
+    "a pod whose claim for an ephemeral volume it is": ({"pods": (of_pod("www-web-0", "logs", ephemeral="www-web-0"),)}, []),
     "a pod that names a claim that does not exist": ({"pods": (of_pod("www-web-0", "gone"),)}, []),
     "nothing": ({}, []),
 }  # fmt: skip
