@@ -25,6 +25,23 @@ def test_apply_prints_what_it_did_to_each_object(mooring: Mooring, tmp_path: Pat
     assert mooring("apply", "-f", str(changed)).out == "service/nginx unchanged\nstatefulset.apps/web configured\n"
 
 
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+def test_every_object_of_a_list_is_applied(mooring: Mooring, tmp_path: Path, suffix: str) -> None:
+    """`kind: List` is what `get -o yaml` and `-o json` print; lists and other documents may be in one file."""
+    objects = list(yaml.safe_load_all(Path(WEB).read_text(encoding="utf-8")))
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}}
+    listed = {"apiVersion": "v1", "kind": "List", "items": [*objects, space]}
+    file = tmp_path / f"list.{suffix}"
+    file.write_text(json.dumps(listed) if suffix == "json" else yaml.safe_dump(listed), encoding="utf-8")
+
+    names = ("service/nginx", "statefulset.apps/web", "namespace/mine")
+    assert mooring("apply", "-f", str(file)).out == "".join(f"{name} created\n" for name in names)
+    assert mooring("apply", "-f", str(file)).out == "".join(f"{name} unchanged\n" for name in names)
+    printed = tmp_path / f"printed.{suffix}"
+    printed.write_text(mooring("get", "svc,sts", "-o", suffix).out, encoding="utf-8")
+    assert mooring("apply", "-f", str(printed)).out == "service/nginx unchanged\nstatefulset.apps/web unchanged\n"
+
+
 def test_apply_removes_fields_that_the_file_no_longer_has_and_keeps_those_of_others(
     mooring: Mooring, tmp_path: Path
 ) -> None:
