@@ -137,7 +137,9 @@ def _models(shape: Shape) -> Iterator[type]:
 
 
 def _property(node: Node, description: str) -> Json:
-    found: Json = {"description": description} if description else {}
+    """Return a field's schema. The models describe no field that is an object: it gets the text of its type."""
+    text = description or next(map(_about, _models(node.shape)), "")
+    found: Json = {"description": text} if text else {}
     if node.shape.type_name == "list":
         found["x-kubernetes-list-type"] = _MERGED[node.type]
         if node.keys:

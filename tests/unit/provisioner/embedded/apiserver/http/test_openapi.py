@@ -47,3 +47,17 @@ def test_every_kind_can_be_validated_by_the_server(kind: Any) -> None:
     assert "fieldValidation" in {parameter["name"] for parameter in found[0]["parameters"]}
     schemas = document["components"]["schemas"].values()
     assert any(identity in each.get("x-kubernetes-group-version-kind", []) for each in schemas)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.plural)
+def test_every_kind_and_each_of_its_fields_is_described(kind: Any) -> None:
+    """`kubectl explain` prints these descriptions."""
+    identity = {"group": kind.group, "version": kind.version, "kind": kind.name}
+    schemas = openapi.document(kind.path().rpartition("/")[0])["components"]["schemas"]
+    (own,) = [each for each in schemas.values() if identity in each.get("x-kubernetes-group-version-kind", [])]
+
+    assert own["description"]
+    assert {name for name, field in own["properties"].items() if not field.get("description")} == set()
+    for name in {"spec", "status"} & own["properties"].keys():
+        (reference,) = references(own["properties"][name])
+        assert schemas[reference.rpartition("/")[2]]["description"]
