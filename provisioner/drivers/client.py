@@ -11,6 +11,7 @@ from google.protobuf import timestamp_pb2
 
 from csi.v1 import csi_pb2, csi_pb2_grpc, inventory_pb2, inventory_pb2_grpc
 from provisioner import limits
+from provisioner.model.errors import ExpectedError
 from provisioner.model.names import NODE_TOPOLOGY
 from provisioner.model.quantity import Quantity
 
@@ -76,7 +77,7 @@ _UNFINISHED = _BACKGROUND | {grpc.StatusCode.RESOURCE_EXHAUSTED}
 _INFEASIBLE = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE, grpc.StatusCode.NOT_FOUND})
 
 
-class RpcError(Exception):
+class RpcError(ExpectedError):
     """An error status of a driver's RPC; `message` is the driver's."""
 
     def __init__(self, *, code: grpc.StatusCode, message: str, node_selected: bool = False) -> None:

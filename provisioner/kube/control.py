@@ -14,13 +14,13 @@ from typing import Protocol
 import structlog
 
 from provisioner.kube.cache import Caches
-from provisioner.kube.errors import ApiError, Conflict, NotFound
+from provisioner.kube.errors import Conflict, NotFound
 from provisioner.kube.loops import forever
 from provisioner.kube.queue import WorkQueue
 from provisioner.kube.reflector import Reflector
 from provisioner.kube.repeats import Repeats
 from provisioner.kube.transport import Transport
-from provisioner.model.errors import InvalidObjectError
+from provisioner.model.errors import ExpectedError
 from provisioner.model.kinds import Json, Kind
 
 log = structlog.get_logger()
@@ -127,7 +127,11 @@ async def _work(controller: Controller, queue: WorkQueue[Key], repeats: Repeats)
 
 
 async def _work_once(controller: Controller, queue: WorkQueue[Key], repeats: Repeats) -> None:
-    """Reconcile one key. Log an error once, and at debug level as long as the key fails with the same error."""
+    """
+    Reconcile one key. Log an error once, and at debug level as long as the key fails with the same error.
+
+    The log has a traceback of a bug only, not of a refusal by a server, a driver or the operating system.
+    """
     key = await queue.get()
     try:
         result = await controller.reconcile(key)
@@ -141,7 +145,7 @@ async def _work_once(controller: Controller, queue: WorkQueue[Key], repeats: Rep
         delay = queue.retry(key)
         is_new = repeats.is_new(key, repr(error))
         level = logging.INFO if isinstance(error, NotFound) else logging.WARNING
-        is_expected = isinstance(error, ApiError | InvalidObjectError)
+        is_expected = isinstance(error, ExpectedError | OSError)
         log.log(
             level if is_new else logging.DEBUG,
             "reconcile.failed",

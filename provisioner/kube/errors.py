@@ -15,8 +15,10 @@ KubeconfigError is not an ApiError: no request was sent.
 
 from typing import Final
 
+from provisioner.model.errors import ExpectedError
 
-class ApiError(Exception):
+
+class ApiError(ExpectedError):
     """A request that failed: `status` and `reason` as in Kubernetes' Status, `message` for people."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:

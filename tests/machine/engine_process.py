@@ -147,6 +147,8 @@ class EngineProcess:
             subprocess.run(["umount", "--lazy", mount], check=False)
         for loop in remains["loops"]:
             subprocess.run(["losetup", "--detach", loop], check=False)
+        log = self.log.read_text(encoding="utf-8", errors="replace")
+        assert "Traceback" not in log, f"a log has a traceback of bugs only:\n{log}"
 
     # the client
 

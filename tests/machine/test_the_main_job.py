@@ -111,3 +111,27 @@ def test_a_second_engine_on_one_state_is_refused(engine: EngineProcess) -> None:
     """The second of two engines on one state directory exits with 78 and a message."""
     assert 78 == EngineProcess(engine.state).spawn().wait(60)
     assert "another engine already runs on" in engine.log_tail()
+
+
+@pytest.mark.needs("loop")
+def test_a_volume_that_cannot_be_mounted_is_an_event_and_one_line_in_the_log(engine: EngineProcess) -> None:
+    """I7: ext4 refuses this combination of options; the pod waits, and can be deleted."""
+    storage_class = {
+        "metadata": {"name": "odd"},
+        "provisioner": "csi.mooring.dev",
+        "parameters": {"backend": "loop", "csi.storage.k8s.io/fstype": "ext4"},
+        "mountOptions": ["data=journal", "delalloc"],
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    engine.create("/apis/storage.k8s.io/v1/storageclasses", storage_class)
+    engine.create(SETS, stateful_set(replicas=1, storage_class="odd"))
+
+    def reported() -> list[str]:
+        events = engine.get("/api/v1/namespaces/default/events")["items"]
+        return [event["message"] for event in events if event["reason"] == "FailedMount"]
+
+    assert "delalloc" in engine.until(reported, "an Event has the reason")[0]
+    engine.until(lambda: "delalloc" in engine.log_tail(), "the log has the reason")
+    assert "Traceback" not in engine.log_tail()
+    engine.delete(f"{SETS}/web")
+    engine.until(lambda: not engine.names(PODS), "the pod is deleted")

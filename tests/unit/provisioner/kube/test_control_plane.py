@@ -1,11 +1,15 @@
 """Controllers reconcile the objects that they watch, retry failures, and are never stopped by one invalid object."""
 
 import asyncio
+import errno
 from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
+import grpc
+import pytest
 import structlog
 
+from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
 from provisioner.kube.control import ControlPlane, Done, Key, RequeueAfter, TerminalError
 from provisioner.kube.errors import (
@@ -20,6 +24,7 @@ from provisioner.kube.errors import (
     error_of,
 )
 from provisioner.kube.transport import Transport
+from provisioner.model.errors import InvalidObjectError
 from provisioner.model.kinds import VOLUME, Json, Kind
 from tests.unit.provisioner.kube.scripted import Scripted
 
@@ -137,6 +142,35 @@ async def test_a_repeated_error_of_a_key_is_logged_once() -> None:
     warned = [each["error"] for each in failed if each["log_level"] == "warning"]
     assert warned == ["1 of 2", "other", "other"]
     assert all((each["exc_info"] is not None) == (each["log_level"] == "warning") for each in failed)
+
+
+EXPECTED: list[Exception] = [
+    NotFound(404, "NotFound", "the volume is gone"),
+    Unavailable(0, "", "no server answers"),
+    InvalidObjectError(kind="pod", obj={}, field="spec.volumes", problem="is no list"),
+    RpcError(code=grpc.StatusCode.INTERNAL, message="the kernel refuses the mount options"),
+    DriverUnavailable(code=grpc.StatusCode.UNAVAILABLE, message="the driver is being restarted"),
+    OSError(errno.ENOSPC, "No space left on device", "/var/lib/mooring"),
+]
+
+
+@pytest.mark.parametrize("error", EXPECTED, ids=repr)
+async def test_the_log_has_no_traceback_of_a_failure_outside_of_the_program(error: Exception) -> None:
+    """A server, a driver or the machine refuses something: the message suffices."""
+    server = Scripted(0)
+    server.put("a", 1)
+
+    def behave(_: Key, times: int) -> Done:
+        if times == 1:
+            raise error
+        return Done()
+
+    controller = RecordingController(behave)
+    with structlog.testing.capture_logs() as logged:
+        await _run(controller, server, until=lambda: len(controller.calls) > 1)
+
+    (failed,) = [each for each in logged if each["event"] == "reconcile.failed"]
+    assert (failed["error"], failed["exc_info"]) == (str(error), None)
 
 
 async def test_a_refused_key_that_is_enqueued_again_is_logged_once() -> None:
