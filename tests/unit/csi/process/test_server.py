@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from csi.v1 import csi_pb2, inventory_pb2
+from csi.volumes.pools import make_pool
 from tests.conftest import ROOT
 from tests.sweeps import SEED, times
 from tests.unit.csi.services.driver import SECONDS, Driver, running
@@ -51,6 +52,24 @@ def test_a_bad_start_ends_with_its_exit_code_and_one_line(tmp_path: Path, case: 
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stderr.startswith("mooring driver: ")
+
+
+def test_without_any_disk_of_its_pools_the_driver_serves_the_pools_of_a_folder(tmp_path: Path) -> None:
+    """The disks may come later; a wrong path ends the start only where there is no folder."""
+    folder = tmp_path / "pools"
+    folder.mkdir()
+    make_pool(folder / "good", name="good", capacity_bytes=None, known={})
+    driver = Driver(tmp_path, f"--pool={tmp_path}/away", f"--pools-in={folder}")
+    driver.pool.rmdir()
+    driver.start()
+    try:
+        listed = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools
+        (served,) = [each for each in listed if not each.problem]
+        assert driver.create(pool="good").volume_id.startswith(served.uuid)
+        problems = " ".join(each.problem for each in listed)
+        assert [path for path in (driver.pool, tmp_path / "away") if str(path) not in problems] == []
+    finally:
+        assert driver.end() == 0
 
 
 def test_a_second_driver_on_one_socket_is_refused_and_a_stale_socket_is_not(driver: Driver) -> None:
