@@ -64,6 +64,27 @@ def test_the_server_is_named_once_before_anything_is_changed_on_a_cluster(
     assert mooring("delete", "ns/mine", "--no-wait", "--state", str(state)).err == ""
 
 
+def test_a_context_selects_its_server_instead_of_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mooring: Mooring, state: Path
+) -> None:
+    """As with kubectl: `--context` alone, of the files in KUBECONFIG, whichever of them is current."""
+    server = yaml.safe_load((state / "kubeconfig").read_text(encoding="utf-8"))["clusters"][0]["cluster"]["server"]
+    config = _config(tmp_path / "mine", "other", "t", url=server, current="other")
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    (tmp_path / "engine").mkdir()
+    monkeypatch.setenv("MOORING_STATE", str(_config(tmp_path / "engine/kubeconfig", "engine").parent))
+    (tmp_path / "space.yaml").write_text(SPACE, encoding="utf-8")
+
+    result = mooring("apply", "-f", str(tmp_path / "space.yaml"), "--context", "t")
+
+    assert result.out == "namespace/mine created\n"
+    assert f"mooring: changing objects on {server}" in result.err
+    assert "context t of" in result.err
+    assert mooring("get", "ns", "mine", "-o", "name", "--context", "t").out == "namespace/mine\n"
+    assert "Unauthorized" in mooring("get", "ns", "--context", "other").err
+    assert "context x" in mooring("get", "ns", "--context", "x").err
+
+
 def test_two_servers_at_once_are_refused(mooring: Mooring, state: Path) -> None:
     """The selection would be ambiguous."""
     assert mooring("get", "ns", "--state", str(state), "--context", "c").code == 2
