@@ -228,3 +228,22 @@ def test_an_image_that_a_program_of_an_earlier_driver_works_on_is_not_changed(dr
     assert driver.expand(handle, 2 * kind.size).capacity_bytes == 2 * kind.size
     driver.stage(handle, use=kind.use)
     driver.unstage(handle)
+
+
+@each(EXT4, RAW)
+def test_a_truncated_image_is_not_expanded(tmp_path: Path, kind: Kind) -> None:
+    """It would read back with zeros and look whole; an expansion that a crash interrupted is given up, too."""
+    with serving(tmp_path, kind) as driver:
+        handle = kind.create(driver)
+        image, manifest = tmp_path / "pool/volumes/v/image", tmp_path / "pool/volumes/v/manifest.json"
+        os.truncate(image, kind.size // 2)
+
+        assert code(lambda: driver.expand(handle, 2 * kind.size)) == "FAILED_PRECONDITION"
+        driver.end(signal.SIGKILL)
+        intended = msgspec.json.decode(manifest.read_bytes()) | {"grows_to": 2 * kind.size}
+        manifest.write_bytes(msgspec.json.encode(intended))
+        driver.start()
+
+        assert driver.health(handle) == {"ImageTruncated": "DATA_LOSS"}
+        assert image.stat().st_size == kind.size // 2
+        assert msgspec.json.decode(manifest.read_bytes())["grows_to"] == 0

@@ -22,6 +22,7 @@ from csi.volumes.pools import Pool, make_pool
 from csi.volumes.requests import Capability, Creation, Parameters, Publishing, Staging
 from csi.volumes.volume_manager import VolumeManager
 from tests.unit.csi.services.kinds import disk
+from tests.unit.csi.services.kubelet import listening
 
 VOLUME = f"v-{os.getpid()}"
 """Of this process alone, as ids are of one volume alone: on a disk that fails a device is known by nothing else."""
@@ -289,11 +290,12 @@ async def test_a_path_that_was_never_a_target_is_not_removed(place: Place) -> No
     os.mkfifo(place.volume_dir / "fifo")
     paths = [
         place.volume_dir / name
-        for name in ("file", "empty", "folder", "link", "fifo", "disk", "state", "disk/pool.json")
+        for name in ("file", "empty", "folder", "link", "fifo", "disk", "state", "disk/pool.json", "csi.sock")
     ]
-    for path in paths:
-        with contextlib.suppress(UnsafePathError, AlreadyMountedError):
-            await manager.unpublish(handle, str(path))
+    with contextlib.closing(listening(place.volume_dir / "csi.sock")):
+        for path in paths:
+            with contextlib.suppress(UnsafePathError, AlreadyMountedError):
+                await manager.unpublish(handle, str(path))
 
     assert [path for path in paths if not os.path.lexists(path)] == []
     assert place.pool.path.is_mount()
