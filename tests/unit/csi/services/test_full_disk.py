@@ -15,7 +15,7 @@ import pytest
 from csi.v1 import inventory_pb2
 from tests.unit.csi.services.driver import SECONDS, Driver, code
 from tests.unit.csi.services.kinds import BTRFS, DIRECTORY, EXT4, MIB, RAW, SUBVOLUME, XFS, Kind, each, serving
-from tests.unit.csi.services.kubelet import until
+from tests.until import until
 
 DISK = 900 * MIB
 THICK = dataclasses.replace(EXT4, name="loop/thick", parameters=EXT4.parameters | {"provisioning": "thick"})
@@ -88,8 +88,8 @@ def test_an_interrupted_expansion_on_a_full_disk_delays_no_start_and_no_other_vo
         (pool,) = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools
         assert pool.allocated_bytes == 3 * kind.size
         filler.unlink()
-        until(lambda: _sizes(manifest) == (2 * kind.size, 0))
-        until(lambda: driver.health(handle) == {})
+        until(lambda: _sizes(manifest) == (2 * kind.size, 0), "the driver has reported it", pause=0.01)
+        until(lambda: driver.health(handle) == {}, "the driver has reported it", pause=0.01)
         assert "Traceback" not in driver.log.read_text(encoding="utf-8")
 
 
