@@ -19,6 +19,7 @@ from csi.volumes.pools import make_pool
 from tests.conftest import ROOT
 from tests.sweeps import SEED, times
 from tests.unit.csi.services.driver import SECONDS, Driver, running
+from tests.until import until
 
 pytestmark = pytest.mark.process
 
@@ -63,9 +64,14 @@ def test_without_any_disk_of_its_pools_the_driver_serves_the_pools_of_a_folder(t
     driver.pool.rmdir()
     driver.start()
     try:
-        listed = driver.inventory.ListPools(inventory_pb2.ListPoolsRequest(), timeout=SECONDS).pools
-        (served,) = [each for each in listed if not each.problem]
+        request = inventory_pb2.ListPoolsRequest()
+
+        def healthy() -> list[inventory_pb2.Pool]:
+            return [each for each in driver.inventory.ListPools(request, timeout=SECONDS).pools if not each.problem]
+
+        (served,) = until(healthy, "the pool of the folder is served", pause=0.05)
         assert driver.create(pool="good").volume_id.startswith(served.uuid)
+        listed = driver.inventory.ListPools(request, timeout=SECONDS).pools
         problems = " ".join(each.problem for each in listed)
         assert [path for path in (driver.pool, tmp_path / "away") if str(path) not in problems] == []
     finally:
