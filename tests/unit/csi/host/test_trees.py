@@ -1,6 +1,7 @@
 """No tree that a tenant writes ends a walk with an error, or needs more than a bounded amount of memory and descriptors."""
 
 import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from csi.host import files, mounts, trees
 from csi.host.errors import UnsafePathError
+from tests.unit.csi.services.kinds import disk
 
 DEPTH = 600
 SHAPES = st.recursive(
@@ -145,6 +147,115 @@ def test_a_walk_stays_on_its_mount(tmp_path: Path) -> None:
         assert _names(tmp_path / "tree") == ["", "file"]
     finally:
         mounts.unmount(tmp_path / "tree" / "in")
+
+
+@pytest.mark.needs("root", "loop")
+@pytest.mark.parametrize("most_open", [trees.MOST_OPEN, 1])
+def test_a_damaged_inode_is_skipped_and_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_open: int
+) -> None:
+    """EUCLEAN: one file and one directory of a real ext4 have no valid type any more."""
+    monkeypatch.setattr(trees, "MOST_OPEN", most_open)
+    with disk(tmp_path / "disk", "ext4", 64 << 20) as top:
+        for name in ("a", "b-damaged", "c"):
+            (top / "tree" / name).mkdir(parents=True)
+            for file in ("1", "2-damaged", "3"):
+                (top / "tree" / name / file).write_bytes(os.urandom(65536))
+        subprocess.run(["umount", str(top)], check=True)
+        image = tmp_path / "disk.disk"
+        for damaged in ("a/2-damaged", "b-damaged"):
+            command = f"set_inode_field /tree/{damaged} mode 0"
+            subprocess.run(["debugfs", "-w", "-R", command, str(image)], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", str(image), str(top)], check=True)
+
+        for damaged in ("a/2-damaged", "b-damaged"):
+            with pytest.raises(OSError, match="needs cleaning"):
+                (top / "tree" / damaged).lstat()
+        assert sorted(_names(top / "tree")) == ["", "", "", "1", "1", "2-damaged", "3", "3"]
+        assert 5 * 65536 <= trees.disk_bytes(top / "tree") < 6 * 65536
+
+
+@pytest.mark.needs("root", "fuse")
+def test_a_filesystem_in_a_volume_whose_program_ended_is_skipped(tmp_path: Path) -> None:
+    """ENOTCONN of a FUSE mount: its directory cannot even be looked at."""
+    (tmp_path / "tree/a").mkdir(parents=True)
+    (tmp_path / "tree/b-dead").mkdir()
+    for name in ("a/1", "c"):
+        (tmp_path / "tree" / name).write_bytes(os.urandom(65536))
+    subprocess.run(["sync", "-f", str(tmp_path)], check=True)
+    device = os.open("/dev/fuse", os.O_RDWR)
+    try:
+        options = [f"fd={device}", "rootmode=40000", "user_id=0", "group_id=0"]
+        mounts.mount("dead", tmp_path / "tree/b-dead", fs_type="fuse", options=options)
+    finally:
+        os.close(device)
+    try:
+        with pytest.raises(OSError, match="not connected"):
+            (tmp_path / "tree/b-dead").lstat()
+        assert sorted(_names(tmp_path / "tree")) == ["", "", "1", "c"]
+        assert 2 * 65536 <= trees.disk_bytes(tmp_path / "tree") < 3 * 65536
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path / "tree/b-dead")], check=True)
+
+
+@pytest.mark.parametrize("most_open", [trees.MOST_OPEN, 1])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EUCLEAN, errno.ESTALE])
+def test_an_entry_that_fails_is_skipped_and_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, most_open: int
+) -> None:
+    """Whatever the disk says: when the entry is looked at, and when its directory is opened or read."""
+    monkeypatch.setattr(trees, "MOST_OPEN", most_open)
+    error = OSError(number, os.strerror(number))
+    for name in ("a", "closed", "unreadable", "z"):
+        (tmp_path / name).mkdir()
+        for file in ("1", "failing", "untyped"):
+            (tmp_path / name / file).touch()
+    unreadable = (tmp_path / "unreadable").stat().st_ino
+    scandir, enter = os.scandir, trees.enter
+
+    def scan(directory: int) -> Iterator[object]:
+        if os.fstat(directory).st_ino == unreadable:
+            raise error
+        return _Entries(scandir(directory), error)
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "scandir", scan)
+        failing.setattr(trees, "enter", lambda where, name: None if name == "closed" else enter(where, name))
+        assert sorted(_names(tmp_path)) == ["", "", "", "", "1", "1"]
+
+
+class _Entries:
+    """The entries of a directory, some of which fail."""
+
+    def __init__(self, entries: Iterator[os.DirEntry[str]], error: OSError) -> None:
+        self._entries = entries
+        self._error = error
+
+    def __iter__(self) -> "_Entries":
+        return self
+
+    def __next__(self) -> object:
+        entry = next(self._entries)
+        return _Failing(entry.name, self._error) if entry.name in {"failing", "untyped"} else entry
+
+    def close(self) -> None:
+        """As of os.scandir."""
+        self._entries.close()  # type: ignore[attr-defined]
+
+
+class _Failing:
+    def __init__(self, name: str, error: OSError) -> None:
+        self.name = name
+        self._error = error
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        if self.name == "untyped":
+            raise self._error
+        return follow_symlinks
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+        assert not follow_symlinks
+        raise self._error
 
 
 def test_an_unreadable_tree_has_no_size(tmp_path: Path) -> None:
