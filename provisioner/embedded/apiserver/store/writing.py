@@ -17,7 +17,8 @@ def committed(database: Database, changes: Sequence[Change], *, compacted: int) 
     try:
         database.write(changes, compacted=compacted)
     except sqlite3.Error as error:
-        log.exception("store.write_failed", version=changes[-1].version, error=repr(error))
+        bug = None if isinstance(error, sqlite3.OperationalError) else error  # else the disk: full, or broken
+        log.error("store.write_failed", version=changes[-1].version, error=repr(error), exc_info=bug)
         message = (
             f"the store could not be written ({error}), so nothing was changed; "
             "check the disk for free space and the permissions of the file"

@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from provisioner.embedded.apiserver.store.database import UnreadableStoreError
 from provisioner.embedded.apiserver.store.errors import StatusError
@@ -112,13 +113,19 @@ def test_only_its_owner_can_read_the_file(tmp_path: Path) -> None:
 
 
 def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
-    """A write that fails on disk is an InternalError, and changes neither objects nor the version."""
+    """
+    A write that fails on disk is an InternalError, and changes neither objects nor the version.
+
+    It is no bug: the log has the reason and no traceback.
+    """
     path = tmp_path / "engine.db"
     store = Store(path)
     version = store.version
     store._database._connection.execute("PRAGMA query_only = ON")
-    with pytest.raises(StatusError, match="could not be written") as refused:
+    with capture_logs() as logged, pytest.raises(StatusError, match="could not be written") as refused:
         store.create(LEASE, "default", {"metadata": {"name": "a"}})
+    (entry,) = logged
+    assert (entry["event"], "readonly" in entry["error"], entry["exc_info"]) == ("store.write_failed", True, None)
     assert refused.value.code == 500
     store._database._connection.execute("PRAGMA query_only = OFF")
     assert store.version == version
