@@ -33,6 +33,7 @@ from provisioner.model.names import (
     STATEFUL_SET,
 )
 from provisioner.model.volume import ClaimRef, Volume
+from tests.property.binding_disk import Disk
 from tests.sweeps import times
 from tests.unit.provisioner.binding.objects import POOL, claim, node, storage_class, volume, web
 
@@ -41,16 +42,6 @@ ADOPTING, SCRATCH = storage_class("keep", expands=True), storage_class("scratch"
 IMMEDIATE = storage_class("at-once", waits=False)
 CLASSES = {"keep": ADOPTING, "scratch": SCRATCH, "at-once": IMMEDIATE}
 MODES = [("ReadWriteOnce",), ("ReadWriteOnce",), ("ReadWriteOnce", "ReadOnlyMany")]
-
-
-@dataclasses.dataclass
-class Disk:
-    """The data of one volume in its pool, and its manifest with the last holder."""
-
-    manifest: Manifest | None
-    """None for a volume of another driver."""
-    token: tuple[str, str] = ("", "")
-    """The writer of the data: the claim's name and the namespace's UID."""
 
 
 class BindingMachine(RuleBasedStateMachine):

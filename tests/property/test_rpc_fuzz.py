@@ -25,6 +25,7 @@ from csi.services.edge import sent_bytes
 from csi.v1 import csi_pb2, inventory_pb2
 from csi.volumes.pools import make_pool
 from tests import sweeps
+from tests.property.rpc_codes import CODES
 from tests.property.rpc_model import Model, changes, snapshot
 from tests.property.rpc_requests import METHODS, TEXTS, Material, Mutator, broken_bytes, is_request, new_request
 from tests.property.rpc_valid import IMPORTS, MAX_VOLUMES, MIB, ValidRequests
@@ -48,45 +49,6 @@ IN_A_USER_NAMESPACE: Final = ("unshare", "--user", "--map-root-user", "--mount",
 DECOY: Final = ("sh", "-c", 'mount -t tmpfs decoy "$0" && exec "$@"')
 """A command that mounts a filesystem the driver must not touch, and then becomes the driver."""
 
-_ALWAYS: Final = {"OK", "INVALID_ARGUMENT"}
-_ONE_VOLUME: Final = _ALWAYS | {"NOT_FOUND", "ABORTED"}
-CODES: Final[dict[str, set[str]]] = {
-    "GetPluginInfo": {"OK"},
-    "GetPluginCapabilities": {"OK"},
-    "Probe": {"OK"},
-    "ControllerGetCapabilities": {"OK"},
-    "NodeGetCapabilities": {"OK"},
-    "NodeGetInfo": {"OK"},
-    "NodeGetStorageHealth": {"OK"},
-    "ListPools": {"OK"},
-    "CreateVolume": _ALWAYS
-    | {"ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "ABORTED", "UNAVAILABLE", "FAILED_PRECONDITION"},
-    "DeleteVolume": _ALWAYS | {"FAILED_PRECONDITION", "ABORTED"},
-    "ValidateVolumeCapabilities": _ONE_VOLUME,
-    "ListVolumes": _ALWAYS | {"ABORTED"},
-    "ControllerListVolumeHealth": _ALWAYS | {"ABORTED"},
-    "ListManifests": _ALWAYS | {"ABORTED"},
-    "ListTrash": _ALWAYS | {"ABORTED"},
-    "ControllerGetVolume": _ONE_VOLUME,
-    "ControllerGetVolumeHealth": _ONE_VOLUME,
-    "NodeGetVolumeHealth": _ONE_VOLUME,
-    "GetCapacity": _ALWAYS,
-    "ControllerExpandVolume": _ONE_VOLUME
-    | {"FAILED_PRECONDITION", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED", "UNAVAILABLE"},
-    "ControllerModifyVolume": _ONE_VOLUME,
-    "NodeStageVolume": _ONE_VOLUME | {"FAILED_PRECONDITION", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED"},
-    "NodeUnstageVolume": _ONE_VOLUME | {"FAILED_PRECONDITION"},
-    "NodePublishVolume": _ONE_VOLUME | {"FAILED_PRECONDITION", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED"},
-    "NodeUnpublishVolume": _ONE_VOLUME | {"FAILED_PRECONDITION"},
-    "NodeGetVolumeStats": _ONE_VOLUME,
-    "NodeExpandVolume": _ONE_VOLUME | {"FAILED_PRECONDITION", "OUT_OF_RANGE"},
-    "GetUse": _ONE_VOLUME,
-    "RecordHolder": _ONE_VOLUME,
-    "Undelete": _ONE_VOLUME | {"ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "OUT_OF_RANGE", "UNAVAILABLE"},
-    "Import": _ONE_VOLUME
-    | {"ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE", "RESOURCE_EXHAUSTED", "UNAVAILABLE"},
-    "Purge": _ALWAYS | {"ABORTED"},
-}
 """The codes that the CSI specification and docs allow, by RPC; any other RPC returns UNIMPLEMENTED."""
 
 _HIGH_WEIGHT: Final = {
