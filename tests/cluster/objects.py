@@ -2,19 +2,16 @@
 
 from typing import Any
 
+from tests import builders
 from tests.cluster.running import IMAGE
 
 
 def pod(name: str, *, node: str = "", command: str = "sleep infinity", **spec: Any) -> dict[str, Any]:
     """Return a pod with one container, on any node or on the named one."""
-    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", command]} | spec.pop("container", {})
+    container = {"image": IMAGE, "command": ["sh", "-c", command]} | spec.pop("container", {})
     selector = {"nodeSelector": {"kubernetes.io/hostname": node}} if node else {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {"containers": [container], "terminationGracePeriodSeconds": 1} | selector | spec,
-    }
+    fields = {"terminationGracePeriodSeconds": 1} | selector | spec
+    return builders.pod(name, container=container, labels={"app": name}, **fields)
 
 
 def service(name: str, **spec: Any) -> dict[str, Any]:

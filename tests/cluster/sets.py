@@ -4,6 +4,7 @@ import json
 from functools import partial
 from typing import Any
 
+from tests import builders
 from tests.cluster.running import IMAGE, Running
 from tests.until import until
 
@@ -17,64 +18,42 @@ def web(
     storage_class: str, *, replicas: int = 2, size: str = "1Gi", templates: tuple[str, ...] = ("www",), **spec: Any
 ) -> list[Json]:
     """Return the headless Service `nginx` and the StatefulSet `web`, whose first volume is mounted at /data."""
-    labels = {"app": "nginx"}
     mounts = [
         {"name": name, "mountPath": "/data" if index == 0 else f"/{name}"} for index, name in enumerate(templates)
     ]
-    container = {"name": "main", "image": IMAGE, "command": ["sh", "-c", WRITE_NAME], "volumeMounts": mounts}
+    container = {"image": IMAGE, "command": ["sh", "-c", WRITE_NAME], "volumeMounts": mounts}
     service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "nginx"},
-        "spec": {"clusterIP": "None", "selector": labels, "ports": [{"port": 80}], "publishNotReadyAddresses": True},
-    }
-    stateful_set = {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "web"},
         "spec": {
-            "serviceName": "nginx",
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [container], "terminationGracePeriodSeconds": 1},
-            },
-            "volumeClaimTemplates": [claim(name, storage_class, size=size) for name in templates],
-            **spec,
+            "clusterIP": "None",
+            "selector": dict(builders.LABELS),
+            "ports": [{"port": 80}],
+            "publishNotReadyAddresses": True,
         },
     }
+    stateful_set = builders.stateful_set(
+        templates=[claim(name, storage_class, size=size) for name in templates],
+        container=container,
+        pod_spec={"terminationGracePeriodSeconds": 1},
+        **{"replicas": replicas, **spec},
+    )
     return [service, stateful_set]
 
 
 def claim(name: str, storage_class: str, *, size: str = "1Gi") -> Json:
     """Return a claim, or a claim template."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": storage_class,
-            "resources": {"requests": {"storage": size}},
-        },
-    }
+    return builders.claim(name, size=size, storageClassName=storage_class)
 
 
 def storage_class(
     name: str, *, policy: str = "Retain", binding: str = "WaitForFirstConsumer", **parameters: str
 ) -> Json:
-    """Return a StorageClass of Mooring."""
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": name},
-        "provisioner": "csi.mooring.dev",
-        "reclaimPolicy": policy,
-        "volumeBindingMode": binding,
-        "allowVolumeExpansion": True,
-        "parameters": parameters,
-    }
+    """Return a StorageClass of Mooring whose volumes can be expanded."""
+    return builders.storage_class(
+        name, policy=policy, parameters=parameters, volumeBindingMode=binding, allowVolumeExpansion=True
+    )
 
 
 def rolled_out(cluster: Running, namespace: str, *, seconds: int = 180) -> None:

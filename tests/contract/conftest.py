@@ -23,6 +23,7 @@ import yaml
 
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
+from tests import builders
 
 Json = dict[str, Any]
 
@@ -205,37 +206,19 @@ async def api(server: Server) -> AsyncIterator[Api]:
 
 def claim(name: str = "www", *, size: str = "1Gi", labels: dict[str, str] | None = None, **spec: Any) -> Json:
     """Return a valid claim with an empty class."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": name, "labels": labels or {}},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": size}},
-            "storageClassName": "",
-            **spec,
-        },
-    }
+    return builders.claim(name, size=size, labels=labels, **{"storageClassName": "", **spec})
 
 
 def pod(name: str = "web-0", **spec: Any) -> Json:
     """Return a valid pod."""
-    return {"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "nginx:1"}], **spec}}
+    return builders.pod(name, **spec)
 
 
 def stateful_set(name: str = "web", **spec: Any) -> Json:
     """Return a valid StatefulSet with one claim template."""
-    labels = {"app": "nginx"}
-    return {
-        "metadata": {"name": name},
-        "spec": {
-            "serviceName": "nginx",
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": pod()["spec"]},
-            "volumeClaimTemplates": [claim()],
-            **spec,
-        },
-    }
+    found = builders.stateful_set(templates=[claim()], **spec)
+    found["metadata"]["name"] = name
+    return found
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 
+from tests import builders
 from tests.until import until
 
 Json = dict[str, Any]
@@ -234,20 +235,8 @@ class EngineProcess:
 
 def stateful_set(*, replicas: int = 2, storage_class: str = "mooring-directory", size: str = "16Mi") -> Json:
     """Return the demo's StatefulSet `web`, with one claim template `www`."""
-    labels = {"app": "nginx"}
-    spec: Json = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}}
-    if storage_class:
-        spec["storageClassName"] = storage_class
-    container = {"name": "nginx", "image": "nginx", "volumeMounts": [{"name": "www", "mountPath": "/usr/share"}]}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "web", "namespace": "default"},
-        "spec": {
-            "serviceName": "nginx",
-            "replicas": replicas,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            "volumeClaimTemplates": [{"metadata": {"name": "www"}, "spec": spec}],
-        },
-    }
+    named: Json = {"storageClassName": storage_class} if storage_class else {}
+    template = builders.claim("www", size=size, **named)
+    container = {"name": "nginx", "volumeMounts": [{"name": "www", "mountPath": "/usr/share"}]}
+    found = builders.stateful_set(templates=[template], container=container, replicas=replicas)
+    return builders.in_namespace(found)

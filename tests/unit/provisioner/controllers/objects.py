@@ -4,6 +4,7 @@ from typing import Any
 
 from provisioner.model.kinds import Json
 from provisioner.model.names import TEMPLATE_NODE
+from tests import builders
 
 POOL = "0b9f6a52-5d53-4d3f-8ac5-70f3ad2c4a11"
 HANDLE = f"{POOL}.pvc-c1"
@@ -11,19 +12,9 @@ HANDLE = f"{POOL}.pvc-c1"
 
 def claim(*, uid: str = "c1", phase: str = "Pending", **spec: Any) -> Json:
     """Return the claim default/www-web-0."""
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "www-web-0", "namespace": "default", "uid": uid},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": "mooring-directory",
-            "volumeMode": "Filesystem",
-            **spec,
-        },
-        "status": {"phase": phase},
-    }
+    fields = {"storageClassName": "mooring-directory", "volumeMode": "Filesystem", **spec}
+    found = builders.in_namespace(builders.claim("www-web-0", **fields), uid=uid)
+    return found | {"status": {"phase": phase}}
 
 
 def volume(
@@ -78,31 +69,17 @@ def volume(
 
 def stateful_set(*templates: str, replicas: int = 2) -> Json:
     """Return the set default/web with these templates, or with the one template www."""
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "StatefulSet",
-        "metadata": {"name": "web", "namespace": "default", "uid": "s1"},
-        "spec": {
-            "replicas": replicas,
-            "serviceName": "nginx",
-            "selector": {"matchLabels": {"app": "nginx"}},
-            "template": {"metadata": {"labels": {"app": "nginx"}}, "spec": {"containers": []}},
-            "volumeClaimTemplates": [{"metadata": {"name": each}, "spec": {}} for each in templates or ("www",)],
-        },
-    }
+    claims = [builders.claim(each) for each in templates or ("www",)]
+    return builders.in_namespace(builders.stateful_set(templates=claims, replicas=replicas), uid="s1")
 
 
 def storage_class(*, adopt: str = "Ordinal", policy: str = "Retain", **parameters: str) -> Json:
     """Return the class mooring-directory."""
-    return {
-        "apiVersion": "storage.k8s.io/v1",
-        "kind": "StorageClass",
-        "metadata": {"name": "mooring-directory", "uid": "sc1"},
-        "provisioner": "csi.mooring.dev",
-        "reclaimPolicy": policy,
-        "volumeBindingMode": "WaitForFirstConsumer",
-        "parameters": {"backend": "directory", "adopt": adopt, **parameters},
-    }
+    found = builders.storage_class(
+        "mooring-directory", policy=policy, parameters={"backend": "directory", "adopt": adopt, **parameters}
+    )
+    found["metadata"]["uid"] = "sc1"
+    return found
 
 
 def namespace(name: str = "default", uid: str = "n1") -> Json:

@@ -15,29 +15,15 @@ from provisioner.embedded.controlplane.plan import (
     plan,
 )
 from provisioner.model.kinds import STATEFUL_SET, Json
+from tests import builders
 
 
 def stateful_set(replicas: int = 2, **spec: Any) -> Json:
-    """Return the StatefulSet `web` with a claim template `www`."""
-    return {
-        "metadata": {"name": "web", "namespace": "default", "uid": "set-uid"},
-        "spec": {
-            "replicas": replicas,
-            "serviceName": "nginx",
-            "selector": {"matchLabels": {"app": "nginx"}},
-            "template": {
-                "metadata": {"labels": {"app": "nginx"}},
-                "spec": {"containers": [{"name": "c", "image": "i"}]},
-            },
-            "volumeClaimTemplates": [
-                {
-                    "metadata": {"name": "www", "labels": {"app": "other", "tier": "web"}, "annotations": {"a": "b"}},
-                    "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
-                }
-            ],
-            **spec,
-        },
-    }
+    """Return the StatefulSet `web` with a claim template `www`, which has labels and annotations."""
+    template = builders.claim("www", labels={"app": "other", "tier": "web"})
+    template["metadata"]["annotations"] = {"a": "b"}
+    found = builders.stateful_set(templates=[template], **{"replicas": replicas, **spec})
+    return builders.in_namespace(found, uid="set-uid")
 
 
 class Scenario:
