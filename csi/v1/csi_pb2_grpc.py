@@ -30,7 +30,7 @@ class IdentityStub:
     Services
     ---------------------------------------------------------------------------------------------------------------------
 
-    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    The identity, capabilities and readiness of the driver. All instances of a driver return the same identity.
     """
 
     def __init__(self, channel):
@@ -61,25 +61,25 @@ class IdentityServicer:
     Services
     ---------------------------------------------------------------------------------------------------------------------
 
-    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    The identity, capabilities and readiness of the driver. All instances of a driver return the same identity.
     """
 
     def GetPluginInfo(self, request, context):
-        """The driver's name and version.
+        """Return the driver's name and version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPluginCapabilities(self, request, context):
-        """The optional services and behaviours of the whole driver, whatever this instance serves.
+        """Return the optional services and features of the driver as a whole, including those of its other instances.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Probe(self, request, context):
-        """Is the driver able to serve? FAILED_PRECONDITION: something it depends on is missing.
+        """Check that the driver is ready to serve requests. FAILED_PRECONDITION: a dependency of the driver is missing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +116,7 @@ class Identity:
     Services
     ---------------------------------------------------------------------------------------------------------------------
 
-    Who the driver is, what it can do, and whether it is well. Every instance of a driver answers the same.
+    The identity, capabilities and readiness of the driver. All instances of a driver return the same identity.
     """
 
     @staticmethod
@@ -202,7 +202,7 @@ class Identity:
 
 
 class ControllerStub:
-    """Volumes and snapshots as things that exist; nothing here happens on a workload's node.
+    """Operations on volumes and snapshots that do not have to run on the node of the workload.
     """
 
     def __init__(self, channel):
@@ -299,134 +299,137 @@ class ControllerStub:
 
 
 class ControllerServicer:
-    """Volumes and snapshots as things that exist; nothing here happens on a workload's node.
+    """Operations on volumes and snapshots that do not have to run on the node of the workload.
     """
 
     def CreateVolume(self, request, context):
-        """Make a volume, or find the one made under this name before. ALREADY_EXISTS: the name is taken by a volume
-        that differs. OUT_OF_RANGE: no such size. RESOURCE_EXHAUSTED: no room where the topology asks for it.
-        NOT_FOUND: the content source is gone. INVALID_ARGUMENT also for a source that cannot be copied from.
+        """Create a volume. Is idempotent: returns the existing volume of this name. ALREADY_EXISTS: the existing volume is
+        not compatible with the request. OUT_OF_RANGE: the size is not supported. RESOURCE_EXHAUSTED: not enough free
+        capacity in the requested topology. NOT_FOUND: the content source does not exist. INVALID_ARGUMENT: also if the
+        content source cannot be copied.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVolume(self, request, context):
-        """Delete a volume; one that does not exist counts as deleted. FAILED_PRECONDITION: it is in use, and nothing
-        was changed.
+        """Delete a volume. Is idempotent: succeeds if the volume does not exist. FAILED_PRECONDITION: the volume is in use;
+        nothing was changed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerPublishVolume(self, request, context):
-        """Make a volume reachable from a node (attach). NOT_FOUND: no such volume or node. ALREADY_EXISTS:
-        attached there in another way. FAILED_PRECONDITION: attached elsewhere. RESOURCE_EXHAUSTED: the node is full.
+        """Attach a volume to a node. Is idempotent. NOT_FOUND: the volume or node does not exist. ALREADY_EXISTS: attached to
+        this node with an incompatible capability. FAILED_PRECONDITION: attached to another node. RESOURCE_EXHAUSTED: the
+        node has reached its limit of attached volumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerUnpublishVolume(self, request, context):
-        """Undo the attach; not attached counts as done. NOT_FOUND: no such volume or node, and the driver cannot be sure
-        that they are apart.
+        """Detach a volume from a node. Is idempotent: succeeds if the volume is not attached. NOT_FOUND: the volume or node
+        does not exist, and the driver cannot confirm that the volume is detached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ValidateVolumeCapabilities(self, request, context):
-        """Would this volume serve all of these capabilities? NOT_FOUND: no such volume.
+        """Check whether a volume supports all of the given capabilities. NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListVolumes(self, request, context):
-        """All volumes, by pages. ABORTED: the starting token is not one that was handed out.
+        """List all volumes, by pages. ABORTED: the starting token is not valid.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerListVolumeHealth(self, request, context):
-        """Only the volumes that are not well, by pages. ABORTED: as for ListVolumes.
+        """List the unhealthy volumes, by pages. ABORTED: as for ListVolumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerGetVolumeHealth(self, request, context):
-        """How one volume is, as seen from the controller. NOT_FOUND: no such volume.
+        """Return the health of a volume from the controller's view. NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetCapacity(self, request, context):
-        """Bytes that can still be given to volumes of this kind at this place. No error of its own.
+        """Return the free capacity for new volumes with these capabilities, parameters and topology. No additional errors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerGetCapabilities(self, request, context):
-        """Which of the optional RPCs of this service work.
+        """Return the capabilities of this service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSnapshot(self, request, context):
-        """Cut a snapshot, or find the one cut under this name before. Returns once it is cut, even when it is not
-        ready to use yet. ALREADY_EXISTS: the name belongs to a snapshot of another volume.
-        RESOURCE_EXHAUSTED: no room for it. NOT_FOUND: no such volume.
+        """Create a snapshot. Is idempotent: returns the existing snapshot of this name. Returns as soon as the content is
+        captured, even if the snapshot is not ready to use yet. ALREADY_EXISTS: the name is used by a snapshot of another
+        volume. RESOURCE_EXHAUSTED: not enough free capacity. NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteSnapshot(self, request, context):
-        """Delete a snapshot; one that does not exist counts as deleted. FAILED_PRECONDITION: something still depends
-        on it. INVALID_ARGUMENT: it belongs to a group and cannot go alone.
+        """Delete a snapshot. Is idempotent: succeeds if the snapshot does not exist. FAILED_PRECONDITION: the snapshot is in
+        use. INVALID_ARGUMENT: also if it is part of a group and cannot be deleted on its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSnapshots(self, request, context):
-        """Snapshots that are cut, by pages, all or those of one volume or of one id. ABORTED: as for ListVolumes.
+        """List the created snapshots, by pages, optionally filtered by source volume or snapshot id. ABORTED: as for
+        ListVolumes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSnapshot(self, request, context):
-        """One snapshot, ready or not. NOT_FOUND: there is none.
+        """Return a snapshot, ready to use or not. NOT_FOUND: the snapshot does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerExpandVolume(self, request, context):
-        """Make a volume larger; large enough already counts as done. OUT_OF_RANGE: it can never be that large.
-        FAILED_PRECONDITION: not while it is in use. NOT_FOUND: no such volume. INVALID_ARGUMENT also for a capability
-        that the volume does not have.
+        """Expand a volume. Is idempotent: succeeds if the volume already has the requested size. OUT_OF_RANGE: the size is
+        not supported. FAILED_PRECONDITION: the volume is in use and cannot be expanded online. NOT_FOUND: the volume does
+        not exist. INVALID_ARGUMENT: also if the volume does not support the capability.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerGetVolume(self, request, context):
-        """One volume. NOT_FOUND: there is none.
+        """Return a volume. NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ControllerModifyVolume(self, request, context):
-        """Change what a volume's mutable parameters say. INVALID_ARGUMENT: an unknown key or value, and then nothing
-        was changed. NOT_FOUND: no such volume.
+        """Change the mutable parameters of a volume. INVALID_ARGUMENT: also for an unknown key or value; nothing was changed.
+        NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -529,7 +532,7 @@ def add_ControllerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Controller:
-    """Volumes and snapshots as things that exist; nothing here happens on a workload's node.
+    """Operations on volumes and snapshots that do not have to run on the node of the workload.
     """
 
     @staticmethod
@@ -993,7 +996,7 @@ class Controller:
 
 
 class GroupControllerStub:
-    """Snapshots of several volumes cut at one moment.
+    """Snapshots of several volumes at the same point in time.
     """
 
     def __init__(self, channel):
@@ -1025,35 +1028,37 @@ class GroupControllerStub:
 
 
 class GroupControllerServicer:
-    """Snapshots of several volumes cut at one moment.
+    """Snapshots of several volumes at the same point in time.
     """
 
     def GroupControllerGetCapabilities(self, request, context):
-        """Which of the optional RPCs of this service work.
+        """Return the capabilities of this service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateVolumeGroupSnapshot(self, request, context):
-        """Cut all of them at one point of the write order, or none. FAILED_PRECONDITION: that cannot be promised for
-        these volumes. ALREADY_EXISTS: the name belongs to a group of other volumes. RESOURCE_EXHAUSTED: no room for all.
-        NOT_FOUND: one of the volumes does not exist.
+        """Create write-order consistent snapshots of all given volumes, or of none. Is idempotent. FAILED_PRECONDITION: the
+        driver cannot guarantee consistency for these volumes. ALREADY_EXISTS: the name is used by a group of other
+        volumes. RESOURCE_EXHAUSTED: not enough free capacity for all snapshots. NOT_FOUND: one of the volumes does not
+        exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteVolumeGroupSnapshot(self, request, context):
-        """Delete the group with all its snapshots; one that does not exist counts as deleted. FAILED_PRECONDITION:
-        something still depends on one of them. INVALID_ARGUMENT also for members that are not the group's.
+        """Delete a group and all its snapshots. Is idempotent: succeeds if the group does not exist. FAILED_PRECONDITION: one
+        of the snapshots is in use. INVALID_ARGUMENT: also if the snapshot ids are not those of the group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetVolumeGroupSnapshot(self, request, context):
-        """One group with its snapshots. NOT_FOUND: there is none. INVALID_ARGUMENT also for members that are not its own.
+        """Return a group and its snapshots. NOT_FOUND: the group does not exist. INVALID_ARGUMENT: also if the snapshot ids
+        are not those of the group.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1091,7 +1096,7 @@ def add_GroupControllerServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class GroupController:
-    """Snapshots of several volumes cut at one moment.
+    """Snapshots of several volumes at the same point in time.
     """
 
     @staticmethod
@@ -1204,7 +1209,7 @@ class GroupController:
 
 
 class SnapshotMetadataStub:
-    """Which blocks of a snapshot hold data, and which differ between two, for backups.
+    """Allocated blocks of a snapshot, and changed blocks between two snapshots, for backup applications.
     """
 
     def __init__(self, channel):
@@ -1226,20 +1231,21 @@ class SnapshotMetadataStub:
 
 
 class SnapshotMetadataServicer:
-    """Which blocks of a snapshot hold data, and which differ between two, for backups.
+    """Allocated blocks of a snapshot, and changed blocks between two snapshots, for backup applications.
     """
 
     def GetMetadataAllocated(self, request, context):
-        """A stream of the blocks that hold data, by rising offset, complete when it ends without an error. NOT_FOUND: no
-        such snapshot. OUT_OF_RANGE: the offset is negative or past the end.
+        """Stream the allocated blocks of a snapshot by ascending offset. The list is complete if the stream ends without an
+        error. NOT_FOUND: the snapshot does not exist. OUT_OF_RANGE: the offset is negative or beyond the end of the
+        volume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetMetadataDelta(self, request, context):
-        """The same of the blocks that differ from an earlier snapshot of the same volume. FAILED_PRECONDITION: changes are
-        not tracked there. NOT_FOUND, OUT_OF_RANGE: as above.
+        """Stream the blocks that changed since an earlier snapshot of the same volume. FAILED_PRECONDITION: the driver does
+        not track the changes of this volume. NOT_FOUND, OUT_OF_RANGE: as for GetMetadataAllocated.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1267,7 +1273,7 @@ def add_SnapshotMetadataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SnapshotMetadata:
-    """Which blocks of a snapshot hold data, and which differ between two, for backups.
+    """Allocated blocks of a snapshot, and changed blocks between two snapshots, for backup applications.
     """
 
     @staticmethod
@@ -1326,7 +1332,7 @@ class SnapshotMetadata:
 
 
 class NodeStub:
-    """What happens on the node where the workload runs; served on the node's own socket only.
+    """Operations on the node of the workload, served only on that node's local socket.
     """
 
     def __init__(self, channel):
@@ -1388,80 +1394,82 @@ class NodeStub:
 
 
 class NodeServicer:
-    """What happens on the node where the workload runs; served on the node's own socket only.
+    """Operations on the node of the workload, served only on that node's local socket.
     """
 
     def NodeStageVolume(self, request, context):
-        """Mount a volume once for the whole node; mounted there already counts as done. NOT_FOUND: no such volume
-        here. ALREADY_EXISTS: staged there in another way. FAILED_PRECONDITION: it cannot be used that way at all.
+        """Stage a volume: mount it once per node at the staging path. Is idempotent: succeeds if it is already staged there.
+        NOT_FOUND: the volume does not exist on this node. ALREADY_EXISTS: staged there with an incompatible capability.
+        FAILED_PRECONDITION: the volume does not support the requested use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeUnstageVolume(self, request, context):
-        """Undo the staging; not staged counts as done. NOT_FOUND: the driver does not know the volume.
+        """Unstage a volume. Is idempotent: succeeds if the volume is not staged. NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodePublishVolume(self, request, context):
-        """Show a staged volume at a workload's path. FAILED_PRECONDITION: not staged, or its access mode allows one
-        path only, or it cannot be used that way at all. ALREADY_EXISTS: that path shows it in another way. NOT_FOUND: no
-        such volume here.
+        """Publish a staged volume at the target path of a workload. Is idempotent. FAILED_PRECONDITION: the volume is not
+        staged, its access mode permits only one target path, or it does not support the requested use. ALREADY_EXISTS:
+        published there with an incompatible capability. NOT_FOUND: the volume does not exist on this node.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeUnpublishVolume(self, request, context):
-        """Take the volume away from that path, and the path itself; not there counts as done. NOT_FOUND: the driver does
-        not know the volume.
+        """Unpublish a volume and remove its target path. Is idempotent: succeeds if the volume is not published there.
+        NOT_FOUND: the volume does not exist.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeGetVolumeStats(self, request, context):
-        """How full a volume is. NOT_FOUND: no such volume at that path.
+        """Return the usage of a volume. NOT_FOUND: the volume is not at this path.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeGetVolumeHealth(self, request, context):
-        """How a volume is, as seen from this node. NOT_FOUND: no such volume here.
+        """Return the health of a volume from this node's view. NOT_FOUND: the volume does not exist on this node.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeGetStorageHealth(self, request, context):
-        """How the storage below the volumes of this node is.
+        """Return the health of the storage backends that this node's volumes depend on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeExpandVolume(self, request, context):
-        """Let the filesystem of a volume grow into its new size; grown already counts as done. NOT_FOUND: no such volume
-        here. OUT_OF_RANGE: it cannot become that large. FAILED_PRECONDITION: not while it is in use. INVALID_ARGUMENT also
-        for a capability that the volume does not have.
+        """Expand the filesystem of a volume to the volume's new size. Is idempotent: succeeds if it already has that size.
+        NOT_FOUND: the volume does not exist on this node. OUT_OF_RANGE: the size is not supported. FAILED_PRECONDITION:
+        the volume is in use and cannot be expanded online. INVALID_ARGUMENT: also if the volume does not support the
+        capability.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeGetCapabilities(self, request, context):
-        """Which of the optional RPCs of this service work.
+        """Return the capabilities of this service.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NodeGetInfo(self, request, context):
-        """How the controller side names this node, and where it stands in the topology.
+        """Return the node's id for the Controller service, its volume limit and its topology segments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1529,7 +1537,7 @@ def add_NodeServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Node:
-    """What happens on the node where the workload runs; served on the node's own socket only.
+    """Operations on the node of the workload, served only on that node's local socket.
     """
 
     @staticmethod

@@ -50,14 +50,14 @@ class RegistrationServicer:
     """Missing associated documentation comment in .proto file."""
 
     def GetInfo(self, request, context):
-        """Who is behind this socket, and where its service listens.
+        """Return the type, name and endpoint of the driver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def NotifyRegistrationStatus(self, request, context):
-        """Kubelet's verdict after it tried.
+        """Kubelet's verdict on the registration of the driver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
