@@ -57,7 +57,7 @@ class RegistrationServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NotifyRegistrationStatus(self, request, context):
-        """Kubelet's verdict on the registration of the driver.
+        """Report the result of the registration to the driver.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

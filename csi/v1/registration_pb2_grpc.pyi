@@ -34,7 +34,7 @@ class RegistrationStub:
     GetInfo: _grpc.UnaryUnaryMultiCallable[_registration_pb2.InfoRequest, _registration_pb2.PluginInfo]
     """Return the type, name and endpoint of the driver."""
     NotifyRegistrationStatus: _grpc.UnaryUnaryMultiCallable[_registration_pb2.RegistrationStatus, _registration_pb2.RegistrationStatusResponse]
-    """Kubelet's verdict on the registration of the driver."""
+    """Report the result of the registration to the driver."""
 
 @_typing.type_check_only
 class RegistrationAsyncStub(RegistrationStub):
@@ -42,7 +42,7 @@ class RegistrationAsyncStub(RegistrationStub):
     GetInfo: _aio.UnaryUnaryMultiCallable[_registration_pb2.InfoRequest, _registration_pb2.PluginInfo]  # type: ignore[assignment]
     """Return the type, name and endpoint of the driver."""
     NotifyRegistrationStatus: _aio.UnaryUnaryMultiCallable[_registration_pb2.RegistrationStatus, _registration_pb2.RegistrationStatusResponse]  # type: ignore[assignment]
-    """Kubelet's verdict on the registration of the driver."""
+    """Report the result of the registration to the driver."""
 
 class RegistrationServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -59,6 +59,6 @@ class RegistrationServicer(metaclass=_abc_1.ABCMeta):
         request: _registration_pb2.RegistrationStatus,
         context: _ServicerContext,
     ) -> _typing.Union[_registration_pb2.RegistrationStatusResponse, _abc.Awaitable[_registration_pb2.RegistrationStatusResponse]]:
-        """Kubelet's verdict on the registration of the driver."""
+        """Report the result of the registration to the driver."""
 
 def add_RegistrationServicer_to_server(servicer: RegistrationServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

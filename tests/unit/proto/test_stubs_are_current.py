@@ -56,7 +56,7 @@ def checkout(tmp_path: Path) -> Path:
 def test_the_comparison_detects_a_changed_proto_file(checkout: Path) -> None:
     """Even a changed comment changes the stubs, so a proto file cannot change without them."""
     proto = checkout / "proto" / "csi" / "v1" / "registration.proto"
-    proto.write_text(proto.read_text(encoding="utf-8").replace("// Kubelet's verdict", "// Another comment"))
+    proto.write_text(proto.read_text(encoding="utf-8").replace("// Report the result", "// Another comment"))
 
     assert generate(checkout / "out", root=checkout).returncode == 0
     name = "csi/v1/registration_pb2_grpc.pyi"
