@@ -89,7 +89,8 @@ def _merge_list(field: str, current: Sequence[Json], patch: Sequence[Json]) -> l
         if each.get("$patch") == "delete":
             result.pop(key, None)
         else:
-            result[key] = merge(result.get(key, {}), each)
+            found = result.get(key)  # a plain value has the identity of an entry whose key has that value
+            result[key] = merge(found if isinstance(found, dict) else {}, each)
     return list(result.values())
 
 

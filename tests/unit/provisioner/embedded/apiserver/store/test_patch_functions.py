@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from provisioner.embedded.apiserver.store import patches, strategic
@@ -134,6 +134,8 @@ ANYTHING = st.recursive(
 )
 
 
+@example({"volumes": [None]}, {"volumes": [{}]})
+@example({"volumes": ["x"]}, {"volumes": [{"name": "x"}]})
 @given(st.dictionaries(DIRECTIVES, ANYTHING, max_size=4), st.dictionaries(DIRECTIVES, ANYTHING, max_size=4))
 def test_a_strategic_patch_of_any_content_is_applied_or_refused(target: Any, patch: Any) -> None:
     """Values of unexpected types in a strategic patch never cause an internal error."""
