@@ -25,6 +25,8 @@ class Directory:
     name = "directory"
     access_types: tuple[str, ...] = ("mount",)
     node_expansion_required = False
+    data_name = "data"
+    has_devices = False
 
     def problem(self) -> str:
         """Return "": the backend works on every machine."""

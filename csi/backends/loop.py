@@ -24,6 +24,8 @@ class Loop:
     name = "loop"
     access_types: tuple[str, ...] = ("mount", "block")
     node_expansion_required = True
+    data_name = "image"
+    has_devices = True
 
     def __init__(self) -> None:
         self._by_access_type: dict[str, MountedImage | RawImage] = {"mount": MountedImage(), "block": RawImage()}

@@ -71,6 +71,10 @@ class Backend(Protocol):
     access_types: tuple[str, ...]
     node_expansion_required: bool
     """Whether an expansion needs NodeExpandVolume, too, where the volume is mounted."""
+    data_name: str
+    """The name of a volume's data in its directory."""
+    has_devices: bool
+    """Whether loop devices may be attached to a volume's data."""
 
     def problem(self) -> str:
         """Return in one sentence why the backend cannot work on this machine; "" when it can."""

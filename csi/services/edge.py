@@ -11,6 +11,7 @@ import grpc.aio
 import structlog
 
 from csi import errors, limits
+from csi.backends.existing import ItemInUseError, ItemNotFoundError, UnsuitableItemError
 from csi.host.errors import (
     AlreadyMountedError,
     DuplicateUuidError,
@@ -53,6 +54,9 @@ CODES: Final[dict[type[Exception], grpc.StatusCode]] = {
     UuidChangeError: grpc.StatusCode.FAILED_PRECONDITION,
     UnsafePathError: grpc.StatusCode.FAILED_PRECONDITION,
     ImageLockedError: grpc.StatusCode.ABORTED,
+    ItemNotFoundError: grpc.StatusCode.NOT_FOUND,
+    UnsuitableItemError: grpc.StatusCode.INVALID_ARGUMENT,
+    ItemInUseError: grpc.StatusCode.FAILED_PRECONDITION,
     HostError: grpc.StatusCode.INTERNAL,
 }
 """Error → gRPC code. Any other exception is a bug of the driver: INTERNAL, with the details only in the log."""

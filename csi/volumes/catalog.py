@@ -4,7 +4,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import structlog
 
@@ -16,9 +15,6 @@ from csi.volumes.pools import Pool
 from csi.volumes.volume_ids import Handle, parse_handle
 
 log = structlog.get_logger()
-
-DATA: Final = ("data", "image")
-"""The names of a volume's data in its directory."""
 
 
 @dataclass(slots=True)
@@ -67,7 +63,7 @@ def _trusted(volume_dir: Path, pool: Pool, backends: Mapping[str, Backend]) -> M
     try:
         found = manifests.read(volume_dir)
     except FileNotFoundError:
-        if any(os.path.lexists(volume_dir / name) for name in DATA):
+        if any(os.path.lexists(volume_dir / name) for name in {each.data_name for each in backends.values()}):
             raise DamagedError(
                 f"{volume_dir / manifests.FILE} is missing, and there is data beside it; restore it"
             ) from None

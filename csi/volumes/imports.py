@@ -162,12 +162,12 @@ class Imports:
         """Move the item into the pool, then record the volume and its owner."""
         manifest, now = entry.manifest, manifests.now()
         source = entry.pool.path / FOLDER / request.item
-        target = entry.volume_dir / ("data" if manifest.backend == "directory" else "image")
+        target = entry.volume_dir / self._volumes.backend(manifest.backend).data_name
         ready = msgspec.structs.replace(manifest, state="ready", holder=Holder(dict(request.labels), now))
 
         def move() -> None:
             if not target.exists():
-                if target.name == "image":
+                if source.is_file():
                     source.chmod(_PRIVATE_FILE)
                 if manifest.fs_type:
                     with locks.locked(source) as image:
@@ -225,7 +225,7 @@ def _manifest(request: Importing, pool: Pool, found: Existing, *, taken: Collect
         fs_type=found.fs_type,
         fs_uuid=str(uuid.uuid4()) if found.fs_type and found.fs_uuid in {"", *taken} else found.fs_uuid,
         provisioning="thin",
-        enforced=found.backend == "loop",
+        enforced=found.enforced,
         parameters={"backend": found.backend, FOLDER: request.item},
         state="creating",
         created=manifests.now(),

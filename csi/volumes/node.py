@@ -199,10 +199,13 @@ class Node:
         """
         volume, record = _identity(entry), entry.record
         recorded = [record.staging, *(each.target for each in record.publications)]
-        raw, loop = entry.manifest.access_type == "block", entry.manifest.backend == "loop"
+        raw = entry.manifest.access_type == "block"
+        has_devices = self._volumes.backend(entry.manifest.backend).has_devices
 
         def search() -> str:
-            used = mount_facts.used_at(volume, devices=loop) or mount_facts.found_at(filter(None, recorded), volume)
+            used = mount_facts.used_at(volume, devices=has_devices) or mount_facts.found_at(
+                filter(None, recorded), volume
+            )
             if used:
                 return used
             devices = loopdev.find(entry.volume_dir / "image", tag=volume.tag) if raw else []
@@ -265,7 +268,7 @@ class Node:
     def _may_have_devices(self, handle: str) -> bool:
         """Report whether loop devices may be attached to the volume, also when it is unknown."""
         entry = self._catalog.get(handle)
-        return entry is None or entry.manifest.backend == "loop"
+        return entry is None or self._volumes.backend(entry.manifest.backend).has_devices
 
     def _refuse_staging(self, path: Path) -> None:
         """Raise InvalidArgument for a staging path at which nothing may be mounted."""

@@ -30,6 +30,7 @@ from provisioner.model.kinds import CLAIM, NAMESPACE, VOLUME, Json, Kind, Object
 from provisioner.model.names import HISTORY, RELEASED
 from provisioner.model.volume import Volume
 from provisioner.observe.cluster_uid import cluster_uid
+from provisioner.observe.triggers import no_keys
 from provisioner.observe.volume_index import volumes_in
 
 log = structlog.get_logger()
@@ -70,7 +71,7 @@ class BindRace:
         return {
             VOLUME: lambda volume: [("", volume["metadata"]["name"])],
             CLAIM: _provisioned_for,
-            NAMESPACE: lambda _: (),
+            NAMESPACE: no_keys,
         }
 
     async def reconcile(self, key: Key) -> Done | RequeueAfter:

@@ -44,7 +44,7 @@ from provisioner.model.stateful_set import StatefulSet
 from provisioner.observe.claim_facts import Inventory, gather, readable, without_inventory
 from provisioner.observe.cluster_uid import cluster_uid
 from provisioner.observe.live_views import pods_in, stateful_sets_in
-from provisioner.observe.triggers import claim_key, claim_of_volume, concerns_siblings
+from provisioner.observe.triggers import claim_key, claim_of_volume, concerns_siblings, no_keys
 from provisioner.observe.volume_index import volumes_in
 
 CONFIRM_SECONDS = 0.2
@@ -87,7 +87,7 @@ class Claims:
             STORAGE_CLASS: lambda _: self._pending(),
             ATTRIBUTES_CLASS: lambda _: self._pending(),
             NODE: lambda _: self._pending(),
-            NAMESPACE: lambda _: (),
+            NAMESPACE: no_keys,
         }
 
     def _of_claim(self, claim: Json) -> Iterable[Key]:

@@ -25,7 +25,7 @@ from provisioner.embedded.apiserver.store.ownership.recording import UNKNOWN, Wr
 from provisioner.embedded.apiserver.store.proposal import Proposal, check_change, check_new
 from provisioner.embedded.apiserver.store.records import Change, ChangeType, Key, key_of
 from provisioner.embedded.apiserver.store.selectors import Selection
-from provisioner.embedded.apiserver.store.strict import Validation, conform
+from provisioner.embedded.apiserver.store.strict import Validation, conform, unknown_field
 from provisioner.embedded.apiserver.store.writing import committed
 from provisioner.model import kinds
 from provisioner.model.kinds import KINDS, Json, Kind
@@ -169,7 +169,7 @@ class Store:
     ) -> Written:
         """Create an object."""
         must_fit(obj)
-        body, warnings = conform(kind, obj, validation=validation)
+        body, unknown = conform(kind, obj, validation=validation)
         sent = body.get("metadata", {}).get("namespace", namespace)
         if kind.namespaced and sent != namespace:
             raise errors.bad_request(
@@ -181,7 +181,7 @@ class Store:
         with self._writing:
             new = self._before_create(kind, namespace, body)
             managed = updated(kind, {}, new, writer, part="main", now=self._origins.now())
-            return self._add(kind, new, managed, warnings, dry_run=dry_run)
+            return self._add(kind, new, managed, unknown, dry_run=dry_run)
 
     def _before_create(self, kind: Kind, namespace: str, body: Json) -> Json:
         return lifecycle.before_create(
@@ -190,7 +190,7 @@ class Store:
             uid=self._origins.uid(), now=self._origins.now(),
         )  # fmt: skip
 
-    def _add(self, kind: Kind, new: Json, managed: list[Json], warnings: Iterable[str], *, dry_run: bool) -> Written:
+    def _add(self, kind: Kind, new: Json, managed: list[Json], unknown: Iterable[str], *, dry_run: bool) -> Written:
         """Validate and store a new object."""
         _set_managers(new, managed)
         new = admission.admit(kind, new, classes=self._objects[kinds.STORAGE_CLASS].values())
@@ -198,7 +198,7 @@ class Store:
         if not dry_run:
             new = self._commit("ADDED", kind, new, before=None)
             self._sweep_events(kind)
-        return Written(new, tuple(warnings), created=True)
+        return Written(new, tuple(map(unknown_field, unknown)), created=True)
 
     def _new_name(self, kind: Kind, namespace: str, body: Json) -> str:
         metadata = body.get("metadata", {})
@@ -236,20 +236,20 @@ class Store:
             old = self.get(kind, namespace, name)
             edited = edit(old)
             must_fit(edited, old)
-            body, warnings = conform(kind, edited, validation=validation)
+            body, unknown = conform(kind, edited, validation=validation)
             managed = body.get("metadata", {}).get("managedFields")
             new = lifecycle.before_update(kind, old, admission.default(kind, body), part=part)
             _set_managers(new, managed)
             _set_managers(new, updated(kind, old, new, writer, part=part, now=self._origins.now()))
-            return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
+            return self._put(kind, old, new, unknown, part=part, dry_run=dry_run)
 
-    def _put(self, kind: Kind, old: Json, new: Json, warnings: Iterable[str], *, part: Part, dry_run: bool) -> Written:
+    def _put(self, kind: Kind, old: Json, new: Json, unknown: Iterable[str], *, part: Part, dry_run: bool) -> Written:
         """Validate an update and store it, unless nothing changed."""
         check_change(Proposal(kind, old, new, self._objects), part=part)
         deleted = lifecycle.is_finished(kind, new)
         if not dry_run and (deleted or new != old):
             new = self._commit("DELETED" if deleted else "MODIFIED", kind, new, before=old)
-        return Written(new, tuple(warnings), deleted)
+        return Written(new, tuple(map(unknown_field, unknown)), deleted)
 
     def apply(
         self,
@@ -269,9 +269,9 @@ class Store:
         Unknown fields are always refused, since no manager could own them.
         """
         must_fit(configuration)
-        body, warnings = conform(kind, configuration, validation="Warn")
-        if warnings:
-            raise _undeclared(kind, namespace, name, warnings)
+        body, unknown = conform(kind, configuration, validation="Warn")
+        if unknown:
+            raise _undeclared(kind, namespace, name, unknown)
         with self._writing:
             now = self._origins.now()
             old = self._objects[kind].get((namespace, name))
@@ -282,12 +282,12 @@ class Store:
                 new = self._before_create(
                     kind, namespace, {**body, "metadata": {**body.get("metadata", {}), "name": name}}
                 )
-                return self._add(kind, new, created.managed(now), warnings, dry_run=dry_run)
+                return self._add(kind, new, created.managed(now), unknown, dry_run=dry_run)
             done = last_applied.apply(kind, old, body, writer, part=part, force=force)
             must_fit(done.object, old)
             new = lifecycle.before_update(kind, old, done.object, part=part)
             _set_managers(new, done.managed(now))
-            return self._put(kind, old, new, warnings, part=part, dry_run=dry_run)
+            return self._put(kind, old, new, unknown, part=part, dry_run=dry_run)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions | None = None) -> Written:
         """Delete an object, or only mark it for deletion if it has finalizers or a grace period."""
@@ -342,9 +342,9 @@ class Store:
             self._database.close()
 
 
-def _undeclared(kind: Kind, namespace: str, name: str, warnings: Iterable[str]) -> errors.StatusError:
+def _undeclared(kind: Kind, namespace: str, name: str, paths: Iterable[str]) -> errors.StatusError:
     """Return upstream's error for fields that are not in the schema."""
-    fields = ", ".join(f".{each.partition(chr(34))[2].rstrip(chr(34))}" for each in warnings)
+    fields = ", ".join(f".{path}" for path in paths)
     about = f"{namespace}/{name}; {kind.api_version}, Kind={kind.name}"
     return errors.StatusError(
         500, "", f"failed to create typed patch object ({about}): {fields}: field not declared in schema"

@@ -29,7 +29,7 @@ class _Reading:
 
 def conform(kind: Kind, obj: Json, *, validation: Validation) -> tuple[Json, list[str]]:
     """
-    Return the object as it is stored, and warnings about dropped fields.
+    Return the object as it is stored, and the paths of dropped fields that the client is warned about.
 
     Raise StatusError (400) for another apiVersion or kind than expected, for a value of a wrong type and, under
     Strict, for unknown fields, all of which are listed.
@@ -45,11 +45,15 @@ def conform(kind: Kind, obj: Json, *, validation: Validation) -> tuple[Json, lis
         clean: Json = _read(schema.root(kind), obj, "", reading)
     except _WrongTypeError as wrong:
         raise _bad_object(kind, str(wrong)) from None
-    warnings = [f'unknown field "{path}"' for path in reading.unknown]
-    if warnings and validation == "Strict":
-        raise _bad_object(kind, f"strict decoding error: {', '.join(warnings)}")
+    if reading.unknown and validation == "Strict":
+        raise _bad_object(kind, f"strict decoding error: {', '.join(map(unknown_field, reading.unknown))}")
     clean["apiVersion"], clean["kind"] = kind.api_version, kind.name
-    return clean, warnings if validation == "Warn" else []
+    return clean, reading.unknown if validation == "Warn" else []
+
+
+def unknown_field(path: str) -> str:
+    """Return upstream's warning about a field that is not in the schema."""
+    return f'unknown field "{path}"'
 
 
 def _bad_object(kind: Kind, why: str) -> errors.StatusError:

@@ -17,6 +17,8 @@ class FakeBackend:
     name = "directory"
     access_types: tuple[str, ...] = ("mount",)
     node_expansion_required = False
+    data_name = "data"
+    has_devices = False
 
     def __init__(self) -> None:
         self.allowed = threading.Event()
