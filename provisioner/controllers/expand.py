@@ -5,7 +5,6 @@ The filesystem is expanded on the node, by kubelet in a cluster and by the engin
 Source of the flow: external-resizer, pkg/controller.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 
 import structlog
@@ -15,6 +14,7 @@ from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
 from provisioner.actions.expand_volume import ExpandResult, Expands, expand, write_expanded
+from provisioner.actions.failed_change import DRIVER_UNAVAILABLE_SECONDS, report_failure
 from provisioner.binding.lifecycle.expand import NODE_INFEASIBLE, Expansion, Turn, expansion, has
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
@@ -31,8 +31,6 @@ from provisioner.model.volume import Volume
 from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
-
-DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Expand:
@@ -118,9 +116,9 @@ class Expand:
             self._refused.discard(claim.uid)
         pause = self._backoff.failed(claim.uid, size, slowly=error.infeasible)
         message = f"volume {claim.volume_name} cannot be expanded to {size.readable(up=True)}: {error.message}"
-        is_new = await self._events.report(found, warning=True, reason="VolumeResizeFailed", message=message)
-        level = logging.WARNING if is_new else logging.DEBUG
-        log.log(level, "volume.expand_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
+        await report_failure(
+            self._events, found, error, reason="VolumeResizeFailed", message=message, log_event="volume.expand_failed"
+        )
         status = resize_status.failed(found, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)

@@ -4,7 +4,6 @@ Reconcile bound claims that request another VolumeAttributesClass: modify their 
 Source of the flow: external-resizer, pkg/modifycontroller.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -14,6 +13,7 @@ from provisioner.actions import modify_status
 from provisioner.actions.backoff import Backoff
 from provisioner.actions.claim_status import write_status
 from provisioner.actions.event_dedup import EventDeduplicator
+from provisioner.actions.failed_change import DRIVER_UNAVAILABLE_SECONDS, report_failure
 from provisioner.binding.lifecycle.modify import IN_PROGRESS, INFEASIBLE, Step, modification
 from provisioner.drivers.client import DriverUnavailable, RpcError
 from provisioner.kube.cache import Caches
@@ -28,8 +28,6 @@ from provisioner.model.volume import Volume
 from provisioner.observe.triggers import claim_key, claim_of_volume
 
 log = structlog.get_logger()
-
-DRIVER_UNAVAILABLE_SECONDS = 0.5
 
 
 class Modifies(Protocol):
@@ -120,9 +118,9 @@ class Modify:
         message = (
             f"volume {claim.volume_name} cannot be modified to VolumeAttributesClass {requested.name}: {error.message}"
         )
-        is_new = await self._events.report(found, warning=True, reason="VolumeModifyFailed", message=message)
-        level = logging.WARNING if is_new else logging.DEBUG
-        log.log(level, "volume.modify_failed", volume=claim.volume_name, code=error.code.name, error=error.message)
+        await report_failure(
+            self._events, found, error, reason="VolumeModifyFailed", message=message, log_event="volume.modify_failed"
+        )
         status = modify_status.failed(found, target=requested.name, message=error.message, infeasible=error.infeasible)
         await write_status(self._transport, found, status)
         return RequeueAfter(pause, error.message)
