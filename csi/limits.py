@@ -1,8 +1,8 @@
 """
-The limits of the driver on everything that grows, in one table: value, unit, what it is on, and what happens beyond.
+The driver's limits in one table: value, unit, what is limited, and what happens when the limit is exceeded.
 
-Each constant is used where the limit is kept. docs/limits.md shows the table, a test marked ``bound`` drives each entry
-over its limit, and the lint in hack/bounds refuses a queue, cache, read, server or retry that names no entry.
+Each constant is used where its limit is enforced. docs/limits.md shows the table, a test marked ``bound`` exceeds the
+limit of each entry, and the lint in hack/bounds refuses a queue, cache, read, server or retry that names no entry.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """One limit: `beyond` is what happens to what is over it."""
+    """One limit: `beyond` is what happens when the limit is exceeded."""
 
     value: int
     unit: str
@@ -37,7 +37,7 @@ CALLS: Final = _limit(
     "calls", 2000, "calls", on="calls to one socket at the same time", beyond="gRPC answers RESOURCE_EXHAUSTED"
 )
 OPERATIONS: Final = _limit(
-    "operations", 1000, "volumes", on="volumes that something is done with at the same time", beyond="UNAVAILABLE"
+    "operations", 1000, "volumes", on="volumes with an operation in progress at the same time", beyond="UNAVAILABLE"
 )
 NAME_BYTES: Final = _limit("name-bytes", 128, "bytes", on="a name or handle in a request", beyond="INVALID_ARGUMENT")
 PATH_BYTES: Final = _limit("path-bytes", 4095, "bytes", on="a path in a request", beyond="INVALID_ARGUMENT")
@@ -62,14 +62,14 @@ RETENTION_SECONDS: Final = _limit(
     100 * 365 * 24 * 3600,
     "seconds",
     on="trashRetention",
-    beyond="INVALID_ARGUMENT; in a manifest of a former version it counts as this",
+    beyond="INVALID_ARGUMENT; a longer one in a manifest of a former version counts as this limit",
 )
 VOLUME_BYTES: Final = _limit("volume-bytes", 1 << 60, "bytes", on="the size of a volume", beyond="OUT_OF_RANGE")
 MESSAGE_BYTES: Final = _limit(
     "message-bytes",
     4 << 10,
     "bytes",
-    on="the message of a refusal on the wire, also in the log; gRPC takes 8 KiB",
+    on="the error message in a response, also in the log",
     beyond="the middle is omitted",
 )
 PAGE_ENTRIES: Final = _limit(
@@ -80,20 +80,20 @@ PAGE_BYTES: Final = _limit(
     3 << 20,
     "bytes",
     on="one page of a list of the driver",
-    beyond="the rest is on the next page; an entry that is larger alone is omitted and logged",
+    beyond="the rest is on the next page; a single entry over the limit is omitted and logged",
 )
 OMITTED_ENTRY_REPORTS: Final = _limit(
     "omitted-entry-reports",
     1000,
     "entries",
-    on="entries omitted from lists that were logged",
-    beyond="the oldest is forgotten, and logged again",
+    on="remembered reports about entries omitted from lists",
+    beyond="the oldest report is forgotten; its entry is reported again",
 )
 
 # Reads and retained state
 
 MANIFEST_BYTES: Final = _limit(
-    "manifest-bytes", 16 << 20, "bytes", on="a manifest on a disk", beyond="the volume is damaged"
+    "manifest-bytes", 16 << 20, "bytes", on="a manifest on a disk", beyond="the volume is reported as damaged"
 )
 MANIFEST_OWNERS: Final = _limit(
     "manifest-owners", 64, "records", on="former owners in a manifest", beyond="the oldest is dropped"
@@ -103,14 +103,14 @@ MANIFEST_TEXT_BYTES: Final = _limit(
     64 << 10,
     "bytes",
     on="names, parameters and labels in a manifest, or those of one former owner",
-    beyond="the volume is damaged",
+    beyond="the volume is reported as damaged",
 )
 NODE_RECORD_BYTES: Final = _limit(
     "node-record-bytes",
     1 << 20,
     "bytes",
     on="a record of where a volume is mounted",
-    beyond="it counts as none; logged",
+    beyond="the record is ignored, and that is logged",
 )
 POOL_FILE_BYTES: Final = _limit(
     "pool-file-bytes", 64 << 10, "bytes", on="pool.json", beyond="the pool is not served, and is reported"
@@ -126,15 +126,15 @@ KNOWN_POOLS_BYTES: Final = _limit(
     "known-pools-bytes",
     1 << 20,
     "bytes",
-    on="the lists of pools that the node served, beside the socket",
-    beyond="the driver does not start, with an error; node-records/pools counts as empty",
+    on="known-pools.json and node-records/pools: the pools that the node has served",
+    beyond="the driver does not start, with an error; node-records/pools is treated as empty",
 )
 PEM_BYTES: Final = _limit(
     "pem-bytes",
     1 << 20,
     "bytes",
-    on="a key, a certificate or the controller's authorities",
-    beyond="the driver does not start; one that runs keeps the authorities that it has",
+    on="a key, a certificate or the CA certificates of the controller",
+    beyond="the driver does not start; a running one keeps the CA certificates that it has loaded",
 )
 PROGRAM_CHARACTERS: Final = _limit(
     "program-characters", 4000, "characters", on="the output of a program", beyond="the beginning is omitted"
@@ -143,15 +143,15 @@ OPEN_DIRECTORIES: Final = _limit(
     "open-directories",
     24,
     "directories",
-    on="directories that a walk over a volume reads while they are open",
-    beyond="deeper ones are read whole and closed",
+    on="directories that a walk over a volume keeps open",
+    beyond="a deeper directory is read completely, then closed",
 )
 WALK_NAMES: Final = _limit(
     "walk-names",
     50_000,
     "names",
-    on="names that a walk keeps of directories that it has closed",
-    beyond="the directories beyond are skipped",
+    on="names from closed directories that a walk keeps in memory",
+    beyond="further directories are skipped",
 )
 REMOVAL_BATCH: Final = _limit(
     "removal-batch", 1000, "names", on="names that a removal reads at a time", beyond="the next are read afterwards"
@@ -170,6 +170,6 @@ REGISTRATION_DOUBLINGS: Final = _limit(
     "registration-doublings",
     5,
     "doublings",
-    on="the pause after kubelet refused the driver",
-    beyond="the pause stays 32 times as long as at first",
+    on="doublings of the pause before registering again, after kubelet refused it",
+    beyond="the pause stays at 32 times the first one",
 )

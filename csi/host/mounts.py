@@ -2,8 +2,8 @@
 Mounts, by system call and by the kernel's mount table.
 
 `os.path.ismount` does not detect a bind mount within one filesystem, so /proc/self/mountinfo is read instead. The table
-can also be read when the mounted filesystem hangs or fails: a path is not mounted only if it does not exist (ENOENT,
-ENOTDIR) or statx reports so; after any other error of stat the table decides. The calls go through ctypes because
+can also be read when the mounted filesystem hangs or fails: a path counts as not mounted if it does not exist (ENOENT,
+ENOTDIR) or if statx reports no mount point; after any other error the table decides. The calls use ctypes because
 starting a process for each mount takes longer than the mount (docs/adr/0002).
 """
 
@@ -97,7 +97,7 @@ class Mount:
 
     @property
     def stopped_writing(self) -> bool:
-        """Whether the filesystem refuses writes, as after an error; Linux 6.15 reports it for ext4 beside ``rw``."""
+        """Whether the filesystem refuses writes, as after an error; since Linux 6.15 ext4 has it beside ``rw``."""
         return bool(self.super_options & {"ro", "emergency_ro"})
 
     @property
@@ -142,7 +142,7 @@ def table() -> tuple[Mount, ...]:
 
 
 def _lines() -> list[str]:
-    # unbounded: the kernel's own table, which fs.mount-max bounds
+    # unbounded: the kernel limits the table itself (fs.mount-max)
     return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape").split("\n")[:-1]
 
 
@@ -167,15 +167,15 @@ def resolved_parent(path: Path) -> Path:
     """Resolve links in the parent directories, not the path itself; unchanged where a parent cannot be read."""
     try:
         return path.parent.resolve() / path.name
-    except (OSError, RuntimeError):  # a RuntimeError for a link that leads to itself
+    except (OSError, RuntimeError):  # a RuntimeError for a loop of symbolic links
         return path
 
 
 def covering(path: Path) -> Mount | None:
     """
-    Return the mount that a path, which need not exist, is on, from the table alone; None where none covers it.
+    Return the mount that contains the path, by the mount table alone; None if there is none.
 
-    `path` is absolute and without links, as a pool's path is.
+    The path need not exist; it is absolute and without symbolic links, as a pool's path is.
     """
     above = {escape(str(each)): each for each in (path, *path.parents)}
     lines = [line for line in _lines() if (line.split(" ", 5) + [""] * 6)[4] in above]
@@ -183,7 +183,7 @@ def covering(path: Path) -> Mount | None:
 
 
 def location_of(path: Path) -> Location | None:
-    """Return the location of a path, absolute and without links; None where no mount covers it."""
+    """Return the location of an absolute path without symbolic links; None if no mount contains it."""
     mount = covering(path)
     if mount is None:
         return None
@@ -255,13 +255,13 @@ def bind(source: Path, target: Path, *, options: Sequence[str] = ()) -> None:
 
 
 def unmount(target: Path) -> None:
-    """Unmount all mounts at the path; a path without a mount is no error. Raises MountError, StillInUseError."""
+    """Unmount all mounts at the path, if there are any. Raises MountError, StillInUseError."""
     while is_mount(target):
         unmount_top(target)
 
 
 def unmount_top(target: Path) -> None:
-    """Unmount the topmost mount at the path; a path without a mount is no error. Raises MountError, StillInUseError."""
+    """Unmount the topmost mount at the path, if there is one. Raises MountError, StillInUseError."""
     if _libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW) == 0:
         return
     problem = ctypes.get_errno()

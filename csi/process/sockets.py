@@ -1,4 +1,4 @@
-"""Check whether a running process listens on a unix socket, or a dead process left it."""
+"""Check whether a running process listens on a unix socket, or a process that has ended left it."""
 
 import contextlib
 import socket

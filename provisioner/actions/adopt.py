@@ -49,8 +49,8 @@ async def confirm(transport: Transport, *, claim: Object, labels: Mapping[str, s
     """
     Return the claim as the API server has it, if it may adopt now; None when it may not.
 
-    A claim of this name with this UID proves that every older claim of this name was deleted, and the UID of its
-    namespace that the namespace was not recreated.
+    A claim of this name with this UID proves that every older claim of this name was deleted. The UID of its namespace
+    proves that the namespace was not recreated.
     """
     metadata = claim["metadata"]
     try:
@@ -89,7 +89,7 @@ async def adopt(transport: Transport, *, claim: Object, volume_name: str, labels
 
 async def expand_former(transport: Transport, drivers: Expands, *, claim: Object, volume_name: str) -> None:
     """
-    Expand the claim's former volume to the requested size; once its PersistentVolume has it, it can be adopted.
+    Expand the claim's former volume to the requested size; it can be adopted once its PersistentVolume has that size.
 
     It is idempotent. Raises RpcError when the driver refuses, and Conflict when the volume has changed since the
     decision.
@@ -103,10 +103,10 @@ async def expand_former(transport: Transport, drivers: Expands, *, claim: Object
 
 async def revert_adoption(transport: Transport, *, claim: Object, volume_name: str) -> None:
     """
-    Revert an adoption that is not bound yet: the claimRef gets the UID of the owner before it. Raises Conflict.
+    Revert an adoption before the claim is bound: the claimRef gets the former owner's UID again. Raises Conflict.
 
     The binder writes the volume's phase before it writes the claim, guarded by the resourceVersion. So if this patch is
-    first, the binder's write fails, and if it is second, this one fails. Source: kubernetes,
+    applied first, the binder's write fails with a conflict; otherwise this patch fails. Source: kubernetes,
     pkg/controller/volume/persistentvolume, pv_controller.go (bind).
     """
     volume = await transport.get(VOLUME, volume_name)
@@ -132,7 +132,7 @@ def requested(claim: Object) -> Quantity:
 
 
 def still_adoptable(volume: Object, claim: Object) -> bool:
-    """Report whether the volume can be adopted now, by its claimRef, policy, deletion and release."""
+    """Report whether the volume can be adopted now: its claimRef, reclaim policy, deletion and release allow it."""
     ref = volume["spec"].get("claimRef") or {}
     metadata = claim["metadata"]
     return (
@@ -148,7 +148,7 @@ def adoption_patch(volume: Object, claim: Object, *, labels: Mapping[str, str]) 
     """
     Return the JSON patch, which applies only to the volume as it was read.
 
-    It removes ``bound-by-controller``, with which kube-controller-manager would make the volume free for any claim if
+    It removes ``bound-by-controller``: with it, kube-controller-manager would make the volume available to any claim if
     this claim were bound to another volume first.
     """
     annotations = volume["metadata"].get("annotations") or {}
@@ -175,7 +175,7 @@ async def rebuild(
     labels: Mapping[str, str],
 ) -> str:
     """
-    Create the PersistentVolume of a volume that is only in its pool; return its name.
+    Create the PersistentVolume of a volume that has none; return its name.
 
     Its claimRef names the claim, unless the volume is too small: then it names the former claim, so that the volume is
     expanded before it is adopted.

@@ -1,4 +1,4 @@
-"""Detection of an external-provisioner for Mooring's driver: both would create a volume for every claim."""
+"""Detection of an external-provisioner for Mooring's driver: it and the controller would each create every volume."""
 
 import datetime as dt
 

@@ -1,4 +1,4 @@
-"""Run the engine with settings from one JSON argument; without root it restarts itself this way."""
+"""Run the engine with its settings as one JSON argument, as `detached` and `rootless` start it."""
 
 import sys
 

@@ -78,7 +78,7 @@ class Cache:
         return before
 
     def follow(self, factory: Callable[[], AnyFollower]) -> AnyFollower:
-        """Return the follower that `factory` creates, kept in step with the cache; later calls return the same one."""
+        """Return the follower that `factory` creates, updated with the cache; later calls return the same one."""
         if factory not in self._followers:
             follower = self._followers[factory] = factory()
             for obj in self._objects.values():
@@ -129,7 +129,7 @@ class Caches:
 
 
 def _values(index: Index, obj: Json) -> frozenset[str]:
-    """Return the values of an object; none for an object that the index cannot read, which stays in the cache."""
+    """Return the values of an object. An object that the index cannot read has none, and stays in the cache."""
     try:
         return frozenset(index(obj))
     except (KeyError, TypeError, AttributeError, ValueError):

@@ -12,7 +12,7 @@ class ClaimVolume:
     """
     One volume of a pod that comes from a claim.
 
-    The claim of an `ephemeral` volume is created for the pod, and is the pod's only when the pod owns it.
+    The claim of an `ephemeral` volume is created for the pod, which may use it only if the pod is the claim's owner.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Pod:
     A pod and the claims that it mounts.
 
     :ivar claims: volume name of the pod → name of the claim
-    :ivar ephemeral: names of generic ephemeral volumes, whose claims are deleted with the pod and never adopt
+    :ivar ephemeral: names of generic ephemeral volumes, whose claims are deleted with the pod and never adopt a volume
     """
 
     namespace: str
@@ -114,7 +114,7 @@ class Pod:
 
 
 def cached_fields(obj: Object) -> Json:
-    """Return the fields of a pod that are read here, so that caches of many pods stay small."""
+    """Return the fields of a pod that this module reads, so that caches of many pods stay small."""
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     named = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
     volumes = spec.get("volumes") or ()

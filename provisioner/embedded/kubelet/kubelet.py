@@ -327,7 +327,7 @@ def _remove_empty(*directories: Path) -> None:
 
 
 def _mount_points() -> set[str]:
-    # unbounded: the kernel's own table, which fs.mount-max bounds
+    # unbounded: the kernel limits the table itself (fs.mount-max)
     table = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     return {_mount_point(line) for line in table.splitlines()}
 
