@@ -16,13 +16,19 @@ DIRECTORY, LOOP = "directory", "loop"
 class ItemNotFoundError(HostError):
     """There is no such directory or image."""
 
+    is_refusal = True
+
 
 class UnsuitableItemError(HostError):
     """The item cannot become a volume; the message has the reason."""
 
+    is_refusal = True
+
 
 class ItemInUseError(HostError):
     """The item is in use, and cannot be moved; the message has what to end first."""
+
+    is_refusal = True
 
 
 @dataclass(frozen=True, slots=True)

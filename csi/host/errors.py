@@ -19,13 +19,18 @@ HostError
     NotReservableError      the filesystem below cannot reserve blocks
     UnsafePathError         a path leads, or may lead, out of its allowed directory
     ImageLockedError        another process works on the image
+    backends.existing: ItemNotFoundError, UnsuitableItemError, ItemInUseError
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 
 class HostError(Exception):
-    """An operation on the machine failed."""
+    """An operation on the machine failed, or is refused because the caller has to change something first."""
+
+    is_refusal: ClassVar[bool] = False
+    """Whether nothing failed: the message is for the caller, and no error of the driver."""
 
 
 class CommandError(HostError):

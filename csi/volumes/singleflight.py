@@ -13,6 +13,7 @@ import structlog
 
 from csi import limits
 from csi.errors import Aborted, CsiError, Unavailable
+from csi.host.errors import HostError
 
 log = structlog.get_logger()
 
@@ -54,7 +55,8 @@ class SingleFlight:
     def _finished(self, volume: str, task: "asyncio.Task[Any]") -> None:
         del self._running[volume]
         error = None if task.cancelled() else task.exception()  # taken here, as its callers may all have gone
-        if error is not None and not isinstance(error, CsiError):
+        is_refusal = isinstance(error, CsiError) or (isinstance(error, HostError) and error.is_refusal)
+        if error is not None and not is_refusal:
             log.error("operation.failed", volume=volume, error=repr(error))
 
     def is_running(self, volume: str) -> bool:

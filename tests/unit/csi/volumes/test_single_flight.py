@@ -3,8 +3,11 @@
 import asyncio
 
 import pytest
+import structlog
 
+from csi.backends.existing import ItemInUseError
 from csi.errors import Aborted, NotFound, Unavailable
+from csi.host.errors import HostError
 from csi.volumes.singleflight import SingleFlight
 
 
@@ -91,3 +94,24 @@ async def test_stopping_waits_for_running_operations_and_refuses_new_ones() -> N
     await draining
 
     assert await running == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "events"),
+    [
+        (NotFound("no such volume"), []),
+        (ItemInUseError("unmount it first"), []),
+        (HostError("the disk failed"), ["operation.failed"]),
+        (KeyError("a bug"), ["operation.failed"]),
+    ],
+    ids=repr,
+)
+async def test_a_failure_is_logged_and_a_refusal_is_not(error: Exception, events: list[str]) -> None:
+    """A refusal is for the caller; a failure is logged, since all callers may have given up."""
+
+    async def fail() -> None:
+        raise error
+
+    with structlog.testing.capture_logs() as logged, pytest.raises(type(error)):
+        await SingleFlight().run("v", "create", fail)
+    assert [each["event"] for each in logged] == events
