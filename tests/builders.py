@@ -67,3 +67,15 @@ def storage_class(
 def in_namespace(built: Json, **metadata: Any) -> Json:
     """Return the object in namespace `default`, with more metadata such as its UID."""
     return {**built, "metadata": {**built["metadata"], "namespace": "default", **metadata}}
+
+
+def kubeconfig(server: str, *, token: str) -> Json:
+    """Return a kubeconfig with one server, and a token for it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "c", "user": {"token": token}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+    }

@@ -12,6 +12,7 @@ import yaml
 from provisioner.cli.main import run
 from provisioner.embedded.apiserver.http.serving import serve
 from provisioner.embedded.apiserver.store.store import Store
+from tests import builders
 
 
 @dataclass
@@ -35,12 +36,7 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     async def serve_until_stopped() -> None:
         store = Store(tmp_path / "engine.db")
         async with serve(store, port=0, tls=None, token="t") as port:
-            config = {
-                "current-context": "c",
-                "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-                "users": [{"name": "c", "user": {"token": "t"}}],
-                "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-            }
+            config = builders.kubeconfig(f"http://127.0.0.1:{port}", token="t")
             (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
             loops.append(asyncio.get_running_loop())
             started.set()

@@ -11,6 +11,7 @@ import pytest
 from provisioner.cli.exits import MEANINGS
 from provisioner.cli.main import COMMANDS, run
 from provisioner.cli.main import mooring as group
+from tests import builders
 from tests.conftest import ROOT
 from tests.unit.provisioner.cli.conftest import Mooring
 
@@ -75,12 +76,7 @@ def test_without_a_server_the_message_shows_how_to_start_it(tmp_path: Path, caps
     """A missing kubeconfig and one whose server does not run both end with 69."""
     assert run(["get", "pods", "--state", str(tmp_path)]) == 69
     assert "start one with `mooring up`" in capsys.readouterr().err
-    config = {
-        "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:9"}}],
-        "users": [{"name": "c", "user": {}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    }
+    config = builders.kubeconfig("http://127.0.0.1:9", token="t")
     (tmp_path / "kubeconfig").write_text(json.dumps(config), encoding="utf-8")
 
     assert run(["get", "pods", "--state", str(tmp_path)]) == 69

@@ -31,6 +31,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, EVENT, STATEFUL_SET, VOLUME, Json, Kind
 from provisioner.model.names import RELEASED, VOLUME_PROTECTION
+from tests import builders
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL
 from tests.until import until_async
@@ -216,14 +217,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Harness]:
     store = Store(tmp_path / "engine.db")
     driver = FakeDriver()
     async with serve(store, port=0, tls=None, token="t") as port:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
+        config = builders.kubeconfig(f"http://127.0.0.1:{port}", token="t")
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
         transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
         await bootstrap(transport, node_name="n")

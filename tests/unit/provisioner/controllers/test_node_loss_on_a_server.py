@@ -30,6 +30,7 @@ from provisioner.kube.events import Recorder
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, NODE, POD, STATEFUL_SET, STORAGE_CLASS, VOLUME, Json
 from provisioner.model.names import LAST_NODE, RELEASED
+from tests import builders
 from tests.unit.provisioner.controllers.fake_driver import FakeDriver
 from tests.unit.provisioner.controllers.objects import POOL, storage_class
 from tests.unit.provisioner.embedded.controlplane.sets import stateful_set
@@ -123,14 +124,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     """The running controllers; a node counts as lost at once."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t") as port:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
+        config = builders.kubeconfig(f"http://127.0.0.1:{port}", token="t")
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
         transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
         created = storage_class(onNodeLoss="Release")

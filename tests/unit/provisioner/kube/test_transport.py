@@ -12,6 +12,7 @@ from aiohttp import web
 from provisioner.kube.errors import ApiError, Forbidden, Gone, KubeconfigError, Unavailable
 from provisioner.kube.transport import KubeTransport
 from provisioner.model.kinds import CLAIM, VOLUME, Json
+from tests import builders
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,14 +37,7 @@ async def served(response: Handler, directory: Path) -> AsyncIterator[KubeTransp
 
 def kubeconfig(directory: Path, server: str) -> Path:
     """Write a kubeconfig with a token to the directory; return its path."""
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "c",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "c", "user": {"token": "sesame"}}],
-        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-    }
+    document = builders.kubeconfig(server, token="sesame")
     path = directory / "kubeconfig"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
     return path

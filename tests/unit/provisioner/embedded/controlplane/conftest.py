@@ -18,6 +18,7 @@ from provisioner.model.kinds import (
     NODE,
     STORAGE_CLASS,
 )
+from tests import builders
 from tests.unit.provisioner.embedded.controlplane.harness import Harness
 
 
@@ -26,14 +27,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[Harness]:
     """A running harness with one ready node and a default class of WaitForFirstConsumer."""
     store = Store(tmp_path / "engine.db")
     async with serve(store, port=0, tls=None, token="t") as port:
-        config = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "c",
-            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-            "users": [{"name": "c", "user": {"token": "t"}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-        }
+        config = builders.kubeconfig(f"http://127.0.0.1:{port}", token="t")
         (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config), encoding="utf-8")
         transport = await KubeTransport.from_kubeconfig(tmp_path / "kubeconfig")
         await transport.create(NODE, {"metadata": {"name": "n"}})
