@@ -101,8 +101,8 @@ def unstage(removal: Removal, *, mounted: bool, devices: bool) -> None:
     """
     Unmount the volume from its staging path and wait until its loop devices are detached.
 
-    `devices`: there may be loop devices. `mounted` false: this volume is never mounted at its staging path, so any
-    mount there is not the volume's and stays. Raises AlreadyMountedError, StillInUseError.
+    `devices`: there may be loop devices. With `mounted` false the volume is never mounted at its staging path; a
+    mount there belongs to something else, and stays. Raises AlreadyMountedError, StillInUseError.
     """
     volume = removal.volume
     loops = loopdev.of_volume(volume.volume_id, tag=volume.tag, image=volume.image) if devices else []

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 from csi import limits
 
 MOST_OPEN: Final = limits.OPEN_DIRECTORIES
-"""Number of directories, from the top, that one walk reads while they are open; deeper ones are open one at a time."""
+"""The number of levels, from the top, that one walk keeps open; below them one directory is open at a time."""
 
 MOST_NAMES: Final = limits.WALK_NAMES
 """Number of names and levels that one walk stores below its open directories; directories beyond it are skipped."""
@@ -196,9 +196,9 @@ def disk_bytes(path: Path, *, stop: Callable[[], bool] = lambda: False) -> int:
     """
     Return the bytes that a file or a whole tree occupies on the disk; 0 where it cannot be read.
 
-    Holes do not count. An inode with several names counts once: each name counts a fraction, so that the sum is right
-    also when the names are in several trees. Skipped entries are not counted: the result is never too large for a tree
-    that does not change. Raises WalkStoppedError when `stop` returns True.
+    Holes do not count. An inode with several names counts once: each name counts for a fraction of it, so that the sum
+    is right also when the names are in several trees. Skipped entries are not counted: the result is never too large
+    for a tree that does not change. Raises WalkStoppedError when `stop` returns True.
     """
     try:
         status = path.lstat()

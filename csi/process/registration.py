@@ -15,12 +15,12 @@ driver. Three problems are handled here:
   public name once the server runs.
 
 A node has one driver: kubelet refuses a second one of the same name. If another running driver is registered, a
-starting driver exits like in any unusable environment: otherwise it would serve and appear healthy, and a rollout
+starting driver exits as in any unusable environment: otherwise it would serve and appear healthy, and a rollout
 would continue, although kubelet does not use it. A driver that already serves does not exit when another one takes the
 socket's name; it waits until that is free. Neither happens in a rolling upgrade, since a driver that stops removes this
 socket before the socket of its services.
 
-Source: pkg/kubelet/pluginmanager in k8s.io/kubernetes. The process's umask keeps the socket to its owner.
+Source: pkg/kubelet/pluginmanager in k8s.io/kubernetes. The process's umask restricts the socket to its owner.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ class Registration(registration_pb2_grpc.RegistrationServicer):
         request: registration_pb2.InfoRequest,  # noqa: ARG002 # the protocol's signature
         context: Context,  # noqa: ARG002 # as above
     ) -> registration_pb2.PluginInfo:
-        """Return constants and flags, and so in time for kubelet's timeout."""
+        """Return only constants and flags, so that kubelet gets the response before its timeout."""
         return registration_pb2.PluginInfo(
             type="CSIPlugin", name=NAME, endpoint=str(self._kubelet.endpoint), supported_versions=VERSIONS
         )

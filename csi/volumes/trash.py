@@ -33,7 +33,7 @@ from csi.volumes.workers import Workers
 log = structlog.get_logger()
 
 MAX_REPORTED: Final = 1000
-"""Problems that are remembered, so that they are logged once."""
+"""The number of problems that are remembered, so that each is logged once."""
 
 _DURATION: Final = re.compile(r"(?:[0-9]+[hms])+", re.ASCII)
 
@@ -67,7 +67,7 @@ class Trash:
         """
         Move a volume to the trash; return the name of its entry.
 
-        It waits while an entry of that name exists (a volume of that id deleted in the same second).
+        If an entry of that name exists (a volume of that id deleted in the same second), the next free second is used.
         """
         pool, volume_dir = entry.pool, entry.volume_dir
 
@@ -86,7 +86,7 @@ class Trash:
         return name
 
     async def all(self) -> list[Trashed]:
-        """Return all entries, oldest first; for a hanging disk those of its last answer."""
+        """Return all entries, oldest first; for a hanging disk those that were read last."""
         pools = await asyncio.gather(*(self._of_or_last(pool) for pool in self._catalog.present_pools))
         return sorted((each for found in pools for each in found), key=_age)
 
@@ -159,7 +159,7 @@ class Trash:
         """
         Purge one handle's entries, or all, including those whose removal was interrupted; return their number.
 
-        Of those that could still be restored, only the ones that were deleted before `deleted_before` (unix seconds) or
+        An entry that could still be restored is purged only if it was deleted before `deleted_before` (unix seconds) or
         in that second. Raises Internal when one of them stays: it occupies its bytes until it is removed. Raises
         Unavailable where a disk hangs, after the others were purged.
         """
@@ -260,7 +260,7 @@ def _id_in(entry: Path) -> str:
 
 
 def retention(manifest: Manifest) -> int:
-    """Return the seconds that a volume stays in the trash; the longest time where more was once accepted."""
+    """Return the seconds that a volume stays in the trash; MAX_RETENTION where a former version accepted more."""
     text = manifest.settings.get("trashRetention", "24h")
     try:
         return seconds(text)

@@ -58,8 +58,8 @@ def _is_managed(volume: Json) -> bool:
 
 
 def _list_stored(target: Target) -> list[Stored] | None:
-    from provisioner.drivers.client import DriverClient, RpcError  # noqa: PLC0415 # as above
-    from provisioner.embedded.settings import StatePaths  # noqa: PLC0415 # most commands need no driver
+    from provisioner.drivers.client import DriverClient, RpcError  # noqa: PLC0415 # most commands need no driver
+    from provisioner.embedded.settings import StatePaths  # noqa: PLC0415 # as above
 
     paths = StatePaths(target.client.server.kubeconfig.parent.absolute())
     if not target.client.server.engine or not paths.socket.exists():
@@ -98,7 +98,7 @@ def of_claim(stored: Iterable[Stored], namespace: str, claim: str) -> list[Store
 
 
 def former_manifests(target: Target, namespace: str) -> dict[str, tuple[Manifest, ...]]:
-    """Return by claim name the manifests last owned in `namespace`; {} when the drivers cannot be reached."""
+    """Return the manifests last owned in `namespace`, by claim name; {} when the drivers cannot be reached."""
     from provisioner.observe.claim_facts import view  # noqa: PLC0415 # most commands need no driver
 
     found: defaultdict[str, list[Manifest]] = defaultdict(list)

@@ -81,7 +81,7 @@ class Reclaim:
         """
         Read the volume and then its claim from the API server: a stale cache must not lead to lost data (I3).
 
-        An admin may have changed the policy to Retain, which counts until the driver is called.
+        An admin may have changed the policy to Retain; that is respected until the driver is called.
         """
         try:
             volume = await self._transport.get(VOLUME, cached["metadata"]["name"])
@@ -91,7 +91,7 @@ class Reclaim:
         return volume if same and due(volume) and await self._is_unclaimed(volume) else None
 
     async def _is_unclaimed(self, volume: Json) -> bool:
-        """Report whether its claim was deleted, or meanwhile bound to another volume, which cannot change again."""
+        """Report whether its claim was deleted, or was bound to another volume, which never changes again."""
         ref = volume["spec"].get("claimRef") or {}
         if not ref.get("uid"):
             return False
@@ -126,7 +126,7 @@ class Reclaim:
 
 def due(volume: Object) -> bool:
     """
-    Report whether the API objects require that the volume is deleted.
+    Report whether the API objects require the volume to be deleted.
 
     A volume that was released, by an admin or because its node was lost, is retained until its PersistentVolume is
     deleted.

@@ -24,7 +24,7 @@ def shipped_classes() -> list[Json]:
 
 async def bootstrap(transport: Transport, *, node_name: str) -> None:
     """
-    Create the missing objects, and delete this machine's Node of a former name.
+    Create the missing objects, and delete the Node that this machine had under a former name.
 
     Other existing objects are not changed.
     """

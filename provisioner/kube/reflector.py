@@ -19,8 +19,8 @@ Changed = Callable[[Json], None]
 """
 A callback for the old and the new version of every object that was created, changed or deleted.
 
-The old version, because an object that it referred to (an owner, a volume) may have to be reconciled when it no longer
-does.
+The old version is passed because an object that it referred to (an owner, a volume) may have to be reconciled when the
+reference is gone.
 """
 
 SHORTEST_BACKOFF = 0.2
@@ -79,7 +79,7 @@ class Reflector:
         self.synced.set()
 
     def _key_of(self, obj: Json) -> tuple[str, str] | None:
-        """Return the object's name; None, and a log entry, for an object that has none. The others are cached."""
+        """Return the object's name; log an object without one and return None, so that the others are cached."""
         try:
             return namespaced_name(obj)
         except (KeyError, TypeError, AttributeError) as error:

@@ -64,7 +64,7 @@ HISTORY: Final = "mooring.dev/history"
 
 RELEASED: Final = "mooring.dev/released"
 """
-Since when the volume is no claim's former volume any more; also a label of the owner record.
+The time since which the volume is no claim's former volume any more; also a label of the ownership record.
 
 An admin released it with `mooring release`; or its node was lost, and its class has `onNodeLoss: Release`; or it was
 never bound. Its bytes and its claimRef stay, so that no other claim gets them.
@@ -87,7 +87,7 @@ IMPORTED_UID: Final = "imported-by-mooring"
 """The claimRef UID of a volume that an admin assigned to a claim's name, before a claim of that name has adopted it."""
 
 IMPORTED_UIDS: Final = frozenset({IMPORTED_UID, "given-by-mooring-import"})
-"""`IMPORTED_UID` and what former versions wrote for it, also into manifests."""
+"""`IMPORTED_UID` and the value that former versions wrote instead, also into manifests."""
 
 RELEASED_UID: Final = "released-by-mooring"
 """The claimRef UID of a volume that was reserved by name alone until an admin released it; written, never read."""
@@ -96,7 +96,8 @@ LOST_RACE_UID: Final = "lost-bind-race-by-mooring"
 """
 The claimRef UID of a volume that was never bound, because its claim was bound to another one. No claim gets it.
 
-It is written only while that claim exists, which proves it; the volume is moved to the trash.
+It is written only while that claim exists, which proves that the volume was never bound; it is moved to
+the trash.
 """
 
 LOST_RACE_UIDS: Final = frozenset({LOST_RACE_UID, "left-over-says-mooring"})

@@ -1,8 +1,8 @@
 """
-Decide the claims of one pod together, since one node must reach all their volumes.
+Decide about the claims of one pod together, because one node must reach all their volumes.
 
-Either all of them adopt their former volumes or none does yet; a new volume is provisioned only where the others are
-reached. Each claim evaluates its siblings as they evaluate themselves, so that all get the same result.
+Either all of them adopt their former volumes, or none does for now; a new volume is provisioned only on a node that
+reaches the others. Each claim evaluates its siblings as they evaluate themselves, so that all get the same result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ def _may_be_reverted(claim: Claim, own: Volume) -> bool:
 
 
 def together(facts: Facts, evaluation: Evaluation) -> Decision:
-    """Return the same decision about a former volume, or wait where the siblings cannot adopt theirs."""
+    """Return the decision about a former volume, or wait if the siblings cannot adopt theirs."""
     if evaluation.former is None:
         return evaluation.decision
     others = _evaluated(facts)
@@ -59,7 +59,7 @@ def together(facts: Facts, evaluation: Evaluation) -> Decision:
 
 def reverted(facts: Facts, own: Volume) -> Decision | None:
     """
-    Revert an adoption that the siblings cannot join, after the controller was stopped between them.
+    Revert an adoption if the siblings cannot adopt theirs: the controller may have stopped after some of them.
 
     It is reverted only before the binder has started: a volume in phase Bound stays.
     """
@@ -181,7 +181,7 @@ def _alone(facts: Facts, others: Sequence[_Sibling], former: Former) -> Reason |
 
 
 def _expands_first(others: Sequence[_Sibling], former: Former) -> Reason | None:
-    """Wait for siblings to be expanded, since none adopts when that is refused; all are expanded at the same time."""
+    """Wait until the siblings' volumes are expanded: if one is refused, none is adopted. They expand at once."""
     for each in others:
         if each.evaluation is not None and each.evaluation.decision.action is Action.EXPAND:
             return Reason(

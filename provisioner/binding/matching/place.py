@@ -1,4 +1,4 @@
-"""Choose the pool of a new volume when no scheduler has selected a node."""
+"""Choose the node of a new volume, by its pool, when no scheduler has selected one; the driver chooses the pool."""
 
 from collections.abc import Iterable, Sequence
 

@@ -199,7 +199,7 @@ async def test_a_volume_that_lost_data_is_not_expanded(tmp_path: Path) -> None:
 async def test_an_image_that_another_process_uses_is_retried_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Creation and expansion are refused for now, nothing is undone, and interrupted work is not given up."""
+    """Until it ends, creation and expansion are refused; nothing is undone, and interrupted work is not given up."""
     manager, backend = manager_of(tmp_path / "p", capacity=CAPACITY)
     backend.fails = ImageLockedError("a former driver's program")
     with pytest.raises(ImageLockedError):
